@@ -1,0 +1,84 @@
+"""The port to harnesses.
+
+Rules
+- A harness gets an assignment and a sandbox, journals every intent and outcome under the attempt's claim, and returns
+  how it ended. It never decides whether the work is good: that is validation's work.
+- Called again after a crash with the same assignment, it goes on from what is on record (native) or says that it
+  cannot (`resumable = False`), and is then given a fresh workspace.
+- Cancelling it ends what it started.
+"""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from quarterdeck.journal.port import Claim
+from quarterdeck.kernel.config import RunConfig
+from quarterdeck.kernel.entities import Agent, Answer, Feedback, Note, Plan, Review, Submission, Task
+from quarterdeck.kernel.events import Outcome
+from quarterdeck.kernel.failures import FailureClass
+from quarterdeck.workplace.port import Sandbox
+
+Handoff = Submission | Review | Plan | Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Sibling:
+    """What an agent is told about another task of its run."""
+
+    task: str
+    title: str
+    status: str
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One agent's work order."""
+
+    run: str
+    attempt: str
+    number: int
+    incarnation: int
+    agent: Agent
+    claim: Claim
+    sandbox: Sandbox
+    config: RunConfig
+    goal: str
+    task: Task | None = None
+    """None for a planner."""
+    plan: Plan | None = None
+    feedback: tuple[Feedback, ...] = ()
+    siblings: tuple[Sibling, ...] = ()
+    notes: tuple[Note, ...] = ()
+    diff: str = ""
+    """For a reviewer: the change under review, bounded."""
+    evidence: str = ""
+    """For a reviewer: what the checks said."""
+    depth: int = 0
+    """0 = dispatched by the run; n = delegated n times."""
+    extra: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a harness ended."""
+
+    outcome: Outcome
+    """OK (there is a handoff), FAILED, WAITING (a human has to answer), EXHAUSTED."""
+    reason: str = ""
+    failure: FailureClass | None = None
+    handoff: Handoff | None = None
+    feedback: tuple[Feedback, ...] = ()
+    """For whoever tries next."""
+
+
+class HarnessAdapter(Protocol):
+    @property
+    def resumable(self) -> bool:
+        """Whether `work` can go on in the workspace that a killed process left behind."""
+        ...
+
+    async def work(self, assignment: Assignment) -> Finished:
+        """Raises SandboxFailed, StoreUnavailable, StaleClaim (nothing is blamed on the agent); any other failure is a
+        `Finished`."""
+        ...

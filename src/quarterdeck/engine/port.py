@@ -1,0 +1,82 @@
+"""The engine: durable jobs, at least once, one at a time per lock.
+
+Rules
+- A job is deferred in the same transaction as the events that cause it.
+- A job whose worker died is given to another worker. So a handler must be able to run again: it claims its stream,
+  reads what is on record and goes on from there.
+- Two jobs with the same lock never run at the same time; they run in the order of deferring.
+- A job whose `key` is already waiting is not deferred twice (one that already runs does not count).
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from quarterdeck.store.port import Tx
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One piece of durable work."""
+
+    kind: str
+    """Which handler performs it."""
+    key: str
+    """Deduplicates waiting jobs."""
+    lock: str
+    """Jobs of one lock run one after the other."""
+    run: str
+    """The run it belongs to ("" = none): what `abort` and `unfinished` select by."""
+    payload: Mapping[str, str | int | None] = field(default_factory=dict)
+    delay: float = 0.0
+    """Not before this many seconds from deferring."""
+    priority: int = 0
+    """Higher first."""
+
+
+class Later(Exception):
+    """Raised by a handler: nothing is wrong with the job, run it again after `delay` seconds."""
+
+    def __init__(self, delay: float, reason: str) -> None:
+        super().__init__(reason)
+        self.delay = delay
+        self.reason = reason
+
+
+Handler = Callable[[Job], Awaitable[None]]
+"""Returns = done; raises Later = again; raises anything else = the job is kept as failed, with the trace."""
+
+
+class Engine(Protocol):
+    def defer(self, tx: Tx, job: Job) -> None:
+        """Put the job into the queue as part of `tx`."""
+        ...
+
+    def abort(self, tx: Tx, run: str) -> None:
+        """Drop the run's waiting jobs and cancel its running ones (their handlers see CancelledError),
+        except jobs whose lock is the run's own stream."""
+        ...
+
+    async def serve(self, handlers: Mapping[str, Handler], *, until_idle: bool) -> None:
+        """Own the queue and perform jobs. With `until_idle` it returns when no job is waiting or running.
+
+        Cancelling it stops the running handlers and gives their jobs back to the queue.
+        """
+        ...
+
+    async def try_own(self) -> bool:
+        """Become (or be) the process that performs jobs; False while a living process has that place. Jobs of a dead
+        owner are given back to the queue. Engines with many workers always answer True."""
+        ...
+
+    async def unfinished(self, run: str = "") -> int:
+        """How many jobs (of that run) are waiting or running."""
+        ...
+
+    async def failed(self) -> list[tuple[Job, str]]:
+        """Jobs whose handler raised, with the trace, newest first."""
+        ...
+
+    async def close(self) -> None:
+        """Give up ownership. Idempotent."""
+        ...

@@ -1,0 +1,109 @@
+"""The journal: append with fencing, read, follow, verify.
+
+Rules
+- A stream is a sequence of events numbered from 1. Each record's hash covers the one before it.
+- Only the holder of the newest claim of a stream may append to it; claiming raises the epoch.
+- One commit may append to several streams and defer jobs: all of it happens, or nothing.
+- Blobs are stored no later than the event that names them.
+- Read tables are brought up to date in the same transaction as the append.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from quarterdeck.kernel.events import EventBase
+from quarterdeck.store.port import Tx
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to append to one stream until somebody claims it anew."""
+
+    stream: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One event as it stands in the journal."""
+
+    stream: str
+    seq: int
+    at: float
+    """Seconds since the epoch, UTC."""
+    epoch: int
+    event: EventBase
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What one commit appends to one stream."""
+
+    claim: Claim
+    events: tuple[EventBase, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChainFault:
+    """Where a stream's chain does not hold."""
+
+    stream: str
+    seq: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What a check of the chains found."""
+
+    streams: int
+    records: int
+    faults: tuple[ChainFault, ...] = field(default=())
+
+
+Also = Callable[[Tx], None]
+"""More work for the same transaction: deferring jobs, moving money."""
+
+
+class Journal(Protocol):
+    async def claim(self, stream: str) -> Claim:
+        """Take over the stream: older claims are refused from now on."""
+        ...
+
+    async def commit(self, *entries: Entry, also: Also | None = None) -> None:
+        """Append all entries and run `also` in one transaction. Raises StaleClaim, StoreUnavailable."""
+        ...
+
+    async def append(self, claim: Claim, *events: EventBase, also: Also | None = None) -> None:
+        """`commit` of one entry."""
+        ...
+
+    async def read(self, stream: str, after: int = 0, limit: int = 10_000) -> list[Record]:
+        """Records with `seq > after`, in order."""
+        ...
+
+    def follow(self, stream: str, after: int = 0) -> AsyncIterator[Record]:
+        """All records with `seq > after`, also those that other processes will write. Never ends by itself."""
+        ...
+
+    async def streams(self, prefix: str = "") -> list[str]:
+        """Names of all streams that start so."""
+        ...
+
+    async def put(self, data: bytes) -> str:
+        """Keep `data`; returns its digest. It is durable no later than any event committed after this call."""
+        ...
+
+    async def get(self, digest: str) -> bytes:
+        """The blob. Raises NotFound."""
+        ...
+
+    async def anchor(self, claim: Claim) -> None:
+        """Record the heads of all streams in `deck`."""
+        ...
+
+    async def verify(self, prefix: str = "") -> Verification:
+        """Recompute the chains of all streams that start so, and hold them against the anchored heads."""
+        ...

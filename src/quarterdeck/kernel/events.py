@@ -1,0 +1,570 @@
+"""Everything that can happen, as typed values. The journal is a list of these and nothing else.
+
+Rules
+- An event says what happened, in the past tense, with everything that a later fold needs; bodies larger than a
+  few kilobytes are blobs and stand here as their digest (`…_blob`).
+- Events are only added; fields are only added, with a default.
+- Intent before effect, outcome after: `model.asked`/`model.answered`, `tool.intended`/`tool.done`,
+  `harness.started`/`harness.finished`, `landing.intended`/`change.landed`.
+- One event is at most 64 KiB.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field, TypeAdapter
+
+from quarterdeck.kernel.entities import Change, Harness, Usage, Value
+from quarterdeck.kernel.failures import FailureClass
+
+MAX_EVENT_BYTES: Final = 64 * 1024
+
+Blob = str
+"""Digest of a blob."""
+
+
+class Node(StrEnum):
+    """The nodes of a blueprint."""
+
+    PLAN = "plan"
+    DISPATCH = "dispatch"
+    IMPLEMENT = "implement"
+    CHECK = "check"
+    REVIEW = "review"
+    GATE = "gate"
+    REPORT = "report"
+    RETROSPECTIVE = "retrospective"
+
+
+class Outcome(StrEnum):
+    """How a node ended."""
+
+    OK = "ok"
+    FAILED = "failed"
+    CHANGE = "change"
+    """The reviewer wants a change."""
+    CONFLICT = "conflict"
+    """The change does not merge; its author gets the other side's intent."""
+    HELD = "held"
+    """Not judged: the base itself is red."""
+    WAITING = "waiting"
+    """A human has to answer."""
+    EXHAUSTED = "exhausted"
+    """The budget does not cover going on."""
+    CANCELLED = "cancelled"
+
+
+class RunStatus(StrEnum):
+    CREATED = "created"
+    PLANNING = "planning"
+    RUNNING = "running"
+    PAUSED = "paused"
+    WAITING = "waiting"
+    DONE = "done"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def finished(self) -> bool:
+        return self in (RunStatus.DONE, RunStatus.PARTIAL, RunStatus.FAILED, RunStatus.CANCELLED)
+
+
+class TaskStatus(StrEnum):
+    PENDING = "pending"
+    IMPLEMENTING = "implementing"
+    CHECKING = "checking"
+    REVIEWING = "reviewing"
+    GATING = "gating"
+    WAITING = "waiting"
+    MERGED = "merged"
+    FAILED = "failed"
+    BLOCKED = "blocked"
+    """A task it needs did not merge."""
+    CANCELLED = "cancelled"
+
+    @property
+    def finished(self) -> bool:
+        return self in (TaskStatus.MERGED, TaskStatus.FAILED, TaskStatus.BLOCKED, TaskStatus.CANCELLED)
+
+
+class EventBase(Value):
+    kind: str
+
+
+# --- deck -------------------------------------------------------------------------------------------------
+
+
+class DeckOwned(EventBase):
+    """A process became the owner of the deck's embedded engine."""
+
+    kind: Literal["deck.owned"] = "deck.owned"
+    owner: str
+    pid: int
+    host: str
+    version: str
+
+
+class DeckAnchored(EventBase):
+    """The heads of all streams at one moment, so that a truncated stream is noticed."""
+
+    kind: Literal["deck.anchored"] = "deck.anchored"
+    heads_blob: Blob
+    streams: int
+
+
+# --- run/… ------------------------------------------------------------------------------------------------
+
+
+class RunCreated(EventBase):
+    kind: Literal["run.created"] = "run.created"
+    run: str
+    goal: str = Field(max_length=16_000)
+    """The goal's beginning; the whole of it is in `goal_blob`."""
+    goal_blob: Blob
+    plan_blob: Blob | None = None
+    """The plan file's plan; None = a planner agent makes one."""
+    plan_only: bool = False
+    repository: str
+    """Real path of the user's repository."""
+    target: str
+    """`ids.target_id` of the merge gate."""
+    base: str
+    into: str
+    into_explicit: bool = False
+    config_blob: Blob
+    budget_nusd: int
+    max_parallel: int
+    user: str
+    sandbox: str
+
+
+class RunPlanned(EventBase):
+    kind: Literal["run.planned"] = "run.planned"
+    plan_blob: Blob
+    tasks: int
+    warnings: tuple[str, ...] = Field(default=(), max_length=50)
+    attempt: str | None = None
+
+
+class RunPaused(EventBase):
+    kind: Literal["run.paused"] = "run.paused"
+    by: str
+
+
+class RunResumed(EventBase):
+    """Goes on after a pause, a wait, or an ended budget; failed tasks get their attempts anew."""
+
+    kind: Literal["run.resumed"] = "run.resumed"
+    by: str
+    budget_nusd: int | None = None
+    """The new budget, where it was raised."""
+    answer: str | None = Field(default=None, max_length=16_000)
+    """What a human answered to the open questions."""
+
+
+class RunCancelled(EventBase):
+    kind: Literal["run.cancelled"] = "run.cancelled"
+    by: str
+
+
+class RunWaiting(EventBase):
+    """Nothing can go on without a human."""
+
+    kind: Literal["run.waiting"] = "run.waiting"
+    reason: str = Field(max_length=4_000)
+
+
+class TaskDispatched(EventBase):
+    kind: Literal["task.dispatched"] = "task.dispatched"
+    task: str
+    attempt: str
+    number: int
+    agent: str
+    feedback_blob: Blob | None = None
+    """List of `Feedback` for this attempt."""
+    carry: str | None = None
+    """Commit of the previous change, restored in the new workspace so that work is not repeated."""
+
+
+class NodeStarted(EventBase):
+    kind: Literal["node.started"] = "node.started"
+    node: Node
+    task: str | None = None
+    attempt: str | None = None
+
+
+class NodeFinished(EventBase):
+    """A node of the blueprint ended. Its job records it in the attempt's stream; the run's stream takes it over."""
+
+    kind: Literal["node.finished"] = "node.finished"
+    node: Node
+    outcome: Outcome
+    task: str | None = None
+    attempt: str | None = None
+    reason: str = Field(default="", max_length=2_000)
+    failure: FailureClass | None = None
+    change: Change | None = None
+    feedback_blob: Blob | None = None
+    """List of `Feedback` for whoever tries next."""
+    result_blob: Blob | None = None
+    """The node's handoff: submission, review, plan, report."""
+    commit: str | None = None
+    """The commit that landed."""
+    base: str | None = None
+
+
+class TaskMerged(EventBase):
+    kind: Literal["task.merged"] = "task.merged"
+    task: str
+    attempt: str
+    commit: str
+
+
+class TaskFailed(EventBase):
+    kind: Literal["task.failed"] = "task.failed"
+    task: str
+    reason: str = Field(max_length=2_000)
+    failure: FailureClass | None = None
+
+
+class TaskBlocked(EventBase):
+    kind: Literal["task.blocked"] = "task.blocked"
+    task: str
+    reason: str = Field(max_length=2_000)
+
+
+class RunReported(EventBase):
+    kind: Literal["run.reported"] = "run.reported"
+    report_blob: Blob
+    retrospective_blob: Blob
+
+
+class RunFinished(EventBase):
+    kind: Literal["run.finished"] = "run.finished"
+    status: RunStatus
+    reason: str = Field(default="", max_length=4_000)
+    exit_code: int
+    sha: str
+    """Where the target branch stands."""
+
+
+# --- attempt/… --------------------------------------------------------------------------------------------
+
+
+class AttemptStarted(EventBase):
+    """An attempt has a workspace.
+
+    Recorded again, with a higher incarnation, when the attempt was cut off and restarts in a fresh workspace.
+    """
+
+    kind: Literal["attempt.started"] = "attempt.started"
+    run: str
+    task: str
+    number: int
+    agent: str
+    harness: Harness
+    incarnation: int
+    base: str
+    workspace: str
+    """Directory name of the workspace, unique for attempt and incarnation."""
+    parent: str | None = None
+    """The attempt that delegated to this one."""
+
+
+class HarnessStarted(EventBase):
+    kind: Literal["harness.started"] = "harness.started"
+    incarnation: int
+    detail: str = Field(default="", max_length=4_000)
+
+
+class HarnessFinished(EventBase):
+    kind: Literal["harness.finished"] = "harness.finished"
+    incarnation: int
+    ok: bool
+    reason: str = Field(default="", max_length=2_000)
+    failure: FailureClass | None = None
+    exit_code: int | None = None
+    handoff_blob: Blob | None = None
+    output_blob: Blob | None = None
+
+
+class ModelAsked(EventBase):
+    kind: Literal["model.asked"] = "model.asked"
+    step: int
+    number: int = 1
+    """Which try of this step, from 1."""
+    model: str
+    """`provider:model`."""
+    messages: int
+    """How many messages of the attempt's transcript (the fold of its stream) were sent."""
+    request_hash: str
+    """SHA-256 of the whole request, so that a resumed transcript can be held against it."""
+    prefix_blob: Blob
+    """System prompt and tool list."""
+    reserved_nusd: int = 0
+
+
+class ModelAnswered(EventBase):
+    kind: Literal["model.answered"] = "model.answered"
+    step: int
+    model: str
+    message_blob: Blob
+    stop: str
+    usage: Usage
+    cost_nusd: int = 0
+    estimated: bool = False
+    """The usage is an estimate: the wire carried none."""
+    seconds: float = 0.0
+
+
+class ModelErred(EventBase):
+    kind: Literal["model.erred"] = "model.erred"
+    step: int
+    model: str
+    failure: FailureClass
+    reason: str = Field(max_length=2_000)
+    retry_after: float | None = None
+    usage: Usage = Usage()
+    cost_nusd: int = 0
+    """What a call that failed on the way may have cost, estimated."""
+
+
+class ToolIntended(EventBase):
+    """The decision on one requested action, before it is performed."""
+
+    kind: Literal["tool.intended"] = "tool.intended"
+    step: int
+    call: str
+    """Id of the call, unique in its attempt."""
+    tool: str
+    arguments_blob: Blob
+    arguments_hash: str
+    decision: Literal["allow", "ask", "deny"]
+    rules: tuple[str, ...] = ()
+    approver: str | None = None
+
+
+class ToolDone(EventBase):
+    kind: Literal["tool.done"] = "tool.done"
+    step: int
+    call: str
+    tool: str
+    ok: bool
+    result_blob: Blob
+    flags: tuple[str, ...] = ()
+    """`truncated`, `timeout`, `denied`, `repeated`, `rerun`, `unknown-outcome`, ..."""
+    seconds: float = 0.0
+
+
+class ContextCompacted(EventBase):
+    """The transcript was replaced by a shorter one; `messages` is what stands for everything before."""
+
+    kind: Literal["context.compacted"] = "context.compacted"
+    step: int
+    messages: tuple[Blob, ...] = Field(max_length=900)
+    before_tokens: int
+    after_tokens: int
+
+
+class TranscriptExtended(EventBase):
+    """A message that no model wrote and no tool returned: the task, a reminder, a nudge."""
+
+    kind: Literal["transcript.extended"] = "transcript.extended"
+    step: int
+    message_blob: Blob
+    why: str
+
+
+class TodoChanged(EventBase):
+    kind: Literal["todo.changed"] = "todo.changed"
+    items_blob: Blob
+
+
+class NoteRecorded(EventBase):
+    kind: Literal["note.recorded"] = "note.recorded"
+    task: str
+    text: str = Field(max_length=2_000)
+
+
+class QuestionAsked(EventBase):
+    kind: Literal["question.asked"] = "question.asked"
+    question: str = Field(max_length=8_000)
+
+
+class Delegated(EventBase):
+    kind: Literal["agent.delegated"] = "agent.delegated"
+    call: str
+    child: str
+    """The sub-agent's attempt id."""
+    agent: str
+
+
+class LimitReached(EventBase):
+    """A bound stopped the agent; what was complete by then is on record for whoever decides."""
+
+    kind: Literal["limit.reached"] = "limit.reached"
+    limit: Literal["turns", "wall", "tokens", "usd", "context"]
+    used: float
+    allowed: float
+    complete_blob: Blob
+
+
+class ChangeExported(EventBase):
+    kind: Literal["change.exported"] = "change.exported"
+    change: Change
+    pack_bytes: int
+
+
+class CheckRan(EventBase):
+    kind: Literal["check.ran"] = "check.ran"
+    results_blob: Blob
+    """List of `CheckResult`."""
+    passed: bool
+    seconds: float
+
+
+# --- gate/… -----------------------------------------------------------------------------------------------
+
+
+class GateOpened(EventBase):
+    kind: Literal["gate.opened"] = "gate.opened"
+    repository: str
+    branch: str
+    base: str
+
+
+class ChangeQueued(EventBase):
+    kind: Literal["change.queued"] = "change.queued"
+    change: Change
+    title: str
+    config_blob: Blob
+    """The configuration of the run it comes from: its checks decide."""
+
+
+class GateCheckStarted(EventBase):
+    """A merged tree is about to be checked: `stack` is what lies on `tip`, in order; empty = the tip itself."""
+
+    kind: Literal["gate.check.started"] = "gate.check.started"
+    check: str
+    tip: str
+    stack: tuple[str, ...]
+    """Attempt ids."""
+    commits: tuple[str, ...]
+    """The merged commit of each change of the stack."""
+    tree: str
+    number: int = 1
+    config_blob: Blob
+
+
+class GateCheckFinished(EventBase):
+    kind: Literal["gate.check.finished"] = "gate.check.finished"
+    check: str
+    tree: str
+    passed: bool
+    infrastructure: bool = False
+    """The check could not be run; nothing is blamed."""
+    reason: str = Field(default="", max_length=2_000)
+    results_blob: Blob | None = None
+
+
+class LandingIntended(EventBase):
+    kind: Literal["landing.intended"] = "landing.intended"
+    attempt: str
+    old: str
+    new: str
+    tree: str
+
+
+class ChangeLanded(EventBase):
+    kind: Literal["change.landed"] = "change.landed"
+    attempt: str
+    old: str
+    new: str
+
+
+class ChangeReturned(EventBase):
+    """A change left the queue without landing."""
+
+    kind: Literal["change.returned"] = "change.returned"
+    attempt: str
+    outcome: Outcome
+    reason: str = Field(max_length=2_000)
+    against: tuple[str, ...] = ()
+    """The attempts it conflicts with."""
+
+
+class FlakeSeen(EventBase):
+    """A check failed and then passed on the same tree."""
+
+    kind: Literal["flake.seen"] = "flake.seen"
+    tree: str
+    check: str
+
+
+class TipMoved(EventBase):
+    """Somebody else moved the target."""
+
+    kind: Literal["tip.moved"] = "tip.moved"
+    old: str
+    new: str
+
+
+Event = Annotated[
+    DeckOwned
+    | DeckAnchored
+    | RunCreated
+    | RunPlanned
+    | RunPaused
+    | RunResumed
+    | RunCancelled
+    | RunWaiting
+    | TaskDispatched
+    | NodeStarted
+    | NodeFinished
+    | TaskMerged
+    | TaskFailed
+    | TaskBlocked
+    | RunReported
+    | RunFinished
+    | AttemptStarted
+    | HarnessStarted
+    | HarnessFinished
+    | ModelAsked
+    | ModelAnswered
+    | ModelErred
+    | ToolIntended
+    | ToolDone
+    | ContextCompacted
+    | TranscriptExtended
+    | TodoChanged
+    | NoteRecorded
+    | QuestionAsked
+    | Delegated
+    | LimitReached
+    | ChangeExported
+    | CheckRan
+    | GateOpened
+    | ChangeQueued
+    | GateCheckStarted
+    | GateCheckFinished
+    | LandingIntended
+    | ChangeLanded
+    | ChangeReturned
+    | FlakeSeen
+    | TipMoved,
+    Field(discriminator="kind"),
+]
+
+_ADAPTER: Final[TypeAdapter[Any]] = TypeAdapter(Event)
+
+
+def encode(event: EventBase) -> bytes:
+    """The event as canonical JSON: what is stored and what the hash chain covers."""
+    return event.model_dump_json(by_alias=True, exclude_defaults=False).encode()
+
+
+def decode(data: bytes | str) -> EventBase:
+    """The event of `encode`'s bytes. Raises pydantic.ValidationError."""
+    event: EventBase = _ADAPTER.validate_json(data)
+    return event

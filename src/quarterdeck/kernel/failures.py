@@ -1,0 +1,207 @@
+"""What can go wrong, and what is done about it. This table is the only place that decides a recovery.
+
+Rules
+- Every error of Quarterdeck is a class in this file; its docstring is the default message and its failure
+  class decides the recovery.
+- An error for a person says what happened, why, and the next command to type.
+- Stop signals derive from BaseException, so that no `except Exception` can swallow them.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar, Final
+
+
+class FailureClass(StrEnum):
+    """Why something failed, as far as the recovery is concerned."""
+
+    TRANSIENT = "transient"
+    AUTH = "auth"
+    QUOTA = "quota"
+    CONTEXT = "context"
+    TRUNCATED = "truncated"
+    REFUSED = "refused"
+    HANDOFF = "handoff"
+    TOOL = "tool"
+    POLICY = "policy"
+    BUDGET = "budget"
+    INFRASTRUCTURE = "infrastructure"
+    BUG = "bug"
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What follows a failure of one class."""
+
+    retries: int
+    """How often the same call is made again at the place where it failed."""
+    backoff: bool
+    """Wait between retries: exponential with jitter, at least what the other side asked for."""
+    failover: bool
+    """When retries are used up, go on with the tier's next model."""
+    ends_attempt: bool
+    """When nothing above helped, this attempt is over (the task may get another one)."""
+    stops_run: bool
+    """Another attempt cannot help either: a person has to act."""
+    says: str
+    """The rule in one sentence, for documentation and reports."""
+
+
+RECOVERY: Final[dict[FailureClass, Recovery]] = {
+    FailureClass.TRANSIENT: Recovery(
+        4, True, True, True, False, "Retried with backoff, honouring retry-after; then the tier's next model."
+    ),
+    FailureClass.AUTH: Recovery(
+        1, False, False, True, True, "The key is read again once; then everything that uses it stops."
+    ),
+    FailureClass.QUOTA: Recovery(0, False, False, True, True, "Never retried; a person has to raise the limit."),
+    FailureClass.CONTEXT: Recovery(1, False, False, True, False, "The context is compacted, then one retry."),
+    FailureClass.TRUNCATED: Recovery(
+        2, False, True, True, False, "Nothing of the reply is executed; the model is asked again, smaller."
+    ),
+    FailureClass.REFUSED: Recovery(0, False, True, True, False, "Recorded; the tier's next model is asked."),
+    FailureClass.HANDOFF: Recovery(
+        2, False, False, True, False, "Asked again with the schema and an example; then another attempt."
+    ),
+    FailureClass.TOOL: Recovery(0, False, False, False, False, "A bounded, flagged result for the agent."),
+    FailureClass.POLICY: Recovery(
+        0, False, False, False, False, "The agent is told why, or the action waits for a person."
+    ),
+    FailureClass.BUDGET: Recovery(0, False, False, True, True, "Stopped; finished work is kept and reported."),
+    FailureClass.INFRASTRUCTURE: Recovery(
+        2, True, False, False, False, "No new work is claimed until the machine is well; nothing is blamed."
+    ),
+    FailureClass.BUG: Recovery(0, False, False, True, False, "This step fails with its trace; other runs go on."),
+}
+
+
+class Exit:
+    """Exit codes of the command line, as promised to scripts."""
+
+    DONE: ClassVar[int] = 0
+    FAILED: ClassVar[int] = 1
+    USAGE: ClassVar[int] = 2
+    WAITING: ClassVar[int] = 3
+    DENIED: ClassVar[int] = 4
+    BUDGET: ClassVar[int] = 5
+    NOT_FOUND: ClassVar[int] = 6
+    STALE: ClassVar[int] = 7
+    UNREACHABLE: ClassVar[int] = 8
+    TIMEOUT: ClassVar[int] = 124
+    INTERRUPTED: ClassVar[int] = 130
+
+
+class QuarterdeckError(Exception):
+    """Something in Quarterdeck went wrong."""
+
+    failure: ClassVar[FailureClass] = FailureClass.BUG
+    exit_code: ClassVar[int] = Exit.FAILED
+
+    def __init__(self, message: str = "", *, why: str = "", fix: str = "") -> None:
+        doc = (type(self).__doc__ or "").strip().splitlines()
+        self.message = message or (doc[0] if doc else type(self).__name__)
+        self.why = why
+        self.fix = fix
+        super().__init__(self.message)
+
+    def __str__(self) -> str:
+        return self.message if not self.why else f"{self.message}: {self.why}"
+
+
+class BadInput(QuarterdeckError):
+    """The input cannot be used."""
+
+    exit_code = Exit.USAGE
+
+
+class BadPlan(BadInput):
+    """The plan cannot be used."""
+
+
+class BadConfiguration(BadInput):
+    """The configuration cannot be used."""
+
+
+class BadRepository(BadInput):
+    """The repository cannot be used."""
+
+
+class NotFound(QuarterdeckError):
+    """There is nothing of that name."""
+
+    exit_code = Exit.NOT_FOUND
+
+
+class Conflicting(QuarterdeckError):
+    """Somebody else changed this meanwhile."""
+
+    exit_code = Exit.STALE
+
+
+class StaleClaim(Conflicting):
+    """This process no longer owns the stream; a newer claim was made."""
+
+
+class ModelFailed(QuarterdeckError):
+    """A model call failed.
+
+    `kind` decides the recovery; `retry_after` is the provider's wish in seconds; `billed` says whether the
+    provider may have charged for the call although no usage arrived.
+    """
+
+    exit_code = Exit.UNREACHABLE
+
+    def __init__(
+        self, message: str, kind: FailureClass, *, retry_after: float | None = None, billed: bool = False, why: str = ""
+    ) -> None:
+        super().__init__(message, why=why)
+        self.kind = kind
+        self.retry_after = retry_after
+        self.billed = billed
+
+
+class BudgetExhausted(QuarterdeckError):
+    """The reservation was refused: the budget does not cover the worst case of this call."""
+
+    failure = FailureClass.BUDGET
+    exit_code = Exit.BUDGET
+
+
+class SandboxFailed(QuarterdeckError):
+    """The sandbox cannot be started or has died."""
+
+    failure = FailureClass.INFRASTRUCTURE
+
+
+class SandboxUnavailable(SandboxFailed):
+    """There is no sandbox on this machine, and agents are not run without one."""
+
+    exit_code = Exit.USAGE
+
+
+class WorkspaceOverLimit(QuarterdeckError):
+    """The sandbox used more memory or disk than it may."""
+
+    failure = FailureClass.TOOL
+
+
+class GitFailed(QuarterdeckError):
+    """A git command failed."""
+
+    failure = FailureClass.INFRASTRUCTURE
+
+
+class MissingPart(QuarterdeckError):
+    """This part of Quarterdeck is not built yet."""
+
+    exit_code = Exit.USAGE
+
+
+class StoreUnavailable(QuarterdeckError):
+    """The database cannot be used."""
+
+    failure = FailureClass.INFRASTRUCTURE
+
+
+class Stop(BaseException):
+    """The process was asked to stop; state is kept and the run can be resumed."""

@@ -1,0 +1,75 @@
+"""Names of things.
+
+Rules
+- A run id sorts by the time it was made and may stand in a branch name, a file name and a URL.
+- Every other id is derived from the run id, so a command repeated after a crash names the same thing
+  and can be recognised as already done.
+- A stream name says what it belongs to: `run/…`, `attempt/…`, `gate/…`, `deck`.
+"""
+
+import hashlib
+import secrets
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford base 32, lower case: no i, l, o, u
+
+DECK_STREAM = "deck"
+
+
+def _base32(value: int, width: int) -> str:
+    out = []
+    for _ in range(width):
+        value, digit = divmod(value, 32)
+        out.append(_ALPHABET[digit])
+    return "".join(reversed(out))
+
+
+def new_run_id(now: float) -> str:
+    """A fresh run id, `r-` + 7 characters of seconds since the epoch + 4 random ones."""
+    return f"r-{_base32(int(now), 7)}{_base32(secrets.randbits(20), 4)}"
+
+
+def new_owner_id() -> str:
+    """One process incarnation. Never reused, so that a dead owner's claims cannot be renewed by its heir."""
+    return f"o-{secrets.token_hex(8)}"
+
+
+def attempt_id(run: str, task: str, number: int) -> str:
+    """The `number`-th attempt (from 1) at `task` of `run`."""
+    return f"{run}.{task}.{number}"
+
+
+def run_stream(run: str) -> str:
+    return f"run/{run}"
+
+
+def attempt_stream(attempt: str) -> str:
+    return f"attempt/{attempt}"
+
+
+def gate_stream(target: str) -> str:
+    return f"gate/{target}"
+
+
+def target_id(repository: str, branch: str) -> str:
+    """The merge gate of one branch of one repository (`repository`: real path of its common git directory)."""
+    return digest(f"{repository}\n{branch}".encode())[:16]
+
+
+def digest(data: bytes) -> str:
+    """Content address: SHA-256 in hex, 64 characters."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def child_attempt(parent: str, role: str, number: int) -> str:
+    """An attempt inside another one: its reviewer (`review`) or a sub-agent (`sub`)."""
+    return f"{parent}.{role}{number}"
+
+
+def split_attempt(attempt: str) -> tuple[str, str, int]:
+    """(run, task, number) of an attempt or of the attempt that it is part of. Raises ValueError."""
+    run, task, number, *_ = attempt.split(".")
+    return run, task, int(number)
+
+
+PLANNER_TASK = "_plan"
+"""Stands where an attempt belongs to the run itself; no task of a plan can have this id."""

@@ -1,0 +1,57 @@
+"""The port to the database.
+
+Rules
+- Writes are functions over a transaction. Several waiting writes may be committed together (group commit); each
+  succeeds or fails alone, and its caller is answered only after the commit is durable.
+- A write function runs on the store's own thread: it must be short, must not wait, and must not touch the event loop.
+- Statements are named and live in `queries/*.sql`; parameters are named (`:name`). No other file holds SQL.
+- Reads never wait for writes.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+
+Row = Mapping[str, Any]
+"""One result row: column name to str, int, float, bytes or None."""
+
+
+class Tx(Protocol):
+    """An open write transaction. Valid only inside the function it was given to."""
+
+    def run(self, statement: str, /, **parameters: Any) -> list[Row]:
+        """Execute the named statement and return its rows (empty for statements that return none)."""
+        ...
+
+    def run_many(self, statement: str, rows: Sequence[Mapping[str, Any]], /) -> None:
+        """Execute the named statement once for each mapping of parameters."""
+        ...
+
+
+Write = Callable[[Tx], T]
+
+
+class Store(Protocol):
+    """One database."""
+
+    async def write(self, work: Write[T]) -> T:
+        """Run `work` in a transaction and return its result once that is durable.
+
+        An exception of `work` undoes only what `work` did and is raised here.
+        Raises StoreUnavailable (disk full, database gone): nothing of `work` is kept then.
+        """
+        ...
+
+    async def read(self, statement: str, /, **parameters: Any) -> list[Row]:
+        """Rows of the named statement, as of the last commit."""
+        ...
+
+    async def changed(self, since: int, timeout: float) -> int:
+        """Wait until anyone, also another process, has committed something after the mark `since`, or `timeout`
+        seconds have passed; returns the new mark. `since=0` answers at once."""
+        ...
+
+    async def close(self) -> None:
+        """Finish waiting writes and close. Idempotent."""
+        ...

@@ -1,0 +1,1 @@
+"""Floor 4: what an agent can do. Only the action gate calls a tool."""

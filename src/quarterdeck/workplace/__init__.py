@@ -1,0 +1,1 @@
+"""Floor 3: where agents work. Sandboxes, git mirrors, workspaces, environments."""

@@ -1,0 +1,178 @@
+"""The port to sandboxes.
+
+Rules
+- A sandbox is one workspace directory plus processes that see nothing else of the machine and no network.
+- The host never follows a path inside a workspace and never runs git in it: reading, writing, searching and exporting
+  are done by a worker process inside the sandbox, spoken to over stdio.
+- An exec is never retried here: only the caller knows whether it may run twice.
+- `close` is idempotent, ends every process of the sandbox, and keeps the workspace directory; `discard` removes it.
+- What is inside is called by inside paths: the workspace is `/workspace`, the environment `/env`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol
+
+WORKSPACE: Final = "/workspace"
+ENVIRONMENT: Final = "/env"
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Whether this machine can run the provider, found by a real launch."""
+
+    ok: bool
+    detail: str
+    fix: str = ""
+    """The exact command or setting that mends it."""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Per sandbox. Enforced by rlimits where the kernel can, by a watchdog otherwise."""
+
+    memory_bytes: int = 2048 * 1024 * 1024
+    disk_bytes: int = 2048 * 1024 * 1024
+    processes: int = 256
+    open_files: int = 4096
+    cpu_seconds: int = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What to create."""
+
+    id: str
+    """Unique name of the sandbox: attempt id and incarnation. Also the workspace's directory name."""
+    objects: tuple[Path, ...] = ()
+    """Git object directories mounted read-only (the mirror's), at `/objects/0`, `/objects/1`, …"""
+    environment: Path | None = None
+    """Built environment, mounted at `/env`, read-only unless `environment_writable`."""
+    environment_writable: bool = False
+    env: Mapping[str, str] = field(default_factory=dict)
+    """Environment variables inside; nothing is inherited from the host."""
+    limits: Limits = Limits()
+    proxy_socket: Path | None = None
+    """Unix socket of an allow-list proxy; inside, HTTP(S)_PROXY point to a loopback bridge to it. None = no network."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecResult:
+    """One finished command."""
+
+    exit_code: int | None
+    """None = it was killed (see `flags`). A signal is 128 + its number, as in a shell."""
+    stdout: bytes
+    stderr: bytes
+    seconds: float
+    flags: tuple[str, ...] = ()
+    """`timeout`, `memory`, `disk`, `stdout-truncated`, `stderr-truncated`, `died`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    memory_bytes: int
+    disk_bytes: int
+    processes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What an attempt changed, as one commit on top of its base."""
+
+    commit: str
+    tree: str
+    pack: bytes
+    """Thin pack with the new objects, to be imported with `index-pack --strict --fix-thin`."""
+
+
+class Sandbox(Protocol):
+    @property
+    def id(self) -> str: ...
+
+    async def exec(
+        self,
+        command: str | Sequence[str],
+        *,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        timeout: float,
+        output_limit: int = 64 * 1024,
+        cwd: str = WORKSPACE,
+    ) -> ExecResult:
+        """Run `sh -c command` (str) or an argv (sequence) and wait for it. Output beyond `output_limit` bytes a stream
+        is cut in the middle (head and tail are kept) and flagged. At the timeout the whole process group is killed.
+        Raises SandboxFailed only where the sandbox itself is gone."""
+        ...
+
+    async def read(self, path: str, *, offset: int = 0, limit: int = 1024 * 1024) -> bytes:
+        """Bytes of a regular file. Raises FileNotFoundError, IsADirectoryError, PermissionError, ValueError."""
+        ...
+
+    async def write(self, path: str, data: bytes, *, mode: int | None = None) -> None:
+        """Create or replace a file (parents are created). Atomic."""
+        ...
+
+    async def call(self, operation: str, /, **arguments: object) -> dict[str, object]:
+        """One operation of the worker beyond those above: `list`, `search`, `stat`. Arguments and result are JSON."""
+        ...
+
+    async def import_(
+        self, commit: str, *, tree: str | None = None, identity: tuple[str, str] = ("agent", "agent@localhost")
+    ) -> None:
+        """Fill the empty workspace: a private `.git` with alternates to `/objects/*`, HEAD at `commit` on a branch
+        `work`, files of `tree` (default: the commit's)."""
+        ...
+
+    async def export(
+        self,
+        base: str,
+        message: str,
+        *,
+        author: tuple[str, str],
+        when: int,
+        max_bytes: int,
+        exclude: Sequence[str] = (),
+    ) -> Exported | None:
+        """Everything that differs from `base` in the workspace, committed or not, as one commit; None = no difference.
+        Independent of the workspace's own `.git`. Raises ValueError where the pack would exceed `max_bytes`."""
+        ...
+
+    async def stats(self) -> Stats: ...
+
+    async def close(self) -> None:
+        """End everything inside. Idempotent; the workspace directory stays."""
+        ...
+
+
+class Provider(Protocol):
+    """One way to sandbox."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def probe(self) -> Probe:
+        """Try it for real. Cheap after the first time."""
+        ...
+
+    async def create(self, spec: Spec) -> Sandbox:
+        """A new, empty workspace and a running worker in it. Raises SandboxFailed; FileExistsError where the id has a
+        workspace already (use `attach`)."""
+        ...
+
+    async def attach(self, spec: Spec) -> Sandbox | None:
+        """A fresh sandbox over the workspace that this id left behind; None where there is none."""
+        ...
+
+    async def reap(self, keep: frozenset[str]) -> list[str]:
+        """End what dead processes left behind and remove the workspaces whose id is not in `keep`.
+
+        Returns the removed ids.
+        """
+        ...
+
+    async def discard(self, id: str) -> None:
+        """Remove the workspace directory of a closed sandbox. Idempotent."""
+        ...
