@@ -1,0 +1,81 @@
+"""What a person orders and what a person gets back: the values between the command line and a deck.
+
+Rules
+- Frozen and closed. What is printed by `--json` is one of these values, so a script may rely on its keys.
+- Money is USD here: this is a border. Paths are absolute and resolved before they get here.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from quarterdeck.kernel.entities import Usage, Value
+from quarterdeck.kernel.events import RunStatus, TaskStatus
+
+
+class Order(Value):
+    """One run, as ordered. None = the configuration decides."""
+
+    goal: str | None = Field(default=None, max_length=100_000)
+    """None where the plan file carries the goal."""
+    plan_path: Path | None = None
+    repository: Path
+    base: str | None = None
+    """Revision to start from; None = HEAD."""
+    into: str | None = None
+    """Branch to land on; None = `[deck] into`."""
+    agent: str | None = None
+    """Agent of every task that names none."""
+    budget_usd: float | None = Field(default=None, ge=0)
+    max_parallel: int | None = Field(default=None, ge=1, le=1000)
+    sandbox: str | None = None
+    plan_only: bool = False
+    user: str
+
+
+class Target(Value):
+    """Where a run's work landed."""
+
+    branch: str
+    sha: str
+
+
+class TaskResult(Value):
+    """How one task ended."""
+
+    id: str
+    status: TaskStatus
+    attempts: int = 0
+    commit: str | None = None
+    reason: str = ""
+
+
+class RunResult(Value):
+    """The last line of `run --json`."""
+
+    v: Literal[1] = 1
+    kind: Literal["run.finished"] = "run.finished"
+    run: str
+    status: RunStatus
+    reason: str = ""
+    target: Target
+    tasks: tuple[TaskResult, ...] = ()
+    limitations: tuple[str, ...] = ()
+    cost_usd: float = 0.0
+    tokens: Usage = Usage()
+    wall_s: float = 0.0
+    exit_code: int
+
+
+class Check(Value):
+    """One thing that `doctor` looked at."""
+
+    name: str
+    ok: bool
+    detail: str = ""
+    """What was found."""
+    fix: str = ""
+    """The exact command or change that repairs it; empty where `ok`."""
+    level: Literal["error", "warning", "info"] = "error"
+    """What it means when it is not ok: nothing works, a part does not work, good to know."""
