@@ -84,6 +84,10 @@ class Journal(Protocol):
         """Records with `seq > after`, in order."""
         ...
 
+    async def last(self, stream: str) -> Record | None:
+        """The newest record of the stream, None where it is empty."""
+        ...
+
     def follow(self, stream: str, after: int = 0) -> AsyncIterator[Record]:
         """All records with `seq > after`, also those that other processes will write. Never ends by itself."""
         ...

@@ -159,8 +159,8 @@ class RunResumed(EventBase):
     by: str
     budget_nusd: int | None = None
     """The new budget, where it was raised."""
-    answer: str | None = Field(default=None, max_length=16_000)
-    """What a human answered to the open questions."""
+    answer_blob: Blob | None = None
+    """List of one `Feedback`: what a human answered to the open questions."""
 
 
 class RunCancelled(EventBase):
@@ -192,6 +192,15 @@ class NodeStarted(EventBase):
     node: Node
     task: str | None = None
     attempt: str | None = None
+
+
+class NodeDelayed(EventBase):
+    """The machine is not well enough for this node; it is tried again, and nobody is blamed."""
+
+    kind: Literal["node.delayed"] = "node.delayed"
+    node: Node
+    reason: str = Field(max_length=2_000)
+    seconds: float
 
 
 class NodeFinished(EventBase):
@@ -232,6 +241,11 @@ class TaskBlocked(EventBase):
     kind: Literal["task.blocked"] = "task.blocked"
     task: str
     reason: str = Field(max_length=2_000)
+
+
+class TaskCancelled(EventBase):
+    kind: Literal["task.cancelled"] = "task.cancelled"
+    task: str
 
 
 class RunReported(EventBase):
@@ -521,10 +535,12 @@ Event = Annotated[
     | RunWaiting
     | TaskDispatched
     | NodeStarted
+    | NodeDelayed
     | NodeFinished
     | TaskMerged
     | TaskFailed
     | TaskBlocked
+    | TaskCancelled
     | RunReported
     | RunFinished
     | AttemptStarted

@@ -1,0 +1,251 @@
+"""The state of a run, as a pure fold over its stream.
+
+Rules
+- `apply` takes facts over; it decides nothing. What follows from a state is decided in `delivery.dispatch`.
+- A cut-off attempt does not appear here: its node is simply still running until its job has run again.
+- `run.resumed` gives unfinished and failed tasks their attempts anew; what is merged stays merged.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel.entities import Change
+from quarterdeck.kernel.events import Node, Outcome, RunStatus, TaskStatus
+from quarterdeck.kernel.failures import FailureClass
+
+_STATUS_OF_NODE = {
+    Node.IMPLEMENT: TaskStatus.IMPLEMENTING,
+    Node.CHECK: TaskStatus.CHECKING,
+    Node.REVIEW: TaskStatus.REVIEWING,
+    Node.GATE: TaskStatus.GATING,
+}
+
+
+@dataclass(slots=True)
+class TaskState:
+    """Where one task stands."""
+
+    status: TaskStatus = TaskStatus.PENDING
+    attempt: str | None = None
+    number: int = 0
+    """Attempts dispatched so far."""
+    node: Node | None = None
+    running: bool = False
+    """`node` is started and not finished."""
+    last: e.NodeFinished | None = None
+    """The result of `node`, not yet followed up."""
+    failures: int = 0
+    """Attempts that failed by their own fault."""
+    conflicts: int = 0
+    """Attempts returned because others landed first."""
+    rounds: int = 0
+    """Times a reviewer asked for a change."""
+    change: Change | None = None
+    commit: str | None = None
+    reason: str = ""
+    failure: FailureClass | None = None
+
+
+@dataclass(slots=True)
+class RunState:
+    """Where a run stands."""
+
+    created: e.RunCreated | None = None
+    status: RunStatus = RunStatus.CREATED
+    seq: int = 0
+    """The last record taken over."""
+    started_at: float = 0.0
+    plan_blob: str | None = None
+    warnings: tuple[str, ...] = ()
+    budget_nusd: int = 0
+    paused: bool = False
+    cancelled: bool = False
+    exhausted: bool = False
+    """The budget refused a reservation; nothing new is started."""
+    answer_blob: str | None = None
+    """A human's answer, not yet handed to the waiting tasks."""
+    node: Node | None = None
+    """The run's own node: plan, report or retrospective."""
+    node_attempt: str | None = None
+    node_running: bool = False
+    last: e.NodeFinished | None = None
+    plan_tries: int = 0
+    endings: int = 0
+    """How often the end nodes were begun: a resumed run ends again."""
+    report_blob: str | None = None
+    retrospective_blob: str | None = None
+    reported: bool = False
+    finished: e.RunFinished | None = None
+    tasks: dict[str, TaskState] = field(default_factory=dict)
+
+    @property
+    def active(self) -> int:
+        """Attempts that an agent or a check is working on now."""
+        return sum(1 for task in self.tasks.values() if task.running and task.node is not Node.GATE)
+
+
+def task_state(state: RunState, task: str) -> TaskState:
+    """The state of that task; a task nothing has happened to is pending."""
+    return state.tasks.setdefault(task, TaskState())
+
+
+def _run_event(state: RunState, event: e.EventBase) -> None:
+    match event:
+        case e.RunCreated():
+            state.created, state.budget_nusd, state.status = event, event.budget_nusd, RunStatus.RUNNING
+        case e.RunPlanned():
+            state.plan_blob, state.warnings, state.status = event.plan_blob, event.warnings, RunStatus.RUNNING
+            state.last = None
+        case e.RunPaused():
+            state.paused, state.status = True, RunStatus.PAUSED
+        case e.RunCancelled():
+            state.cancelled = True
+        case e.RunWaiting():
+            state.status = RunStatus.WAITING
+        case e.RunResumed():
+            _resumed(state, event)
+        case e.RunReported():
+            state.report_blob, state.retrospective_blob = event.report_blob, event.retrospective_blob
+            state.reported, state.last = True, None
+        case e.RunFinished():
+            state.finished, state.status = event, event.status
+        case _:
+            pass
+
+
+def _resumed(state: RunState, event: e.RunResumed) -> None:
+    state.paused = state.cancelled = state.exhausted = state.reported = False
+    state.finished = None
+    state.last = None
+    state.node_running = False
+    state.plan_tries = 0
+    state.status = RunStatus.RUNNING
+    state.answer_blob = event.answer_blob or state.answer_blob
+    if event.budget_nusd is not None:
+        state.budget_nusd = event.budget_nusd
+    for task in state.tasks.values():
+        if task.status in (TaskStatus.FAILED, TaskStatus.BLOCKED, TaskStatus.CANCELLED):
+            task.status, task.running, task.node, task.last = TaskStatus.PENDING, False, None, None
+            task.failures = task.conflicts = task.rounds = 0
+            task.reason, task.failure = "", None
+
+
+def _task_event(state: RunState, event: e.EventBase) -> None:
+    match event:
+        case e.TaskDispatched():
+            task = task_state(state, event.task)
+            task.attempt, task.number = event.attempt, event.number
+            task.node, task.running, task.last = Node.IMPLEMENT, True, None
+            task.status, task.reason, task.change = TaskStatus.IMPLEMENTING, "", None
+        case e.TaskMerged():
+            task = task_state(state, event.task)
+            task.status, task.commit, task.running, task.last = TaskStatus.MERGED, event.commit, False, None
+            task.reason = ""
+        case e.TaskFailed():
+            task = task_state(state, event.task)
+            task.status, task.reason, task.failure = TaskStatus.FAILED, event.reason, event.failure
+            task.running, task.last = False, None
+        case e.TaskBlocked():
+            task = task_state(state, event.task)
+            task.status, task.reason = TaskStatus.BLOCKED, event.reason
+        case e.TaskCancelled():
+            task = task_state(state, event.task)
+            task.status, task.running, task.last = TaskStatus.CANCELLED, False, None
+        case _:
+            pass
+
+
+def _node_event(state: RunState, event: e.NodeStarted | e.NodeFinished) -> None:
+    if event.task is None:
+        _run_node(state, event)
+        return
+    task = task_state(state, event.task)
+    if isinstance(event, e.NodeStarted):
+        task.node, task.running, task.last = event.node, True, None
+        task.status = _STATUS_OF_NODE[event.node]
+        return
+    task.running, task.last, task.reason = False, event, event.reason
+    task.change = event.change or task.change
+    match event.outcome:
+        case Outcome.FAILED:
+            task.failures += 1
+        case Outcome.CHANGE:
+            task.rounds += 1
+        case Outcome.CONFLICT:
+            task.conflicts += 1
+        case Outcome.WAITING:
+            task.status = TaskStatus.WAITING
+        case Outcome.EXHAUSTED:
+            state.exhausted = True
+        case _:
+            pass
+
+
+def _run_node(state: RunState, event: e.NodeStarted | e.NodeFinished) -> None:
+    if isinstance(event, e.NodeStarted):
+        state.node, state.node_attempt, state.node_running, state.last = event.node, event.attempt, True, None
+        state.endings += event.node is Node.REPORT
+        if event.node is Node.PLAN:
+            state.plan_tries += 1
+            state.status = RunStatus.PLANNING
+        return
+    state.node_running, state.last = False, event
+    if event.outcome is Outcome.EXHAUSTED:
+        state.exhausted = True
+
+
+def apply(state: RunState, event: e.EventBase) -> None:
+    """Take one event over."""
+    if isinstance(event, e.NodeStarted | e.NodeFinished):
+        _node_event(state, event)
+    elif event.kind.startswith("task."):
+        _task_event(state, event)
+    else:
+        _run_event(state, event)
+
+
+def fold(events: Iterable[e.EventBase]) -> RunState:
+    """The state after `events`, the run's stream from its beginning."""
+    state = RunState()
+    for event in events:
+        apply(state, event)
+    return state
+
+
+@dataclass(slots=True)
+class AttemptState:
+    """Where an attempt stands, as far as delivery needs to know."""
+
+    started: e.AttemptStarted | None = None
+    started_at: float = 0.0
+    harness_started: int = 0
+    """Incarnation of the last harness start, 0 = none."""
+    harness_finished: e.HarnessFinished | None = None
+    """How the harness of the newest incarnation ended."""
+    exported: Change | None = None
+    nodes: dict[Node, e.NodeFinished] = field(default_factory=dict)
+    reviews: int = 0
+    """How often the reviewer of this attempt was begun."""
+    delays: int = 0
+    """Delays in a row."""
+
+
+def apply_attempt(state: AttemptState, event: e.EventBase, at: float) -> None:
+    """Take one event of an attempt's stream over; `at` is when it was recorded."""
+    match event:
+        case e.AttemptStarted():
+            state.started, state.harness_finished, state.exported = event, None, None
+            state.started_at, state.delays = at, 0
+        case e.HarnessStarted():
+            state.harness_started = event.incarnation
+        case e.HarnessFinished():
+            state.harness_finished = event
+        case e.ChangeExported():
+            state.exported = event.change
+        case e.NodeDelayed():
+            state.delays += 1
+        case e.NodeFinished():
+            state.nodes[event.node], state.delays = event, 0
+        case _:
+            pass
