@@ -1,0 +1,147 @@
+"""What the environment says; read here and nowhere else.
+
+Rules
+- Read once, at the edge, into a frozen value.
+- Keys and passwords never appear in a `repr`.
+- A variable that is set wrongly is an error; an empty one counts as unset.
+"""
+
+import os
+import pwd
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from quarterdeck.kernel import probes
+from quarterdeck.kernel.failures import BadConfiguration
+from quarterdeck.settings.files import operator_config
+
+
+class ProbeAction(StrEnum):
+    """What a test does to the process at a probe point."""
+
+    KILL = "kill"
+    """SIGKILL."""
+    STOP = "stop"
+    """SIGSTOP."""
+    RAISE = "raise"
+    """An exception."""
+
+
+_KEYS: Final = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY")
+_PACKAGE_VARIABLES: Final = (
+    "PIP_INDEX_URL",
+    "PIP_EXTRA_INDEX_URL",
+    "PIP_CERT",
+    "UV_DEFAULT_INDEX",
+    "UV_INDEX",
+    "UV_INDEX_URL",
+    "UV_EXTRA_INDEX_URL",
+    "NPM_CONFIG_REGISTRY",
+    "npm_config_registry",
+    "GOPROXY",
+    "CARGO_HOME",
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeSpec:
+    """What a test asked for: at the `count`-th time (from 1) that the probe point `name` is reached, do `action`."""
+
+    name: str
+    count: int
+    action: ProbeAction
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What this process was told by its environment."""
+
+    home: Path
+    """The deck's directory, absolute."""
+    user: str
+    database_url: str | None = field(default=None, repr=False)
+    """None = SQLite in the home."""
+    keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """API keys by the name of their variable."""
+    anthropic_base_url: str | None = None
+    openai_base_url: str | None = None
+    no_color: bool = False
+    probe: ProbeSpec | None = None
+    path: str = os.defpath
+    """Where programs are looked for."""
+    package_environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Which package indexes, proxies and certificates this machine uses. May hold passwords."""
+
+    @property
+    def logs(self) -> Path:
+        """Directory of traces and of what detached runs print."""
+        return self.home / "logs"
+
+
+def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
+    """The settings of this environment. Raises BadConfiguration."""
+    home = _home(environ)
+    models = operator_config(home).config.models
+    named = [model.api_key_env for model in models.values() if model.api_key_env]
+    return Settings(
+        home=home,
+        user=_user(environ),
+        database_url=environ.get("QUARTERDECK_DATABASE_URL") or None,
+        keys={name: environ[name] for name in (*_KEYS, *named) if environ.get(name)},
+        anthropic_base_url=environ.get("ANTHROPIC_BASE_URL") or None,
+        openai_base_url=environ.get("OPENAI_BASE_URL") or None,
+        no_color=bool(environ.get("NO_COLOR")),
+        probe=_probe(environ.get("QUARTERDECK_PROBE", "")),
+        path=environ.get("PATH") or os.defpath,
+        package_environment={name: environ[name] for name in _PACKAGE_VARIABLES if environ.get(name)},
+    )
+
+
+def _home(environ: Mapping[str, str]) -> Path:
+    user_home = environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
+    if told := environ.get("QUARTERDECK_HOME"):
+        if told == "~" or told.startswith("~/"):
+            told = user_home + told[1:]
+        return Path(os.path.abspath(told))  # noqa: PTH100 - resolve() would follow links the operator made on purpose
+    if sys.platform == "darwin":
+        return Path(user_home, "Library", "Application Support", "quarterdeck")
+    data = environ.get("XDG_DATA_HOME", "")
+    # The XDG specification: a relative path there is invalid and must be ignored.
+    return Path(data if data.startswith("/") else f"{user_home}/.local/share", "quarterdeck")
+
+
+def _user(environ: Mapping[str, str]) -> str:
+    if name := environ.get("USER") or environ.get("LOGNAME"):
+        return name
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid-{os.getuid()}"
+
+
+def _probe(text: str) -> ProbeSpec | None:
+    if not text:
+        return None
+    name, _, rest = text.partition(":")
+    count, _, action = rest.partition(":")
+    actions = [action.value for action in ProbeAction]
+    if name not in probes.NAMES or not re.fullmatch(r"[1-9][0-9]{0,6}", count) or action not in actions:
+        raise BadConfiguration(
+            f"QUARTERDECK_PROBE is {text!r}",
+            why=f"it must be NAME:COUNT:ACTION with a listed probe point and one of {', '.join(actions)}",
+            fix="unset QUARTERDECK_PROBE",
+        )
+    return ProbeSpec(name, int(count), ProbeAction(action))

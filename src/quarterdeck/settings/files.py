@@ -1,0 +1,127 @@
+"""Reading deck.toml.
+
+Rules
+- What a file sets is kept apart from what it leaves open (`Partial`), so that files can be merged.
+- Everything a person wrote wrongly is an error that names the file, the line, the key and the closest known key.
+"""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, get_args
+
+from pydantic import ValidationError
+
+from quarterdeck.kernel.config import DeckConfig
+from quarterdeck.kernel.entities import Value
+from quarterdeck.kernel.failures import BadConfiguration
+
+DECK_FILE: Final = "deck.toml"
+"""In `$QUARTERDECK_HOME` it is the operator's, in a repository's `.quarterdeck/` the repository's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """A configuration of which only some keys were set: pydantic's `model_fields_set` says which, at every depth."""
+
+    origin: str
+    """For people: `deck.toml of the repository`, a path, `detected`."""
+    config: DeckConfig = field(default_factory=DeckConfig)
+
+
+def operator_config(home: Path) -> Partial:
+    """The operator's deck.toml; empty where there is none. Raises BadConfiguration."""
+    file = home / DECK_FILE
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return Partial(str(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadConfiguration(f"{file} cannot be read", why=str(error), fix=f"check the file {file}") from error
+    return parse_deck_toml(text, str(file))
+
+
+def parse_deck_toml(text: str, origin: str) -> Partial:
+    """What one deck.toml sets. Raises BadConfiguration."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BadConfiguration(f"{origin} is not valid TOML", why=str(error), fix=f"correct {origin}") from error
+    try:
+        return Partial(origin, DeckConfig.model_validate(data))
+    except ValidationError as error:
+        raise _explain(error, text, origin) from error
+
+
+def _explain(error: ValidationError, text: str, origin: str) -> BadConfiguration:
+    """The first problem, with its place, and how many more there are."""
+    # An unknown key is often why a required one is missing: say it first.
+    problems = sorted(
+        error.errors(include_url=False, include_context=False), key=lambda p: p["type"] != "extra_forbidden"
+    )
+    first = problems[0]
+    place = [str(part) for part in first["loc"]]
+    line = line_of(text, [str(part) for part in first["loc"] if not isinstance(part, int)])
+    where = f"{origin}:{line}" if line else origin
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    if first["type"] == "extra_forbidden":
+        known = known_keys(place[:-1])
+        close = difflib.get_close_matches(place[-1], known, n=1, cutoff=0.5)
+        fix = (
+            f"write {_dotted([*place[:-1], close[0]])} instead"
+            if close
+            else f"remove it; known here: {', '.join(known)}"
+        )
+        return BadConfiguration(f"{where}: unknown key {_dotted(place)}{more}", fix=fix)
+    why = first["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
+    if isinstance(first["input"], str | int | float):
+        why += f", not {first['input']!r}"
+    return BadConfiguration(f"{where}: {_dotted(place)} is wrong{more}", why=why, fix=f"correct it in {origin}")
+
+
+def _dotted(place: list[str]) -> str:
+    """The key path as TOML writes it."""
+    return ".".join(part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else f'"{part}"' for part in place)
+
+
+def known_keys(place: Iterable[str]) -> list[str]:
+    """The keys that deck.toml knows below `place`, in the order of their definition."""
+    model: type[Value] = DeckConfig
+    parts = list(place)
+    while parts:
+        annotation: Any = model.model_fields[parts.pop(0)].annotation
+        if isinstance(annotation, type) and issubclass(annotation, Value):
+            model = annotation
+            continue
+        values = [arg for arg in get_args(annotation) if isinstance(arg, type) and issubclass(arg, Value)]
+        if not values or not parts:
+            return []
+        model = values[0]
+        parts.pop(0)  # the entry's own name: free in a table such as [prices]
+    return list(model.model_fields)
+
+
+def line_of(text: str, keys: list[str]) -> int | None:
+    """The line (from 1) on which the key path stands in a TOML text, or that of its closest enclosing table."""
+    table: list[str] = []
+    best: tuple[int, int] | None = None
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := re.match(r"\s*\[{1,2}\s*(.+?)\s*\]{1,2}\s*(?:#.*)?$", line):
+            table = _split_key(header[1])
+            path = table
+        elif assignment := re.match(r"""\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'|\s*\.\s*)+?)\s*=""", line):
+            path = table + _split_key(assignment[1])
+        else:
+            continue
+        depth = len(path)
+        if path == keys[:depth] and depth and (best is None or depth > best[0]):
+            best = (depth, number)
+    return best[1] if best else None
+
+
+def _split_key(dotted: str) -> list[str]:
+    parts = re.findall(r"""[A-Za-z0-9_-]+|"[^"]*"|'[^']*'""", dotted)
+    return [part.strip("\"'") for part in parts]

@@ -1,0 +1,150 @@
+"""Which value holds where several files set one.
+
+Rules
+- The operator's file wins. Values detected in the repository fill what nobody set.
+- The repository's file may only narrow money, network and sandbox, and may not say where keys are sent; where the
+  operator is silent, the default is what may be narrowed. Everything else of it fills what the operator left open.
+- What was not taken over is said in a line, never silently dropped.
+"""
+
+from typing import Any, Final
+
+from quarterdeck.kernel.config import DeckConfig, Price
+from quarterdeck.kernel.prices import LIST
+from quarterdeck.settings.files import Partial
+
+_MINIMUM: Final = (
+    ("budget", "run"),
+    ("budget", "user_day"),
+    ("budget", "deck_day"),
+    ("sandbox", "memory_mb"),
+    ("sandbox", "disk_mb"),
+    ("sandbox", "processes"),
+    ("sandbox", "cpu_seconds"),
+    ("sandbox", "setup_timeout"),
+)
+_SUBSET: Final = (("sandbox", "network"), ("sandbox", "setup_network"))
+_TABLES: Final = ("tiers", "prices", "models")
+
+_NARROW: Final = "a repository may only narrow it"
+
+
+def merge(operator: Partial, repository: Partial | None, detected: Partial) -> tuple[DeckConfig, tuple[str, ...]]:
+    """The effective configuration, and for people where each part came from and what was not taken over.
+
+    Example of a line: `checks.gate: from .quarterdeck/deck.toml`.
+    """
+    layers = [layer for layer in (operator, repository, detected) if layer is not None]
+    chosen: dict[str, dict[str, Any]] = {}
+    origin: list[str] = []
+    for section in DeckConfig.model_fields:
+        keep, lines = (_merge_table if section in _TABLES else _merge_section)(section, layers, operator, repository)
+        chosen[section] = keep
+        origin += lines
+    return DeckConfig.model_validate(chosen), tuple(origin)
+
+
+_Merged = tuple[dict[str, Any], list[str]]
+
+
+def _merge_section(section: str, layers: list[Partial], operator: Partial, repository: Partial | None) -> _Merged:
+    chosen: dict[str, Any] = {}
+    lines: list[str] = []
+    for key in type(getattr(DeckConfig(), section)).model_fields:
+        setters = [layer for layer in layers if _sets(layer, section, key)]
+        if not setters:
+            continue
+        winner = setters[0]
+        value = _get(winner, section, key)
+        if repository is not None and repository in setters:
+            allowed, refused = _narrowed(section, key, _get(operator, section, key), _get(repository, section, key))
+            if refused:
+                lines.append(f"{section}.{key}: {refused}")
+            if allowed is not _OPEN:
+                taken = allowed == _get(repository, section, key)
+                winner, value = (repository if taken else operator), allowed
+                if not taken and not _sets(operator, section, key):
+                    chosen[key] = value
+                    continue
+        chosen[key] = value
+        lines.append(f"{section}.{key}: from {winner.origin}")
+    return chosen, lines
+
+
+_OPEN: Final = object()
+"""The repository's value is not restricted: who wins is decided as for any other key."""
+
+
+def _narrowed(section: str, key: str, bound: Any, asked: Any) -> tuple[Any, str]:
+    """The value that holds where the repository asked for `asked` under the operator's (or the default) `bound`,
+    and what was refused."""
+    if (section, key) in _MINIMUM:
+        refused = f"{asked:g} of the repository is not used, {_NARROW} (at most {bound:g})" if asked > bound else ""
+        return min(asked, bound), refused
+    if (section, key) in _SUBSET:
+        extra = [host for host in asked if host not in bound]
+        refused = f"{', '.join(extra)} of the repository not used, {_NARROW}" if extra else ""
+        return tuple(host for host in asked if host in bound), refused
+    if (section, key) == ("sandbox", "backend") and asked == "none" and bound != "none":
+        return bound, f'"none" of the repository is not used, {_NARROW}'
+    return _OPEN, ""
+
+
+def _merge_table(section: str, layers: list[Partial], operator: Partial, repository: Partial | None) -> _Merged:
+    chosen: dict[str, Any] = {}
+    lines: list[str] = []
+    for layer in layers:
+        for name, entry in getattr(layer.config, section).items():
+            if layer is repository:
+                # the operator's prices bind whether they were already chosen or come from the list
+                bound = chosen.get(name, LIST.get(name) if section == "prices" else None)
+                entry, refused = _entry_of_repository(section, entry, bound)
+                if refused:
+                    lines.append(f'{section}."{name}": {refused}')
+                if entry is None:
+                    continue
+            elif name in chosen:
+                continue
+            if chosen.get(name) != entry:
+                chosen[name] = entry
+                lines.append(f'{section}."{name}": from {layer.origin}')
+    return chosen, lines
+
+
+def _entry_of_repository(section: str, asked: Any, bound: Any) -> tuple[Any, str]:
+    """What may be taken over from the repository's entry of a table where `bound` holds already; None = nothing."""
+    if section == "prices":
+        if bound is None:
+            return None, "not used, a repository may not price a model that the operator has not priced"
+        dearer = _dearer(bound, asked)
+        return dearer, "" if dearer == asked else f"lower prices of the repository not used, {_NARROW}"
+    if bound is not None:
+        return None, ""
+    if section == "models" and (asked.base_url is not None or asked.api_key_env is not None):
+        # else a repository could have the operator's keys sent to a server of its choice
+        safe = asked.model_copy(update={"base_url": None, "api_key_env": None})
+        return safe, "base_url and api_key_env of the repository not used, only the operator says where keys are sent"
+    return asked, ""
+
+
+def _dearer(bound: Price, asked: Price) -> Price:
+    def rate(name: str) -> float | None:
+        ours, theirs = getattr(bound, name), getattr(asked, name)
+        if ours is None and theirs is None:
+            return None
+        return max(bound.input if ours is None else ours, asked.input if theirs is None else theirs)
+
+    return Price(
+        input=max(bound.input, asked.input),
+        output=max(bound.output, asked.output),
+        cache_read=rate("cache_read"),
+        cache_write=rate("cache_write"),
+    )
+
+
+def _sets(layer: Partial, section: str, key: str) -> bool:
+    return key in getattr(layer.config, section).model_fields_set
+
+
+def _get(layer: Partial, section: str, key: str) -> Any:
+    return getattr(getattr(layer.config, section), key)
