@@ -1,0 +1,288 @@
+"""Recognises test runners, so that "nothing was tested" is not taken for "everything passed".
+
+Rules
+- A recognised runner that executed no test is a failure, whatever its exit status: an empty selection, an empty
+  directory, or nothing but skipped tests.
+- Two things must agree: the command starts a runner that we know (also behind `python -m`, `uv run`, `env`,
+  `sh -c "…"` and the like), and the output says that no test ran. Silence is no evidence.
+- Launchers that hide the runner (`make`, `npm test`, `tox`, …) are judged by the output alone, and only when no
+  runner in it reports an executed test.
+- Linters, type checkers and builds are nobody's business here.
+"""
+
+import re
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Final
+
+Verdict = Callable[[str], int | None]
+"""Output of a runner to the number of tests it says it executed; None = it says nothing about it."""
+
+_ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_SEPARATORS: Final = frozenset({"&&", "||", ";", "|", "&", "(", ")", ";;", "|&", "\n", "{", "}", "!", "then", "do"})
+_ASSIGNMENT: Final = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*=")
+_PYTHON: Final = re.compile(r"^(python|pypy)[0-9.]*$")
+_SHELLS: Final = frozenset({"sh", "bash", "dash", "zsh", "ksh"})
+_LAUNCHERS: Final = frozenset({"make", "gmake", "tox", "nox", "just", "task", "invoke", "npm", "pnpm", "yarn", "bun"})
+_PREFIXES: Final = frozenset({"env", "exec", "command", "time", "nice", "nohup", "stdbuf", "xvfb-run", "npx", "bunx"})
+_RUN_WRAPPERS: Final = frozenset({"uv", "poetry", "pipenv", "pdm", "hatch", "rye", "pixi", "conda"})
+_WITH_VALUE: Final = frozenset(
+    {
+        "--with",
+        "--extra",
+        "--group",
+        "--python",
+        "-p",
+        "--package",
+        "--project",
+        "--directory",
+        "--env-file",
+        "-n",
+        "-e",
+    }
+)
+_ONLY_ASKS: Final = frozenset({"--version", "-V", "--help", "-h", "--collect-only", "--co", "--fixtures", "--markers"})
+
+_PYTEST: Final = re.compile(r"^=*\s*((?:\d+ [a-z]+(?:, )?)+|no tests ran)\s+in\s+[\d.:]+ ?s", re.MULTILINE)
+_UNITTEST: Final = re.compile(r"^Ran (\d+) tests? in ", re.MULTILINE)
+_UNITTEST_SKIPPED: Final = re.compile(r"^(?:OK|FAILED|NO TESTS RAN) \([^)]*skipped=(\d+)", re.MULTILINE)
+_GO_RAN: Final = re.compile(r"^(?:ok|FAIL|---\s+\w+:|===\s+RUN)\s(?!.*\[no tests to run\])", re.MULTILINE)
+_GO_NONE: Final = re.compile(r"\[no test files\]|\[no tests to run\]|no packages to test|matched no packages")
+_CARGO: Final = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed", re.MULTILINE)
+_NEXTEST: Final = re.compile(r"^\s*Summary .*?(\d+) tests? run:", re.MULTILINE)
+_JS_TOTALS: Final = re.compile(r"^\s*Tests:?\s+(.*)$", re.MULTILINE)
+_JS_NONE: Final = re.compile(r"No tests? (?:files? )?found|No test suite found", re.IGNORECASE)
+_JS_RAN: Final = re.compile(r"(\d+) (?:passed|failed|todo)")
+_MOCHA: Final = re.compile(r"^\s*(\d+) (?:passing|failing)\b", re.MULTILINE)
+_NODE: Final = re.compile(r"^(?:#|ℹ) (pass|fail|cancelled) (\d+)\s*$", re.MULTILINE)
+_NODE_ALL: Final = re.compile(r"^(?:#|ℹ) tests (\d+)\s*$", re.MULTILINE)
+_CTEST: Final = re.compile(r"tests passed, \d+ tests failed out of (\d+)")
+_RSPEC: Final = re.compile(r"^(\d+) examples?, \d+ failures?(?:, (\d+) pending)?", re.MULTILINE)
+
+
+def _pytest(output: str) -> int | None:
+    lines = _PYTEST.findall(output)
+    if not lines:
+        return None
+    ran = 0
+    for line in lines:
+        for count, what in re.findall(r"(\d+) ([a-z]+)", line):
+            if what in {"passed", "failed", "error", "errors", "xfailed", "xpassed"}:
+                ran += int(count)
+    return ran
+
+
+def _unittest(output: str) -> int | None:
+    counts = _UNITTEST.findall(output)
+    if not counts:
+        return None
+    return max(0, sum(map(int, counts)) - sum(map(int, _UNITTEST_SKIPPED.findall(output))))
+
+
+def _go(output: str) -> int | None:
+    ran = len(_GO_RAN.findall(output))
+    return ran if ran or _GO_NONE.search(output) else None
+
+
+def _cargo(output: str) -> int | None:
+    if "no tests to run" in output:
+        return 0
+    results = [int(a) + int(b) for a, b in _CARGO.findall(output)] + [int(n) for n in _NEXTEST.findall(output)]
+    return sum(results) if results else None
+
+
+def _javascript(output: str) -> int | None:
+    ran = sum(int(n) for line in _JS_TOTALS.findall(output) for n in _JS_RAN.findall(line))
+    if ran:
+        return ran
+    return 0 if _JS_NONE.search(output) or _JS_TOTALS.search(output) else None
+
+
+def _mocha(output: str) -> int | None:
+    counts = _MOCHA.findall(output)
+    if counts:
+        return sum(map(int, counts))
+    return 0 if _JS_NONE.search(output) else None
+
+
+def _node(output: str) -> int | None:
+    if not _NODE_ALL.search(output):
+        return None
+    return sum(int(count) for _, count in _NODE.findall(output))
+
+
+def _ctest(output: str) -> int | None:
+    if "No tests were found" in output:
+        return 0
+    counts = _CTEST.findall(output)
+    return sum(map(int, counts)) if counts else None
+
+
+def _rspec(output: str) -> int | None:
+    counts = _RSPEC.findall(output)
+    return sum(int(n) - int(pending or 0) for n, pending in counts) if counts else None
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """A test runner that we know how to read."""
+
+    name: str
+    executed: Verdict
+    empty_exit: int | None = None
+    """The exit status with which it says that nothing was selected."""
+
+
+PYTEST: Final = Runner("pytest", _pytest, empty_exit=5)
+UNITTEST: Final = Runner("unittest", _unittest, empty_exit=5)
+GO: Final = Runner("go test", _go)
+CARGO: Final = Runner("cargo test", _cargo)
+JAVASCRIPT: Final = Runner("the JavaScript test runner", _javascript)
+MOCHA: Final = Runner("mocha", _mocha)
+NODE: Final = Runner("node --test", _node)
+CTEST: Final = Runner("ctest", _ctest)
+RSPEC: Final = Runner("rspec", _rspec)
+
+RUNNERS: Final = (PYTEST, UNITTEST, GO, CARGO, JAVASCRIPT, MOCHA, NODE, CTEST, RSPEC)
+
+_BY_NAME: Final = {
+    "pytest": PYTEST,
+    "py.test": PYTEST,
+    "unittest": UNITTEST,
+    "jest": JAVASCRIPT,
+    "vitest": JAVASCRIPT,
+    "mocha": MOCHA,
+    "ctest": CTEST,
+    "rspec": RSPEC,
+}
+
+
+def ran_no_test(command: str, exit_code: int | None, output: str) -> str:
+    """Why this finished command counts as "executed no test"; "" = it does not.
+
+    `command` is what was given to `sh -c`, `output` its stdout and stderr together.
+    """
+    text = _ANSI.sub("", output)
+    found, hidden = recognise(command)
+    for runner in found:
+        if exit_code is not None and exit_code == runner.empty_exit and runner.executed(text) in (0, None):
+            return f"{runner.name} executed no test (exit {exit_code})"
+        if runner.executed(text) == 0:
+            return f"{runner.name} executed no test"
+    if hidden and not found:
+        said = [(runner, count) for runner in RUNNERS if (count := runner.executed(text)) is not None]
+        if said and not any(count for _, count in said):
+            return f"{said[0][0].name} executed no test"
+    return ""
+
+
+def recognise(command: str) -> tuple[tuple[Runner, ...], bool]:
+    """The runners that a shell command starts, in order, and whether it starts something that may hide one."""
+    found: list[Runner] = []
+    hidden = False
+    for argv in _simple_commands(command):
+        rest = _unwrap(argv)
+        if not rest or _ONLY_ASKS.intersection(rest[1:]):
+            continue
+        name = PurePosixPath(rest[0]).name
+        if name in _SHELLS:
+            inner, inner_hidden = _inside_shell(rest)
+            found += inner
+            hidden = hidden or inner_hidden
+        elif (runner := _runner(name, rest)) is not None:
+            found.append(runner)
+        elif name in _LAUNCHERS:
+            hidden = True
+    return tuple(dict.fromkeys(found)), hidden
+
+
+def _inside_shell(argv: Sequence[str]) -> tuple[tuple[Runner, ...], bool]:
+    for at, word in enumerate(argv[1:], start=1):
+        if word.startswith("-") and word.endswith("c") and at + 1 < len(argv):
+            return recognise(argv[at + 1])
+    return (), True
+
+
+def _runner(name: str, argv: Sequence[str]) -> Runner | None:
+    if name in _BY_NAME:
+        return _BY_NAME[name]
+    arguments = argv[1:]
+    first = next((word for word in arguments if not word.startswith(("-", "+"))), "")
+    if name == "go" and first == "test":
+        return GO
+    if name == "cargo" and first in {"test", "t", "nextest"}:
+        return CARGO
+    if name == "node" and "--test" in arguments:
+        return NODE
+    if name == "manage.py" and first == "test":
+        return UNITTEST
+    return None
+
+
+def _simple_commands(command: str) -> Iterator[list[str]]:
+    """The simple commands of a shell line. What cannot be parsed yields nothing: no evidence, no verdict."""
+    lexer = shlex.shlex(command.replace("\n", " ; "), posix=True, punctuation_chars="();|&")
+    lexer.whitespace_split = True
+    lexer.commenters = ""
+    current: list[str] = []
+    try:
+        words = list(lexer)
+    except ValueError:
+        return
+    for word in words:
+        if word in _SEPARATORS or set(word) <= set("();|&"):
+            if current:
+                yield current
+            current = []
+        else:
+            current.append(word)
+    if current:
+        yield current
+
+
+def _unwrap(argv: Sequence[str]) -> list[str]:
+    """The argv without what only wraps it: assignments, `env`, `timeout 5`, `uv run`, `python -m`, and the like."""
+    rest = list(argv)
+    while rest:
+        name = PurePosixPath(rest[0]).name
+        if _ASSIGNMENT.match(rest[0]):
+            rest = rest[1:]
+        elif name == "timeout":
+            rest = _options_off(rest[1:])[1:]
+        elif name in _PREFIXES:
+            rest = _options_off(rest[1:])
+        elif name in _RUN_WRAPPERS and "run" in rest[1:]:
+            rest = _options_off(rest[rest.index("run") + 1 :])
+        elif name in {"pnpm", "yarn", "npm", "bundle"} and rest[1:2] in (["exec"], ["dlx"]):
+            rest = _options_off(rest[2:])
+        elif name == "coverage" and rest[1:2] == ["run"]:
+            rest = _module(rest[2:])
+        elif _PYTHON.match(name):
+            rest = _module(rest[1:])
+        else:
+            return rest
+    return rest
+
+
+def _options_off(words: list[str]) -> list[str]:
+    at = 0
+    while at < len(words) and words[at].startswith("-"):
+        if words[at] == "--":
+            return words[at + 1 :]
+        at += 2 if words[at] in _WITH_VALUE else 1
+    return words[at:]
+
+
+def _module(words: list[str]) -> list[str]:
+    """What `python WORDS` runs: `-m NAME …` or `SCRIPT …`; the module `unittest` gets its runner's name."""
+    at = 0
+    while at < len(words) and words[at].startswith("-"):
+        if words[at] == "-m" and at + 1 < len(words):
+            module = words[at + 1]
+            return ["unittest" if module.startswith("unittest") else module, *words[at + 2 :]]
+        if words[at] == "-c":
+            return []
+        at += 2 if words[at] in {"-X", "-W"} else 1
+    return words[at:]

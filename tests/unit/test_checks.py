@@ -1,0 +1,65 @@
+"""Check commands become results."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from quarterdeck.delivery.checks import KEEP_LIMIT, bounded, headline, judge, passed, summary
+from quarterdeck.kernel.entities import CheckResult
+from quarterdeck.workplace.port import ExecResult
+
+
+def done(exit_code: int | None = 0, stdout: bytes = b"", stderr: bytes = b"", flags: Sequence[str] = ()) -> ExecResult:
+    return ExecResult(exit_code, stdout, stderr, 1.0, tuple(flags))
+
+
+@pytest.mark.parametrize(
+    ("finished", "reason"),
+    [
+        (done(None, flags=["timeout"]), "timeout after 30 s"),
+        (done(None, flags=["memory"]), "memory limit exceeded"),
+        (done(0, flags=["disk"]), "disk limit exceeded"),
+        (done(None), "killed"),
+        (done(5, b"no tests ran in 0.01s"), "pytest executed no test (exit 5)"),
+    ],
+)
+def test_what_speaks_against_a_command(finished: ExecResult, reason: str) -> None:
+    result = judge("pytest -q", finished, 30)
+    assert result.reason == reason
+    assert not result.passed
+
+
+def test_exit_zero_passes_and_non_zero_does_not() -> None:
+    assert judge("true", done(0), 1).passed
+    assert not judge("false", done(1), 1).passed
+    assert passed(())
+    assert not passed((judge("true", done(0), 1), judge("false", done(1), 1)))
+
+
+def test_output_is_kept_bounded_and_readable() -> None:
+    result = judge("x", done(1, b"\xff\0" + b"a" * 100_000, b"the end"), 1)
+    assert len(result.output) <= KEEP_LIMIT
+    assert result.output.endswith("the end")
+    assert "\0" not in result.output
+    assert "left out" in result.output
+
+
+@pytest.mark.parametrize("limit", [0, 1, 50, 500, 5000])
+def test_bounds_hold(limit: int) -> None:
+    assert len(bounded("x" * 5001, limit)) <= limit
+    results = tuple(CheckResult(command=f"c{n}", exit_code=n, seconds=1, output="y" * 3000) for n in range(3))
+    assert len(summary(results, limit)) <= limit
+
+
+def test_the_summary_shows_what_failed() -> None:
+    results = (
+        CheckResult(command="ruff check .", exit_code=0, seconds=1, output="fine"),
+        CheckResult(command="pytest -q", exit_code=1, seconds=2, output="E assert 1 == 2"),
+    )
+    text = summary(results, 1000)
+    assert "$ ruff check .\n[passed, 1.0 s]" in text
+    assert "$ pytest -q\n[exit 1, 2.0 s]" in text
+    assert "E assert 1 == 2" in text
+    assert "fine" not in text
+    assert headline(results) == "`pytest -q` failed: exit 1"
+    assert headline(results[:1]) == ""

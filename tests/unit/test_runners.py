@@ -1,0 +1,88 @@
+"""What counts as "no test ran", and what must not."""
+
+import pytest
+
+from quarterdeck.delivery.runners import CARGO, GO, JAVASCRIPT, NODE, PYTEST, UNITTEST, Runner, ran_no_test, recognise
+
+EMPTY = [
+    ("pytest -q", 5, "no tests ran in 0.01s"),
+    ("pytest -q || true", 0, "no tests ran in 0.01s"),
+    ("pytest -k nothing", 5, "====== 3 deselected in 0.02s ======"),
+    ("python -m pytest tests/x.py", 0, "============ 2 skipped in 0.01s ============"),
+    ("uv run --frozen --group dev pytest", 0, "\x1b[33m\x1b[33mno tests ran\x1b[0m\x1b[33m in 0.01s\x1b[0m"),
+    ('sh -c "cd sub && pytest -q"', 5, ""),
+    ("A=1 env B=2 timeout 60 python3.11 -X dev -m pytest", 0, "no tests ran in 0.00s"),
+    ("coverage run -m pytest", 0, "no tests ran in 0.00s"),
+    ("ruff check . && pytest -q", 0, "All checks passed!\n1 skipped in 0.01s"),
+    ("pytest a; python -m unittest", 0, "3 passed in 0.1s\nRan 0 tests in 0.000s\n\nOK"),
+    ("python -m unittest", 0, "\n-----\nRan 0 tests in 0.000s\n\nOK"),
+    ("python -m unittest discover", 5, "Ran 0 tests in 0.000s\n\nNO TESTS RAN"),
+    ("python3 -m unittest", 0, "Ran 2 tests in 0.000s\n\nOK (skipped=2)"),
+    ("python manage.py test", 0, "Ran 0 tests in 0.000s\n\nOK"),
+    ("go test ./...", 0, "?   \texample.com/a\t[no test files]"),
+    ("go test -run Nothing ./...", 0, "ok  \texample.com/a\t0.002s [no tests to run]"),
+    ("cargo test", 0, "running 0 tests\n\ntest result: ok. 0 passed; 0 failed; 0 ignored; 0 measured\n"),
+    ("npx jest --passWithNoTests", 0, "No tests found, exiting with code 0"),
+    ("npx vitest run --passWithNoTests", 0, "No test files found, exiting with code 0"),
+    ("mocha", 0, "\n  0 passing (1ms)\n"),
+    ("node --test", 0, "# tests 0\n# suites 0\n# pass 0\n# fail 0\n"),
+    ("node --test", 0, "ℹ tests 1\nℹ pass 0\nℹ fail 0\nℹ cancelled 0\nℹ skipped 1\n"),
+    ("make test", 0, "python -m unittest\nRan 0 tests in 0.000s\n\nOK"),
+    ("npm test", 0, "> x@1.0.0 test\n> mocha\n\n  0 passing (1ms)\n"),
+    ("ctest", 0, "No tests were found!!!"),
+    ("rspec", 0, "0 examples, 0 failures"),
+]
+
+FINE = [
+    ("pytest -q", 0, "3 passed in 0.10s"),
+    ("pytest -q", 0, "1 passed, 2 skipped, 1 warning in 61.10s (0:01:01)"),
+    ("pytest -q", 0, "=== 1 xfailed in 0.10s ==="),
+    ("pytest -qq", 0, "."),
+    ("pytest --version", 0, "pytest 9.2.0"),
+    ("python -m unittest", 0, "Ran 2 tests in 0.000s\n\nOK (skipped=1)"),
+    ("go test ./...", 0, "?   \texample.com/a\t[no test files]\nok  \texample.com/b\t0.002s"),
+    ("go test ./...", 0, "ok  \texample.com/b\t(cached)"),
+    ("go vet ./...", 0, ""),
+    ("cargo test", 0, "test result: ok. 3 passed; 0 failed\nrunning 0 tests\ntest result: ok. 0 passed; 0 failed\n"),
+    ("cargo build", 0, "Finished"),
+    ("npx jest", 0, "Tests:       3 passed, 3 total"),
+    ("npx vitest run", 0, "      Tests  3 passed (3)"),
+    ("mocha", 0, "  3 passing (1ms)"),
+    ("node --test", 0, "# tests 2\n# pass 2\n# fail 0\n"),
+    ("ruff check .", 0, "All checks passed!"),
+    ("mypy src", 0, "Success: no issues found in 0 source files"),
+    ("echo pytest", 0, "no tests ran in 0.01s"),
+    ("true", 0, ""),
+    ("grep -r 'no tests ran' .", 0, "no tests ran in 0.01s"),
+    ("make lint", 0, "All checks passed!"),
+    ("make test", 0, "Ran 0 tests in 0.000s\n3 passed in 0.10s"),
+    ("python -c 'import pytest'", 0, ""),
+    ("cat 'unbalanced", 0, "no tests ran in 0.01s"),
+    ("exit 5", 5, ""),
+]
+
+
+@pytest.mark.parametrize(("command", "exit_code", "output"), EMPTY)
+def test_a_runner_that_executed_nothing_is_noticed(command: str, exit_code: int, output: str) -> None:
+    assert "executed no test" in ran_no_test(command, exit_code, output)
+
+
+@pytest.mark.parametrize(("command", "exit_code", "output"), FINE)
+def test_no_false_alarm(command: str, exit_code: int, output: str) -> None:
+    assert ran_no_test(command, exit_code, output) == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "runners"),
+    [
+        ("poetry run pytest && go test ./... | tee log", (PYTEST, GO)),
+        ("(cd a; python -m unittest -v)", (UNITTEST,)),
+        ("nice -n 5 bash -ec 'cargo nextest run'", (CARGO,)),
+        ("pnpm exec vitest run", (JAVASCRIPT,)),
+        ("./node_modules/.bin/jest", (JAVASCRIPT,)),
+        ("node --import x --test a.js", (NODE,)),
+        ("ruff check .\npytest", (PYTEST,)),
+    ],
+)
+def test_runners_are_found_behind_what_wraps_them(command: str, runners: tuple[Runner, ...]) -> None:
+    assert recognise(command)[0] == runners
