@@ -28,6 +28,11 @@ class Tx(Protocol):
         """Execute the named statement once for each mapping of parameters."""
         ...
 
+    def alone(self, work: Callable[["Tx"], T], /) -> T:
+        """Run `work` inside this transaction so that an exception, which is raised here again, undoes only what `work`
+        did."""
+        ...
+
 
 Write = Callable[[Tx], T]
 

@@ -1,0 +1,410 @@
+"""The embedded database: one SQLite file in WAL mode, used by one or several processes of one machine.
+
+Rules
+- All writes of this process go through one thread and one connection. What waits at that moment is committed as one
+  transaction; each write has a savepoint of its own, so a failing one undoes only itself.
+- A transaction begins with BEGIN IMMEDIATE: it waits for another process's transaction, it never fails half-way for it.
+- When the database itself fails (disk full, I/O error, locked for too long), every write of that turn fails as
+  StoreUnavailable, the connection is dropped and the next turn opens a new one: nothing has to be restarted.
+- Reads run on a few connections of their own and see the last commit.
+- Changes by other processes are seen through `PRAGMA data_version`, polled only while somebody waits for a change.
+"""
+
+import asyncio
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, Self, TypeVar
+
+from quarterdeck.kernel.failures import BadConfiguration, StoreUnavailable
+from quarterdeck.store.port import Row, Tx, Write
+from quarterdeck.store.statements import migrations, statements
+
+T = TypeVar("T")
+
+Durability = Literal["full", "normal"]
+"""`full`: a commit survives a power cut. `normal`: it survives `kill -9`, a power cut may lose the last moments."""
+
+_BUSY_SECONDS: Final = 10.0
+_POLL_SECONDS: Final = 0.04
+_READERS: Final = 4
+_TURN: Final = 512
+"""Most writes in one transaction."""
+
+_UNAVAILABLE: Final = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_NOTADB,
+    }
+)
+
+
+def _primary(error: sqlite3.Error) -> int:
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return 0 if code is None else code & 0xFF
+
+
+def _unavailable(path: Path, error: sqlite3.Error) -> StoreUnavailable:
+    fixes = {
+        sqlite3.SQLITE_FULL: f"free some space on the disk of {path}",
+        sqlite3.SQLITE_BUSY: "another process holds the database; look for one that hangs",
+        sqlite3.SQLITE_CORRUPT: f"restore {path} from a backup, or move it away to start anew",
+        sqlite3.SQLITE_NOTADB: f"{path} is not a database of quarterdeck; move it away",
+    }
+    return StoreUnavailable(
+        f"The database {path} cannot be used",
+        why=str(error),
+        fix=fixes.get(_primary(error), f"check the disk and the permissions of {path}"),
+    )
+
+
+def _as_mapping(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> dict[str, Any]:
+    return {column[0]: value for column, value in zip(cursor.description, row, strict=True)}
+
+
+def _connect(path: Path, durability: Durability, *, reader: bool) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw",
+        uri=True,
+        timeout=_BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=256,
+    )
+    try:
+        connection.row_factory = _as_mapping
+        connection.execute("PRAGMA foreign_keys = ON")
+        if reader:
+            connection.execute("PRAGMA query_only = ON")
+        else:
+            mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            if mode["journal_mode"] != "wal":
+                raise sqlite3.OperationalError("this file system cannot hold a database in WAL mode")
+            connection.execute(f"PRAGMA synchronous = {durability.upper()}")
+            connection.execute("PRAGMA wal_autocheckpoint = 2000")
+            connection.execute("PRAGMA journal_size_limit = 67108864")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring the schema up to date. Raises BadConfiguration where the database is newer than this code."""
+    steps = migrations()
+
+    def version() -> int:
+        return int(connection.execute("PRAGMA user_version").fetchone()["user_version"])
+
+    if version() < len(steps):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for step in steps[version() :]:
+                for statement in step.statements:
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {step.version}")
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.rollback()
+            raise
+    if version() > len(steps):
+        raise BadConfiguration(
+            f"The database {path} was written by a newer version of quarterdeck",
+            why=f"its schema is version {version()}, this version knows {len(steps)}",
+            fix="pip install --upgrade quarterdeck",
+        )
+
+
+class _SqliteTx:
+    """One open transaction; lives on the writer's thread."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._sql = statements()
+        self.broken: sqlite3.Error | None = None
+        """Set once the database itself has failed: nothing of this transaction can be kept."""
+
+    def run(self, statement: str, /, **parameters: Any) -> list[Row]:
+        sql = self._sql[statement]
+        try:
+            return self._connection.execute(sql, parameters).fetchall()
+        except sqlite3.Error as error:
+            self._note(error)
+            raise
+
+    def run_many(self, statement: str, rows: Sequence[Mapping[str, Any]], /) -> None:
+        sql = self._sql[statement]
+        try:
+            self._connection.executemany(sql, rows)
+        except sqlite3.Error as error:
+            self._note(error)
+            raise
+
+    def alone(self, work: Callable[[Tx], T], /) -> T:
+        self._control("SAVEPOINT alone")
+        try:
+            value = work(self)
+        except BaseException:
+            if self.broken is None:
+                self._control("ROLLBACK TO alone")
+                self._control("RELEASE alone")
+            raise
+        if self.broken is None:
+            self._control("RELEASE alone")
+        return value
+
+    def _control(self, sql: str) -> None:
+        try:
+            self._connection.execute(sql)
+        except sqlite3.Error as error:
+            self.broken = error
+            raise
+
+    def _note(self, error: sqlite3.Error) -> None:
+        if _primary(error) in _UNAVAILABLE or not self._connection.in_transaction:
+            self.broken = error
+
+
+@dataclass(slots=True)
+class _Ask:
+    """One write that waits for its turn, and then its answer."""
+
+    work: Callable[[Tx], Any]
+    future: "asyncio.Future[Any]"
+    value: Any = None
+    error: BaseException | None = None
+
+
+class SqliteStore:
+    """A `Store` over one SQLite file. Make it with `SqliteStore.open`.
+
+    path: the database file; it and its directory are created, readable by the user alone.
+    durability: `full` (default) waits for the disk at every commit; see `Durability`.
+    """
+
+    def __init__(self, path: Path, *, durability: Durability = "full") -> None:
+        self._path = path
+        self._durability: Durability = durability
+        self._loop = asyncio.get_running_loop()
+        self._asks: queue.SimpleQueue[_Ask | None] = queue.SimpleQueue()
+        self._writer = threading.Thread(target=self._serve, name="store-writer", daemon=True)
+        self._connection: sqlite3.Connection | None = None
+        self._stopping = False
+        self._closed: asyncio.Future[None] | None = None
+        self._mark = 1
+        self._waiters: set[asyncio.Future[None]] = set()
+        self._data_version: int | None = None
+        self._pool = ThreadPoolExecutor(_READERS, thread_name_prefix="store-reader")
+        self._idle_readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
+
+    @classmethod
+    async def open(cls, path: Path, *, durability: Durability = "full") -> Self:
+        """Create or open the database and bring its schema up to date.
+
+        Raises StoreUnavailable, and BadConfiguration where a newer version of quarterdeck wrote it.
+        """
+        store = cls(path, durability=durability)
+        try:
+            await asyncio.to_thread(store._prepare)
+        except BaseException:
+            store._pool.shutdown(wait=False)
+            raise
+        store._writer.start()
+        return store
+
+    @property
+    def path(self) -> Path:
+        return self._path
+
+    async def write(self, work: Write[T]) -> T:
+        if self._closed is not None:
+            raise StoreUnavailable("The database is closed")
+        ask = _Ask(work, self._loop.create_future())
+        self._asks.put(ask)
+        value: T = await ask.future
+        return value
+
+    async def read(self, statement: str, /, **parameters: Any) -> list[Row]:
+        if self._closed is not None:
+            raise StoreUnavailable("The database is closed")
+        return await self._loop.run_in_executor(self._pool, self._read, statement, parameters)
+
+    async def changed(self, since: int, timeout: float) -> int:
+        if since != self._mark or self._closed is not None:
+            return self._mark
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        self._waiters.add(waiter)
+        if len(self._waiters) == 1:
+            self._asks.put(None)  # the writer's thread begins to poll
+        try:
+            await asyncio.wait((waiter,), timeout=timeout)
+        finally:
+            self._waiters.discard(waiter)
+            waiter.cancel()
+        return self._mark
+
+    async def close(self) -> None:
+        if self._closed is None:
+            self._closed = self._loop.create_future()
+            self._stopping = True
+            self._asks.put(None)
+            await asyncio.to_thread(self._writer.join)
+            await asyncio.to_thread(self._pool.shutdown)
+            while not self._idle_readers.empty():
+                self._idle_readers.get().close()
+            self._bump()
+            self._closed.set_result(None)
+        await asyncio.shield(self._closed)
+
+    # --- the event loop's side ------------------------------------------------------------------------------
+
+    def _bump(self) -> None:
+        self._mark += 1
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _answer(self, asks: list[_Ask], committed: bool) -> None:
+        for ask in asks:
+            if ask.future.done():
+                continue
+            if ask.error is not None:
+                ask.future.set_exception(ask.error)
+            else:
+                ask.future.set_result(ask.value)
+        if committed:
+            self._bump()
+
+    # --- the writer's thread --------------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            self._connection = _connect(self._path, self._durability, reader=False)
+            _migrate(self._connection, self._path)
+        except sqlite3.Error as error:
+            self._drop()
+            raise _unavailable(self._path, error) from error
+        except OSError as error:
+            raise StoreUnavailable(f"The database {self._path} cannot be opened", why=str(error)) from error
+        except BaseException:
+            self._drop()
+            raise
+
+    def _serve(self) -> None:
+        while True:
+            asks = self._take()
+            if asks:
+                committed = self._commit(asks)
+                self._tell(self._answer, asks, committed)
+            elif self._stopping:
+                break
+            if self._waiters:
+                self._poll()
+        self._drop()
+
+    def _take(self) -> list[_Ask]:
+        """What waits now; waits itself while there is nothing, at most until the next poll."""
+        asks: list[_Ask] = []
+        try:
+            first = self._asks.get(timeout=_POLL_SECONDS if self._waiters else None)
+            while True:
+                if first is not None:
+                    asks.append(first)
+                if len(asks) >= _TURN:
+                    break
+                first = self._asks.get_nowait()
+        except queue.Empty:
+            return asks
+        return asks
+
+    def _tell(self, callback: Callable[..., None], *arguments: Any) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(callback, *arguments)
+
+    def _commit(self, asks: list[_Ask]) -> bool:
+        """One transaction for all asks; True where it was committed."""
+        tx: _SqliteTx | None = None
+        try:
+            if self._connection is None:
+                self._connection = _connect(self._path, self._durability, reader=False)
+                self._data_version = None
+            connection = self._connection
+            connection.execute("BEGIN IMMEDIATE")
+            tx = _SqliteTx(connection)
+            for ask in asks:
+                if ask.future.cancelled():
+                    continue
+                try:
+                    ask.value = tx.alone(ask.work)
+                except BaseException as error:  # noqa: BLE001 - given to the caller, whatever it is
+                    ask.error = error
+                if tx.broken is not None:
+                    raise tx.broken
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._drop()
+            for ask in asks:
+                ask.error = _unavailable(self._path, error)
+            return False
+        return True
+
+    def _poll(self) -> None:
+        """See whether another process has committed. On this connection own commits do not count."""
+        if self._connection is None:
+            return
+        try:
+            version = self._connection.execute("PRAGMA data_version").fetchone()["data_version"]
+        except sqlite3.Error:
+            self._drop()  # the next write opens a new one, or says what is wrong
+            return
+        if version != self._data_version:
+            self._data_version = version
+            self._tell(self._bump)
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        try:
+            if connection.in_transaction:
+                connection.rollback()
+        except sqlite3.Error:
+            connection.close()  # closing undoes what could not be rolled back
+            return
+        connection.close()
+
+    # --- the readers' threads -------------------------------------------------------------------------------
+
+    def _read(self, statement: str, parameters: dict[str, Any]) -> list[Row]:
+        sql = statements()[statement]
+        try:
+            try:
+                connection = self._idle_readers.get_nowait()
+            except queue.Empty:
+                connection = _connect(self._path, self._durability, reader=True)
+            try:
+                rows: list[Row] = connection.execute(sql, parameters).fetchall()
+            except BaseException:
+                connection.close()
+                raise
+        except sqlite3.Error as error:
+            if _primary(error) in _UNAVAILABLE:
+                raise _unavailable(self._path, error) from error
+            raise
+        self._idle_readers.put(connection)
+        return rows
