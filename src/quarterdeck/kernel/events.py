@@ -143,6 +143,7 @@ class RunPlanned(EventBase):
     kind: Literal["run.planned"] = "run.planned"
     plan_blob: Blob
     tasks: int
+    """How many."""
     warnings: tuple[str, ...] = Field(default=(), max_length=50)
     attempt: str | None = None
 
@@ -192,6 +193,8 @@ class NodeStarted(EventBase):
     node: Node
     task: str | None = None
     attempt: str | None = None
+    feedback_blob: Blob | None = None
+    """List of `Feedback`, where the node has no task that carries it."""
 
 
 class NodeDelayed(EventBase):
@@ -250,8 +253,8 @@ class TaskCancelled(EventBase):
 
 class RunReported(EventBase):
     kind: Literal["run.reported"] = "run.reported"
-    report_blob: Blob
-    retrospective_blob: Blob
+    report_blob: Blob | None
+    retrospective_blob: Blob | None
 
 
 class RunFinished(EventBase):
@@ -454,6 +457,16 @@ class ChangeQueued(EventBase):
     title: str
     config_blob: Blob
     """The configuration of the run it comes from: its checks decide."""
+    repository: str = ""
+    """Real path of the user's repository."""
+    branch: str = ""
+    base: str = ""
+    """Commit from which the run's target branch is created where it does not exist."""
+    agent: str = ""
+    checkout: str | None = None
+    """Clean work tree that holds the target branch and is moved with it."""
+    checks: str = ""
+    """`queue.checks_key` of the configuration; filled by the gate."""
 
 
 class GateCheckStarted(EventBase):
@@ -468,7 +481,9 @@ class GateCheckStarted(EventBase):
     """The merged commit of each change of the stack."""
     tree: str
     number: int = 1
+    """Which try on this tree, from 1."""
     config_blob: Blob
+    checks: str = ""
 
 
 class GateCheckFinished(EventBase):
@@ -478,6 +493,8 @@ class GateCheckFinished(EventBase):
     passed: bool
     infrastructure: bool = False
     """The check could not be run; nothing is blamed."""
+    cancelled: bool = False
+    """Its stack was no longer wanted."""
     reason: str = Field(default="", max_length=2_000)
     results_blob: Blob | None = None
 
@@ -486,6 +503,7 @@ class LandingIntended(EventBase):
     kind: Literal["landing.intended"] = "landing.intended"
     attempt: str
     old: str
+    """Empty = the branch does not exist."""
     new: str
     tree: str
 
