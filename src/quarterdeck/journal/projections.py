@@ -1,0 +1,330 @@
+"""From events to the read tables. The mapping is pure; applying it happens in the transaction of the append.
+
+Rules
+- `project` answers what one event changes, as values. Only `Changes.apply` touches the database.
+- Setting statements run in the order of the events. Spending and the touching of attempts are sums and maxima, so they
+  are merged and written once per commit: that keeps a model or tool event cheap.
+- A task's status follows the run's stream alone; spending and questions follow the attempt's stream.
+- Every event of a stream may come once only; `rebuild` starts from empty tables, in the order of the commits.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Final
+
+from quarterdeck.kernel import events as ev
+from quarterdeck.kernel import ids
+from quarterdeck.kernel.entities import Plan, Usage
+from quarterdeck.store.blobs import unpack
+from quarterdeck.store.port import Store, Tx
+
+REBUILD_PAGE: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Set:
+    """One statement with its parameters."""
+
+    statement: str
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """An attempt gave a sign of life."""
+
+    attempt: str
+    at: float
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """A model call's tokens and money."""
+
+    attempt: str
+    model: str
+    usage: Usage
+    cost_nusd: int
+    estimated: bool
+
+
+Op = Set | Touch | Spend
+Plans = Callable[[str], Plan]
+"""The plan of a blob's digest."""
+
+
+def project(stream: str, at: float, event: ev.EventBase, plans: Plans) -> list[Op]:
+    """What `event`, appended to `stream` at `at`, changes in the read tables."""
+    where, _, name = stream.partition("/")
+    if where == "attempt":
+        return _attempt(name, at, event)
+    if where == "run":
+        return _run(name, at, event, plans)
+    return []
+
+
+# --- run/… ------------------------------------------------------------------------------------------------
+
+_NODE_STATUS: Final = {
+    ev.Node.IMPLEMENT: ev.TaskStatus.IMPLEMENTING,
+    ev.Node.CHECK: ev.TaskStatus.CHECKING,
+    ev.Node.REVIEW: ev.TaskStatus.REVIEWING,
+    ev.Node.GATE: ev.TaskStatus.GATING,
+}
+
+
+def _run(run: str, at: float, event: ev.EventBase, plans: Plans) -> list[Op]:
+    if isinstance(event, ev.RunCreated):
+        return [_created(run, at, event)]
+    ops: list[Op] = [Set("project_run_touched", {"run": run, "at": at})]
+    task = getattr(event, "task", None)
+    if isinstance(task, str):
+        return [*ops, *_task(run, task, at, event)]
+    return [*ops, *_whole_run(run, at, event, plans)]
+
+
+def _created(run: str, at: float, event: ev.RunCreated) -> Op:
+    return Set(
+        "project_run_created",
+        {
+            "run": run,
+            "status": ev.RunStatus.CREATED.value,
+            "goal": event.goal,
+            "repository": event.repository,
+            "target": event.target,
+            "branch": event.into,
+            "base": event.base,
+            "budget": event.budget_nusd,
+            "user": event.user,
+            "sandbox": event.sandbox,
+            "at": at,
+        },
+    )
+
+
+def _whole_run(run: str, at: float, event: ev.EventBase, plans: Plans) -> list[Op]:
+    def status(value: ev.RunStatus, reason: str = "") -> Op:
+        return Set("project_run_status", {"run": run, "status": value.value, "reason": reason})
+
+    match event:
+        case ev.NodeStarted(node=ev.Node.PLAN):
+            return [status(ev.RunStatus.PLANNING)]
+        case ev.RunPlanned():
+            tasks = enumerate(plans(event.plan_blob).tasks)
+            rows: list[Op] = [
+                Set(
+                    "project_task_planned",
+                    {
+                        "run": run,
+                        "task": task.id,
+                        "title": task.title,
+                        "position": position,
+                        "agent": task.agent or "",
+                        "at": at,
+                    },
+                )
+                for position, task in tasks
+            ]
+            return [status(ev.RunStatus.RUNNING), *rows]
+        case ev.RunPaused():
+            return [status(ev.RunStatus.PAUSED)]
+        case ev.RunWaiting():
+            wait = {"run": run, "question": event.reason, "at": at}
+            return [status(ev.RunStatus.WAITING, event.reason), Set("project_run_waits", wait)]
+        case ev.RunResumed():
+            return [
+                Set("project_run_resumed", {"run": run, "budget": event.budget_nusd}),
+                Set("project_tasks_resumed", {"run": run, "at": at}),
+                Set("project_waits_answered", {"run": run}),
+            ]
+        case ev.RunCancelled():
+            return [
+                status(ev.RunStatus.CANCELLED),
+                Set("project_tasks_cancelled", {"run": run, "at": at}),
+                Set("project_waits_answered", {"run": run}),
+            ]
+        case ev.RunFinished():
+            finished = {
+                "run": run,
+                "status": event.status.value,
+                "reason": event.reason,
+                "exit_code": event.exit_code,
+                "sha": event.sha,
+                "at": at,
+            }
+            return [Set("project_run_finished", finished), Set("project_waits_answered", {"run": run})]
+        case _:
+            return []
+
+
+def _task(run: str, task: str, at: float, event: ev.EventBase) -> list[Op]:
+    def status(value: ev.TaskStatus, reason: str = "") -> Op:
+        values = {"run": run, "task": task, "status": value.value, "reason": reason, "at": at}
+        return Set("project_task_status", values)
+
+    def node(value: ev.Node, status: ev.TaskStatus | None, reason: str) -> Op:
+        return Set(
+            "project_task_node",
+            {
+                "run": run,
+                "task": task,
+                "node": value.value,
+                "status": status.value if status else None,
+                "reason": reason,
+                "at": at,
+            },
+        )
+
+    match event:
+        case ev.TaskDispatched():
+            values = {
+                "run": run,
+                "task": task,
+                "agent": event.agent,
+                "attempt": event.attempt,
+                "number": event.number,
+                "at": at,
+            }
+            return [Set("project_task_dispatched", values)]
+        case ev.NodeStarted():
+            return [node(event.node, _NODE_STATUS.get(event.node), "")]
+        case ev.NodeFinished():
+            waits = ev.TaskStatus.WAITING if event.outcome is ev.Outcome.WAITING else None
+            return [node(event.node, waits, event.reason)]
+        case ev.TaskMerged():
+            values = {"run": run, "task": task, "commit": event.commit, "attempt": event.attempt, "at": at}
+            merged = Set("project_attempt_status", {"attempt": event.attempt, "status": "merged"})
+            return [Set("project_task_merged", values), merged]
+        case ev.TaskFailed():
+            return [status(ev.TaskStatus.FAILED, event.reason)]
+        case ev.TaskBlocked():
+            return [status(ev.TaskStatus.BLOCKED, event.reason)]
+        case _:
+            return []
+
+
+# --- attempt/… --------------------------------------------------------------------------------------------
+
+
+def _attempt(attempt: str, at: float, event: ev.EventBase) -> list[Op]:
+    step = getattr(event, "step", 0)
+    ops: list[Op] = [Touch(attempt, at, step)]
+
+    def status(value: str) -> Op:
+        return Set("project_attempt_status", {"attempt": attempt, "status": value})
+
+    match event:
+        case ev.ModelAnswered():
+            ops.append(Spend(attempt, event.model, event.usage, event.cost_nusd, event.estimated))
+        case ev.ModelErred():
+            # Tokens of a failed call are an estimate: no usage came over the wire.
+            ops.append(Spend(attempt, event.model, event.usage, event.cost_nusd, event.cost_nusd > 0))
+        case ev.AttemptStarted():
+            values = {
+                "attempt": attempt,
+                "run": event.run,
+                "task": event.task,
+                "number": event.number,
+                "agent": event.agent,
+                "harness": event.harness.value,
+                "incarnation": event.incarnation,
+                "at": at,
+            }
+            ops.append(Set("project_attempt_started", values))
+        case ev.HarnessFinished():
+            ops.append(status("finished" if event.ok else "failed"))
+        case ev.NodeFinished() if event.outcome is not ev.Outcome.OK:
+            ops.append(status(event.outcome.value))
+        case ev.QuestionAsked():
+            run, task, _ = ids.split_attempt(attempt)
+            values = {"run": run, "task": task, "attempt": attempt, "question": event.question, "at": at}
+            ops.append(Set("project_question", values))
+        case _:
+            pass
+    return ops
+
+
+# --- applying ---------------------------------------------------------------------------------------------
+
+
+class Changes:
+    """What the events of one commit change, gathered so that it is written with few statements."""
+
+    def __init__(self) -> None:
+        self._sets: list[Set] = []
+        self._touches: dict[str, tuple[float, int]] = {}
+        self._costs: dict[tuple[str, str], list[int]] = {}
+
+    def add(self, ops: list[Op]) -> None:
+        for op in ops:
+            if isinstance(op, Touch):
+                at, step = self._touches.get(op.attempt, (op.at, op.step))
+                self._touches[op.attempt] = (max(at, op.at), max(step, op.step))
+            elif isinstance(op, Spend):
+                self._spend(op)
+            else:
+                self._sets.append(op)
+
+    def _spend(self, op: Spend) -> None:
+        sums = self._costs.setdefault((op.attempt, op.model), [0] * 7)
+        usage = op.usage
+        counts = (usage.input, usage.cache_read, usage.cache_write, usage.output, op.cost_nusd, op.estimated)
+        sums[0] += 1
+        for place, count in enumerate(counts, 1):
+            sums[place] += count
+
+    def apply(self, tx: Tx) -> None:
+        """Write everything gathered."""
+        for statement, sets in groupby(self._sets, key=lambda op: op.statement):
+            tx.run_many(statement, [op.values for op in sets])
+        touched = [{"attempt": a, "at": at, "step": step} for a, (at, step) in self._touches.items()]
+        if touched:
+            tx.run_many("project_attempt_touched", touched)
+        if self._costs:
+            self._apply_costs(tx)
+
+    def _apply_costs(self, tx: Tx) -> None:
+        names = ("calls", "input", "cache_read", "cache_write", "output", "cost", "estimated")
+        rows: list[dict[str, Any]] = []
+        totals: dict[str, dict[str, Any]] = {}
+        for (attempt, model), sums in self._costs.items():
+            run, task, _ = ids.split_attempt(attempt)
+            counts = dict(zip(names, sums, strict=True))
+            rows.append({"run": run, "task": task, "attempt": attempt, "model": model, **counts})
+            total = totals.setdefault(run, {"run": run, **dict.fromkeys(names, 0)})
+            for name, count in counts.items():
+                total[name] += count
+        tx.run_many("project_costs", rows)
+        tx.run_many("project_run_costs", list(totals.values()))
+
+
+def plans_of(tx: Tx) -> Plans:
+    """Plans read inside a transaction."""
+
+    def plan(digest: str) -> Plan:
+        rows = tx.run("blob_get", digest=bytes.fromhex(digest))
+        if not rows:
+            raise ValueError(f"the plan {digest} is not stored")
+        return Plan.model_validate_json(unpack(rows[0]["codec"], rows[0]["body"]))
+
+    return plan
+
+
+async def rebuild(store: Store) -> int:
+    """Recompute all read tables from the journal, in one transaction. Returns the number of events."""
+    return await store.write(_rebuild)
+
+
+def _rebuild(tx: Tx) -> int:
+    for table in ("runs", "tasks", "attempts", "costs", "waits"):
+        tx.run(f"project_clear_{table}")
+    plans, count, after = plans_of(tx), 0, 0
+    while rows := tx.run("events_all", after=after, limit=REBUILD_PAGE):
+        changes = Changes()
+        for row in rows:
+            changes.add(project(row["stream"], row["at"], ev.decode(row["body"]), plans))
+        changes.apply(tx)
+        after, count = rows[-1]["id"], count + len(rows)
+    return count

@@ -1,0 +1,188 @@
+"""What people and scripts are shown: the read tables, as values.
+
+Rules
+- Views are as of the last commit and never behind the journal; they are read without a lock.
+- Money is in nano-USD, times are seconds since the epoch.
+"""
+
+from dataclasses import dataclass
+
+from quarterdeck.kernel.entities import Usage
+from quarterdeck.kernel.events import RunStatus, TaskStatus
+from quarterdeck.kernel.failures import NotFound
+from quarterdeck.store.port import Row, Store
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    run: str
+    status: RunStatus
+    goal: str
+    repository: str
+    target: str
+    """Id of its merge gate."""
+    branch: str
+    base: str
+    sha: str | None
+    """Where the target branch stood when the run finished."""
+    budget_nusd: int
+    user: str
+    sandbox: str
+    created_at: float
+    updated_at: float
+    finished_at: float | None
+    exit_code: int | None
+    reason: str
+    cost_nusd: int
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class TaskView:
+    run: str
+    task: str
+    title: str
+    position: int
+    status: TaskStatus
+    agent: str
+    attempt: str | None
+    node: str | None
+    attempts: int
+    commit: str | None
+    reason: str
+    updated_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class CostView:
+    """What one attempt spent on one model."""
+
+    run: str
+    task: str
+    attempt: str
+    agent: str
+    model: str
+    calls: int
+    usage: Usage
+    cost_nusd: int
+    estimated_calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class WaitView:
+    """What waits for a human."""
+
+    run: str
+    task: str
+    attempt: str
+    """Empty where the run itself waits."""
+    question: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptView:
+    attempt: str
+    run: str
+    task: str
+    number: int
+    agent: str
+    harness: str
+    status: str
+    """`running`, `finished`, `failed`, `merged`, or the outcome of a node that was not ok."""
+    incarnation: int
+    last_at: float
+    """When its newest event was recorded."""
+    steps: int
+
+
+def _usage(row: Row) -> Usage:
+    return Usage(input=row["input"], cache_read=row["cache_read"], cache_write=row["cache_write"], output=row["output"])
+
+
+def _run(row: Row) -> RunView:
+    return RunView(
+        run=row["run"],
+        status=RunStatus(row["status"]),
+        goal=row["goal"],
+        repository=row["repository"],
+        target=row["target"],
+        branch=row["branch"],
+        base=row["base"],
+        sha=row["sha"],
+        budget_nusd=row["budget_nusd"],
+        user=row["user"],
+        sandbox=row["sandbox"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        finished_at=row["finished_at"],
+        exit_code=row["exit_code"],
+        reason=row["reason"],
+        cost_nusd=row["cost_nusd"],
+        usage=_usage(row),
+    )
+
+
+def _task(row: Row) -> TaskView:
+    return TaskView(
+        run=row["run"],
+        task=row["task"],
+        title=row["title"],
+        position=row["position"],
+        status=TaskStatus(row["status"]),
+        agent=row["agent"],
+        attempt=row["attempt"],
+        node=row["node"],
+        attempts=row["attempts"],
+        commit=row["commit_sha"],
+        reason=row["reason"],
+        updated_at=row["updated_at"],
+    )
+
+
+def _cost(row: Row) -> CostView:
+    return CostView(
+        run=row["run"],
+        task=row["task"],
+        attempt=row["attempt"],
+        agent=row["agent"],
+        model=row["model"],
+        calls=row["calls"],
+        usage=_usage(row),
+        cost_nusd=row["cost_nusd"],
+        estimated_calls=row["estimated_calls"],
+    )
+
+
+class Views:
+    """The read tables of one store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def runs(self) -> list[RunView]:
+        """All runs, newest first."""
+        return [_run(row) for row in await self._store.read("view_runs")]
+
+    async def run(self, run: str) -> RunView:
+        """One run. Raises NotFound."""
+        rows = await self._store.read("view_run", run=run)
+        if not rows:
+            raise NotFound(f"There is no run {run}", fix="quarterdeck ps")
+        return _run(rows[0])
+
+    async def tasks(self, run: str) -> list[TaskView]:
+        """The run's tasks, in the order of its plan."""
+        return [_task(row) for row in await self._store.read("view_tasks", run=run)]
+
+    async def costs(self, run: str | None = None) -> list[CostView]:
+        """Costs by attempt and model, of one run or of all."""
+        return [_cost(row) for row in await self._store.read("view_costs", run=run)]
+
+    async def waits(self, run: str | None = None) -> list[WaitView]:
+        """What waits for a human, longest first, in one run or in all."""
+        return [WaitView(**row) for row in await self._store.read("view_waits", run=run)]
+
+    async def attempts(self, run: str) -> list[AttemptView]:
+        """The run's attempts, by task and number."""
+        return [AttemptView(**row) for row in await self._store.read("view_attempts", run=run)]

@@ -1,0 +1,127 @@
+-- name: project_run_created
+-- run.created
+INSERT INTO runs (run, status, goal, repository, target, branch, base, budget_nusd, user, sandbox, created_at, updated_at)
+VALUES (:run, :status, :goal, :repository, :target, :branch, :base, :budget, :user, :sandbox, :at, :at)
+ON CONFLICT (run) DO NOTHING;
+
+-- name: project_run_touched
+-- Any event of a run's stream.
+UPDATE runs SET updated_at = max(updated_at, :at) WHERE run = :run;
+
+-- name: project_run_status
+-- The run is planning, running, paused, waiting, cancelled.
+UPDATE runs SET status = :status, reason = :reason WHERE run = :run;
+
+-- name: project_run_resumed
+-- run.resumed: open again, perhaps with more money.
+UPDATE runs SET
+    status = CASE WHEN EXISTS (SELECT 1 FROM tasks WHERE tasks.run = :run) THEN 'running' ELSE 'planning' END,
+    reason = '', finished_at = NULL, exit_code = NULL, budget_nusd = coalesce(:budget, budget_nusd)
+WHERE run = :run;
+
+-- name: project_run_finished
+-- run.finished
+UPDATE runs SET status = :status, reason = :reason, exit_code = :exit_code, sha = :sha, finished_at = :at
+WHERE run = :run;
+
+-- name: project_run_costs
+-- Tokens and money of model calls, summed over the run.
+UPDATE runs SET cost_nusd = cost_nusd + :cost, input = input + :input, cache_read = cache_read + :cache_read,
+    cache_write = cache_write + :cache_write, output = output + :output
+WHERE run = :run;
+
+-- name: project_task_planned
+-- run.planned: one of its tasks.
+INSERT INTO tasks (run, task, title, position, status, agent, updated_at)
+VALUES (:run, :task, :title, :position, 'pending', :agent, :at)
+ON CONFLICT (run, task) DO UPDATE SET title = excluded.title, position = excluded.position;
+
+-- name: project_task_dispatched
+-- task.dispatched
+UPDATE tasks SET status = 'implementing', agent = :agent, attempt = :attempt, node = 'implement', attempts = :number,
+    reason = '', updated_at = :at
+WHERE run = :run AND task = :task;
+
+-- name: project_task_node
+-- A node of the blueprint began or ended.
+UPDATE tasks SET node = :node, status = coalesce(:status, status), reason = :reason, updated_at = :at
+WHERE run = :run AND task = :task;
+
+-- name: project_task_status
+-- task.failed, task.blocked
+UPDATE tasks SET status = :status, reason = :reason, updated_at = :at WHERE run = :run AND task = :task;
+
+-- name: project_task_merged
+-- task.merged
+UPDATE tasks SET status = 'merged', commit_sha = :commit, attempt = :attempt, reason = '', updated_at = :at
+WHERE run = :run AND task = :task;
+
+-- name: project_tasks_resumed
+-- run.resumed: what did not merge gets its attempts anew.
+UPDATE tasks SET status = 'pending', reason = '', updated_at = :at
+WHERE run = :run AND status IN ('failed', 'blocked', 'waiting', 'cancelled');
+
+-- name: project_tasks_cancelled
+-- run.cancelled: what is not finished will not be.
+UPDATE tasks SET status = 'cancelled', updated_at = :at
+WHERE run = :run AND status NOT IN ('merged', 'failed', 'blocked', 'cancelled');
+
+-- name: project_attempt_started
+-- attempt.started: a first or a later incarnation.
+INSERT INTO attempts (attempt, run, task, number, agent, harness, status, incarnation, last_at)
+VALUES (:attempt, :run, :task, :number, :agent, :harness, 'running', :incarnation, :at)
+ON CONFLICT (attempt) DO UPDATE SET status = 'running', incarnation = excluded.incarnation, agent = excluded.agent,
+    harness = excluded.harness, last_at = excluded.last_at;
+
+-- name: project_attempt_status
+-- The harness or a node of an attempt ended.
+UPDATE attempts SET status = :status WHERE attempt = :attempt;
+
+-- name: project_attempt_touched
+-- Any event of an attempt's stream.
+UPDATE attempts SET last_at = max(last_at, :at), steps = max(steps, :step) WHERE attempt = :attempt;
+
+-- name: project_costs
+-- Tokens and money of model calls, by attempt and model.
+INSERT INTO costs (run, task, attempt, agent, model, calls, input, cache_read, cache_write, output, cost_nusd,
+    estimated_calls)
+VALUES (:run, :task, :attempt, coalesce((SELECT a.agent FROM attempts AS a WHERE a.attempt = :attempt), ''), :model,
+    :calls, :input, :cache_read, :cache_write, :output, :cost, :estimated)
+ON CONFLICT (run, attempt, model) DO UPDATE SET
+    calls = calls + excluded.calls, input = input + excluded.input, cache_read = cache_read + excluded.cache_read,
+    cache_write = cache_write + excluded.cache_write, output = output + excluded.output,
+    cost_nusd = cost_nusd + excluded.cost_nusd, estimated_calls = estimated_calls + excluded.estimated_calls;
+
+-- name: project_question
+-- question.asked
+INSERT INTO waits (run, task, attempt, question, since) VALUES (:run, :task, :attempt, :question, :at)
+ON CONFLICT (run, attempt) DO UPDATE SET question = excluded.question, since = excluded.since;
+
+-- name: project_run_waits
+-- run.waiting: shown by itself only where no agent's question says more.
+INSERT INTO waits (run, task, attempt, question, since) SELECT :run, '', '', :question, :at
+WHERE NOT EXISTS (SELECT 1 FROM waits WHERE run = :run);
+
+-- name: project_waits_answered
+-- A human answered, or the run ended.
+DELETE FROM waits WHERE run = :run;
+
+-- name: project_clear_runs
+-- Before a rebuild.
+DELETE FROM runs;
+
+-- name: project_clear_tasks
+-- Before a rebuild.
+DELETE FROM tasks;
+
+-- name: project_clear_attempts
+-- Before a rebuild.
+DELETE FROM attempts;
+
+-- name: project_clear_costs
+-- Before a rebuild.
+DELETE FROM costs;
+
+-- name: project_clear_waits
+-- Before a rebuild.
+DELETE FROM waits;
