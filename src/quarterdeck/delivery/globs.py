@@ -1,8 +1,9 @@
 """Which files a task may change: gitignore-style globs, matched here and nowhere else.
 
 Rules
-- `*`, `?` and `[…]` stop at `/`; `**` as a whole part crosses it. A pattern without a `/` inside floats: it matches at
-  any depth. `dir/`, and a name without wildcards that turns out to be a directory, mean everything below.
+- `*`, `?` and `[…]` stop at `/`; `**` as a whole part crosses it. A glob without a `/` inside floats, as in gitignore:
+  `*.md` matches at any depth. A name without wildcards does not: `README.md` is the one at the root.
+- `dir/` means everything below; so does a pattern whose last part has no wildcard and turns out to be a directory.
 - A literal name wins: a pattern that is the name of a file or directory which exists means exactly that, so
   `app/[id]/page.tsx` can be named; a path that is spelled out is allowed even where the file is new.
 - `!`, `#`, spaces and brackets in names have no other meaning; there is no negation and no escape.
@@ -95,7 +96,8 @@ def may_overlap(one: str, other: str) -> bool:
 
 
 def _parts(pattern: str) -> list[str]:
-    return pattern.removeprefix("./").rstrip("/").split("/") if pattern.strip("./") else []
+    body = pattern.removeprefix("./").rstrip("/")
+    return body.split("/") if body not in ("", ".") else []
 
 
 def _split(paths: Collection[str], existing: Collection[str]) -> tuple[frozenset[str], tuple[str, ...]]:
@@ -121,13 +123,14 @@ def _spelled_out(file: str, spelled: frozenset[str]) -> bool:
 def _shape(pattern: str) -> tuple[tuple[str, ...], bool]:
     """The pattern's parts, and whether it also covers everything below what they match."""
     parts = _parts(pattern)
-    if len(parts) == 1 and parts[0] != _ALL:
+    below = is_literal(parts[-1]) and not pattern.endswith("/")
+    if len(parts) == 1 and not is_literal(parts[0]) and parts[0] != _ALL:
         parts = [_ALL, *parts]
     if pattern.endswith("/") and parts[-1] != _ALL:
         parts = [*parts, _ALL]
     if parts[-1] == _ALL:
         parts = [*parts, "*"]  # below a directory, not the directory itself
-    return tuple(parts), is_literal(pattern)
+    return tuple(parts), below
 
 
 @lru_cache(maxsize=4096)

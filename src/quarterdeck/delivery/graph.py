@@ -180,5 +180,5 @@ def _meetings(tasks: Sequence[Task]) -> Iterable[tuple[str, str, tuple[str, str]
 
 
 def _is_file(pattern: str) -> bool:
-    """Looks like one file (an ending, no wildcard, not floating): two of these meet only where they are equal."""
-    return is_literal(pattern) and "/" in pattern and "." in pattern.rsplit("/", 1)[1]
+    """Looks like one file (an ending, no wildcard): two of these meet only where they are equal."""
+    return is_literal(pattern) and "." in pattern.rsplit("/", 1)[-1]

@@ -34,6 +34,8 @@ _MAX_PROBLEMS: Final = 20
 _PLAN_KEYS: Final = ("v", "goal", "tasks", "design")
 _TASK_KEYS: Final = ("id", "title", "instructions", "paths", "needs", "agent", "verify", "budget_usd", "design")
 _NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
+_BREAKS: Final = frozenset("\r\x85\u2028\u2029")
+"""Line breaks of YAML that only quotes and escapes keep apart from `\\n`."""
 _NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
@@ -170,6 +172,8 @@ class _Dumper(yaml.SafeDumper):
 
 def _block_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     style = "|" if "\n" in text else None
+    if not _BREAKS.isdisjoint(text):
+        style = '"'
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
