@@ -1,0 +1,251 @@
+"""Commits and trees as values: what changed, what merges, what a commit says.
+
+Rules
+- Nothing here depends on the machine or on who runs it: the same arguments give the same ids.
+- Path names are taken apart only at NUL bytes; they may contain anything else.
+- No external diff, text conversion or merge driver ever runs.
+"""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from quarterdeck.kernel.failures import GitFailed
+from quarterdeck.workplace.git import Git, decode, encode
+
+COMMITTER: Final = ("Quarterdeck", "quarterdeck@localhost")
+SYMLINK: Final = "120000"
+GITLINK: Final = "160000"
+ABSENT: Final = "000000"
+
+_RENAMES: Final = ("-M", "-l1000")
+_MERGE_SETTINGS: Final = (
+    "merge.conflictStyle=merge",
+    "merge.renames=true",
+    "merge.renameLimit=7000",
+    "merge.directoryRenames=conflict",
+    "diff.algorithm=histogram",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FileChange:
+    """One path that differs between two commits."""
+
+    path: str
+    old_path: str
+    """Differs from `path` in a rename or copy."""
+    status: str
+    """git's letter: A added, M modified, D deleted, R renamed, C copied, T type changed."""
+    old_mode: str
+    new_mode: str
+    """Octal; `000000` = absent, `120000` = symbolic link, `160000` = submodule."""
+    size: int
+    """Bytes of the new content; 0 where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """The result of merging two commits."""
+
+    tree: str | None
+    """None = conflict."""
+    conflicts: tuple[str, ...] = ()
+    """Paths in conflict."""
+    detail: str = ""
+    """git's own words about them."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One commit of a history."""
+
+    commit: str
+    parents: tuple[str, ...]
+    subject: str
+    trailers: dict[str, str]
+    """`Key: value` lines at the end of the message; of a repeated key the last."""
+
+
+def parse_raw(output: bytes) -> tuple[tuple[FileChange, str], ...]:
+    """`diff-tree --raw -z` as changes (with size 0), each with the id of its new content."""
+    fields = iter(output.split(b"\0"))
+    return tuple(_raw_entries(fields))
+
+
+def _raw_entries(fields: Iterator[bytes]) -> Iterator[tuple[FileChange, str]]:
+    for head in fields:
+        if not head.startswith(b":"):
+            continue
+        old_mode, new_mode, _, new_id, status = head[1:].decode("ascii").split(" ")
+        old_path = decode(next(fields))
+        path = decode(next(fields)) if status[0] in "RC" else old_path
+        yield FileChange(path, old_path, status[0], old_mode, new_mode, 0), new_id
+
+
+def parse_merge(exit_code: int, output: bytes) -> Merge:
+    """`merge-tree --write-tree --name-only -z` as a value."""
+    tree, _, rest = output.partition(b"\0")
+    if exit_code == 0:
+        return Merge(tree.decode("ascii"))
+    names, _, messages = rest.partition(b"\0\0")
+    conflicts = tuple(dict.fromkeys(decode(name) for name in names.split(b"\0") if name))
+    return Merge(None, conflicts, "".join(_merge_messages(iter(messages.split(b"\0")))))
+
+
+def _merge_messages(fields: Iterator[bytes]) -> Iterator[str]:
+    # Each message: number of paths, the paths, a kind, the text.
+    for count in fields:
+        if not count.strip():
+            continue
+        for _ in range(int(count) + 1):
+            next(fields)
+        yield next(fields).decode("utf-8", "replace")
+
+
+def parse_trailers(text: str) -> dict[str, str]:
+    """`Key: value` lines as a dictionary."""
+    pairs = (line.partition(":") for line in text.splitlines())
+    return {key.strip(): value.strip() for key, colon, value in pairs if colon}
+
+
+class History:
+    """Reading and making commits in one repository of ours."""
+
+    def __init__(self, git: Git) -> None:
+        self._git = git
+
+    async def tree(self, commit: str) -> str:
+        """Id of the commit's tree."""
+        return await self._git.text("rev-parse", "--verify", "--quiet", f"{commit}^{{tree}}")
+
+    async def merge(self, ours: str, theirs: str) -> Merge:
+        """Merge two commits without a work tree; the merge base comes from their ancestry.
+
+        The root `.gitattributes` of `ours` decides about `merge=union` and the like. Raises GitFailed where the two
+        have no common ancestor.
+        """
+        attributes = await self.show(ours, ".gitattributes", 256 * 1024)
+        if attributes is None or b"merge" not in attributes:
+            return await self._merge(ours, theirs, ())
+        with tempfile.TemporaryDirectory(prefix="quarterdeck-attributes-") as folder:
+            path = Path(folder) / "attributes"
+            path.write_bytes(attributes)
+            return await self._merge(ours, theirs, (f"core.attributesFile={path}",))
+
+    async def _merge(self, ours: str, theirs: str, settings: Sequence[str]) -> Merge:
+        done = await self._git.run(
+            "merge-tree",
+            "--write-tree",
+            "--messages",
+            "--name-only",
+            "-z",
+            ours,
+            theirs,
+            ok=(0, 1),
+            settings=(*_MERGE_SETTINGS, *settings),
+        )
+        return parse_merge(done.exit_code, done.stdout)
+
+    async def commit(
+        self,
+        tree: str,
+        parents: Sequence[str],
+        message: str,
+        *,
+        author: tuple[str, str],
+        when: int,
+        committer: tuple[str, str] = COMMITTER,
+    ) -> str:
+        """Make a commit object; the same arguments give the same id. `when`: seconds since the epoch."""
+        env = {
+            "GIT_AUTHOR_NAME": author[0],
+            "GIT_AUTHOR_EMAIL": author[1],
+            "GIT_AUTHOR_DATE": f"@{when} +0000",
+            "GIT_COMMITTER_NAME": committer[0],
+            "GIT_COMMITTER_EMAIL": committer[1],
+            "GIT_COMMITTER_DATE": f"@{when} +0000",
+        }
+        arguments = [part for parent in parents for part in ("-p", parent)]
+        text = message.encode("utf-8", "replace") or b"\n"
+        done = await self._git.run("commit-tree", *arguments, "-F", "-", tree, stdin=text, env=env)
+        return done.text
+
+    async def changes(self, base: str, commit: str) -> tuple[FileChange, ...]:
+        """Every path that differs, renames found, in git's order."""
+        done = await self._git.run("diff-tree", "-r", "-z", "--raw", "--no-abbrev", *_RENAMES, base, commit)
+        entries = parse_raw(done.stdout)
+        ids = [new for change, new in entries if change.new_mode not in (ABSENT, GITLINK)]
+        sizes = dict(zip(ids, await self._sizes(ids), strict=True))
+        return tuple(
+            FileChange(c.path, c.old_path, c.status, c.old_mode, c.new_mode, sizes.get(new, 0)) for c, new in entries
+        )
+
+    async def _sizes(self, ids: Sequence[str]) -> list[int]:
+        if not ids:
+            return []
+        listing = "\n".join((*ids, "")).encode("ascii")
+        answer = await self._git.run("cat-file", "--batch-check=%(objectsize)", stdin=listing)
+        return [int(line) for line in answer.text.splitlines()]
+
+    async def diff(self, a: str, b: str, *, paths: Sequence[str] = (), limit: int) -> str:
+        """A unified diff of everything or of the literal `paths`; beyond `limit` bytes it is cut and says so."""
+        done = await self._git.run(
+            "diff-tree",
+            "-r",
+            "-p",
+            *_RENAMES,
+            "--no-color",
+            "--no-ext-diff",
+            "--no-textconv",
+            a,
+            b,
+            "--",
+            *paths,
+            env={"GIT_LITERAL_PATHSPECS": "1"},
+            limit=limit,
+            may_cut=True,
+        )
+        text = done.stdout.decode("utf-8", "replace")
+        return f"{text}\n[cut: the diff is longer than {limit} bytes]\n" if done.cut else text
+
+    async def show(self, commit: str, path: str, limit: int) -> bytes | None:
+        """The first `limit` bytes of a file at a commit (of a symbolic link: its target); None = no such file."""
+        if any(part in ("", ".", "..") for part in path.split("/")):
+            return None
+        listing = await self._git.run("ls-tree", "-z", commit, "--", path, env={"GIT_LITERAL_PATHSPECS": "1"})
+        head, _, name = listing.stdout.rstrip(b"\0").partition(b"\t")
+        if name != encode(path) or b" blob " not in head:
+            return None
+        blob = head.split(b" ")[2].decode("ascii")
+        return (await self._git.run("cat-file", "blob", blob, limit=limit, may_cut=True)).stdout
+
+    async def ancestor(self, a: str, b: str) -> bool:
+        """Whether `a` is `b` or one of its ancestors."""
+        return (await self._git.run("merge-base", "--is-ancestor", a, b, ok=(0, 1))).exit_code == 0
+
+    async def files(self, commit: str) -> tuple[str, ...]:
+        """Every path of a commit's tree."""
+        done = await self._git.run("ls-tree", "-r", "-z", "--name-only", "--full-tree", commit)
+        return tuple(decode(name) for name in done.stdout.split(b"\0") if name)
+
+    async def log(self, old: str | None, new: str) -> tuple[LogEntry, ...]:
+        """The commits of `new` that `old` does not have (None = all), oldest first."""
+        done = await self._git.run(
+            "log",
+            "-z",
+            "--topo-order",
+            "--reverse",
+            "--format=tformat:%H%x00%P%x00%s%x00%(trailers:only=true,unfold=true)",
+            new if old is None else f"{old}..{new}",
+            "--",
+        )
+        fields = done.stdout.decode("utf-8", "replace").split("\0")
+        if len(fields) % 4 != 1:
+            raise GitFailed("`git log` gave an answer that cannot be read")
+        return tuple(
+            LogEntry(fields[i], tuple(fields[i + 1].split()), fields[i + 2], parse_trailers(fields[i + 3]))
+            for i in range(0, len(fields) - 1, 4)
+        )

@@ -1,0 +1,88 @@
+"""What there is to know about the user's repository before anything is done with it.
+
+Rules
+- Reading only: nothing of the user's repository is changed here, not even its index.
+- What cannot be used is refused with the reason and the command that mends it.
+"""
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from quarterdeck.kernel.failures import BadRepository
+from quarterdeck.workplace.git import Git, decode
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """A work tree that has a branch checked out."""
+
+    path: Path
+    clean: bool
+    """Nothing modified, staged or untracked."""
+
+
+def parse_worktrees(listing: bytes, branch: str) -> tuple[Path, ...]:
+    """Work trees of `worktree list --porcelain -z` that have `branch` checked out and still exist."""
+    found = []
+    for block in listing.split(b"\0\0"):
+        lines = [decode(line) for line in block.split(b"\0") if line]
+        keys = {line.partition(" ")[0] for line in lines}
+        if f"branch refs/heads/{branch}" in lines and "prunable" not in keys:
+            found.append(Path(lines[0].removeprefix("worktree ")))
+    return tuple(found)
+
+
+async def examine(repository: Path) -> tuple[Path, Path, str]:
+    """(work tree or git directory, real path of the common git directory, object format) of a usable repository.
+
+    Raises BadRepository with the fix.
+    """
+    repository = _directory(repository)
+    git = Git("-C", str(repository))
+    done = await git.run(
+        "rev-parse", "--path-format=absolute", "--git-common-dir", "--is-bare-repository", ok=range(256)
+    )
+    if done.exit_code != 0:
+        raise _unusable(repository, done.complaint)
+    directory, bare = done.text.rsplit("\n", 1)
+    common_dir = _real(directory)
+    object_format = await git.text("rev-parse", "--show-object-format")
+    top = await git.run("rev-parse", "--show-toplevel", ok=range(256))
+    place = common_dir if bare == "true" or top.exit_code != 0 else Path(top.text)
+    head = await git.run("rev-parse", "--verify", "--quiet", "HEAD^{commit}", ok=range(256))
+    if head.exit_code != 0 and not await git.text("for-each-ref", "--count=1"):
+        raise BadRepository(f"{repository} has no commits", fix="git commit --allow-empty -m 'Start'")
+    return place, common_dir, object_format
+
+
+def _directory(path: Path) -> Path:
+    if not path.is_dir():
+        raise BadRepository(f"{path} is not a directory", fix="name a git repository with --repo")
+    return path.absolute()
+
+
+def _unusable(repository: Path, complaint: str) -> BadRepository:
+    if "dubious ownership" in complaint:
+        fix = f"git config --global --add safe.directory {shlex.quote(str(repository))}"
+        return BadRepository(f"{repository} belongs to another user", why="git does not trust it", fix=fix)
+    if "not a git repository" in complaint:
+        return BadRepository(f"{repository} is not a git repository", fix="git init, then commit; or use --repo")
+    return BadRepository(f"git cannot use {repository}", why=complaint, fix=f"git -C {repository} status")
+
+
+def _real(path: str) -> Path:
+    return Path(path).resolve()
+
+
+async def holders(git: Git, branch: str) -> tuple[Path, ...]:
+    """The work trees that have `branch` checked out."""
+    return parse_worktrees((await git.run("worktree", "list", "--porcelain", "-z")).stdout, branch)
+
+
+async def clean(checkout: Path) -> bool:
+    """Whether a work tree has nothing modified, staged or untracked."""
+    done = await Git("-C", str(checkout)).run(
+        "status", "--porcelain", "-z", "--untracked-files=normal", limit=1 << 16, may_cut=True
+    )
+    return not done.stdout
