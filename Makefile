@@ -1,0 +1,51 @@
+# What there is to do here. Every target sets up .venv first, where it is missing or out of date.
+
+PYTHON ?=
+JOBS ?= auto
+ARGS ?=
+
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test unit check bench fmt lock wheel clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: .venv/made ## the whole main job on a sample repository, with a scripted model and real sandboxes
+	@$(BIN)/quarterdeck demo $(ARGS)
+
+test: .venv/made ## all tests
+	@$(BIN)/pytest -n 2 --dist worksteal tests $(ARGS)
+
+unit: .venv/made ## the unit tests alone, in seconds
+	@$(BIN)/pytest -n $(JOBS) --maxprocesses 8 tests/unit $(ARGS)
+
+check: .venv/made ## format, lint, strict types, floors and unit tests
+	@$(BIN)/ruff format --check --quiet . || { echo "make fmt mends the format" >&2; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-logo >.import_linter_cache.log 2>&1 || { cat .import_linter_cache.log; exit 1; }
+	@$(BIN)/pytest -n $(JOBS) --maxprocesses 8 tests/unit $(ARGS)
+
+bench: .venv/made ## the figures, each beside its peer's
+	@$(BIN)/python -m bench $(ARGS)
+
+fmt: .venv/made ## format and mend what the linter can mend
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock: .venv/made ## resolve the dependencies anew into requirements.lock (newer versions: make lock ARGS=--upgrade)
+	@$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --extra dev --extra bwrap \
+	  --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
+	  --custom-compile-command "make lock" --output-file requirements.lock $(ARGS)
+
+wheel: .venv/made ## build the wheel into dist/
+	@$(BIN)/hatchling build --target wheel --directory dist
+
+clean: ## remove everything that was made here
+	@rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .import_linter_cache.log
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/made: requirements.lock pyproject.toml .ci/venv
+	@.ci/venv $(PYTHON)
