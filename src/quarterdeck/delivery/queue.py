@@ -1,0 +1,490 @@
+"""What the merge gate of one target branch decides. Pure: records in, commands out; `gate.py` performs them.
+
+Rules
+- What is tested is the merged tree. The target never moves to a tree on which the checks of the change that is
+  landing have not passed; a tree that once passed the same checks need not be checked again.
+- Changes are checked in parallel as a chain in queue order: [tip+A], [tip+A+B], …, at most `slots` trees at a time.
+- A change that conflicts with the tip goes back to its author at once. One that conflicts only with changes ahead of
+  it, which have not landed, waits until those have landed or left.
+- A check that failed is run once more on the same tree. If it passes then, it was a flake: recorded, not blamed.
+- A change is blamed only when its own tree, directly on the tip, is red and the tip is known to be green for the same
+  checks. Until that is known the tip itself is checked. Those behind it are checked without it meanwhile.
+- A red tip blames nobody. Each change is then checked alone on it: one that is green repairs the target and lands, the
+  others are held. When nothing else is left, the held ones are returned with the tip's failing command as the reason.
+- A check that could not be run blames nobody and is tried again with growing pauses; after an hour all are held.
+- A landing is intended, performed, recorded. An intent without outcome is settled by looking at the branch.
+- When somebody else moved the target, everything is merged and checked anew, and the new tip is not assumed green.
+  A change whose trailers stand in the history that arrived has landed.
+- Verdicts hold for one tree and one set of checks (commands and environment). Red ones are forgotten when the queue
+  is empty, so that a repaired machine gets a fresh look.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Final, TypeVar
+
+from quarterdeck.journal.port import Record
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel.config import RunConfig
+from quarterdeck.kernel.entities import Change
+from quarterdeck.kernel.events import Outcome
+
+TRIES: Final = 2
+"""Failures of one tree before it counts as red."""
+
+PAUSE: Final = (2.0, 60.0)
+"""Shortest and longest pause before a check that could not be run is tried again, seconds."""
+
+PATIENCE: Final = 3600.0
+"""Seconds without any check that could be run after which the changes are held."""
+
+REMEMBERED: Final = 4000
+"""Verdicts of each colour that are kept."""
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+Key = tuple[str, str]
+"""A tree and the checks (`checks_key`) that it was, or has to be, checked with."""
+
+
+def checks_key(config: RunConfig) -> str:
+    """Everything of a run's configuration on which the verdict about a tree depends."""
+    sandbox = config.deck.sandbox
+    parts = [config.deck.checks.gate, sandbox.setup, sandbox.backend]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+# --- state ------------------------------------------------------------------------------------------------
+
+
+class Colour(StrEnum):
+    UNKNOWN = "unknown"
+    DOUBTFUL = "doubtful"
+    """It failed once."""
+    RED = "red"
+    GREEN = "green"
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A change in the queue."""
+
+    change: Change
+    title: str
+    agent: str
+    checks: str
+    config_blob: str
+    checkout: str | None
+    at: float
+
+    @property
+    def attempt(self) -> str:
+        return self.change.attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """What is known about a tree that did not pass."""
+
+    times: int
+    reason: str
+    results_blob: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Checks cannot be run at the moment."""
+
+    since: float
+    last: float
+    reason: str
+
+    def due(self, now: float) -> float:
+        """Seconds until the next try; the pauses double."""
+        pause = min(max(self.last - self.since, PAUSE[0]), PAUSE[1])
+        return min(max(0.0, self.last + pause - now), PAUSE[1])
+
+
+@dataclass(frozen=True, slots=True)
+class GateState:
+    """The fold of a gate's stream."""
+
+    seq: int = 0
+    repository: str = ""
+    branch: str = ""
+    base: str = ""
+    """Where the branch is created, where it does not exist."""
+    tip: str = ""
+    """Where the target is as far as the gate knows."""
+    queue: tuple[Queued, ...] = ()
+    running: Mapping[str, e.GateCheckStarted] = field(default_factory=dict)
+    green: Mapping[Key, bool] = field(default_factory=dict)
+    failing: Mapping[Key, Failing] = field(default_factory=dict)
+    checks: int = 0
+    """How many checks were ever started."""
+    intent: e.LandingIntended | None = None
+    landed: Mapping[str, str] = field(default_factory=dict)
+    """Attempt to the commit that landed."""
+    trouble: Trouble | None = None
+
+    def colour(self, key: Key) -> Colour:
+        if key in self.green:
+            return Colour.GREEN
+        failing = self.failing.get(key)
+        if failing is None:
+            return Colour.UNKNOWN
+        return Colour.RED if failing.times >= TRIES else Colour.DOUBTFUL
+
+    def find(self, attempt: str) -> Queued | None:
+        return next((queued for queued in self.queue if queued.attempt == attempt), None)
+
+
+def fold(records: Iterable[Record], state: GateState | None = None) -> GateState:
+    """The state after `records`, which follow those of `state`."""
+    state = state or GateState()
+    for record in records:
+        state = replace(_apply(state, record.event, record.at), seq=record.seq)
+    return state
+
+
+def _apply(state: GateState, event: e.EventBase, at: float) -> GateState:
+    match event:
+        case e.GateOpened():
+            tip = state.tip if state.landed else event.base
+            return replace(state, repository=event.repository, branch=event.branch, base=event.base, tip=tip)
+        case e.ChangeQueued():
+            return replace(state, queue=(*state.queue, _queued(event, at)))
+        case e.GateCheckStarted():
+            return replace(state, running=_with(state.running, event.check, event), checks=state.checks + 1)
+        case e.GateCheckFinished():
+            return _checked(state, event, at)
+        case e.LandingIntended():
+            return replace(state, intent=event)
+        case e.ChangeLanded():
+            landed = _with(state.landed, event.attempt, event.new)
+            return _without(replace(state, landed=landed, tip=event.new, intent=None), event.attempt)
+        case e.ChangeReturned():
+            intent = None if state.intent and state.intent.attempt == event.attempt else state.intent
+            return _without(replace(state, intent=intent), event.attempt)
+        case e.TipMoved():
+            return replace(state, tip=event.new, intent=None)
+        case _:
+            return state
+
+
+def _queued(event: e.ChangeQueued, at: float) -> Queued:
+    return Queued(event.change, event.title, event.agent, event.checks, event.config_blob, event.checkout, at)
+
+
+def _checked(state: GateState, event: e.GateCheckFinished, at: float) -> GateState:
+    started = state.running.get(event.check)
+    if started is None:
+        return state
+    state = replace(state, running={check: s for check, s in state.running.items() if check != event.check})
+    key = (started.tree, started.checks)
+    if event.cancelled:
+        return state
+    if event.infrastructure:
+        return replace(state, trouble=Trouble(state.trouble.since if state.trouble else at, at, event.reason))
+    state = replace(state, trouble=None)
+    if event.passed:
+        failing = {k: v for k, v in state.failing.items() if k != key}
+        return replace(state, green=_with(state.green, key, True), failing=failing)
+    times = state.failing[key].times + 1 if key in state.failing else 1
+    return replace(state, failing=_with(state.failing, key, Failing(times, event.reason, event.results_blob)))
+
+
+def _without(state: GateState, attempt: str) -> GateState:
+    queue = tuple(queued for queued in state.queue if queued.attempt != attempt)
+    if queue:
+        return replace(state, queue=queue)
+    return replace(state, queue=(), failing={}, trouble=None)
+
+
+def _with(mapping: Mapping[K, V], key: K, value: V) -> Mapping[K, V]:
+    grown = {**mapping, key: value}
+    if len(grown) > REMEMBERED:
+        del grown[next(iter(grown))]
+    return grown
+
+
+# --- what the effects have seen ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """A change merged onto a commit: one new commit on top of it."""
+
+    commit: str
+    tree: str
+
+
+@dataclass(frozen=True, slots=True)
+class Clash:
+    """A change that does not merge onto a commit."""
+
+    paths: tuple[str, ...]
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The world outside the journal."""
+
+    now: float
+    """Seconds since the epoch."""
+    tip: str
+    """Where the target is; where the branch does not exist, the commit that it will be created from."""
+    tree: str
+    """The tip's tree."""
+    exists: bool
+    slots: int
+    """How many checks may run at the same time."""
+    merges: Mapping[tuple[str, str], Merged | Clash] = field(default_factory=dict)
+    """(commit, attempt) to what came of merging that attempt's change onto the commit."""
+    intent_landed: bool = False
+    """The commit of `GateState.intent` is the tip or an ancestor of it."""
+    arrived: tuple[str, str] | None = None
+    """(attempt, commit): the first queued change whose trailers stand between the known tip and the real one."""
+
+
+# --- commands ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class NeedMerge:
+    onto: str
+    attempt: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartCheck:
+    """Check a merged tree; an empty stack is the tip itself."""
+
+    tip: str
+    stack: tuple[str, ...]
+    commits: tuple[str, ...]
+    tree: str
+    checks: str
+    config_blob: str
+    number: int
+
+    @property
+    def key(self) -> Key:
+        return self.tree, self.checks
+
+
+@dataclass(frozen=True, slots=True)
+class DropCheck:
+    """Nobody wants to know any more."""
+
+    check: str
+
+
+@dataclass(frozen=True, slots=True)
+class Land:
+    """Move the target; `old` None = create the branch."""
+
+    attempt: str
+    old: str | None
+    new: str
+    tree: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordLanded:
+    """The target has moved to (or over) this commit already; it only has to be written down."""
+
+    attempt: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordMove:
+    """Somebody else moved the target."""
+
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """Take a change out of the queue."""
+
+    attempt: str
+    outcome: Outcome
+    reason: str
+    paths: tuple[str, ...] = ()
+    """In conflict."""
+    detail: str = ""
+    results_blob: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Decide again after `delay` seconds."""
+
+    delay: float
+
+
+Command = NeedMerge | StartCheck | DropCheck | Land | RecordLanded | RecordMove | Return | Wait
+
+
+# --- decisions --------------------------------------------------------------------------------------------
+
+
+def decide(state: GateState, view: View) -> tuple[Command, ...]:
+    """What to do next; nothing = wait for a running check or a new change."""
+    if not state.branch:
+        return ()
+    if state.intent is not None and view.intent_landed:
+        return (RecordLanded(state.intent.attempt, state.intent.old, state.intent.new),)
+    if view.tip != state.tip:
+        if view.arrived is not None:
+            return (RecordLanded(view.arrived[0], state.tip, view.arrived[1]),)
+        return (RecordMove(state.tip, view.tip),)
+    if state.trouble is not None and state.trouble.last - state.trouble.since > PATIENCE:
+        reason = f"the gate's checks cannot be run: {state.trouble.reason}"
+        return tuple(Return(queued.attempt, Outcome.HELD, reason) for queued in state.queue)
+    lineup = _line_up(state, view)
+    if lineup.land is not None:
+        return (lineup.land,)
+    if lineup.returns:
+        return tuple(lineup.returns)
+    if state.queue and len(lineup.held) == len(state.queue):
+        return tuple(_hold(state, view, queued) for queued in state.queue)
+    if lineup.merges:
+        return tuple(lineup.merges)
+    return tuple(_schedule(state, view, lineup))
+
+
+@dataclass(slots=True)
+class _Lineup:
+    """What one walk along the queue found."""
+
+    land: Land | None = None
+    returns: list[Command] = field(default_factory=list)
+    held: list[Queued] = field(default_factory=list)
+    merges: list[Command] = field(default_factory=list)
+    wanted: dict[Key, StartCheck] = field(default_factory=dict)
+    """Trees whose colour has to be found out, the most useful first."""
+
+
+@dataclass(slots=True)
+class _Chain:
+    """The changes that are assumed to land, in order."""
+
+    top: str
+    stack: tuple[str, ...] = ()
+    commits: tuple[str, ...] = ()
+
+
+def _line_up(state: GateState, view: View) -> _Lineup:
+    """Stack the changes in queue order and see what each of them needs."""
+    lineup = _Lineup()
+    chain = _Chain(view.tip)
+    tried = {attempt for _, attempt in view.merges}
+    for queued in state.queue:
+        if len(lineup.wanted) >= view.slots or lineup.merges:
+            # Beyond what can be checked now; but a conflict with the tip is worth knowing as soon as it is queued.
+            if queued.attempt not in tried:
+                lineup.merges.append(NeedMerge(view.tip, queued.attempt))
+            elif isinstance(clash := view.merges.get((view.tip, queued.attempt)), Clash):
+                lineup.returns.append(_conflict(queued, clash))
+            continue
+        alone = state.colour((view.tree, queued.checks)) is Colour.RED
+        onto = _Chain(view.tip) if alone else chain
+        found = view.merges.get((onto.top, queued.attempt))
+        if found is None:
+            lineup.merges.append(NeedMerge(onto.top, queued.attempt))
+        elif isinstance(found, Clash):
+            _stand_back(view, lineup, queued, onto, found)
+        else:
+            _place(state, view, lineup, queued, onto, found)
+        if lineup.land is not None:
+            break
+    return lineup
+
+
+def _stand_back(view: View, lineup: _Lineup, queued: Queued, onto: _Chain, clash: Clash) -> None:
+    if onto.top == view.tip:
+        lineup.returns.append(_conflict(queued, clash))
+        return
+    at_tip = view.merges.get((view.tip, queued.attempt))
+    if at_tip is None:
+        lineup.merges.append(NeedMerge(view.tip, queued.attempt))
+    elif isinstance(at_tip, Clash):
+        lineup.returns.append(_conflict(queued, at_tip))
+
+
+def _place(state: GateState, view: View, lineup: _Lineup, queued: Queued, onto: _Chain, merged: Merged) -> None:
+    key = (merged.tree, queued.checks)
+    colour = state.colour(key)
+    at_tip = onto.top == view.tip
+    if colour is Colour.RED:
+        if at_tip:
+            _blame(state, view, lineup, queued, key)
+        return
+    if colour is Colour.GREEN and at_tip:
+        lineup.land = Land(queued.attempt, view.tip if view.exists else None, merged.commit, merged.tree)
+        return
+    # Changed in place: a lane of its own (red tip) starts from a fresh chain that nobody else sees.
+    onto.top = merged.commit
+    onto.stack = (*onto.stack, queued.attempt)
+    onto.commits = (*onto.commits, merged.commit)
+    if colour is not Colour.GREEN:
+        number = state.failing[key].times + 1 if key in state.failing else 1
+        start = StartCheck(view.tip, onto.stack, onto.commits, *key, queued.config_blob, number)
+        lineup.wanted.setdefault(key, start)
+
+
+def _blame(state: GateState, view: View, lineup: _Lineup, queued: Queued, key: Key) -> None:
+    """The change directly on the tip is red: its fault, the tip's, or not yet known."""
+    base = (view.tree, queued.checks)
+    match state.colour(base):
+        case Colour.GREEN:
+            failing = state.failing[key]
+            reason = f"the gate's checks failed on the merged tree: {failing.reason}"
+            lineup.returns.append(
+                Return(queued.attempt, Outcome.FAILED, reason[:2000], results_blob=failing.results_blob)
+            )
+        case Colour.RED:
+            lineup.held.append(queued)
+        case _:
+            number = state.failing[base].times + 1 if base in state.failing else 1
+            lineup.wanted.setdefault(base, StartCheck(view.tip, (), (), *base, queued.config_blob, number))
+
+
+def _conflict(queued: Queued, clash: Clash) -> Return:
+    reason = f"does not merge with what landed meanwhile: {', '.join(clash.paths[:20])}"
+    return Return(queued.attempt, Outcome.CONFLICT, reason[:2000], paths=clash.paths, detail=clash.detail)
+
+
+def _hold(state: GateState, view: View, queued: Queued) -> Return:
+    failing = state.failing[(view.tree, queued.checks)]
+    reason = f"not judged: the target itself is red at {view.tip[:12]}: {failing.reason}"
+    return Return(queued.attempt, Outcome.HELD, reason[:2000], results_blob=failing.results_blob)
+
+
+def _schedule(state: GateState, view: View, lineup: _Lineup) -> Iterator[Command]:
+    """Drop checks whose tree nobody wants any more, start as many wanted ones as there is room for."""
+    running = {}
+    for check, started in state.running.items():
+        key = (started.tree, started.checks)
+        if key in lineup.wanted and key not in running:
+            running[key] = check
+        else:
+            yield DropCheck(check)
+    missing = [start for key, start in lineup.wanted.items() if key not in running]
+    room = max(0, view.slots - len(running))
+    if not missing[:room]:
+        return
+    if state.trouble is not None and (delay := state.trouble.due(view.now)) > 0:
+        yield Wait(delay)
+        return
+    yield from missing[:room]
