@@ -103,7 +103,7 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         keys={name: environ[name] for name in (*_KEYS, *named) if environ.get(name)},
         anthropic_base_url=environ.get("ANTHROPIC_BASE_URL") or None,
         openai_base_url=environ.get("OPENAI_BASE_URL") or None,
-        no_color=bool(environ.get("NO_COLOR")),
+        no_color=bool(environ.get("NO_COLOR")) or environ.get("TERM") == "dumb",
         probe=_probe(environ.get("QUARTERDECK_PROBE", "")),
         path=environ.get("PATH") or os.defpath,
         package_environment={name: environ[name] for name in _PACKAGE_VARIABLES if environ.get(name)},

@@ -1,0 +1,88 @@
+"""Commands whose part is not built yet, and the demo, which is loaded from a package of its own.
+
+Rules
+- Each says what is missing; none pretends.
+"""
+
+from typing import Annotated
+
+import typer
+
+from quarterdeck.cli import registry
+from quarterdeck.cli.call import Json, NoInput, begin
+from quarterdeck.kernel.failures import MissingPart
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+def up(
+    context: typer.Context,
+    port: Annotated[int, typer.Option(help="Port of the HTTP API and the dashboard.", min=1, max=65535)] = 7373,
+    json: Json = False,
+    no_input: NoInput = False,
+) -> None:
+    """Start the server: engine, HTTP API, dashboard, model gateway."""
+    begin(context, json, no_input)
+    raise MissingPart(
+        "There is no server yet",
+        why="the HTTP API, the dashboard and the model gateway are not built in this version",
+        fix="quarterdeck run GOAL   (a run brings its own engine)",
+    )
+
+
+@app.command()
+def inbox(context: typer.Context, json: Json = False, no_input: NoInput = False) -> None:
+    """List what waits for a human."""
+    begin(context, json, no_input)
+    raise MissingPart(
+        "There is no inbox yet",
+        why="approvals are not built in this version",
+        fix="quarterdeck show RUN   (lists what a run asks; answer with quarterdeck resume RUN --answer TEXT)",
+    )
+
+
+@app.command()
+def approve(
+    context: typer.Context,
+    id: Annotated[str, typer.Argument(help="Approval to give.")],
+    json: Json = False,
+    no_input: NoInput = False,
+) -> None:
+    """Allow an action that had to be asked for."""
+    begin(context, json, no_input)
+    raise _no_approvals()
+
+
+@app.command()
+def deny(
+    context: typer.Context,
+    id: Annotated[str, typer.Argument(help="Approval to refuse.")],
+    reason: Annotated[str, typer.Option(help="Why; the agent is told.")] = "",
+    json: Json = False,
+    no_input: NoInput = False,
+) -> None:
+    """Refuse an action that had to be asked for."""
+    begin(context, json, no_input)
+    raise _no_approvals()
+
+
+def _no_approvals() -> MissingPart:
+    return MissingPart(
+        "Actions cannot be approved yet",
+        why="the default policy of this version only allows or denies",
+        fix="quarterdeck resume RUN --answer TEXT   (answers what an agent asked)",
+    )
+
+
+@app.command()
+def demo(
+    context: typer.Context,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the sample repository and its deck.")] = False,
+    json: Json = False,
+    no_input: NoInput = False,
+) -> None:
+    """Run the whole main job on a sample repository with a scripted model."""
+    begin(context, json, no_input)
+    play = registry.load("quarterdeck.demo.play", "play", "The demo is not built yet")
+    raise typer.Exit(play(json=json, keep=keep))

@@ -1,0 +1,255 @@
+"""One event as one line for a person. The only place that words events.
+
+Rules
+- Pure: a record in, a line out. Every kind of event has its words; an event of a newer version shows its kind.
+- `detail` marks what only a log shows: a progress view leaves it out.
+- The node's end is in the attempt's stream first and then taken over by the run's; both lines say the same.
+"""
+
+from dataclasses import dataclass
+
+from quarterdeck.cli.amounts import duration, plural, size, tokens, usd
+from quarterdeck.cli.text import Tone, clean, fit
+from quarterdeck.journal.port import Record
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel.events import EventBase, Node, Outcome, RunStatus
+
+_REASON = 300
+_SHA = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What a person reads of one event."""
+
+    at: float
+    """Seconds since the epoch."""
+    who: str
+    """Whom it is about: a task, `task.attempt`, `run`, `gate`, `deck`."""
+    text: str
+    tone: Tone = Tone.PLAIN
+    detail: bool = False
+
+
+def describe(record: Record) -> Line:
+    """The line of that record."""
+    event = record.event
+    room = record.stream.partition("/")[0]
+    words = {"run": _run, "attempt": _attempt, "gate": _gate}.get(room, _deck)(event)
+    text, tone, detail = words or (event.kind, Tone.QUIET, True)
+    return Line(record.at, who(record), clean(text), tone, detail)
+
+
+def who(record: Record) -> str:
+    """Whom the record is about."""
+    room, _, name = record.stream.partition("/")
+    if room == "attempt":
+        return name.partition(".")[2] or name
+    task = getattr(record.event, "task", None)
+    attempt = getattr(record.event, "attempt", None)
+    if room == "run":
+        return task if isinstance(task, str) else "run"
+    if room == "gate" and isinstance(attempt, str):
+        return attempt.partition(".")[2] or "gate"
+    return room
+
+
+_Words = tuple[str, Tone, bool] | None
+
+
+def _say(text: str, tone: Tone = Tone.PLAIN) -> _Words:
+    return text, tone, False
+
+
+def _detail(text: str, tone: Tone = Tone.QUIET) -> _Words:
+    return text, tone, True
+
+
+def _because(text: str, reason: str) -> str:
+    return f"{text}: {fit(clean(reason), _REASON)}" if reason else text
+
+
+# --- the run's stream ---------------------------------------------------------------------------------------
+
+_RUN_TONE = {RunStatus.DONE: Tone.GOOD, RunStatus.FAILED: Tone.BAD, RunStatus.CANCELLED: Tone.QUIET}
+
+
+def _run(event: EventBase) -> _Words:
+    match event:
+        case e.RunCreated():
+            return _say(f"{event.run} ordered by {event.user}, onto {event.into}: {fit(clean(event.goal), 120)}")
+        case e.RunPlanned():
+            warned = "".join(f"; {fit(clean(warning), _REASON)}" for warning in event.warnings)
+            return _say(f"plan of {plural(event.tasks, 'task')}{warned}", Tone.WARN if warned else Tone.PLAIN)
+        case e.RunPaused():
+            return _say(f"paused by {event.by}", Tone.WARN)
+        case e.RunResumed():
+            budget = "" if event.budget_nusd is None else f", with a budget of {usd(event.budget_nusd)}"
+            return _say(f"resumed by {event.by}{budget}{', with an answer' if event.answer_blob else ''}")
+        case e.RunCancelled():
+            return _say(f"cancelled by {event.by}", Tone.WARN)
+        case e.RunWaiting():
+            return _say(_because("waits for a human", event.reason), Tone.WARN)
+        case e.RunReported():
+            return _detail("report stored")
+        case e.RunFinished():
+            tone = _RUN_TONE.get(event.status, Tone.WARN)
+            return _say(_because(f"{event.status}, target at {event.sha[:_SHA]}", event.reason), tone)
+        case e.NodeStarted() | e.NodeFinished() | e.NodeDelayed():
+            return _node(event)
+        case _:
+            return _task(event)
+
+
+def _task(event: EventBase) -> _Words:
+    match event:
+        case e.TaskDispatched():
+            again = f", attempt {event.number}" if event.number > 1 else ""
+            return _say(f"given to {event.agent}{again}", Tone.BUSY)
+        case e.TaskMerged():
+            return _say(f"merged as {event.commit[:_SHA]}", Tone.GOOD)
+        case e.TaskFailed():
+            return _say(_because("failed", event.reason), Tone.BAD)
+        case e.TaskBlocked():
+            return _say(_because("blocked", event.reason), Tone.WARN)
+        case e.TaskCancelled():
+            return _say("cancelled", Tone.QUIET)
+        case _:
+            return None
+
+
+_NODE_OUTCOME = {
+    Outcome.FAILED: ("failed", Tone.BAD),
+    Outcome.CHANGE: ("sent back by the reviewer", Tone.WARN),
+    Outcome.CONFLICT: ("conflicts with what landed first", Tone.WARN),
+    Outcome.HELD: ("held, the base itself is red", Tone.WARN),
+    Outcome.WAITING: ("waits for a human", Tone.WARN),
+    Outcome.EXHAUSTED: ("stopped by the budget", Tone.WARN),
+    Outcome.CANCELLED: ("cancelled", Tone.QUIET),
+}
+
+
+def _node(event: e.NodeStarted | e.NodeFinished | e.NodeDelayed) -> _Words:
+    if isinstance(event, e.NodeStarted):
+        return (_detail if event.node in (Node.IMPLEMENT, Node.RETROSPECTIVE) else _say)(
+            f"{event.node} began", Tone.BUSY
+        )
+    if isinstance(event, e.NodeDelayed):
+        return _say(_because(f"{event.node} tried again in {duration(event.seconds)}", event.reason), Tone.WARN)
+    if event.outcome is Outcome.OK:
+        return _detail(_because(f"{event.node} ok", event.reason), Tone.GOOD)
+    words, tone = _NODE_OUTCOME[event.outcome]
+    return _say(_because(f"{event.node} {words}", event.reason), tone)
+
+
+# --- an attempt's stream ------------------------------------------------------------------------------------
+
+
+def _attempt(event: EventBase) -> _Words:
+    match event:
+        case e.AttemptStarted():
+            again = f", restarted in a fresh workspace ({event.incarnation})" if event.incarnation > 1 else ""
+            return _detail(f"{event.agent} ({event.harness}) starts from {event.base[:_SHA]}{again}", Tone.PLAIN)
+        case e.HarnessStarted():
+            return _detail(_because("agent started", event.detail))
+        case e.HarnessFinished():
+            if event.ok:
+                return _detail("agent finished")
+            code = "" if event.exit_code is None else f" (exit {event.exit_code})"
+            return _detail(_because(f"agent failed{code}", event.reason), Tone.BAD)
+        case e.NodeStarted() | e.NodeFinished() | e.NodeDelayed():
+            return _node(event)
+        case e.ChangeExported():
+            return _detail(f"change of {plural(len(event.change.files), 'file')}, {size(event.pack_bytes)}", Tone.PLAIN)
+        case e.CheckRan():
+            verdict = "passed" if event.passed else "failed"
+            return _detail(f"checks {verdict} in {duration(event.seconds)}", Tone.GOOD if event.passed else Tone.BAD)
+        case e.LimitReached():
+            return _say(f"limit of {event.limit} reached: {event.used:g} of {event.allowed:g}", Tone.WARN)
+        case e.QuestionAsked():
+            return _say(_because("asks", event.question), Tone.WARN)
+        case e.NoteRecorded():
+            return _say(_because("noted", event.text))
+        case e.Delegated():
+            return _detail(f"delegated to {event.agent} ({event.child})", Tone.PLAIN)
+        case _:
+            return _step(event)
+
+
+def _step(event: EventBase) -> _Words:
+    """The loop of a native agent: model calls, tool calls, its context."""
+    match event:
+        case e.ModelAsked():
+            again = f", try {event.number}" if event.number > 1 else ""
+            return _detail(f"step {event.step}: asks {event.model}{again}")
+        case e.ModelAnswered():
+            about = "about " if event.estimated else ""
+            used = f"{tokens(event.usage.prompt)} in, {tokens(event.usage.output)} out, {about}{usd(event.cost_nusd)}"
+            return _detail(f"step {event.step}: answer ({event.stop}) after {duration(event.seconds)}, {used}")
+        case e.ModelErred():
+            after = "" if event.retry_after is None else f", asked to wait {duration(event.retry_after)}"
+            return _detail(_because(f"step {event.step}: {event.failure}{after}", event.reason), Tone.WARN)
+        case e.ToolIntended():
+            if event.decision == "allow":
+                return _detail(f"step {event.step}: {event.tool}")
+            rules = ", ".join(event.rules)
+            return _detail(_because(f"step {event.step}: {event.tool} {event.decision}", rules), Tone.WARN)
+        case e.ToolDone():
+            flags = f" [{', '.join(event.flags)}]" if event.flags else ""
+            verdict = "ok" if event.ok else "failed"
+            tone = Tone.QUIET if event.ok else Tone.WARN
+            return _detail(f"step {event.step}: {event.tool} {verdict} after {duration(event.seconds)}{flags}", tone)
+        case e.ContextCompacted():
+            return _detail(f"context compacted, {tokens(event.before_tokens)} to {tokens(event.after_tokens)} tokens")
+        case e.TranscriptExtended():
+            return _detail(_because("told", event.why))
+        case e.TodoChanged():
+            return _detail("todo list changed")
+        case _:
+            return None
+
+
+# --- the gate's and the deck's streams ----------------------------------------------------------------------
+
+
+def _gate(event: EventBase) -> _Words:
+    match event:
+        case e.GateOpened():
+            return _detail(f"gate of {event.branch} opened at {event.base[:_SHA]}")
+        case e.ChangeQueued():
+            return _detail(f"queued: {event.change.attempt.partition('.')[2]}, {event.title}", Tone.PLAIN)
+        case e.GateCheckStarted():
+            stack = " + ".join(attempt.partition(".")[2] for attempt in event.stack) or "the tip itself"
+            again = f", try {event.number}" if event.number > 1 else ""
+            return _detail(f"checks the merged tree of {stack} on {event.tip[:_SHA]}{again}", Tone.PLAIN)
+        case e.GateCheckFinished():
+            if event.cancelled:
+                return _detail("the check is no longer wanted")
+            if event.infrastructure:
+                return _say(_because("the merged tree could not be checked", event.reason), Tone.WARN)
+            if event.passed:
+                return _detail(f"merged tree {event.tree[:_SHA]} is green", Tone.GOOD)
+            return _say(_because(f"merged tree {event.tree[:_SHA]} is red", event.reason), Tone.BAD)
+        case e.LandingIntended():
+            return _detail(f"target is to move {event.old[:_SHA] or 'from nothing'} → {event.new[:_SHA]}")
+        case e.ChangeLanded():
+            return _detail(f"landed, target at {event.new[:_SHA]}", Tone.GOOD)
+        case e.ChangeReturned():
+            words, tone = _NODE_OUTCOME.get(event.outcome, (str(event.outcome), Tone.WARN))
+            return _detail(_because(f"returned: {words}", event.reason), tone)
+        case e.FlakeSeen():
+            return _say(f"a flaky check: failed, then passed on the same tree ({event.check})", Tone.WARN)
+        case e.TipMoved():
+            return _say(f"somebody else moved the target {event.old[:_SHA]} → {event.new[:_SHA]}", Tone.WARN)
+        case _:
+            return None
+
+
+def _deck(event: EventBase) -> _Words:
+    match event:
+        case e.DeckOwned():
+            return _detail(f"owned by process {event.pid} on {event.host}, version {event.version}")
+        case e.DeckAnchored():
+            return _detail(f"heads of {plural(event.streams, 'stream')} anchored")
+        case _:
+            return None

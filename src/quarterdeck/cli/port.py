@@ -1,0 +1,100 @@
+"""What the command line asks of a deck. The composition root provides it; nothing else of the product is asked.
+
+Rules
+- Values in, values out: the command line shows, it does not decide.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+from quarterdeck.delivery.order import Check, Order, RunResult
+from quarterdeck.journal.port import Journal, Record, Verification
+from quarterdeck.journal.views import Views
+from quarterdeck.kernel.config import DeckConfig
+from quarterdeck.kernel.entities import Agent
+from quarterdeck.settings import Settings
+
+
+class DeckApi(Protocol):
+    """One open deck."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def views(self) -> Views: ...
+
+    @property
+    def journal(self) -> Journal: ...
+
+    async def create(self, order: Order) -> str:
+        """Store the run; returns its id. Raises BadPlan, BadConfiguration, BadRepository, SandboxUnavailable."""
+        ...
+
+    async def work(self, run: str) -> None:
+        """Own the engine if possible and serve, else follow; returns when the run is finished, waiting or paused."""
+        ...
+
+    async def control(
+        self, run: str, action: str, *, answer: str | None = None, budget_usd: float | None = None
+    ) -> None:
+        """Ask durably for `pause`, `resume` or `cancel`."""
+        ...
+
+    async def settle(self) -> None:
+        """Perform waiting control requests if nobody owns the deck."""
+        ...
+
+    def events(self, run: str) -> AsyncIterator[Record]:
+        """The run's records with its attempts' and its gate's, from the beginning. Follows; never ends by itself."""
+        ...
+
+    async def result(self, run: str) -> RunResult: ...
+
+    async def report(self, run: str) -> str:
+        """Markdown."""
+        ...
+
+    async def plan_text(self, run: str) -> str:
+        """The plan as YAML."""
+        ...
+
+    async def probe(self) -> list[Check]:
+        """What `doctor` looks at."""
+        ...
+
+    async def effective(self, repository: Path) -> tuple[DeckConfig, tuple[str, ...]]:
+        """The configuration for a repository, and where its parts come from."""
+        ...
+
+    async def roster(self, repository: Path) -> Mapping[str, Agent]:
+        """The agents that a run in that repository has."""
+        ...
+
+    async def verify(self, prefix: str = "") -> Verification: ...
+
+    async def export(self, run: str, directory: Path) -> list[Path]:
+        """Write everything of a run as files; returns them."""
+        ...
+
+    async def resolve(self, id: str) -> tuple[str, str]:
+        """(`run`, `task` or `attempt`, full id) of a full id or a unique beginning. Raises NotFound."""
+        ...
+
+
+class OpenDeck(Protocol):
+    """A deck that is open inside `async with`."""
+
+    async def __aenter__(self) -> DeckApi: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None: ...
+
+
+class Opener(Protocol):
+    """`quarterdeck.assembly.open_deck`."""
+
+    def __call__(self, settings: Settings, /) -> OpenDeck: ...
