@@ -3,7 +3,9 @@
 Rules
 - Commits that wait while another one is being written go together into the next transaction; each still succeeds or
   fails alone. A commit's `also` runs before its events are added: where it raises, nothing of the commit is kept.
-- The claim's epoch is compared with the stream's inside the transaction.
+- Heads of streams are remembered between transactions. Moving a head fails where it is not as remembered or the stream
+  has a newer claim; the batch is then undone and done again with the heads as they are. So `also` may run twice, and
+  the fence is checked inside the transaction either way.
 - hash = SHA-256(previous hash, stream, seq, at, epoch, event bytes). The first record follows 32 zero bytes.
 - A blob that could not be written stays in line and is written before any later event, so an event never names a blob
   that is not there.
@@ -11,6 +13,7 @@ Rules
 """
 
 import asyncio
+import functools
 import hashlib
 import json
 import struct
@@ -37,7 +40,9 @@ _BLOB_BACKLOG: Final = 64 * 1024 * 1024
 """Bytes of blobs that may wait; beyond, `put` waits too."""
 _KNOWN: Final = 65_536
 """How many digests are remembered as stored."""
-_PAGE: Final = 1000
+_HEADS: Final = 20_000
+"""How many heads are remembered."""
+_PAGE: Final = 10_000
 _FOLLOW_SECONDS: Final = 60.0
 _META: Final = struct.Struct(">QdQ")
 
@@ -70,9 +75,15 @@ class _Head:
     """A stream's end, as it moves during one transaction."""
 
     id: int
+    name: str
     epoch: int
     seq: int
     hash: bytes
+    last: int
+    at: float = 0.0
+    step: int = 0
+    before: int = 0
+    """`seq` as this transaction found it."""
 
 
 def _lines(entries: Iterable[Entry]) -> list[_Line]:
@@ -93,14 +104,18 @@ def _lines(entries: Iterable[Entry]) -> list[_Line]:
 class _Appender:
     """One transaction's appends; runs on the store's thread."""
 
-    def __init__(self, tx: Tx, streams: set[str]) -> None:
+    def __init__(self, tx: Tx, heads: dict[str, _Head], commits: list[_Commit]) -> None:
         self._tx = tx
         self._plans = plans_of(tx)
-        rows = tx.run("stream_heads_of", names=json.dumps(list(streams))) if streams else []
-        self._heads = {row["name"]: _Head(row["id"], row["epoch"], row["seq"], row["hash"]) for row in rows}
+        self._heads = heads
         self._events: list[dict[str, Any]] = []
         self._moved: dict[int, _Head] = {}
         self._changes = Changes()
+        self._last: int = tx.run("event_last")[0]["last"]
+        streams = {line.claim.stream for commit in commits for line in commit.lines}
+        if missing := [stream for stream in streams if stream not in heads]:
+            for row in tx.run("stream_heads_of", names=json.dumps(missing)):
+                heads[row["name"]] = _Head(row["id"], row["name"], row["epoch"], row["seq"], row["hash"], row["last"])
 
     def add(self, commit: _Commit) -> None:
         """Take the commit in. Raises what is wrong with it; then nothing of it is kept."""
@@ -115,44 +130,71 @@ class _Appender:
         if commit.also is not None:
             self._tx.alone(commit.also)
         for line, ops in zip(commit.lines, projected, strict=True):
-            self._append(line, commit.at)
-            self._changes.add(ops)
+            self._append(self._heads[line.claim.stream], line, commit.at)
+            if ops:
+                self._changes.add(ops)
 
-    def _append(self, line: _Line, at: float) -> None:
-        head = self._heads[line.claim.stream]
+    def _append(self, head: _Head, line: _Line, at: float) -> None:
+        if head.id not in self._moved:
+            self._moved[head.id] = head
+            head.before = head.seq
+        previous, self._last = head.last, self._last + 1
+        head.last = self._last
         head.seq += 1
-        head.hash = chain(head.hash, line.claim.stream, head.seq, at, head.epoch, line.body)
-        self._moved[head.id] = head
+        head.hash = chain(head.hash, head.name, head.seq, at, head.epoch, line.body)
+        head.at = at
+        head.step = getattr(line.event, "step", head.step)
         self._events.append(
             {
+                "id": head.last,
                 "stream": head.id,
                 "seq": head.seq,
+                "prev": previous,
                 "at": at,
                 "epoch": head.epoch,
-                "body": line.body,
                 "hash": head.hash,
+                "body": line.body,
             }
         )
 
     def finish(self) -> None:
         if self._events:
             self._tx.run_many("event_add", self._events)
-            heads = self._moved.values()
-            self._tx.run_many("stream_advance", [{"id": h.id, "seq": h.seq, "hash": h.hash} for h in heads])
+            self._tx.run_many("stream_advance", [_moved(head) for head in self._moved.values()])
             self._changes.apply(self._tx)
 
 
-def _store_batch(tx: Tx, commits: list[_Commit], blobs: dict[str, bytes]) -> None:
+def _moved(head: _Head) -> dict[str, Any]:
+    return {
+        "id": head.id,
+        "before": head.before,
+        "epoch": head.epoch,
+        "seq": head.seq,
+        "hash": head.hash,
+        "last": head.last,
+        "at": head.at,
+        "step": head.step,
+    }
+
+
+def _store_batch(tx: Tx, heads: dict[str, _Head], commits: list[_Commit], blobs: dict[str, bytes]) -> None:
     """Blobs first, then the commits that hold."""
     if blobs:
         tx.run_many("blob_put", [_blob_row(digest, data) for digest, data in blobs.items()])
-    appender = _Appender(tx, {line.claim.stream for commit in commits for line in commit.lines})
+    if not commits:
+        return
+    appender = _Appender(tx, heads, commits)
     for commit in commits:
+        commit.error = None
         try:
             appender.add(commit)
         except Exception as error:  # noqa: BLE001 - raised again at the commit's caller
             commit.error = error
     appender.finish()
+
+
+def _store_one(commit: _Commit, blobs: dict[str, bytes], tx: Tx) -> None:
+    _store_batch(tx, {}, [commit], blobs)
 
 
 def _blob_row(digest: str, data: bytes) -> dict[str, Any]:
@@ -176,6 +218,44 @@ class _Digests:
                 del self.seen[old]
 
 
+@dataclass(slots=True)
+class _Walk:
+    """The check of one stream, record after record, up to the head that it had when the check began."""
+
+    stream: str
+    until: int
+    anchor: tuple[int, str] | None
+    seq: int = 0
+    last: int = 0
+    hash: bytes = GENESIS
+    faults: list[ChainFault] = field(default_factory=list)
+
+    def step(self, row: Row) -> None:
+        if self.faults or self.seq == self.until:
+            return
+        if row["seq"] != self.seq + 1 or row["prev"] != self.last:
+            self._fault(self.seq + 1, "the record is missing")
+            return
+        self.seq, self.last = self.seq + 1, row["id"]
+        if chain(self.hash, self.stream, self.seq, row["at"], row["epoch"], row["body"]) != row["hash"]:
+            self._fault(self.seq, "the hash does not match the record")
+            return
+        self.hash = row["hash"]
+        if self.anchor is not None and self.anchor[0] == self.seq and self.anchor[1] != self.hash.hex():
+            self._fault(self.seq, "the record is another one than was anchored")
+
+    def end(self, head: Row) -> None:
+        if self.faults:
+            return
+        if (self.seq, self.hash) != (head["seq"], head["hash"]):
+            self._fault(self.seq + 1, f"the stream ends before its head, {head['seq']}")
+        elif self.anchor is not None and self.seq < self.anchor[0]:
+            self._fault(self.seq + 1, f"the stream ends before its anchored head, {self.anchor[0]}")
+
+    def _fault(self, seq: int, problem: str) -> None:
+        self.faults.append(ChainFault(self.stream, seq, problem))
+
+
 class Log:
     """A `Journal` over `store`. `clock.wall` stamps the records."""
 
@@ -186,12 +266,14 @@ class Log:
         self._blobs: dict[str, bytes] = {}
         self._backlog = 0
         self._known = _Digests()
+        self._heads: dict[str, _Head] = {}
         self._flushing: asyncio.Task[None] | None = None
 
     # --- writing --------------------------------------------------------------------------------------------
 
     async def claim(self, stream: str) -> Claim:
         rows = await self._store.write(lambda tx: tx.run("stream_claim", stream=stream))
+        self._heads.pop(stream, None)
         return Claim(stream, rows[0]["epoch"])
 
     async def commit(self, *entries: Entry, also: Also | None = None) -> None:
@@ -259,22 +341,42 @@ class Log:
         return True
 
     async def _write(self, commits: list[_Commit], blobs: dict[str, bytes]) -> None:
+        """One transaction; again with fresh heads where they had moved; at last one by one, so that a fault of ours in
+        one commit spares the others."""
+        if len(self._heads) > _HEADS:
+            self._heads.clear()
         try:
-            await self._store.write(lambda tx: _store_batch(tx, commits, blobs))
+            await self._store.write(lambda tx: _store_batch(tx, self._heads, commits, blobs))
+            stale = any(isinstance(commit.error, StaleClaim) for commit in commits)
+            if not stale:
+                return
+            commits = [commit for commit in commits if isinstance(commit.error, StaleClaim)]
+        except StoreUnavailable:
+            self._heads.clear()
+            raise
+        except BaseException as error:
+            self._heads.clear()
+            if not isinstance(error, Exception):
+                raise
+        await self._write_again(commits, blobs)
+
+    async def _write_again(self, commits: list[_Commit], blobs: dict[str, bytes]) -> None:
+        self._heads.clear()
+        try:
+            await self._store.write(lambda tx: _store_batch(tx, {}, commits, blobs))
+            return
         except StoreUnavailable:
             raise
         except Exception:
             if len(commits) < 2:
                 raise
-            # A fault of ours in one commit: find it, and let the others through.
-            for commit in commits:
-                commit.error = None
-                try:
-                    await self._store.write(lambda tx, one=commit: _store_batch(tx, [one], blobs))  # type: ignore[misc] # bound now, used at once
-                except StoreUnavailable:
-                    raise
-                except Exception as error:  # noqa: BLE001 - raised again at the commit's caller
-                    commit.error = error
+        for commit in commits:
+            try:
+                await self._store.write(functools.partial(_store_one, commit, blobs))
+            except StoreUnavailable:
+                raise
+            except Exception as error:  # noqa: BLE001 - raised again at the commit's caller
+                commit.error = error
 
     # --- reading --------------------------------------------------------------------------------------------
 
@@ -317,11 +419,18 @@ class Log:
 
     async def verify(self, prefix: str = "") -> Verification:
         faults: list[ChainFault] = []
-        records = 0
         heads = {row["name"]: row for row in await self._store.read("stream_heads", prefix=prefix)}
         anchored = {name: head for name, head in (await self._anchored(faults)).items() if name.startswith(prefix)}
-        for stream, head in heads.items():
-            records += await self._verify_stream(stream, head, anchored.get(stream), faults)
+        walks = {name: _Walk(name, head["seq"], anchored.get(name)) for name, head in heads.items()}
+        after = 0
+        while rows := await self._store.read("events_all", prefix=prefix, after=after, limit=500):
+            after = rows[-1]["id"]
+            for row in rows:
+                if row["stream"] in walks:
+                    walks[row["stream"]].step(row)
+        for name, walk in walks.items():
+            walk.end(heads[name])
+            faults += walk.faults
         faults += [
             ChainFault(stream, seq, "the stream is gone, but an anchor names it")
             for stream, (seq, _) in anchored.items()
@@ -329,32 +438,7 @@ class Log:
         ]
         if not prefix:
             faults += await self._verify_blobs()
-        return Verification(len(heads), records, tuple(faults))
-
-    async def _verify_stream(
-        self, stream: str, head: Row, anchor: tuple[int, str] | None, faults: list[ChainFault]
-    ) -> int:
-        """Walk one stream; returns the number of its records."""
-        previous, seq = GENESIS, 0
-        while rows := await self._store.read("events_of", stream=stream, after=seq, limit=_PAGE):
-            for row in rows:
-                if seq >= head["seq"]:
-                    return seq  # appended while we read
-                if row["seq"] != seq + 1:
-                    faults.append(ChainFault(stream, seq + 1, "the record is missing"))
-                    return seq
-                seq += 1
-                if chain(previous, stream, seq, row["at"], row["epoch"], row["body"]) != row["hash"]:
-                    faults.append(ChainFault(stream, seq, "the hash does not match the record"))
-                    return seq
-                previous = row["hash"]
-                if anchor is not None and anchor[0] == seq and anchor[1] != previous.hex():
-                    faults.append(ChainFault(stream, seq, "the record is another one than was anchored"))
-        if (seq, previous) != (head["seq"], head["hash"]):
-            faults.append(ChainFault(stream, seq + 1, f"the stream ends before its head, {head['seq']}"))
-        if anchor is not None and seq < anchor[0]:
-            faults.append(ChainFault(stream, seq + 1, f"the stream ends before its anchored head, {anchor[0]}"))
-        return seq
+        return Verification(len(heads), sum(walk.seq for walk in walks.values()), tuple(faults))
 
     async def _anchored(self, faults: list[ChainFault]) -> dict[str, tuple[int, str]]:
         """The heads of the newest anchor."""

@@ -2,8 +2,8 @@
 
 Rules
 - `project` answers what one event changes, as values. Only `Changes.apply` touches the database.
-- Setting statements run in the order of the events. Spending and the touching of attempts are sums and maxima, so they
-  are merged and written once per commit: that keeps a model or tool event cheap.
+- Setting statements run in the order of the events. Spending is a sum, so it is merged and written once per commit:
+  that keeps a model event cheap. A tool event changes nothing but its stream's head, which holds the sign of life.
 - A task's status follows the run's stream alone; spending and questions follow the attempt's stream.
 - Every event of a stream may come once only; `rebuild` starts from empty tables, in the order of the commits.
 """
@@ -21,6 +21,9 @@ from quarterdeck.store.port import Store, Tx
 
 REBUILD_PAGE: Final = 1000
 
+_SILENT: Final = (ev.ToolIntended, ev.ToolDone, ev.ModelAsked, ev.TranscriptExtended)
+"""The frequent events that no read table shows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Set:
@@ -28,15 +31,6 @@ class Set:
 
     statement: str
     values: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Touch:
-    """An attempt gave a sign of life."""
-
-    attempt: str
-    at: float
-    step: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +44,23 @@ class Spend:
     estimated: bool
 
 
-Op = Set | Touch | Spend
+Op = Set | Spend
 Plans = Callable[[str], Plan]
 """The plan of a blob's digest."""
+
+_NOTHING: Final[list[Op]] = []
 
 
 def project(stream: str, at: float, event: ev.EventBase, plans: Plans) -> list[Op]:
     """What `event`, appended to `stream` at `at`, changes in the read tables."""
+    if isinstance(event, _SILENT):
+        return _NOTHING
     where, _, name = stream.partition("/")
     if where == "attempt":
         return _attempt(name, at, event)
     if where == "run":
         return _run(name, at, event, plans)
-    return []
+    return _NOTHING
 
 
 # --- run/… ------------------------------------------------------------------------------------------------
@@ -201,6 +199,8 @@ def _task(run: str, task: str, at: float, event: ev.EventBase) -> list[Op]:
             return [status(ev.TaskStatus.FAILED, event.reason)]
         case ev.TaskBlocked():
             return [status(ev.TaskStatus.BLOCKED, event.reason)]
+        case ev.TaskCancelled():
+            return [status(ev.TaskStatus.CANCELLED)]
         case _:
             return []
 
@@ -209,18 +209,15 @@ def _task(run: str, task: str, at: float, event: ev.EventBase) -> list[Op]:
 
 
 def _attempt(attempt: str, at: float, event: ev.EventBase) -> list[Op]:
-    step = getattr(event, "step", 0)
-    ops: list[Op] = [Touch(attempt, at, step)]
-
-    def status(value: str) -> Op:
-        return Set("project_attempt_status", {"attempt": attempt, "status": value})
+    def status(value: str) -> list[Op]:
+        return [Set("project_attempt_status", {"attempt": attempt, "status": value})]
 
     match event:
         case ev.ModelAnswered():
-            ops.append(Spend(attempt, event.model, event.usage, event.cost_nusd, event.estimated))
+            return [Spend(attempt, event.model, event.usage, event.cost_nusd, event.estimated)]
         case ev.ModelErred():
             # Tokens of a failed call are an estimate: no usage came over the wire.
-            ops.append(Spend(attempt, event.model, event.usage, event.cost_nusd, event.cost_nusd > 0))
+            return [Spend(attempt, event.model, event.usage, event.cost_nusd, event.cost_nusd > 0)]
         case ev.AttemptStarted():
             values = {
                 "attempt": attempt,
@@ -232,18 +229,17 @@ def _attempt(attempt: str, at: float, event: ev.EventBase) -> list[Op]:
                 "incarnation": event.incarnation,
                 "at": at,
             }
-            ops.append(Set("project_attempt_started", values))
+            return [Set("project_attempt_started", values)]
         case ev.HarnessFinished():
-            ops.append(status("finished" if event.ok else "failed"))
+            return status("finished" if event.ok else "failed")
         case ev.NodeFinished() if event.outcome is not ev.Outcome.OK:
-            ops.append(status(event.outcome.value))
+            return status(event.outcome.value)
         case ev.QuestionAsked():
             run, task, _ = ids.split_attempt(attempt)
             values = {"run": run, "task": task, "attempt": attempt, "question": event.question, "at": at}
-            ops.append(Set("project_question", values))
+            return [Set("project_question", values)]
         case _:
-            pass
-    return ops
+            return []
 
 
 # --- applying ---------------------------------------------------------------------------------------------
@@ -254,15 +250,11 @@ class Changes:
 
     def __init__(self) -> None:
         self._sets: list[Set] = []
-        self._touches: dict[str, tuple[float, int]] = {}
         self._costs: dict[tuple[str, str], list[int]] = {}
 
     def add(self, ops: list[Op]) -> None:
         for op in ops:
-            if isinstance(op, Touch):
-                at, step = self._touches.get(op.attempt, (op.at, op.step))
-                self._touches[op.attempt] = (max(at, op.at), max(step, op.step))
-            elif isinstance(op, Spend):
+            if isinstance(op, Spend):
                 self._spend(op)
             else:
                 self._sets.append(op)
@@ -279,9 +271,6 @@ class Changes:
         """Write everything gathered."""
         for statement, sets in groupby(self._sets, key=lambda op: op.statement):
             tx.run_many(statement, [op.values for op in sets])
-        touched = [{"attempt": a, "at": at, "step": step} for a, (at, step) in self._touches.items()]
-        if touched:
-            tx.run_many("project_attempt_touched", touched)
         if self._costs:
             self._apply_costs(tx)
 
@@ -321,7 +310,7 @@ def _rebuild(tx: Tx) -> int:
     for table in ("runs", "tasks", "attempts", "costs", "waits"):
         tx.run(f"project_clear_{table}")
     plans, count, after = plans_of(tx), 0, 0
-    while rows := tx.run("events_all", after=after, limit=REBUILD_PAGE):
+    while rows := tx.run("events_all", prefix="", after=after, limit=REBUILD_PAGE):
         changes = Changes()
         for row in rows:
             changes.add(project(row["stream"], row["at"], ev.decode(row["body"]), plans))

@@ -91,6 +91,8 @@ class AttemptView:
     status: str
     """`running`, `finished`, `failed`, `merged`, or the outcome of a node that was not ok."""
     incarnation: int
+    started_at: float
+    """When its newest incarnation started."""
     last_at: float
     """When its newest event was recorded."""
     steps: int

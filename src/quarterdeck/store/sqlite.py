@@ -94,7 +94,8 @@ def _connect(path: Path, durability: Durability, *, reader: bool) -> sqlite3.Con
             if mode["journal_mode"] != "wal":
                 raise sqlite3.OperationalError("this file system cannot hold a database in WAL mode")
             connection.execute(f"PRAGMA synchronous = {durability.upper()}")
-            connection.execute("PRAGMA wal_autocheckpoint = 2000")
+            connection.execute("PRAGMA wal_autocheckpoint = 4000")
+            connection.execute("PRAGMA cache_size = -16000")
             connection.execute("PRAGMA journal_size_limit = 67108864")
     except BaseException:
         connection.close()

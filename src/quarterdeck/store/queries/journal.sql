@@ -5,8 +5,8 @@ ON CONFLICT (name) DO UPDATE SET epoch = epoch + 1
 RETURNING epoch;
 
 -- name: stream_heads_of
--- Heads of the streams that one commit appends to; `names` is a JSON list.
-SELECT s.id, s.name, s.epoch, s.seq, s.hash FROM json_each(:names) AS n JOIN streams AS s ON s.name = n.value;
+-- Heads of streams that are appended to; `names` is a JSON list.
+SELECT s.id, s.name, s.epoch, s.seq, s.hash, s.last FROM json_each(:names) AS n JOIN streams AS s ON s.name = n.value;
 
 -- name: stream_heads
 -- Heads of all streams, for the anchor and for verification.
@@ -17,22 +17,37 @@ SELECT name, seq, hash FROM streams WHERE name >= :prefix AND name < :prefix || 
 SELECT name FROM streams WHERE name >= :prefix AND name < :prefix || char(1114111) ORDER BY name;
 
 -- name: stream_advance
--- Move a stream's head after an append.
-UPDATE streams SET seq = :seq, hash = :hash WHERE id = :id;
+-- Move a stream's head after an append. Where it is not where the caller thinks, or has a newer claim, this fails (seq
+-- is never null): the fence holds although heads are cached.
+UPDATE streams SET seq = CASE WHEN seq = :before AND epoch = :epoch THEN :seq END, hash = :hash, last = :last, at = :at,
+    steps = max(steps, :step)
+WHERE id = :id;
+
+-- name: event_last
+-- The newest record's id.
+SELECT coalesce(max(id), 0) AS last FROM events;
 
 -- name: event_add
 -- Append one record.
-INSERT INTO events (stream, seq, at, epoch, body, hash) VALUES (:stream, :seq, :at, :epoch, :body, :hash);
+INSERT INTO events (id, stream, seq, prev, at, epoch, hash, body)
+VALUES (:id, :stream, :seq, :prev, :at, :epoch, :hash, :body);
 
 -- name: events_of
--- Records of one stream, in order.
-SELECT e.seq, e.at, e.epoch, e.body, e.hash FROM events AS e JOIN streams AS s ON s.id = e.stream
-WHERE s.name = :stream AND e.seq > :after ORDER BY e.seq LIMIT :limit;
+-- Records of one stream after `after`, in order: the chain is walked back from its head.
+WITH RECURSIVE line (id, prev, seq) AS (
+    SELECT e.id, e.prev, e.seq FROM streams AS s JOIN events AS e ON e.id = s.last
+    WHERE s.name = :stream AND e.seq > :after
+    UNION ALL
+    SELECT e.id, e.prev, e.seq FROM line JOIN events AS e ON e.id = line.prev WHERE line.seq > :after + 1
+)
+SELECT e.seq, e.at, e.epoch, e.body, e.hash
+FROM (SELECT id FROM line ORDER BY seq LIMIT :limit) AS page JOIN events AS e ON e.id = page.id ORDER BY e.seq;
 
 -- name: events_all
--- Records of all streams in the order of their commits, to rebuild the read tables.
-SELECT e.id, s.name AS stream, e.at, e.body FROM events AS e JOIN streams AS s ON s.id = e.stream
-WHERE e.id > :after ORDER BY e.id LIMIT :limit;
+-- Records of all streams in the order of their commits: to verify the chains, and to rebuild the read tables.
+SELECT e.id, s.name AS stream, e.seq, e.prev, e.at, e.epoch, e.hash, e.body
+FROM events AS e JOIN streams AS s ON s.id = e.stream
+WHERE e.id > :after AND s.name >= :prefix AND s.name < :prefix || char(1114111) ORDER BY e.id LIMIT :limit;
 
 -- name: blob_put
 -- Keep a body; a known digest changes nothing.

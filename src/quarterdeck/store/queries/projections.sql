@@ -48,7 +48,7 @@ UPDATE tasks SET node = :node, status = coalesce(:status, status), reason = :rea
 WHERE run = :run AND task = :task;
 
 -- name: project_task_status
--- task.failed, task.blocked
+-- task.failed, task.blocked, task.cancelled
 UPDATE tasks SET status = :status, reason = :reason, updated_at = :at WHERE run = :run AND task = :task;
 
 -- name: project_task_merged
@@ -68,25 +68,19 @@ WHERE run = :run AND status NOT IN ('merged', 'failed', 'blocked', 'cancelled');
 
 -- name: project_attempt_started
 -- attempt.started: a first or a later incarnation.
-INSERT INTO attempts (attempt, run, task, number, agent, harness, status, incarnation, last_at)
+INSERT INTO attempts (attempt, run, task, number, agent, harness, status, incarnation, started_at)
 VALUES (:attempt, :run, :task, :number, :agent, :harness, 'running', :incarnation, :at)
 ON CONFLICT (attempt) DO UPDATE SET status = 'running', incarnation = excluded.incarnation, agent = excluded.agent,
-    harness = excluded.harness, last_at = excluded.last_at;
+    harness = excluded.harness, started_at = excluded.started_at;
 
 -- name: project_attempt_status
 -- The harness or a node of an attempt ended.
 UPDATE attempts SET status = :status WHERE attempt = :attempt;
 
--- name: project_attempt_touched
--- Any event of an attempt's stream.
-UPDATE attempts SET last_at = max(last_at, :at), steps = max(steps, :step) WHERE attempt = :attempt;
-
 -- name: project_costs
 -- Tokens and money of model calls, by attempt and model.
-INSERT INTO costs (run, task, attempt, agent, model, calls, input, cache_read, cache_write, output, cost_nusd,
-    estimated_calls)
-VALUES (:run, :task, :attempt, coalesce((SELECT a.agent FROM attempts AS a WHERE a.attempt = :attempt), ''), :model,
-    :calls, :input, :cache_read, :cache_write, :output, :cost, :estimated)
+INSERT INTO costs (run, task, attempt, model, calls, input, cache_read, cache_write, output, cost_nusd, estimated_calls)
+VALUES (:run, :task, :attempt, :model, :calls, :input, :cache_read, :cache_write, :output, :cost, :estimated)
 ON CONFLICT (run, attempt, model) DO UPDATE SET
     calls = calls + excluded.calls, input = input + excluded.input, cache_read = cache_read + excluded.cache_read,
     cache_write = cache_write + excluded.cache_write, output = output + excluded.output,

@@ -11,12 +11,14 @@ SELECT * FROM runs WHERE run = :run;
 SELECT * FROM tasks WHERE run = :run ORDER BY position, task;
 
 -- name: view_attempts
--- A run's attempts.
-SELECT * FROM attempts WHERE run = :run ORDER BY task, number, attempt;
+-- A run's attempts, with the newest sign of life of each.
+SELECT a.*, s.at AS last_at, s.steps FROM attempts AS a JOIN streams AS s ON s.name = 'attempt/' || a.attempt
+WHERE a.run = :run ORDER BY a.task, a.number, a.attempt;
 
 -- name: view_costs
 -- Costs of one run, or of all (`run` is null).
-SELECT * FROM costs WHERE :run IS NULL OR run = :run ORDER BY run, attempt, model;
+SELECT c.*, coalesce(a.agent, '') AS agent FROM costs AS c LEFT JOIN attempts AS a ON a.attempt = c.attempt
+WHERE :run IS NULL OR c.run = :run ORDER BY c.run, c.attempt, c.model;
 
 -- name: view_waits
 -- What waits for a human in one run, or in all (`run` is null), longest first.

@@ -1,23 +1,29 @@
 -- The journal. Rows of about 1 KB: rowid tables, because WITHOUT ROWID makes them 2.5 times larger.
+-- `last`, `at` and `steps` describe the newest record (steps: the highest step of an attempt), so that signs of life
+-- cost no write of their own.
 CREATE TABLE streams (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
     epoch INTEGER NOT NULL,
     seq INTEGER NOT NULL,
-    hash BLOB NOT NULL
+    hash BLOB NOT NULL,
+    last INTEGER NOT NULL DEFAULT 0,
+    at REAL NOT NULL DEFAULT 0,
+    steps INTEGER NOT NULL DEFAULT 0
 );
 
--- `id` is the order of commits over all streams: what a rebuild of the read tables goes by.
+-- `id` is the order of commits over all streams. A stream is a chain: streams.last, then `prev` back to 0. An index on
+-- (stream, seq) would instead dirty one page a stream in every commit, which doubles what a commit writes.
 CREATE TABLE events (
     id INTEGER PRIMARY KEY,
-    stream INTEGER NOT NULL REFERENCES streams (id),
+    stream INTEGER NOT NULL,
     seq INTEGER NOT NULL,
+    prev INTEGER NOT NULL,
     at REAL NOT NULL,
     epoch INTEGER NOT NULL,
-    body BLOB NOT NULL,
-    hash BLOB NOT NULL
+    hash BLOB NOT NULL,
+    body BLOB NOT NULL
 );
-CREATE UNIQUE INDEX events_by_stream ON events (stream, seq);
 
 -- Bodies by content address. codec: 0 = as it is, 1 = zlib.
 CREATE TABLE blobs (
@@ -78,8 +84,7 @@ CREATE TABLE attempts (
     harness TEXT NOT NULL,
     status TEXT NOT NULL,
     incarnation INTEGER NOT NULL,
-    last_at REAL NOT NULL,
-    steps INTEGER NOT NULL DEFAULT 0
+    started_at REAL NOT NULL
 );
 CREATE INDEX attempts_by_run ON attempts (run, task, number);
 
@@ -87,7 +92,6 @@ CREATE TABLE costs (
     run TEXT NOT NULL,
     task TEXT NOT NULL,
     attempt TEXT NOT NULL,
-    agent TEXT NOT NULL,
     model TEXT NOT NULL,
     calls INTEGER NOT NULL,
     input INTEGER NOT NULL,
@@ -97,7 +101,7 @@ CREATE TABLE costs (
     cost_nusd INTEGER NOT NULL,
     estimated_calls INTEGER NOT NULL,
     PRIMARY KEY (run, attempt, model)
-);
+) WITHOUT ROWID;
 
 CREATE TABLE waits (
     run TEXT NOT NULL,
