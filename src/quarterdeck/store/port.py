@@ -54,7 +54,7 @@ class Store(Protocol):
 
     async def changed(self, since: int, timeout: float) -> int:
         """Wait until anyone, also another process, has committed something after the mark `since`, or `timeout`
-        seconds have passed; returns the new mark. `since=0` answers at once."""
+        seconds have passed; returns the new mark. `since=0` answers at once. Raises StoreUnavailable once closed."""
         ...
 
     async def close(self) -> None:

@@ -244,7 +244,9 @@ class SqliteStore:
         return await self._loop.run_in_executor(self._pool, self._read, statement, parameters)
 
     async def changed(self, since: int, timeout: float) -> int:
-        if since != self._mark or self._closed is not None:
+        if self._closed is not None:
+            raise StoreUnavailable("The database is closed")
+        if since != self._mark:
             return self._mark
         waiter: asyncio.Future[None] = self._loop.create_future()
         self._waiters.add(waiter)

@@ -1,0 +1,418 @@
+"""The embedded engine: a job queue in the deck's own database, performed by one owning process.
+
+Rules
+- Ownership is a lock on a file, which dies with the process. Whoever gets it writes its name into the database, and a
+  job is claimed only under that name: a process that lost the queue claims nothing any more.
+- Jobs of a dead owner go back to the queue. A job whose workers died 20 times is kept as failed: it is the killer.
+- Among the jobs that are due, the higher priority goes first, then the older one; a running job keeps its lock's
+  others waiting.
+- A delay is measured with the monotonic clock from when the owner first sees the job, and is never longer than was
+  asked for: a step of the wall clock can shorten it, not prolong it.
+- While the store is unavailable nothing is claimed; running handlers go on, and their outcomes are written when it is
+  back. A handler that raises StoreUnavailable is run again later: nothing is wrong with its job.
+- A job that is done is deleted; the newest failed ones are kept.
+"""
+
+import asyncio
+import fcntl
+import json
+import os
+import random
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TypeVar
+
+from quarterdeck.engine.port import Handler, Job, Later
+from quarterdeck.kernel import ids
+from quarterdeck.kernel.clock import Clock
+from quarterdeck.kernel.failures import Conflicting, MissingPart, StoreUnavailable
+from quarterdeck.store.port import Row, Store, Tx
+
+T = TypeVar("T")
+
+POISON_DEATHS: Final = 20
+KEPT_FAILURES: Final = 1000
+MAX_TRACE: Final = 16_000
+
+_LOOK: Final = 256
+"""How many waiting jobs are looked at in one turn."""
+_IDLE_SECONDS: Final = 60.0
+_THROTTLE: Final = 0.05
+"""Between two looks that nobody of this process asked for, seconds."""
+_BACKOFF: Final = (0.1, 5.0)
+"""First and longest pause while the store is unavailable, seconds."""
+
+
+def _job(row: Row) -> Job:
+    return Job(
+        kind=row["kind"],
+        key=row["key"],
+        lock=row["lock"],
+        run=row["run"],
+        payload=json.loads(row["payload"]),
+        priority=row["priority"],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A waiting job that is due."""
+
+    id: int
+    lock: str
+    priority: int
+
+
+def choose(candidates: list[Candidate], busy: set[str], free: int) -> list[Candidate]:
+    """Which jobs to start now: at most `free`, one a lock, none whose lock is `busy`. Pure."""
+    chosen: list[Candidate] = []
+    taken = set(busy)
+    for candidate in sorted(candidates, key=lambda c: (-c.priority, c.id)):
+        if len(chosen) >= free:
+            break
+        if candidate.lock not in taken:
+            taken.add(candidate.lock)
+            chosen.append(candidate)
+    return chosen
+
+
+def remaining(due: float, delay: float, wall: float) -> float:
+    """Seconds that a delayed job still has to wait, as far as the wall clock can be trusted. Pure."""
+    return min(max(due - wall, 0.0), delay)
+
+
+@dataclass(slots=True)
+class _Running:
+    """A job in this process's hands."""
+
+    id: int
+    job: Job
+    task: "asyncio.Task[None] | None" = None
+    aborted: bool = False
+    settling: bool = False
+    """Its handler has ended; the outcome is being written."""
+
+
+@dataclass(slots=True)
+class _Delays:
+    """When delayed jobs are ready, by the monotonic clock. A job that is made due earlier counts as another one."""
+
+    ready: dict[tuple[int, float], float] = field(default_factory=dict)
+
+    def split(self, rows: list[Row], wall: float, now: float) -> tuple[list[Candidate], float | None]:
+        """The jobs that are due, and in how many seconds the next one will be."""
+        seen = {
+            (row["id"], row["due"]): self.ready.get(
+                (row["id"], row["due"]), now + remaining(row["due"], row["delay"], wall)
+            )
+            for row in rows
+        }
+        self.ready = seen
+        due = [Candidate(row["id"], row["lock"], row["priority"]) for row in rows if seen[row["id"], row["due"]] <= now]
+        later = [at - now for at in seen.values() if at > now]
+        return due, min(later) if later else None
+
+
+class EmbeddedEngine:
+    """An `Engine` over the deck's store.
+
+    lock_path: the file whose lock means ownership. owner: this process incarnation, never used before or again.
+    concurrency: most handlers at the same time.
+    """
+
+    def __init__(self, store: Store, lock_path: Path, owner: str, clock: Clock, concurrency: int = 64) -> None:
+        self._store = store
+        self._lock_path = lock_path
+        self._owner = owner
+        self._clock = clock
+        self._concurrency = concurrency
+        self._lock: int | None = None
+        self._owns = False
+        self._running: dict[int, _Running] = {}
+        self._delays = _Delays()
+        self._look = asyncio.Event()
+        self._touched = False
+        """Something of this process changed the queue: look without throttling."""
+
+    # --- what may happen in any process -----------------------------------------------------------------------
+
+    def defer(self, tx: Tx, job: Job) -> None:
+        self._touched = True
+        delay = max(job.delay, 0.0)
+        tx.run(
+            "job_defer",
+            kind=job.kind,
+            key=job.key,
+            lock=job.lock,
+            run=job.run,
+            payload=json.dumps(dict(job.payload)),
+            priority=job.priority,
+            delay=delay,
+            due=self._clock.wall() + delay if delay else 0.0,
+        )
+
+    def abort(self, tx: Tx, run: str) -> None:
+        self._touched = True
+        spare = ids.run_stream(run)
+        tx.run("jobs_abort_waiting", run=run, spare=spare)
+        tx.run("jobs_abort_running", run=run, spare=spare)
+
+    async def unfinished(self, run: str = "") -> int:
+        rows = await self._store.read("jobs_unfinished", run=run)
+        return int(rows[0]["n"])
+
+    async def failed(self) -> list[tuple[Job, str]]:
+        return [(_job(row), row["trace"]) for row in await self._store.read("jobs_failed")]
+
+    # --- ownership ------------------------------------------------------------------------------------------
+
+    async def try_own(self) -> bool:
+        if self._owns:
+            return True
+        if self._lock is None and not self._take_lock():
+            return False
+        try:
+            await self._store.write(self._take_over)
+        except BaseException:
+            self._drop_lock()
+            raise
+        self._owns = True
+        return True
+
+    def _take_lock(self) -> bool:
+        self._lock_path.parent.mkdir(parents=True, exist_ok=True)
+        lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            return False
+        except BaseException:
+            os.close(lock)
+            raise
+        self._lock = lock
+        return True
+
+    def _drop_lock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+        self._owns = False
+
+    def _take_over(self, tx: Tx) -> None:
+        """Write this incarnation's name down and give the jobs of the dead one back."""
+        tx.run("owner_set", owner=self._owner)
+        for row in tx.run("jobs_orphaned"):
+            if row["owner"] != self._owner:
+                tx.run("job_died", id=row["id"])
+            if row["aborted"]:
+                tx.run("job_done", id=row["id"], owner=row["owner"])
+            elif row["deaths"] + 1 >= POISON_DEATHS:
+                trace = f"the process that performed this job died {POISON_DEATHS} times"
+                self._keep_failed(tx, row["id"], row["owner"], trace)
+            else:
+                _give_back(tx, row["id"], row["owner"], 0.0, 0.0)
+
+    async def close(self) -> None:
+        self._drop_lock()
+
+    # --- performing -----------------------------------------------------------------------------------------
+
+    async def serve(self, handlers: Mapping[str, Handler], *, until_idle: bool) -> None:
+        if not await self.try_own():
+            raise Conflicting("Another process performs the jobs of this deck")
+        watcher = asyncio.create_task(self._watch())
+        pause = _BACKOFF[0]
+        try:
+            while True:
+                self._look.clear()
+                try:
+                    next_due = await self._turn(handlers)
+                    if until_idle and not self._running and not await self.unfinished():
+                        return
+                    pause = _BACKOFF[0]
+                except StoreUnavailable:
+                    next_due = pause * random.uniform(0.5, 1.0)
+                    pause = min(pause * 2, _BACKOFF[1])
+                await _event(self._look, _IDLE_SECONDS if next_due is None else next_due)
+        finally:
+            watcher.cancel()
+            await asyncio.gather(watcher, return_exceptions=True)
+            await self._give_all_back()
+
+    async def _watch(self) -> None:
+        """Ask for a look whenever something was committed; rarely, where it was probably not about jobs."""
+        mark = 0
+        while True:
+            mark = await self._store.changed(mark, _IDLE_SECONDS)
+            if not self._touched:
+                await asyncio.sleep(_THROTTLE)
+            self._look.set()
+
+    async def _turn(self, handlers: Mapping[str, Handler]) -> float | None:
+        """Cancel what was aborted, start what is due; returns in how many seconds the next delayed job is due."""
+        self._touched = False
+        self._raise_fault()
+        if self._running:
+            for row in await self._store.read("jobs_aborted"):
+                await self._abort(row["id"])
+        free = self._concurrency - len(self._running)
+        if free <= 0:
+            return None
+        delayed = await self._store.read("jobs_delayed", limit=10_000)
+        due, next_due = self._delays.split(delayed, self._clock.wall(), self._clock.monotonic())
+        ready = await self._store.read("jobs_ready", limit=_LOOK)
+        due += [Candidate(row["id"], row["lock"], row["priority"]) for row in ready]
+        chosen = choose(due, {running.job.lock for running in self._running.values()}, free)
+        if chosen:
+            await self._claim(chosen, handlers)
+        return next_due
+
+    async def _claim(self, chosen: list[Candidate], handlers: Mapping[str, Handler]) -> None:
+        def work(tx: Tx) -> list[Row]:
+            return [row for one in chosen for row in tx.run("job_claim", id=one.id, owner=self._owner)]
+
+        writing = asyncio.ensure_future(self._store.write(work))
+        try:
+            rows = await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            # The claim may be committed although nobody waits for it any more: these jobs have to be given back.
+            for row in await _result(writing, []):
+                self._running[row["id"]] = _Running(row["id"], _job(row))
+            raise
+        for row in rows:
+            running = _Running(row["id"], _job(row))
+            self._running[running.id] = running
+            running.task = asyncio.create_task(self._perform(running, handlers), name=f"job {running.job.key}")
+            running.task.add_done_callback(lambda _: self._look.set())
+
+    async def _abort(self, id: int) -> None:
+        running = self._running.get(id)
+        if running is None or running.task is None or running.settling:
+            return
+        if running.task.done():  # cancelled before its first step: it could not write its end itself
+            await self._store.write(self._done(running))
+            self._running.pop(id, None)
+        elif not running.aborted:
+            running.aborted = True
+            running.task.cancel()
+
+    def _raise_fault(self) -> None:
+        """A fault of the engine itself ends `serve`, rather than leaving a job that never ends."""
+        for running in list(self._running.values()):
+            task = running.task
+            if task is not None and task.done() and not task.cancelled() and (fault := task.exception()) is not None:
+                raise fault
+
+    async def _perform(self, running: _Running, handlers: Mapping[str, Handler]) -> None:
+        """Run the handler and write down how it ended. Cancelled by the end of `serve` it writes nothing: `serve`
+        does."""
+        try:
+            outcome = await self._outcome(running, handlers)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if running.aborted:
+                outcome = self._done(running)
+            elif task is not None and task.cancelling():
+                raise
+            else:
+                outcome = self._failure(running)  # the handler let a cancellation of its own get out
+        running.settling = True
+        await self._settle(outcome)
+        self._running.pop(running.id, None)
+        self._touched = True
+
+    async def _outcome(self, running: _Running, handlers: Mapping[str, Handler]) -> Callable[[Tx], None]:
+        try:
+            handler = handlers.get(running.job.kind)
+            if handler is None:
+                raise MissingPart(f"Nothing performs jobs of the kind {running.job.kind}")
+            await handler(running.job)
+        except Later as later:
+            return self._again(running, later.delay)
+        except StoreUnavailable:
+            return self._again(running, _BACKOFF[1])
+        except Exception:  # noqa: BLE001 - recorded with its trace
+            return self._failure(running)
+        return self._done(running)
+
+    def _failure(self, running: _Running) -> Callable[[Tx], None]:
+        trace = traceback.format_exc()[-MAX_TRACE:]
+        return lambda tx: self._keep_failed(tx, running.id, self._owner, trace)
+
+    def _done(self, running: _Running) -> Callable[[Tx], None]:
+        def work(tx: Tx) -> None:
+            tx.run("job_done", id=running.id, owner=self._owner)
+
+        return work
+
+    def _again(self, running: _Running, delay: float) -> Callable[[Tx], None]:
+        delay = max(delay, 0.0)
+        due = self._clock.wall() + delay if delay else 0.0
+        return lambda tx: _give_back(tx, running.id, self._owner, due, delay)
+
+    def _keep_failed(self, tx: Tx, id: int, owner: str, trace: str) -> None:
+        tx.run("job_failed", id=id, owner=owner, trace=trace)
+        tx.run("jobs_forget_failed", keep=KEPT_FAILURES)
+
+    async def _settle(self, outcome: Callable[[Tx], None]) -> None:
+        """Write an outcome down, however long the store needs."""
+        pause = _BACKOFF[0]
+        while True:
+            try:
+                await self._store.write(outcome)
+                return
+            except StoreUnavailable:
+                await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+                pause = min(pause * 2, _BACKOFF[1])
+
+    async def _give_all_back(self) -> None:
+        """`serve` ends: stop the handlers and give their jobs back to the queue."""
+        tasks = [running.task for running in self._running.values() if running.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        left = list(self._running.values())
+        self._running.clear()
+        self._delays = _Delays()
+        if not left:
+            return
+
+        def work(tx: Tx) -> None:
+            for running in left:
+                if running.aborted:
+                    tx.run("job_done", id=running.id, owner=self._owner)
+                else:
+                    _give_back(tx, running.id, self._owner, 0.0, 0.0)
+
+        try:
+            await self._store.write(work)
+        except StoreUnavailable:
+            # They stay on record as running: whoever owns the queue next finds them, this process included.
+            self._owns = False
+
+
+def _give_back(tx: Tx, id: int, owner: str, due: float, delay: float) -> None:
+    """Back to the queue, or into the job of the same key that was deferred meanwhile."""
+    if tx.run("job_hurry_twin", id=id, owner=owner, due=due, delay=delay):
+        tx.run("job_done", id=id, owner=owner)
+    else:
+        tx.run("job_back", id=id, owner=owner, due=due, delay=delay)
+
+
+async def _event(event: asyncio.Event, timeout: float) -> None:
+    """Wait for the event, at most `timeout` seconds."""
+    waiting = asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait((waiting,), timeout=timeout)
+    finally:
+        waiting.cancel()
+
+
+async def _result(future: "asyncio.Future[T]", otherwise: T) -> T:
+    try:
+        return await asyncio.shield(future)
+    except StoreUnavailable:
+        return otherwise

@@ -1,0 +1,71 @@
+"""The plain policy: which actions an agent may take when nobody has written rules of his own.
+
+Rules
+- An agent uses the tools on its list and no others.
+- Nothing writes below `.git` (at any depth) or below the workspace's `.quarterdeck`.
+- Everything else is allowed: the sandbox is what keeps an agent in, this policy keeps it from obvious mistakes.
+- An error in deciding is a denial.
+"""
+
+import posixpath
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from quarterdeck.govern.port import Action, Decision, Policy
+
+_PATH_KEYS: Final = ("path", "paths", "file", "target", "source", "destination")
+_WORKSPACE: Final = "/workspace"
+
+
+def protected(path: str) -> str | None:
+    """What protects the path from being written (`.git`, `.quarterdeck`), or None. Pure.
+
+    Letter case is ignored, because some file systems do.
+    """
+    plain = posixpath.normpath(posixpath.join(_WORKSPACE, path.replace("\0", "")))
+    parts = [part.lower() for part in plain.split("/") if part]
+    if ".git" in parts:
+        return ".git"
+    below = parts[1:] if parts[:1] == [_WORKSPACE.strip("/")] else []
+    return ".quarterdeck" if below[:1] == [".quarterdeck"] else None
+
+
+def _paths(arguments: Mapping[str, Any]) -> Iterator[str]:
+    for key in _PATH_KEYS:
+        value = arguments.get(key)
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from (item for item in value if isinstance(item, str))
+
+
+class DefaultPolicy:
+    """A `Policy` without configuration.
+
+    allowed: tool names by agent; None = every tool. An agent that is not in it may do nothing.
+    """
+
+    def __init__(self, allowed: Mapping[str, frozenset[str] | None]) -> None:
+        self._allowed = dict(allowed)
+
+    def decide(self, action: Action) -> Decision:
+        if action.agent not in self._allowed:
+            return Decision("deny", ("agent-known",), f"There is no agent {action.agent} in this run.")
+        tools = self._allowed[action.agent]
+        if tools is not None and action.tool not in tools:
+            listed = ", ".join(sorted(tools)) or "none"
+            return Decision("deny", ("tool-listed",), f"{action.tool} is not one of your tools ({listed}).")
+        if action.effect == "write":
+            for path in _paths(action.arguments):
+                if (by := protected(path)) is not None:
+                    return Decision("deny", ("protected-path",), f"{path} is below {by}, which no agent may change.")
+        return Decision("allow", ("default",))
+
+
+def decide_safely(policy: Policy, action: Action) -> Decision:
+    """The policy's decision; an exception in it is a denial that says so."""
+    try:
+        return policy.decide(action)
+    except Exception as error:  # noqa: BLE001 - recorded as the reason of the denial
+        reason = f"The policy could not decide: {type(error).__name__}: {error}"
+        return Decision("deny", ("policy-error",), reason[:1000])
