@@ -1,0 +1,227 @@
+"""The rules of this repository that no linter knows, checked on the source as text and as syntax trees."""
+
+import ast
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from quarterdeck.kernel import probes
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCE = ROOT / "src" / "quarterdeck"
+
+LAZY_REGISTRIES = {"cli/registry.py", "cli/main.py", "models/registry.py"}
+"""Load commands and vendor adapters by name, so that `--help` is fast. Nothing else imports inside a function."""
+
+ENVIRONMENT_READERS = ("settings/", "settings.py", "workplace/worker")
+"""The settings; and the worker, which runs inside the sandbox, where it sees the sandbox's environment alone."""
+
+VENDOR_SDKS = ("anthropic", "openai")
+MAX_LINES = 500
+CATALOGUES = {"events.py": 800}
+"""Flat lists of declarations, which gain nothing from being cut in two."""
+
+SQL = re.compile(
+    r"\b(SELECT\s.+\sFROM\s|INSERT\s+(OR\s+\w+\s+)?INTO\s|UPDATE\s+\w+\s+SET\s|DELETE\s+FROM\s|CREATE\s+(TABLE|INDEX)\s)",
+    re.DOTALL,
+)
+CONNECTION_CONTROL = re.compile(r"^\s*(PRAGMA|BEGIN|COMMIT|ROLLBACK|SAVEPOINT)\b")
+SLEEPS = re.compile(r"\btime\.sleep\(|\basyncio\.sleep\((?!\s*0\s*\))|\banyio\.sleep\((?!\s*0\s*\))")
+# Spelled so that this file does not match itself.
+MACHINE_PATHS = re.compile(r"(?<![\w.\-/])/(?:root|work|home/\w+|Users/\w+)/(?=\w)")
+REGISTRY_HOSTS = re.compile(r"https?://[\w.\-]*(?:py[p]i|pythonho[s]ted|npm[j]s|deb[i]an)\.")
+TEXT_ENDINGS = {".py", ".md", ".toml", ".yaml", ".yml", ".lock", ".sql", ".sh", ".cfg", ".txt", ".json", ""}
+
+
+@cache
+def tracked() -> tuple[Path, ...]:
+    """Every file of the repository that git knows or would take."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    paths = [ROOT / name for name in listed.stdout.decode().split("\0") if name]
+    return tuple(path for path in paths if path.is_file())
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), filename=str(path))
+
+
+def modules() -> list[Path]:
+    return sorted(SOURCE.rglob("*.py"))
+
+
+def inside(path: Path) -> str:
+    return path.relative_to(SOURCE).as_posix()
+
+
+def violations(rule: Callable[[Path], Iterator[str]], paths: list[Path]) -> list[str]:
+    return [f"{path.relative_to(ROOT)}: {found}" for path in paths for found in rule(path)]
+
+
+def imported(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        return [node.module or ""]
+    return []
+
+
+def local_imports(path: Path) -> Iterator[str]:
+    for function in ast.walk(tree(path)):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            for node in ast.walk(function):
+                for name in imported(node):
+                    if name.split(".")[0] == "quarterdeck":
+                        yield f"line {getattr(node, 'lineno', 0)} imports {name} inside a function"
+
+
+def imports_by_name(path: Path) -> Iterator[str]:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Attribute | ast.Name):
+            name = node.attr if isinstance(node, ast.Attribute) else node.id
+            if name in ("import_module", "__import__"):
+                yield f"line {node.lineno} imports by name"
+
+
+def environment_reads(path: Path) -> Iterator[str]:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Attribute) and node.attr in ("environ", "environb", "getenv"):
+            yield f"line {node.lineno} reads the environment"
+        if isinstance(node, ast.ImportFrom) and node.module == "os":
+            for alias in node.names:
+                if alias.name in ("environ", "environb", "getenv"):
+                    yield f"line {node.lineno} reads the environment"
+
+
+def sql_text(path: Path) -> Iterator[str]:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and SQL.search(node.value):
+            yield f"line {node.lineno} holds SQL"
+
+
+def connection_control(path: Path) -> Iterator[str]:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and CONNECTION_CONTROL.search(node.value):
+            yield f"line {node.lineno} steers a database connection"
+
+
+def probe_points(path: Path) -> Iterator[str]:
+    for node in ast.walk(tree(path)):
+        match node:
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name(id="probes"), attr="hit"), args=[ast.Constant(value=str(name))]
+            ):
+                yield name
+            case _:
+                pass
+
+
+def missing_docstring(path: Path) -> Iterator[str]:
+    if not ast.get_docstring(tree(path)):
+        yield "does not open with its rules"
+
+
+def too_long(path: Path) -> Iterator[str]:
+    lines = len(path.read_text().splitlines())
+    if lines > CATALOGUES.get(path.name, MAX_LINES):
+        yield f"{lines} lines: split it by what it decides"
+
+
+def test_nothing_of_ours_is_imported_inside_a_function() -> None:
+    assert violations(local_imports, [path for path in modules() if inside(path) not in LAZY_REGISTRIES]) == []
+
+
+def test_only_the_lazy_registries_import_by_name() -> None:
+    assert violations(imports_by_name, [path for path in modules() if inside(path) not in LAZY_REGISTRIES]) == []
+
+
+def test_only_the_settings_read_the_environment() -> None:
+    checked = [path for path in modules() if not inside(path).startswith(ENVIRONMENT_READERS)]
+    assert violations(environment_reads, checked) == []
+
+
+def test_sql_lives_in_sql_files() -> None:
+    assert violations(sql_text, modules()) == []
+    adapters = ("store/sqlite.py", "store/postgres.py")
+    assert violations(connection_control, [path for path in modules() if inside(path) not in adapters]) == []
+
+
+def test_every_module_opens_with_its_rules() -> None:
+    assert violations(missing_docstring, modules() + sorted((ROOT / "tests").rglob("test_*.py"))) == []
+
+
+def test_no_file_grows_without_end() -> None:
+    files = [path for folder in (SOURCE, ROOT / "tests", ROOT / "bench") for path in folder.rglob("*.py")]
+    assert violations(too_long, sorted(files)) == []
+
+
+@pytest.mark.parametrize("sdk", VENDOR_SDKS)
+def test_a_vendors_sdk_is_imported_by_one_file_only(sdk: str) -> None:
+    importers = {
+        inside(path)
+        for path in modules()
+        for node in ast.walk(tree(path))
+        for name in imported(node)
+        if name.split(".")[0] == sdk
+    }
+    assert len(importers) <= 1
+    assert all(path.startswith("models/") for path in importers)
+
+
+def test_tests_wait_on_signals_and_never_sleep() -> None:
+    def rule(path: Path) -> Iterator[str]:
+        for number, line in enumerate(path.read_text().splitlines(), start=1):
+            if SLEEPS.search(line):
+                yield f"line {number} sleeps"
+
+    assert violations(rule, [path for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__)]) == []
+
+
+def test_every_probe_point_is_listed_and_every_listed_one_is_used() -> None:
+    used = {name for path in modules() for name in probe_points(path)}
+    assert used - set(probes.NAMES) == set(), "hit, but not listed in kernel/probes.py"
+    assert set(probes.NAMES) - used == set(), "listed in kernel/probes.py, but never hit"
+
+
+def test_no_tracked_file_names_a_machines_path_or_a_package_registry() -> None:
+    def rule(path: Path) -> Iterator[str]:
+        try:
+            text = path.read_text()
+        except UnicodeDecodeError:
+            return
+        for number, line in enumerate(text.splitlines(), start=1):
+            if MACHINE_PATHS.search(line) or REGISTRY_HOSTS.search(line):
+                yield f"line {number}: {line.strip()[:100]}"
+
+    assert violations(rule, [path for path in tracked() if path.suffix in TEXT_ENDINGS]) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "rule"),
+    [
+        ("def f():\n    from quarterdeck import x\n", local_imports),
+        ("async def f():\n    import quarterdeck.x\n", local_imports),
+        ("import importlib\nimportlib.import_module('x')\n", imports_by_name),
+        ("import os\nos.environ['X']\n", environment_reads),
+        ("from os import getenv\n", environment_reads),
+        ("q = 'SELECT a FROM b'\n", sql_text),
+        ("q = 'BEGIN IMMEDIATE'\n", connection_control),
+        ("x = 1\n", missing_docstring),
+        ("\n" * 600, too_long),
+    ],
+)
+def test_the_rules_find_what_they_forbid(source: str, rule: Callable[[Path], Iterator[str]], tmp_path: Path) -> None:
+    guilty, innocent = tmp_path / "guilty.py", tmp_path / "innocent.py"
+    guilty.write_text(source)
+    innocent.write_text('"""Rules."""\n\nfrom quarterdeck import kernel\n')
+    assert list(rule(guilty))
+    assert not list(rule(innocent))
