@@ -129,6 +129,7 @@ class GateState:
     intent: e.LandingIntended | None = None
     landed: Mapping[str, str] = field(default_factory=dict)
     """Attempt to the commit that landed."""
+    last_landed: tuple[Queued, str] | None = None
     trouble: Trouble | None = None
 
     def colour(self, key: Key) -> Colour:
@@ -165,8 +166,10 @@ def _apply(state: GateState, event: e.EventBase, at: float) -> GateState:
         case e.LandingIntended():
             return replace(state, intent=event)
         case e.ChangeLanded():
-            landed = _with(state.landed, event.attempt, event.new)
-            return _without(replace(state, landed=landed, tip=event.new, intent=None), event.attempt)
+            queued = state.find(event.attempt)
+            last = (queued, event.new) if queued is not None else state.last_landed
+            landed = {**state.landed, event.attempt: event.new}
+            return _without(replace(state, landed=landed, last_landed=last, tip=event.new, intent=None), event.attempt)
         case e.ChangeReturned():
             intent = None if state.intent and state.intent.attempt == event.attempt else state.intent
             return _without(replace(state, intent=intent), event.attempt)

@@ -1,0 +1,107 @@
+"""The gate's work in the mirror: merge one change onto a commit, recognise it in a history, explain a conflict.
+
+Rules
+- A change is merged as what it did since its own base, whatever else its base's history holds.
+- One task = one commit, with its trailers. The same change on the same commit always gives the same commit, so a
+  repeated command makes nothing new.
+- A conflict is explained with the other side's intent: title, task and diff of what landed on the same paths.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from quarterdeck.delivery.checks import bounded
+from quarterdeck.delivery.queue import Clash, GateState, Merged, Queued
+from quarterdeck.workplace.history import COMMITTER, LogEntry
+from quarterdeck.workplace.mirror import Mirror
+
+RUN_TRAILER: Final = "Quarterdeck-Run"
+TASK_TRAILER: Final = "Quarterdeck-Task"
+AGENT_TRAILER: Final = "Assisted-by"
+
+DETAIL_LIMIT: Final = 20_000
+"""Characters of the explanation of a conflict."""
+_DIFF_LIMIT: Final = 6_000
+_LANDED_LIMIT: Final = 300
+"""Newest landed commits that are looked at for the other side of a conflict."""
+
+
+async def merge(mirror: Mirror, queued: Queued, onto: str) -> Merged | Clash:
+    """The change on top of the commit `onto`, as one commit. Raises GitFailed."""
+    change = queued.change
+    ours = onto
+    if not await mirror.ancestor(change.base, onto):
+        # The history was rewritten below the change: give git the change's own base as the common ancestor, or it
+        # would bring back what was taken out.
+        ours = await mirror.commit(
+            await mirror.tree(onto), (change.base,), "for merging", author=COMMITTER, when=int(queued.at)
+        )
+    found = await mirror.merge(ours, change.commit)
+    if found.tree is None:
+        return Clash(found.conflicts, found.detail)
+    author = (queued.agent, f"{queued.agent}@localhost") if queued.agent else COMMITTER
+    commit = await mirror.commit(found.tree, (onto,), message(queued), author=author, when=int(queued.at))
+    return Merged(commit, found.tree)
+
+
+def message(queued: Queued) -> str:
+    """The commit message of a landed change."""
+    trailers = [f"{RUN_TRAILER}: {queued.change.run}", f"{TASK_TRAILER}: {queued.change.task}"]
+    if queued.agent:
+        trailers.append(f"{AGENT_TRAILER}: {queued.agent}")
+    return f"{_one_line(queued.title)}\n\n" + "\n".join(trailers) + "\n"
+
+
+def note(queued: Queued) -> str:
+    """The git note that leads from a commit back to its thread."""
+    change = queued.change
+    return (
+        f"run {change.run}\ntask {change.task}\nattempt {change.attempt}\nthread: quarterdeck show {change.attempt}\n"
+    )
+
+
+async def arrival(mirror: Mirror, state: GateState, tip: str) -> tuple[str, str] | None:
+    """(attempt, commit) of the first queued change whose trailers stand between the known tip and `tip`."""
+    waiting = {(queued.change.run, queued.change.task): queued.attempt for queued in state.queue}
+    if not waiting:
+        return None
+    for entry in await mirror.log(state.tip, tip):
+        attempt = waiting.get((entry.trailers.get(RUN_TRAILER, ""), entry.trailers.get(TASK_TRAILER, "")))
+        if attempt is not None:
+            return attempt, entry.commit
+    return None
+
+
+async def other_side(mirror: Mirror, queued: Queued, tip: str, clash: Clash) -> tuple[str, tuple[str, ...]]:
+    """What landed on the conflicting paths since the change's base, for its author, and the commits that did it."""
+    theirs = await _touching(mirror, queued.change.base, tip, clash.paths)
+    parts = [f"Conflicting paths: {', '.join(clash.paths)}", clash.detail.strip(), "What landed there meanwhile:"]
+    if not theirs:
+        parts[-1] = "Nothing that landed since touched these paths by that name; they may have been renamed."
+    for entry in theirs:
+        diff = await mirror.diff(entry.parents[0], entry.commit, paths=clash.paths, limit=_DIFF_LIMIT)
+        task = entry.trailers.get(TASK_TRAILER)
+        origin = f"task {task}" if task else "a commit from outside this run"
+        parts.append(f"## {entry.subject} ({origin}, {entry.commit[:12]})\n{diff}")
+    text = readable(bounded("\n\n".join(part for part in parts if part), DETAIL_LIMIT))
+    return text, tuple(entry.commit for entry in theirs)
+
+
+async def _touching(mirror: Mirror, base: str, tip: str, paths: Sequence[str]) -> list[LogEntry]:
+    wanted = set(paths)
+    found = []
+    for entry in (await mirror.log(base, tip))[-_LANDED_LIMIT:]:
+        if len(entry.parents) == 1:
+            changes = await mirror.changes(entry.parents[0], entry.commit)
+            if any({change.path, change.old_path} & wanted for change in changes):
+                found.append(entry)
+    return found
+
+
+def readable(text: str) -> str:
+    """`text` as it can be stored: a path name that is no UTF-8 is shown with question marks."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()) or "Untitled"
