@@ -18,7 +18,9 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 @app.command()
 def up(
     context: typer.Context,
-    port: Annotated[int, typer.Option(help="Port of the HTTP API and the dashboard.", min=1, max=65535)] = 7373,
+    port: Annotated[
+        int, typer.Option(help="Port of the HTTP API and the dashboard.", metavar="N", min=1, max=65535)
+    ] = 7373,
     json: Json = False,
     no_input: NoInput = False,
 ) -> None:
@@ -45,7 +47,7 @@ def inbox(context: typer.Context, json: Json = False, no_input: NoInput = False)
 @app.command()
 def approve(
     context: typer.Context,
-    id: Annotated[str, typer.Argument(help="Approval to give.")],
+    id: Annotated[str, typer.Argument(help="Approval to give.", metavar="ID")],
     json: Json = False,
     no_input: NoInput = False,
 ) -> None:
@@ -57,8 +59,8 @@ def approve(
 @app.command()
 def deny(
     context: typer.Context,
-    id: Annotated[str, typer.Argument(help="Approval to refuse.")],
-    reason: Annotated[str, typer.Option(help="Why; the agent is told.")] = "",
+    id: Annotated[str, typer.Argument(help="Approval to refuse.", metavar="ID")],
+    reason: Annotated[str, typer.Option(help="Why; the agent is told.", metavar="TEXT")] = "",
     json: Json = False,
     no_input: NoInput = False,
 ) -> None:

@@ -1,0 +1,99 @@
+"""`audit verify` and `export`: the record, checked and taken out.
+
+Rules
+- A broken chain is exit code 1 and names every place where it breaks.
+- Export never overwrites: it writes into a new or an empty directory.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from quarterdeck.cli.amounts import plural
+from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
+from quarterdeck.cli.text import Column, Tone
+from quarterdeck.journal.port import Verification
+from quarterdeck.kernel.failures import BadInput, Conflicting, Exit
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+audit = typer.Typer(rich_markup_mode=None, add_completion=False, help="Check that the journal is intact.")
+app.add_typer(audit, name="audit")
+
+
+@audit.callback()
+def _group() -> None:
+    """Check that the journal is intact."""
+
+
+@audit.command()
+def verify(
+    context: typer.Context,
+    run: Annotated[
+        str | None, typer.Argument(help="Only this run.  [default: everything]", metavar="RUN", show_default=False)
+    ] = None,
+    json: Json = False,
+    no_input: NoInput = False,
+) -> None:
+    """Recompute every chain and hold it against the anchored heads."""
+    raise typer.Exit(drive(_verify(begin(context, json, no_input), run)))
+
+
+async def _verify(call: Call, run: str | None) -> int:
+    async with call.deck() as deck:
+        if run is None:
+            found = await deck.verify()
+        else:
+            _, full = await deck.resolve(run)
+            call.run = full.partition(".")[0]
+            parts = [await deck.verify(f"run/{call.run}"), await deck.verify(f"attempt/{call.run}.")]
+            found = Verification(
+                sum(part.streams for part in parts),
+                sum(part.records for part in parts),
+                tuple(fault for part in parts for fault in part.faults),
+            )
+    call.emit(
+        "audit", {"ok": not found.faults, "streams": found.streams, "records": found.records, "faults": found.faults}
+    )
+    checked = f"{plural(found.streams, 'stream')}, {plural(found.records, 'record')}"
+    if not found.faults:
+        call.data(f"intact: {checked}")
+        return Exit.DONE
+    call.table(
+        [Column("stream"), Column("record", right=True), Column("problem")],
+        [(fault.stream, str(fault.seq), fault.problem) for fault in found.faults],
+    )
+    call.say(f"the journal was changed: {plural(len(found.faults), 'fault')} in {checked}", Tone.BAD)
+    call.say("next: keep the home as it is, and restore its database from a copy made before the change")
+    return Exit.FAILED
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    run: Annotated[str, typer.Argument(help="Id of the run, or its beginning.", metavar="RUN")],
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", help="Directory to write into.  [default: ./RUN]", metavar="DIR", show_default=False),
+    ] = None,
+    json: Json = False,
+    no_input: NoInput = False,
+) -> None:
+    """Write everything of a run as files: plan, report, events, transcripts, costs."""
+    drive(_export(begin(context, json, no_input), run, to))
+
+
+async def _export(call: Call, run: str, to: Path | None) -> None:
+    async with call.deck() as deck:
+        kind, call.run = await deck.resolve(run)
+        if kind != "run":
+            raise BadInput(f"{call.run} is a {kind}, not a run", fix=f"quarterdeck export {call.run.partition('.')[0]}")
+        directory = (to or Path(call.run)).absolute()
+        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+            raise Conflicting(
+                f"{directory} exists and is not empty", fix=f"quarterdeck export {call.run} --to DIRECTORY"
+            )
+        files = await deck.export(call.run, directory)
+    call.emit("export", {"run": call.run, "directory": str(directory), "files": [str(file) for file in files]})
+    for file in files:
+        call.data(str(file))

@@ -1,0 +1,152 @@
+"""Commands about the deck itself: `init`, `doctor`, `config`, `agents`.
+
+Rules
+- `init` writes into the work tree and overwrites nothing.
+- `doctor` ends with 1 if nothing can work as things are; every problem is printed with its fix.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from quarterdeck.cli.amounts import plural
+from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
+from quarterdeck.cli.starter import AGENTS_README, effective, starter
+from quarterdeck.cli.text import Column, Tone, cells, clean, pad, paint
+from quarterdeck.delivery.detect import READ, Detected, detect
+from quarterdeck.delivery.order import Check
+from quarterdeck.kernel.failures import BadRepository, Conflicting, Exit
+from quarterdeck.settings import DECK_FILE
+from quarterdeck.workplace.git import Git, decode
+from quarterdeck.workplace.repository import examine
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+_READ_BYTES = 1024 * 1024
+Repository = Annotated[Path, typer.Option("--repo", help="The git repository.", metavar="DIR")]
+
+
+# --- init -----------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def init(context: typer.Context, repo: Repository = Path(), json: Json = False, no_input: NoInput = False) -> None:
+    """Write .quarterdeck/ with working defaults detected from the repository."""
+    drive(_init(begin(context, json, no_input), repo.absolute()))
+
+
+async def _init(call: Call, repository: Path) -> None:
+    place, common_directory, _ = await examine(repository)
+    if place == common_directory:
+        raise BadRepository(f"{place} has no work tree", fix="run this in a clone that has one")
+    folder = place / ".quarterdeck"
+    for existing in (folder / DECK_FILE, folder / "agents" / "README"):
+        if existing.exists():
+            raise Conflicting(f"{existing} exists", why="nothing is overwritten", fix=f"edit {existing}, or remove it")
+    found = await _look(place)
+    written = [folder / DECK_FILE, folder / "agents" / "README"]
+    (folder / "agents").mkdir(parents=True, exist_ok=True)
+    for file, text in zip(written, (starter(found), AGENTS_README), strict=True):
+        file.write_text(text, encoding="utf-8")
+    call.emit("init", {"files": [str(file) for file in written], "gate": found.gate, "languages": found.languages})
+    for file in written:
+        call.data(str(file))
+    for line in found.lines:
+        call.say(f"found {line}")
+    if not found.gate:
+        call.warn(f"no checks were detected; set [checks] gate in {written[0]}")
+    call.say("next: git add .quarterdeck && git commit -m 'Add Quarterdeck', then quarterdeck run \"GOAL\"")
+
+
+async def _look(place: Path) -> Detected:
+    listing = await Git("-C", str(place)).run("ls-files", "-z")
+    paths = [decode(path) for path in listing.stdout.split(b"\0") if path]
+    return detect({path: _read(place / path) if path in READ else None for path in paths})
+
+
+def _read(file: Path) -> bytes | None:
+    if not file.is_file() or file.stat().st_size > _READ_BYTES:
+        return None
+    return file.read_bytes()
+
+
+# --- doctor ---------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def doctor(context: typer.Context, json: Json = False, no_input: NoInput = False) -> None:
+    """Check this machine; every problem comes with its fix."""
+    raise typer.Exit(drive(_doctor(begin(context, json, no_input))))
+
+
+async def _doctor(call: Call) -> int:
+    async with call.deck() as deck:
+        checks = await deck.probe()
+    for check in checks:
+        call.emit("check", check)
+    for line in report(checks, color=call.color_out):
+        call.data(line)
+    broken = [check for check in checks if not check.ok and check.level == "error"]
+    if broken:
+        call.say(f"{plural(len(broken), 'problem')} to fix before anything can run", Tone.BAD)
+        return Exit.FAILED
+    call.say("ready", Tone.GOOD)
+    return Exit.DONE
+
+
+_MARK = {"error": ("✗", Tone.BAD), "warning": ("!", Tone.WARN), "info": ("·", Tone.QUIET)}
+
+
+def report(checks: list[Check], *, color: bool) -> list[str]:
+    """One line a check, the fix below what is wrong."""
+    width = max((cells(check.name) for check in checks), default=0)
+    out = []
+    for check in checks:
+        mark, tone = ("✓", Tone.GOOD) if check.ok else _MARK[check.level]
+        out.append(f"{paint(mark, tone, color=color)} {pad(check.name, width)}  {clean(check.detail)}".rstrip())
+        if not check.ok and check.fix:
+            out.append(f"  {pad('', width)}  fix: {paint(clean(check.fix), Tone.STRONG, color=color)}")
+    return out
+
+
+# --- config and agents ----------------------------------------------------------------------------------------
+
+
+@app.command()
+def config(context: typer.Context, repo: Repository = Path(), json: Json = False, no_input: NoInput = False) -> None:
+    """Print the effective configuration and where it comes from."""
+    drive(_config(begin(context, json, no_input), repo.absolute()))
+
+
+async def _config(call: Call, repository: Path) -> None:
+    async with call.deck() as deck:
+        found, origin = await deck.effective(repository)
+    call.emit("config", {"home": str(call.settings.home), "config": found, "origin": origin})
+    call.data(effective(found, origin))
+    call.say(f"the operator's file is {call.settings.home / DECK_FILE}")
+
+
+@app.command()
+def agents(context: typer.Context, repo: Repository = Path(), json: Json = False, no_input: NoInput = False) -> None:
+    """List the agents of a repository."""
+    drive(_agents(begin(context, json, no_input), repo.absolute()))
+
+
+async def _agents(call: Call, repository: Path) -> None:
+    async with call.deck() as deck:
+        found = await deck.roster(repository)
+    for agent in found.values():
+        call.emit("agent", agent)
+    columns = [Column("agent"), Column("harness"), Column("model"), Column("owns"), Column("description")]
+    rows = [
+        (
+            agent.name,
+            str(agent.harness),
+            " ".join(agent.command[:1]) if agent.command else agent.model or agent.tier,
+            ", ".join(agent.owns),
+            agent.description,
+        )
+        for agent in found.values()
+    ]
+    call.table(columns, rows)

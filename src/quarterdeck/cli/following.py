@@ -1,0 +1,70 @@
+"""Working on a run while showing what happens.
+
+Rules
+- On a terminal a live view, otherwise a plain line per change on stderr, with `--json` an object per event on stdout.
+- The run's own end is not shown as an event with `--json`: the line `run.finished`, printed by the caller, is its end.
+- Whoever follows sees everything up to the run's end, also where another process works on it.
+"""
+
+import asyncio
+from contextlib import nullcontext
+
+from quarterdeck.cli.board import Board
+from quarterdeck.cli.call import Call
+from quarterdeck.cli.live import live
+from quarterdeck.cli.port import DeckApi
+from quarterdeck.journal.port import Record
+from quarterdeck.kernel import events as e
+
+_DRAIN_SECONDS = 5.0
+"""How long the last events may take to be read after the work has ended."""
+
+
+async def follow(call: Call, deck: DeckApi, run: str) -> None:
+    """Work on the run and show it; returns when it is finished, waiting or paused."""
+    board = Board(run)
+    still = asyncio.Event()
+    with live(board, no_color=call.settings.no_color) if call.live else nullcontext():
+        shown = asyncio.create_task(_show(call, deck, board, still))
+        worked = asyncio.create_task(deck.work(run))
+        ended = asyncio.create_task(still.wait())
+        try:
+            await asyncio.wait((shown, worked), return_when=asyncio.FIRST_COMPLETED)
+            if shown.done():
+                await shown  # showing does not end by itself: it failed, and that is the error to report
+            await worked
+            await asyncio.wait((shown, ended), timeout=_DRAIN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if shown.done():
+                await shown
+        finally:
+            for task in (shown, worked, ended):
+                task.cancel()
+            await asyncio.gather(shown, worked, ended, return_exceptions=True)
+
+
+async def _show(call: Call, deck: DeckApi, board: Board, still: asyncio.Event) -> None:
+    """Show every record; `still` is set while the run stands at an end, a wait or a pause."""
+    async for record in deck.events(board.run):
+        event = record.event
+        line = board.take(record)
+        if isinstance(event, e.RunPlanned):
+            board.plan(await deck.views.tasks(board.run))
+        if not isinstance(event, e.RunFinished):
+            call.emit("event", as_object(record, board.run))
+        if line is not None and not call.live and not call.json:
+            call.log(line, out=False)
+        if isinstance(event, e.RunFinished | e.RunWaiting | e.RunPaused):
+            still.set()
+        elif isinstance(event, e.RunResumed):
+            still.clear()
+
+
+def as_object(record: Record, run: str) -> dict[str, object]:
+    """A record as `--json` prints it."""
+    return {
+        "run": run,
+        "stream": record.stream,
+        "seq": record.seq,
+        "at": record.at,
+        "event": record.event.model_dump(mode="json", by_alias=True),
+    }

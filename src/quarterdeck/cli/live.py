@@ -1,0 +1,107 @@
+"""The live view: a board, drawn with rich on a terminal's stderr.
+
+Rules
+- Sixteen-colour names only: the person's own theme decides. Shape beside colour.
+- Redrawn four times a second at most; nothing is left on the screen but the lines printed after it.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from quarterdeck.cli.board import Board, Row, budget, rows, status_of, summary
+from quarterdeck.cli.lines import Line
+from quarterdeck.cli.text import BUSY_MARK, STATUS_MARK, Tone, clean, fit, status_tone
+
+_STYLE = {
+    Tone.PLAIN: "",
+    Tone.QUIET: "dim",
+    Tone.STRONG: "bold",
+    Tone.GOOD: "green",
+    Tone.WARN: "yellow",
+    Tone.BAD: "red",
+    Tone.BUSY: "cyan",
+}
+_FRAME = 9
+"""Lines that are not tasks: heads, spaces, the most recent events."""
+_BAR = 12
+
+
+class View:
+    """Renders the board anew whenever rich asks."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        now = time.time()
+        yield Group(*draw(self._board, now, options.max_width, options.size.height))
+
+
+def draw(board: Board, now: float, width: int, height: int) -> list[Text | Table]:
+    """The view's parts, from top to bottom."""
+    status = str(status_of(board))
+    goal = clean(board.state.created.goal) if board.state.created else ""
+    head = Text.assemble((board.run, "bold"), "  ", (status, _STYLE[status_tone(status)]), "  ")
+    head.append(fit(goal, max(0, width - head.cell_len)))
+    shown, left = rows(board, now, max(3, height - _FRAME - len(board.recent)))
+    parts: list[Text | Table] = [head, _money(board, now, width), Text(), _tasks(shown)]
+    if left:
+        parts.append(Text(f"  {left}", style="dim"))
+    if board.recent:
+        parts.append(Text())
+        parts += [_recent(line, width) for line in board.recent]
+    return parts
+
+
+def _money(board: Board, now: float, width: int) -> Text:
+    share, spent = budget(board)
+    full = round(share * _BAR)
+    style = "red" if share >= 0.9 else "yellow" if share >= 0.7 else "green"
+    text = Text.assemble(
+        ("━" * full, style), ("─" * (_BAR - full), "dim"), " ", spent, (f"  {summary(board, now)}", "dim")
+    )
+    text.truncate(width, overflow="ellipsis")
+    return text
+
+
+def _tasks(shown: list[Row]) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0), expand=True)
+    table.add_column(width=1)
+    table.add_column(no_wrap=True, max_width=24, overflow="ellipsis")
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, max_width=20, overflow="ellipsis")
+    table.add_column(no_wrap=True, justify="right")
+    table.add_column(no_wrap=True, ratio=1, overflow="ellipsis")
+    for row in shown:
+        style = _STYLE[status_tone(row.status)]
+        agent = f"{row.agent} #{row.number}" if row.agent and row.number > 1 else row.agent
+        table.add_row(
+            Text(STATUS_MARK.get(row.status, BUSY_MARK), style=style),
+            Text(row.task),
+            Text(row.status, style=style),
+            Text(clean(agent)),
+            Text(row.time, style="dim"),
+            Text(clean(row.note), style="dim"),
+        )
+    return table
+
+
+def _recent(line: Line, width: int) -> Text:
+    clock = time.strftime("%H:%M:%S", time.localtime(line.at))
+    text = Text.assemble((clock, "dim"), "  ", f"{fit(line.who, 16):<16}", "  ", (line.text, _STYLE[line.tone]))
+    text.truncate(width, overflow="ellipsis")
+    return text
+
+
+@contextmanager
+def live(board: Board, *, no_color: bool) -> Iterator[None]:
+    """Draw the board on stderr until the block ends."""
+    console = Console(stderr=True, no_color=no_color, highlight=False, markup=False)
+    with Live(View(board), console=console, refresh_per_second=4, transient=True, redirect_stdout=False):
+        yield

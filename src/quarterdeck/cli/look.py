@@ -1,0 +1,265 @@
+"""Commands that show what happened: `ps`, `show`, `logs`.
+
+Rules
+- They need no lock and change nothing.
+- An id may be shortened to any beginning that only one run, task or attempt has.
+"""
+
+import time
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from quarterdeck.cli.amounts import duration, usd
+from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
+from quarterdeck.cli.following import as_object
+from quarterdeck.cli.lines import describe
+from quarterdeck.cli.port import DeckApi
+from quarterdeck.cli.reading import concerns, history
+from quarterdeck.cli.showing import pairs
+from quarterdeck.cli.text import Column, fit
+from quarterdeck.journal.port import Record
+from quarterdeck.journal.views import CostView, RunView, TaskView, WaitView
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel.entities import to_usd
+from quarterdeck.kernel.failures import BadInput, NotFound
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+_SHA = 10
+Id = Annotated[str, typer.Argument(help="Id of a run, task or attempt, or its beginning.", metavar="ID")]
+
+
+@app.command()
+def ps(context: typer.Context, json: Json = False, no_input: NoInput = False) -> None:
+    """List runs, newest first."""
+    drive(_ps(begin(context, json, no_input)))
+
+
+async def _ps(call: Call) -> None:
+    async with call.deck() as deck:
+        runs = await deck.views.runs()
+    for run in runs:
+        call.emit(None, run_object(run))
+    if runs:
+        now = time.time()
+        columns = [
+            Column("run"),
+            Column("status", status=True),
+            Column("cost", right=True),
+            Column("age", right=True),
+            Column("branch"),
+            Column("goal"),
+        ]
+        call.table(
+            columns,
+            [
+                (r.run, str(r.status), usd(r.cost_nusd), duration(now - r.created_at), fit(r.branch, 32), r.goal)
+                for r in runs
+            ],
+        )
+    elif not call.json:
+        call.say('no runs yet; start one with: quarterdeck run "GOAL"')
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    id: Id,
+    report: Annotated[bool, typer.Option("--report", help="The run's report, as Markdown.")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="The run's plan, as YAML.")] = False,
+    events: Annotated[int, typer.Option(help="How many of the last events.", metavar="N", min=0)] = 12,
+    json: Json = False,
+    no_input: NoInput = False,
+) -> None:
+    """Show one run, task or attempt with its costs, questions and last events."""
+    call = begin(context, json, no_input)
+    if report and plan:
+        raise BadInput("--report and --plan exclude each other", fix=f"quarterdeck show {id} --report")
+    drive(_text(call, id, report=report) if report or plan else _show(call, id, events))
+
+
+async def _text(call: Call, id: str, *, report: bool) -> None:
+    async with call.deck() as deck:
+        kind, full = await deck.resolve(id)
+        call.run = full.partition(".")[0]
+        if kind != "run":
+            raise BadInput(f"{full} is a {kind}, not a run", fix=f"quarterdeck show {call.run}")
+        text = await (deck.report(full) if report else deck.plan_text(full))
+    call.data(text.rstrip("\n"))
+    call.emit("report" if report else "plan", {"run": full, "markdown" if report else "yaml": text})
+
+
+async def _show(call: Call, id: str, last: int) -> None:
+    async with call.deck() as deck:
+        kind, full = await deck.resolve(id)
+        call.run = full.partition(".")[0]
+        run = await deck.views.run(call.run)
+        tasks = await deck.views.tasks(call.run)
+        costs = [cost for cost in await deck.views.costs(call.run) if _within(cost.attempt, full)]
+        waits = [wait for wait in await deck.views.waits(call.run) if kind == "run" or _within(wait.attempt, full)]
+        attempts = [each for each in await deck.views.attempts(call.run) if _within(each.attempt, full)]
+        records = [r for r in await history(deck.journal, call.run, run.target) if kind == "run" or concerns(r, full)]
+    common: dict[str, Any] = {
+        "attempts": [asdict(each) for each in attempts],
+        "costs": [cost_object(cost) for cost in costs],
+        "waits": [asdict(wait) for wait in waits],
+        "events": [as_object(record, run.run) for record in records[len(records) - last :]] if last else [],
+    }
+    if kind == "run":
+        call.emit("run", {**run_object(run), "tasks": [asdict(task) for task in tasks], **common})
+        _run_block(call, run, tasks)
+    elif kind == "task":
+        task = _task(tasks, full)
+        call.emit("task", {**asdict(task), **common})
+        _task_block(call, task, sum(cost.cost_nusd for cost in costs))
+    else:
+        call.emit("attempt", {"run": run.run, "attempt": full, **common})
+        pairs(call, [("attempt", full), ("cost", usd(sum(cost.cost_nusd for cost in costs)))])
+    if kind != "run" and attempts:
+        call.data("")
+        columns = [
+            Column("attempt"),
+            Column("status", status=True),
+            Column("agent"),
+            Column("harness"),
+            Column("steps"),
+        ]
+        call.table(columns, [(a.attempt, a.status, a.agent, a.harness, str(a.steps)) for a in attempts])
+    _waits(call, waits)
+    _last(call, records, last)
+
+
+def _within(attempt: str, id: str) -> bool:
+    return attempt == id or attempt.startswith(f"{id}.")
+
+
+def _task(tasks: list[TaskView], full: str) -> TaskView:
+    for task in tasks:
+        if f"{task.run}.{task.task}" == full:
+            return task
+    raise NotFound(f"There is no task {full}", fix=f"quarterdeck show {full.partition('.')[0]}")
+
+
+def _run_block(call: Call, run: RunView, tasks: list[TaskView]) -> None:
+    end = run.finished_at or time.time()
+    pairs(
+        call,
+        [
+            ("run", run.run),
+            ("status", f"{run.status}{f', {run.reason}' if run.reason else ''}"),
+            ("goal", fit(run.goal, 400)),
+            ("repository", run.repository),
+            ("target", f"{run.branch}{f' at {run.sha[:_SHA]}' if run.sha else ''}, from {run.base[:_SHA]}"),
+            ("cost", f"{usd(run.cost_nusd)} of {usd(run.budget_nusd)}"),
+            ("time", f"{duration(end - run.created_at)}, ordered by {run.user}"),
+        ],
+    )
+    if tasks:
+        call.data("")
+        columns = [
+            Column("task"),
+            Column("status", status=True),
+            Column("agent"),
+            Column("tries", right=True),
+            Column("commit"),
+            Column("what"),
+        ]
+        call.table(
+            columns,
+            [
+                (t.task, str(t.status), t.agent, str(t.attempts), (t.commit or "")[:_SHA], t.reason or t.title)
+                for t in tasks
+            ],
+        )
+
+
+def _task_block(call: Call, task: TaskView, cost_nusd: int) -> None:
+    pairs(
+        call,
+        [
+            ("task", f"{task.run}.{task.task}"),
+            ("title", task.title),
+            ("status", f"{task.status}{f', {task.reason}' if task.reason else ''}"),
+            ("agent", task.agent),
+            ("commit", task.commit or ""),
+            ("cost", usd(cost_nusd)),
+        ],
+    )
+
+
+def _waits(call: Call, waits: list[WaitView]) -> None:
+    if waits:
+        call.data("")
+        for wait in waits:
+            call.data(f"waits for you since {duration(time.time() - wait.since)}: {wait.attempt or wait.run}")
+            pairs(call, [("", wait.question)])
+        call.say(f"next: quarterdeck resume {waits[0].run} --answer TEXT")
+
+
+def _last(call: Call, records: list[Record], last: int) -> None:
+    if last and records and not call.json:
+        call.data("")
+        for record in records[-last:]:
+            call.log(describe(record), out=True)
+
+
+def run_object(run: RunView) -> dict[str, Any]:
+    """A run as `--json` prints it: money in USD."""
+    body = asdict(run)
+    budget, cost = body.pop("budget_nusd"), body.pop("cost_nusd")
+    return {**body, "budget_usd": to_usd(budget), "cost_usd": to_usd(cost)}
+
+
+def cost_object(cost: CostView) -> dict[str, Any]:
+    """A cost as `--json` prints it: money in USD."""
+    body = asdict(cost)
+    return {**body, "cost_usd": to_usd(body.pop("cost_nusd"))}
+
+
+# --- logs -----------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def logs(
+    context: typer.Context,
+    id: Id,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run ends.")] = False,
+    json: Json = False,
+    no_input: NoInput = False,
+) -> None:
+    """Print the log of a run, task or attempt."""
+    drive(_logs(begin(context, json, no_input), id, follow=follow))
+
+
+async def _logs(call: Call, id: str, *, follow: bool) -> None:
+    async with call.deck() as deck:
+        kind, full = await deck.resolve(id)
+        call.run = full.partition(".")[0]
+        run = await deck.views.run(call.run)
+        if follow and not run.status.finished:
+            await _follow(call, deck, kind, full)
+            return
+        for record in await history(deck.journal, call.run, run.target):
+            _print(call, record, kind, full)
+
+
+async def _follow(call: Call, deck: DeckApi, kind: str, full: str) -> None:
+    async for record in deck.events(full.partition(".")[0]):
+        _print(call, record, kind, full)
+        if isinstance(record.event, e.RunFinished):
+            return
+
+
+def _print(call: Call, record: Record, kind: str, full: str) -> None:
+    if kind == "run":
+        # The run's stream takes a node over from its attempt: one line is enough.
+        if record.stream.startswith("attempt/") and isinstance(record.event, e.NodeStarted | e.NodeFinished):
+            return
+    elif not concerns(record, full):
+        return
+    if call.json:
+        call.emit("event", as_object(record, full.partition(".")[0]))
+    else:
+        call.log(describe(record), out=True)

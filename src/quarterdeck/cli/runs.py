@@ -1,0 +1,276 @@
+"""Commands that order, steer and carry on runs.
+
+Rules
+- A run exists once it is stored; from then on every way out names it and how to go on.
+- The exit code is the run's own. Being interrupted changes nothing of the run.
+- `resume` of a finished run repeats its last line and its exit code, unless it was cancelled, gets a larger budget or
+  an answer, or `--retry` asks for what did not merge to be tried again.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
+from quarterdeck.cli.following import follow
+from quarterdeck.cli.port import DeckApi
+from quarterdeck.cli.showing import show_result
+from quarterdeck.cli.text import Tone
+from quarterdeck.delivery.order import Order
+from quarterdeck.kernel.events import RunStatus
+from quarterdeck.kernel.failures import BadInput, Conflicting, Exit
+from quarterdeck.workplace.repository import clean, examine
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+Goal = Annotated[
+    str | None, typer.Argument(help="What is wanted, in your own words.", metavar="GOAL", show_default=False)
+]
+Repository = Annotated[Path, typer.Option("--repo", help="The git repository to work on.", metavar="DIR")]
+Run = Annotated[str, typer.Argument(help="Id of the run, or its beginning.", metavar="RUN")]
+Budget = Annotated[
+    float | None, typer.Option(help="What the run may spend at most.", metavar="USD", min=0, show_default=False)
+]
+Base = Annotated[
+    str | None, typer.Option(help="Revision to start from.  [default: HEAD]", metavar="REV", show_default=False)
+]
+Into = Annotated[
+    str | None,
+    typer.Option(help="Branch to land on.  [default: quarterdeck/RUN]", metavar="BRANCH", show_default=False),
+]
+AgentName = Annotated[
+    str | None, typer.Option(help="Agent of the tasks that name none.", metavar="NAME", show_default=False)
+]
+Sandbox = Annotated[
+    str | None, typer.Option(help="How agents are fenced in; none = not at all.", metavar="NAME", show_default=False)
+]
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    goal: Goal = None,
+    plan: Annotated[
+        Path | None, typer.Option(help="Plan file; skips the planner.", metavar="FILE", show_default=False)
+    ] = None,
+    repo: Repository = Path(),
+    base: Base = None,
+    into: Into = None,
+    agent: AgentName = None,
+    budget: Budget = None,
+    max_parallel: Annotated[
+        int | None, typer.Option(help="Attempts at the same time.", metavar="N", min=1, max=1000, show_default=False)
+    ] = None,
+    sandbox: Sandbox = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return at once; the run goes on without a terminal.")
+    ] = False,
+    json: Json = False,
+    no_input: NoInput = False,
+) -> None:
+    """Carry a goal or a plan to merged commits."""
+    call = begin(context, json, no_input)
+    if goal is None and plan is None:
+        raise BadInput(
+            "There is neither a goal nor a plan", fix='quarterdeck run "GOAL"   or   quarterdeck run --plan FILE'
+        )
+    order = Order(
+        goal=_wanted(goal),
+        plan_path=plan.absolute() if plan else None,
+        repository=repo.absolute(),
+        base=base,
+        into=into,
+        agent=agent,
+        budget_usd=budget,
+        max_parallel=max_parallel,
+        sandbox=sandbox,
+        user=call.settings.user,
+    )
+    raise typer.Exit(drive(_run(call, order, detach=detach)))
+
+
+async def _run(call: Call, order: Order, *, detach: bool) -> int:
+    if order.sandbox == "none":
+        call.warn("--sandbox none: agents run with all your rights and can read and change everything you can")
+    async with call.deck() as deck:
+        call.run = await deck.create(order)
+        await _note_dirty(call, order.repository)
+        if not detach:
+            return await _carry(call, deck, call.run)
+    _detach(call, call.run)
+    return Exit.DONE
+
+
+@app.command()
+def plan(
+    context: typer.Context,
+    goal: Goal = None,
+    repo: Repository = Path(),
+    base: Base = None,
+    agent: AgentName = None,
+    budget: Budget = None,
+    sandbox: Sandbox = None,
+    json: Json = False,
+    no_input: NoInput = False,
+) -> None:
+    """Plan a goal and print the plan; nothing is changed."""
+    call = begin(context, json, no_input)
+    if goal is None:
+        raise BadInput("There is no goal to plan", fix='quarterdeck plan "GOAL"')
+    order = Order(
+        goal=_wanted(goal),
+        repository=repo.absolute(),
+        base=base,
+        agent=agent,
+        budget_usd=budget,
+        sandbox=sandbox,
+        plan_only=True,
+        user=call.settings.user,
+    )
+    raise typer.Exit(drive(_plan(call, order)))
+
+
+async def _plan(call: Call, order: Order) -> int:
+    async with call.deck() as deck:
+        call.run = await deck.create(order)
+        await _note_dirty(call, order.repository)
+        await follow(call, deck, call.run)
+        result = await deck.result(call.run)
+        if result.exit_code == Exit.DONE:
+            text = await deck.plan_text(call.run)
+            call.data(text.rstrip("\n"))
+            call.emit("plan", {"run": call.run, "yaml": text})
+        else:
+            show_result(call, result)
+        return result.exit_code
+
+
+@app.command()
+def resume(
+    context: typer.Context,
+    run: Run,
+    answer: Annotated[
+        str | None, typer.Option(help="Answer to what the run asks.", metavar="TEXT", show_default=False)
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option(help="New budget of the run.", metavar="USD", min=0, show_default=False)
+    ] = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Try again what did not merge in a finished run.")] = False,
+    json: Json = False,
+    no_input: NoInput = False,
+) -> None:
+    """Go on with a run: after a crash, a pause, a question or an ended budget."""
+    call = begin(context, json, no_input)
+    raise typer.Exit(drive(_resume(call, run, answer, budget, retry=retry)))
+
+
+async def _resume(call: Call, run: str, answer: str | None, budget: float | None, *, retry: bool) -> int:
+    async with call.deck() as deck:
+        call.run = run = await _run_id(deck, run)
+        status = (await deck.views.run(run)).status
+        asked = answer is not None or budget is not None or retry
+        if status is RunStatus.DONE and asked:
+            raise Conflicting(
+                f"{run} is done", why="there is nothing left to go on with", fix=f"quarterdeck show {run}"
+            )
+        if status.finished and status is not RunStatus.CANCELLED and not asked:
+            result = await deck.result(run)
+            show_result(call, result)
+            if status is not RunStatus.DONE:
+                call.say(f"finished already; to try again what did not merge: quarterdeck resume {run} --retry")
+            return result.exit_code
+        if asked or status.finished or status in (RunStatus.PAUSED, RunStatus.WAITING):
+            await deck.control(run, "resume", answer=answer, budget_usd=budget)
+        return await _carry(call, deck, run)
+
+
+@app.command()
+def pause(context: typer.Context, run: Run, json: Json = False, no_input: NoInput = False) -> None:
+    """Stop starting new work in a run; what is being worked on is finished first."""
+    drive(_control(begin(context, json, no_input), run, "pause", RunStatus.PAUSED))
+
+
+@app.command()
+def cancel(context: typer.Context, run: Run, json: Json = False, no_input: NoInput = False) -> None:
+    """Stop a run; what is merged stays, the state is kept, and `resume` goes on."""
+    drive(_control(begin(context, json, no_input), run, "cancel", RunStatus.CANCELLED))
+
+
+async def _control(call: Call, run: str, action: str, wanted: RunStatus) -> None:
+    async with call.deck() as deck:
+        call.run = run = await _run_id(deck, run)
+        status = (await deck.views.run(run)).status
+        if status.finished and status is not wanted:
+            raise Conflicting(f"{run} is already {status}", fix=f"quarterdeck show {run}")
+        if status is not wanted:
+            await deck.control(run, action)
+            await deck.settle()
+            status = (await deck.views.run(run)).status
+        call.emit("run.control", {"run": run, "action": action, "status": status})
+        said = str(wanted) if status is wanted else f"{action} is asked for; the process that works on it obeys shortly"
+        call.say(f"{run}: {said}; go on with: quarterdeck resume {run}")
+
+
+@app.command("_serve", hidden=True)
+def serve(context: typer.Context, run: Run) -> None:
+    """Work on a detached run; progress goes to stderr."""
+    call = begin(context, json=False)
+    raise typer.Exit(drive(_serve(call, run)))
+
+
+async def _serve(call: Call, run: str) -> int:
+    async with call.deck() as deck:
+        call.run = run
+        return await _carry(call, deck, run)
+
+
+# --- shared ---------------------------------------------------------------------------------------------------
+
+
+async def _carry(call: Call, deck: DeckApi, run: str) -> int:
+    """Work on the run until it is finished, waiting or paused, showing what happens; its exit code."""
+    await follow(call, deck, run)
+    result = await deck.result(run)
+    show_result(call, result)
+    return result.exit_code
+
+
+async def _run_id(deck: DeckApi, given: str) -> str:
+    kind, full = await deck.resolve(given)
+    if kind != "run":
+        raise BadInput(f"{full} is a {kind}, not a run", fix=f"quarterdeck show {full}")
+    return full
+
+
+def _wanted(goal: str | None) -> str | None:
+    if goal is not None and not goal.strip():
+        raise BadInput("The goal is empty", fix='quarterdeck run "GOAL"')
+    return goal
+
+
+async def _note_dirty(call: Call, repository: Path) -> None:
+    place, common_directory, _ = await examine(repository)
+    if place != common_directory and not await clean(place):
+        call.say(f"note: {place} has uncommitted changes; they are not part of the run", Tone.WARN)
+
+
+def _detach(call: Call, run: str) -> None:
+    """Start a process of its own that works on the run, with its output in the deck's logs."""
+    log = call.settings.logs / f"{run}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "quarterdeck.cli.main", "_serve", run],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=os.sep,
+            start_new_session=True,
+        )
+    call.data(run)
+    call.emit("run.detached", {"run": run, "pid": process.pid, "log": str(log)})
+    call.say(f"works in the background (process {process.pid}); follow it with: quarterdeck logs {run} --follow")

@@ -1,0 +1,68 @@
+"""How a run's result and its parts are printed for people. Scripts get the values themselves.
+
+Rules
+- What was asked for is data and goes to stdout; what to do next is prose and goes to stderr.
+"""
+
+from collections.abc import Sequence
+
+from quarterdeck.cli.amounts import duration, tokens, usd
+from quarterdeck.cli.call import Call
+from quarterdeck.cli.text import Column, clean, paint, status_tone
+from quarterdeck.delivery.order import RunResult
+from quarterdeck.kernel.entities import Usage, to_nusd
+from quarterdeck.kernel.events import RunStatus
+
+_SHA = 10
+
+
+def show_result(call: Call, result: RunResult) -> None:
+    """The end of a run: one JSON line, or what landed, what did not and why, and what comes next."""
+    call.emit(None, result)
+    status = paint(result.status, status_tone(result.status), color=call.color_out)
+    call.data(f"{result.run}  {status}  {result.target.branch} at {result.target.sha[:_SHA] or '-'}")
+    if result.reason:
+        call.data(f"  {clean(result.reason)}")
+    if result.tasks:
+        call.data("")
+        columns = [
+            Column("task"),
+            Column("status", status=True),
+            Column("tries", right=True),
+            Column("commit"),
+            Column("why"),
+        ]
+        rows = [(t.id, str(t.status), str(t.attempts), (t.commit or "")[:_SHA], t.reason) for t in result.tasks]
+        call.table(columns, rows)
+    call.data("")
+    call.data(f"cost {usd(to_nusd(result.cost_usd))} · {_used(result.tokens)} · {duration(result.wall_s)}")
+    for limitation in result.limitations:
+        call.data(f"limitation: {clean(limitation)}")
+    if hint := next_step(result):
+        call.say(hint)
+
+
+def next_step(result: RunResult) -> str:
+    """What a person would type next."""
+    run = result.run
+    match result.status:
+        case RunStatus.DONE:
+            return f"next: git log --oneline {result.target.branch}" if result.target.sha else ""
+        case RunStatus.WAITING:
+            return f"next: quarterdeck show {run}, then quarterdeck resume {run} --answer TEXT"
+        case RunStatus.PARTIAL | RunStatus.FAILED:
+            return f"next: quarterdeck show {run} --report"
+        case _:
+            return f"next: quarterdeck resume {run}"
+
+
+def _used(usage: Usage) -> str:
+    cached = f" ({tokens(usage.cache_read)} from cache)" if usage.cache_read else ""
+    return f"{tokens(usage.prompt)} tokens in{cached}, {tokens(usage.output)} out"
+
+
+def pairs(call: Call, values: Sequence[tuple[str, str]]) -> None:
+    """Aligned `label  value` lines; empty values are left out."""
+    for label, value in values:
+        if value:
+            call.data(f"{label:<11}{clean(value)}")
