@@ -1,0 +1,132 @@
+"""The provider `none`: a worker without a sandbox.
+
+Rules
+- It isolates nothing: commands see the machine, its network and every file that their uid can read. It exists for
+  `--sandbox none`, and for systems without bubblewrap.
+- Root's rights are dropped all the same, the environment is clean, and each workspace has a home and a temporary
+  directory of its own.
+- File operations are kept to the workspace and the environment by the worker; that is a guard against mistakes.
+"""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Final
+
+from quarterdeck.kernel.failures import QuarterdeckError, SandboxFailed
+from quarterdeck.workplace.channel import Channel
+from quarterdeck.workplace.ground import Ground
+from quarterdeck.workplace.port import ENVIRONMENT, WORKSPACE, Probe, Spec
+from quarterdeck.workplace.provision import Provision
+from quarterdeck.workplace.sandboxed import Inside, WorkerSandbox, resource_limits
+from quarterdeck.workplace.shipping import (
+    FLAGS,
+    SYSTEM_PATH,
+    Interpreter,
+    compile_shipped,
+    find_python,
+    ship,
+    spawn,
+)
+from quarterdeck.workplace.watchdog import descendants, kill_descendants
+from quarterdeck.workplace.workspaces import Workspaces
+
+_WARNING: Final = "no sandbox: agents can read and change whatever this user can, and reach the network"
+
+
+class Plain:
+    """No isolation."""
+
+    name = "none"
+
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
+        self._workspaces = Workspaces(ground)
+        self._provision = Provision(ground, self._workspaces, self._launch)
+        self._python: Interpreter | None = None
+        self.create = self._provision.create
+        self.attach = self._provision.attach
+        self.reap = self._provision.reap
+        self.discard = self._provision.discard
+
+    async def probe(self) -> Probe:
+        try:
+            self._ground.prepare()
+            python = await self._interpreter()
+        except QuarterdeckError as error:
+            return Probe(ok=False, detail=str(error), fix=error.fix, warnings=(_WARNING,))
+        return Probe(ok=True, detail=f"no sandbox; worker runs with {python.path}", warnings=(_WARNING,))
+
+    async def _interpreter(self) -> Interpreter:
+        if self._python is None:
+            self._python = await find_python()
+        return self._python
+
+    async def _launch(self, spec: Spec, workspace: Path, left_behind: bool) -> WorkerSandbox:
+        python = await self._interpreter()
+        program = ship(self._ground)
+        await compile_shipped(python, program)
+        scratch = self._workspaces.scratch(spec.id)
+        try:
+            process = await spawn((str(python.path), *FLAGS, str(program)), {"PATH": SYSTEM_PATH, "LANG": "C.UTF-8"})
+        except OSError as error:
+            raise SandboxFailed(why=str(error)) from error
+        channel = Channel(process)
+        sandbox = WorkerSandbox(spec, channel, _Ender(process), workspace, process.pid, frozenset({process.pid}))
+        try:
+            self._workspaces.occupy(spec.id, process.pid)
+            await sandbox.start(_inside(spec, workspace, scratch, python), left_behind=left_behind)
+        except BaseException:
+            await sandbox.close()
+            raise
+        return sandbox
+
+
+class _Ender:
+    """Ends the worker and all below it; the worker is the parent of orphans, so there is nothing beside that."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def end(self) -> None:
+        if self._process.returncode is not None:
+            return
+        if sys.platform == "linux":
+            for _ in range(20):
+                below = descendants(self._process.pid)
+                if not below:
+                    break
+                await asyncio.to_thread(kill_descendants, self._process.pid, below)
+            if self._process.returncode is None:
+                self._process.kill()
+        elif self._process.stdin is not None:
+            self._process.stdin.close()  # the worker ends the process groups it started
+        await self._process.wait()
+
+
+def _inside(spec: Spec, workspace: Path, scratch: Path, python: Interpreter) -> Inside:
+    path = [SYSTEM_PATH, str(python.path.parent)]
+    places = {WORKSPACE: str(workspace)}
+    if spec.environment is not None:
+        path.insert(0, str(spec.environment / "bin"))
+        places[ENVIRONMENT] = str(spec.environment)
+    if sys.platform == "darwin":
+        path.append("/opt/homebrew/bin")
+    home = str(scratch)
+    env = {"PATH": ":".join(path), "HOME": home, "TMPDIR": home, "LANG": "C.UTF-8", "USER": "agent", "LOGNAME": "agent"}
+    return Inside(
+        places=places,
+        objects=tuple(str(directory) for directory in spec.objects),
+        env={**env, **spec.env},
+        scratch=home,
+        confined=True,
+        proxy=None if spec.proxy_socket is None else str(spec.proxy_socket),
+        limits=_limits(spec),
+    )
+
+
+def _limits(spec: Spec) -> dict[str, int]:
+    """Without a user namespace the process limit counts all of the user's processes, so it cannot bound one sandbox."""
+    limits = resource_limits(spec.limits)
+    del limits["RLIMIT_NPROC"]
+    return limits

@@ -1,0 +1,110 @@
+"""Removing a directory tree that an agent has filled.
+
+Rules
+- No symbolic link is ever followed: every step is relative to a descriptor opened with O_NOFOLLOW.
+- Read-only directories are made writable first (through their descriptor, never through their path).
+- Depth does not matter: a nested directory is first moved up to the top, so neither descriptors nor the stack run out.
+- Idempotent; what is already gone is no error.
+"""
+
+import errno
+import os
+import stat
+import sys
+from collections import deque
+from pathlib import Path
+from typing import Final
+
+_DIRECTORY: Final = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_HANDLE: Final = _DIRECTORY | (getattr(os, "O_PATH", 0) or os.O_RDONLY)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove the directory `path` and all below it. Raises OSError where the system refuses (not our files)."""
+    try:
+        parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        _remove(parent, path.name)
+    finally:
+        os.close(parent)
+
+
+def _remove(parent: int, name: str) -> None:
+    try:
+        kind = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(kind):
+        os.unlink(name, dir_fd=parent)
+        return
+    top = _open(parent, name)
+    try:
+        _empty(top)
+    finally:
+        os.close(top)
+    os.rmdir(name, dir_fd=parent)
+
+
+def _empty(top: int) -> None:
+    """Flatten and delete: directories found on the way wait at the top under a name of ours."""
+    waiting: deque[str] = deque()
+    serial = 0
+    for entry in _names(top):
+        serial = _dispose(top, entry, top, waiting, serial)
+    while waiting:
+        name = waiting.popleft()
+        directory = _open(top, name)
+        try:
+            for entry in _names(directory):
+                serial = _dispose(directory, entry, top, waiting, serial)
+        finally:
+            os.close(directory)
+        os.rmdir(name, dir_fd=top)
+
+
+def _dispose(directory: int, name: str, top: int, waiting: deque[str], serial: int) -> int:
+    kind = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
+    if not stat.S_ISDIR(kind):
+        os.unlink(name, dir_fd=directory)
+        return serial
+    _writable(directory, name)  # moving a directory to another parent writes its `..`
+    while True:
+        serial += 1
+        moved = f".removed-{os.getpid()}-{serial}"
+        try:
+            os.rename(name, moved, src_dir_fd=directory, dst_dir_fd=top)
+        except (FileExistsError, NotADirectoryError, IsADirectoryError):
+            continue  # the agent has a file of that name
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:  # the agent has a directory of that name
+                raise
+            continue
+        waiting.append(moved)
+        return serial
+
+
+def _names(directory: int) -> list[str]:
+    with os.scandir(directory) as entries:
+        return [entry.name for entry in entries]
+
+
+def _open(parent: int, name: str) -> int:
+    _writable(parent, name)
+    return os.open(name, os.O_RDONLY | _DIRECTORY, dir_fd=parent)
+
+
+def _writable(parent: int, name: str) -> None:
+    """Give the owner all rights over the directory, without following a link put in its place."""
+    handle = os.open(name, _HANDLE, dir_fd=parent)
+    try:
+        mode = os.fstat(handle).st_mode
+        if mode & stat.S_IRWXU == stat.S_IRWXU:
+            return
+        if sys.platform == "linux":
+            Path(f"/proc/self/fd/{handle}").chmod(0o700)  # fchmod refuses an O_PATH descriptor
+        else:
+            os.fchmod(handle, 0o700)
+    finally:
+        os.close(handle)

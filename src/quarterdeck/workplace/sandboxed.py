@@ -1,0 +1,269 @@
+"""A sandbox as the rest of the system sees it: the port's operations over a worker's channel. All providers share it;
+they differ only in how the worker is started (`Inside`) and ended (`Ender`).
+
+Rules
+- An exec in flight when the sandbox dies is answered with the flag `died`: its command may be what killed it. Any later
+  call raises SandboxFailed.
+- While the sandbox lives, a watchdog looks at it; commands that run when it strikes are flagged with its verdict.
+- An exported commit is recomputed here from what the caller asked for: what comes out of a sandbox is not believed.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol
+
+from quarterdeck.kernel.failures import SandboxFailed
+from quarterdeck.workplace.channel import Channel, ChannelClosed
+from quarterdeck.workplace.port import WORKSPACE, ExecResult, Exported, Limits, Spec, Stats
+from quarterdeck.workplace.watchdog import Verdict, Watchdog, pause, verdict
+from quarterdeck.workplace.worker_git import commit_body
+
+_FILE_DEADLINE: Final = 120.0
+_GIT_DEADLINE: Final = 900.0
+_EXEC_GRACE: Final = 30.0
+_START_DEADLINE: Final = 60.0
+_PACK_LIMIT: Final = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What a worker is told about where it is."""
+
+    places: Mapping[str, str]
+    """Real directory (as the worker sees it) of `/workspace` and `/env`."""
+    objects: tuple[str, ...]
+    env: Mapping[str, str]
+    scratch: str
+    confined: bool
+    """The worker itself must keep file operations in the workspace, because nothing else does."""
+    proxy: str | None = None
+    proxy_port: int = 0
+    limits: Mapping[str, int] = field(default_factory=dict)
+
+
+class Ender(Protocol):
+    """How a provider ends a sandbox."""
+
+    async def end(self) -> None:
+        """SIGKILL everything inside and wait until it is gone. Idempotent."""
+        ...
+
+
+def resource_limits(limits: Limits) -> dict[str, int]:
+    """Names of `resource` and their hard limits, for each process inside.
+
+    RLIMIT_DATA bounds what a process can really write to; RLIMIT_AS is generous, because runtimes reserve address
+    space that they never touch.
+    """
+    return {
+        "RLIMIT_NPROC": limits.processes,
+        "RLIMIT_NOFILE": limits.open_files,
+        "RLIMIT_FSIZE": limits.disk_bytes,
+        "RLIMIT_DATA": limits.memory_bytes,
+        "RLIMIT_AS": max(16 * limits.memory_bytes, 64 * 1024**3),
+        "RLIMIT_CPU": limits.cpu_seconds,
+        "RLIMIT_CORE": 0,
+    }
+
+
+class WorkerSandbox:
+    """Made by a provider; see the port for what each method does and raises."""
+
+    def __init__(
+        self, spec: Spec, channel: Channel, ender: Ender, workspace: Path, root_pid: int, spare: frozenset[int]
+    ) -> None:
+        """`root_pid`: process above all of the sandbox; `spare`: those that keep it alive."""
+        self._spec = spec
+        self._channel = channel
+        self._ender = ender
+        self._watchdog = Watchdog(root_pid, workspace, spec.limits)
+        self._spare = spare
+        self._active: dict[object, set[Verdict]] = {}
+        self._closing = False
+        self._ended = False
+        self._closed = asyncio.Lock()
+        self._watching: asyncio.Task[None] | None = None
+
+    @property
+    def id(self) -> str:
+        return self._spec.id
+
+    @property
+    def running(self) -> bool:
+        """Whether processes of it may still be there."""
+        return not self._ended
+
+    async def start(self, inside: Inside, *, left_behind: bool) -> None:
+        """Configure the worker; it answers when it is ready. `left_behind`: the workspace is another one's, whose lock
+        files mean nothing any more."""
+        arguments = {
+            "places": dict(inside.places),
+            "objects": list(inside.objects),
+            "env": dict(inside.env),
+            "scratch": inside.scratch,
+            "confined": inside.confined,
+            "proxy": inside.proxy,
+            "proxy_port": inside.proxy_port,
+            "limits": dict(inside.limits),
+            "left_behind": left_behind,
+        }
+        await self._channel.request("configure", arguments, deadline=_START_DEADLINE)
+        self._watching = asyncio.create_task(self._watch())
+
+    async def exec(
+        self,
+        command: str | Sequence[str],
+        *,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        timeout: float,
+        output_limit: int = 64 * 1024,
+        cwd: str = WORKSPACE,
+    ) -> ExecResult:
+        arguments = {
+            "command": command if isinstance(command, str) else list(command),
+            "env": dict(env or {}),
+            "timeout": timeout,
+            "limit": output_limit,
+            "cwd": cwd,
+        }
+        ticket = object()
+        self._active[ticket] = set()
+        begun = time.monotonic()
+        try:
+            header, data = await self._request("exec", arguments, stdin, deadline=timeout + _EXEC_GRACE)
+        except ChannelClosed:
+            if self._closing or not self._was_running(begun):
+                raise
+            await self._ender.end()
+            flags = ("died", *sorted(self._active[ticket]))
+            return ExecResult(None, b"", b"", time.monotonic() - begun, flags)
+        finally:
+            strikes = self._active.pop(ticket)
+        return _exec_result(header, data, strikes, output_limit)
+
+    def _was_running(self, begun: float) -> bool:
+        return self._channel.closed_at >= begun
+
+    async def read(self, path: str, *, offset: int = 0, limit: int = 1024 * 1024) -> bytes:
+        _, data = await self._request("read", {"path": path, "offset": offset, "limit": limit})
+        return data[:limit]
+
+    async def write(self, path: str, data: bytes, *, mode: int | None = None) -> None:
+        await self._request("write", {"path": path, "mode": mode}, data)
+
+    async def call(self, operation: str, /, **arguments: object) -> dict[str, object]:
+        if operation not in ("list", "search", "stat"):
+            raise ValueError(f"no such operation: {operation}")
+        header, _ = await self._request(operation, arguments)
+        return header
+
+    async def import_(
+        self, commit: str, *, tree: str | None = None, identity: tuple[str, str] = ("agent", "agent@localhost")
+    ) -> None:
+        arguments = {"commit": commit, "tree": tree, "identity": list(identity)}
+        await self._request("import", arguments, deadline=_GIT_DEADLINE)
+
+    async def export(
+        self,
+        base: str,
+        message: str,
+        *,
+        author: tuple[str, str],
+        when: int,
+        max_bytes: int,
+        exclude: Sequence[str] = (),
+    ) -> Exported | None:
+        signature = f"{_signable(author[0])} <{_signable(author[1])}>"
+        arguments = {
+            "base": base,
+            "message": message,
+            "author": signature,
+            "when": when,
+            "max_bytes": min(max_bytes, _PACK_LIMIT),
+            "exclude": list(exclude),
+        }
+        header, pack = await self._request("export", arguments, deadline=_GIT_DEADLINE)
+        if not header:
+            return None
+        tree, commit = str(header.get("tree")), str(header.get("commit"))
+        if commit != _commit_id(commit_body(base, tree, message, signature, when), len(base)):
+            raise SandboxFailed("the exported commit is not the one that was asked for")
+        if len(pack) > max_bytes:
+            raise ValueError(f"the change is larger than {max_bytes} bytes")
+        return Exported(commit, tree, pack)
+
+    async def stats(self) -> Stats:
+        return await asyncio.to_thread(self._watchdog.stats)
+
+    async def close(self) -> None:
+        self._closing = True
+        async with self._closed:
+            if self._watching is not None:
+                self._watching.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await self._watching
+                self._watching = None
+            await self._ender.end()
+            await self._channel.close()
+            self._ended = True
+
+    async def _request(
+        self,
+        operation: str,
+        arguments: Mapping[str, object],
+        payload: bytes = b"",
+        *,
+        deadline: float = _FILE_DEADLINE,
+    ) -> tuple[dict[str, object], bytes]:
+        return await self._channel.request(operation, arguments, payload, deadline=deadline)
+
+    async def _watch(self) -> None:
+        """Look, judge, strike; until the sandbox is gone. A worker that is gone takes the rest with it."""
+        cost = 0.0
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause(busy=bool(self._active), cost=cost)):
+                    await self._channel.wait_closed()
+            if self._channel.closed:
+                await self._ender.end()
+                return
+            begun = time.monotonic()
+            usage = await asyncio.to_thread(self._watchdog.look)
+            cost = time.monotonic() - begun
+            judged = verdict(usage, self._spec.limits)
+            if judged is None:
+                continue
+            for strikes in self._active.values():
+                strikes.add(judged)
+            if not await asyncio.to_thread(self._watchdog.kill, self._spare):
+                await self._ender.end()
+
+
+def _exec_result(header: Mapping[str, object], data: bytes, strikes: set[Verdict], limit: int) -> ExecResult:
+    code, seconds, flags, cut = (header.get(key) for key in ("exit_code", "seconds", "flags", "stdout"))
+    if not isinstance(seconds, int | float) or not isinstance(flags, list) or not isinstance(cut, int):
+        raise SandboxFailed("the worker inside the sandbox gave no proper answer")
+    known = {"timeout", "stdout-truncated", "stderr-truncated"}
+    return ExecResult(
+        exit_code=code if isinstance(code, int) and not strikes else None,
+        stdout=data[:cut][:limit],
+        stderr=data[cut:][:limit],
+        seconds=float(seconds),
+        flags=(*(flag for flag in flags if flag in known), *sorted(strikes)),
+    )
+
+
+def _signable(text: str) -> str:
+    """A name or address as git allows it in a commit."""
+    return "".join(" " if character in "<>\n\0" else character for character in text).strip() or "unknown"
+
+
+def _commit_id(body: bytes, digits: int) -> str:
+    data = b"commit %d\0" % len(body) + body
+    return hashlib.sha256(data).hexdigest() if digits == 64 else hashlib.sha1(data).hexdigest()

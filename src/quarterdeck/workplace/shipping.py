@@ -1,0 +1,125 @@
+"""What a sandbox needs from the host: the worker's files and an interpreter to run them.
+
+Rules
+- The worker's files lie in a directory named after their content, so that two versions of Quarterdeck never mix.
+- The interpreter is found by running it as the uid that agents run as: one below root's own home cannot be executed.
+"""
+
+import asyncio
+import hashlib
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from quarterdeck.kernel.failures import SandboxUnavailable
+from quarterdeck.workplace.ground import Ground, worker_uid
+from quarterdeck.workplace.removal import remove_tree
+
+FILES: Final = ("wire.py", "worker.py", "worker_bridge.py", "worker_exec.py", "worker_files.py", "worker_git.py")
+START: Final = "import sys; sys.path.insert(0, sys.argv[1]); from quarterdeck.workplace.worker import main; main()"
+FLAGS: Final = ("-I", "-S", "-B", "-c", START)
+"""Isolated, without site packages, writing no byte code; followed by the directory of the worker's files."""
+
+SYSTEM_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
+_STREAM_LIMIT: Final = 1024 * 1024
+_CHECK: Final = "import sys; print(*sys.version_info[:2]); raise SystemExit(sys.version_info < (3, 8))"
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """A Python that the worker can run with."""
+
+    path: Path
+    prefix: Path | None
+    """Installation that must be made visible inside; None = it belongs to the system's /usr."""
+
+
+def ship(ground: Ground) -> Path:
+    """Put the worker's files where a sandbox can see them; idempotent. The directory to start them from."""
+    source = Path(__file__).parent
+    contents = {name: (source / name).read_bytes() for name in FILES}
+    digest = hashlib.sha256(b"\0".join(contents.values())).hexdigest()[:16]
+    target = ground.bin / f"worker-{digest}"
+    if target.is_dir():
+        return target
+    new = Path(tempfile.mkdtemp(dir=ground.bin))
+    package = new / "quarterdeck" / "workplace"
+    package.mkdir(parents=True)
+    for name, data in {"../__init__.py": b"", "__init__.py": b"", **contents}.items():
+        (package / name).write_bytes(data)
+    for directory in (new, new / "quarterdeck", package):
+        directory.chmod(0o755)
+    for file in [*package.iterdir(), *(new / "quarterdeck").glob("*.py")]:
+        file.chmod(0o644)
+    try:
+        new.rename(target)
+    except OSError:  # another process was faster
+        remove_tree(new)
+    return target
+
+
+async def find_python() -> Interpreter:
+    """The first interpreter that runs as the agents' uid: the system's, else the one that runs this.
+
+    Raises SandboxUnavailable where there is none.
+    """
+    own = _own_installation()
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    candidates = [
+        Interpreter(Path("/usr/bin/python3"), None),
+        Interpreter(Path("/usr/local/bin/python3"), None),
+        Interpreter(own / "bin" / version, own),
+    ]
+    for candidate in candidates:
+        if await _runs([str(candidate.path), "-I", "-S", "-c", _CHECK]):
+            return candidate
+    raise SandboxUnavailable(
+        "there is no Python that an agent could run",
+        why="neither /usr/bin/python3 nor the interpreter of Quarterdeck can be executed by the agents' uid",
+        fix="install the system's python3 (3.8 or newer), for example: apt install python3",
+    )
+
+
+def _own_installation() -> Path:
+    return Path(sys.base_prefix).resolve()
+
+
+async def compile_shipped(python: Interpreter, directory: Path) -> None:
+    """Write byte code beside the shipped files, so that the start of a sandbox need not compile them."""
+    if not (directory / "quarterdeck" / "workplace" / "__pycache__").is_dir():
+        await _runs([str(python.path), "-I", "-S", "-m", "compileall", "-q", str(directory)], drop=False)
+
+
+async def _runs(argv: Sequence[str], *, drop: bool = True) -> bool:
+    try:
+        process = await spawn(argv, {}, drop=drop)
+    except OSError:
+        return False
+    await process.communicate()
+    return process.returncode == 0
+
+
+async def spawn(
+    argv: Sequence[str], env: Mapping[str, str], *, pass_fds: Sequence[int] = (), drop: bool = True
+) -> asyncio.subprocess.Process:
+    """Start a program with pipes, in a session of its own, with nothing but `env`; as the agents' uid unless `drop` is
+    false. Raises OSError."""
+    dropped = worker_uid() if drop else None
+    return await asyncio.create_subprocess_exec(
+        *argv,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=dict(env),
+        cwd="/",
+        start_new_session=True,
+        limit=_STREAM_LIMIT,
+        pass_fds=tuple(pass_fds),
+        user=None if dropped is None else dropped[0],
+        group=None if dropped is None else dropped[1],
+        extra_groups=None if dropped is None else [],
+        umask=0o022,
+    )

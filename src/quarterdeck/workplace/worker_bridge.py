@@ -1,0 +1,71 @@
+"""A loopback TCP port inside a sandbox that leads to the unix socket of an allow-list proxy outside.
+
+Rules
+- Standard library of Python 3.8 only. One thread a connection; what is beyond the bound waits in the listen queue.
+- It understands nothing of what passes: the proxy on the other side decides.
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import threading
+
+PORT = 3128
+_CONNECTIONS = 64
+_CHUNK = 65536
+
+
+def start(socket_path: str, port: int) -> int:
+    """Listen on 127.0.0.1:`port` (0 = any) in a thread of its own; the port. Raises OSError."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    listener.listen(128)
+    threading.Thread(target=_accept, args=(listener, socket_path), daemon=True).start()
+    return int(listener.getsockname()[1])
+
+
+def _accept(listener: socket.socket, path: str) -> None:
+    slots = threading.BoundedSemaphore(_CONNECTIONS)
+    while True:
+        slots.acquire()
+        try:
+            client, _ = listener.accept()
+        except OSError:  # out of descriptors for the moment: the client is refused, the port stays
+            slots.release()
+            continue
+        try:
+            threading.Thread(target=_serve, args=(client, path, slots), daemon=True).start()
+        except RuntimeError:  # no thread to be had
+            client.close()
+            slots.release()
+
+
+def _serve(client: socket.socket, path: str, slots: threading.BoundedSemaphore) -> None:
+    try:
+        with client, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as proxy:
+            proxy.connect(path)
+            _pump(client, proxy)
+    except OSError:  # either side went away: that ends the connection, nothing else
+        return
+    finally:
+        slots.release()
+
+
+def _pump(one: socket.socket, other: socket.socket) -> None:
+    """Copy both ways until both sides have said that they are done."""
+    peers = {one: other, other: one}
+    with selectors.DefaultSelector() as selector:
+        for side in peers:
+            selector.register(side, selectors.EVENT_READ)
+        while selector.get_map():
+            for key, _ in selector.select():
+                end = key.fileobj
+                assert isinstance(end, socket.socket)
+                data = end.recv(_CHUNK)
+                if data:
+                    peers[end].sendall(data)
+                else:
+                    selector.unregister(end)
+                    peers[end].shutdown(socket.SHUT_WR)

@@ -1,0 +1,138 @@
+"""The directories of workspaces, and the record of who works in them.
+
+Rules
+- `<workspaces>/<id>/` is 0700 and belongs to the uid that agents run as; `w` in it is the workspace. The sandbox sees
+  only `w`, so the record beside it cannot be forged from inside.
+- A process is named by its id, its start time and the boot it belongs to; a bare process id is never killed.
+- A workspace whose owner lives is nobody else's to end or to remove.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from quarterdeck.workplace.ground import Ground, worker_uid
+from quarterdeck.workplace.removal import remove_tree
+
+_RECORD: Final = "owner.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process of one boot."""
+
+    pid: int
+    started: int
+    """Clock ticks after boot."""
+    boot: str
+
+    @classmethod
+    def of(cls, pid: int) -> "Process | None":
+        """The process that has this id now; None where there is none (or no /proc to tell)."""
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+            boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        except OSError:
+            return None
+        if fields[0] in (b"Z", b"X"):
+            return None
+        return cls(pid, int(fields[19]), boot)
+
+    @property
+    def alive(self) -> bool:
+        return Process.of(self.pid) == self
+
+    def kill(self) -> None:
+        """SIGKILL it, if it is still the same process."""
+        if sys.platform != "linux":
+            return
+        try:
+            handle = os.pidfd_open(self.pid)
+        except OSError:  # ended
+            return
+        try:
+            if self.alive:
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(handle, signal.SIGKILL)
+        finally:
+            os.close(handle)
+
+
+@dataclass(frozen=True, slots=True)
+class Occupation:
+    """Who works in a workspace."""
+
+    owner: Process
+    """The deck's process."""
+    root: Process
+    """The process whose end ends the sandbox."""
+    also: tuple[Process, ...] = ()
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it belongs to another process that lives."""
+        return self.owner.pid != os.getpid() and self.owner.alive
+
+
+class Workspaces:
+    """All workspaces of one ground."""
+
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
+
+    def directory(self, id: str) -> Path:
+        """The workspace itself. Raises ValueError for an id that is not a plain name."""
+        return self._ground.place(id) / "w"
+
+    def scratch(self, id: str) -> Path:
+        """Beside the workspace, for a provider that has no private /tmp and home to give."""
+        return self._ground.place(id) / "scratch"
+
+    def exists(self, id: str) -> bool:
+        return self.directory(id).is_dir()
+
+    def create(self, id: str) -> Path:
+        """Make it. Raises FileExistsError."""
+        place = self._ground.place(id)
+        place.mkdir(mode=0o700)
+        for directory in (place, place / "w", place / "scratch"):
+            directory.mkdir(mode=0o700, exist_ok=True)
+            dropped = worker_uid()
+            if dropped is not None:
+                os.chown(directory, *dropped)
+        return place / "w"
+
+    def occupy(self, id: str, root: int, also: tuple[int, ...] = ()) -> None:
+        """Record that this process runs `root` (and `also`) in it."""
+        processes = [Process.of(pid) for pid in (os.getpid(), root, *also)]
+        if processes[0] is None or processes[1] is None:
+            return  # no /proc: nothing could be recognised later
+        text = json.dumps([asdict(process) for process in processes if process is not None])
+        record = self._ground.place(id) / _RECORD
+        new = record.with_suffix(".new")
+        new.write_text(text, encoding="utf-8")
+        new.replace(record)
+
+    def occupation(self, id: str) -> Occupation | None:
+        """Who works, or worked, in it."""
+        try:
+            found = json.loads((self._ground.place(id) / _RECORD).read_text(encoding="utf-8"))
+            owner, root, *also = (Process(entry["pid"], entry["started"], entry["boot"]) for entry in found)
+        except (OSError, ValueError, KeyError, TypeError):  # never written, or cut by a crash: nobody is named
+            return None
+        return Occupation(owner, root, tuple(also))
+
+    def ids(self) -> list[str]:
+        """All ids that have a directory."""
+        if not self._ground.workspaces.is_dir():
+            return []
+        return sorted(entry.name for entry in self._ground.workspaces.iterdir() if entry.is_dir())
+
+    def remove(self, id: str) -> None:
+        """Remove the directory and all in it; idempotent."""
+        remove_tree(self._ground.place(id))
