@@ -1,7 +1,9 @@
 """Plan files: what is read, what is refused with which place and reason, what is mended, what is written."""
 
 import json
+import re
 import string
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +13,8 @@ from quarterdeck.delivery.document import MAX_BYTES
 from quarterdeck.delivery.plan import check_plan, dump_plan, parse_plan, plan_problems, plan_warnings, repair_plan
 from quarterdeck.kernel.entities import Plan, Task
 from quarterdeck.kernel.failures import BadPlan, Exit
+
+ROOT = Path(__file__).resolve().parents[2]
 
 GOOD = """\
 v: 1
@@ -247,6 +251,14 @@ def test_warnings_name_overlaps_missing_checks_and_wide_globs() -> None:
     assert any("task c may change everything" in line for line in said)
     assert len(said) == 3
     assert plan_problems(plan) == ()
+
+
+def test_the_plans_in_the_documentation_are_usable() -> None:
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    plans = [block for page in pages for block in re.findall(r"```yaml\n(v: 1\n.*?)```", page.read_text(), re.DOTALL)]
+    assert len(plans) >= 2
+    for text in plans:
+        assert plan_warnings(parse(text)) == ()
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)

@@ -14,7 +14,7 @@ from quarterdeck.kernel import probes
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "quarterdeck"
 
-LAZY_REGISTRIES = {"cli/registry.py", "cli/main.py", "models/registry.py"}
+LAZY_REGISTRIES = {"cli/registry.py", "models/registry.py"}
 """Load commands and vendor adapters by name, so that `--help` is fast. Nothing else imports inside a function."""
 
 ENVIRONMENT_READERS = ("settings/", "settings.py", "workplace/worker")
