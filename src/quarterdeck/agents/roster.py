@@ -160,6 +160,8 @@ def _agent(head: Mapping[str, Any], prompt: str, tools: tuple[str, ...] | None, 
         "expects": head.get("expects", "submission"),
         "prompt": prompt,
     }
+    if tools is not None and fields["delegates_to"] and "delegate" not in tools:
+        fields["tools"] = (*tools, "delegate")
     fields["harness"] = head.get("harness", "command" if fields["command"] else "native")
     try:
         agent = Agent(**fields)

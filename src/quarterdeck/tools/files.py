@@ -27,9 +27,11 @@ async def _load(path: str, where: Surroundings) -> bytes | ToolResult:
     try:
         data = await where.sandbox.read(inside(path), limit=MAX_FILE + 1)
     except FileNotFoundError:
-        return failed(f"There is no file `{shown(path)}`. Use `search` with `names: true` to find it.")
+        return failed(f"There is no file `{shown(path)}`. Use `search` with a `glob` to find it.")
     except IsADirectoryError:
-        return failed(f"`{shown(path)}` is a directory. Use `search` with `names: true` to see what is in it.")
+        return failed(
+            f"`{shown(path)}` is a directory. Use `search` with that `path` and no pattern to see what is in it."
+        )
     except (PermissionError, ValueError, OSError) as error:
         return failed(f"`{shown(path)}` cannot be read: {error}")
     if len(data) > MAX_FILE:

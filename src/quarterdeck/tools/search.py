@@ -1,8 +1,8 @@
 """The search tool: text in files, or names of files.
 
 Rules
-- The search runs inside the sandbox; `.git` is never searched.
-- Results are `path:line: text`, bounded; what was left out is said.
+- The search runs inside the sandbox, the regular expression too: a costly one costs the agent, not the host.
+- `.git` is never searched. Results are `path:line: text`, bounded; what was left out is said.
 """
 
 from collections.abc import Mapping
@@ -16,56 +16,63 @@ from quarterdeck.tools.port import Effect, Replay, Surroundings, ToolResult
 
 MAX_HITS: Final = 200
 MAX_LINE: Final = 300
+MAX_DEPTH: Final = 64
 
 
 class Search:
-    """A regular expression over the workspace."""
+    """A regular expression, or a glob, over the workspace."""
 
     effect: Effect = "read"
     replay: Replay = "rerun"
     spec: ToolSpec = ToolSpec(
         name="search",
         description=(
-            "Search the workspace: lines of text files that match a regular expression (Python syntax), or with "
-            f"`names: true` paths of files that match it. At most {MAX_HITS} hits are shown."
+            "Search the workspace. With `pattern`: lines of text files that match a regular expression (Python "
+            f"syntax). Without it: paths of files that match `glob`. At most {MAX_HITS} hits are shown."
         ),
         parameters=parameters(
-            {"pattern": text("Regular expression.", minimum=1, maximum=2_000)},
+            {},
             {
+                "pattern": text("Regular expression for lines.", minimum=1, maximum=2_000),
+                "glob": text("Only files whose path matches, for example `*.py` or `src/**/*.ts`.", maximum=1_000),
                 "path": text("Directory or file to search in; default: the whole workspace."),
-                "glob": text("Only files whose path matches, for example `*.py` or `src/**/*.ts`."),
-                "names": {"type": "boolean", "description": "Match the paths of files instead of their lines."},
+                "ignore_case": {"type": "boolean", "description": "Upper and lower case are the same."},
             },
         ),
     )
 
     async def call(self, arguments: Mapping[str, Any], where: Surroundings) -> ToolResult:
         path = str(arguments.get("path") or ".")
+        glob = str(arguments.get("glob") or "") or None
         try:
-            answer = await where.sandbox.call(
+            if "pattern" not in arguments:
+                listed = await where.sandbox.call("list", path=inside(path), depth=MAX_DEPTH, limit=MAX_HITS, glob=glob)
+                return report(listed["entries"], bool(listed["truncated"]), where.output_limit)
+            found = await where.sandbox.call(
                 "search",
                 pattern=str(arguments["pattern"]),
                 path=inside(path),
-                glob=str(arguments.get("glob") or ""),
-                names=bool(arguments.get("names", False)),
-                limit=MAX_HITS + 1,
+                glob=glob,
+                limit=MAX_HITS,
+                ignore_case=bool(arguments.get("ignore_case", False)),
             )
         except FileNotFoundError:
             return failed(f"There is no `{shown(path)}`.")
+        except NotADirectoryError:
+            return failed(f"`{shown(path)}` is a file; give `pattern` to search in it.")
         except (ValueError, OSError) as error:
             return failed(f"The search could not be made: {error}")
-        return report(answer, where.output_limit)
+        return report(found["matches"], bool(found["truncated"]), where.output_limit)
 
     async def happened(self, arguments: Mapping[str, Any], where: Surroundings) -> bool | None:
         return None
 
 
-def report(answer: Mapping[str, Any], limit: int) -> ToolResult:
+def report(hits: Any, more: bool, limit: int) -> ToolResult:
     """What the agent is told about the worker's answer. Pure."""
-    hits = answer["hits"]
     lines: list[str] = []
     room = limit - 200
-    for hit in hits[:MAX_HITS]:
+    for hit in hits:
         line = readable(_line(hit))
         room -= len(line.encode()) + 1
         if room < 0 and lines:
@@ -73,7 +80,7 @@ def report(answer: Mapping[str, Any], limit: int) -> ToolResult:
         lines.append(line)
     if not lines:
         return ToolResult("Nothing matches.")
-    if len(lines) < len(hits) or answer.get("truncated"):
+    if more or len(lines) < len(hits):
         lines.append(f"[only the first {len(lines)} hits are shown; search more narrowly]")
         return ToolResult("\n".join(lines), flags=("truncated",))
     return ToolResult("\n".join(lines))
@@ -81,7 +88,7 @@ def report(answer: Mapping[str, Any], limit: int) -> ToolResult:
 
 def _line(hit: Mapping[str, Any]) -> str:
     if "line" not in hit:
-        return shown(str(hit["path"]))
+        return shown(str(hit["path"])) + ("/" if hit["kind"] == "directory" else "")
     content = str(hit["text"]).strip("\r\n")
     shortened = content if len(content) <= MAX_LINE else f"{content[:MAX_LINE]} [...]"
     return f"{shown(str(hit['path']))}:{hit['line']}: {shortened}"

@@ -1,0 +1,341 @@
+"""One model call of the native loop: reserve, ask, record, settle, and what follows a failure.
+
+Rules
+- Money is set aside in the transaction that records the intent and settled in the one that records the outcome.
+  A call whose worst case does not fit does not leave. A model without a known price is not asked.
+- Every try is on record. What follows a failure is decided by its class (kernel/failures.py): wait and try again, the
+  tier's next model, or give up. A model that had to be left stays left for this attempt.
+- A call without outcome after a crash may have been billed: its whole reservation counts as spent, and it is made anew.
+- An answer that was cut off (`length`) is recorded as failed and nothing of it is kept; the model is asked for less.
+"""
+
+import asyncio
+import json
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from quarterdeck.agents import context
+from quarterdeck.agents.context import Window
+from quarterdeck.agents.limits import Bounds, Reached
+from quarterdeck.agents.port import Assignment
+from quarterdeck.agents.ports import Ports
+from quarterdeck.agents.transcript import AttemptLog, encode, said
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel import ids, probes
+from quarterdeck.kernel.config import ModelSection, Price
+from quarterdeck.kernel.entities import Usage
+from quarterdeck.kernel.failures import RECOVERY, BadConfiguration, BudgetExhausted, FailureClass, ModelFailed
+from quarterdeck.kernel.prices import cost, price_of, worst_case
+from quarterdeck.models.port import Message, Model, Reply, Request, StopReason, ToolSpec
+from quarterdeck.store.port import Tx
+
+DEFAULT_OUTPUT: Final = 8_192
+
+SMALLER: Final = (
+    "<reminder>\nYour last answer was longer than one answer may be and was dropped; nothing of it was done. Answer in "
+    "smaller steps: one tool call at a time, and long files in parts.\n</reminder>"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a call sends, but for the model's own limits."""
+
+    system: str
+    tools: tuple[ToolSpec, ...]
+    aside: tuple[Message, ...] | None = None
+    """Messages of a call beside the transcript; None = the transcript."""
+    output: int | None = None
+    """Tokens; None = the model's own maximum."""
+
+
+class OverBound(Exception):
+    """Steers the loop: a bound of the attempt does not cover the next call."""
+
+    def __init__(self, reached: Reached) -> None:
+        super().__init__(reached.reason)
+        self.reached = reached
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """What follows a failed call."""
+
+    do: Literal["again", "other", "give up"]
+    wait: bool = False
+    tries: int = 1
+    """How often it failed so with this model."""
+
+
+def after(errors: Sequence[tuple[str, FailureClass]], others: int) -> Next:
+    """What follows the failures of one step: (model, class) in order; `others`: models left to fail over to. Pure."""
+    model, kind = errors[-1]
+    recovery = RECOVERY[kind]
+    tries = sum(1 for error in errors if error == (model, kind))
+    if kind is FailureClass.CONTEXT:
+        return Next("give up", tries=tries)  # nothing but a shorter prompt helps: the loop makes it
+    if tries <= recovery.retries:
+        return Next("again", recovery.backoff, tries)
+    if recovery.failover and others > 0:
+        return Next("other", tries=tries)
+    return Next("give up", tries=tries)
+
+
+def candidates(assignment: Assignment) -> tuple[str, ...]:
+    """The models that may be asked, in order. Raises BadConfiguration."""
+    if assignment.agent.model is not None:
+        return (assignment.agent.model,)
+    tier = assignment.agent.tier
+    models = assignment.config.deck.tiers.get(tier, ())
+    if not models:
+        raise BadConfiguration(
+            f"the agent `{assignment.agent.name}` has no model",
+            why=f"the tier `{tier}` names none",
+            fix=f'deck.toml: [tiers] {tier} = ["provider:model"]',
+        )
+    return models
+
+
+def delay(tries: int, retry_after: float | None, rng: random.Random) -> float:
+    """Seconds to wait before the next try: exponential with full jitter, at least what the provider asked for."""
+    backoff = min(60.0, 1.0 * 2.0 ** (tries - 1)) * rng.random()
+    return max(backoff, retry_after or 0.0)
+
+
+class ModelCalls:
+    """The model calls of one attempt."""
+
+    def __init__(
+        self,
+        assignment: Assignment,
+        ports: Ports,
+        log: AttemptLog,
+        bounds: Bounds,
+        left: Callable[[], float],
+        below: Callable[[], int],
+    ) -> None:
+        """`left`: seconds of wall time that the attempt has left; `below`: nano-USD spent by its sub-agents."""
+        self._assignment = assignment
+        self._ports = ports
+        self._log = log
+        self._bounds = bounds
+        self._left = left
+        self._below = below
+        self._candidates = candidates(assignment)
+
+    @property
+    def model(self) -> str:
+        """The model that is asked next."""
+        asked = self._log.state.model
+        return asked if asked in self._candidates else self._candidates[0]
+
+    async def heal(self) -> None:
+        """Close a call that a crash left without outcome."""
+        asked = self._log.state.asked
+        if asked is None:
+            return
+        event = e.ModelErred(
+            step=asked.step,
+            model=asked.model,
+            failure=FailureClass.INFRASTRUCTURE,
+            reason="the process ended while the call was under way; its reservation counts as spent",
+            cost_nusd=asked.reserved_nusd,
+        )
+        await self._settled(event, _holder(self._assignment, asked.step, asked.number))
+
+    async def window(self) -> Window:
+        """The context window of the model that is asked next."""
+        return await self._window(self._ports.models(self.model))
+
+    async def ask(self, prompt: Prompt) -> Reply:
+        """Ask until there is an answer.
+
+        Raises ModelFailed when nothing more can be tried, OverBound, BadConfiguration.
+        """
+        name = self.model
+        while True:
+            try:
+                return await self._once(name, prompt)
+            except ModelFailed as error:
+                failure = error
+            if self._left() <= 0:
+                raise failure  # the loop sees the bound
+            name = await self._follow_up(name, failure)
+
+    async def _follow_up(self, name: str, failure: ModelFailed) -> str:
+        """The model to ask next, after waiting where that helps. Raises the failure again where nothing does."""
+        rest = self._candidates[self._candidates.index(name) + 1 :]
+        errors = [
+            (error.model, error.failure)
+            for error in self._log.state.errors
+            if error.failure is not FailureClass.INFRASTRUCTURE
+        ]
+        todo = after(errors, len(rest))
+        if todo.do == "give up":
+            raise failure
+        if todo.do == "other":
+            return rest[0]
+        if todo.wait:
+            seconds = delay(todo.tries, failure.retry_after, self._ports.rng)
+            await self._ports.sleep(min(seconds, max(0.0, self._left())))
+        return name
+
+    async def _once(self, name: str, prompt: Prompt) -> Reply:
+        """One try, recorded before and after. Raises ModelFailed after recording it."""
+        model = self._ports.models(name)
+        price = self._price(name)
+        window = await self._window(model)
+        asked, request = await self._intend(name, prompt, price, window)
+        probes.hit("model.intended")
+        began = self._ports.clock.monotonic()
+        holder = _holder(self._assignment, asked.step, asked.number)
+        try:
+            async with asyncio.timeout(max(1.0, self._left())):
+                reply = await model.complete(request)
+        except TimeoutError as error:
+            failed = ModelFailed("no answer within the attempt's wall time", FailureClass.TRANSIENT, billed=True)
+            await self._erred(asked, failed, holder)
+            raise failed from error
+        except ModelFailed as error:
+            await self._erred(asked, error, holder)
+            raise
+        probes.hit("model.replied")
+        spent = cost(reply.usage, price)
+        if failed_reply := _unusable(reply):
+            nudge = () if prompt.aside is not None or reply.stop is not StopReason.LENGTH else (SMALLER,)
+            await self._erred(asked, failed_reply, holder, reply.usage, spent, nudge)
+            raise failed_reply
+        event = e.ModelAnswered(
+            step=asked.step,
+            model=name,
+            message_blob=await self._log.put(encode(reply.message)),
+            stop=reply.stop,
+            usage=reply.usage,
+            cost_nusd=spent,
+            estimated=reply.estimated,
+            seconds=max(0.0, self._ports.clock.monotonic() - began),
+        )
+        await self._settled(event, holder)
+        return reply
+
+    async def _intend(self, name: str, prompt: Prompt, price: Price, window: Window) -> tuple[e.ModelAsked, Request]:
+        """Reserve the worst case and record the intent. Raises OverBound."""
+        state = self._log.state
+        messages = tuple(state.messages) if prompt.aside is None else prompt.aside
+        output = min(window.max_output, prompt.output or window.max_output)
+        prefix = json.dumps([prompt.system, [tool.model_dump() for tool in prompt.tools]]).encode()
+        digests = state.digests if prompt.aside is None else [ids.digest(encode(message)) for message in messages]
+        before = context.prefix_tokens(prompt.system, prompt.tools)
+        whole = prompt.aside is None
+        size = context.worst_size(state, before, name) if whole else context.worst_of(before, messages)
+        amount = worst_case(size, output, price)
+        retry = bool(state.errors) and (state.errors[-1].step == state.step)
+        step = state.step if retry else state.step + 1
+        asked = e.ModelAsked(
+            step=step,
+            number=state.tries + 1 if retry else 1,
+            model=name,
+            messages=0 if prompt.aside is not None else len(messages),
+            request_hash=ids.digest(json.dumps([ids.digest(prefix), digests, output]).encode()),
+            prefix_blob=await self._log.put(prefix),
+            reserved_nusd=amount,
+        )
+        self._within_own_cap(amount)
+        holder = _holder(self._assignment, asked.step, asked.number)
+        run, treasury = self._assignment.run, self._ports.treasury
+        try:
+            await self._log.append(asked, also=lambda tx: treasury.reserve(tx, run, holder, amount))
+        except BudgetExhausted as error:
+            spent = (state.cost_nusd + self._below()) / 1e9
+            raise OverBound(Reached("usd", spent, spent, str(error), exhausted=True)) from error
+        request = Request(
+            system=prompt.system,
+            tools=prompt.tools,
+            messages=messages,
+            max_output=output,
+            cache_until=len(messages) if prompt.aside is None else 0,
+            tag=self._assignment.attempt,
+        )
+        return asked, request
+
+    def _within_own_cap(self, amount: int) -> None:
+        cap = self._bounds.nusd
+        spent = self._log.state.cost_nusd + self._below()
+        if cap is not None and spent + amount > cap:
+            raise OverBound(
+                Reached(
+                    "usd",
+                    spent / 1e9,
+                    cap / 1e9,
+                    f"the next call may cost {amount / 1e9:.4f} USD, and {(cap - spent) / 1e9:.4f} of "
+                    f"{cap / 1e9:.4f} USD are left",
+                )
+            )
+
+    async def _erred(
+        self,
+        asked: e.ModelAsked,
+        failed: ModelFailed,
+        holder: str,
+        usage: Usage | None = None,
+        spent: int | None = None,
+        nudge: tuple[str, ...] = (),
+    ) -> None:
+        if spent is None:
+            spent = asked.reserved_nusd if failed.billed else 0
+        event = e.ModelErred(
+            step=asked.step,
+            model=asked.model,
+            failure=failed.kind,
+            reason=str(failed)[:2000],
+            retry_after=failed.retry_after,
+            usage=usage or Usage(),
+            cost_nusd=spent,
+        )
+        more = [
+            e.TranscriptExtended(step=asked.step, message_blob=await self._log.put(encode(said(text))), why="truncated")
+            for text in nudge
+        ]
+        await self._settled(event, holder, *more)
+
+    async def _settled(self, event: e.ModelAnswered | e.ModelErred, holder: str, *more: e.EventBase) -> None:
+        run, treasury, spent = self._assignment.run, self._ports.treasury, event.cost_nusd
+
+        def settle(tx: Tx) -> None:
+            treasury.settle(tx, run, holder, spent)
+
+        await self._log.append(event, *more, also=settle)
+
+    def _price(self, name: str) -> Price:
+        price = price_of(name, self._assignment.config.deck.prices)
+        if price is None:
+            raise BadConfiguration(
+                f"the price of {name} is not known",
+                why="a budget cannot be kept without it",
+                fix=f'deck.toml: [prices] "{name}" = {{ input = 0, output = 0 }}  # USD per million tokens',
+            )
+        return price
+
+    async def _window(self, model: Model) -> Window:
+        section = self._assignment.config.deck.models.get(model.name, ModelSection())
+        size = await model.window()
+        own = self._assignment.agent.limits.context
+        return context.window_of(min(size, own) if own else size, section.max_output or DEFAULT_OUTPUT)
+
+
+def _holder(assignment: Assignment, step: int, number: int) -> str:
+    return f"{assignment.attempt}/{step}/{number}"
+
+
+def _unusable(reply: Reply) -> ModelFailed | None:
+    """Why nothing of an answer may be used, or None."""
+    if reply.stop is StopReason.LENGTH:
+        return ModelFailed("the answer reached the output limit", FailureClass.TRUNCATED)
+    if reply.stop is StopReason.REFUSED:
+        return ModelFailed("the model refused to answer", FailureClass.REFUSED)
+    names = [call.id for call in reply.message.calls]
+    if len(set(names)) != len(names):
+        return ModelFailed("two tool calls of the answer have the same id", FailureClass.TRUNCATED)
+    return None

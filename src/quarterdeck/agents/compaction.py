@@ -1,0 +1,68 @@
+"""Compaction: the middle of a transcript becomes a summary. The effects beside `context`'s decisions.
+
+Rules
+- The summary is written by the model in a call beside the transcript; where it cannot be had, it is made of the calls,
+  because the work must not end for want of a summary.
+- A window that is too small for the task is an error of class `context`, never a loop.
+"""
+
+from quarterdeck.agents import context, prompts
+from quarterdeck.agents.calls import ModelCalls, Prompt
+from quarterdeck.agents.context import Told
+from quarterdeck.agents.transcript import AttemptLog, encode, said
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel.failures import FailureClass, ModelFailed
+from quarterdeck.models.port import Message
+
+
+class Compaction:
+    """Keeps one attempt's transcript inside its model's window."""
+
+    def __init__(self, log: AttemptLog, calls: ModelCalls, prompt: Prompt) -> None:
+        self._log = log
+        self._calls = calls
+        self._prefix = context.prefix_tokens(prompt.system, prompt.tools)
+
+    async def where_needed(self) -> None:
+        """Compact near the window's end, or where the provider found the prompt too long.
+
+        Raises ModelFailed, OverBound."""
+        state, window = self._log.state, await self._calls.window()
+        size = context.size(state, self._prefix, self._calls.model)
+        if state.too_long:
+            await self._compact(size, min(window.trigger, int(context.FORCED * size)))
+        elif not state.errors and size > window.trigger:  # a call that is made again is sent as it was
+            await self._compact(size, window.trigger)
+
+    async def _compact(self, size: int, trigger: int) -> None:
+        state = self._log.state
+        estimated = self._prefix + sum(map(context.tokens, state.messages))
+        scale = max(0.25, size / estimated)
+        head = int(scale * (self._prefix + context.head_tokens(state.messages)))
+        turns = [int(scale * sum(map(context.tokens, turn))) for turn in context.turns_of(state.messages)]
+        cut = context.plan(head, turns, trigger)
+        if cut is None:
+            reason = f"the context window is too small for this task: {head} tokens of {trigger} are its beginning"
+            raise ModelFailed(reason, FailureClass.CONTEXT)
+        middle = context.middle(state.messages, cut)
+        told = Told(await self._summary(middle, cut.summary, trigger), state.todo, tuple(state.notes))
+        messages = context.compacted(state.messages, cut, told, scale)
+        event = e.ContextCompacted(
+            step=state.step,
+            messages=tuple([await self._log.put(encode(message)) for message in messages]),
+            before_tokens=size,
+            after_tokens=int(scale * (self._prefix + sum(map(context.tokens, messages)))),
+        )
+        await self._log.append(event)
+
+    async def _summary(self, middle: list[Message], tokens: int, trigger: int) -> str:
+        if not middle:
+            return "Nothing but the middle of long outputs is left out."
+        text = context.rendered(middle, int(trigger / 2 * context.CHARS_PER_TOKEN))
+        request = said(f"Summarise this in at most {tokens * 3 // 5} words.\n\n<work>\n{text}\n</work>")
+        try:
+            reply = await self._calls.ask(Prompt(prompts.SUMMARY_SYSTEM, (), (request,), max(256, tokens)))
+            summary = reply.message.text.strip()
+        except ModelFailed:  # its tries are on record
+            summary = ""
+        return summary or context.without_model(middle, int(tokens * context.CHARS_PER_TOKEN))

@@ -1,0 +1,200 @@
+"""The action gate: the only way to a tool.
+
+Rules
+- Policy decides, the decision is recorded, then the tool runs, then its outcome is recorded. Nothing else holds a
+  reference to a tool.
+- An error in deciding is a denial. What is denied or has to be asked becomes a result that says why.
+- Arguments are checked before the policy sees them; a call that cannot be made is recorded as denied by that check.
+- After a crash an intent without outcome goes by the tool's own rule: run it again, find out whether it happened, or
+  tell the agent that nobody knows. A call with an outcome is never made again.
+- What a desk tool changes is recorded in the same commit as its outcome.
+"""
+
+import asyncio
+import json
+import traceback
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from quarterdeck.agents.delegation import AgentDesk
+from quarterdeck.agents.port import Assignment
+from quarterdeck.agents.ports import Ports
+from quarterdeck.agents.transcript import AttemptLog, Owed
+from quarterdeck.govern.policy import decide_safely
+from quarterdeck.govern.port import Action, Decision
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel import ids, probes
+from quarterdeck.kernel.failures import FailureClass, QuarterdeckError, StaleClaim
+from quarterdeck.kernel.ids import PLANNER_TASK
+from quarterdeck.tools.bounds import bounded
+from quarterdeck.tools.port import Surroundings, Tool, ToolResult
+from quarterdeck.tools.schema import problems
+
+SLACK: Final = 60.0
+"""Seconds that a tool gets beyond the deadline it was given, before it is given up."""
+
+COMMAND_TIMEOUT: Final = 600.0
+"""Longest a command may run, seconds, where the attempt has that much time left."""
+
+_PASSES: Final = (FailureClass.INFRASTRUCTURE,)
+"""What is wrong with the machine is not the agent's to solve."""
+
+
+def canonical(arguments: Mapping[str, Any]) -> bytes:
+    """The arguments as they are stored and hashed."""
+    return json.dumps(arguments, sort_keys=True, separators=(",", ":")).encode()
+
+
+def action_hash(tool: str, arguments: Mapping[str, Any]) -> str:
+    """Names exactly this action: what an approval is bound to."""
+    return ids.digest(tool.encode() + b"\0" + canonical(arguments))
+
+
+class ActionGate:
+    """The tools of one attempt, behind the policy and the journal."""
+
+    def __init__(
+        self, assignment: Assignment, ports: Ports, log: AttemptLog, tools: Mapping[str, Tool], desk: AgentDesk
+    ) -> None:
+        self._assignment = assignment
+        self._ports = ports
+        self._log = log
+        self._tools = tools
+        self._desk = desk
+
+    async def perform(self, owed: Owed, timeout: float) -> ToolResult:
+        """Make the call, or find out what became of it; its outcome is on record afterwards. `timeout` in seconds.
+
+        Raises SandboxFailed, StoreUnavailable, StaleClaim.
+        """
+        if owed.intent is not None:
+            result, seconds = await self._recovered(owed, timeout)
+            return await self._done(owed, result, seconds)
+        decision = self._decide(owed)
+        intended = await self._intended(owed, decision)
+        if decision.verdict != "allow":
+            return await self._done(owed, _refused(decision), 0.0, intended)
+        await self._log.append(intended)
+        probes.hit("tool.intended")
+        result, seconds = await self._called(owed, timeout)
+        return await self._done(owed, result, seconds)
+
+    def _decide(self, owed: Owed) -> Decision:
+        """The policy's answer; a call that cannot be made does not reach it."""
+        call = owed.call
+        tool = self._tools.get(call.name)
+        if tool is None:
+            return Decision(
+                "deny", ("unknown-tool",), f"There is no tool `{call.name}`. Your tools: {', '.join(self._tools)}."
+            )
+        schema = tool.spec.parameters
+        if found := problems(schema, call.arguments):
+            listed = "\n".join(f"- {problem}" for problem in found)
+            examples = schema.get("examples") or ()
+            example = f"\nAn example: {json.dumps(examples[0], ensure_ascii=False)}" if examples else ""
+            return Decision("deny", ("bad-arguments",), f"The arguments are not right:\n{listed}{example}")
+        action = Action(
+            run=self._assignment.run,
+            task=self._assignment.task.id if self._assignment.task is not None else PLANNER_TASK,
+            attempt=self._assignment.attempt,
+            agent=self._assignment.agent.name,
+            tool=call.name,
+            arguments=call.arguments,
+            effect=tool.effect,
+        )
+        return decide_safely(self._ports.policy, action)
+
+    async def _intended(self, owed: Owed, decision: Decision) -> e.ToolIntended:
+        call = owed.call
+        return e.ToolIntended(
+            step=self._log.state.step,
+            call=owed.id,
+            tool=call.name[:200],
+            arguments_blob=await self._log.put(canonical(call.arguments)),
+            arguments_hash=action_hash(call.name, call.arguments),
+            decision=decision.verdict,
+            rules=decision.rules,
+        )
+
+    async def _called(self, owed: Owed, timeout: float) -> tuple[ToolResult, float]:
+        """Call the tool; its result or what went wrong with it, and the seconds it took."""
+        tool = self._tools[owed.call.name]
+        if tool.effect != "control":  # a sub-agent may take all the time that is left
+            timeout = min(timeout, COMMAND_TIMEOUT)
+        began = self._ports.clock.monotonic()
+        try:
+            async with asyncio.timeout(timeout + SLACK):
+                result = await tool.call(owed.call.arguments, self._where(owed, timeout))
+        except TimeoutError:
+            result = ToolResult("The call was given up: it did not end in time.", ok=False, flags=("timeout",))
+        except StaleClaim:
+            raise
+        except QuarterdeckError as error:
+            if error.failure in _PASSES:
+                raise
+            result = ToolResult(f"The call failed: {error}", ok=False)
+        except Exception as error:  # noqa: BLE001 - recorded with its trace; the agent's other work goes on
+            trace = "".join(traceback.format_exception(error))
+            result = ToolResult(f"The tool itself is broken: {error}\n{trace[-4000:]}", ok=False, flags=("bug",))
+        probes.hit("tool.effected")
+        return result, max(0.0, self._ports.clock.monotonic() - began)
+
+    async def _recovered(self, owed: Owed, timeout: float) -> tuple[ToolResult, float]:
+        """The result of a call whose outcome was lost."""
+        tool = self._tools.get(owed.call.name)
+        unknown = ToolResult(
+            "The outcome of this call is unknown: the process was interrupted while it ran. It may have taken effect, "
+            "wholly, in part or not at all. Look at the state of things before you do it again.",
+            ok=False,
+            flags=("unknown-outcome",),
+        )
+        if tool is None or tool.replay == "ask":
+            return unknown, 0.0
+        if tool.replay == "probe":
+            happened = await tool.happened(owed.call.arguments, self._where(owed, timeout))
+            if happened is None:
+                return unknown, 0.0
+            if happened:
+                return ToolResult("Done. (Found done after an interruption.)", flags=("probed",)), 0.0
+        result, seconds = await self._called(owed, timeout)
+        return replace(result, flags=(*result.flags, "rerun")), seconds
+
+    def _where(self, owed: Owed, timeout: float) -> Surroundings:
+        return Surroundings(sandbox=self._assignment.sandbox, desk=self._desk, call=owed.id, timeout=timeout)
+
+    async def _done(
+        self, owed: Owed, result: ToolResult, seconds: float, intended: e.ToolIntended | None = None
+    ) -> ToolResult:
+        text, cut = bounded(result.text)
+        flags = [*result.flags]
+        if cut and "truncated" not in flags:
+            flags.append("truncated")
+        if result.ends:
+            flags.append("ends")
+        done = e.ToolDone(
+            step=self._log.state.step,
+            call=owed.id,
+            tool=owed.call.name[:200],
+            ok=result.ok,
+            result_blob=await self._log.put(text.encode()),
+            flags=tuple(flags),
+            seconds=seconds,
+        )
+        before = () if intended is None else (intended,)
+        await self._log.append(*before, *await self._desk.take(), done)
+        return result
+
+
+def _refused(decision: Decision) -> ToolResult:
+    if decision.rules in (("unknown-tool",), ("bad-arguments",)):
+        return ToolResult(decision.reason, ok=False, flags=(decision.rules[0],))
+    rules = ", ".join(decision.rules) or "none"
+    if decision.verdict == "ask":
+        return ToolResult(
+            f"Not done: a person would have to approve this ({decision.reason or rules}). Find another way, or use "
+            "`ask` to say why it is needed.",
+            ok=False,
+            flags=("needs-approval",),
+        )
+    return ToolResult(f"Denied: {decision.reason or rules}. Find another way.", ok=False, flags=("denied",))

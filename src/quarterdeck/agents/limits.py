@@ -1,0 +1,100 @@
+"""The bounds of one attempt. Pure.
+
+Rules
+- Bounded by turns, wall time, tokens and USD; the agent's own limits come first, then its task's, then the deck's.
+- Wall time is time at work: what was recorded before a crash plus what has passed since.
+- Tokens are new tokens: what a cache served again is not counted, or the bound would measure patience, not work.
+- Money is asked before a call, not after it: the worst case of the next call must fit.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from quarterdeck.agents.port import Assignment
+from quarterdeck.agents.transcript import Transcript
+from quarterdeck.kernel.entities import to_nusd, to_usd
+
+Limit = Literal["turns", "wall", "tokens", "usd"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    turns: int
+    wall: float
+    """Seconds."""
+    tokens: int
+    nusd: int | None
+    """None = only the run's budget."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A bound that stops the work."""
+
+    limit: Limit
+    used: float
+    allowed: float
+    reason: str
+    exhausted: bool = False
+    """The run's budget, not the agent's own bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What an attempt has used beyond what its transcript says."""
+
+    wall: float
+    """Seconds at work."""
+    below_nusd: int = 0
+    """Spent by its sub-agents."""
+
+
+def bounds_of(assignment: Assignment) -> Bounds:
+    """The bounds of this assignment."""
+    own, deck = assignment.agent.limits, assignment.config.deck.limits
+    caps = [own.usd, assignment.task.budget_usd if assignment.task is not None else None]
+    usd = [cap for cap in caps if cap is not None]
+    return Bounds(
+        turns=own.turns or deck.turns,
+        wall=own.wall or deck.wall,
+        tokens=own.tokens or deck.tokens,
+        nusd=to_nusd(min(usd)) if usd else None,
+    )
+
+
+def new_tokens(state: Transcript) -> int:
+    """Tokens of the attempt that no cache served."""
+    return state.usage.input + state.usage.cache_write + state.usage.output
+
+
+def shares(bounds: Bounds, state: Transcript, used: Used) -> dict[Limit, tuple[float, float]]:
+    """(used, allowed) of each bound; USD in USD."""
+    found: dict[Limit, tuple[float, float]] = {
+        "turns": (state.turns, bounds.turns),
+        "wall": (used.wall, bounds.wall),
+        "tokens": (new_tokens(state), bounds.tokens),
+    }
+    if bounds.nusd is not None:
+        found["usd"] = (to_usd(state.cost_nusd + used.below_nusd), to_usd(bounds.nusd))
+    return found
+
+
+def reached(bounds: Bounds, state: Transcript, used: Used) -> Reached | None:
+    """The first bound that is used up, or None."""
+    for limit, (amount, allowed) in shares(bounds, state, used).items():
+        if amount >= allowed:
+            return Reached(limit, amount, allowed, f"the limit of {words(limit, allowed)} was reached")
+    return None
+
+
+def words(limit: Limit, amount: float) -> str:
+    """An amount of that bound in words."""
+    match limit:
+        case "turns":
+            return f"{amount:.0f} turns"
+        case "wall":
+            return f"{amount:.0f} s"
+        case "tokens":
+            return f"{amount:.0f} tokens"
+        case "usd":
+            return f"{amount:.2f} USD"

@@ -1,0 +1,116 @@
+"""The native agent loop. It reads its next move off the transcript, so going on after a crash is the normal case.
+
+    open -> (ended?) -> a call without outcome? perform it through the action gate
+                     -> at a bound? stop
+                     -> otherwise: remind, compact near the window's end, ask the model
+
+Rules
+- Every pass does one thing and records it; whatever happens between two passes, the next one goes on from the record.
+- Only a handoff accepted by `submit` is success. A bound ends the work with a report of what is complete.
+"""
+
+from typing import Final
+
+from quarterdeck.agents import endings, limits, prompts, reminders
+from quarterdeck.agents.calls import ModelCalls, OverBound, Prompt
+from quarterdeck.agents.compaction import Compaction
+from quarterdeck.agents.delegation import AgentDesk, Work, delegates
+from quarterdeck.agents.gate import ActionGate
+from quarterdeck.agents.limits import Reached, Used
+from quarterdeck.agents.port import Assignment, Finished
+from quarterdeck.agents.ports import Ports
+from quarterdeck.agents.transcript import AttemptLog
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel.failures import FailureClass, ModelFailed, WorkspaceOverLimit
+
+FILES_COMMAND: Final = "git status --short --untracked-files=all | head -n 200"
+
+
+class Loop:
+    """One attempt of one native agent."""
+
+    def __init__(self, assignment: Assignment, ports: Ports, work: Work) -> None:
+        """`work` carries a sub-agent's assignment to its end."""
+        self._assignment = assignment
+        self._ports = ports
+        self._log = AttemptLog(ports.journal, assignment.claim)
+        self._bounds = limits.bounds_of(assignment)
+        self._desk = AgentDesk(assignment, ports, self._log, self._bounds, work, self._seconds_left)
+        self._calls = ModelCalls(
+            assignment, ports, self._log, self._bounds, self._seconds_left, lambda: self._desk.below_nusd
+        )
+        tools = ports.toolbox.select(
+            assignment.agent.tools,
+            expects=assignment.agent.expects,
+            handoff_schema=self._desk.handoff_schema,
+            delegates=delegates(assignment),
+            without=frozenset({"ask", "note"}) if assignment.depth else frozenset(),
+        )
+        self._gate = ActionGate(assignment, ports, self._log, tools, self._desk)
+        self._prompt = Prompt(prompts.system_prompt(assignment), tuple(tool.spec for tool in tools.values()))
+        self._compaction = Compaction(self._log, self._calls, self._prompt)
+        self._began = ports.clock.monotonic()
+        self._before = 0.0
+        self._failed: Finished | None = None
+
+    async def run(self) -> Finished:
+        """Carry the attempt to its end. Raises SandboxFailed, StoreUnavailable, StaleClaim."""
+        await self._open()
+        state = self._log.state
+        while (finished := endings.ended(state, self._assignment) or self._failed) is None:
+            if owed := state.owed():
+                await self._gate.perform(owed[0], max(1.0, self._seconds_left()))
+            elif reached := limits.reached(self._bounds, state, self._used()):
+                await self._stop(reached)
+            else:
+                await self._think()
+        return finished
+
+    async def _open(self) -> None:
+        """Take up the transcript where it is, or begin it."""
+        await self._log.open()
+        await self._desk.open()
+        await self._calls.heal()
+        self._before = self._log.state.seconds
+        if not self._log.state.messages:
+            await self._log.say(prompts.first_message(self._assignment), "task")
+        answer = self._assignment.extra.get("answer")
+        if self._log.state.question and answer:
+            await self._log.say(f"A person answered your question:\n{answer}", "answer")
+
+    async def _think(self) -> None:
+        """Ask the model what is next."""
+        try:
+            await self._remind()
+            await self._compaction.where_needed()
+            await self._calls.ask(self._prompt)
+        except OverBound as over:
+            await self._stop(over.reached)
+        except ModelFailed as error:
+            if not (error.kind is FailureClass.CONTEXT and self._log.state.too_long and self._log.state.squeezes < 1):
+                self._failed = endings.model_failed(error)
+
+    async def _remind(self) -> None:
+        """Say what is worth saying beside the results. A call that is made again is sent as it was."""
+        if not self._log.state.errors:
+            for why, text in reminders.due(self._log.state, self._bounds, self._used()).items():
+                await self._log.say(reminders.wrapped(text), why)
+
+    async def _stop(self, reached: Reached) -> None:
+        """Record the bound and what is complete by then."""
+        blob = await self._log.put(endings.complete(self._log.state, reached, await self._changed_files()))
+        event = e.LimitReached(limit=reached.limit, used=reached.used, allowed=reached.allowed, complete_blob=blob)
+        await self._log.append(event)
+
+    async def _changed_files(self) -> str:
+        try:
+            result = await self._assignment.sandbox.exec(FILES_COMMAND, timeout=30.0)
+        except WorkspaceOverLimit as error:
+            return f"(unknown: {error})"
+        return result.stdout.decode("utf-8", "replace").strip()
+
+    def _used(self) -> Used:
+        return Used(self._before + self._ports.clock.monotonic() - self._began, self._desk.below_nusd)
+
+    def _seconds_left(self) -> float:
+        return self._bounds.wall - self._used().wall

@@ -1,0 +1,34 @@
+"""What the native harness is built from. One value, so that every part names what it needs of it and nothing else."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from quarterdeck.agents.port import Assignment, Handoff
+from quarterdeck.govern.port import Policy, Treasury
+from quarterdeck.journal.port import Journal
+from quarterdeck.kernel.clock import Clock
+from quarterdeck.models.port import ModelFactory
+from quarterdeck.tools.toolbox import Toolbox
+
+Inspect = Callable[[Assignment, Handoff], tuple[str, ...]]
+"""Problems of a handoff beyond its schema (a plan with a cycle); empty = none. Must be pure and quick."""
+
+
+def no_problems(assignment: Assignment, handoff: Handoff) -> tuple[str, ...]:
+    """Every valid handoff is acceptable."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    journal: Journal
+    policy: Policy
+    treasury: Treasury
+    models: ModelFactory
+    toolbox: Toolbox
+    clock: Clock
+    inspect: Inspect = no_problems
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    rng: random.Random = field(default_factory=random.Random)
