@@ -1,0 +1,223 @@
+"""Faults of the wire, as providers really make them. Pure.
+
+Rules
+- A fault hits the first `times` tries at one place of one conversation (0 = every try), so that a client which
+  tries again gets on, and one that does not is seen.
+- A fault either replaces the answer (`http_error`), changes what is said (`distort`), or disturbs the stream while it
+  is sent (the server and `disturb`).
+- Bodies and headers are those of the providers' error pages.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, Final
+
+from pydantic import Field
+
+from quarterdeck.kernel.entities import Value
+from quarterdeck.models.scripted.heard import Called, Ends, Format, Said
+
+
+class Kind(StrEnum):
+    RATE_LIMIT = "rate_limit"
+    SPEND_LIMIT = "spend_limit"
+    SLOW_DOWN = "slow_down"
+    OVERLOADED = "overloaded"
+    SERVER_ERROR = "server_error"
+    TIMEOUT_ERROR = "timeout_error"
+    UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
+    BILLING = "billing"
+    TOO_LARGE = "too_large"
+    CONTEXT_EXCEEDED = "context_exceeded"
+    CONTENT_FILTER = "content_filter"
+    BAD_GATEWAY = "bad_gateway"
+    CUT_JSON = "cut_json"
+
+    MALFORMED_JSON = "malformed_json"
+    UNKNOWN_TOOL = "unknown_tool"
+    DUPLICATE_ID = "duplicate_id"
+    MAX_TOKENS = "max_tokens"
+    WINDOW_EXCEEDED = "window_exceeded"
+    EMPTY = "empty"
+    REFUSAL = "refusal"
+    PAUSE = "pause"
+    NO_USAGE = "no_usage"
+
+    OVERLOADED_MIDSTREAM = "overloaded_midstream"
+    CUT = "cut"
+    RESET = "reset"
+    HANG = "hang"
+    SLOW = "slow"
+    STRANGE_EVENTS = "strange_events"
+
+
+class Fault(Value):
+    """One fault, switched on for a scenario, a rule or a turn."""
+
+    kind: Kind
+    step: int | None = None
+    """Only at this step; None = at every step."""
+    times: int = Field(default=1, ge=0)
+    """How many tries at one place of a conversation it hits; 0 = all."""
+    retry_after: float | None = None
+    """Seconds, sent as `retry-after` with rate limits and overload."""
+    after: int = Field(default=3, ge=0)
+    """Events that are sent before a stream is disturbed."""
+    clean: bool = True
+    """A cut stream ends like a complete one; otherwise its connection is dropped."""
+    seconds: float = Field(default=1.0, gt=0)
+    """Seconds between two bytes of a slow answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpError:
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+_RESET_AT: Final = "2026-01-01T00:00:00Z"
+
+_ANTHROPIC: Final[dict[Kind, tuple[int, str, str]]] = {
+    Kind.RATE_LIMIT: (429, "rate_limit_error", "This request would exceed your organization's rate limit."),
+    Kind.SPEND_LIMIT: (429, "rate_limit_error", "You have reached your enforced spend limit."),
+    Kind.SLOW_DOWN: (429, "rate_limit_error", "Usage increased too fast; please ramp up more slowly."),
+    Kind.OVERLOADED: (529, "overloaded_error", "Overloaded"),
+    Kind.SERVER_ERROR: (500, "api_error", "Internal server error"),
+    Kind.TIMEOUT_ERROR: (504, "timeout_error", "Request timed out"),
+    Kind.UNAUTHORIZED: (401, "authentication_error", "invalid x-api-key"),
+    Kind.FORBIDDEN: (403, "permission_error", "Your API key does not have permission to use the specified resource."),
+    Kind.BILLING: (402, "billing_error", "Your credit balance is too low."),
+    Kind.TOO_LARGE: (413, "request_too_large", "Request exceeds the maximum size"),
+    Kind.CONTEXT_EXCEEDED: (400, "invalid_request_error", "prompt is too long: 210000 tokens > 200000 maximum"),
+    Kind.CONTENT_FILTER: (400, "invalid_request_error", "Output blocked by content filtering policy"),
+}
+
+_OPENAI: Final[dict[Kind, tuple[int, str, str | None, str]]] = {
+    Kind.RATE_LIMIT: (429, "requests", "rate_limit_exceeded", "Rate limit reached for requests."),
+    Kind.SPEND_LIMIT: (429, "insufficient_quota", "insufficient_quota", "You exceeded your current quota."),
+    Kind.SLOW_DOWN: (503, "rate_limit_error", "slow_down", "Please reduce your request rate."),
+    Kind.OVERLOADED: (503, "service_unavailable_error", "server_is_overloaded", "The server is overloaded."),
+    Kind.SERVER_ERROR: (500, "server_error", None, "The server had an error processing your request."),
+    Kind.TIMEOUT_ERROR: (504, "server_error", "timeout", "The request timed out."),
+    Kind.UNAUTHORIZED: (401, "invalid_request_error", "invalid_api_key", "Incorrect API key provided."),
+    Kind.FORBIDDEN: (403, "invalid_request_error", "model_not_available", "You do not have access to this model."),
+    Kind.BILLING: (429, "insufficient_quota", "credit_balance_exhausted", "Your credit balance is exhausted."),
+    Kind.TOO_LARGE: (413, "invalid_request_error", "request_too_large", "The request is too large."),
+    Kind.CONTEXT_EXCEEDED: (
+        400,
+        "invalid_request_error",
+        "context_length_exceeded",
+        "Your input exceeds the context window of this model.",
+    ),
+    Kind.CONTENT_FILTER: (400, "invalid_request_error", "content_filter", "The response was filtered."),
+}
+
+
+def http_error(fault: Fault, wire: Format) -> HttpError | None:
+    """The response that replaces the answer, or None where this fault does not replace it."""
+    if fault.kind is Kind.BAD_GATEWAY:
+        body = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
+        return HttpError(502, (("content-type", "text/html"),), body)
+    if fault.kind is Kind.CUT_JSON:
+        return HttpError(200, (("content-type", "application/json"),), b'{"id": "cut_1", "type": "mess')
+    if wire is Format.MESSAGES and fault.kind in _ANTHROPIC:
+        status, type_, message = _ANTHROPIC[fault.kind]
+        return anthropic_error(status, type_, message, _anthropic_headers(fault), fault.kind is Kind.SPEND_LIMIT)
+    if wire is not Format.MESSAGES and fault.kind in _OPENAI:
+        status, kind, code, message = _OPENAI[fault.kind]
+        return openai_error(status, kind, code, message, _openai_headers(fault))
+    return None
+
+
+def anthropic_error(
+    status: int, kind: str, message: str, headers: tuple[tuple[str, str], ...] = (), spend: bool = False
+) -> HttpError:
+    """An error as Anthropic's API words it."""
+    error: dict[str, Any] = {"type": kind, "message": message}
+    if spend:
+        error["details"] = {"error_code": "enforced_spend_limit_reached"}
+    body = {"type": "error", "error": error, "request_id": "req_scripted"}
+    return HttpError(status, (("content-type", "application/json"), *headers), json.dumps(body).encode())
+
+
+def openai_error(
+    status: int, kind: str, code: str | None, message: str, headers: tuple[tuple[str, str], ...] = ()
+) -> HttpError:
+    """An error as OpenAI's API words it."""
+    body = {"error": {"message": message, "type": kind, "param": None, "code": code}}
+    return HttpError(status, (("content-type", "application/json"), *headers), json.dumps(body).encode())
+
+
+def _retry_after(fault: Fault) -> tuple[tuple[str, str], ...]:
+    if fault.retry_after is None:
+        return ()
+    return (("retry-after", f"{fault.retry_after:g}"),)
+
+
+def _anthropic_headers(fault: Fault) -> tuple[tuple[str, str], ...]:
+    if fault.kind is not Kind.RATE_LIMIT:
+        return _retry_after(fault) if fault.kind is Kind.OVERLOADED else ()
+    limits = [
+        (f"anthropic-ratelimit-{what}-{field}", value)
+        for what in ("requests", "tokens", "input-tokens", "output-tokens")
+        for field, value in (("limit", "1000"), ("remaining", "0"), ("reset", _RESET_AT))
+    ]
+    return (*_retry_after(fault), *limits)
+
+
+def _openai_headers(fault: Fault) -> tuple[tuple[str, str], ...]:
+    if fault.kind is not Kind.RATE_LIMIT:
+        return _retry_after(fault) if fault.kind in (Kind.OVERLOADED, Kind.SLOW_DOWN) else ()
+    limits = [
+        (f"x-ratelimit-{field}-{what}", value)
+        for what in ("requests", "tokens")
+        for field, value in (("limit", "1000"), ("remaining", "0"), ("reset", "6m0s"))
+    ]
+    return (*_retry_after(fault), *limits)
+
+
+def distort(fault: Fault, said: Said) -> Said:
+    """The answer after a fault that changes what is said."""
+    match fault.kind:
+        case Kind.MALFORMED_JSON:
+            return replace(said, calls=_broken(said.calls or _pretended(said)), ends=Ends.TOOLS)
+        case Kind.UNKNOWN_TOOL:
+            return replace(said, calls=(Called(f"call_{said.id}_x", "no_such_tool", "{}"),), ends=Ends.TOOLS)
+        case Kind.DUPLICATE_ID:
+            calls = said.calls or _pretended(said)
+            return replace(said, calls=(*calls, calls[0]), ends=Ends.TOOLS)
+        case Kind.MAX_TOKENS:
+            return replace(said, calls=_broken(said.calls), ends=Ends.LENGTH)
+        case Kind.WINDOW_EXCEEDED:
+            return replace(said, calls=_broken(said.calls), ends=Ends.WINDOW)
+        case Kind.EMPTY:
+            return replace(said, text="", thinking="", calls=(), ends=Ends.END)
+        case Kind.REFUSAL:
+            return replace(said, text="I cannot help with that.", thinking="", calls=(), ends=Ends.REFUSED)
+        case Kind.PAUSE:
+            return replace(said, calls=(), ends=Ends.PAUSED)
+        case Kind.NO_USAGE:
+            return replace(said, with_usage=False)
+        case _:
+            return said
+
+
+def _broken(calls: tuple[Called, ...]) -> tuple[Called, ...]:
+    return tuple(replace(call, arguments='{"broken": "' + call.arguments[: len(call.arguments) // 2]) for call in calls)
+
+
+def _pretended(said: Said) -> tuple[Called, ...]:
+    return (Called(f"call_{said.id}_0", "pretended", "{}"),)
+
+
+def pick(faults: tuple[Fault, ...], attempt: int) -> Fault | None:
+    """The fault that hits the `attempt`-th try (from 1): each takes its `times` tries, one after the other."""
+    left = attempt
+    for fault in faults:
+        if fault.times == 0 or left <= fault.times:
+            return fault
+        left -= fault.times
+    return None
