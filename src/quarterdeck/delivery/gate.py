@@ -11,11 +11,11 @@ Rules
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from pydantic import TypeAdapter
 
@@ -78,7 +78,7 @@ class Workshop(Protocol):
         ...
 
     def checking(
-        self, config: RunConfig, mirror: Mirror, sandbox_id: str, commit: str
+        self, run_config: RunConfig, mirror: Mirror, sandbox_id: str, commit: str
     ) -> AbstractAsyncContextManager[Sandbox]:
         """A sandbox with the commit's files and their environment, discarded afterwards.
 
@@ -151,7 +151,7 @@ class Gate:
         if started is None or await self._journal.last(check_stream(check)) is not None:
             return
         try:
-            finished = await self._unless_dropped(target, state, started, f"{check}-{claim.epoch}")
+            finished = await self._run(target, state, started, f"{check}-{claim.epoch}")
         except MACHINE as error:
             raise Later(MACHINE_PAUSE, f"{type(error).__name__}: {error}") from error
         if finished is None:
@@ -169,12 +169,41 @@ class Gate:
 
     # --- checking -----------------------------------------------------------------------------------------
 
-    async def _unless_dropped(
+    async def _run(
         self, target: str, state: GateState, started: e.GateCheckStarted, sandbox_id: str
     ) -> e.GateCheckFinished | None:
         """Run the check; None = meanwhile nobody wanted its result any more."""
-        work = asyncio.ensure_future(self._run(state.repository, started, sandbox_id))
-        dropped = asyncio.ensure_future(self._dropped(target, state.seq, started.check))
+        commit = started.commits[-1] if started.commits else started.tip
+        broken = ""
+        results: tuple[CheckResult, ...] | None = ()
+        try:
+            config = await self._config(started.config_blob)
+            mirror = await self._workshop.mirror(state.repository)
+            async with self._workshop.checking(config, mirror, sandbox_id, commit) as sandbox:
+                results = await self._unless_dropped(target, state.seq, started.check, _all(sandbox, config))
+        except BadConfiguration as error:
+            results = (_environment_failed(error),)
+        except (*MACHINE, QuarterdeckError) as error:
+            broken = f"{type(error).__name__}: {error}"
+        except Exception as error:  # noqa: BLE001 - recorded, and tried again; the gate must not wait for it for ever
+            broken = f"bug: {type(error).__name__}: {error}"
+        if results is None:
+            return None
+        return e.GateCheckFinished(
+            check=started.check,
+            tree=started.tree,
+            passed=passed(results) and not broken,
+            infrastructure=bool(broken),
+            reason=merging.readable(bounded(broken or headline(results), 1000)),
+            results_blob=await self._journal.put(_RESULTS.dump_json(results)),
+        )
+
+    async def _unless_dropped(
+        self, target: str, seq: int, check: str, commands: Coroutine[Any, Any, tuple[CheckResult, ...]]
+    ) -> tuple[CheckResult, ...] | None:
+        """Run the commands, but no longer than somebody wants to know."""
+        work = asyncio.ensure_future(commands)
+        dropped = asyncio.ensure_future(self._dropped(target, seq, check))
         try:
             await asyncio.wait({work, dropped}, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
@@ -188,34 +217,9 @@ class Gate:
 
     async def _dropped(self, target: str, seq: int, check: str) -> None:
         # Through the journal and not within this process, because the gate may be at work in another one.
-        records = self._journal.follow(ids.gate_stream(target), after=seq)
-        async for record in records:
+        async for record in self._journal.follow(ids.gate_stream(target), after=seq):
             if isinstance(record.event, e.GateCheckFinished) and record.event.check == check:
                 return
-
-    async def _run(self, repository: str, started: e.GateCheckStarted, sandbox_id: str) -> e.GateCheckFinished:
-        commit = started.commits[-1] if started.commits else started.tip
-        broken = ""
-        results: tuple[CheckResult, ...] = ()
-        try:
-            config = await self._config(started.config_blob)
-            mirror = await self._workshop.mirror(repository)
-            async with self._workshop.checking(config, mirror, sandbox_id, commit) as sandbox:
-                results = await run_checks(sandbox, config.deck.checks.gate, timeout=config.deck.checks.timeout)
-        except BadConfiguration as error:
-            results = (_environment_failed(error),)
-        except (*MACHINE, QuarterdeckError) as error:
-            broken = f"{type(error).__name__}: {error}"
-        except Exception as error:  # noqa: BLE001 - recorded, and tried again; the gate must not wait for it for ever
-            broken = f"bug: {type(error).__name__}: {error}"
-        return e.GateCheckFinished(
-            check=started.check,
-            tree=started.tree,
-            passed=passed(results) and not broken,
-            infrastructure=bool(broken),
-            reason=merging.readable(bounded(broken or headline(results), 1000)),
-            results_blob=await self._journal.put(_RESULTS.dump_json(results)),
-        )
 
     # --- advancing ----------------------------------------------------------------------------------------
 
@@ -480,6 +484,11 @@ class Gate:
                 self._configs.clear()
             self._configs[blob] = RunConfig.model_validate_json(await self._journal.get(blob))
         return self._configs[blob]
+
+
+async def _all(sandbox: Sandbox, config: RunConfig) -> tuple[CheckResult, ...]:
+    checks = config.deck.checks
+    return await run_checks(sandbox, checks.gate, timeout=checks.timeout)
 
 
 def _environment_failed(error: BadConfiguration) -> CheckResult:

@@ -1,0 +1,536 @@
+"""The merge gate over real git repositories, a real journal and engine, and real check processes."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from quarterdeck.delivery import feedback, jobs
+from quarterdeck.delivery.gate import Gate
+from quarterdeck.engine.embedded import EmbeddedEngine
+from quarterdeck.engine.port import Job
+from quarterdeck.journal.log import Log
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel import ids, probes
+from quarterdeck.kernel.clock import SystemClock
+from quarterdeck.kernel.config import RunConfig
+from quarterdeck.kernel.entities import Change
+from quarterdeck.kernel.events import Outcome
+from quarterdeck.kernel.failures import BadConfiguration, SandboxFailed
+from quarterdeck.store.sqlite import SqliteStore
+from quarterdeck.workplace.ground import Ground
+from quarterdeck.workplace.mirror import Mirror
+from quarterdeck.workplace.plain import Plain
+from quarterdeck.workplace.port import Sandbox, Spec
+
+BRANCH = "work"
+RUN = "r-00000000001"
+ENVIRONMENT = {
+    "PATH": os.defpath,
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_AUTHOR_NAME": "A",
+    "GIT_AUTHOR_EMAIL": "a@example.org",
+    "GIT_COMMITTER_NAME": "A",
+    "GIT_COMMITTER_EMAIL": "a@example.org",
+}
+
+
+class Killed(BaseException):
+    """The process was killed at a probe point."""
+
+
+def git(where: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(where), *arguments], env=ENVIRONMENT, capture_output=True, check=True)
+    return done.stdout.decode().strip()
+
+
+def write(where: Path, files: Mapping[str, str | None]) -> None:
+    for name, text in files.items():
+        if text is None:
+            (where / name).unlink()
+        else:
+            (where / name).write_text(text)
+
+
+class Shop:
+    """Checkouts for checks in the provider that isolates nothing, with a door that a test can watch."""
+
+    def __init__(self, ground: Ground) -> None:
+        self.provider = Plain(ground)
+        self.mirrors = ground.mirrors
+        self.door: Callable[[str], object] = lambda _commit: None
+        self.together: asyncio.Barrier | None = None
+        self.checked: list[str] = []
+
+    async def mirror(self, repository: str) -> Mirror:
+        return await Mirror.open(self.mirrors, Path(repository))
+
+    @asynccontextmanager
+    async def checking(
+        self, run_config: RunConfig, mirror: Mirror, sandbox_id: str, commit: str
+    ) -> AsyncIterator[Sandbox]:
+        self.door(commit)
+        if self.together is not None:
+            await self.together.wait()
+        sandbox = await self.provider.create(Spec(sandbox_id, objects=mirror.objects))
+        try:
+            await sandbox.import_(commit)
+            self.checked.append(commit)
+            yield sandbox
+        finally:
+            await sandbox.close()
+            await self.provider.discard(sandbox_id)
+
+
+@dataclass
+class Deck:
+    """One repository, one target branch, and everything that a gate needs; processes come and go."""
+
+    root: Path
+    ground: Ground
+    shop: Shop
+    base: str = ""
+    told: list[str] = field(default_factory=list)
+    """Runs that were told to advance."""
+    store: SqliteStore | None = None
+    engine: EmbeddedEngine | None = None
+
+    @property
+    def repository(self) -> Path:
+        return self.root / "repository"
+
+    @property
+    def scratch(self) -> Path:
+        """A directory that checks can write."""
+        return self.ground.shared / "scratch"
+
+    @property
+    def target(self) -> str:
+        return ids.target_id(str(self.repository), BRANCH)
+
+    # --- the repository
+
+    def begin(self) -> None:
+        self.repository.mkdir()
+        git(self.repository, "init", "-q", "-b", "main")
+        write(self.repository, {"a.txt": "one\ntwo\nthree\n", "b.txt": "b\n", "check.sh": "test ! -e BAD\n"})
+        git(self.repository, "add", ".")
+        git(self.repository, "commit", "-qm", "Start")
+        self.base = git(self.repository, "rev-parse", "HEAD")
+        git(self.root, "clone", "-q", str(self.repository), "author")
+
+    def author(self, files: Mapping[str, str | None], onto: str, message: str = "work") -> str:
+        where = self.root / "author"
+        git(where, "fetch", "-q", "--all")
+        git(where, "checkout", "-q", "--detach", onto)
+        write(where, files)
+        git(where, "add", "-A")
+        git(where, "commit", "-qm", message)
+        return git(where, "rev-parse", "HEAD")
+
+    def push(self, files: Mapping[str, str | None], message: str = "from somebody else") -> str:
+        """Somebody else moves the target."""
+        commit = self.author(files, f"origin/{BRANCH}" if self.tip else self.base, message)
+        git(self.root / "author", "push", "-q", "origin", f"{commit}:refs/heads/{BRANCH}")
+        return commit
+
+    @property
+    def tip(self) -> str | None:
+        found = git(self.repository, "for-each-ref", "--format=%(objectname)", f"refs/heads/{BRANCH}")
+        return found or None
+
+    def subjects(self) -> list[str]:
+        return git(self.repository, "log", "--reverse", "--format=%s", f"{self.base}..{BRANCH}").splitlines()
+
+    # --- a process
+
+    async def process(self) -> tuple[Log, EmbeddedEngine, Gate]:
+        await self.end()
+        await self.shop.provider.reap(frozenset())
+        self.store = await SqliteStore.open(self.root / "deck.db")
+        clock = SystemClock()
+        journal = Log(self.store, clock)
+        self.engine = EmbeddedEngine(self.store, self.root / "owner.lock", ids.new_owner_id(), clock)
+        return journal, self.engine, Gate(journal, self.engine, self.shop, clock)
+
+    async def end(self) -> None:
+        if self.engine is not None:
+            await self.engine.close()
+        if self.store is not None:
+            await self.store.close()
+        self.engine = self.store = None
+
+    async def serve(self, engine: EmbeddedEngine, gate: Gate) -> None:
+        async def told(job: Job) -> None:
+            self.told.append(job.run)
+
+        handlers = {
+            jobs.GATE_SUBMIT: gate.submit,
+            jobs.GATE_ADVANCE: gate.advance,
+            jobs.GATE_CHECK: gate.check,
+            jobs.GATE_WITHDRAW: gate.withdraw,
+            jobs.ADVANCE: told,
+        }
+        async with asyncio.timeout(60):
+            await engine.serve(handlers, until_idle=True)
+        assert await engine.failed() == []
+
+    async def queue(
+        self,
+        journal: Log,
+        engine: EmbeddedEngine,
+        task: str,
+        files: Mapping[str, str | None],
+        *,
+        onto: str = "",
+        gate: tuple[str, ...] = ("sh ./check.sh",),
+        run: str = RUN,
+        parallel: int = 4,
+    ) -> None:
+        """An attempt's change goes to the gate."""
+        onto = onto or self.base
+        commit = self.author(files, onto)
+        mirror = await self.shop.mirror(str(self.repository))
+        await mirror.fetch(self.base)
+        author = str(self.root / "author")
+        git(mirror.path, "fetch", "-q", author, f"+{commit}:refs/quarterdeck/change/{run}/{task}")
+        attempt = ids.attempt_id(run, task, 1)
+        config = RunConfig.model_validate({"deck": {"checks": {"gate": gate, "parallel": parallel, "timeout": "20s"}}})
+        event = e.ChangeQueued(
+            change=Change(
+                run=run, task=task, attempt=attempt, base=onto, commit=commit, tree=await mirror.tree(commit)
+            ),
+            title=f"Do {task}",
+            config_blob=await journal.put(config.model_dump_json().encode()),
+            repository=str(self.repository),
+            branch=BRANCH,
+            base=self.base,
+            agent="implementer",
+        )
+        job = jobs.gate_submit(self.target, attempt, await journal.put(e.encode(event)))
+        await journal.commit(also=lambda tx: engine.defer(tx, job))
+
+    async def outcome(self, journal: Log, task: str, run: str = RUN) -> e.NodeFinished:
+        records = await journal.read(ids.attempt_stream(ids.attempt_id(run, task, 1)))
+        news = [record.event for record in records if isinstance(record.event, e.NodeFinished)]
+        assert len(news) == 1, "the run is told exactly once"
+        return news[0]
+
+    async def events(self, journal: Log, kind: type[e.EventBase]) -> list[e.EventBase]:
+        records = await journal.read(ids.gate_stream(self.target))
+        return [record.event for record in records if isinstance(record.event, kind)]
+
+    async def assert_sound(self, journal: Log) -> None:
+        """Every commit that landed has a tree that passed, one parent, its trailers and its note; fsck is clean."""
+        passed = {
+            event.tree
+            for event in await self.events(journal, e.GateCheckFinished)
+            if isinstance(event, e.GateCheckFinished) and event.passed
+        }
+        landed = await self.events(journal, e.ChangeLanded)
+        assert len({event.attempt for event in landed if isinstance(event, e.ChangeLanded)}) == len(landed)
+        for event in landed:
+            assert isinstance(event, e.ChangeLanded)
+            assert git(self.repository, "rev-parse", f"{event.new}^{{tree}}") in passed
+            assert len(git(self.repository, "show", "-s", "--format=%P", event.new).split()) == 1
+            assert event.attempt in git(self.repository, "notes", "--ref=quarterdeck", "show", event.new)
+        subjects = self.subjects()
+        assert len(subjects) == len(set(subjects)), "a change was merged twice"
+        git(self.repository, "fsck", "--strict")
+        assert git(self.repository, "status", "--porcelain") == ""
+        assert git(self.repository, "rev-parse", "HEAD") == self.base
+        assert (await journal.verify()).faults == ()
+        assert not list(self.ground.workspaces.iterdir()), "a check left its workspace behind"
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Iterator[Ground]:
+    # Below /var/tmp, because the user that checks run as cannot enter a directory of ours.
+    shared = Path(tempfile.mkdtemp(prefix="quarterdeck-test-", dir="/var/tmp"))
+    shared.chmod(0o711)
+    (shared / "scratch").mkdir()
+    (shared / "scratch").chmod(0o777)
+    yield Ground(tmp_path / "home", shared=shared).prepare()
+    shutil.rmtree(shared, ignore_errors=True)
+
+
+@pytest.fixture
+async def deck(tmp_path: Path, ground: Ground) -> AsyncIterator[Deck]:
+    made = Deck(tmp_path, ground, Shop(ground))
+    made.begin()
+    yield made
+    await made.end()
+
+
+@pytest.fixture(autouse=True)
+def no_probe_stays() -> Iterator[None]:
+    yield
+    probes.install(None)
+
+
+# --- what lands -------------------------------------------------------------------------------------------
+
+
+async def test_independent_changes_land_in_order_and_are_checked_at_the_same_time(deck: Deck) -> None:
+    journal, engine, gate = await deck.process()
+    deck.shop.together = asyncio.Barrier(3)  # nobody gets through unless three checks are there at once
+    for task in ("one", "two", "three"):
+        await deck.queue(journal, engine, task, {f"{task}.txt": task})
+    await deck.serve(engine, gate)
+    assert deck.subjects() == ["Do one", "Do two", "Do three"]
+    message = git(deck.repository, "show", "-s", "--format=%B", BRANCH)
+    assert message == f"Do three\n\nQuarterdeck-Run: {RUN}\nQuarterdeck-Task: three\nAssisted-by: implementer"
+    assert (await deck.outcome(journal, "two")).commit == git(deck.repository, "rev-parse", f"{BRANCH}~1")
+    assert deck.told
+    await deck.assert_sound(journal)
+
+
+async def test_an_existing_branch_moves_forward_and_a_second_run_uses_the_same_gate(deck: Deck) -> None:
+    git(deck.repository, "branch", BRANCH, deck.base)
+    first = deck.push({"before.txt": "x"})
+    journal, engine, gate = await deck.process()
+    await deck.queue(journal, engine, "one", {"one.txt": "1"}, onto=first)
+    await deck.queue(journal, engine, "one", {"other.txt": "1"}, run="r-00000000002", gate=("test -e one.txt",))
+    await deck.serve(engine, gate)
+    assert deck.subjects() == ["from somebody else", "Do one", "Do one"]
+    assert set(deck.told) == {RUN, "r-00000000002"}
+
+
+async def test_a_change_submitted_again_is_not_queued_again(deck: Deck) -> None:
+    journal, engine, gate = await deck.process()
+    await deck.queue(journal, engine, "one", {"one.txt": "1"})
+    await deck.queue(journal, engine, "one", {"one.txt": "1"})
+    await deck.serve(engine, gate)
+    await deck.queue(journal, engine, "one", {"one.txt": "1"})
+    await deck.serve(engine, gate)
+    assert deck.subjects() == ["Do one"]
+    assert len(await deck.events(journal, e.ChangeQueued)) == 1
+
+
+# --- what does not ----------------------------------------------------------------------------------------
+
+
+async def test_a_conflict_goes_back_with_the_other_sides_intent(deck: Deck) -> None:
+    journal, engine, gate = await deck.process()
+    await deck.queue(journal, engine, "ours", {"a.txt": "one\nTWO\nthree\n"})
+    await deck.queue(journal, engine, "theirs", {"a.txt": "one\nzwei\nthree\n"})
+    await deck.queue(journal, engine, "free", {"free.txt": "f"})
+    await deck.serve(engine, gate)
+    assert deck.subjects() == ["Do ours", "Do free"]
+    news = await deck.outcome(journal, "theirs")
+    assert news.outcome is Outcome.CONFLICT
+    assert "a.txt" in news.reason
+    (piece,) = await feedback.load(journal, news.feedback_blob)
+    assert piece.source == "conflict"
+    assert "Do ours (task ours" in piece.detail
+    assert "+TWO" in piece.detail
+    (returned,) = await deck.events(journal, e.ChangeReturned)
+    assert isinstance(returned, e.ChangeReturned)
+    assert returned.against == (ids.attempt_id(RUN, "ours", 1),)
+    await deck.assert_sound(journal)
+
+
+async def test_a_failing_change_is_blamed_and_the_ones_behind_it_land(deck: Deck) -> None:
+    journal, engine, gate = await deck.process()
+    checks = ("echo looking; sh ./check.sh",)
+    await deck.queue(journal, engine, "one", {"one.txt": "1"}, gate=checks)
+    await deck.queue(journal, engine, "bad", {"BAD": "x"}, gate=checks)
+    await deck.queue(journal, engine, "two", {"two.txt": "2"}, gate=checks)
+    await deck.serve(engine, gate)
+    assert deck.subjects() == ["Do one", "Do two"]
+    news = await deck.outcome(journal, "bad")
+    assert news.outcome is Outcome.FAILED
+    assert "sh ./check.sh` failed: exit 1" in news.reason
+    (piece,) = await feedback.load(journal, news.feedback_blob)
+    assert piece.source == "gate"
+    assert "looking" in piece.detail
+    await deck.assert_sound(journal)
+
+
+async def test_a_flake_is_run_once_more_and_recorded(deck: Deck) -> None:
+    journal, engine, gate = await deck.process()
+    marker = deck.scratch / "marker"
+    await deck.queue(journal, engine, "one", {"one.txt": "1"}, gate=(f"test -e {marker} || ! touch {marker}",))
+    await deck.serve(engine, gate)
+    assert deck.subjects() == ["Do one"]
+    assert len(await deck.events(journal, e.FlakeSeen)) == 1
+    assert len(await deck.events(journal, e.GateCheckStarted)) == 2
+
+
+async def test_a_red_target_blames_nobody_and_is_repaired_by_whoever_can(deck: Deck) -> None:
+    deck.push({"BAD": "x"})
+    journal, engine, gate = await deck.process()
+    await deck.queue(journal, engine, "one", {"one.txt": "1"})
+    await deck.queue(journal, engine, "two", {"two.txt": "2"})
+    await deck.serve(engine, gate)
+    for task in ("one", "two"):
+        news = await deck.outcome(journal, task)
+        assert news.outcome is Outcome.HELD
+        assert "sh ./check.sh" in news.reason
+    await deck.queue(journal, engine, "three", {"three.txt": "3"})
+    await deck.queue(journal, engine, "repair", {"BAD": None}, onto=str(deck.tip))
+    await deck.serve(engine, gate)
+    assert deck.subjects() == ["from somebody else", "Do repair", "Do three"]
+    await deck.assert_sound(journal)
+
+
+async def test_checks_that_cannot_be_run_blame_nobody(deck: Deck) -> None:
+    journal, engine, gate = await deck.process()
+    failures = iter([SandboxFailed("no space left"), OSError(28, "No space left on device")])
+
+    def door(_commit: str) -> None:
+        if (error := next(failures, None)) is not None:
+            raise error
+
+    deck.shop.door = door
+    await deck.queue(journal, engine, "one", {"one.txt": "1"})
+    await deck.serve(engine, gate)
+    assert deck.subjects() == ["Do one"]
+    finished = await deck.events(journal, e.GateCheckFinished)
+    assert [isinstance(f, e.GateCheckFinished) and f.infrastructure for f in finished] == [True, True, False]
+
+
+async def test_an_environment_that_cannot_be_built_is_the_changes_fault(deck: Deck) -> None:
+    journal, engine, gate = await deck.process()
+
+    def door(commit: str) -> None:
+        if commit != deck.base:
+            raise BadConfiguration("the environment cannot be built", why="no such package")
+
+    deck.shop.door = door
+    await deck.queue(journal, engine, "one", {"requirements.txt": "nonsense"})
+    await deck.serve(engine, gate)
+    news = await deck.outcome(journal, "one")
+    assert news.outcome is Outcome.FAILED
+    assert "the environment cannot be built" in news.reason
+
+
+async def test_a_branch_that_is_checked_out_holds_the_change_with_the_fix(deck: Deck) -> None:
+    git(deck.repository, "worktree", "add", "-q", "-b", BRANCH, str(deck.root / "tree"))
+    journal, engine, gate = await deck.process()
+    await deck.queue(journal, engine, "one", {"one.txt": "1"})
+    await deck.serve(engine, gate)
+    news = await deck.outcome(journal, "one")
+    assert news.outcome is Outcome.HELD
+    assert "is checked out in" in news.reason
+    assert deck.tip == deck.base
+
+
+async def test_a_cancelled_run_leaves_the_queue(deck: Deck) -> None:
+    journal, engine, gate = await deck.process()
+    await deck.queue(journal, engine, "one", {"one.txt": "1"})
+    await deck.queue(journal, engine, "two", {"two.txt": "2"}, run="r-00000000002")
+    withdrawal = jobs.gate_withdraw(deck.target, RUN)
+    stop: list[str] = []
+
+    async def serve() -> None:
+        await deck.serve(engine, gate)
+
+    def door(commit: str) -> None:
+        if not stop:
+            stop.append(commit)
+            raise Killed
+
+    deck.shop.door = door
+    with pytest.raises(Killed):
+        await serve()
+    journal, engine, gate = await deck.process()
+    await journal.commit(also=lambda tx: engine.defer(tx, withdrawal))
+    await deck.serve(engine, gate)
+    assert (await deck.outcome(journal, "one")).outcome is Outcome.CANCELLED
+    assert deck.subjects() == ["Do two"]
+
+
+# --- other people -----------------------------------------------------------------------------------------
+
+
+async def test_somebody_else_moves_the_target_in_the_middle(deck: Deck) -> None:
+    journal, engine, gate = await deck.process()
+    moved: list[str] = []
+
+    def somebody(point: str) -> None:
+        if point == "gate.checked" and not moved:
+            moved.append(deck.push({"else.txt": "e"}))
+
+    probes.install(somebody)
+    await deck.queue(journal, engine, "one", {"one.txt": "1"})
+    await deck.queue(journal, engine, "two", {"two.txt": "2"})
+    await deck.serve(engine, gate)
+    assert deck.subjects() == ["from somebody else", "Do one", "Do two"]
+    assert moved[0] == git(deck.repository, "rev-parse", f"{BRANCH}~2")
+    await deck.assert_sound(journal)
+
+
+async def test_somebody_else_moves_the_target_between_intent_and_move(deck: Deck) -> None:
+    journal, engine, gate = await deck.process()
+    moved: list[str] = []
+
+    def somebody(point: str) -> None:
+        if point == "gate.intended" and not moved:
+            moved.append(deck.push({"else.txt": "e"}))
+
+    probes.install(somebody)
+    await deck.queue(journal, engine, "one", {"one.txt": "1"})
+    await deck.serve(engine, gate)
+    assert deck.subjects() == ["from somebody else", "Do one"]
+    await deck.assert_sound(journal)
+
+
+async def test_a_rewritten_history_does_not_bring_back_what_was_taken_out(deck: Deck) -> None:
+    unwanted = deck.push({"unwanted.txt": "u"})
+    journal, engine, gate = await deck.process()
+    await deck.queue(journal, engine, "one", {"one.txt": "1"}, onto=unwanted)
+    git(deck.repository, "update-ref", f"refs/heads/{BRANCH}", deck.base)
+    await deck.serve(engine, gate)
+    assert deck.subjects() == ["Do one"]
+    assert "unwanted.txt" not in git(deck.repository, "ls-tree", "--name-only", BRANCH).splitlines()
+
+
+async def test_a_change_that_somebody_else_merged_is_not_merged_again(deck: Deck) -> None:
+    journal, engine, gate = await deck.process()
+    deck.push({"one.txt": "1"}, f"By hand\n\nQuarterdeck-Run: {RUN}\nQuarterdeck-Task: one")
+    await deck.queue(journal, engine, "one", {"one.txt": "1"})
+    await deck.serve(engine, gate)
+    assert deck.subjects() == ["By hand"]
+    assert (await deck.outcome(journal, "one")).commit == deck.tip
+
+
+# --- crashes ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("point", ["gate.queued", "gate.checked", "gate.intended", "gate.moved", "gate.landed"])
+async def test_killed_at_a_probe_point_a_fresh_gate_goes_on(deck: Deck, point: str) -> None:
+    journal, engine, gate = await deck.process()
+    for task, files in (("one", {"one.txt": "1"}), ("bad", {"BAD": "x"}), ("two", {"two.txt": "2"})):
+        await deck.queue(journal, engine, task, files)
+    deaths = 0
+    armed = True
+
+    def kill(at: str) -> None:
+        nonlocal armed
+        if at == point and armed:
+            armed = False
+            raise Killed(at)
+
+    probes.install(kill)
+    for _ in range(4):
+        armed = True
+        try:
+            await deck.serve(engine, gate)
+        except Killed:
+            deaths += 1
+        journal, engine, gate = await deck.process()
+    armed = False
+    await deck.serve(engine, gate)
+    assert deaths >= 1
+    assert deck.subjects() == ["Do one", "Do two"]
+    assert (await deck.outcome(journal, "bad")).outcome is Outcome.FAILED
+    await deck.assert_sound(journal)
