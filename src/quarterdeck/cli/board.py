@@ -9,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from quarterdeck.cli.amounts import duration, plural, tokens, usd
+from quarterdeck.cli.amounts import duration, tokens, usd
 from quarterdeck.cli.lines import Line, describe
 from quarterdeck.journal.port import Record
 from quarterdeck.journal.views import TaskView
@@ -151,17 +151,17 @@ def budget(board: Board) -> tuple[float, str]:
 
 
 def summary(board: Board, now: float) -> str:
-    """`3/6 merged · 2 working · 142.1k tokens · 3m 05s`."""
+    """`3m 05s · 3/6 merged · 2 working · 142.1k tokens`: what matters most first, a narrow terminal cuts the rest."""
     states = [board.state.tasks.get(task) or TaskState() for task in {**board.titles, **board.state.tasks}]
-    merged = sum(state.status is TaskStatus.MERGED for state in states)
-    failed = sum(state.status in (TaskStatus.FAILED, TaskStatus.BLOCKED) for state in states)
-    parts = [f"{merged}/{len(states)} merged" if states else "no plan yet", f"{board.state.active} working"]
-    if failed:
-        parts.append(f"{failed} not done")
-    if waiting := sum(state.status is TaskStatus.WAITING for state in states):
-        parts.append(f"{plural(waiting, 'question')} open")
-    if board.usage.prompt or board.usage.output:
-        parts.append(f"{tokens(board.usage.prompt + board.usage.output)} tokens")
-    if board.created_at:
-        parts.append(duration(now - board.created_at))
-    return " · ".join(parts)
+    count = Counter(state.status for state in states)
+    failed = count[TaskStatus.FAILED] + count[TaskStatus.BLOCKED]
+    used = board.usage.prompt + board.usage.output
+    parts = [
+        duration(now - board.created_at) if board.created_at else "",
+        f"{count[TaskStatus.MERGED]}/{len(states)} merged" if states else "no plan yet",
+        f"{board.state.active} working",
+        f"{count[TaskStatus.WAITING]} waiting" if count[TaskStatus.WAITING] else "",
+        f"{failed} failed" if failed else "",
+        f"{tokens(used)} tokens" if used else "",
+    ]
+    return " · ".join(part for part in parts if part)

@@ -133,8 +133,9 @@ class Call:
     @asynccontextmanager
     async def deck(self) -> AsyncIterator["DeckApi"]:
         """The open deck."""
+        settings = self.settings
         opener = cast("Opener", registry.load("quarterdeck.assembly", "open_deck", "The deck cannot be opened"))
-        async with opener(self.settings) as deck:
+        async with opener(settings) as deck:
             yield deck
 
 

@@ -118,8 +118,18 @@ def _task(event: EventBase) -> _Words:
             return None
 
 
-_NODE_OUTCOME = {
-    Outcome.FAILED: ("failed", Tone.BAD),
+_DOING = {
+    Node.PLAN: "planning",
+    Node.DISPATCH: "dispatching",
+    Node.IMPLEMENT: "implementing",
+    Node.CHECK: "checking",
+    Node.REVIEW: "in review",
+    Node.GATE: "at the merge gate",
+    Node.REPORT: "writing the report",
+    Node.RETROSPECTIVE: "looking back",
+}
+
+_OUTCOME = {
     Outcome.CHANGE: ("sent back by the reviewer", Tone.WARN),
     Outcome.CONFLICT: ("conflicts with what landed first", Tone.WARN),
     Outcome.HELD: ("held, the base itself is red", Tone.WARN),
@@ -127,19 +137,20 @@ _NODE_OUTCOME = {
     Outcome.EXHAUSTED: ("stopped by the budget", Tone.WARN),
     Outcome.CANCELLED: ("cancelled", Tone.QUIET),
 }
+"""The others name the node."""
 
 
 def _node(event: e.NodeStarted | e.NodeFinished | e.NodeDelayed) -> _Words:
+    doing = _DOING[event.node]
     if isinstance(event, e.NodeStarted):
-        return (_detail if event.node in (Node.IMPLEMENT, Node.RETROSPECTIVE) else _say)(
-            f"{event.node} began", Tone.BUSY
-        )
+        quiet = event.node in (Node.IMPLEMENT, Node.REPORT, Node.RETROSPECTIVE)
+        return (_detail if quiet else _say)(doing, Tone.BUSY)
     if isinstance(event, e.NodeDelayed):
-        return _say(_because(f"{event.node} tried again in {duration(event.seconds)}", event.reason), Tone.WARN)
+        return _say(_because(f"{doing} is tried again in {duration(event.seconds)}", event.reason), Tone.WARN)
     if event.outcome is Outcome.OK:
-        return _detail(_because(f"{event.node} ok", event.reason), Tone.GOOD)
-    words, tone = _NODE_OUTCOME[event.outcome]
-    return _say(_because(f"{event.node} {words}", event.reason), tone)
+        return _detail(_because(f"{doing}: ok", event.reason), Tone.GOOD)
+    words, tone = _OUTCOME.get(event.outcome, (f"{doing}: {event.outcome}", Tone.BAD))
+    return _say(_because(words, event.reason), tone)
 
 
 # --- an attempt's stream ------------------------------------------------------------------------------------
@@ -167,7 +178,7 @@ def _attempt(event: EventBase) -> _Words:
         case e.LimitReached():
             return _say(f"limit of {event.limit} reached: {event.used:g} of {event.allowed:g}", Tone.WARN)
         case e.QuestionAsked():
-            return _say(_because("asks", event.question), Tone.WARN)
+            return _detail(_because("asks", event.question), Tone.WARN)
         case e.NoteRecorded():
             return _say(_because("noted", event.text))
         case e.Delegated():
@@ -235,7 +246,7 @@ def _gate(event: EventBase) -> _Words:
         case e.ChangeLanded():
             return _detail(f"landed, target at {event.new[:_SHA]}", Tone.GOOD)
         case e.ChangeReturned():
-            words, tone = _NODE_OUTCOME.get(event.outcome, (str(event.outcome), Tone.WARN))
+            words, tone = _OUTCOME.get(event.outcome, (str(event.outcome), Tone.WARN))
             return _detail(_because(f"returned: {words}", event.reason), tone)
         case e.FlakeSeen():
             return _say(f"a flaky check: failed, then passed on the same tree ({event.check})", Tone.WARN)

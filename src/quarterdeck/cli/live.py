@@ -27,9 +27,11 @@ _STYLE = {
     Tone.BAD: "red",
     Tone.BUSY: "cyan",
 }
-_FRAME = 9
-"""Lines that are not tasks: heads, spaces, the most recent events."""
-_BAR = 12
+_FRAME = 6
+"""Lines that are neither tasks nor recent events."""
+_BAR = 10
+_NARROW = 100
+"""Columns below which names are cut, so that there is room for what happens."""
 
 
 class View:
@@ -50,7 +52,7 @@ def draw(board: Board, now: float, width: int, height: int) -> list[Text | Table
     head = Text.assemble((board.run, "bold"), "  ", (status, _STYLE[status_tone(status)]), "  ")
     head.append(fit(goal, max(0, width - head.cell_len)))
     shown, left = rows(board, now, max(3, height - _FRAME - len(board.recent)))
-    parts: list[Text | Table] = [head, _money(board, now, width), Text(), _tasks(shown)]
+    parts: list[Text | Table] = [head, _money(board, now, width), Text(), _tasks(shown, narrow=width < _NARROW)]
     if left:
         parts.append(Text(f"  {left}", style="dim"))
     if board.recent:
@@ -64,18 +66,18 @@ def _money(board: Board, now: float, width: int) -> Text:
     full = round(share * _BAR)
     style = "red" if share >= 0.9 else "yellow" if share >= 0.7 else "green"
     text = Text.assemble(
-        ("━" * full, style), ("─" * (_BAR - full), "dim"), " ", spent, (f"  {summary(board, now)}", "dim")
+        ("━" * full, style), ("─" * (_BAR - full), "dim"), " ", spent, (f" · {summary(board, now)}", "dim")
     )
     text.truncate(width, overflow="ellipsis")
     return text
 
 
-def _tasks(shown: list[Row]) -> Table:
+def _tasks(shown: list[Row], *, narrow: bool) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0), expand=True)
     table.add_column(width=1)
-    table.add_column(no_wrap=True, max_width=24, overflow="ellipsis")
+    table.add_column(no_wrap=True, max_width=16 if narrow else 28, overflow="ellipsis")
     table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True, max_width=20, overflow="ellipsis")
+    table.add_column(no_wrap=True, max_width=14 if narrow else 24, overflow="ellipsis")
     table.add_column(no_wrap=True, justify="right")
     table.add_column(no_wrap=True, ratio=1, overflow="ellipsis")
     for row in shown:

@@ -1,0 +1,273 @@
+"""Every event has its words, and a live view is a fold over events."""
+
+from typing import Any, get_args
+
+import pytest
+
+from quarterdeck.cli.board import Board, budget, rows, summary
+from quarterdeck.cli.lines import describe
+from quarterdeck.cli.reading import concerns
+from quarterdeck.cli.text import Tone
+from quarterdeck.journal.port import Record
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel.entities import Change, Harness, Usage
+from quarterdeck.kernel.events import EventBase, Node, Outcome, RunStatus, TaskStatus
+from quarterdeck.kernel.failures import FailureClass
+
+RUN = "r-1abcdefghjk"
+GATE = "gate/0123456789abcdef"
+SHA = "3f2a91c0de" + "0" * 30
+CHANGE = Change(run=RUN, task="docs", attempt=f"{RUN}.docs.1", base=SHA, commit=SHA, tree=SHA, files=("a", "b"))
+
+CREATED = e.RunCreated(
+    run=RUN,
+    goal="Retry with\nbackoff",
+    goal_blob="g",
+    repository="/r",
+    target="t",
+    base=SHA,
+    into="quarterdeck/x",
+    config_blob="c",
+    budget_nusd=5_000_000_000,
+    max_parallel=4,
+    user="ada",
+    sandbox="bubblewrap",
+)
+
+CASES: list[tuple[str, EventBase, str, str]] = [
+    ("deck", e.DeckOwned(owner="o", pid=7, host="h", version="1"), "deck", "owned by process 7 on h, version 1"),
+    ("deck", e.DeckAnchored(heads_blob="b", streams=1), "deck", "heads of 1 stream anchored"),
+    ("run", CREATED, "run", f"{RUN} ordered by ada, onto quarterdeck/x: Retry with backoff"),
+    (
+        "run",
+        e.RunPlanned(plan_blob="p", tasks=2, warnings=("a and b overlap",)),
+        "run",
+        "plan of 2 tasks; a and b overlap",
+    ),
+    ("run", e.RunPaused(by="ada"), "run", "paused by ada"),
+    ("run", e.RunResumed(by="ada", budget_nusd=2_000_000_000), "run", "resumed by ada, with a budget of $2.00"),
+    ("run", e.RunCancelled(by="ada"), "run", "cancelled by ada"),
+    ("run", e.RunWaiting(reason="which?"), "run", "waits for a human: which?"),
+    ("run", e.TaskDispatched(task="docs", attempt="x", number=2, agent="bee"), "docs", "given to bee, attempt 2"),
+    ("run", e.NodeStarted(node=Node.REVIEW, task="docs"), "docs", "in review"),
+    ("run", e.NodeDelayed(node=Node.CHECK, reason="disk full", seconds=30), "run", "tried again in 30s: disk full"),
+    (
+        "run",
+        e.NodeFinished(node=Node.CHECK, outcome=Outcome.FAILED, task="docs", reason="2 failed"),
+        "docs",
+        "2 failed",
+    ),
+    (
+        "run",
+        e.NodeFinished(node=Node.GATE, outcome=Outcome.CONFLICT, task="docs"),
+        "docs",
+        "conflicts with what landed",
+    ),
+    ("run", e.NodeFinished(node=Node.CHECK, outcome=Outcome.OK, task="docs"), "docs", "checking: ok"),
+    ("run", e.TaskMerged(task="docs", attempt="x", commit=SHA), "docs", "merged as 3f2a91c0de"),
+    ("run", e.TaskFailed(task="docs", reason="no"), "docs", "failed: no"),
+    ("run", e.TaskBlocked(task="docs", reason="needs api"), "docs", "blocked: needs api"),
+    ("run", e.TaskCancelled(task="docs"), "docs", "cancelled"),
+    ("run", e.RunReported(report_blob=None, retrospective_blob=None), "run", "report stored"),
+    ("run", e.RunFinished(status=RunStatus.DONE, exit_code=0, sha=SHA), "run", "done, target at 3f2a91c0de"),
+    (
+        "attempt",
+        e.AttemptStarted(
+            run=RUN, task="docs", number=1, agent="bee", harness=Harness.NATIVE, incarnation=2, base=SHA, workspace="w"
+        ),
+        "docs.1",
+        "bee (native) starts from 3f2a91c0de, restarted in a fresh workspace (2)",
+    ),
+    ("attempt", e.HarnessStarted(incarnation=1, detail="sh -c x"), "docs.1", "agent started: sh -c x"),
+    (
+        "attempt",
+        e.HarnessFinished(incarnation=1, ok=False, exit_code=3, reason="x"),
+        "docs.1",
+        "agent failed (exit 3): x",
+    ),
+    (
+        "attempt",
+        e.ModelAsked(step=3, number=2, model="a:b", messages=4, request_hash="h", prefix_blob="p"),
+        "docs.1",
+        "step 3: asks a:b, try 2",
+    ),
+    (
+        "attempt",
+        e.ModelAnswered(
+            step=3,
+            model="a:b",
+            message_blob="m",
+            stop="end",
+            usage=Usage(input=1000, cache_read=500, output=20),
+            cost_nusd=1_200_000_000,
+            estimated=True,
+            seconds=2,
+        ),
+        "docs.1",
+        "step 3: answer (end) after 2.0s, 1.5k in, 20 out, about $1.20",
+    ),
+    (
+        "attempt",
+        e.ModelErred(step=3, model="a:b", failure=FailureClass.TRANSIENT, reason="529", retry_after=4),
+        "docs.1",
+        "step 3: transient, asked to wait 4.0s: 529",
+    ),
+    (
+        "attempt",
+        e.ToolIntended(
+            step=1, call="c", tool="run", arguments_blob="b", arguments_hash="h", decision="deny", rules=("no-net",)
+        ),
+        "docs.1",
+        "step 1: run deny: no-net",
+    ),
+    (
+        "attempt",
+        e.ToolDone(step=1, call="c", tool="run", ok=False, result_blob="b", flags=("timeout",), seconds=61),
+        "docs.1",
+        "step 1: run failed after 1m 01s [timeout]",
+    ),
+    (
+        "attempt",
+        e.ContextCompacted(step=9, messages=(), before_tokens=9000, after_tokens=1200),
+        "docs.1",
+        "context compacted, 9.0k to 1.2k tokens",
+    ),
+    ("attempt", e.TranscriptExtended(step=1, message_blob="m", why="a reminder"), "docs.1", "told: a reminder"),
+    ("attempt", e.TodoChanged(items_blob="b"), "docs.1", "todo list changed"),
+    ("attempt", e.NoteRecorded(task="docs", text="I use YAML"), "docs.1", "noted: I use YAML"),
+    ("attempt", e.QuestionAsked(question="which?"), "docs.1", "asks: which?"),
+    ("attempt", e.Delegated(call="c", child="x.sub1", agent="ant"), "docs.1", "delegated to ant (x.sub1)"),
+    (
+        "attempt",
+        e.LimitReached(limit="turns", used=60, allowed=60, complete_blob="b"),
+        "docs.1",
+        "turns reached: 60 of 60",
+    ),
+    ("attempt", e.ChangeExported(change=CHANGE, pack_bytes=2048), "docs.1", "change of 2 files, 2.0 KiB"),
+    ("attempt", e.CheckRan(results_blob="b", passed=False, seconds=5), "docs.1", "checks failed in 5.0s"),
+    ("gate", e.GateOpened(repository="/r", branch="main", base=SHA), "gate", "gate of main opened at 3f2a91c0de"),
+    ("gate", e.ChangeQueued(change=CHANGE, title="Docs", config_blob="c"), "gate", "queued: docs.1, Docs"),
+    (
+        "gate",
+        e.GateCheckStarted(
+            check="k", tip=SHA, stack=(CHANGE.attempt,), commits=(SHA,), tree=SHA, number=2, config_blob="c"
+        ),
+        "gate",
+        "checks the merged tree of docs.1 on 3f2a91c0de, try 2",
+    ),
+    ("gate", e.GateCheckFinished(check="k", tree=SHA, passed=False, reason="x"), "gate", "3f2a91c0de is red: x"),
+    (
+        "gate",
+        e.LandingIntended(attempt=CHANGE.attempt, old="", new=SHA, tree=SHA),
+        "docs.1",
+        "from nothing → 3f2a91c0de",
+    ),
+    ("gate", e.ChangeLanded(attempt=CHANGE.attempt, old=SHA, new=SHA), "docs.1", "landed, target at 3f2a91c0de"),
+    (
+        "gate",
+        e.ChangeReturned(attempt=CHANGE.attempt, outcome=Outcome.HELD, reason="red"),
+        "docs.1",
+        "returned: held, the base itself is red: red",
+    ),
+    ("gate", e.FlakeSeen(tree=SHA, check="k"), "gate", "a flaky check"),
+    ("gate", e.TipMoved(old=SHA, new="f" * 40), "gate", "somebody else moved the target 3f2a91c0de → ffffffffff"),
+]
+
+_STREAM = {"deck": "deck", "run": f"run/{RUN}", "attempt": f"attempt/{RUN}.docs.1", "gate": GATE}
+
+
+def record(stream: str, event: EventBase, at: float = 0.0) -> Record:
+    return Record(_STREAM.get(stream, stream), 1, at, 1, event, "")
+
+
+@pytest.mark.parametrize(("stream", "event", "who", "text"), CASES, ids=lambda value: getattr(value, "kind", ""))
+def test_words(stream: str, event: EventBase, who: str, text: str) -> None:
+    line = describe(record(stream, event))
+    assert line.who == who
+    assert text in line.text
+
+
+def test_every_kind_of_event_has_words() -> None:
+    union: Any = get_args(e.Event)[0]
+    assert {type(case[1]) for case in CASES} == set(get_args(union))
+
+
+def test_an_event_of_a_newer_version_shows_its_kind() -> None:
+    line = describe(record("run", EventBase(kind="run.invented")))
+    assert (line.text, line.tone, line.detail) == ("run.invented", Tone.QUIET, True)
+
+
+def test_what_an_agent_wrote_cannot_steer_the_terminal() -> None:
+    assert "\x1b" not in describe(record("attempt", e.NoteRecorded(task="docs", text="\x1b[2J gone"))).text
+
+
+def board() -> Board:
+    seen = Board(RUN)
+    events: list[tuple[str, EventBase]] = [
+        ("run", CREATED),
+        ("run", e.RunPlanned(plan_blob="p", tasks=3)),
+        ("run", e.TaskDispatched(task="docs", attempt=f"{RUN}.docs.1", number=1, agent="bee")),
+        ("run", e.TaskDispatched(task="api", attempt=f"{RUN}.api.1", number=1, agent="ant")),
+        (
+            "attempt",
+            e.ModelAnswered(
+                step=1, model="a:b", message_blob="m", stop="end", usage=Usage(input=900), cost_nusd=4_000_000_000
+            ),
+        ),
+        ("run", e.TaskMerged(task="docs", attempt=f"{RUN}.docs.1", commit=SHA)),
+    ]
+    for second, (stream, event) in enumerate(events):
+        seen.take(record(stream, event, at=100.0 + 10 * second))
+    seen.titles = {"docs": "The docs", "api": "The API", "last": "At last"}
+    return seen
+
+
+def test_a_board_folds_a_run() -> None:
+    seen = board()
+    assert summary(seen, now=200.0) == "1m 40s · 1/3 merged · 1 working · 900 tokens"
+    assert budget(seen) == (0.8, "$4.00 of $5.00")
+    shown, left = rows(seen, 200.0, 9)
+    assert [(row.task, row.status, row.agent, row.time, row.note) for row in shown] == [
+        ("docs", TaskStatus.MERGED, "", "30s", "3f2a91c0de"),
+        ("api", TaskStatus.IMPLEMENTING, "ant", "1m 10s", "The API"),
+        ("last", TaskStatus.PENDING, "", "", "At last"),
+    ]
+    assert left == ""
+
+
+def test_what_is_worked_on_is_shown_first_where_room_is_short() -> None:
+    shown, left = rows(board(), 200.0, 1)
+    assert [row.task for row in shown] == ["api"]
+    assert left == "and 2 more: 1 merged, 1 pending"
+
+
+def test_a_progress_view_shows_changes_and_not_every_step() -> None:
+    seen = Board(RUN)
+    asked = e.ModelAsked(step=1, model="a:b", messages=1, request_hash="h", prefix_blob="p")
+    ended = e.NodeFinished(node=Node.CHECK, outcome=Outcome.FAILED, task="docs", attempt=f"{RUN}.docs.1")
+    assert seen.take(record("attempt", asked)) is None
+    assert seen.take(record("attempt", ended)) is None
+    assert seen.take(record("run", ended)) is not None
+    foreign = CHANGE.model_copy(update={"attempt": "r-0other.docs.1"})
+    assert (
+        seen.take(record("gate", e.ChangeReturned(attempt=foreign.attempt, outcome=Outcome.FAILED, reason=""))) is None
+    )
+
+
+@pytest.mark.parametrize(
+    ("stream", "event", "id", "expected"),
+    [
+        ("run", e.TaskBlocked(task="docs", reason=""), f"{RUN}.docs", True),
+        ("run", e.TaskBlocked(task="docs", reason=""), f"{RUN}.doc", False),
+        ("run", e.TaskMerged(task="docs", attempt=f"{RUN}.docs.1", commit=SHA), f"{RUN}.docs.1", True),
+        ("run", e.RunPaused(by="a"), RUN, True),
+        ("attempt", e.TodoChanged(items_blob="b"), RUN, True),
+        ("attempt", e.TodoChanged(items_blob="b"), f"{RUN}.docs.1", True),
+        ("attempt", e.TodoChanged(items_blob="b"), f"{RUN}.docs.2", False),
+        ("gate", e.ChangeQueued(change=CHANGE, title="", config_blob="c"), f"{RUN}.docs", True),
+        ("gate", e.TipMoved(old=SHA, new=SHA), RUN, False),
+        ("gate", e.ChangeLanded(attempt="r-0other.docs.1", old=SHA, new=SHA), RUN, False),
+    ],
+)
+def test_whom_a_record_concerns(stream: str, event: EventBase, id: str, expected: bool) -> None:
+    assert concerns(record(stream, event), id) is expected

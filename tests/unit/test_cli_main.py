@@ -1,0 +1,272 @@
+"""The edge of the command line: help, errors, exit codes, JSON; and the files it writes."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quarterdeck.cli import faults, registry
+from quarterdeck.cli.call import Call, drive, json_line
+from quarterdeck.cli.deck import report
+from quarterdeck.cli.main import main
+from quarterdeck.cli.money import By, sums
+from quarterdeck.cli.starter import effective, starter, toml_value
+from quarterdeck.delivery.detect import Detected
+from quarterdeck.delivery.order import Check, RunResult, Target, TaskResult
+from quarterdeck.journal.views import CostView
+from quarterdeck.kernel.config import DeckConfig, ModelSection, Price
+from quarterdeck.kernel.entities import Usage
+from quarterdeck.kernel.events import RunStatus, TaskStatus
+from quarterdeck.kernel.failures import BadPlan, BudgetExhausted, Exit, MissingPart, Stop
+from quarterdeck.settings import Partial, merge, parse_deck_toml
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("QUARTERDECK_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+# --- help -----------------------------------------------------------------------------------------------------
+
+
+def test_help_names_every_command_without_loading_one() -> None:
+    script = (
+        "import sys; from quarterdeck.cli.main import main; code = main(['--help']);"
+        "heavy = {'pydantic', 'rich', 'yaml', 'sqlite3', 'anthropic', 'openai', 'httpx'} & set(sys.modules);"
+        "print(sorted(heavy), file=sys.stderr); sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    for command in registry.COMMANDS:
+        assert f"\n  {command.name} " in done.stdout
+    assert done.stderr == "[]\n"
+
+
+def test_importing_the_package_imports_nothing_else() -> None:
+    script = "import sys; before = set(sys.modules); import quarterdeck; print(sorted(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "['quarterdeck']\n"
+
+
+@pytest.mark.parametrize("command", [command.name for command in registry.COMMANDS])
+def test_every_command_has_help_and_json(command: str, capsys: Capture) -> None:
+    words = [command, "verify"] if command == "audit" else [command]
+    assert main([*words, "--help"]) == Exit.DONE
+    shown = capsys.readouterr().out
+    assert "--json" in shown
+    assert "--no-input" in shown
+
+
+def test_no_command_shows_help(capsys: Capture) -> None:
+    assert main([]) == Exit.DONE
+    assert "Usage: quarterdeck" in capsys.readouterr().out
+
+
+# --- errors ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["rnu"],
+        ["run", "--wrong"],
+        ["show"],
+        ["run"],
+        ["run", "  "],
+        ["plan"],
+        ["cost", "--by", "moon"],
+        ["up", "--port", "0"],
+    ],
+)
+def test_wrong_usage_is_explained(arguments: list[str], capsys: Capture) -> None:
+    assert main(arguments) == Exit.USAGE
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("quarterdeck: ")
+    assert "next: quarterdeck" in shown.err
+
+
+@pytest.mark.parametrize("arguments", [["up"], ["inbox"], ["approve", "a"], ["deny", "a", "--reason", "no"]])
+def test_a_part_that_is_not_built_says_so(arguments: list[str], capsys: Capture) -> None:
+    assert main([*arguments, "--json"]) == Exit.USAGE
+    shown = capsys.readouterr()
+    body = json.loads(shown.out)
+    assert (body["v"], body["kind"], body["exit_code"]) == (1, "error", 2)
+    assert body["why"]
+    assert body["why"] in shown.err
+
+
+def test_a_wrong_configuration_is_an_error_for_every_command(home: Path, capsys: Capture) -> None:
+    home.mkdir()
+    (home / "deck.toml").write_text("[budget]\nrunn = 1\n")
+    assert main(["ps"]) == Exit.USAGE
+    shown = capsys.readouterr().err
+    assert "deck.toml:2: unknown key budget.runn" in shown
+    assert "next: write budget.run instead" in shown
+
+
+def test_a_broken_installation_is_not_a_missing_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(MissingPart, match="not here"):
+        registry.load("quarterdeck.nowhere.at_all", "x", "not here")
+    (tmp_path / "a_part_of_ours.py").write_text("import no_such_library")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModuleNotFoundError, match="no_such_library"):
+        registry.load("a_part_of_ours", "x", "not here")
+
+
+def test_faults_say_what_why_and_next() -> None:
+    fault = faults.of_error(BadPlan("plan.yaml: tasks.0.id is missing", why="every task has one", fix="add it"), None)
+    assert faults.paragraphs(fault) == [
+        ("", "plan.yaml: tasks.0.id is missing"),
+        ("why", "every task has one"),
+        ("next", "add it"),
+    ]
+    assert faults.of_error(BudgetExhausted(), "r-1").fix == "quarterdeck show r-1"
+    assert faults.of_error(BudgetExhausted(), "r-1").exit_code == Exit.BUDGET
+    assert faults.of_interrupt("r-1").fix == "quarterdeck resume r-1"
+    assert faults.of_interrupt(None).exit_code == Exit.INTERRUPTED
+
+
+def test_a_bug_is_written_down_and_named(tmp_path: Path) -> None:
+    try:
+        raise RuntimeError("first line\nsecond line")
+    except RuntimeError as error:
+        written = faults.write_trace(error, tmp_path / "logs", 0.0)
+        fault = faults.of_bug(error, "r-1", written)
+    assert written.path is not None
+    assert "second line" in written.path.read_text()
+    assert fault.message == "a bug in Quarterdeck: RuntimeError: first line"
+    assert str(written.path) in fault.why
+    assert faults.write_trace(RuntimeError(), Path("/dev/null/x"), 0.0).path is None
+
+
+def test_being_asked_to_end_becomes_stop() -> None:
+    async def work() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.Event().wait()
+
+    with pytest.raises(Stop):
+        drive(work())
+
+
+# --- values ---------------------------------------------------------------------------------------------------
+
+
+def test_the_last_line_of_a_run_is_as_promised() -> None:
+    result = RunResult(
+        run="r-1",
+        status=RunStatus.DONE,
+        target=Target(branch="b", sha="s"),
+        tasks=(TaskResult(id="a", status=TaskStatus.MERGED, attempts=2, commit="c"),),
+        cost_usd=0.5,
+        tokens=Usage(input=3),
+        wall_s=1.5,
+        exit_code=0,
+    )
+    body = json.loads(json_line(None, result))
+    promised = ["v", "kind", "run", "status", "target", "tasks", "limitations", "cost_usd", "tokens", "wall_s"]
+    assert set(promised) <= set(body)
+    assert list(body)[:2] == ["v", "kind"]
+    assert body["kind"] == "run.finished"
+    assert body["tasks"] == [{"id": "a", "status": "merged", "attempts": 2, "commit": "c", "reason": ""}]
+
+
+def test_json_carries_no_prose_and_prose_no_json(capsys: Capture) -> None:
+    call = Call()
+    call.emit("x", {"a": 1})
+    call.data("prose")
+    assert capsys.readouterr().out == "prose\n"
+    call.json = True
+    call.emit("x", {"a": 1})
+    call.data("prose")
+    call.say("said")
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ('{"v": 1, "kind": "x", "a": 1}\n', "said\n")
+
+
+def cost(run: str, model: str, nusd: int) -> CostView:
+    return CostView(run, "t", f"{run}.t.1", "bee", model, 1, Usage(input=10), nusd, 0)
+
+
+costs = st.lists(
+    st.builds(cost, st.sampled_from(["r-1", "r-2"]), st.sampled_from(["a:x", "b:y"]), st.integers(0, 10**12))
+)
+
+
+@given(costs, st.sampled_from(list(By)))
+def test_sums_lose_no_money(spent: list[CostView], by: By) -> None:
+    totals = sums(spent, by)
+    assert sum(total.cost_nusd for total in totals) == sum(each.cost_nusd for each in spent)
+    assert [total.cost_nusd for total in totals] == sorted((total.cost_nusd for total in totals), reverse=True)
+
+
+def test_doctor_puts_the_fix_below_the_problem() -> None:
+    checks = [
+        Check(name="git", ok=True, detail="2.43"),
+        Check(name="sandbox", ok=False, detail="no bubblewrap", fix="apt-get install bubblewrap"),
+        Check(name="key", ok=False, detail="none", fix="export X", level="warning"),
+    ]
+    assert report(checks, color=False) == [
+        "✓ git      2.43",
+        "✗ sandbox  no bubblewrap",
+        "           fix: apt-get install bubblewrap",
+        "! key      none",
+        "           fix: export X",
+    ]
+
+
+# --- the files that are written -------------------------------------------------------------------------------
+
+
+def test_a_starter_file_sets_what_was_detected_and_nothing_else() -> None:
+    found = Detected(gate=("pytest -q", 'echo "a\\b"'), lines=("pytest -q: x",))
+    read = parse_deck_toml(starter(found), "deck.toml").config
+    assert read == DeckConfig.model_validate({"checks": {"gate": found.gate}})
+    assert parse_deck_toml(starter(Detected()), "deck.toml").config == DeckConfig()
+
+
+def test_what_a_starter_file_mentions_is_known() -> None:
+    text = "\n".join(
+        line.removeprefix("# ")
+        for line in starter(Detected()).splitlines()
+        if not line.startswith("# ") or (" = " in line and "gate" not in line)
+    )
+    config = parse_deck_toml(text, "deck.toml").config
+    assert config.limits == DeckConfig().limits
+    assert config.review.agent == "reviewer"
+
+
+def test_a_printed_configuration_can_be_read_again() -> None:
+    operator = Partial(
+        "op",
+        DeckConfig.model_validate(
+            {
+                "checks": {"gate": ["a"], "timeout": 90.5},
+                "tiers": {"brain": ["a:b"]},
+                "prices": {"a:b": Price(input=1, output=2)},
+                "models": {"a:b": ModelSection(context=4096)},
+            }
+        ),
+    )
+    config, origin = merge(operator, None, Partial("nothing"))
+    text = effective(config, origin)
+    assert parse_deck_toml(text, "deck.toml").config == config
+    assert 'gate = ["a"]  # from op' in text
+    assert '"a:b" = { input = 1.0, output = 2.0 }  # from op' in text
+    assert "# agent is not set" in text
+
+
+@given(st.text())
+def test_any_text_is_a_toml_string(text: str) -> None:
+    text = text.encode("utf-8", "ignore").decode()  # TOML has no lone surrogates
+    assert tomllib.loads(f"x = {toml_value(text)}") == {"x": text}

@@ -1,0 +1,68 @@
+"""How text, amounts and tables look on a terminal."""
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quarterdeck.cli.amounts import duration, size, tokens, usd
+from quarterdeck.cli.text import Column, Tone, cells, clean, fit, pad, paint, table
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-1, "0.0s"), (0.44, "0.4s"), (12, "12s"), (185, "3m 05s"), (7800, "2h 10m"), (273600, "3d 4h")],
+)
+def test_duration(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("nusd", "text"),
+    [(0, "$0.00"), (42_100_000, "$0.0421"), (1_200_000_000, "$1.20"), (1_234_560_000_000, "$1,234.56")],
+)
+def test_usd(nusd: int, text: str) -> None:
+    assert usd(nusd) == text
+
+
+def test_counts() -> None:
+    assert [tokens(950), tokens(12_345), tokens(999_999), tokens(4_100_000)] == ["950", "12.3k", "1.0M", "4.1M"]
+    assert [size(512), size(3482), size(1_258_291)] == ["512 B", "3.4 KiB", "1.2 MiB"]
+
+
+def test_nothing_that_steers_a_terminal_survives() -> None:
+    assert clean("a\x1b[2Jb\rc\nd\u202ee\x00") == "a[2Jbc de"
+    assert clean("a\r\nb\nc", lines=True) == "a\nb\nc"
+
+
+@given(st.text())
+def test_clean_text_is_one_printable_line(text: str) -> None:
+    assert not {unicodedata.category(char) for char in clean(text)} & {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    assert {char for char in clean(text, lines=True) if unicodedata.category(char) == "Cc"} <= {"\n"}
+
+
+@given(st.text(alphabet="ab表 é\u0301"), st.integers(0, 20))
+def test_fit_and_pad_count_cells(text: str, width: int) -> None:
+    assert cells(fit(text, width)) <= width
+    assert cells(pad(text, width)) == max(width, cells(text))
+    if cells(text) <= width:
+        assert fit(text, width) == text
+
+
+def test_a_table_is_aligned_and_cut_to_the_terminal() -> None:
+    columns = [Column("id"), Column("n", right=True), Column("what")]
+    rows = [("表", "1", "short"), ("abcdef", "22", "a long text that does not fit")]
+    assert table(columns, rows, width=30) == [
+        "ID       N  WHAT",
+        "表       1  short",
+        "abcdef  22  a long text that…",
+    ]
+    assert table(columns, rows)[2].endswith("does not fit")
+
+
+def test_colour_only_where_it_is_wanted() -> None:
+    assert paint("x", Tone.BAD, color=False) == "x"
+    assert paint("x", Tone.BAD, color=True) == "\x1b[31mx\x1b[0m"
+    lines = table([Column("status", status=True)], [("merged",)], color=True)
+    assert lines[1] == "\x1b[32mmerged\x1b[0m"
