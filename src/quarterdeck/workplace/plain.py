@@ -29,7 +29,7 @@ from quarterdeck.workplace.shipping import (
     spawn,
 )
 from quarterdeck.workplace.watchdog import descendants, kill_descendants
-from quarterdeck.workplace.workspaces import Workspaces
+from quarterdeck.workplace.workspaces import Process, Workspaces
 
 _WARNING: Final = "no sandbox: agents can read and change whatever this user can, and reach the network"
 
@@ -72,7 +72,7 @@ class Plain:
         except OSError as error:
             raise SandboxFailed(why=str(error)) from error
         channel = Channel(process)
-        sandbox = WorkerSandbox(spec, channel, _Ender(process), workspace, process.pid, frozenset({process.pid}))
+        sandbox = WorkerSandbox(spec, channel, _Ender(process), workspace, process.pid)
         try:
             self._workspaces.occupy(spec.id, process.pid)
             await sandbox.start(_inside(spec, workspace, scratch, python), left_behind=left_behind)
@@ -87,6 +87,7 @@ class _Ender:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
+        self._worker = Process.of(process.pid)
 
     async def end(self) -> None:
         if self._process.returncode is not None:
@@ -97,8 +98,8 @@ class _Ender:
                 if not below:
                     break
                 await asyncio.to_thread(kill_descendants, self._process.pid, below)
-            if self._process.returncode is None:
-                self._process.kill()
+            if self._worker is not None:
+                self._worker.kill()  # asyncio's own kill reaps the process behind its watcher's back
         elif self._process.stdin is not None:
             self._process.stdin.close()  # the worker ends the process groups it started
         await self._process.wait()

@@ -20,7 +20,7 @@ from typing import Final, Protocol
 from quarterdeck.kernel.failures import SandboxFailed
 from quarterdeck.workplace.channel import Channel, ChannelClosed
 from quarterdeck.workplace.port import WORKSPACE, ExecResult, Exported, Limits, Spec, Stats
-from quarterdeck.workplace.watchdog import Verdict, Watchdog, pause, verdict
+from quarterdeck.workplace.watchdog import Verdict, Watchdog, descendants, pause, verdict
 from quarterdeck.workplace.worker_git import commit_body
 
 _FILE_DEADLINE: Final = 120.0
@@ -74,15 +74,14 @@ def resource_limits(limits: Limits) -> dict[str, int]:
 class WorkerSandbox:
     """Made by a provider; see the port for what each method does and raises."""
 
-    def __init__(
-        self, spec: Spec, channel: Channel, ender: Ender, workspace: Path, root_pid: int, spare: frozenset[int]
-    ) -> None:
-        """`root_pid`: process above all of the sandbox; `spare`: those that keep it alive."""
+    def __init__(self, spec: Spec, channel: Channel, ender: Ender, workspace: Path, root_pid: int) -> None:
+        """`root_pid`: process above all of the sandbox."""
         self._spec = spec
         self._channel = channel
         self._ender = ender
+        self._root_pid = root_pid
         self._watchdog = Watchdog(root_pid, workspace, spec.limits)
-        self._spare = spare
+        self._spare: frozenset[int] = frozenset()
         self._active: dict[object, set[Verdict]] = {}
         self._closing = False
         self._ended = False
@@ -113,6 +112,8 @@ class WorkerSandbox:
             "left_behind": left_behind,
         }
         await self._channel.request("configure", arguments, deadline=_START_DEADLINE)
+        # nothing has been run yet: what is there now keeps the sandbox alive
+        self._spare = frozenset(descendants(self._root_pid))
         self._watching = asyncio.create_task(self._watch())
 
     async def exec(
