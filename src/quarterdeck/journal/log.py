@@ -237,7 +237,7 @@ class _Walk:
             self._fault(self.seq + 1, "the record is missing")
             return
         self.seq, self.last = self.seq + 1, row["id"]
-        if chain(self.hash, self.stream, self.seq, row["at"], row["epoch"], row["body"]) != row["hash"]:
+        if _rehash(self.hash, self.stream, self.seq, row) != row["hash"]:
             self._fault(self.seq, "the hash does not match the record")
             return
         self.hash = row["hash"]
@@ -384,6 +384,10 @@ class Log:
         rows = await self._store.read("events_of", stream=stream, after=after, limit=limit)
         return [_record(stream, row) for row in rows]
 
+    async def last(self, stream: str) -> Record | None:
+        rows = await self._store.read("event_newest", stream=stream)
+        return _record(stream, rows[0]) if rows else None
+
     async def follow(self, stream: str, after: int = 0) -> AsyncIterator[Record]:
         mark = 0
         while True:
@@ -444,15 +448,15 @@ class Log:
         """The heads of the newest anchor."""
         newest: Record | None = None
         after = 0
-        while records := await self.read(ids.DECK_STREAM, after, _PAGE):
-            after = records[-1].seq
-            newest = next((r for r in reversed(records) if isinstance(r.event, DeckAnchored)), newest)
-        if newest is None or not isinstance(newest.event, DeckAnchored):
-            return {}
         try:
+            while records := await self.read(ids.DECK_STREAM, after, _PAGE):
+                after = records[-1].seq
+                newest = next((r for r in reversed(records) if isinstance(r.event, DeckAnchored)), newest)
+            if newest is None or not isinstance(newest.event, DeckAnchored):
+                return {}
             heads = json.loads(await self.get(newest.event.heads_blob))
         except (NotFound, ValueError) as error:
-            faults.append(ChainFault(ids.DECK_STREAM, newest.seq, f"the anchored heads cannot be read: {error}"))
+            faults.append(ChainFault(ids.DECK_STREAM, after, f"the anchored heads cannot be read: {error}"))
             return {}
         return {name: (seq, digest) for name, (seq, digest) in heads.items()}
 
@@ -483,9 +487,17 @@ def _answer(commit: _Commit, error: BaseException | None) -> None:
 def _holds(row: Row) -> bool:
     try:
         data = unpack(row["codec"], row["body"])
-    except ValueError:
+    except (ValueError, TypeError):
         return False
-    return bool(hashlib.sha256(data).digest() == row["digest"])
+    return isinstance(data, bytes) and bool(hashlib.sha256(data).digest() == row["digest"])
+
+
+def _rehash(previous: bytes, stream: str, seq: int, row: Row) -> bytes | None:
+    """The hash that the record should have; None where somebody put values of other types there."""
+    try:
+        return chain(previous, stream, seq, row["at"], row["epoch"], row["body"])
+    except (TypeError, struct.error):
+        return None
 
 
 def _record(stream: str, row: Row) -> Record:

@@ -324,7 +324,8 @@ class SqliteStore:
         """What waits now; waits itself while there is nothing, at most until the next poll."""
         asks: list[_Ask] = []
         try:
-            first = self._asks.get(timeout=_POLL_SECONDS if self._waiters else None)
+            timeout = _POLL_SECONDS if self._waiters else None
+            first = self._asks.get(block=not self._stopping, timeout=timeout)
             while True:
                 if first is not None:
                     asks.append(first)

@@ -43,6 +43,10 @@ WITH RECURSIVE line (id, prev, seq) AS (
 SELECT e.seq, e.at, e.epoch, e.body, e.hash
 FROM (SELECT id FROM line ORDER BY seq LIMIT :limit) AS page JOIN events AS e ON e.id = page.id ORDER BY e.seq;
 
+-- name: event_newest
+-- The newest record of one stream.
+SELECT e.seq, e.at, e.epoch, e.body, e.hash FROM streams AS s JOIN events AS e ON e.id = s.last WHERE s.name = :stream;
+
 -- name: events_all
 -- Records of all streams in the order of their commits: to verify the chains, and to rebuild the read tables.
 SELECT e.id, s.name AS stream, e.seq, e.prev, e.at, e.epoch, e.hash, e.body

@@ -1,0 +1,149 @@
+"""The journal over SQLite: conformance, tampering, and faults of the store."""
+
+import asyncio
+import resource
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from quarterdeck.journal.log import Log
+from quarterdeck.journal.port import Journal
+from quarterdeck.kernel import ids
+from quarterdeck.kernel.clock import SystemClock
+from quarterdeck.kernel.events import RunPaused, RunPlanned
+from quarterdeck.kernel.failures import StoreUnavailable
+from quarterdeck.store.sqlite import SqliteStore
+from quarterdeck.testing.journal_conformance import JournalConformance, OpenJournal
+
+
+@pytest.fixture
+async def open_journal(tmp_path: Path) -> AsyncIterator[OpenJournal]:
+    opened: list[SqliteStore] = []
+
+    async def make() -> Journal:
+        store = await SqliteStore.open(tmp_path / "deck.db", durability="normal")
+        opened.append(store)
+        return Log(store, SystemClock())
+
+    yield make
+    for store in opened:
+        await store.close()
+
+
+class TestLog(JournalConformance):
+    pass
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    store = await SqliteStore.open(tmp_path / "deck.db", durability="normal")
+    yield store
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    ("tampering", "problem"),
+    [
+        ("UPDATE events SET body = replace(body, 'by', 'bx') WHERE seq = 2 AND stream = {a}", "hash does not match"),
+        ("UPDATE events SET at = at + 1 WHERE seq = 2 AND stream = {a}", "hash does not match"),
+        ("UPDATE events SET epoch = epoch + 1 WHERE seq = 3 AND stream = {a}", "hash does not match"),
+        ("DELETE FROM events WHERE seq = 2 AND stream = {a}", "is missing"),
+        ("DELETE FROM events WHERE seq = 3 AND stream = {a}", "ends before its head"),
+        (
+            "DELETE FROM events WHERE seq = 3 AND stream = {a};"
+            "UPDATE streams SET seq = 2, hash = (SELECT hash FROM events WHERE seq = 2 AND stream = {a}),"
+            " last = (SELECT id FROM events WHERE seq = 2 AND stream = {a}) WHERE id = {a}",
+            "anchored head",
+        ),
+        ("DELETE FROM streams WHERE id = {a}", "the stream is gone"),
+        ("UPDATE blobs SET body = 'else', codec = 0 WHERE length(body) > 20", "holds something else"),
+    ],
+)
+async def test_tampering_is_noticed(store: SqliteStore, tampering: str, problem: str) -> None:
+    log = Log(store, SystemClock())
+    deck, claim = await log.claim(ids.DECK_STREAM), await log.claim("run/a")
+    for n in range(3):
+        await log.append(claim, RunPaused(by=f"by {n}"))
+    await log.put(b"a body that is long enough")
+    await log.anchor(deck)
+    assert (await log.verify()).faults == ()
+    connection = sqlite3.connect(store.path)
+    (a,) = connection.execute("SELECT id FROM streams WHERE name = 'run/a'").fetchone()
+    connection.executescript(tampering.format(a=a))
+    connection.close()
+    faults = (await log.verify()).faults
+    assert any(problem in fault.problem for fault in faults), faults
+
+
+async def test_a_rewritten_stream_does_not_match_its_anchor(store: SqliteStore) -> None:
+    log = Log(store, SystemClock())
+    deck, claim = await log.claim(ids.DECK_STREAM), await log.claim("run/a")
+    await log.append(claim, RunPaused(by="me"))
+    await log.anchor(deck)
+    connection = sqlite3.connect(store.path)
+    connection.executescript(
+        "DELETE FROM events WHERE stream = (SELECT id FROM streams WHERE name = 'run/a');"
+        "UPDATE streams SET seq = 0, last = 0, hash = zeroblob(32) WHERE name = 'run/a'"
+    )
+    connection.close()
+    forger = Log(store, SystemClock())
+    await forger.append(await forger.claim("run/a"), RunPaused(by="somebody else"))
+    assert [fault.problem for fault in (await log.verify()).faults] == ["the record is another one than was anchored"]
+
+
+async def test_heads_that_moved_behind_the_cache_are_read_again(store: SqliteStore) -> None:
+    """Two logs of one process that share a claim: the second one's appends are not known to the first."""
+    one, other = Log(store, SystemClock()), Log(store, SystemClock())
+    claim = await one.claim("run/a")
+    for n in range(3):
+        await one.append(claim, RunPaused(by=f"one {n}"))
+        await other.append(claim, RunPaused(by=f"other {n}"))
+    found = await one.verify()
+    assert (found.records, found.faults) == (6, ())
+
+
+async def test_a_projection_that_fails_harms_only_its_own_commit(store: SqliteStore) -> None:
+    log = Log(store, SystemClock())
+    a, b = await log.claim("run/a"), await log.claim("run/b")
+    nonsense = await log.put(b"no plan")
+    results = await asyncio.gather(
+        log.append(a, RunPlanned(plan_blob=nonsense, tasks=1)),
+        log.append(b, RunPaused(by="me")),
+        log.append(b, RunPlanned(plan_blob="0" * 64, tasks=1)),
+        return_exceptions=True,
+    )
+    assert isinstance(results[0], ValueError)
+    assert results[1] is None
+    assert isinstance(results[2], ValueError)
+    assert len(await log.read("run/b")) == 1
+
+
+async def test_while_the_disk_is_full_blobs_wait_and_nothing_is_lost(store: SqliteStore) -> None:
+    log = Log(store, SystemClock())
+    claim = await log.claim("run/a")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))
+    body = b"".join(ids.digest(str(n).encode()).encode() for n in range(20_000))
+    try:
+        digest = await log.put(body)
+        with pytest.raises(StoreUnavailable):
+            await log.append(claim, RunPaused(by="me"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert await log.read("run/a") == []
+    await log.append(claim, RunPaused(by="me"))
+    assert await Log(store, SystemClock()).get(digest) == body
+    assert (await log.verify()).faults == ()
+
+
+async def test_a_caller_that_gives_up_leaves_the_others_alone(store: SqliteStore) -> None:
+    log = Log(store, SystemClock())
+    claim = await log.claim("run/a")
+    first = asyncio.ensure_future(log.append(claim, RunPaused(by="gone")))
+    second = asyncio.ensure_future(log.append(claim, RunPaused(by="here")))
+    await asyncio.sleep(0)
+    first.cancel()
+    await second
+    assert "here" in [r.event.by for r in await log.read("run/a") if isinstance(r.event, RunPaused)]
