@@ -34,7 +34,7 @@ def test_every_key_of_ours() -> None:
     )
     agent = parse_agent(text, "builder.md")
     assert agent.name == "builder"
-    assert agent.tools == ("read", "run", "todo", "note", "ask", "submit")
+    assert agent.tools == ("read", "run", "todo", "note", "ask", "submit", "delegate")
     assert agent.model == "openai:gpt-x"
     assert agent.limits.wall == 600.0
     assert agent.limits.turns == 9

@@ -1,0 +1,98 @@
+"""What tests of agents share: a real journal, real budgets, a real workspace, and assignments made of plain values."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from quarterdeck.agents.port import Assignment
+from quarterdeck.govern.budgets import Budgets
+from quarterdeck.journal.log import Log
+from quarterdeck.journal.port import Claim
+from quarterdeck.kernel import ids
+from quarterdeck.kernel.clock import SystemClock
+from quarterdeck.kernel.config import DeckConfig, Price, RunConfig
+from quarterdeck.kernel.entities import Agent, Task
+from quarterdeck.kernel.events import EventBase
+from quarterdeck.store.sqlite import SqliteStore
+from quarterdeck.workplace.ground import Ground
+from quarterdeck.workplace.plain import Plain
+from quarterdeck.workplace.port import Sandbox, Spec
+
+RUN = "r-test"
+TASK = Task(id="greet", title="Greet", instructions="Write hello.", paths=("hello.txt",), verify=("test -f hello.txt",))
+PRICE = Price(input=3.0, output=15.0, cache_read=0.3, cache_write=3.75)
+
+
+def deck(**sections: Any) -> DeckConfig:
+    """A deck whose tier `hands` is one scripted model with a price."""
+    defaults: dict[str, Any] = {
+        "tiers": {"hands": ("anthropic:scripted",)},
+        "prices": dict.fromkeys(("anthropic:scripted", "anthropic:second", "openai:scripted"), PRICE),
+    }
+    return DeckConfig(**{**defaults, **sections})
+
+
+@dataclass
+class Kit:
+    """One deck's parts for a test."""
+
+    store: SqliteStore
+    journal: Log
+    treasury: Budgets
+    sandbox: Sandbox
+    clock: SystemClock = field(default_factory=SystemClock)
+
+    async def assignment(self, agent: Agent, number: int = 1, **fields: Any) -> Assignment:
+        """A work order with a freshly claimed stream: claiming again is what a restart does."""
+        attempt = ids.attempt_id(RUN, TASK.id, number)
+        values: dict[str, Any] = {"config": RunConfig(deck=deck()), "goal": "Greet the world", "task": TASK}
+        return Assignment(
+            run=RUN,
+            attempt=attempt,
+            number=number,
+            incarnation=1,
+            agent=agent,
+            claim=await self.claim(attempt),
+            sandbox=self.sandbox,
+            **{**values, **fields},
+        )
+
+    async def again(self, assignment: Assignment) -> Assignment:
+        """The same work order under a newer claim."""
+        return replace(assignment, claim=await self.claim(assignment.attempt))
+
+    async def claim(self, attempt: str) -> Claim:
+        return await self.journal.claim(ids.attempt_stream(attempt))
+
+    async def events(self, attempt: str = f"{RUN}.greet.1") -> list[EventBase]:
+        """Everything on record of an attempt."""
+        return [record.event for record in await self.journal.read(ids.attempt_stream(attempt))]
+
+    async def money(self) -> tuple[int, int]:
+        """(settled, reserved) of the run, nano-USD."""
+        rows = await self.store.read("budget_get", run=RUN, holder="")
+        return int(rows[0]["settled"]), int(rows[0]["reserved"])
+
+    async def file(self, path: str) -> str:
+        return (await self.sandbox.read(path)).decode()
+
+
+@asynccontextmanager
+async def kit(tmp_path: Path, *, budget_nusd: int = 5_000_000_000) -> AsyncIterator[Kit]:
+    """A kit, cleaned up afterwards."""
+    ground = Ground(tmp_path / "home")
+    store = await SqliteStore.open(tmp_path / "deck.db", durability="normal")
+    sandbox = None
+    try:
+        treasury = Budgets()
+        await store.write(lambda tx: treasury.open(tx, RUN, budget_nusd))
+        provider = Plain(ground)
+        sandbox = await provider.create(Spec(id="work"))
+        yield Kit(store, Log(store, SystemClock()), treasury, sandbox)
+    finally:
+        if sandbox is not None:
+            await sandbox.close()
+        await store.close()
+        ground.destroy()

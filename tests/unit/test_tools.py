@@ -1,0 +1,101 @@
+"""What tools decide without a workspace: bounds, schemas, the probe of an edit."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quarterdeck.tools.bounds import bounded, readable
+from quarterdeck.tools.files import not_found, replaced
+from quarterdeck.tools.schema import problems, standalone
+from quarterdeck.tools.toolbox import Toolbox
+
+
+@pytest.mark.parametrize(
+    ("content", "old", "new", "answer"),
+    [
+        ("ab", "a", "aa", False),
+        ("aab", "a", "aa", True),
+        ("x", "a", "", True),
+        ("a", "a", "", False),
+        ("neither", "old", "new!", None),
+        ("old new!", "old", "new!", None),
+    ],
+)
+def test_replaced(content: str, old: str, new: str, answer: bool | None) -> None:
+    assert replaced(content, old, new) is answer
+
+
+@given(st.text("ab\n ", max_size=40), st.text("ab\n ", min_size=1, max_size=8))
+def test_not_found_never_fails(content: str, old: str) -> None:
+    assert "does not occur" in not_found(content, old, "x")
+
+
+@given(st.text(max_size=300), st.integers(0, 200))
+def test_bounded_keeps_its_promise(text: str, limit: int) -> None:
+    short, cut = bounded(text, limit)
+    assert len(short.encode()) <= limit
+    assert cut == (len(text.encode("utf-8", "replace")) > limit)
+
+
+@given(st.binary(max_size=200))
+def test_readable_is_printable(data: bytes) -> None:
+    text = readable(data)
+    text.encode()
+    assert not any(ord(char) < 32 and char not in "\n\t\r" for char in text)
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "minLength": 2},
+        "count": {"type": "integer", "minimum": 1, "maximum": 3},
+        "kind": {"enum": ["a", "b"]},
+        "items": {"type": "array", "maxItems": 1, "items": {"type": "boolean"}},
+        "line": {"anyOf": [{"type": "integer"}, {"type": "null"}]},
+    },
+    "required": ["name"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ({"name": "ab", "count": 3.0, "line": None, "items": [True]}, ""),
+        ({}, "name: is missing"),
+        ({"name": "a"}, "at least 2 characters"),
+        ({"name": "ab", "count": True}, "count: must be integer, not boolean"),
+        ({"name": "ab", "count": 9}, "at most 3"),
+        ({"name": "ab", "kind": "c"}, "one of 'a', 'b'"),
+        ({"name": "ab", "items": [1]}, "items[0]: must be boolean"),
+        ({"name": "ab", "items": [True, True]}, "at most 1 items"),
+        ({"name": "ab", "line": "x"}, "integer or null"),
+        ({"name": "ab", "more": 1}, "more: is not known"),
+        ([], "must be object, not array"),
+    ],
+)
+def test_schema(value: Any, says: str) -> None:
+    found = problems(SCHEMA, value)
+    assert bool(found) == bool(says)
+    assert says in "\n".join(found)
+
+
+def test_standalone_has_no_references() -> None:
+    schema = standalone(
+        {
+            "$defs": {"T": {"type": "object", "title": "T", "properties": {"title": {"type": "string", "title": "X"}}}},
+            "properties": {"t": {"$ref": "#/$defs/T"}},
+        }
+    )
+    assert schema == {"properties": {"t": {"type": "object", "properties": {"title": {"type": "string"}}}}}
+
+
+def test_an_agent_sees_its_tools_only() -> None:
+    box = Toolbox()
+    few = box.select(("read",), expects="answer", handoff_schema={}, delegates={}, without=frozenset({"ask"}))
+    assert list(few) == ["read", "todo", "note", "submit"]
+    all_of_them = box.select(None, expects="answer", handoff_schema={}, delegates={"x": "y"})
+    assert list(all_of_them)[-2:] == ["delegate", "submit"]
+    assert "- x: y" in all_of_them["delegate"].spec.description
