@@ -6,11 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quarterdeck.delivery.detect import READ, Detected, detect
+from quarterdeck.delivery.detect import READ, Detected, detect, reads
 from quarterdeck.kernel.config import DeckConfig
 from quarterdeck.settings import Partial, merge
 
 PYTEST = "python3 -m pytest -q"
+DEV = b"""
+[dependency-groups]
+dev = [{ include-group = "lint" }]
+lint = ["ruff>=0.5", "mypy", { include-group = "dev" }]
+"""
 
 
 def package(**scripts: str) -> bytes:
@@ -34,12 +39,26 @@ def package(**scripts: str) -> bytes:
         ({"tests/test_a.py": None, "tests/__init__.py": None}, ("python3 -m unittest discover -s tests -t .",)),
         ({"test_a.py": None}, ("python3 -m unittest discover",)),
         (
-            {"tests/test_a.py": None, "pyproject.toml": b"[tool.pytest]\n[tool.ruff]\n[tool.mypy]\n", "src/a.py": None},
+            {
+                "tests/test_a.py": None,
+                "pyproject.toml": DEV + b"[tool.pytest]\n[tool.ruff]\n[tool.mypy]\n",
+                "src/a.py": None,
+            },
             ("ruff check .", "mypy src", PYTEST),
         ),
-        ({"pyproject.toml": b'[tool.mypy]\nfiles = ["a"]\n'}, ("mypy",)),
+        ({"pyproject.toml": DEV + b'[tool.mypy]\nfiles = ["a"]\n'}, ("mypy",)),
+        ({"mypy.ini": None, "requirements/dev.txt": b"pytest\nmypy==1.2\n"}, ("mypy .",)),
+        (
+            {"ruff.toml": None, "pyproject.toml": b'[project.optional-dependencies]\ndev = ["Ruff>=0.5"]\n'},
+            ("ruff check .",),
+        ),
+        (
+            {"ruff.toml": None, "pyproject.toml": b"[tool.poetry.group.dev.dependencies]\nruff = '*'\n"},
+            ("ruff check .",),
+        ),
+        ({"ruff.toml": None, "pyproject.toml": b'[dependency-groups]\nlint = ["ruff"]\n'}, ()),
+        ({"ruff.toml": None, "Makefile": b"test:\n"}, ("make test",)),
         ({"pyproject.toml": b"[project]\nname = 'ruff-mypy-pytest'\n"}, ()),
-        ({"ruff.toml": None}, ("ruff check .",)),
         ({"tests/test_a.py": None, "tox.ini": b"[tox]\n"}, ("python3 -m unittest discover -s tests",)),
         # Node
         ({"package.json": package(test="vitest run")}, ("npm test",)),
@@ -63,7 +82,19 @@ def package(**scripts: str) -> bytes:
 def test_gate(files: dict[str, bytes | None], gate: tuple[str, ...]) -> None:
     found = detect(files)
     assert found.gate == gate
-    assert [line.split(": ")[0] for line in found.lines] == list(gate)
+    assert [line.split(": ")[0] for line in found.lines if "left out" not in line] == list(gate)
+
+
+def test_what_is_left_out_is_said() -> None:
+    found = detect({"pyproject.toml": b"[tool.ruff]\n"})
+    assert found.lines == (
+        "ruff check .: ruff is configured in pyproject.toml, but left out: no test or dev dependency names ruff",
+    )
+
+
+def test_which_files_are_read() -> None:
+    asked = ["pyproject.toml", "requirements-dev.txt", "requirements/test.txt", "a/pyproject.toml", "notes.txt", "a.py"]
+    assert [path for path in asked if reads(path)] == asked[:3]
 
 
 def test_languages_are_ordered_by_files() -> None:
@@ -82,4 +113,4 @@ def test_what_was_found_fills_the_configuration() -> None:
 @given(st.dictionaries(st.sampled_from([*READ, "tests/test_a.py", "ruff.toml"]), st.binary(max_size=60)))
 def test_no_content_raises(files: dict[str, bytes]) -> None:
     found = detect(files)
-    assert len(found.lines) == len(found.gate)
+    assert len(found.lines) >= len(found.gate)

@@ -14,7 +14,7 @@ from quarterdeck.cli.amounts import plural
 from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
 from quarterdeck.cli.starter import AGENTS_README, effective, starter
 from quarterdeck.cli.text import Column, Tone, cells, clean, pad, paint
-from quarterdeck.delivery.detect import READ, Detected, detect
+from quarterdeck.delivery.detect import Detected, detect, reads
 from quarterdeck.delivery.order import Check
 from quarterdeck.kernel.failures import BadRepository, Conflicting, Exit
 from quarterdeck.settings import DECK_FILE
@@ -62,7 +62,7 @@ async def _init(call: Call, repository: Path) -> None:
 async def _look(place: Path) -> Detected:
     listing = await Git("-C", str(place)).run("ls-files", "-z")
     paths = [decode(path) for path in listing.stdout.split(b"\0") if path]
-    return detect({path: _read(place / path) if path in READ else None for path in paths})
+    return detect({path: _read(place / path) if reads(path) else None for path in paths})
 
 
 def _read(file: Path) -> bytes | None:

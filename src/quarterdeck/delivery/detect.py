@@ -1,9 +1,10 @@
 """What a repository shows about itself: its languages and the commands that check it. Pure.
 
 Rules
-- Only what is at the base commit counts: paths, and the contents of the few files of `READ`.
+- Only what is at the base commit counts: paths, and the contents of the few files that `reads` names.
 - A command is proposed only where the repository itself says that it is used: a linter that is installed
-  everywhere but configured nowhere is not a check of this repository.
+  everywhere but configured nowhere is not a check of this repository. One that is configured but not among what
+  tests and development need would not be in the environment: it is left out, and that is said.
 - Tests first, because they say most; a Makefile's `test` target is asked only where nothing more exact is found.
 - Nothing detected is an empty answer, never a command that always passes.
 """
@@ -33,7 +34,11 @@ READ: Final = (
     "GNUmakefile",
     "justfile",
 )
-"""Files at the repository's root whose contents are looked at; of all others only the path."""
+"""Files at the repository's root whose contents are looked at."""
+
+_REQUIREMENT_FILES: Final = re.compile(r"(?:requirements/)?[\w.-]*\.txt")
+_TESTING: Final = ("test", "tests", "testing", "dev")
+"""Extras and dependency groups that an environment for tests is built from."""
 
 _NPM_PLACEHOLDER: Final = "no test specified"
 _LANGUAGES: Final = {
@@ -61,7 +66,12 @@ _LANGUAGES: Final = {
 }
 
 Files = Mapping[str, bytes | None]
-"""Paths relative to the repository's root, with `/`; the contents of those in `READ`, None for all others."""
+"""Paths relative to the repository's root, with `/`; the contents of those that `reads` names, None for all others."""
+
+
+def reads(path: str) -> bool:
+    """Whether the contents of that file are looked at; of all others only the path is."""
+    return path in READ or ("requirements" in path and _REQUIREMENT_FILES.fullmatch(path) is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +83,7 @@ class Detected:
     languages: tuple[str, ...] = ()
     """Most files first."""
     lines: tuple[str, ...] = ()
-    """Why, for people: `pytest -q: tests/ and pytest is configured in pyproject.toml`."""
+    """Why, for people: `ruff check .: ruff is configured in pyproject.toml`; also what was left out."""
 
     def partial(self) -> Partial:
         """As the lowest layer of the configuration; sets nothing where nothing was found."""
@@ -85,6 +95,8 @@ class Detected:
 class _Found:
     command: str
     why: str
+    left_out: str = ""
+    """Why it is not proposed after all."""
 
 
 def detect(files: Files) -> Detected:
@@ -92,12 +104,12 @@ def detect(files: Files) -> Detected:
     found: list[_Found] = []
     for look in (_python, _node, _rust, _go, _others):
         found += look(files)
-    if not found:
-        found = _make(files)
+    if all(item.left_out for item in found):
+        found += _make(files)
     return Detected(
-        gate=tuple(item.command for item in found),
+        gate=tuple(item.command for item in found if not item.left_out),
         languages=_languages(files),
-        lines=tuple(f"{item.command}: {item.why}" for item in found),
+        lines=tuple(f"{item.command}: {item.why}{item.left_out}" for item in found),
     )
 
 
@@ -116,23 +128,56 @@ def _languages(files: Files) -> tuple[str, ...]:
 
 
 def _python(files: Files) -> list[_Found]:
-    tool = _table(_toml(files, "pyproject.toml"), "tool")
+    project = _toml(files, "pyproject.toml")
+    tool = _table(project, "tool")
     setup, tox = _ini(files, "setup.cfg"), _ini(files, "tox.ini")
-    found = []
-    if why := _why_ruff(files, tool):
-        found.append(_Found("ruff check .", why))
-    if types := _mypy(files, tool, setup):
-        found.append(types)
-    if test := _python_test(files, tool, setup, tox):
-        found.append(test)
-    return found
+    found = [item for item in (_ruff(files, tool), _mypy(files, tool, setup)) if item]
+    needs = _needs(files, project)
+    checks = [item if _named(needs, item.command.split()[0]) else _left_out(item) for item in found]
+    test = _python_test(files, tool, setup, tox)
+    return [*checks, test] if test else checks
 
 
-def _why_ruff(files: Files, tool: Mapping[str, Any]) -> str:
+def _left_out(item: _Found) -> _Found:
+    name = item.command.split()[0]
+    return _Found(item.command, item.why, f", but left out: no test or dev dependency names {name}")
+
+
+def _needs(files: Files, project: Any) -> str:
+    """The requirements that an environment for tests is built from, one a line."""
+    lines = [_text(files, path) for path in files if reads(path) and path not in READ]
+    extras = _table(_table(project, "project"), "optional-dependencies")
+    groups = _table(project, "dependency-groups")
+    poetry = _table(_table(project, "tool"), "poetry")
+    lines += _table(poetry, "dev-dependencies")
+    for name in _TESTING:
+        lines += _strings(extras.get(name)) + _group(groups, name, ())
+        lines += _table(_table(_table(poetry, "group"), name), "dependencies")
+    return "\n".join(lines)
+
+
+def _group(groups: Mapping[str, Any], name: str, above: tuple[str, ...]) -> list[str]:
+    """The requirements of a dependency group and of those it includes. Source: PEP 735."""
+    entries = groups.get(name)
+    if name in above or not isinstance(entries, list):
+        return []
+    included = [str(entry.get("include-group")) for entry in entries if isinstance(entry, dict)]
+    return _strings(entries) + [line for each in included for line in _group(groups, each, (*above, name))]
+
+
+def _strings(value: Any) -> list[str]:
+    return [entry for entry in value if isinstance(entry, str)] if isinstance(value, list) else []
+
+
+def _named(needs: str, name: str) -> bool:
+    return re.search(rf"(?im)^\s*{name}(?![\w.-])", needs) is not None
+
+
+def _ruff(files: Files, tool: Mapping[str, Any]) -> _Found | None:
     for name in ("ruff.toml", ".ruff.toml"):
         if name in files:
-            return f"{name} is there"
-    return "ruff is configured in pyproject.toml" if "ruff" in tool else ""
+            return _Found("ruff check .", f"{name} is there")
+    return _Found("ruff check .", "ruff is configured in pyproject.toml") if "ruff" in tool else None
 
 
 def _mypy(files: Files, tool: Mapping[str, Any], setup: configparser.ConfigParser) -> _Found | None:
