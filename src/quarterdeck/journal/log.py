@@ -486,10 +486,9 @@ def _answer(commit: _Commit, error: BaseException | None) -> None:
 
 def _holds(row: Row) -> bool:
     try:
-        data = unpack(row["codec"], row["body"])
+        return hashlib.sha256(unpack(row["codec"], row["body"])).digest() == bytes(row["digest"])
     except (ValueError, TypeError):
         return False
-    return isinstance(data, bytes) and bool(hashlib.sha256(data).digest() == row["digest"])
 
 
 def _rehash(previous: bytes, stream: str, seq: int, row: Row) -> bytes | None:
