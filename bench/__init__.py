@@ -1,0 +1,1 @@
+"""Figures of our own beside those of peers, and the scripts that make real input for them. Not shipped."""
