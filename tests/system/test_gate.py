@@ -68,7 +68,7 @@ class Shop:
         self.mirrors = ground.mirrors
         self.door: Callable[[str], object] = lambda _commit: None
         self.together: asyncio.Barrier | None = None
-        self.checked: list[str] = []
+        self.endings: list[asyncio.Future[None]] = []
 
     async def mirror(self, repository: str) -> Mirror:
         return await Mirror.open(self.mirrors, Path(repository))
@@ -83,11 +83,16 @@ class Shop:
         sandbox = await self.provider.create(Spec(sandbox_id, objects=mirror.objects))
         try:
             await sandbox.import_(commit)
-            self.checked.append(commit)
             yield sandbox
         finally:
-            await sandbox.close()
-            await self.provider.discard(sandbox_id)
+            # A killed process does not go on removing a workspace while its heir reaps it; a cancelled task would.
+            ending = asyncio.ensure_future(self.end(sandbox))
+            self.endings.append(ending)
+            await asyncio.shield(ending)
+
+    async def end(self, sandbox: Sandbox) -> None:
+        await sandbox.close()
+        await self.provider.discard(sandbox.id)
 
 
 @dataclass
@@ -154,6 +159,7 @@ class Deck:
 
     async def process(self) -> tuple[Log, EmbeddedEngine, Gate]:
         await self.end()
+        await asyncio.gather(*self.shop.endings)
         await self.shop.provider.reap(frozenset())
         self.store = await SqliteStore.open(self.root / "deck.db")
         clock = SystemClock()
@@ -194,6 +200,7 @@ class Deck:
         gate: tuple[str, ...] = ("sh ./check.sh",),
         run: str = RUN,
         parallel: int = 4,
+        timeout: str = "20s",
     ) -> None:
         """An attempt's change goes to the gate."""
         onto = onto or self.base
@@ -203,7 +210,8 @@ class Deck:
         author = str(self.root / "author")
         git(mirror.path, "fetch", "-q", author, f"+{commit}:refs/quarterdeck/change/{run}/{task}")
         attempt = ids.attempt_id(run, task, 1)
-        config = RunConfig.model_validate({"deck": {"checks": {"gate": gate, "parallel": parallel, "timeout": "20s"}}})
+        checks = {"gate": gate, "parallel": parallel, "timeout": timeout}
+        config = RunConfig.model_validate({"deck": {"checks": checks}})
         event = e.ChangeQueued(
             change=Change(
                 run=run, task=task, attempt=attempt, base=onto, commit=commit, tree=await mirror.tree(commit)
@@ -447,6 +455,27 @@ async def test_a_cancelled_run_leaves_the_queue(deck: Deck) -> None:
     await deck.serve(engine, gate)
     assert (await deck.outcome(journal, "one")).outcome is Outcome.CANCELLED
     assert deck.subjects() == ["Do two"]
+
+
+async def test_a_check_that_nobody_wants_any_more_is_stopped(deck: Deck) -> None:
+    journal, engine, gate = await deck.process()
+    withdrawals = []
+
+    def door(_commit: str) -> None:
+        job = jobs.gate_withdraw(deck.target, RUN)
+        withdrawals.append(asyncio.ensure_future(journal.commit(also=lambda tx: engine.defer(tx, job))))
+
+    deck.shop.door = door
+    # Reading from a pipe that nobody writes to never ends; the check's own deadline is longer than the test's.
+    await deck.queue(journal, engine, "one", {"one.txt": "1"}, gate=("mkfifo p && cat p",), timeout="1h")
+    await deck.serve(engine, gate)
+    await asyncio.gather(*withdrawals)
+    (finished,) = await deck.events(journal, e.GateCheckFinished)
+    assert isinstance(finished, e.GateCheckFinished)
+    assert finished.cancelled
+    assert (await deck.outcome(journal, "one")).outcome is Outcome.CANCELLED
+    assert deck.tip is None
+    assert not list(deck.ground.workspaces.iterdir())
 
 
 # --- other people -----------------------------------------------------------------------------------------

@@ -8,12 +8,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from quarterdeck.delivery.ledger import GateState, checks_key, fold
 from quarterdeck.delivery.queue import (
     PATIENCE,
     Clash,
     Command,
     DropCheck,
-    GateState,
     Land,
     Merged,
     NeedMerge,
@@ -23,9 +23,7 @@ from quarterdeck.delivery.queue import (
     StartCheck,
     View,
     Wait,
-    checks_key,
     decide,
-    fold,
 )
 from quarterdeck.journal.port import Record
 from quarterdeck.kernel import events as e

@@ -2,94 +2,48 @@
 
 Rules
 - The holder of the gate stream's claim is the only one that writes it, merges for it and moves its target.
-- A check writes its result to a stream of its own (`check/…`), from which the gate takes it over: so checks run beside
-  the gate and need none of its claim.
+- Results of checks are taken over from their own streams (see `checking.py`).
 - Everything here may be done again after a crash: merged commits come out the same, an intent is settled by looking at
-  the branch, a finished check is not run again, a note that stands is left alone.
+  the branch, a note that stands is left alone.
 - A landing, the news of it for the run, and the job that tells the run are stored together.
-- What concerns the machine (git, the database, a sandbox) is tried again later and blames nobody.
+- What concerns the machine (git, the database) is tried again later and blames nobody.
 """
 
-import asyncio
-from collections.abc import Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Protocol
-
-from pydantic import TypeAdapter
 
 from quarterdeck.delivery import feedback, jobs, merging
-from quarterdeck.delivery.checks import bounded, headline, passed, run_checks, summary
+from quarterdeck.delivery.checking import MACHINE, MACHINE_PAUSE, RESULTS, Book, Checker, Workshop, check_stream
+from quarterdeck.delivery.checks import summary
+from quarterdeck.delivery.ledger import GateState, Queued, checks_key
 from quarterdeck.delivery.queue import (
     Clash,
     Command,
     DropCheck,
-    GateState,
     Land,
     Merged,
     NeedMerge,
-    Queued,
     RecordLanded,
     RecordMove,
     Return,
     StartCheck,
     View,
     Wait,
-    checks_key,
     decide,
-    fold,
 )
 from quarterdeck.engine.port import Engine, Job, Later
-from quarterdeck.journal.port import Also, Claim, Entry, Journal
+from quarterdeck.journal.port import Claim, Entry, Journal
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids, probes
 from quarterdeck.kernel.clock import Clock
-from quarterdeck.kernel.config import RunConfig
-from quarterdeck.kernel.entities import CheckResult, Feedback
+from quarterdeck.kernel.entities import Feedback
 from quarterdeck.kernel.events import Node, Outcome
-from quarterdeck.kernel.failures import (
-    BadConfiguration,
-    BadRepository,
-    Conflicting,
-    GitFailed,
-    QuarterdeckError,
-    SandboxFailed,
-    StoreUnavailable,
-)
-from quarterdeck.store.port import Tx
+from quarterdeck.kernel.failures import BadRepository, Conflicting
 from quarterdeck.workplace.mirror import Mirror
-from quarterdeck.workplace.port import Sandbox
 
-MACHINE_PAUSE: Final = 5.0
-"""Seconds before the gate goes on after git or the database failed."""
-
-MACHINE: Final = (GitFailed, SandboxFailed, StoreUnavailable, OSError)
-"""What is the machine's fault."""
-
-_RESULTS: Final = TypeAdapter(tuple[CheckResult, ...])
-
-
-class Workshop(Protocol):
-    """Where merged trees are checked."""
-
-    async def mirror(self, repository: str) -> Mirror:
-        """The mirror of the user's repository. Raises BadRepository, GitFailed."""
-        ...
-
-    def checking(
-        self, run_config: RunConfig, mirror: Mirror, sandbox_id: str, commit: str
-    ) -> AbstractAsyncContextManager[Sandbox]:
-        """A sandbox with the commit's files and their environment, discarded afterwards.
-
-        Raises SandboxFailed (nobody is blamed) and BadConfiguration (the environment of this tree cannot be built:
-        the tree counts as failed).
-        """
-        ...
-
-
-def check_stream(check: str) -> str:
-    return f"check/{check}"
+Merges = dict[tuple[str, str], Merged | Clash]
+"""(commit, attempt) to what came of merging that attempt's change onto the commit."""
 
 
 class Gate:
@@ -97,12 +51,12 @@ class Gate:
 
     def __init__(self, journal: Journal, engine: Engine, workshop: Workshop, clock: Clock) -> None:
         self._journal = journal
-        self._engine = engine
         self._workshop = workshop
         self._clock = clock
-        self._states: dict[str, GateState] = {}
-        self._merges: dict[str, dict[tuple[str, str], Merged | Clash]] = {}
-        self._configs: dict[str, RunConfig] = {}
+        self._book = Book(journal, engine)
+        self._merges: dict[str, Merges] = {}
+        self.check = Checker(journal, self._book, workshop).check
+        """Handler of `gate.check`."""
 
     # --- handlers -----------------------------------------------------------------------------------------
 
@@ -112,7 +66,7 @@ class Gate:
         event = e.decode(await self._journal.get(str(job.payload["queued_blob"])))
         assert isinstance(event, e.ChangeQueued)
         claim = await self._journal.claim(ids.gate_stream(target))
-        state = await self.state(target)
+        state = await self._book.state(target)
         attempt = event.change.attempt
         if attempt in state.landed:
             await self._tell(Outcome.OK, event.change.run, event.change.task, attempt, commit=state.landed[attempt])
@@ -121,9 +75,9 @@ class Gate:
         if not state.branch or (not state.queue and state.base != event.base):
             events.append(e.GateOpened(repository=event.repository, branch=event.branch, base=event.base))
         if state.find(attempt) is None:
-            key = checks_key(await self._config(event.config_blob))
+            key = checks_key(await self._book.config(event.config_blob))
             events.append(event.model_copy(update={"checks": key}))
-        await self._journal.append(claim, *events, also=self._deferring(jobs.gate_advance(target)))
+        await self._journal.append(claim, *events, also=self._book.deferring(jobs.gate_advance(target)))
         probes.hit("gate.queued")
 
     async def advance(self, job: Job) -> None:
@@ -135,91 +89,12 @@ class Gate:
         """Handler of `gate.withdraw`: a cancelled run leaves the queue, save for what is landing."""
         target, run = str(job.payload["target"]), str(job.payload["run"])
         claim = await self._journal.claim(ids.gate_stream(target))
-        state = await self.state(target)
+        state = await self._book.state(target)
         for queued in state.queue:
             landing = state.intent is not None and state.intent.attempt == queued.attempt
             if queued.change.run == run and not landing:
                 await self._record_return(claim, queued, Return(queued.attempt, Outcome.CANCELLED, "cancelled"))
         await self._advance(target, claim)
-
-    async def check(self, job: Job) -> None:
-        """Handler of `gate.check`: check one merged tree."""
-        target, check = str(job.payload["target"]), str(job.payload["check"])
-        claim = await self._journal.claim(check_stream(check))
-        state = await self.state(target)
-        started = state.running.get(check)
-        if started is None or await self._journal.last(check_stream(check)) is not None:
-            return
-        try:
-            finished = await self._run(target, state, started, f"{check}-{claim.epoch}")
-        except MACHINE as error:
-            raise Later(MACHINE_PAUSE, f"{type(error).__name__}: {error}") from error
-        if finished is None:
-            return
-        probes.hit("gate.checked")
-        await self._journal.append(claim, finished, also=self._deferring(jobs.gate_advance(target)))
-
-    async def state(self, target: str) -> GateState:
-        """Where the gate stands."""
-        state = self._states.get(target) or GateState()
-        while records := await self._journal.read(ids.gate_stream(target), after=state.seq):
-            state = fold(records, state)
-        self._states[target] = state
-        return state
-
-    # --- checking -----------------------------------------------------------------------------------------
-
-    async def _run(
-        self, target: str, state: GateState, started: e.GateCheckStarted, sandbox_id: str
-    ) -> e.GateCheckFinished | None:
-        """Run the check; None = meanwhile nobody wanted its result any more."""
-        commit = started.commits[-1] if started.commits else started.tip
-        broken = ""
-        results: tuple[CheckResult, ...] | None = ()
-        try:
-            config = await self._config(started.config_blob)
-            mirror = await self._workshop.mirror(state.repository)
-            async with self._workshop.checking(config, mirror, sandbox_id, commit) as sandbox:
-                results = await self._unless_dropped(target, state.seq, started.check, _all(sandbox, config))
-        except BadConfiguration as error:
-            results = (_environment_failed(error),)
-        except (*MACHINE, QuarterdeckError) as error:
-            broken = f"{type(error).__name__}: {error}"
-        except Exception as error:  # noqa: BLE001 - recorded, and tried again; the gate must not wait for it for ever
-            broken = f"bug: {type(error).__name__}: {error}"
-        if results is None:
-            return None
-        return e.GateCheckFinished(
-            check=started.check,
-            tree=started.tree,
-            passed=passed(results) and not broken,
-            infrastructure=bool(broken),
-            reason=merging.readable(bounded(broken or headline(results), 1000)),
-            results_blob=await self._journal.put(_RESULTS.dump_json(results)),
-        )
-
-    async def _unless_dropped(
-        self, target: str, seq: int, check: str, commands: Coroutine[Any, Any, tuple[CheckResult, ...]]
-    ) -> tuple[CheckResult, ...] | None:
-        """Run the commands, but no longer than somebody wants to know."""
-        work = asyncio.ensure_future(commands)
-        dropped = asyncio.ensure_future(self._dropped(target, seq, check))
-        try:
-            await asyncio.wait({work, dropped}, return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
-                return work.result()
-            dropped.result()
-            return None
-        finally:
-            for task in (work, dropped):
-                task.cancel()
-            await asyncio.gather(work, dropped, return_exceptions=True)
-
-    async def _dropped(self, target: str, seq: int, check: str) -> None:
-        # Through the journal and not within this process, because the gate may be at work in another one.
-        async for record in self._journal.follow(ids.gate_stream(target), after=seq):
-            if isinstance(record.event, e.GateCheckFinished) and record.event.check == check:
-                return
 
     # --- advancing ----------------------------------------------------------------------------------------
 
@@ -256,9 +131,7 @@ class Gate:
             for command in commands:
                 await self._perform(command, target, claim, state, mirror, merges)
 
-    async def _decide(
-        self, state: GateState, mirror: Mirror, merges: dict[tuple[str, str], Merged | Clash]
-    ) -> Sequence[Command]:
+    async def _decide(self, state: GateState, mirror: Mirror, merges: Merges) -> Sequence[Command]:
         """What is to be done now; merges, which only this process needs to know of, are made on the way."""
         view = await self._look(state, mirror, merges)
         while True:
@@ -271,7 +144,7 @@ class Gate:
                 assert queued is not None
                 merges[need.onto, need.attempt] = await merging.merge(mirror, queued, need.onto)
 
-    async def _look(self, state: GateState, mirror: Mirror, merges: dict[tuple[str, str], Merged | Clash]) -> View:
+    async def _look(self, state: GateState, mirror: Mirror, merges: Merges) -> View:
         found = await mirror.tip(state.branch)
         tip = found or state.base
         moved = tip != state.tip
@@ -284,7 +157,7 @@ class Gate:
             tip=tip,
             tree=await mirror.tree(tip),
             exists=found is not None,
-            slots=max([(await self._config(q.config_blob)).deck.checks.parallel for q in state.queue], default=1),
+            slots=max([(await self._book.config(q.config_blob)).deck.checks.parallel for q in state.queue], default=1),
             merges=merges,
             intent_landed=landed,
             arrived=await merging.arrival(mirror, state, tip) if moved and found is not None else None,
@@ -292,7 +165,7 @@ class Gate:
 
     async def _take_over(self, target: str, claim: Claim) -> GateState:
         """The state, with the results of checks that have ended meanwhile."""
-        state = await self.state(target)
+        state = await self._book.state(target)
         events: list[e.EventBase] = []
         for check, started in state.running.items():
             last = await self._journal.last(check_stream(check))
@@ -303,18 +176,18 @@ class Gate:
                 events.append(e.FlakeSeen(tree=started.tree, check=check))
         if events:
             await self._journal.append(claim, *events)
-        return await self.state(target) if events else state
+        return await self._book.state(target) if events else state
 
     async def _pick_up(self, target: str, state: GateState, mirror: Mirror) -> None:
         """What an earlier process may have left undone: the last note, checks whose job got lost."""
         waiting = [jobs.gate_check(target, check) for check in state.running]
         if waiting:
-            await self._journal.commit(also=self._deferring(*waiting))
+            await self._journal.commit(also=self._book.deferring(*waiting))
         if state.last_landed is not None:
             queued, commit = state.last_landed
             await mirror.note(commit, merging.note(queued))
 
-    def _forget(self, state: GateState, merges: dict[tuple[str, str], Merged | Clash]) -> None:
+    def _forget(self, state: GateState, merges: Merges) -> None:
         present = {queued.attempt for queued in state.queue}
         for key in [key for key in merges if key[1] not in present]:
             del merges[key]
@@ -328,7 +201,7 @@ class Gate:
         claim: Claim,
         state: GateState,
         mirror: Mirror,
-        merges: dict[tuple[str, str], Merged | Clash],
+        merges: Merges,
     ) -> None:
         match command:
             case StartCheck():
@@ -353,7 +226,7 @@ class Gate:
                 raise AssertionError(command)
 
     async def _start(self, target: str, claim: Claim, command: StartCheck) -> None:
-        state = await self.state(target)
+        state = await self._book.state(target)
         check = f"{target}.{state.checks + 1}"
         started = e.GateCheckStarted(
             check=check,
@@ -365,7 +238,7 @@ class Gate:
             config_blob=command.config_blob,
             checks=command.checks,
         )
-        await self._journal.append(claim, started, also=self._deferring(jobs.gate_check(target, check)))
+        await self._journal.append(claim, started, also=self._book.deferring(jobs.gate_check(target, check)))
 
     async def _land(self, claim: Claim, state: GateState, mirror: Mirror, command: Land) -> None:
         queued = state.find(command.attempt)
@@ -402,7 +275,7 @@ class Gate:
         """What the author of a returned change has to know, and the attempts that it conflicts with."""
         reason = merging.readable(command.reason)[:2000]
         if command.outcome is Outcome.FAILED and command.results_blob is not None:
-            results = _RESULTS.validate_json(await self._journal.get(command.results_blob))
+            results = RESULTS.validate_json(await self._journal.get(command.results_blob))
             return Feedback(source="gate", reason=reason, detail=summary(results)), ()
         if command.outcome is Outcome.CONFLICT and isinstance(clash, Clash):
             detail, commits = await merging.other_side(mirror, queued, state.tip, clash)
@@ -463,39 +336,10 @@ class Gate:
             feedback_blob=feedback_blob,
         )
         claim = await self._journal.claim(ids.attempt_stream(attempt))
-        also = self._deferring(jobs.advance(run))
+        also = self._book.deferring(jobs.advance(run))
         await self._journal.commit(*entries, Entry(claim, (news,)), also=also)
 
     async def _wake_later(self, target: str, delay: float) -> None:
         # Under a key of its own, so that it does not stand in the way of an earlier one.
         job = replace(jobs.gate_advance(target, delay), key=f"gate/{target}/later")
-        await self._journal.commit(also=self._deferring(job))
-
-    def _deferring(self, *work: Job) -> Also:
-        def also(tx: Tx) -> None:
-            for job in work:
-                self._engine.defer(tx, job)
-
-        return also
-
-    async def _config(self, blob: str) -> RunConfig:
-        if blob not in self._configs:
-            if len(self._configs) >= 100:
-                self._configs.clear()
-            self._configs[blob] = RunConfig.model_validate_json(await self._journal.get(blob))
-        return self._configs[blob]
-
-
-async def _all(sandbox: Sandbox, config: RunConfig) -> tuple[CheckResult, ...]:
-    checks = config.deck.checks
-    return await run_checks(sandbox, checks.gate, timeout=checks.timeout)
-
-
-def _environment_failed(error: BadConfiguration) -> CheckResult:
-    return CheckResult(
-        command="(building the environment)",
-        exit_code=None,
-        seconds=0.0,
-        output=bounded(error.why, 12_000),
-        reason=bounded(error.message, 500),
-    )
+        await self._journal.commit(also=self._book.deferring(job))

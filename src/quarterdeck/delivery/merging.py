@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from quarterdeck.delivery.checks import bounded
-from quarterdeck.delivery.queue import Clash, GateState, Merged, Queued
+from quarterdeck.delivery.ledger import GateState, Queued
+from quarterdeck.delivery.queue import Clash, Merged
 from quarterdeck.workplace.history import COMMITTER, LogEntry
 from quarterdeck.workplace.mirror import Mirror
 

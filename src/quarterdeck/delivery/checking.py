@@ -1,0 +1,194 @@
+"""Checks of merged trees, beside the gate.
+
+Rules
+- A check writes its result to a stream of its own (`check/…`), from which the gate takes it over: so checks run beside
+  the gate and need none of its claim.
+- A finished check is not run again. One that nobody wants any more is stopped.
+- What the machine could not do is no verdict: the gate tries again and blames nobody. An environment that cannot be
+  built from the tree is the tree's fault.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final, Protocol
+
+from pydantic import TypeAdapter
+
+from quarterdeck.delivery import jobs, merging
+from quarterdeck.delivery.checks import bounded, headline, passed, run_checks
+from quarterdeck.delivery.ledger import GateState, fold
+from quarterdeck.engine.port import Engine, Job, Later
+from quarterdeck.journal.port import Also, Journal
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel import ids, probes
+from quarterdeck.kernel.config import RunConfig
+from quarterdeck.kernel.entities import CheckResult
+from quarterdeck.kernel.failures import (
+    BadConfiguration,
+    GitFailed,
+    QuarterdeckError,
+    SandboxFailed,
+    StoreUnavailable,
+)
+from quarterdeck.store.port import Tx
+from quarterdeck.workplace.mirror import Mirror
+from quarterdeck.workplace.port import Sandbox
+
+MACHINE_PAUSE: Final = 5.0
+"""Seconds before work goes on after git or the database failed."""
+
+MACHINE: Final = (GitFailed, SandboxFailed, StoreUnavailable, OSError)
+"""What is the machine's fault."""
+
+RESULTS: Final = TypeAdapter(tuple[CheckResult, ...])
+
+
+class Workshop(Protocol):
+    """Where merged trees are checked."""
+
+    async def mirror(self, repository: str) -> Mirror:
+        """The mirror of the user's repository. Raises BadRepository, GitFailed."""
+        ...
+
+    def checking(
+        self, run_config: RunConfig, mirror: Mirror, sandbox_id: str, commit: str
+    ) -> AbstractAsyncContextManager[Sandbox]:
+        """A sandbox with the commit's files and their environment, discarded afterwards.
+
+        Raises SandboxFailed (nobody is blamed) and BadConfiguration (the environment of this tree cannot be built:
+        the tree counts as failed).
+        """
+        ...
+
+
+def check_stream(check: str) -> str:
+    return f"check/{check}"
+
+
+class Book:
+    """What the gate and its checks read: the gates' states and the runs' configurations."""
+
+    def __init__(self, journal: Journal, engine: Engine) -> None:
+        self._journal = journal
+        self._engine = engine
+        self._states: dict[str, GateState] = {}
+        self._configs: dict[str, RunConfig] = {}
+
+    async def state(self, target: str) -> GateState:
+        """Where the gate stands."""
+        state = self._states.get(target) or GateState()
+        while records := await self._journal.read(ids.gate_stream(target), after=state.seq):
+            state = fold(records, state)
+        self._states[target] = state
+        return state
+
+    def deferring(self, *work: Job) -> Also:
+        """Defers these jobs in the transaction of a commit."""
+
+        def also(tx: Tx) -> None:
+            for job in work:
+                self._engine.defer(tx, job)
+
+        return also
+
+    async def config(self, blob: str) -> RunConfig:
+        """A frozen configuration."""
+        if blob not in self._configs:
+            if len(self._configs) >= 100:
+                self._configs.clear()
+            self._configs[blob] = RunConfig.model_validate_json(await self._journal.get(blob))
+        return self._configs[blob]
+
+
+class Checker:
+    """Handler of `gate.check`."""
+
+    def __init__(self, journal: Journal, book: Book, workshop: Workshop) -> None:
+        self._journal = journal
+        self._book = book
+        self._workshop = workshop
+
+    async def check(self, job: Job) -> None:
+        """Handler of `gate.check`: check one merged tree."""
+        target, check = str(job.payload["target"]), str(job.payload["check"])
+        claim = await self._journal.claim(check_stream(check))
+        state = await self._book.state(target)
+        started = state.running.get(check)
+        if started is None or await self._journal.last(check_stream(check)) is not None:
+            return
+        try:
+            finished = await self._run(target, state, started, f"{check}-{claim.epoch}")
+        except MACHINE as error:
+            raise Later(MACHINE_PAUSE, f"{type(error).__name__}: {error}") from error
+        if finished is None:
+            return
+        probes.hit("gate.checked")
+        await self._journal.append(claim, finished, also=self._book.deferring(jobs.gate_advance(target)))
+
+    async def _run(
+        self, target: str, state: GateState, started: e.GateCheckStarted, sandbox_id: str
+    ) -> e.GateCheckFinished | None:
+        """Run the check; None = meanwhile nobody wanted its result any more."""
+        commit = started.commits[-1] if started.commits else started.tip
+        broken = ""
+        results: tuple[CheckResult, ...] | None = ()
+        try:
+            config = await self._book.config(started.config_blob)
+            mirror = await self._workshop.mirror(state.repository)
+            async with self._workshop.checking(config, mirror, sandbox_id, commit) as sandbox:
+                results = await self._unless_dropped(target, state.seq, started.check, _all(sandbox, config))
+        except BadConfiguration as error:
+            results = (_environment_failed(error),)
+        except (*MACHINE, QuarterdeckError) as error:
+            broken = f"{type(error).__name__}: {error}"
+        except Exception as error:  # noqa: BLE001 - recorded, and tried again; the gate must not wait for it for ever
+            broken = f"bug: {type(error).__name__}: {error}"
+        if results is None:
+            return None
+        return e.GateCheckFinished(
+            check=started.check,
+            tree=started.tree,
+            passed=passed(results) and not broken,
+            infrastructure=bool(broken),
+            reason=merging.readable(bounded(broken or headline(results), 1000)),
+            results_blob=await self._journal.put(RESULTS.dump_json(results)),
+        )
+
+    async def _unless_dropped(
+        self, target: str, seq: int, check: str, commands: Coroutine[Any, Any, tuple[CheckResult, ...]]
+    ) -> tuple[CheckResult, ...] | None:
+        """Run the commands, but no longer than somebody wants to know."""
+        work = asyncio.ensure_future(commands)
+        dropped = asyncio.ensure_future(self._dropped(target, seq, check))
+        try:
+            await asyncio.wait({work, dropped}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                return work.result()
+            dropped.result()
+            return None
+        finally:
+            for task in (work, dropped):
+                task.cancel()
+            await asyncio.gather(work, dropped, return_exceptions=True)
+
+    async def _dropped(self, target: str, seq: int, check: str) -> None:
+        # Through the journal and not within this process, because the gate may be at work in another one.
+        async for record in self._journal.follow(ids.gate_stream(target), after=seq):
+            if isinstance(record.event, e.GateCheckFinished) and record.event.check == check:
+                return
+
+
+async def _all(sandbox: Sandbox, config: RunConfig) -> tuple[CheckResult, ...]:
+    checks = config.deck.checks
+    return await run_checks(sandbox, checks.gate, timeout=checks.timeout)
+
+
+def _environment_failed(error: BadConfiguration) -> CheckResult:
+    return CheckResult(
+        command="(building the environment)",
+        exit_code=None,
+        seconds=0.0,
+        output=bounded(error.why, 12_000),
+        reason=bounded(error.message, 500),
+    )

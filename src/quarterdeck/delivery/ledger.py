@@ -1,0 +1,196 @@
+"""Where the merge gate of one target branch stands: the pure fold of its stream.
+
+Rules
+- Verdicts hold for one tree and one set of checks. A tree that failed once is doubtful, twice red; once it passed, it
+  is green for good.
+- Red verdicts are forgotten when the queue is empty.
+- A result for a check that was dropped is no result.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Final, TypeVar
+
+from quarterdeck.journal.port import Record
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel.config import RunConfig
+from quarterdeck.kernel.entities import Change
+
+TRIES: Final = 2
+"""Failures of one tree before it counts as red."""
+
+PAUSE: Final = (2.0, 60.0)
+"""Shortest and longest pause before a check that could not be run is tried again, seconds."""
+
+REMEMBERED: Final = 4000
+"""Verdicts of each colour that are kept."""
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+Key = tuple[str, str]
+"""A tree and the checks (`checks_key`) that it was, or has to be, checked with."""
+
+
+def checks_key(config: RunConfig) -> str:
+    """Everything of a run's configuration on which the verdict about a tree depends."""
+    sandbox = config.deck.sandbox
+    parts = [config.deck.checks.gate, sandbox.setup, sandbox.backend]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+class Colour(StrEnum):
+    UNKNOWN = "unknown"
+    DOUBTFUL = "doubtful"
+    """It failed once."""
+    RED = "red"
+    GREEN = "green"
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A change in the queue."""
+
+    change: Change
+    title: str
+    agent: str
+    checks: str
+    config_blob: str
+    checkout: str | None
+    at: float
+
+    @property
+    def attempt(self) -> str:
+        return self.change.attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """What is known about a tree that did not pass."""
+
+    times: int
+    reason: str
+    results_blob: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Checks cannot be run at the moment."""
+
+    since: float
+    last: float
+    reason: str
+
+    def due(self, now: float) -> float:
+        """Seconds until the next try; the pauses double."""
+        pause = min(max(self.last - self.since, PAUSE[0]), PAUSE[1])
+        return min(max(0.0, self.last + pause - now), PAUSE[1])
+
+
+@dataclass(frozen=True, slots=True)
+class GateState:
+    """The fold of a gate's stream."""
+
+    seq: int = 0
+    repository: str = ""
+    branch: str = ""
+    base: str = ""
+    """Where the branch is created, where it does not exist."""
+    tip: str = ""
+    """Where the target is as far as the gate knows."""
+    queue: tuple[Queued, ...] = ()
+    running: Mapping[str, e.GateCheckStarted] = field(default_factory=dict)
+    green: Mapping[Key, bool] = field(default_factory=dict)
+    failing: Mapping[Key, Failing] = field(default_factory=dict)
+    checks: int = 0
+    """How many checks were ever started."""
+    intent: e.LandingIntended | None = None
+    landed: Mapping[str, str] = field(default_factory=dict)
+    """Attempt to the commit that landed."""
+    last_landed: tuple[Queued, str] | None = None
+    trouble: Trouble | None = None
+
+    def colour(self, key: Key) -> Colour:
+        if key in self.green:
+            return Colour.GREEN
+        failing = self.failing.get(key)
+        if failing is None:
+            return Colour.UNKNOWN
+        return Colour.RED if failing.times >= TRIES else Colour.DOUBTFUL
+
+    def find(self, attempt: str) -> Queued | None:
+        return next((queued for queued in self.queue if queued.attempt == attempt), None)
+
+
+def fold(records: Iterable[Record], state: GateState | None = None) -> GateState:
+    """The state after `records`, which follow those of `state`."""
+    state = state or GateState()
+    for record in records:
+        state = replace(_apply(state, record.event, record.at), seq=record.seq)
+    return state
+
+
+def _apply(state: GateState, event: e.EventBase, at: float) -> GateState:
+    match event:
+        case e.GateOpened():
+            tip = state.tip if state.landed else event.base
+            return replace(state, repository=event.repository, branch=event.branch, base=event.base, tip=tip)
+        case e.ChangeQueued():
+            return replace(state, queue=(*state.queue, _queued(event, at)))
+        case e.GateCheckStarted():
+            return replace(state, running=_with(state.running, event.check, event), checks=state.checks + 1)
+        case e.GateCheckFinished():
+            return _checked(state, event, at)
+        case e.LandingIntended():
+            return replace(state, intent=event)
+        case e.ChangeLanded():
+            queued = state.find(event.attempt)
+            last = (queued, event.new) if queued is not None else state.last_landed
+            landed = {**state.landed, event.attempt: event.new}
+            return _without(replace(state, landed=landed, last_landed=last, tip=event.new, intent=None), event.attempt)
+        case e.ChangeReturned():
+            intent = None if state.intent and state.intent.attempt == event.attempt else state.intent
+            return _without(replace(state, intent=intent), event.attempt)
+        case e.TipMoved():
+            return replace(state, tip=event.new, intent=None)
+        case _:
+            return state
+
+
+def _queued(event: e.ChangeQueued, at: float) -> Queued:
+    return Queued(event.change, event.title, event.agent, event.checks, event.config_blob, event.checkout, at)
+
+
+def _checked(state: GateState, event: e.GateCheckFinished, at: float) -> GateState:
+    started = state.running.get(event.check)
+    if started is None:
+        return state
+    state = replace(state, running={check: s for check, s in state.running.items() if check != event.check})
+    key = (started.tree, started.checks)
+    if event.cancelled:
+        return state
+    if event.infrastructure:
+        return replace(state, trouble=Trouble(state.trouble.since if state.trouble else at, at, event.reason))
+    state = replace(state, trouble=None)
+    if event.passed:
+        failing = {k: v for k, v in state.failing.items() if k != key}
+        return replace(state, green=_with(state.green, key, True), failing=failing)
+    times = state.failing[key].times + 1 if key in state.failing else 1
+    return replace(state, failing=_with(state.failing, key, Failing(times, event.reason, event.results_blob)))
+
+
+def _without(state: GateState, attempt: str) -> GateState:
+    queue = tuple(queued for queued in state.queue if queued.attempt != attempt)
+    if queue:
+        return replace(state, queue=queue)
+    return replace(state, queue=(), failing={}, trouble=None)
+
+
+def _with(mapping: Mapping[K, V], key: K, value: V) -> Mapping[K, V]:
+    grown = {**mapping, key: value}
+    if len(grown) > REMEMBERED:
+        del grown[next(iter(grown))]
+    return grown
