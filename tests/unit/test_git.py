@@ -14,7 +14,7 @@ from quarterdeck.workplace.history import FileChange, parse_merge, parse_raw, pa
 from quarterdeck.workplace.incoming import forbidden, is_git_directory_name
 from quarterdeck.workplace.repository import parse_worktrees
 
-NAMES = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), min_size=1, max_size=20)
+NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20)
 
 
 def test_nothing_of_our_environment_is_inherited(monkeypatch: pytest.MonkeyPatch) -> None:

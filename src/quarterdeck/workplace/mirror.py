@@ -11,14 +11,12 @@ Rules
 """
 
 import asyncio
-import fcntl
 import hashlib
 import os
 import shlex
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +25,7 @@ from quarterdeck.kernel.failures import BadInput, BadRepository, Conflicting, Gi
 from quarterdeck.workplace.git import NO_CONFIGURATION, Completed, Git, options
 from quarterdeck.workplace.history import COMMITTER, History
 from quarterdeck.workplace.incoming import receive
+from quarterdeck.workplace.lock import held
 from quarterdeck.workplace.port import Exported
 from quarterdeck.workplace.repository import Checkout, clean, examine, holders
 
@@ -76,7 +75,7 @@ class Mirror(History):
         mirror = cls(root / hashlib.sha256(os.fsencode(common_dir)).hexdigest()[:16], place, common_dir)
         if not mirror.path.exists():
             _make_root(root)
-            async with _locked(root / f"{mirror.path.name}.lock"):
+            async with held(root / f"{mirror.path.name}.lock", timeout=_FETCH_TIMEOUT):
                 if not mirror.path.exists():
                     await _create(mirror.path, common_dir, object_format)
         if await mirror._own.text("rev-parse", "--show-object-format") != object_format:
@@ -122,7 +121,7 @@ class Mirror(History):
             return
         # The other side is the user's repository and needs the user's configuration to trust its directory.
         git = Git(f"--git-dir={self.path}", umask=_READABLE)
-        async with _locked(self.path / "fetch.lock"):
+        async with held(self.path / "fetch.lock", timeout=_FETCH_TIMEOUT):
             await git.run(
                 *_FETCH,
                 "--update-shallow",
@@ -290,17 +289,6 @@ def _publish(work: Path, path: Path, common_dir: Path) -> None:
     (work / "description").write_text(f"{common_dir}\n", encoding="utf-8", errors="surrogateescape")
     work.chmod(0o711)
     work.rename(path)
-
-
-@asynccontextmanager
-async def _locked(path: Path) -> AsyncIterator[None]:
-    """Hold a file lock: against other processes and against other tasks of this one."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        await asyncio.to_thread(fcntl.flock, descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _upload_pack() -> str:

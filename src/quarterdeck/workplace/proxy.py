@@ -1,0 +1,423 @@
+"""The only way out of a sandbox: an HTTP proxy on a unix socket that lets through the hosts of a list.
+
+Rules
+- A host is let through where the list names it: exactly, as `*.suffix`, or with a port; without one, ports 80 and 443.
+- Names are resolved here, once, and the connection goes to the address that was checked: never to the machine itself,
+  its networks or a cloud's metadata service, unless the list names that address itself or the operator configured that
+  host as a package index.
+- One connection carries one request. Time, bytes and the number of connections are bounded.
+- Every answer is written down: who was let through, who was refused and why.
+"""
+
+import asyncio
+import base64
+import ipaddress
+import os
+import shutil
+import tempfile
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+import h11
+
+from quarterdeck.workplace.ground import worker_uid
+
+DEFAULT: Final = "default"
+"""In a list of hosts: the package indexes that this machine is configured for."""
+
+_PORTS: Final = (80, 443)
+_CHUNK: Final = 64 * 1024
+_HEAD_LIMIT: Final = 64 * 1024
+_SOCKET_PATH_LIMIT: Final = 100
+_INNER: Final = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24"),
+        *("192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4"),
+        *("::/128", "::1/128", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8"),
+    )
+)
+"""Addresses that lead inwards. Source: IANA special-purpose address registries (RFC 6890)."""
+_HOP_BY_HOP: Final = frozenset(
+    b"connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer upgrade host".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Of one proxy. Seconds and bytes."""
+
+    connections: int = 128
+    connect_seconds: float = 20.0
+    idle_seconds: float = 300.0
+    total_seconds: float = 3600.0
+    bytes_each: int = 8 * 1024 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """One request that reached the proxy."""
+
+    host: str
+    port: int
+    refused: str = ""
+    """Why; empty = it was let through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a request wants to go."""
+
+    host: str
+    port: int
+    path: str = ""
+    """Of a plain request; empty = a tunnel."""
+
+
+class Refused(Exception):
+    """The proxy does not do this; says why."""
+
+
+def normal(host: str) -> str:
+    """A host name or address as it is compared."""
+    return host.strip().lower().removeprefix("[").removesuffix("]").rstrip(".")
+
+
+def is_inner(address: str) -> bool:
+    """Whether an IP address leads to this machine or its networks; what is no address counts as one that does."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return True
+    if isinstance(found, ipaddress.IPv6Address):
+        # An IPv4 address in IPv6 clothes: mapped, 6to4, or behind a NAT64 prefix.
+        inner = found.ipv4_mapped or found.sixtofour
+        if found in ipaddress.ip_network("64:ff9b::/96"):
+            inner = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
+        if inner is not None:
+            return is_inner(str(inner))
+    return any(found in network for network in _INNER if network.version == found.version)
+
+
+def is_listed(host: str, port: int, allow: Iterable[str]) -> bool:
+    """Whether a list of hosts (`name`, `*.suffix`, `name:port`, an address) lets this host and port through."""
+    return any(_matches(entry, normal(host), port) for entry in allow)
+
+
+def _matches(entry: str, host: str, port: int) -> bool:
+    name = entry
+    ports: tuple[int, ...] = _PORTS
+    head, colon, tail = entry.rpartition(":")
+    if colon and tail.isdigit() and (":" not in head or head.endswith("]")):
+        name, ports = head, (int(tail),)
+    name = normal(name)
+    if port not in ports or not name:
+        return False
+    if name.startswith("*."):
+        return host.endswith(name[1:]) and len(host) > len(name) - 1
+    return host == name
+
+
+def parse_target(method: str, target: str) -> Target:
+    """Where a proxy request goes. Raises Refused."""
+    try:
+        parts = urlsplit(f"//{target}" if method == "CONNECT" else target)
+        host, port = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise Refused(f"not an address: {target[:200]!r}") from error
+    if not host or not host.isascii() or parts.username is not None:
+        raise Refused(f"not an address: {target[:200]!r}")
+    if method == "CONNECT":
+        return Target(normal(host), port or 443)
+    if parts.scheme != "http":
+        raise Refused("a plain request names an http:// address")
+    return Target(normal(host), port or 80, (parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
+
+
+class Proxy:
+    """One list of hosts on one unix socket.
+
+    `allow`: entries as in `is_listed`. `trusted`: hosts that may lie on inner addresses. `upstream`: URL of the proxy
+    that this machine itself must use; it then resolves the names.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        allow: Collection[str],
+        *,
+        trusted: Collection[str] = (),
+        upstream: str | None = None,
+        bounds: Bounds = Bounds(),
+    ) -> None:
+        self.path = path
+        self.log: deque[Access] = deque(maxlen=1000)
+        self._allow = tuple(allow)
+        self._trusted = frozenset(normal(host) for host in trusted)
+        self._upstream = upstream
+        self._bounds = bounds
+        self._server: asyncio.Server | None = None
+        self._open: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Listen. The socket can be used by us and by the user that sandboxes run as."""
+        self._server = await asyncio.start_unix_server(self._serve, path=self.path, limit=_CHUNK)
+        _grant(self.path, 0o660)
+
+    async def close(self) -> None:
+        """Stop listening and end every connection. Idempotent."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        server.close()
+        for task in tuple(self._open):
+            task.cancel()
+        await asyncio.gather(*self._open, return_exceptions=True)
+        self.path.unlink(missing_ok=True)
+
+    def refusals(self) -> tuple[str, ...]:
+        """Hosts that were refused, in the order they were first asked for."""
+        return tuple(dict.fromkeys(access.host for access in self.log if access.refused))
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._open.add(task)
+        try:
+            with closing(writer):
+                async with asyncio.timeout(self._bounds.total_seconds):
+                    await self._answer(reader, writer)
+        except (OSError, TimeoutError, h11.ProtocolError, asyncio.IncompleteReadError):
+            # The other side is gone or talks nonsense: the connection ends, nothing else does.
+            return
+        except asyncio.CancelledError:
+            # Only `close` cancels; the task is finished either way.
+            return
+        finally:
+            self._open.discard(task)
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        client = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEAD_LIMIT)
+        request = await self._event(client, reader)
+        if not isinstance(request, h11.Request):
+            return
+        method = request.method.decode("ascii")
+        target = Target(request.target.decode("latin-1")[:200], 0)
+        try:
+            target = parse_target(method, request.target.decode("latin-1"))
+            far_reader, far_writer = await self._connect(target)
+        except Refused as refused:
+            self.log.append(Access(target.host, target.port, str(refused)))
+            await _refuse(writer, client, 403, f"{target.host}: {refused}")
+            return
+        except (OSError, TimeoutError) as error:
+            self.log.append(Access(target.host, target.port))
+            await _refuse(writer, client, 502, f"{target.host}: {str(error) or 'no connection'}")
+            return
+        self.log.append(Access(target.host, target.port))
+        with closing(far_writer):
+            if target.path:
+                await self._forward(client, request, target, reader, far_writer)
+                await self._pump(far_reader, writer)
+            else:
+                writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                far_writer.write(client.trailing_data[0])
+                await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+
+    async def _event(self, client: h11.Connection, reader: asyncio.StreamReader) -> object:
+        while (event := client.next_event()) is h11.NEED_DATA:
+            async with asyncio.timeout(self._bounds.idle_seconds):
+                client.receive_data(await reader.read(_CHUNK))
+        return event
+
+    async def _connect(self, target: Target) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if len(self._open) > self._bounds.connections:
+            raise Refused(f"more than {self._bounds.connections} connections at once")
+        if not is_listed(target.host, target.port, self._allow):
+            raise Refused(f"port {target.port} of this host is not on the list")
+        async with asyncio.timeout(self._bounds.connect_seconds):
+            if self._upstream is not None:
+                return await _through(self._upstream, target)
+            address = await self._resolve(target)
+            return await asyncio.open_connection(address, target.port, limit=_CHUNK)
+
+    async def _resolve(self, target: Target) -> str:
+        if _is_address(target.host):
+            return target.host  # the list names this very address
+        answers = await asyncio.get_running_loop().getaddrinfo(target.host, target.port, type=1)
+        addresses = [str(answer[4][0]) for answer in answers]
+        if target.host in self._trusted:
+            return addresses[0]
+        for address in addresses:
+            if not is_inner(address):
+                return address
+        raise Refused("its name leads to an address inside")
+
+    async def _forward(
+        self,
+        client: h11.Connection,
+        request: h11.Request,
+        target: Target,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        far = h11.Connection(h11.CLIENT)
+        host = f"[{target.host}]" if ":" in target.host else target.host
+        headers = [(name, value) for name, value in request.headers if name not in _HOP_BY_HOP]
+        authority = host if target.port == 80 else f"{host}:{target.port}"
+        headers += [(b"host", authority.encode("ascii")), (b"connection", b"close")]
+        place = target.path if self._upstream is None else f"http://{authority}{target.path}"
+        if self._upstream is not None:
+            headers += _credentials(self._upstream)
+        writer.write(
+            far.send(h11.Request(method=request.method, target=place.encode("latin-1"), headers=headers)) or b""
+        )
+        while not isinstance(event := await self._event(client, reader), h11.EndOfMessage):
+            if not isinstance(event, h11.Data):
+                return
+            writer.write(far.send(event) or b"")
+            await writer.drain()
+        writer.write(far.send(h11.EndOfMessage()) or b"")
+        await writer.drain()
+
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        size = 0
+        while True:
+            async with asyncio.timeout(self._bounds.idle_seconds):
+                data = await source.read(_CHUNK)
+            size += len(data)
+            if not data or size > self._bounds.bytes_each:
+                break
+            sink.write(data)
+            await sink.drain()
+        if data:
+            sink.transport.abort()
+        elif sink.can_write_eof():
+            sink.write_eof()
+
+
+class Proxies:
+    """The proxies of one deck, one for each list of hosts. Must be closed.
+
+    `root`: directory for the sockets. `indexes`: asked once what `default` in a list means: the hosts, those of them
+    that may lie on inner addresses, and the upstream proxy.
+    """
+
+    def __init__(self, root: Path, indexes: Callable[[], Awaitable["Indexes"]]) -> None:
+        self._root = root
+        self._ask = indexes
+        self._indexes: Indexes | None = None
+        self._proxies: dict[tuple[str, ...], Proxy] = {}
+        self._folder: Path | None = None
+        self._lock = asyncio.Lock()
+
+    async def proxy(self, hosts: Collection[str]) -> Proxy:
+        """The running proxy for these hosts; `default` among them stands for the package indexes."""
+        key = tuple(sorted(set(hosts)))
+        async with self._lock:
+            if key not in self._proxies:
+                self._proxies[key] = await self._start(key)
+            return self._proxies[key]
+
+    async def socket(self, hosts: Collection[str]) -> Path:
+        """The socket of the running proxy for these hosts."""
+        return (await self.proxy(hosts)).path
+
+    async def close(self) -> None:
+        """End all of them. Idempotent."""
+        async with self._lock:
+            for proxy in self._proxies.values():
+                await proxy.close()
+            self._proxies.clear()
+            if self._folder is not None:
+                shutil.rmtree(self._folder, ignore_errors=True)
+                self._folder = None
+
+    async def _start(self, key: tuple[str, ...]) -> Proxy:
+        if self._indexes is None:
+            self._indexes = await self._ask()
+        hosts = [host for host in key if host != DEFAULT]
+        trusted = self._indexes.configured if DEFAULT in key else ()
+        if DEFAULT in key:
+            hosts += self._indexes.hosts
+        if self._folder is None:
+            self._folder = _folder(self._root)
+        path = self._folder / str(len(self._proxies))
+        proxy = Proxy(path, hosts, trusted=trusted, upstream=self._indexes.upstream)
+        await proxy.start()
+        return proxy
+
+
+@dataclass(frozen=True, slots=True)
+class Indexes:
+    """What this machine's package tools are configured for."""
+
+    hosts: tuple[str, ...]
+    """Entries of an allow-list: the indexes and where their files lie."""
+    configured: tuple[str, ...] = ()
+    """Those that the operator named, rather than the tools' own defaults."""
+    upstream: str | None = None
+    """URL of the HTTP proxy that this machine must use."""
+
+
+def _folder(root: Path) -> Path:
+    # The path of a socket is short by law (108 bytes on Linux): a deep home gets its sockets elsewhere.
+    root.mkdir(parents=True, exist_ok=True)
+    deep = len(os.fsencode(root)) + 20 > _SOCKET_PATH_LIMIT
+    folder = Path(tempfile.mkdtemp(prefix="qd-", dir=None if deep else root))
+    _grant(folder, 0o750)
+    return folder
+
+
+def _grant(path: Path, mode: int) -> None:
+    dropped = worker_uid()
+    if dropped is not None:
+        os.chown(path, 0, dropped[1])
+    path.chmod(mode)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _credentials(upstream: str) -> list[tuple[bytes, bytes]]:
+    parts = urlsplit(upstream)
+    if parts.username is None:
+        return []
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return [(b"proxy-authorization", b"Basic " + base64.b64encode(pair.encode("utf-8")))]
+
+
+async def _through(upstream: str, target: Target) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    parts = urlsplit(upstream)
+    reader, writer = await asyncio.open_connection(
+        parts.hostname, parts.port or 3128, ssl=parts.scheme == "https" or None, limit=_CHUNK
+    )
+    if target.path:
+        return reader, writer
+    host = f"[{target.host}]" if ":" in target.host else target.host
+    head = f"CONNECT {host}:{target.port} HTTP/1.1\r\nHost: {host}:{target.port}\r\n".encode("ascii")
+    extra = b"".join(name + b": " + value + b"\r\n" for name, value in _credentials(upstream))
+    writer.write(head + extra + b"\r\n")
+    status = (await reader.readuntil(b"\r\n\r\n")).split(b"\r\n", 1)[0].decode("latin-1")
+    if status.split(" ")[1:2] != ["200"]:
+        writer.close()
+        raise ConnectionError(f"the upstream proxy says {status[:100]!r}")
+    return reader, writer
+
+
+async def _refuse(writer: asyncio.StreamWriter, client: h11.Connection, code: int, text: str) -> None:
+    body = f"Quarterdeck's proxy: {text}\n".encode("utf-8", "replace")
+    headers = [("content-type", "text/plain"), ("content-length", str(len(body))), ("connection", "close")]
+    for event in (h11.Response(status_code=code, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
+        writer.write(client.send(event) or b"")
+    await writer.drain()
