@@ -1,4 +1,4 @@
-"""What the merge gate of one target branch decides. Pure: records in, commands out; `gate.py` performs them.
+"""What the merge gate of one target branch decides. Pure: state and view in, commands out; `gate.py` performs them.
 
 Rules
 - What is tested is the merged tree. The target never moves to a tree on which the checks of the change that is
