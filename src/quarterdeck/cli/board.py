@@ -5,7 +5,7 @@ Rules
 - Where there are more tasks than lines, what works, waits or failed is shown first, and the rest is counted.
 """
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -19,7 +19,6 @@ from quarterdeck.kernel.events import RunStatus, TaskStatus
 from quarterdeck.kernel.ids import split_attempt
 from quarterdeck.kernel.states import RunState, TaskState, apply
 
-_RECENT = 6
 _SHA = 10
 
 _URGENCY = {
@@ -51,7 +50,6 @@ class Board:
     times: dict[str, _Times] = field(default_factory=dict)
     spent_nusd: int = 0
     usage: Usage = field(default_factory=Usage)
-    recent: deque[Line] = field(default_factory=lambda: deque(maxlen=_RECENT))
     created_at: float = 0.0
 
     def take(self, record: Record) -> Line | None:
@@ -59,10 +57,7 @@ class Board:
         event = record.event
         mine = self._run_stream(record) if record.stream.startswith("run/") else self._other_stream(event)
         line = describe(record)
-        if line.detail or not mine:
-            return None
-        self.recent.append(line)
-        return line
+        return None if line.detail or not mine else line
 
     def plan(self, tasks: Iterable[TaskView]) -> None:
         """The run's tasks became known."""

@@ -23,7 +23,7 @@ import typer
 from quarterdeck.cli import registry
 from quarterdeck.cli.faults import Fault, paragraphs
 from quarterdeck.cli.text import Column, Tone, clean, pad, paint, table
-from quarterdeck.kernel.failures import Stop
+from quarterdeck.kernel.failures import QuarterdeckError, Stop
 
 if TYPE_CHECKING:  # what these need takes longer to import than `--help` may take
     from quarterdeck.cli.lines import Line
@@ -115,7 +115,7 @@ class Call:
 
     def fault(self, fault: Fault) -> None:
         """Say what went wrong: prose on stderr, and a line for scripts with `--json`."""
-        color = self.stderr.isatty() and fault.exit_code >= 0 and self._may_color()
+        color = self.stderr.isatty() and self._may_color()
         for label, text in paragraphs(fault):
             head = paint("quarterdeck:" if not label else f"{label:>11}:", Tone.QUIET, color=color)
             tone = Tone.STRONG if not label else Tone.PLAIN
@@ -125,7 +125,8 @@ class Call:
     def _may_color(self) -> bool:
         try:
             return not self.settings.no_color
-        except Exception:  # noqa: BLE001 - the settings may be the very thing that is reported as broken
+        except QuarterdeckError:
+            # The settings may be the very thing that is reported as broken.
             return False
 
     # --- the deck -------------------------------------------------------------------------------------------
@@ -194,7 +195,9 @@ async def _stoppable(work: Coroutine[Any, Any, T]) -> T:
         if task is not None:
             task.cancel()
 
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    # What the caller has the process ignore (nohup, a shell's background job) stays ignored.
+    wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    signals = [each for each in wanted if signal.getsignal(each) is not signal.SIG_IGN]
     for each in signals:
         loop.add_signal_handler(each, stop, each)
     try:

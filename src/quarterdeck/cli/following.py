@@ -7,10 +7,13 @@ Rules
 """
 
 import asyncio
+from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 
 from quarterdeck.cli.board import Board
 from quarterdeck.cli.call import Call
+from quarterdeck.cli.lines import Line
 from quarterdeck.cli.live import live
 from quarterdeck.cli.port import DeckApi
 from quarterdeck.journal.port import Record
@@ -20,12 +23,16 @@ _DRAIN_SECONDS = 5.0
 """How long the last events may take to be read after the work has ended."""
 
 
-async def follow(call: Call, deck: DeckApi, run: str) -> None:
-    """Work on the run and show it; returns when it is finished, waiting or paused."""
+async def follow(call: Call, deck: DeckApi, run: str, *, since: float = 0.0) -> None:
+    """Work on the run and show it; returns when it is finished, waiting or paused.
+
+    `since`: of what happened before (seconds since the epoch), the view shows the outcome but no line is printed.
+    """
     board = Board(run)
     still = asyncio.Event()
-    with live(board, no_color=call.settings.no_color) if call.live else nullcontext():
-        shown = asyncio.create_task(_show(call, deck, board, still))
+    plain = nullcontext(partial(call.log, out=False))
+    with live(board, no_color=call.settings.no_color) if call.live else plain as log:
+        shown = asyncio.create_task(_show(call, deck, board, still, log, since))
         worked = asyncio.create_task(deck.work(run))
         ended = asyncio.create_task(still.wait())
         try:
@@ -42,7 +49,9 @@ async def follow(call: Call, deck: DeckApi, run: str) -> None:
             await asyncio.gather(shown, worked, ended, return_exceptions=True)
 
 
-async def _show(call: Call, deck: DeckApi, board: Board, still: asyncio.Event) -> None:
+async def _show(
+    call: Call, deck: DeckApi, board: Board, still: asyncio.Event, log: Callable[[Line], None], since: float
+) -> None:
     """Show every record; `still` is set while the run stands at an end, a wait or a pause."""
     async for record in deck.events(board.run):
         event = record.event
@@ -51,8 +60,8 @@ async def _show(call: Call, deck: DeckApi, board: Board, still: asyncio.Event) -
             board.plan(await deck.views.tasks(board.run))
         if not isinstance(event, e.RunFinished):
             call.emit("event", as_object(record, board.run))
-        if line is not None and not call.live and not call.json:
-            call.log(line, out=False)
+        if line is not None and line.at >= since and not call.json:
+            log(line)
         if isinstance(event, e.RunFinished | e.RunWaiting | e.RunPaused):
             still.set()
         elif isinstance(event, e.RunResumed):

@@ -2,11 +2,11 @@
 
 Rules
 - Sixteen-colour names only: the person's own theme decides. Shape beside colour.
-- Redrawn four times a second at most; nothing is left on the screen but the lines printed after it.
+- Redrawn four times a second at most. What happened is printed above it and stays; the view itself goes.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console, ConsoleOptions, Group, RenderResult
@@ -16,7 +16,7 @@ from rich.text import Text
 
 from quarterdeck.cli.board import Board, Row, budget, rows, status_of, summary
 from quarterdeck.cli.lines import Line
-from quarterdeck.cli.text import BUSY_MARK, STATUS_MARK, Tone, clean, fit, status_tone
+from quarterdeck.cli.text import BUSY_MARK, STATUS_MARK, Tone, clean, fit, pad, status_tone
 
 _STYLE = {
     Tone.PLAIN: "",
@@ -28,7 +28,7 @@ _STYLE = {
     Tone.BUSY: "cyan",
 }
 _FRAME = 6
-"""Lines that are neither tasks nor recent events."""
+"""Lines that are not tasks, and room for the newest line above."""
 _BAR = 10
 _NARROW = 100
 """Columns below which names are cut, so that there is room for what happens."""
@@ -51,13 +51,10 @@ def draw(board: Board, now: float, width: int, height: int) -> list[Text | Table
     goal = clean(board.state.created.goal) if board.state.created else ""
     head = Text.assemble((board.run, "bold"), "  ", (status, _STYLE[status_tone(status)]), "  ")
     head.append(fit(goal, max(0, width - head.cell_len)))
-    shown, left = rows(board, now, max(3, height - _FRAME - len(board.recent)))
-    parts: list[Text | Table] = [head, _money(board, now, width), Text(), _tasks(shown, narrow=width < _NARROW)]
+    shown, left = rows(board, now, max(3, height - _FRAME))
+    parts: list[Text | Table] = [Text(), head, _money(board, now, width), Text(), _tasks(shown, narrow=width < _NARROW)]
     if left:
         parts.append(Text(f"  {left}", style="dim"))
-    if board.recent:
-        parts.append(Text())
-        parts += [_recent(line, width) for line in board.recent]
     return parts
 
 
@@ -94,16 +91,14 @@ def _tasks(shown: list[Row], *, narrow: bool) -> Table:
     return table
 
 
-def _recent(line: Line, width: int) -> Text:
+def _printed(line: Line) -> Text:
     clock = time.strftime("%H:%M:%S", time.localtime(line.at))
-    text = Text.assemble((clock, "dim"), "  ", f"{fit(line.who, 16):<16}", "  ", (line.text, _STYLE[line.tone]))
-    text.truncate(width, overflow="ellipsis")
-    return text
+    return Text.assemble((clock, "dim"), "  ", pad(line.who, 16), "  ", (line.text, _STYLE[line.tone]))
 
 
 @contextmanager
-def live(board: Board, *, no_color: bool) -> Iterator[None]:
-    """Draw the board on stderr until the block ends."""
+def live(board: Board, *, no_color: bool) -> Iterator[Callable[[Line], None]]:
+    """Draw the board on stderr until the block ends; gives what prints a line above it, which stays."""
     console = Console(stderr=True, no_color=no_color, highlight=False, markup=False)
     with Live(View(board), console=console, refresh_per_second=4, transient=True, redirect_stdout=False):
-        yield
+        yield lambda line: console.print(_printed(line))

@@ -215,7 +215,8 @@ def run_object(run: RunView) -> dict[str, Any]:
 def cost_object(cost: CostView) -> dict[str, Any]:
     """A cost as `--json` prints it: money in USD."""
     body = asdict(cost)
-    return {**body, "cost_usd": to_usd(body.pop("cost_nusd"))}
+    spent = body.pop("cost_nusd")
+    return {**body, "cost_usd": to_usd(spent)}
 
 
 # --- logs -----------------------------------------------------------------------------------------------------

@@ -7,9 +7,9 @@ Rules
   an answer, or `--retry` asks for what did not merge to be tried again.
 """
 
-import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -185,7 +185,7 @@ async def _resume(call: Call, run: str, answer: str | None, budget: float | None
             return result.exit_code
         if asked or status.finished or status in (RunStatus.PAUSED, RunStatus.WAITING):
             await deck.control(run, "resume", answer=answer, budget_usd=budget)
-        return await _carry(call, deck, run)
+        return await _carry(call, deck, run, since=time.time())
 
 
 @app.command()
@@ -231,9 +231,9 @@ async def _serve(call: Call, run: str) -> int:
 # --- shared ---------------------------------------------------------------------------------------------------
 
 
-async def _carry(call: Call, deck: DeckApi, run: str) -> int:
+async def _carry(call: Call, deck: DeckApi, run: str, *, since: float = 0.0) -> int:
     """Work on the run until it is finished, waiting or paused, showing what happens; its exit code."""
-    await follow(call, deck, run)
+    await follow(call, deck, run, since=since)
     result = await deck.result(run)
     show_result(call, result)
     return result.exit_code
@@ -264,11 +264,11 @@ def _detach(call: Call, run: str) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "quarterdeck.cli.main", "_serve", run],
+            # -P: the directory it is started in is somebody's repository, not a place to import from
+            [sys.executable, "-P", "-m", "quarterdeck.cli.main", "_serve", run],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            cwd=os.sep,
             start_new_session=True,
         )
     call.data(run)

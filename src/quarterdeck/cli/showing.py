@@ -19,6 +19,8 @@ _SHA = 10
 def show_result(call: Call, result: RunResult) -> None:
     """The end of a run: one JSON line, or what landed, what did not and why, and what comes next."""
     call.emit(None, result)
+    if call.live:
+        call.say("")
     status = paint(result.status, status_tone(result.status), color=call.color_out)
     call.data(f"{result.run}  {status}  {result.target.branch} at {result.target.sha[:_SHA] or '-'}")
     if result.reason:

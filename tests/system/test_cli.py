@@ -1,0 +1,85 @@
+"""The command line against real git, in processes of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from quarterdeck.kernel.failures import Exit
+from quarterdeck.settings import parse_deck_toml
+
+PYPROJECT = "[project]\nname = 'x'\n[dependency-groups]\ndev = ['ruff']\n[tool.ruff]\n[tool.pytest.ini_options]\n"
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=Ada", "-c", "user.email=ada@localhost", "-c", "init.defaultBranch=main"]
+    return subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    folder = tmp_path / "repository"
+    (folder / "tests").mkdir(parents=True)
+    (folder / "pyproject.toml").write_text(PYPROJECT)
+    (folder / "tests" / "test_x.py").write_text("def test_x():\n    pass\n")
+    git(folder, "init", "-q")
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", "Start")
+    return folder
+
+
+def quarterdeck(*arguments: str, home: Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "QUARTERDECK_HOME": str(home / "home")}
+    command = [sys.executable, "-m", "quarterdeck.cli.main", *arguments]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_init_writes_what_the_repository_shows(repository: Path, tmp_path: Path) -> None:
+    done = quarterdeck("init", "--json", home=tmp_path, cwd=repository / "tests")
+    assert (done.returncode, done.stderr.splitlines()[-1][:5]) == (Exit.DONE, "next:")
+    body = json.loads(done.stdout)
+    assert body["gate"] == ["ruff check .", "python3 -m pytest -q"]
+    files = [Path(file) for file in body["files"]]
+    assert files == [repository / ".quarterdeck" / "deck.toml", repository / ".quarterdeck" / "agents" / "README"]
+    assert parse_deck_toml(files[0].read_text(), "deck.toml").config.checks.gate == tuple(body["gate"])
+    assert git(repository, "status", "--porcelain") == "?? .quarterdeck/\n"
+
+
+def test_init_overwrites_nothing(repository: Path, tmp_path: Path) -> None:
+    (repository / ".quarterdeck").mkdir()
+    (repository / ".quarterdeck" / "deck.toml").write_text("# mine\n")
+    done = quarterdeck("init", "--repo", str(repository), home=tmp_path)
+    assert done.returncode == Exit.STALE
+    assert "nothing is overwritten" in done.stderr
+    assert (repository / ".quarterdeck" / "deck.toml").read_text() == "# mine\n"
+    assert not (repository / ".quarterdeck" / "agents").exists()
+
+
+def test_init_says_when_there_are_no_checks(tmp_path: Path) -> None:
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    git(folder, "init", "-q")
+    git(folder, "commit", "-q", "--allow-empty", "-m", "Start")
+    done = quarterdeck("init", home=tmp_path, cwd=folder)
+    assert done.returncode == Exit.DONE
+    assert "set [checks] gate in" in done.stderr
+
+
+def test_what_is_no_repository_is_refused(tmp_path: Path) -> None:
+    done = quarterdeck("init", home=tmp_path, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (Exit.USAGE, "")
+    assert "is not a git repository" in done.stderr
+
+
+def test_a_reader_that_goes_away_is_no_bug(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        command = [sys.executable, "-m", "quarterdeck.cli.main", "--help"]
+        done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (Exit.FAILED, "")
