@@ -28,8 +28,9 @@ check: .venv/made ## format, lint, strict types, floors and unit tests
 	@$(BIN)/lint-imports --no-logo >.import_linter_cache.log 2>&1 || { cat .import_linter_cache.log; exit 1; }
 	@$(BIN)/pytest -n $(JOBS) --maxprocesses 8 tests/unit $(ARGS)
 
-bench: .venv/made ## the figures, each beside its peer's
-	@$(BIN)/python -m bench $(ARGS)
+bench: .venv/made ## the figures: each bench/bench_*.py prints its own beside its peer's
+	@ls bench/bench_*.py >/dev/null 2>&1 || { echo "there is no bench/bench_*.py yet" >&2; exit 1; }
+	@for file in bench/bench_*.py; do $(BIN)/python "$$file" $(ARGS) || exit 1; done
 
 fmt: .venv/made ## format and mend what the linter can mend
 	@$(BIN)/ruff format .

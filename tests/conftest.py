@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 _PROVIDERS = ("ANTHROPIC_", "OPENAI_", "GEMINI_", "GOOGLE_", "MISTRAL_", "AZURE_", "AWS_", "QUARTERDECK_")
 _GRACE = 5.0
@@ -50,6 +51,10 @@ def _guard(event: str, arguments: tuple[object, ...]) -> None:
     elif event == "socket.getaddrinfo" and not _is_loopback(arguments[0]):
         pytest.fail(f"a test tried to look up {arguments[0]!r}: tests stay on this machine")
 
+
+# No deadline for an example: the machine may be busy, and each test has a deadline of its own.
+settings.register_profile("quarterdeck", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("quarterdeck")
 
 _strip_environment()
 sys.addaudithook(_guard)

@@ -6,7 +6,7 @@ import string
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from quarterdeck.delivery.document import MAX_BYTES
@@ -159,7 +159,7 @@ def test_a_bad_plan_is_refused_with_place_and_reason(old: str, new: str, place: 
         ("[" * 1_000_000, "deeper than 50"),
         ('{"a":' * 100_000, "deeper than 50"),
         ("x" * (MAX_BYTES + 1), "more than"),
-        ("- 1\n" * 200_001, "parts"),
+        ("- 1\n" * 100_001, "parts"),
         ("a: &a [*a]", "refers to nothing"),
         ('{"v": 1, "v": 1}', "stands twice"),
         ('{"v": NaN}', "NaN"),
@@ -287,13 +287,11 @@ def plans(draw: st.DrawFn) -> Plan:
 
 
 @given(plans())
-@settings(deadline=None, max_examples=60)
 def test_what_is_written_is_read_back_as_the_same_plan(plan: Plan) -> None:
     assert parse(dump_plan(plan)) == plan
     assert parse(plan.model_dump_json(), origin="plan.json") == plan
 
 
 @given(st.text(max_size=200) | st.binary(max_size=200))
-@settings(deadline=None)
 def test_anything_else_is_refused_and_never_crashes(data: str | bytes) -> None:
     refusal(data)

@@ -19,7 +19,7 @@ from quarterdeck.kernel.failures import BadPlan
 
 MAX_BYTES: Final = 8 * 1024 * 1024
 MAX_NESTING: Final = 50
-MAX_NODES: Final = 200_000
+MAX_NODES: Final = 100_000
 FIX: Final = "mend it there and give the same command again"
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
