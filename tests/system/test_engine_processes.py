@@ -24,7 +24,7 @@ from quarterdeck.store.port import Tx
 from quarterdeck.store.sqlite import SqliteStore
 
 _CHILD = """
-import asyncio, os, sys
+import asyncio, fcntl, os, sys
 from pathlib import Path
 from quarterdeck.engine.embedded import EmbeddedEngine
 from quarterdeck.journal.log import Log
@@ -45,15 +45,16 @@ async def perform(job):
     say("started", job.key)
     if job.key == holds:
         await asyncio.Event().wait()
-    await asyncio.sleep(0.002)
+    await asyncio.to_thread(os.fsync, diary)
     os.write(diary, f"out {job.lock} {job.key} {os.getpid()}\\n".encode())
 
 async def serve(store):
     engine = EmbeddedEngine(store, home / "owner.lock", ids.new_owner_id(), SystemClock())
     if not await engine.try_own():
         say("following")
-        while not await engine.try_own():
-            await asyncio.sleep(0.01)
+        with open(home / "owner.lock") as lock:
+            await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
+        assert await engine.try_own()
     say("owning")
     await engine.serve({"work": perform}, until_idle=True)
     await engine.close()

@@ -1,0 +1,171 @@
+"""One transaction's appends: fence, project, chain, and write with few statements. Runs on the store's thread.
+
+Rules
+- A commit is taken in whole or not at all; what is wrong with it is kept for its caller and harms no neighbour.
+- A commit's `also` runs before its events are added.
+- Moving a stream's head fails in the database where the head is not where this process remembers it.
+"""
+
+import asyncio
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from quarterdeck.journal.port import Also, Claim, Entry
+from quarterdeck.journal.projections import Changes, plans_of, project
+from quarterdeck.journal.proof import chain
+from quarterdeck.kernel.events import MAX_EVENT_BYTES, EventBase, encode
+from quarterdeck.kernel.failures import BadInput, StaleClaim
+from quarterdeck.store.blobs import pack
+from quarterdeck.store.port import Tx
+
+
+@dataclass(slots=True)
+class Line:
+    """One event on its way into the journal."""
+
+    claim: Claim
+    event: EventBase
+    body: bytes
+
+
+@dataclass(slots=True)
+class Commit:
+    lines: list[Line]
+    also: Also | None
+    at: float
+    future: "asyncio.Future[None]"
+    error: BaseException | None = None
+
+
+@dataclass(slots=True)
+class Head:
+    """A stream's end, as it moves during one transaction."""
+
+    id: int
+    name: str
+    epoch: int
+    seq: int
+    hash: bytes
+    last: int
+    at: float = 0.0
+    step: int = 0
+    before: int = 0
+    """`seq` as this transaction found it."""
+
+
+def lines_of(entries: Iterable[Entry]) -> list[Line]:
+    lines: list[Line] = []
+    for entry in entries:
+        for event in entry.events:
+            body = encode(event)
+            if len(body) > MAX_EVENT_BYTES:
+                raise BadInput(
+                    f"The event {event.kind} is too large",
+                    why=f"{len(body)} bytes, at most {MAX_EVENT_BYTES} are allowed",
+                    fix="put its body into a blob",
+                )
+            lines.append(Line(entry.claim, event, body))
+    return lines
+
+
+class _Appender:
+    """One transaction's appends; runs on the store's thread."""
+
+    def __init__(self, tx: Tx, heads: dict[str, Head], commits: list[Commit]) -> None:
+        self._tx = tx
+        self._plans = plans_of(tx)
+        self._heads = heads
+        self._events: list[dict[str, Any]] = []
+        self._moved: dict[int, Head] = {}
+        self._changes = Changes()
+        self._last: int = tx.run("event_last")[0]["last"]
+        streams = {line.claim.stream for commit in commits for line in commit.lines}
+        if missing := [stream for stream in streams if stream not in heads]:
+            for row in tx.run("stream_heads_of", names=json.dumps(missing)):
+                heads[row["name"]] = Head(row["id"], row["name"], row["epoch"], row["seq"], row["hash"], row["last"])
+
+    def add(self, commit: Commit) -> None:
+        """Take the commit in. Raises what is wrong with it; then nothing of it is kept."""
+        for line in commit.lines:
+            head = self._heads.get(line.claim.stream)
+            if head is None or head.epoch != line.claim.epoch:
+                raise StaleClaim(
+                    f"The stream {line.claim.stream} has a newer owner",
+                    why=f"claim {line.claim.epoch}, newest {head.epoch if head else 'none'}",
+                )
+        projected = [project(line.claim.stream, commit.at, line.event, self._plans) for line in commit.lines]
+        if commit.also is not None:
+            self._tx.alone(commit.also)
+        for line, ops in zip(commit.lines, projected, strict=True):
+            self._append(self._heads[line.claim.stream], line, commit.at)
+            if ops:
+                self._changes.add(ops)
+
+    def _append(self, head: Head, line: Line, at: float) -> None:
+        if head.id not in self._moved:
+            self._moved[head.id] = head
+            head.before = head.seq
+        previous, self._last = head.last, self._last + 1
+        head.last = self._last
+        head.seq += 1
+        head.hash = chain(head.hash, head.name, head.seq, at, head.epoch, line.body)
+        head.at = at
+        head.step = getattr(line.event, "step", head.step)
+        self._events.append(
+            {
+                "id": head.last,
+                "stream": head.id,
+                "seq": head.seq,
+                "prev": previous,
+                "at": at,
+                "epoch": head.epoch,
+                "hash": head.hash,
+                "body": line.body,
+            }
+        )
+
+    def finish(self) -> None:
+        if self._events:
+            self._tx.run_many("event_add", self._events)
+            self._tx.run_many("stream_advance", [_moved(head) for head in self._moved.values()])
+            self._changes.apply(self._tx)
+
+
+def _moved(head: Head) -> dict[str, Any]:
+    return {
+        "id": head.id,
+        "before": head.before,
+        "epoch": head.epoch,
+        "seq": head.seq,
+        "hash": head.hash,
+        "last": head.last,
+        "at": head.at,
+        "step": head.step,
+    }
+
+
+def store_batch(tx: Tx, heads: dict[str, Head], commits: list[Commit], blobs: dict[str, bytes]) -> None:
+    """Blobs first, then the commits that hold."""
+    if blobs:
+        tx.run_many("blob_put", [_blob_row(digest, data) for digest, data in blobs.items()])
+    if not commits:
+        return
+    appender = _Appender(tx, heads, commits)
+    for commit in commits:
+        commit.error = None
+        try:
+            appender.add(commit)
+        except Exception as error:  # noqa: BLE001 - raised again at the commit's caller
+            commit.error = error
+    appender.finish()
+
+
+def store_one(commit: Commit, blobs: dict[str, bytes], tx: Tx) -> None:
+    store_batch(tx, {}, [commit], blobs)
+
+
+def _blob_row(digest: str, data: bytes) -> dict[str, Any]:
+    codec, body = pack(data)
+    return {"digest": bytes.fromhex(digest), "codec": codec, "body": body}

@@ -1,0 +1,122 @@
+"""Proof: the hash chain of a stream, and the check of all chains against the heads and the anchors.
+
+Rules
+- hash = SHA-256(previous hash, stream, seq, at, epoch, event bytes). The first record follows 32 zero bytes.
+- The walk goes once over all records in the order of their commits, and ends where the heads were when it began.
+- What somebody wrote into the database may be of any type: the check finds faults, it does not fail on them.
+"""
+
+import hashlib
+import struct
+from dataclasses import dataclass, field
+from typing import Final
+
+from quarterdeck.journal.port import ChainFault, Verification
+from quarterdeck.store.blobs import unpack
+from quarterdeck.store.port import Row, Store
+
+GENESIS: Final = bytes(32)
+
+_META: Final = struct.Struct(">QdQ")
+_PAGE: Final = 500
+_BLOB_PAGE: Final = 100
+
+
+def chain(previous: bytes, stream: str, seq: int, at: float, epoch: int, body: bytes) -> bytes:
+    """The hash of one record."""
+    return hashlib.sha256(b"".join((previous, stream.encode(), b"\0", _META.pack(seq, at, epoch), body))).digest()
+
+
+@dataclass(slots=True)
+class Walk:
+    """The check of one stream, record after record, up to the head that it had when the check began."""
+
+    stream: str
+    until: int
+    anchor: tuple[int, str] | None
+    seq: int = 0
+    last: int = 0
+    hash: bytes = GENESIS
+    faults: list[ChainFault] = field(default_factory=list)
+
+    def step(self, row: Row) -> None:
+        if self.faults or self.seq == self.until:
+            return
+        if row["seq"] != self.seq + 1 or row["prev"] != self.last:
+            self._fault(self.seq + 1, "the record is missing")
+            return
+        self.seq, self.last = self.seq + 1, row["id"]
+        if _rehash(self.hash, self.stream, self.seq, row) != row["hash"]:
+            self._fault(self.seq, "the hash does not match the record")
+            return
+        self.hash = row["hash"]
+        if self.anchor is not None and self.anchor[0] == self.seq and self.anchor[1] != self.hash.hex():
+            self._fault(self.seq, "the record is another one than was anchored")
+
+    def end(self, head: Row) -> None:
+        if self.faults:
+            return
+        if (self.seq, self.hash) != (head["seq"], head["hash"]):
+            self._fault(self.seq + 1, f"the stream ends before its head, {head['seq']}")
+        elif self.anchor is not None and self.seq < self.anchor[0]:
+            self._fault(self.seq + 1, f"the stream ends before its anchored head, {self.anchor[0]}")
+
+    def _fault(self, seq: int, problem: str) -> None:
+        self.faults.append(ChainFault(self.stream, seq, problem))
+
+
+async def verify(
+    store: Store, prefix: str, anchors: dict[str, tuple[int, str]], faults: list[ChainFault]
+) -> Verification:
+    """Check all streams that start with `prefix`, and with an empty one the blobs too.
+
+    anchors: (seq, hash in hex) by stream, as last anchored. faults: what was found before; taken over.
+    """
+    heads = {row["name"]: row for row in await store.read("stream_heads", prefix=prefix)}
+    anchored = {name: head for name, head in anchors.items() if name.startswith(prefix)}
+    walks = {name: Walk(name, head["seq"], anchored.get(name)) for name, head in heads.items()}
+    after = 0
+    while rows := await store.read("events_all", prefix=prefix, after=after, limit=_PAGE):
+        after = rows[-1]["id"]
+        for row in rows:
+            if row["stream"] in walks:
+                walks[row["stream"]].step(row)
+    for name, walk in walks.items():
+        walk.end(heads[name])
+        faults += walk.faults
+    faults += [
+        ChainFault(stream, seq, "the stream is gone, but an anchor names it")
+        for stream, (seq, _) in anchored.items()
+        if stream not in heads
+    ]
+    if not prefix:
+        faults += await _verify_blobs(store)
+    return Verification(len(heads), sum(walk.seq for walk in walks.values()), tuple(faults))
+
+
+async def _verify_blobs(store: Store) -> list[ChainFault]:
+    faults: list[ChainFault] = []
+    after = 0
+    while rows := await store.read("blobs_all", after=after, limit=_BLOB_PAGE):
+        after = rows[-1]["id"]
+        faults += [
+            ChainFault("blobs", row["id"], f"the blob {row['digest'].hex()} holds something else")
+            for row in rows
+            if not _holds(row)
+        ]
+    return faults
+
+
+def _holds(row: Row) -> bool:
+    try:
+        return hashlib.sha256(unpack(row["codec"], row["body"])).digest() == bytes(row["digest"])
+    except (ValueError, TypeError):
+        return False
+
+
+def _rehash(previous: bytes, stream: str, seq: int, row: Row) -> bytes | None:
+    """The hash that the record should have; None where somebody put values of other types there."""
+    try:
+        return chain(previous, stream, seq, row["at"], row["epoch"], row["body"])
+    except (TypeError, struct.error):
+        return None
