@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Final
 
+from quarterdeck.kernel.entities import Usage
+
 
 class FailureClass(StrEnum):
     """Why something failed, as far as the recovery is concerned."""
@@ -146,18 +148,27 @@ class ModelFailed(QuarterdeckError):
     """A model call failed.
 
     `kind` decides the recovery; `retry_after` is the provider's wish in seconds; `billed` says whether the
-    provider may have charged for the call although no usage arrived.
+    provider may have charged for the call although no usage arrived; `usage` is what it charged, as far as that is
+    known or can be estimated.
     """
 
     exit_code = Exit.UNREACHABLE
 
     def __init__(
-        self, message: str, kind: FailureClass, *, retry_after: float | None = None, billed: bool = False, why: str = ""
+        self,
+        message: str,
+        kind: FailureClass,
+        *,
+        retry_after: float | None = None,
+        billed: bool = False,
+        usage: Usage | None = None,
+        why: str = "",
     ) -> None:
         super().__init__(message, why=why)
         self.kind = kind
         self.retry_after = retry_after
         self.billed = billed
+        self.usage = usage
 
 
 class BudgetExhausted(QuarterdeckError):

@@ -15,10 +15,38 @@ from quarterdeck.kernel.entities import NUSD_PER_USD, Usage
 _PER_TOKEN: Final = NUSD_PER_USD // 1_000_000
 
 DATED: Final = "2026-11-01"
-"""The day the list below was last compared with the providers' price pages."""
+"""The day the list below was last compared with published prices."""
 
-LIST: Final[dict[str, Price]] = {}
-"""List prices by `provider:model`; configuration adds to it and wins."""
+LIST: Final[dict[str, Price]] = {
+    "anthropic:claude-opus-5-5": Price(input=4, output=20, cache_read=0.2, cache_write=5),
+    "anthropic:claude-opus-5": Price(input=5, output=25, cache_read=0.5, cache_write=6.25),
+    "anthropic:claude-opus-4-8": Price(input=5, output=25, cache_read=0.5, cache_write=6.25),
+    "anthropic:claude-opus-4-7": Price(input=5, output=25, cache_read=0.5, cache_write=6.25),
+    "anthropic:claude-opus-4-6": Price(input=5, output=25, cache_read=0.5, cache_write=6.25),
+    "anthropic:claude-opus-4-5": Price(input=5, output=25, cache_read=0.5, cache_write=6.25),
+    "anthropic:claude-sonnet-5-5": Price(input=2, output=10, cache_read=0.2, cache_write=2.5),
+    "anthropic:claude-sonnet-5": Price(input=2, output=10, cache_read=0.2, cache_write=2.5),
+    "anthropic:claude-sonnet-4-6": Price(input=3, output=15, cache_read=0.3, cache_write=3.75),
+    "anthropic:claude-sonnet-4-5": Price(input=3, output=15, cache_read=0.3, cache_write=3.75),
+    "anthropic:claude-haiku-5-5": Price(input=0.1, output=0.5, cache_read=0.01, cache_write=0.125),
+    "anthropic:claude-haiku-4-5": Price(input=1, output=5, cache_read=0.1, cache_write=1.25),
+    "anthropic:claude-fable-5-1": Price(input=10, output=50, cache_read=1, cache_write=12.5),
+    "openai:gpt-6-astra": Price(input=10, output=50, cache_read=1, cache_write=12.5),
+    "openai:gpt-6.1-sol": Price(input=2, output=10, cache_read=0.1, cache_write=2.5),
+    "openai:gpt-6-sol": Price(input=2, output=10, cache_read=0.2, cache_write=2.5),
+    "openai:gpt-6-luna": Price(input=0.1, output=0.5, cache_read=0.01, cache_write=0.125),
+    "openai:gpt-5.6-sol": Price(input=4, output=20, cache_read=0.4, cache_write=5),
+    "openai:gpt-5.6-terra": Price(input=2, output=12, cache_read=0.2, cache_write=2.5),
+    "openai:gpt-5.6-luna": Price(input=0.2, output=1.2, cache_read=0.02, cache_write=0.25),
+    "openai:gpt-5.5": Price(input=5, output=30, cache_read=0.5),
+    "openai:gpt-5.4": Price(input=2.5, output=15, cache_read=0.25),
+    "openai:gpt-5.4-mini": Price(input=0.75, output=4.5, cache_read=0.075),
+}
+"""List prices by `provider:model`, USD per million tokens; configuration adds to it and wins.
+
+Where sources disagree the dearer price stands here, so that a reservation is never too small. Cache writes are those
+that are kept for five minutes (Anthropic) or thirty (OpenAI). Some providers charge more for very long prompts: the
+windows in `models/windows.py` end where these prices do."""
 
 
 def price_of(model: str, configured: Mapping[str, Price]) -> Price | None:

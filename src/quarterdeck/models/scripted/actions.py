@@ -12,6 +12,7 @@ import re
 import shlex
 from typing import Any, Final
 
+from quarterdeck.kernel.failures import BadInput
 from quarterdeck.models.scripted.heard import Called, Heard, Offered
 from quarterdeck.models.scripted.scenario import Action
 
@@ -46,12 +47,8 @@ _STATUS: Final = {"open": "pending", "doing": "in_progress", "done": "completed"
 _ITEM_TEXT: Final = ("text", "content", "step", "title", "description", "task")
 
 
-class NoTool(Exception):
-    """The client offered no tool for an action."""
-
-
 def calls(actions: tuple[Action, ...], request: Heard, answer: str) -> tuple[Called, ...]:
-    """The tool calls of a turn. `answer`: the answer's id, from which the calls' ids are made. Raises NoTool."""
+    """The tool calls of a turn. `answer`: the answer's id, from which the calls' ids are made. Raises BadInput."""
     made = []
     for index, action in enumerate(actions):
         name, arguments = translate(action, request.tools)
@@ -61,7 +58,7 @@ def calls(actions: tuple[Action, ...], request: Heard, answer: str) -> tuple[Cal
 
 
 def translate(action: Action, tools: tuple[Offered, ...]) -> tuple[str, dict[str, Any]]:
-    """Name and arguments of the call that performs `action`. Raises NoTool."""
+    """Name and arguments of the call that performs `action`. Raises BadInput."""
     if action.do == "tool":
         wanted = str(action.args.get("name", ""))
         arguments = action.args.get("args", {})
@@ -75,7 +72,7 @@ def translate(action: Action, tools: tuple[Offered, ...]) -> tuple[str, dict[str
     if shell is not None and command is not None:
         return shell.name, fit({"command": command}, shell.parameters)
     names = ", ".join(tool.name for tool in tools) or "none"
-    raise NoTool(f"no tool for the action `{action.do}` among those offered: {names}")
+    raise BadInput(f"no tool for the action `{action.do}` among those offered: {names}")
 
 
 def _bare(name: str) -> str:

@@ -24,7 +24,7 @@ def hear(wire: Format, body: dict[str, Any]) -> Heard:
 
 
 def compose(scenario: Scenario, turn: Turn, request: Heard, fault: Fault | None) -> Said:
-    """What is said, input tokens not yet counted. Raises actions.NoTool."""
+    """What is said, input tokens not yet counted. Raises BadInput."""
     name = heard.answer_id(request)
     calls = actions.calls(turn.actions, request, name)
     said = Said(

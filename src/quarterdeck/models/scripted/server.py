@@ -18,8 +18,8 @@ from typing import Any, Final, Self
 import h11
 
 from quarterdeck.kernel.entities import Usage
+from quarterdeck.kernel.failures import BadInput
 from quarterdeck.models.scripted import answer, heard
-from quarterdeck.models.scripted.actions import NoTool
 from quarterdeck.models.scripted.cache import Counted, PrefixCache, prompt_tokens
 from quarterdeck.models.scripted.faults import Fault, HttpError, Kind, anthropic_error, http_error, openai_error, pick
 from quarterdeck.models.scripted.heard import Format, Heard, Said
@@ -294,7 +294,7 @@ class _Exchange:
             return
         try:
             said = answer.compose(self._scenario, chosen.turn, request, fault)
-        except NoTool as error:
+        except BadInput as error:
             await self._refuse(400, f"scenario {self._scenario.name}, rule {chosen.rule}: {error}")
             return
         counted = self._server.count(self._scenario, request)

@@ -1,0 +1,155 @@
+"""What a provider's error means. Pure: wire error in, failure class out.
+
+Rules
+- What is said about the cause (type, code, wording) outweighs the status: a 429 for want of money is never retried.
+- Rate limits, overload, server errors and anything of the connection are transient.
+- A request that the provider does not understand is a bug of ours; a model that it does not have is refused, so that
+  the tier's next model is asked.
+Sources: the error pages of platform.claude.com/docs and developers.openai.com/docs.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+from quarterdeck.kernel.entities import Usage
+from quarterdeck.kernel.failures import FailureClass, ModelFailed
+
+
+@dataclass(frozen=True, slots=True)
+class WireError:
+    """An error as it came over the wire."""
+
+    status: int | None
+    """HTTP status; None = an error event inside a stream, or no response at all."""
+    type: str = ""
+    code: str = ""
+    message: str = ""
+    retry_after: float | None = None
+
+
+_QUOTA: Final = frozenset(
+    {
+        "billing_error",
+        "insufficient_quota",
+        "credit_balance_exhausted",
+        "billing_hard_limit_reached",
+        "billing_not_active",
+        "enforced_spend_limit_reached",
+    }
+)
+_CONTEXT: Final = frozenset({"context_length_exceeded", "request_too_large", "string_above_max_length"})
+_REFUSED: Final = frozenset(
+    {
+        "content_filter",
+        "content_policy_violation",
+        "invalid_prompt",
+        "bio_policy",
+        "misalignment_policy_violation",
+        "model_not_found",
+        "not_found_error",
+    }
+)
+_AUTH: Final = frozenset({"authentication_error", "permission_error", "invalid_api_key"})
+_TRANSIENT: Final = frozenset(
+    {
+        "rate_limit_error",
+        "rate_limit_exceeded",
+        "slow_down",
+        "overloaded_error",
+        "server_is_overloaded",
+        "service_unavailable_error",
+        "api_error",
+        "server_error",
+        "timeout_error",
+    }
+)
+
+_SAYS: Final = (
+    (re.compile(r"credit balance|spend(?:ing)? limit|usage limits?\b|exceeded your current quota", re.I), _QUOTA),
+    (re.compile(r"prompt is too long|context (?:length|window|size)|too many (?:input )?tokens", re.I), _CONTEXT),
+    (re.compile(r"content filter|content management policy|usage policy", re.I), _REFUSED),
+)
+_CLASSES: Final = (
+    (_QUOTA, FailureClass.QUOTA),
+    (_CONTEXT, FailureClass.CONTEXT),
+    (_REFUSED, FailureClass.REFUSED),
+    (_AUTH, FailureClass.AUTH),
+)
+_BY_STATUS: Final = {
+    401: FailureClass.AUTH,
+    402: FailureClass.QUOTA,
+    403: FailureClass.AUTH,
+    404: FailureClass.REFUSED,
+    408: FailureClass.TRANSIENT,
+    409: FailureClass.TRANSIENT,
+    413: FailureClass.CONTEXT,
+    425: FailureClass.TRANSIENT,
+    429: FailureClass.TRANSIENT,
+}
+
+
+def classify(error: WireError) -> FailureClass:
+    """The class that decides the recovery."""
+    named = {error.type, error.code}
+    for names, kind in _CLASSES:
+        if named & names:
+            return kind
+    if error.status is None or error.status in (400, 422, 429):
+        for pattern, names in _SAYS:
+            if pattern.search(error.message):
+                return next(kind for known, kind in _CLASSES if known is names)
+    if error.status in _BY_STATUS:
+        return _BY_STATUS[error.status]
+    if named & _TRANSIENT or error.status is None or error.status < 400 or error.status >= 500:
+        return FailureClass.TRANSIENT
+    return FailureClass.BUG
+
+
+def failed(model: str, error: WireError, *, billed: bool = False, usage: Usage | None = None) -> ModelFailed:
+    """The failure of a call to `model` that ended with `error`."""
+    what = f"HTTP {error.status}" if error.status is not None else "the connection"
+    why = " ".join(part for part in (error.code or error.type, error.message[:500]) if part)
+    return ModelFailed(
+        f"{model} failed with {what}" if error.status is not None else f"{model} failed",
+        classify(error),
+        retry_after=error.retry_after,
+        billed=billed,
+        usage=usage,
+        why=why or what,
+    )
+
+
+def read_body(status: int | None, body: Any, retry_after: float | None = None, fallback: str = "") -> WireError:
+    """The error in a response body or error event of either provider, or of something in between that is neither."""
+    error = body.get("error", body) if isinstance(body, dict) else body
+    if isinstance(error, dict):
+        details = error.get("details")
+        code = error.get("code") or (details.get("error_code") if isinstance(details, dict) else None)
+        kind, message = str(error.get("type") or ""), str(error.get("message") or fallback)
+        return WireError(status, "" if kind == "error" else kind, str(code or ""), message, retry_after)
+    return WireError(status, message=str(error or fallback)[:500], retry_after=retry_after)
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds that the provider wants to be left alone; None where it does not say. `now`: seconds since the epoch,
+    for dates (RFC 9110, 10.2.3)."""
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    said = headers.get("retry-after")
+    seconds = _number(said)
+    if seconds is not None or said is None:
+        return seconds
+    try:
+        return max(0.0, parsedate_to_datetime(said).timestamp() - now)
+    except ValueError:
+        return None
+
+
+def _number(text: str | None) -> float | None:
+    if text is None or not re.fullmatch(r"\s*\d+(\.\d+)?\s*", text):
+        return None
+    return float(text)

@@ -1,0 +1,138 @@
+"""One model over one transport: asks once, keeps the deadlines, and tells a reply from what is none.
+
+Rules
+- Every call is streamed, so that silence is noticed: nothing at first, nothing for a while, and all of it too long are
+  three deadlines. A keep-alive counts as a sign of life, a single byte does not.
+- Nothing is retried here. After a 401 the key is read again, so that the caller's one retry uses the new one.
+- A call that is cancelled closes its connection before the cancellation goes on.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from quarterdeck.kernel.failures import FailureClass, ModelFailed
+from quarterdeck.models import reply, windows
+from quarterdeck.models.port import Deadlines, Reply, Request
+from quarterdeck.models.reply import Fold
+
+
+class Transport(Protocol):
+    """A provider's connection, shared by all its models."""
+
+    def events(self, wire: str, body: dict[str, Any], tag: str) -> AsyncGenerator[dict[str, Any]]:
+        """Send `body` in the format `wire` and yield the stream's events. Raises ModelFailed."""
+        ...
+
+    async def window(self, model: str) -> int | None:
+        """What the server says about a model's context window, in tokens. Raises ModelFailed."""
+        ...
+
+    async def reload_key(self, used: str | None) -> None:
+        """Read the key again, unless it is no longer the one that was `used`."""
+        ...
+
+    @property
+    def key(self) -> str | None: ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How one wire format is spoken."""
+
+    wire: str
+    body: Callable[[Request, str, int], dict[str, Any]]
+    """Body of a request, for a model and a context window (0 where the format has no use for it)."""
+    fold: Callable[[str, Request], Fold]
+    sets_window: bool = False
+    """The window goes out with every request."""
+
+
+class StreamingModel:
+    """A `Model` made of a transport and a dialect."""
+
+    def __init__(
+        self, name: str, transport: Transport, dialect: Dialect, deadlines: Deadlines, configured: int | None = None
+    ) -> None:
+        self._name = name
+        self._provider, _, self._model = name.partition(":")
+        self._transport = transport
+        self._dialect = dialect
+        self._deadlines = deadlines
+        self._window = configured
+        self._asking = asyncio.Lock()
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    async def window(self) -> int:
+        async with self._asking:
+            if self._window is None:
+                self._window = windows.known(self._provider, self._model) or await self._ask()
+            return self._window
+
+    async def _ask(self) -> int:
+        async with asyncio.timeout(self._deadlines.first_byte):
+            window = await self._transport.window(self._model)
+        if window is None:
+            raise windows.unknown(self._name)
+        return window
+
+    async def complete(self, request: Request) -> Reply:
+        window = await self.window() if self._dialect.sets_window else 0
+        body = self._dialect.body(request, self._model, window)
+        fold = self._dialect.fold(self._name, request)
+        key = self._transport.key
+        try:
+            async with (
+                aclosing(self._transport.events(self._dialect.wire, body, request.tag)) as events,
+                aclosing(paced(events, self._deadlines, self._name)) as in_time,
+            ):
+                async for event in in_time:
+                    _take(fold, event, self._name)
+        except ModelFailed as failure:
+            draft = fold.draft()
+            if draft.begun:
+                failure.billed = True
+                failure.usage = draft.usage or reply.guess(request, draft)
+            if failure.kind is FailureClass.AUTH:
+                await self._transport.reload_key(key)
+            raise
+        return reply.conclude(self._name, request, fold.draft())
+
+    async def close(self) -> None:
+        """Nothing of its own to close: the transport belongs to the factory."""
+
+
+def _take(fold: Fold, event: dict[str, Any], name: str) -> None:
+    try:
+        fold.add(event)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        why = f"an event of the stream is not understood: {error!r}"
+        raise ModelFailed(f"{name} failed", FailureClass.TRANSIENT, billed=True, why=why) from error
+
+
+async def paced(
+    events: AsyncGenerator[dict[str, Any]], deadlines: Deadlines, name: str
+) -> AsyncGenerator[dict[str, Any]]:
+    """`events` under the deadlines. Raises ModelFailed where one passes."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + deadlines.total
+    patience, waiting_for = deadlines.first_byte, "the first sign of life"
+    while True:
+        due = min(loop.time() + patience, end)
+        try:
+            async with asyncio.timeout_at(due):
+                event = await anext(events)
+        except StopAsyncIteration:
+            return
+        except TimeoutError as error:
+            why = f"no end after {deadlines.total:g} s" if due == end else f"{waiting_for} took over {patience:g} s"
+            raise ModelFailed(f"{name} is silent", FailureClass.TRANSIENT, billed=True, why=why) from error
+        patience, waiting_for = deadlines.idle, "the next event"
+        yield event
