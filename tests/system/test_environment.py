@@ -1,0 +1,154 @@
+"""Environments built for real, without a network: once, by whoever comes first, and never half."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from quarterdeck.kernel.config import SandboxSection
+from quarterdeck.kernel.failures import BadConfiguration
+from quarterdeck.workplace.bubblewrap import Bubblewrap
+from quarterdeck.workplace.environment import Environments
+from quarterdeck.workplace.ground import Ground
+from quarterdeck.workplace.mirror import Mirror
+from quarterdeck.workplace.packages import Packages
+from quarterdeck.workplace.plain import Plain
+from quarterdeck.workplace.port import Provider, Spec
+from quarterdeck.workplace.proxy import Indexes, Proxies
+
+# An editable install as build back ends make it: a path file that points to the workspace.
+SETUP = (
+    'python3 -m venv --without-pip "$QUARTERDECK_ENV"',
+    'pwd > "$(echo "$QUARTERDECK_ENV"/lib/python3*/site-packages)/project.pth"',
+    'date +%s%N > "$QUARTERDECK_ENV/built"',
+)
+
+
+@dataclass
+class Place:
+    environments: Environments
+    again: Environments
+    provider: Provider
+    mirror: Mirror
+    repository: Path
+
+
+def git(where: Path, *arguments: str) -> str:
+    environment = {"PATH": os.defpath, "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null"} | {
+        f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+    }
+    done = subprocess.run(["git", "-C", str(where), *arguments], env=environment, capture_output=True, check=True)
+    return done.stdout.decode().strip()
+
+
+def open_folder() -> Path:
+    # Where agents run under another uid, it must be able to pass: pytest's own directories are closed to it.
+    folder = Path(tempfile.mkdtemp(prefix="qd-test-"))
+    folder.chmod(0o711)
+    return folder
+
+
+async def no_indexes() -> Indexes:
+    return Indexes(())
+
+
+@pytest.fixture(params=["none", pytest.param("bubblewrap", marks=pytest.mark.sandbox)])
+async def place(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
+    folder = open_folder()
+    ground = Ground(folder / "home", folder / "shared").prepare()
+    provider: Provider = Plain(ground) if request.param == "none" else Bubblewrap(ground)
+    if not (await provider.probe()).ok:
+        pytest.skip("this machine has no bubblewrap")
+    repository = folder / "repository"
+    repository.mkdir()
+    git(repository, "init", "-q", "-b", "main")
+    (repository / "thing.py").write_text("VALUE = 1\n")
+    (repository / "requirements.txt").write_text("")
+    git(repository, "add", ".")
+    git(repository, "commit", "-qm", "Start")
+    proxies = Proxies(ground.sockets, no_indexes)
+    try:
+        mirror = await Mirror.open(ground.mirrors, repository)
+        one, two = (Environments(ground.environments, proxies, Packages({})) for _ in range(2))
+        yield Place(one, two, provider, mirror, repository)
+    finally:
+        await proxies.close()
+        ground.destroy()
+        shutil.rmtree(folder)
+
+
+async def commit_of(place: Place) -> str:
+    commit = await place.mirror.resolve("HEAD")
+    await place.mirror.fetch(commit)
+    return commit
+
+
+async def test_it_is_built_once_and_sees_the_workspace_of_whoever_uses_it(place: Place) -> None:
+    commit = await commit_of(place)
+    section = SandboxSection(setup=SETUP, setup_network=())
+    results = await asyncio.gather(
+        *(e.get(place.mirror, commit, section, place.provider) for e in (place.environments, place.again) * 2)
+    )
+    assert len(set(results)) == 1
+    path = results[0]
+    assert path is not None
+    spec = Spec(id="user", objects=place.mirror.objects, environment=path)
+    sandbox = await place.provider.create(spec)
+    try:
+        await sandbox.import_(commit)
+        await sandbox.write("/workspace/thing.py", b"VALUE = 2\n")
+        used = await sandbox.exec("python -I -c 'import thing, sys; print(thing.VALUE, sys.prefix)'", timeout=60)
+        assert used.stdout.split()[:1] == [b"2"], used
+        if place.provider.name != "none":
+            assert (await sandbox.exec("touch /env/x", timeout=60)).exit_code != 0
+    finally:
+        await sandbox.close()
+        await place.provider.discard("user")
+
+
+async def test_another_lock_file_or_command_is_another_environment(place: Place) -> None:
+    commit = await commit_of(place)
+    section = SandboxSection(setup=("true",), setup_network=())
+    one = await place.environments.get(place.mirror, commit, section, place.provider)
+    (place.repository / "thing.py").write_text("VALUE = 3\n")
+    git(place.repository, "commit", "-qam", "Source")
+    assert await place.environments.get(place.mirror, await commit_of(place), section, place.provider) == one
+    (place.repository / "requirements.txt").write_text("# changed\n")
+    git(place.repository, "commit", "-qam", "Lock")
+    commit = await commit_of(place)
+    two = await place.environments.get(place.mirror, commit, section, place.provider)
+    other = SandboxSection(setup=("true #",), setup_network=())
+    assert len({one, two, await place.environments.get(place.mirror, commit, other, place.provider)}) == 3
+    assert await place.environments.get(place.mirror, commit, SandboxSection(setup=()), place.provider) is None
+    assert len(place.environments.prune(1, idle_seconds=0)) == 2
+    assert place.environments.prune(0) == []
+
+
+async def test_a_build_that_fails_says_why_and_leaves_nothing(place: Place) -> None:
+    commit = await commit_of(place)
+    section = SandboxSection(
+        setup=('echo half > "$QUARTERDECK_ENV/half"', "echo the reason >&2; exit 3"), setup_network=()
+    )
+    for _ in range(2):
+        with pytest.raises(BadConfiguration, match="ended with 3") as caught:
+            await place.environments.get(place.mirror, commit, section, place.provider)
+        assert "the reason" in caught.value.why
+        assert caught.value.fix
+    assert await place.provider.reap(frozenset()) == []
+
+
+async def test_what_a_killed_build_left_behind_is_not_used(place: Place) -> None:
+    commit = await commit_of(place)
+    section = SandboxSection(setup=('test ! -e "$QUARTERDECK_ENV/half"',), setup_network=())
+    path = await place.environments.get(place.mirror, commit, section, place.provider)
+    assert path is not None
+    path.with_name(f"{path.name}.json").unlink()
+    (path / "half").write_text("")
+    assert await place.again.get(place.mirror, commit, section, place.provider) == path
+    assert not (path / "half").exists()
