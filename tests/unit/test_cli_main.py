@@ -3,9 +3,11 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import textwrap
 import tomllib
 from pathlib import Path
 
@@ -13,12 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quarterdeck.agents.roster import parse_agent
 from quarterdeck.cli import faults, registry
 from quarterdeck.cli.call import Call, drive, json_line
 from quarterdeck.cli.deck import report
 from quarterdeck.cli.main import main
 from quarterdeck.cli.money import By, sums
-from quarterdeck.cli.starter import effective, starter, toml_value
+from quarterdeck.cli.starter import AGENTS_README, effective, starter, toml_value
 from quarterdeck.delivery.detect import Detected
 from quarterdeck.delivery.order import Check, RunResult, Target, TaskResult
 from quarterdeck.journal.views import CostView
@@ -49,7 +52,7 @@ def test_help_names_every_command_without_loading_one() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     for command in registry.COMMANDS:
         assert f"\n  {command.name} " in done.stdout
-    assert done.stderr == "[]\n"
+    assert done.stderr == "[]\n", "something that --help needs imports these; put the import under TYPE_CHECKING"
 
 
 def test_importing_the_package_imports_nothing_else() -> None:
@@ -233,6 +236,12 @@ def test_a_starter_file_sets_what_was_detected_and_nothing_else() -> None:
     read = parse_deck_toml(starter(found), "deck.toml").config
     assert read == DeckConfig.model_validate({"checks": {"gate": found.gate}})
     assert parse_deck_toml(starter(Detected()), "deck.toml").config == DeckConfig()
+
+
+def test_the_examples_in_the_agents_readme_are_agents() -> None:
+    examples = re.findall(r"(?:^    .*\n)+", AGENTS_README, re.MULTILINE)
+    read = [parse_agent(textwrap.dedent(example), "README") for example in examples]
+    assert [(agent.name, agent.harness) for agent in read] == [("implementer", "native"), ("formatter", "command")]
 
 
 def test_what_a_starter_file_mentions_is_known() -> None:

@@ -51,6 +51,8 @@ class Board:
     spent_nusd: int = 0
     usage: Usage = field(default_factory=Usage)
     created_at: float = 0.0
+    seq: int = 0
+    """The last record of the run's stream that was taken over."""
 
     def take(self, record: Record) -> Line | None:
         """Take one record over; returns its line if a progress view shows it."""
@@ -66,6 +68,7 @@ class Board:
     def _run_stream(self, record: Record) -> bool:
         before = {task: state.status for task, state in self.state.tasks.items()}
         apply(self.state, record.event)
+        self.seq = record.seq
         if isinstance(record.event, e.RunCreated):
             self.created_at = record.at
         if isinstance(record.event, e.TaskDispatched):

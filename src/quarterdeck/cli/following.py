@@ -18,6 +18,7 @@ from quarterdeck.cli.live import live
 from quarterdeck.cli.port import DeckApi
 from quarterdeck.journal.port import Record
 from quarterdeck.kernel import events as e
+from quarterdeck.kernel.ids import run_stream
 
 _DRAIN_SECONDS = 5.0
 """How long the last events may take to be read after the work has ended."""
@@ -29,43 +30,48 @@ async def follow(call: Call, deck: DeckApi, run: str, *, since: float = 0.0) -> 
     `since`: of what happened before (seconds since the epoch), the view shows the outcome but no line is printed.
     """
     board = Board(run)
-    still = asyncio.Event()
+    moved = asyncio.Event()
     plain = nullcontext(partial(call.log, out=False))
     with live(board, no_color=call.settings.no_color) if call.live else plain as log:
-        shown = asyncio.create_task(_show(call, deck, board, still, log, since))
+        shown = asyncio.create_task(_show(call, deck, board, moved, log, since))
         worked = asyncio.create_task(deck.work(run))
-        ended = asyncio.create_task(still.wait())
         try:
             await asyncio.wait((shown, worked), return_when=asyncio.FIRST_COMPLETED)
             if shown.done():
                 await shown  # showing does not end by itself: it failed, and that is the error to report
             await worked
-            await asyncio.wait((shown, ended), timeout=_DRAIN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-            if shown.done():
-                await shown
+            await _catch_up(deck, board, moved)
         finally:
-            for task in (shown, worked, ended):
+            for task in (shown, worked):
                 task.cancel()
-            await asyncio.gather(shown, worked, ended, return_exceptions=True)
+            await asyncio.gather(shown, worked, return_exceptions=True)
+
+
+async def _catch_up(deck: DeckApi, board: Board, moved: asyncio.Event) -> None:
+    """Wait until everything that is in the run's stream now has been shown."""
+    left = await deck.journal.read(run_stream(board.run), after=board.seq)
+    try:
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            while left and board.seq < left[-1].seq:
+                moved.clear()
+                await moved.wait()
+    except TimeoutError:
+        return  # the result is printed all the same; only lines about the way there are missing
 
 
 async def _show(
-    call: Call, deck: DeckApi, board: Board, still: asyncio.Event, log: Callable[[Line], None], since: float
+    call: Call, deck: DeckApi, board: Board, moved: asyncio.Event, log: Callable[[Line], None], since: float
 ) -> None:
-    """Show every record; `still` is set while the run stands at an end, a wait or a pause."""
+    """Show every record; `moved` is set after each."""
     async for record in deck.events(board.run):
-        event = record.event
         line = board.take(record)
-        if isinstance(event, e.RunPlanned):
+        if isinstance(record.event, e.RunPlanned):
             board.plan(await deck.views.tasks(board.run))
-        if not isinstance(event, e.RunFinished):
+        if not isinstance(record.event, e.RunFinished):
             call.emit("event", as_object(record, board.run))
         if line is not None and line.at >= since and not call.json:
             log(line)
-        if isinstance(event, e.RunFinished | e.RunWaiting | e.RunPaused):
-            still.set()
-        elif isinstance(event, e.RunResumed):
-            still.clear()
+        moved.set()
 
 
 def as_object(record: Record, run: str) -> dict[str, object]:

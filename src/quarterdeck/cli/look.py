@@ -247,9 +247,11 @@ async def _logs(call: Call, id: str, *, follow: bool) -> None:
 
 
 async def _follow(call: Call, deck: DeckApi, kind: str, full: str) -> None:
-    async for record in deck.events(full.partition(".")[0]):
+    run = full.partition(".")[0]
+    async for record in deck.events(run):
         _print(call, record, kind, full)
-        if isinstance(record.event, e.RunFinished):
+        # A run that was resumed has an earlier end in its stream.
+        if isinstance(record.event, e.RunFinished) and (await deck.views.run(run)).status.finished:
             return
 
 
