@@ -9,7 +9,7 @@ import anthropic
 import httpx2
 
 from quarterdeck.kernel.failures import ModelFailed
-from quarterdeck.models import anthropic_messages, errors
+from quarterdeck.models import anthropic_messages, errors, tls
 from quarterdeck.models.errors import WireError
 from quarterdeck.models.port import Deadlines
 from quarterdeck.models.streaming import Dialect
@@ -34,11 +34,13 @@ class AnthropicTransport:
     def __init__(self, key: str | None, base_url: str, deadlines: Deadlines, reload: Callable[[], str | None]) -> None:
         self._key = key
         self._reload = reload
+        plain = tls.needless(base_url)
         self._client = anthropic.AsyncAnthropic(
             api_key=key or "",
             base_url=base_url,
             max_retries=0,
             timeout=anthropic.Timeout(None, connect=deadlines.connect),
+            http_client=anthropic.DefaultAsyncHttpxClient(verify=plain) if plain is not None else None,
         )
 
     @property

@@ -9,7 +9,7 @@ from typing import Any, Final
 import httpx
 
 from quarterdeck.kernel.failures import ModelFailed
-from quarterdeck.models import errors, ollama_chat, windows
+from quarterdeck.models import errors, ollama_chat, tls, windows
 from quarterdeck.models.errors import WireError
 from quarterdeck.models.port import Deadlines
 from quarterdeck.models.streaming import Dialect
@@ -41,7 +41,12 @@ class OllamaTransport:
         self._reload = reload
         # The address of the OpenAI-compatible interface is what people have at hand.
         root = (base_url or DEFAULT_URL).rstrip("/").removesuffix("/v1")
-        self._client = httpx.AsyncClient(base_url=root + "/", timeout=httpx.Timeout(None, connect=deadlines.connect))
+        plain = tls.needless(root)
+        self._client = httpx.AsyncClient(
+            base_url=root + "/",
+            timeout=httpx.Timeout(None, connect=deadlines.connect),
+            verify=plain if plain is not None else True,
+        )
 
     @property
     def key(self) -> str | None:

@@ -10,7 +10,7 @@ import httpx2
 import openai
 
 from quarterdeck.kernel.failures import ModelFailed
-from quarterdeck.models import errors, openai_chat, openai_responses
+from quarterdeck.models import errors, openai_chat, openai_responses, tls
 from quarterdeck.models.errors import WireError
 from quarterdeck.models.port import Deadlines
 from quarterdeck.models.streaming import Dialect
@@ -60,12 +60,15 @@ class OpenAITransport:
         self._provider = provider
         self._key = key
         self._reload = reload
+        address = base_url or "https://api.openai.com/v1"
+        plain = tls.needless(address)
         self._client = openai.AsyncOpenAI(
             # Local servers ask for no key, but the SDK does.
             api_key=key or "none",
-            base_url=base_url or "https://api.openai.com/v1",
+            base_url=address,
             max_retries=0,
             timeout=openai.Timeout(None, connect=deadlines.connect),
+            http_client=openai.DefaultAsyncHttpx2Client(verify=plain) if plain is not None else None,
         )
 
     @property
