@@ -6,16 +6,26 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from quarterdeck.agents.port import Assignment
+from quarterdeck.agents.native import NativeHarness
+from quarterdeck.agents.port import Assignment, Finished
+from quarterdeck.agents.ports import Ports
 from quarterdeck.govern.budgets import Budgets
+from quarterdeck.govern.policy import DefaultPolicy
+from quarterdeck.govern.port import Policy
 from quarterdeck.journal.log import Log
 from quarterdeck.journal.port import Claim
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import SystemClock
-from quarterdeck.kernel.config import DeckConfig, Price, RunConfig
+from quarterdeck.kernel.config import DeckConfig, ModelSection, Price, RunConfig
 from quarterdeck.kernel.entities import Agent, Task
 from quarterdeck.kernel.events import EventBase
+from quarterdeck.models.factory import make_factory
+from quarterdeck.models.limiter import Limiters
+from quarterdeck.models.scripted.faults import Fault
+from quarterdeck.models.scripted.scenario import Rule, Scenario, Turn
+from quarterdeck.models.scripted.server import ScriptedServer
 from quarterdeck.store.sqlite import SqliteStore
+from quarterdeck.tools.toolbox import Toolbox
 from quarterdeck.workplace.ground import Ground
 from quarterdeck.workplace.plain import Plain
 from quarterdeck.workplace.port import Sandbox, Spec
@@ -34,6 +44,45 @@ def deck(**sections: Any) -> DeckConfig:
     return DeckConfig(**{**defaults, **sections})
 
 
+def scenario(
+    *turns: Turn, rules: tuple[Rule, ...] = (), faults: tuple[Fault, ...] = (), window: int = 1_000_000
+) -> Scenario:
+    """A scenario of one conversation, or of these rules."""
+    rules = rules or (Rule(turns=turns),)
+    return Scenario(rules=rules, faults=faults, window=window, prices={"scripted": PRICE, "second": PRICE})
+
+
+class Moving(SystemClock):
+    """A clock that moves on by `step` seconds whenever it is looked at, and that sleeps by moving on."""
+
+    def __init__(self, step: float = 0.0) -> None:
+        self._step = step
+        self._gone = 0.0
+        self.slept: list[float] = []
+
+    def monotonic(self) -> float:
+        self._gone += self._step
+        return super().monotonic() + self._gone
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self._gone += seconds
+
+
+@dataclass
+class Wire:
+    """A native harness on a scripted model."""
+
+    kit: "Kit"
+    server: ScriptedServer
+    harness: NativeHarness
+    slept: list[float]
+
+    async def work(self, agent: Agent, number: int = 1, **fields: Any) -> Finished:
+        """Work on a freshly claimed stream: doing so again is a restart."""
+        return await self.harness.work(await self.kit.assignment(agent, number, **fields))
+
+
 @dataclass
 class Kit:
     """One deck's parts for a test."""
@@ -43,6 +92,45 @@ class Kit:
     treasury: Budgets
     sandbox: Sandbox
     clock: SystemClock = field(default_factory=SystemClock)
+
+    @asynccontextmanager
+    async def native(
+        self,
+        script: Scenario,
+        *,
+        policy: Policy | None = None,
+        seconds_each: float = 0.0,
+        window: int = 200_000,
+        **ports: Any,
+    ) -> AsyncIterator[Wire]:
+        """The native harness against a scripted model; waits between tries are recorded, not waited."""
+        clock = Moving(seconds_each)
+        names = ("anthropic:scripted", "anthropic:second", "openai:scripted")
+        windows = dict.fromkeys(names, ModelSection(context=window))
+        everything = dict.fromkeys(("implementer", "scout", "reviewer", "planner"))
+        async with ScriptedServer(script) as server:
+            models = make_factory(
+                keys={"anthropic": "key", "openai": "key"},
+                base_urls={"anthropic": server.url, "openai": f"{server.url}/v1"},
+                models=windows,
+            )
+            try:
+                harness = NativeHarness(
+                    Ports(
+                        journal=self.journal,
+                        policy=policy or DefaultPolicy(everything),
+                        treasury=self.treasury,
+                        models=models,
+                        toolbox=Toolbox(),
+                        clock=clock,
+                        limiters=Limiters(clock, clock.sleep),
+                        sleep=clock.sleep,
+                        **ports,
+                    )
+                )
+                yield Wire(self, server, harness, clock.slept)
+            finally:
+                await models.close()
 
     async def assignment(self, agent: Agent, number: int = 1, **fields: Any) -> Assignment:
         """A work order with a freshly claimed stream: claiming again is what a restart does."""

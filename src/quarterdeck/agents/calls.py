@@ -11,7 +11,6 @@ Rules
 
 import asyncio
 import json
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -29,6 +28,7 @@ from quarterdeck.kernel.entities import Usage
 from quarterdeck.kernel.failures import RECOVERY, BadConfiguration, BudgetExhausted, FailureClass, ModelFailed
 from quarterdeck.kernel.prices import cost, price_of, worst_case
 from quarterdeck.models.port import Message, Model, Reply, Request, StopReason, ToolSpec
+from quarterdeck.models.retry import next_try
 from quarterdeck.store.port import Tx
 
 DEFAULT_OUTPUT: Final = 8_192
@@ -64,23 +64,24 @@ class Next:
     """What follows a failed call."""
 
     do: Literal["again", "other", "give up"]
-    wait: bool = False
-    tries: int = 1
-    """How often it failed so with this model."""
+    seconds: float = 0.0
+    """Wait so long before."""
 
 
-def after(errors: Sequence[tuple[str, FailureClass]], others: int) -> Next:
+def after(
+    errors: Sequence[tuple[str, FailureClass]], others: int, retry_after: float | None = None, jitter: float = 0.0
+) -> Next:
     """What follows the failures of one step: (model, class) in order; `others`: models left to fail over to. Pure."""
     model, kind = errors[-1]
-    recovery = RECOVERY[kind]
-    tries = sum(1 for error in errors if error == (model, kind))
     if kind is FailureClass.CONTEXT:
-        return Next("give up", tries=tries)  # nothing but a shorter prompt helps: the loop makes it
-    if tries <= recovery.retries:
-        return Next("again", recovery.backoff, tries)
-    if recovery.failover and others > 0:
-        return Next("other", tries=tries)
-    return Next("give up", tries=tries)
+        return Next("give up")  # nothing but a shorter prompt helps: the loop makes it
+    tries = sum(1 for error in errors if error == (model, kind))
+    seconds = next_try(kind, tries, retry_after, jitter)
+    if seconds is not None:
+        return Next("again", seconds)
+    if RECOVERY[kind].failover and others > 0:
+        return Next("other")
+    return Next("give up")
 
 
 def candidates(assignment: Assignment) -> tuple[str, ...]:
@@ -96,12 +97,6 @@ def candidates(assignment: Assignment) -> tuple[str, ...]:
             fix=f'deck.toml: [tiers] {tier} = ["provider:model"]',
         )
     return models
-
-
-def delay(tries: int, retry_after: float | None, rng: random.Random) -> float:
-    """Seconds to wait before the next try: exponential with full jitter, at least what the provider asked for."""
-    backoff = min(60.0, 1.0 * 2.0 ** (tries - 1)) * rng.random()
-    return max(backoff, retry_after or 0.0)
 
 
 class ModelCalls:
@@ -172,14 +167,13 @@ class ModelCalls:
             for error in self._log.state.errors
             if error.failure is not FailureClass.INFRASTRUCTURE
         ]
-        todo = after(errors, len(rest))
+        todo = after(errors, len(rest), failure.retry_after, self._ports.rng.random())
         if todo.do == "give up":
             raise failure
         if todo.do == "other":
             return rest[0]
-        if todo.wait:
-            seconds = delay(todo.tries, failure.retry_after, self._ports.rng)
-            await self._ports.sleep(min(seconds, max(0.0, self._left())))
+        if todo.seconds > 0:
+            await self._ports.sleep(min(todo.seconds, max(0.0, self._left())))
         return name
 
     async def _once(self, name: str, prompt: Prompt) -> Reply:
@@ -187,6 +181,7 @@ class ModelCalls:
         model = self._ports.models(name)
         price = self._price(name)
         window = await self._window(model)
+        await self._ports.limiters.of(name).enter()
         asked, request = await self._intend(name, prompt, price, window)
         probes.hit("model.intended")
         began = self._ports.clock.monotonic()
@@ -199,6 +194,8 @@ class ModelCalls:
             await self._erred(asked, failed, holder)
             raise failed from error
         except ModelFailed as error:
+            if error.kind is FailureClass.TRANSIENT and error.retry_after:
+                self._ports.limiters.of(name).heard(error.retry_after)
             await self._erred(asked, error, holder)
             raise
         probes.hit("model.replied")

@@ -11,8 +11,12 @@ from quarterdeck.agents.calls import ModelCalls, Prompt
 from quarterdeck.agents.context import Told
 from quarterdeck.agents.transcript import AttemptLog, encode, said
 from quarterdeck.kernel import events as e
-from quarterdeck.kernel.failures import FailureClass, ModelFailed
+from quarterdeck.kernel.failures import ModelFailed
 from quarterdeck.models.port import Message
+
+
+class TooSmall(Exception):
+    """Steers the loop: no compaction makes this task fit into the model's window."""
 
 
 class Compaction:
@@ -26,7 +30,7 @@ class Compaction:
     async def where_needed(self) -> None:
         """Compact near the window's end, or where the provider found the prompt too long.
 
-        Raises ModelFailed, OverBound."""
+        Raises TooSmall, OverBound."""
         state, window = self._log.state, await self._calls.window()
         size = context.size(state, self._prefix, self._calls.model)
         if state.too_long:
@@ -36,14 +40,14 @@ class Compaction:
 
     async def _compact(self, size: int, trigger: int) -> None:
         state = self._log.state
-        estimated = self._prefix + sum(map(context.tokens, state.messages))
+        estimated = self._prefix + context.tokens(state.messages)
         scale = max(0.25, size / estimated)
         head = int(scale * (self._prefix + context.head_tokens(state.messages)))
-        turns = [int(scale * sum(map(context.tokens, turn))) for turn in context.turns_of(state.messages)]
+        turns = [int(scale * context.tokens(turn)) for turn in context.turns_of(state.messages)]
         cut = context.plan(head, turns, trigger)
         if cut is None:
             reason = f"the context window is too small for this task: {head} tokens of {trigger} are its beginning"
-            raise ModelFailed(reason, FailureClass.CONTEXT)
+            raise TooSmall(reason)
         middle = context.middle(state.messages, cut)
         told = Told(await self._summary(middle, cut.summary, trigger), state.todo, tuple(state.notes))
         messages = context.compacted(state.messages, cut, told, scale)
@@ -51,18 +55,18 @@ class Compaction:
             step=state.step,
             messages=tuple([await self._log.put(encode(message)) for message in messages]),
             before_tokens=size,
-            after_tokens=int(scale * (self._prefix + sum(map(context.tokens, messages)))),
+            after_tokens=int(scale * (self._prefix + context.tokens(messages))),
         )
         await self._log.append(event)
 
     async def _summary(self, middle: list[Message], tokens: int, trigger: int) -> str:
         if not middle:
             return "Nothing but the middle of long outputs is left out."
-        text = context.rendered(middle, int(trigger / 2 * context.CHARS_PER_TOKEN))
+        text = context.rendered(middle, int(trigger / 2 * context.BYTES_PER_TOKEN))
         request = said(f"Summarise this in at most {tokens * 3 // 5} words.\n\n<work>\n{text}\n</work>")
         try:
             reply = await self._calls.ask(Prompt(prompts.SUMMARY_SYSTEM, (), (request,), max(256, tokens)))
             summary = reply.message.text.strip()
         except ModelFailed:  # its tries are on record
             summary = ""
-        return summary or context.without_model(middle, int(tokens * context.CHARS_PER_TOKEN))
+        return summary or context.without_model(middle, int(tokens * context.BYTES_PER_TOKEN))

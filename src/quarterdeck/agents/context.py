@@ -6,17 +6,18 @@ Rules
   a summary bounded in tokens. A call and its result are never parted.
 - After a compaction the prompt is below the trigger with room to grow, so that it cannot happen again at once. Where
   the window is too small for that, it is an error, not a loop.
-- Tokens are estimated from characters and corrected by what the wire last said.
+- Tokens are estimated and corrected by what the wire last said.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from quarterdeck.agents.transcript import Transcript
+from quarterdeck.agents.transcript import Transcript, encode
 from quarterdeck.kernel.entities import TodoItem
-from quarterdeck.models.port import Block, Message, Opaque, Text, ToolCall, ToolOutcome, ToolSpec
+from quarterdeck.models import tokens as estimates
+from quarterdeck.models.port import Block, Message, Opaque, Request, Text, ToolCall, ToolOutcome, ToolSpec
 from quarterdeck.tools.bounds import bounded
 
 TRIGGER: Final = 0.85
@@ -25,13 +26,13 @@ TRIGGER: Final = 0.85
 FORCED: Final = 0.6
 """Share of its present size to which a prompt is brought that was refused as too long."""
 
-CHARS_PER_TOKEN: Final = 3.0
-"""Low on purpose: prose has about 5, code 3.7, JSON 2.8."""
+BYTES_PER_TOKEN: Final = 2.0
+"""Where a text must not have more than so many tokens. Prose has about 5, code 3.7, JSON 2.8; fewer than 2 are seen
+only in random data."""
 
-WORST_BYTES_PER_TOKEN: Final = 2.0
-"""For money that is set aside: fewer bytes for a token are seen only in random data."""
+OVERHEAD: Final = 16
+"""Tokens of framing around a summary."""
 
-BLOCK_OVERHEAD: Final = 8
 MIN_SUMMARY: Final = 100
 MAX_SUMMARY: Final = 2_000
 MIN_ROOM: Final = 400
@@ -97,67 +98,40 @@ def plan(head: int, turns: Sequence[int], trigger: int) -> Cut | None:
 # --- sizes ------------------------------------------------------------------------------------------------
 
 
-def characters(block: Block) -> int:
-    """Length of a block as it is sent, roughly."""
-    match block:
-        case Text():
-            return len(block.text)
-        case ToolCall():
-            return len(block.name) + len(json.dumps(block.arguments))
-        case ToolOutcome():
-            return len(block.text)
-        case Opaque():
-            return len(json.dumps(block.data))
-
-
-def tokens(message: Message) -> int:
-    """Estimated tokens of a message."""
-    return sum(int(characters(block) / CHARS_PER_TOKEN) + BLOCK_OVERHEAD for block in message.blocks)
-
-
 def head_tokens(messages: Sequence[Message]) -> int:
     """Estimated tokens of the task: what no compaction removes."""
-    first = messages[0].blocks[0]
-    return int(characters(first) / CHARS_PER_TOKEN) + BLOCK_OVERHEAD
+    return estimates.of_message(Message(role="user", blocks=messages[0].blocks[:1]))
 
 
 def prefix_tokens(system: str, tools: Sequence[ToolSpec]) -> int:
     """Estimated tokens of what stands before the messages."""
-    size = len(system) + sum(
-        len(tool.name) + len(tool.description) + len(json.dumps(tool.parameters)) for tool in tools
-    )
-    return int(size / CHARS_PER_TOKEN) + BLOCK_OVERHEAD * (len(tools) + 1)
+    return estimates.of_request(Request(system=system, tools=tuple(tools), messages=(), max_output=0))
+
+
+def tokens(messages: Iterable[Message]) -> int:
+    """Estimated tokens of messages."""
+    return sum(map(estimates.of_message, messages))
 
 
 def size(state: Transcript, prefix: int, model: str) -> int:
     """Tokens of the next prompt: what the wire measured of its beginning, and an estimate of the rest."""
     measured_by, count, measured = state.measured
     if measured_by == model and count:
-        return measured + sum(tokens(message) for message in state.messages[count:])
-    return prefix + sum(tokens(message) for message in state.messages)
+        return measured + tokens(state.messages[count:])
+    return prefix + tokens(state.messages)
 
 
 def worst_size(state: Transcript, prefix: int, model: str) -> int:
     """Tokens that the next prompt has at most, for setting money aside."""
-    factor = CHARS_PER_TOKEN / WORST_BYTES_PER_TOKEN
     measured_by, count, measured = state.measured
     if measured_by == model and count:
-        return measured + int(factor * sum(_bytes(message) for message in state.messages[count:]))
+        return measured + worst_of(0, state.messages[count:])
     return worst_of(prefix, state.messages)
 
 
-def worst_of(prefix: int, messages: Sequence[Message]) -> int:
+def worst_of(prefix: int, messages: Iterable[Message]) -> int:
     """The same for messages that were never sent."""
-    return int(CHARS_PER_TOKEN / WORST_BYTES_PER_TOKEN * (prefix + sum(map(_bytes, messages))))
-
-
-def _bytes(message: Message) -> int:
-    """Estimated tokens, counting bytes of UTF-8 where the text is not ASCII."""
-    extra = 0
-    for block in message.blocks:
-        if isinstance(block, Text | ToolOutcome) and not block.text.isascii():
-            extra += int((len(block.text.encode("utf-8", "replace")) - len(block.text)) / CHARS_PER_TOKEN)
-    return tokens(message) + extra
+    return prefix * 3 // 2 + sum(int(len(encode(message)) / BYTES_PER_TOKEN) for message in messages)
 
 
 # --- rebuilding -------------------------------------------------------------------------------------------
@@ -177,13 +151,13 @@ def turns_of(messages: Sequence[Message]) -> list[tuple[Message, ...]]:
 def compacted(messages: Sequence[Message], cut: Cut, told: Told, scale: float) -> tuple[Message, ...]:
     """The shorter transcript: the task, what is told instead of the middle, the last turns. `scale`: real tokens for
     an estimated one."""
-    room = int(max(0, cut.summary - 2 * BLOCK_OVERHEAD) * CHARS_PER_TOKEN / scale)
+    room = int(max(0, cut.summary - OVERHEAD) * BYTES_PER_TOKEN / scale)
     summary, _ = bounded(told.summary, max(0, room - len(state_text(replace(told, summary="")).encode())))
     text, _ = bounded(state_text(replace(told, summary=summary)), room)
     head = Message(role="user", blocks=(messages[0].blocks[0], Text(text=text)))
     kept = [message for turn in turns_of(messages)[-cut.keep :] for message in turn]
     limit = int(cut.tail / scale)
-    if sum(map(tokens, kept)) > limit:
+    if tokens(kept) > limit:
         kept = _shrunk(kept, limit)
     return (head, *kept)
 
@@ -192,7 +166,7 @@ def _shrunk(messages: Sequence[Message], limit: int) -> list[Message]:
     """The same messages with their longest texts cut, until they have at most `limit` estimated tokens."""
     each = 16 * 1024
     shrunk = list(messages)
-    while each > 16 and sum(map(tokens, shrunk)) > limit:
+    while each > 16 and tokens(shrunk) > limit:
         each //= 2
         shrunk = [
             Message(role=message.role, blocks=tuple(_short(block, each) for block in message.blocks))

@@ -13,7 +13,7 @@ from typing import Final
 
 from quarterdeck.agents import endings, limits, prompts, reminders
 from quarterdeck.agents.calls import ModelCalls, OverBound, Prompt
-from quarterdeck.agents.compaction import Compaction
+from quarterdeck.agents.compaction import Compaction, TooSmall
 from quarterdeck.agents.delegation import AgentDesk, Work, delegates
 from quarterdeck.agents.gate import ActionGate
 from quarterdeck.agents.limits import Reached, Used
@@ -86,8 +86,10 @@ class Loop:
             await self._calls.ask(self._prompt)
         except OverBound as over:
             await self._stop(over.reached)
+        except TooSmall as error:
+            self._failed = endings.failed(str(error), FailureClass.CONTEXT)
         except ModelFailed as error:
-            if not (error.kind is FailureClass.CONTEXT and self._log.state.too_long and self._log.state.squeezes < 1):
+            if not self._log.state.too_long or self._log.state.squeezes:  # else the next pass makes the prompt shorter
                 self._failed = endings.model_failed(error)
 
     async def _remind(self) -> None:

@@ -9,6 +9,7 @@ from quarterdeck.agents.port import Assignment, Handoff
 from quarterdeck.govern.port import Policy, Treasury
 from quarterdeck.journal.port import Journal
 from quarterdeck.kernel.clock import Clock
+from quarterdeck.models.limiter import Limiters
 from quarterdeck.models.port import ModelFactory
 from quarterdeck.tools.toolbox import Toolbox
 
@@ -29,6 +30,8 @@ class Ports:
     models: ModelFactory
     toolbox: Toolbox
     clock: Clock
+    limiters: Limiters
+    """Shared by all agents of the deck."""
     inspect: Inspect = no_problems
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     rng: random.Random = field(default_factory=random.Random)

@@ -1,0 +1,438 @@
+"""The native loop, end to end on the scripted model: it works, it notices, it ends."""
+
+import itertools
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from agent_kit import Kit, deck, kit, scenario
+
+from quarterdeck.govern.policy import DefaultPolicy
+from quarterdeck.kernel.config import RunConfig
+from quarterdeck.kernel.entities import Agent, AgentLimits, Note, Plan, Review, Submission
+from quarterdeck.kernel.events import (
+    ContextCompacted,
+    Delegated,
+    LimitReached,
+    ModelAnswered,
+    ModelAsked,
+    ModelErred,
+    NoteRecorded,
+    Outcome,
+    QuestionAsked,
+    TodoChanged,
+    ToolDone,
+    ToolIntended,
+    TranscriptExtended,
+)
+from quarterdeck.kernel.failures import FailureClass
+from quarterdeck.models.scripted.faults import Fault, Kind
+from quarterdeck.models.scripted.scenario import Match, Rule, Turn, act
+
+AGENT = Agent(name="implementer", prompt="You implement.")
+SUBMIT = Turn(actions=(act("submit", summary="hello is written"),))
+WRITE = Turn(text="I write.", actions=(act("write", path="hello.txt", content="hello\n"),))
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Kit]:
+    async with kit(tmp_path) as made:
+        yield made
+
+
+async def test_a_task_is_carried_to_a_submission(bench: Kit) -> None:
+    turns = (
+        Turn(actions=(act("todo", items=[{"text": "write", "status": "doing"}]), act("note", text="hello is a file"))),
+        WRITE,
+        Turn(actions=(act("run", command="cat hello.txt"), act("read", path="hello.txt"))),
+        SUBMIT,
+    )
+    async with bench.native(scenario(*turns)) as wire:
+        finished = await wire.work(AGENT)
+    assert finished.outcome is Outcome.OK
+    assert finished.handoff == Submission(summary="hello is written")
+    assert await bench.file("hello.txt") == "hello\n"
+    events = await bench.events()
+    calls = [event for event in events if isinstance(event, ToolIntended)]
+    assert [call.tool for call in calls] == ["todo", "note", "write", "run", "read", "submit"]
+    assert len({call.call for call in calls}) == 6
+    assert all(call.decision == "allow" for call in calls)
+    assert any(isinstance(event, NoteRecorded) and event.task == "greet" for event in events)
+    assert any(isinstance(event, TodoChanged) for event in events)
+    settled, reserved = await bench.money()
+    assert reserved == 0
+    assert settled == sum(event.cost_nusd for event in events if isinstance(event, ModelAnswered)) > 0
+
+
+async def test_each_call_reads_the_cache_of_the_one_before(bench: Kit) -> None:
+    long = AGENT.model_copy(update={"prompt": "You implement. " * 600})
+    async with bench.native(scenario(WRITE, Turn(actions=(act("run", command="seq 1 500"),)), WRITE, SUBMIT)) as wire:
+        await wire.work(long)
+        usages = [asked.usage for asked in wire.server.requests]
+    assert usages[0].cache_read == 0
+    for before, now in itertools.pairwise(usages):
+        assert now.cache_read >= before.cache_read + before.cache_write - 8
+        assert now.input < 50
+
+
+async def test_the_first_message_names_task_role_and_attempt(bench: Kit) -> None:
+    notes = (Note(task="other", text="The file ends with a newline."),)
+    async with bench.native(scenario(SUBMIT)) as wire:
+        await wire.work(AGENT, notes=notes)
+    first = next(event for event in await bench.events() if isinstance(event, TranscriptExtended))
+    text = (await bench.journal.get(first.message_blob)).decode()
+    assert "Task: greet\\nRole: implementer\\nAttempt: 1\\n" in text
+    assert "ends with a newline" in text
+    assert "test -f hello.txt" in text
+
+
+async def test_a_reviewer_and_a_planner_hand_in_their_kind(bench: Kit) -> None:
+    review = act("submit", verdict="change", summary="no", findings=[{"problem": "no test", "line": 3}])
+    reviewer = Agent(name="reviewer", expects="review", tools=("read", "submit"))
+    async with bench.native(scenario(Turn(actions=(review,)))) as wire:
+        finished = await wire.work(reviewer, diff="+x", evidence="passed")
+    assert isinstance(finished.handoff, Review)
+    assert finished.handoff.findings[0].line == 3
+    plan = act("submit", tasks=[{"id": "a", "title": "A", "paths": ["a.py"], "verify": ["true"]}])
+    planner = Agent(name="planner", expects="plan")
+    async with bench.native(scenario(Turn(actions=(plan,)))) as wire:
+        finished = await wire.work(planner, number=2, task=None)
+    assert isinstance(finished.handoff, Plan)
+    assert finished.handoff.goal == "Greet the world"
+
+
+async def test_a_malformed_submission_gets_the_errors_and_an_example_and_the_third_ends_it(bench: Kit) -> None:
+    bad = Turn(actions=(act("tool", name="submit", args={"summary": 5}),))
+    async with bench.native(scenario(bad, bad, SUBMIT)) as wire:
+        finished = await wire.work(AGENT)
+    assert finished.outcome is Outcome.OK
+    done = [event for event in await bench.events() if isinstance(event, ToolDone)]
+    assert [event.ok for event in done] == [False, False, True]
+    text = (await bench.journal.get(done[0].result_blob)).decode()
+    assert "summary: must be string, not integer" in text
+    assert "An example" in text
+    empty = Turn(actions=(act("tool", name="submit", args={"summary": ""}),))
+    async with bench.native(scenario(empty, empty, empty, SUBMIT)) as wire:
+        finished = await wire.work(AGENT, number=2)
+        assert len(wire.server.requests) == 3
+    assert finished.outcome is Outcome.FAILED
+    assert finished.failure is FailureClass.HANDOFF
+
+
+async def test_a_handoff_can_be_inspected_beyond_its_schema(bench: Kit) -> None:
+    def no_shouting(_: Any, handoff: Any) -> tuple[str, ...]:
+        return ("summary: do not shout",) if handoff.summary.isupper() else ()
+
+    loud = Turn(actions=(act("submit", summary="DONE"),))
+    async with bench.native(scenario(loud, SUBMIT), inspect=no_shouting) as wire:
+        finished = await wire.work(AGENT)
+    assert finished.outcome is Outcome.OK
+    refused = next(event for event in await bench.events() if isinstance(event, ToolDone))
+    assert "do not shout" in (await bench.journal.get(refused.result_blob)).decode()
+
+
+async def test_ask_waits_for_a_person_and_goes_on_with_the_answer(bench: Kit) -> None:
+    ask = Turn(actions=(act("ask", question="English or French?"), act("write", path="late.txt", content="x")))
+    script = scenario(ask, WRITE, SUBMIT)
+    async with bench.native(script) as wire:
+        finished = await wire.work(AGENT)
+        assert finished.outcome is Outcome.WAITING
+        assert "French" in finished.reason
+        again = await wire.work(AGENT)
+        assert again == finished
+        assert len(wire.server.requests) == 1
+    assert any(isinstance(event, QuestionAsked) for event in await bench.events())
+    assert [event.tool for event in await bench.events() if isinstance(event, ToolDone)] == ["ask"]
+    async with bench.native(script) as wire:
+        finished = await wire.work(AGENT, extra={"answer": "English"})
+    assert finished.outcome is Outcome.OK
+    assert await bench.file("hello.txt") == "hello\n"
+
+
+async def test_what_the_policy_denies_is_not_done(bench: Kit) -> None:
+    turns = (WRITE, Turn(actions=(act("write", path=".quarterdeck/deck.toml", content="x"),)), SUBMIT)
+    policy = DefaultPolicy({"implementer": frozenset({"write", "submit"})})
+    async with bench.native(scenario(Turn(actions=(act("run", command="touch ran"),)), *turns), policy=policy) as wire:
+        finished = await wire.work(AGENT)
+    assert finished.outcome is Outcome.OK
+    intended = [event for event in await bench.events() if isinstance(event, ToolIntended)]
+    assert [event.decision for event in intended] == ["deny", "allow", "deny", "allow"]
+    assert intended[0].rules == ("tool-listed",)
+    listed = await bench.sandbox.exec("ls -A", timeout=10)
+    assert listed.stdout.split() == [b"hello.txt"]
+
+
+async def test_a_policy_that_breaks_denies(bench: Kit) -> None:
+    class Broken:
+        def decide(self, action: Any) -> Any:
+            raise RuntimeError("no rules")
+
+    async with bench.native(scenario(WRITE, SUBMIT, SUBMIT, SUBMIT), policy=Broken()) as wire:
+        await wire.work(AGENT)
+    first = next(event for event in await bench.events() if isinstance(event, ToolIntended))
+    assert first.decision == "deny"
+    assert first.rules == ("policy-error",)
+
+
+async def test_an_unknown_tool_and_bad_arguments_are_results(bench: Kit) -> None:
+    turns = (
+        Turn(actions=(act("tool", name="fly", args={}), act("tool", name="read", args={"file": 3}))),
+        SUBMIT,
+    )
+    async with bench.native(scenario(*turns)) as wire:
+        finished = await wire.work(AGENT)
+    assert finished.outcome is Outcome.OK
+    done = [event for event in await bench.events() if isinstance(event, ToolDone)]
+    assert [event.flags for event in done[:2]] == [("unknown-tool",), ("bad-arguments",)]
+
+
+async def test_the_same_call_again_and_again_is_noticed_and_then_ends_it(bench: Kit) -> None:
+    again = Turn(actions=(act("run", command="cat missing"),))
+    rules = (Rule(match=Match(first="greet"), turns=(again,), repeat=True),)
+    async with bench.native(scenario(rules=rules)) as wire:
+        finished = await wire.work(AGENT)
+        assert len(wire.server.requests) == 6
+    assert finished.outcome is Outcome.FAILED
+    assert "same call 6 times" in finished.reason
+    told = [event.why for event in await bench.events() if isinstance(event, TranscriptExtended)]
+    assert told == ["task", *["reminder:repeated"] * 3]
+
+
+async def test_talk_without_tools_is_nudged_twice_and_then_ends_it(bench: Kit) -> None:
+    async with bench.native(scenario(WRITE)) as wire:  # then it only says "Done."
+        finished = await wire.work(AGENT)
+        assert len(wire.server.requests) == 4
+    assert finished.outcome is Outcome.FAILED
+    assert finished.failure is FailureClass.HANDOFF
+    told = [event.why for event in await bench.events() if isinstance(event, TranscriptExtended)]
+    assert told == ["task", "reminder:nudge", "reminder:nudge"]
+
+
+@pytest.mark.parametrize(("times", "outcome"), [(1, Outcome.OK), (2, Outcome.FAILED)])
+async def test_an_empty_answer_is_nudged_once(bench: Kit, times: int, outcome: Outcome) -> None:
+    faults = (Fault(kind=Kind.EMPTY, step=1, times=times),)
+    async with bench.native(scenario(WRITE, SUBMIT, faults=faults)) as wire:
+        finished = await wire.work(AGENT)
+    assert finished.outcome is outcome
+    nudges = [e for e in await bench.events() if isinstance(e, TranscriptExtended) and e.why == "reminder:nudge"]
+    assert len(nudges) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "times"),
+    [(Kind.OVERLOADED, 2), (Kind.RATE_LIMIT, 1), (Kind.RESET, 2), (Kind.SERVER_ERROR, 4), (Kind.MAX_TOKENS, 2)],
+)
+async def test_what_passes_is_survived_and_on_record(bench: Kit, kind: Kind, times: int) -> None:
+    faults = (Fault(kind=kind, step=1, times=times, retry_after=7.0 if kind is Kind.RATE_LIMIT else None),)
+    async with bench.native(scenario(WRITE, SUBMIT, faults=faults)) as wire:
+        finished = await wire.work(AGENT)
+        slept = wire.slept
+    assert finished.outcome is Outcome.OK
+    erred = [event for event in await bench.events() if isinstance(event, ModelErred)]
+    assert len(erred) == times
+    asked = [event for event in await bench.events() if isinstance(event, ModelAsked)]
+    assert [event.number for event in asked] == [1, *range(1, times + 2)]
+    if kind is Kind.MAX_TOKENS:
+        assert slept == []
+    else:
+        assert len(slept) == times
+        assert min(slept) >= (7.0 if kind is Kind.RATE_LIMIT else 0.0)
+    assert (await bench.money())[1] == 0
+
+
+async def test_when_retries_are_used_up_the_next_model_goes_on(bench: Kit) -> None:
+    faults = (Fault(kind=Kind.OVERLOADED, times=0),)
+    rules = (
+        Rule(match=Match(model="^scripted$"), turns=(WRITE,), faults=faults),
+        Rule(match=Match(model="second"), turns=(WRITE, SUBMIT)),
+    )
+    config = RunConfig(deck=deck(tiers={"hands": ("anthropic:scripted", "anthropic:second")}))
+    async with bench.native(scenario(rules=rules)) as wire:
+        finished = await wire.work(AGENT, config=config)
+    assert finished.outcome is Outcome.OK
+    asked = [event.model for event in await bench.events() if isinstance(event, ModelAsked)]
+    assert asked == ["anthropic:scripted"] * 5 + ["anthropic:second"] * 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "failure", "calls"),
+    [
+        (Kind.UNAUTHORIZED, FailureClass.AUTH, 2),
+        (Kind.SPEND_LIMIT, FailureClass.QUOTA, 1),
+        (Kind.REFUSAL, FailureClass.REFUSED, 1),
+        (Kind.OVERLOADED, FailureClass.TRANSIENT, 5),
+    ],
+)
+async def test_what_does_not_pass_ends_the_attempt_by_its_class(
+    bench: Kit, kind: Kind, failure: FailureClass, calls: int
+) -> None:
+    async with bench.native(scenario(WRITE, faults=(Fault(kind=kind, times=0),))) as wire:
+        finished = await wire.work(AGENT)
+        assert len(wire.server.requests) == calls
+    assert finished.outcome is Outcome.FAILED
+    assert finished.failure is failure
+    assert (await bench.money())[1] == 0
+
+
+async def test_an_unknown_price_is_refused_and_names_the_key(bench: Kit) -> None:
+    config = RunConfig(deck=deck(prices={}))
+    async with bench.native(scenario(SUBMIT)) as wire:
+        finished = await wire.work(AGENT, config=config)
+        assert len(wire.server.requests) == 0
+    assert finished.outcome is Outcome.FAILED
+    assert "[prices]" in finished.reason
+
+
+@pytest.mark.parametrize(
+    ("limits", "limit"),
+    [
+        (AgentLimits(turns=3), "turns"),
+        (AgentLimits(tokens=4000), "tokens"),
+        (AgentLimits(usd=0.2), "usd"),
+        (AgentLimits(wall=40.0), "wall"),
+    ],
+)
+async def test_at_a_bound_it_reports_what_is_complete(bench: Kit, limits: AgentLimits, limit: str) -> None:
+    await bench.sandbox.exec("git init -q .", timeout=30)
+    todo = Turn(actions=(act("todo", items=[{"text": "greet", "status": "doing"}]),))
+    steps = [Turn(actions=(act("write", path=f"f{n}.txt", content="x " * 400),)) for n in range(40)]
+    async with bench.native(scenario(todo, *steps), seconds_each=2.5 if limit == "wall" else 0.0) as wire:
+        finished = await wire.work(AGENT.model_copy(update={"limits": limits}))
+        assert (await wire.work(AGENT.model_copy(update={"limits": limits}))).reason == finished.reason
+    assert finished.outcome is Outcome.FAILED
+    assert finished.feedback[0].source == "limit"
+    assert "[doing] greet" in finished.feedback[0].detail
+    assert "f0.txt" in finished.feedback[0].detail
+    reached = [event for event in await bench.events() if isinstance(event, LimitReached)]
+    assert [event.limit for event in reached] == [limit]
+
+
+async def test_an_exhausted_budget_stops_before_the_call(tmp_path: Path) -> None:
+    async with kit(tmp_path, budget_nusd=1_000_000) as bench, bench.native(scenario(WRITE, SUBMIT)) as wire:
+        finished = await wire.work(AGENT)
+        assert len(wire.server.requests) == 0
+        assert finished.outcome is Outcome.EXHAUSTED
+        assert finished.failure is FailureClass.BUDGET
+        assert await bench.money() == (0, 0)
+
+
+async def test_a_small_window_is_compacted_and_keeps_task_todo_and_pairs(bench: Kit) -> None:
+    todo = Turn(actions=(act("todo", items=[{"text": "count", "status": "doing"}]),))
+    # The script cannot count turns that were compacted away, so the workspace counts them.
+    count = Turn(actions=(act("run", command="echo x >> log; wc -l < log; seq 1 700"),))
+    rules = (
+        Rule(match=Match(system="You summarise"), turns=(Turn(text="Counted a lot."),)),
+        Rule(match=Match(last=r"^14\n"), turns=(SUBMIT,), repeat=True),
+        Rule(match=Match(first="Task: greet"), turns=(todo, count), repeat=True),
+    )
+    agent = AGENT.model_copy(update={"limits": AgentLimits(context=12_000)})
+    async with bench.native(scenario(rules=rules, window=12_000)) as wire:
+        finished = await wire.work(agent)
+        assert all(asked.status == 200 for asked in wire.server.requests)
+    events = await bench.events()
+    compactions = [event for event in events if isinstance(event, ContextCompacted)]
+    assert compactions
+    assert all(event.after_tokens < event.before_tokens * 0.8 for event in compactions)
+    head = (await bench.journal.get(compactions[-1].messages[0])).decode()
+    assert "Task: greet" in head
+    assert "[doing] count" in head
+    assert "Counted a lot." in head
+    assert finished.outcome is Outcome.OK
+    assert len(compactions) < 6
+
+
+async def test_a_prompt_that_is_too_long_is_compacted_and_asked_once_more(bench: Kit) -> None:
+    count = Turn(actions=(act("run", command="echo x >> log; wc -l < log; seq 1 900"),))
+    too_long = (Fault(kind=Kind.CONTEXT_EXCEEDED, times=1, step=4),)
+    rules = (
+        Rule(match=Match(system="You summarise"), turns=(Turn(text="Counted."),)),
+        Rule(match=Match(last=r"^5\n"), turns=(SUBMIT,), repeat=True),
+        Rule(turns=(count,), repeat=True, faults=too_long),
+    )
+    async with bench.native(scenario(rules=rules)) as wire:
+        finished = await wire.work(AGENT)
+    assert finished.outcome is Outcome.OK
+    events = await bench.events()
+    kinds = [event.kind for event in events]
+    assert kinds.count("context.compacted") == 1
+    failure = next(index for index, event in enumerate(events) if isinstance(event, ModelErred))
+    assert kinds[failure + 1 : failure + 5] == ["model.asked", "model.answered", "context.compacted", "model.asked"]
+
+
+async def test_a_prompt_that_stays_too_long_ends_the_attempt(bench: Kit) -> None:
+    rules = (
+        Rule(match=Match(system="You summarise"), turns=(Turn(text="Counted."),)),
+        Rule(turns=(WRITE,), repeat=True, faults=(Fault(kind=Kind.CONTEXT_EXCEEDED, step=1, times=0),)),
+    )
+    async with bench.native(scenario(rules=rules)) as wire:
+        finished = await wire.work(AGENT)
+    assert finished.outcome is Outcome.FAILED
+    assert finished.failure is FailureClass.CONTEXT
+
+
+SCOUT = Agent(name="scout", description="Looks around.", tools=("read", "search"), expects="answer")
+
+
+async def test_a_sub_agent_returns_a_bounded_answer(bench: Kit) -> None:
+    lead = AGENT.model_copy(update={"delegates_to": ("scout",)})
+    config = RunConfig(deck=deck(), agents={"scout": SCOUT, "implementer": lead})
+    delegate = Turn(actions=(act("delegate", agent="scout", task="Find hello."),))
+    rules = (
+        Rule(
+            match=Match(first="Role: scout"),
+            turns=(
+                Turn(actions=(act("search", pattern="hello"),)),
+                Turn(actions=(act("submit", summary="In hello.txt, line 1."),)),
+            ),
+        ),
+        Rule(match=Match(first="Role: implementer"), turns=(WRITE, delegate, SUBMIT)),
+    )
+    async with bench.native(scenario(rules=rules)) as wire:
+        finished = await wire.work(lead, config=config)
+        tags = [asked.tag for asked in wire.server.requests]
+    assert finished.outcome is Outcome.OK
+    child = "r-test.greet.1.sub1"
+    assert tags.count(child) == 2
+    events = await bench.events()
+    delegated = next(event for event in events if isinstance(event, Delegated))
+    assert delegated.child == child
+    done = [event for event in events if isinstance(event, ToolDone) and event.tool == "delegate"]
+    assert (await bench.journal.get(done[0].result_blob)) == b"In hello.txt, line 1."
+    below = await bench.events(child)
+    assert [event.tool for event in below if isinstance(event, ToolDone)] == ["search", "submit"]
+    spent = sum(event.cost_nusd for event in [*events, *below] if isinstance(event, ModelAnswered))
+    assert await bench.money() == (spent, 0)
+
+
+async def test_delegation_is_bounded(bench: Kit) -> None:
+    lead = AGENT.model_copy(update={"delegates_to": ("scout",)})
+    config = RunConfig(deck=deck(), agents={"scout": SCOUT, "implementer": lead})
+    many = Turn(actions=tuple(act("delegate", agent="scout", task=f"Look {n}.") for n in range(9)))
+    foreign = Turn(actions=(act("tool", name="delegate", args={"agent": "implementer", "task": "x"}),))
+    rules = (
+        Rule(match=Match(first="Role: scout"), turns=(Turn(actions=(act("submit", summary="Nothing."),)),)),
+        Rule(match=Match(first="Role: implementer"), turns=(foreign, many, SUBMIT)),
+    )
+    async with bench.native(scenario(rules=rules)) as wire:
+        await wire.work(lead, config=config)
+    done = [event for event in await bench.events() if isinstance(event, ToolDone) and event.tool == "delegate"]
+    assert [event.ok for event in done] == [False, *[True] * 8, False]
+
+
+async def test_a_sub_agent_that_fails_says_so(bench: Kit) -> None:
+    lead = AGENT.model_copy(update={"delegates_to": ("scout",)})
+    lost = SCOUT.model_copy(update={"limits": AgentLimits(turns=1)})
+    config = RunConfig(deck=deck(), agents={"scout": lost, "implementer": lead})
+    delegate = Turn(actions=(act("delegate", agent="scout", task="Find hello."),))
+    look = Turn(actions=(act("search", pattern="hello"),))
+    rules = (
+        Rule(match=Match(first="Role: scout"), turns=(look,), repeat=True),
+        Rule(match=Match(first="Role: implementer"), turns=(delegate, SUBMIT)),
+    )
+    async with bench.native(scenario(rules=rules)) as wire:
+        finished = await wire.work(lead, config=config)
+    assert finished.outcome is Outcome.OK
+    done = next(event for event in await bench.events() if isinstance(event, ToolDone))
+    assert not done.ok
+    assert b"`scout` did not finish: the limit of 1 turns" in await bench.journal.get(done.result_blob)
