@@ -55,7 +55,8 @@ _ROOT_NAMES: Final = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _INSTALL: Final = "apt install bubblewrap (or your system's way), or: pip install 'quarterdeck[bwrap]'"
 _APPARMOR: Final = (
     "user namespaces are restricted by AppArmor here (Ubuntu 24.04 and newer): install the system's bubblewrap with "
-    "its profile (apt install bubblewrap apparmor-profiles), or: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0"
+    "its profile (apt install bubblewrap apparmor-profiles), or: "
+    "sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0"
 )
 _USERNS: Final = (
     "user namespaces are off: sudo sysctl user.max_user_namespaces=15000, and where it exists "

@@ -148,9 +148,13 @@ class Channel:
     async def wait_closed(self) -> None:
         await self._closed.wait()
 
-    async def close(self, reason: str = "the sandbox was closed") -> None:
+    def abandon(self) -> None:
+        """Fail what is in flight and whatever is asked later."""
+        self._fail("the sandbox was closed")
+
+    async def close(self) -> None:
         """End the protocol and wait for the process, which the caller has killed. Idempotent."""
-        self._fail(reason)
+        self.abandon()
         assert self.process.stdin is not None
         self.process.stdin.close()
         await self.process.wait()

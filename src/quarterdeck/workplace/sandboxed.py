@@ -86,6 +86,7 @@ class WorkerSandbox:
         self._closing = False
         self._ended = False
         self._closed = asyncio.Lock()
+        self._striking = asyncio.Lock()
         self._watching: asyncio.Task[None] | None = None
 
     @property
@@ -134,7 +135,8 @@ class WorkerSandbox:
             "cwd": cwd,
         }
         ticket = object()
-        self._active[ticket] = set()
+        async with self._striking:  # a command that begins while the watchdog strikes would be struck down too
+            self._active[ticket] = set()
         begun = time.monotonic()
         try:
             header, data = await self._request("exec", arguments, stdin, deadline=timeout + _EXEC_GRACE)
@@ -167,7 +169,8 @@ class WorkerSandbox:
     async def import_(
         self, commit: str, *, tree: str | None = None, identity: tuple[str, str] = ("agent", "agent@localhost")
     ) -> None:
-        arguments = {"commit": commit, "tree": tree, "identity": list(identity)}
+        shallow = await asyncio.to_thread(_shallow, self._spec.objects)
+        arguments = {"commit": commit, "tree": tree, "identity": list(identity), "shallow": shallow}
         await self._request("import", arguments, deadline=_GIT_DEADLINE)
 
     async def export(
@@ -204,6 +207,7 @@ class WorkerSandbox:
 
     async def close(self) -> None:
         self._closing = True
+        self._channel.abandon()
         async with self._closed:
             if self._watching is not None:
                 self._watching.cancel()
@@ -240,10 +244,17 @@ class WorkerSandbox:
             judged = verdict(usage, self._spec.limits)
             if judged is None:
                 continue
-            for strikes in self._active.values():
-                strikes.add(judged)
-            if not await asyncio.to_thread(self._watchdog.kill, self._spare):
-                await self._ender.end()
+            async with self._striking:
+                for strikes in self._active.values():
+                    strikes.add(judged)
+                if not await asyncio.to_thread(self._watchdog.kill, self._spare):
+                    await self._ender.end()
+
+
+def _shallow(objects: Sequence[Path]) -> str:
+    """Where the histories of the mirrors end, if they do; git keeps that beside the objects."""
+    files = [directory.parent / "shallow" for directory in objects]
+    return "".join(file.read_text(encoding="ascii") for file in files if file.is_file())
 
 
 def _exec_result(header: Mapping[str, object], data: bytes, strikes: set[Verdict], limit: int) -> ExecResult:

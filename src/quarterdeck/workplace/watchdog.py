@@ -31,6 +31,8 @@ _IDLE_PERIOD: Final = 2.0
 _WALK_AGE: Final = 15.0
 _ENTRY: Final = 1024
 _DEPTH: Final = 200
+_KILL_TIME: Final = 5.0
+_KILL_PAUSE: Final = 0.005
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -119,11 +121,13 @@ class Watchdog:
 
     def kill(self, spare: frozenset[int]) -> bool:
         """SIGKILL all processes of the sandbox but `spare`; whether none was left at the end."""
-        for _ in range(10):
-            doomed = [pid for pid in descendants(self._root) if pid not in spare]
+        deadline = time.monotonic() + _KILL_TIME
+        while time.monotonic() < deadline:
+            doomed = [pid for pid in descendants(self._root) if pid not in spare and _lives(pid)]
             if not doomed:
                 return True
             kill_descendants(self._root, doomed)
+            time.sleep(_KILL_PAUSE)
         return False
 
 
@@ -172,6 +176,15 @@ def kill_descendants(root: int, pids: Iterable[int]) -> None:
     finally:
         for handle in held.values():
             os.close(handle)
+
+
+def _lives(pid: int) -> bool:
+    """Whether it is there and no zombie."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
+    except (OSError, IndexError):  # ended meanwhile
+        return False
+    return state not in (b"Z", b"X")
 
 
 def _resident(pid: int) -> int:

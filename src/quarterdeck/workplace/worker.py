@@ -208,8 +208,7 @@ class Worker:
 
     def _import(self, header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
         assert self._git is not None
-        name, email = header["identity"]
-        self._git.import_(header["commit"], header["tree"], name, email, self._asks(header["id"]))
+        self._git.import_(header, self._asks(header["id"]))
         return {}, b""
 
     def _export(self, header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:

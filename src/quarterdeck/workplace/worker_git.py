@@ -67,14 +67,18 @@ class Git:
 
     # -- into the workspace ------------------------------------------------------------------------------------------
 
-    def import_(self, commit: str, tree: str | None, name: str, email: str, cancelled: Callable[[], bool]) -> None:
+    def import_(self, arguments: dict[str, Any], cancelled: Callable[[], bool]) -> None:
         """Fill the empty workspace. Raises GitError, ValueError where the workspace is not empty."""
+        commit, tree = str(arguments["commit"]), arguments["tree"]
+        name, email = arguments["identity"]
         with self._lock:
             if os.listdir(self._workspace):
                 raise ValueError("the workspace is not empty")
             directory = os.path.join(self._workspace, ".git")
             _lay_out(directory, _oid(commit), self._objects, "ref: refs/heads/work", _config(name, email, commit))
             _put(os.path.join(directory, "refs", "heads", "work"), commit + "\n")
+            if arguments["shallow"]:
+                _put(os.path.join(directory, "shallow"), str(arguments["shallow"]))
             git = _Private(directory, self._workspace, self._env, cancelled)
             git("read-tree", "--reset", "-u", _oid(tree) if tree else commit)
             index = os.path.join(directory, "index")
@@ -100,6 +104,7 @@ class Git:
         base = _oid(str(arguments["base"]))
         excluded = [_excluding(str(pattern)) for pattern in arguments["exclude"]]
         _lay_out(directory, base, self._objects, base, _config("", "", base))
+        _put(os.path.join(directory, "shallow"), base + "\n")  # what lies before the base is not asked for
         git = _Private(directory, self._workspace, self._env, cancelled)
         self._read_base(git, directory, base)
         _add(git, excluded)

@@ -1,0 +1,334 @@
+"""Both sandbox providers: the conformance suite, and what concerns their workspaces."""
+
+# Small processes of the test itself may block it.
+# ruff: noqa: ASYNC220, ASYNC221
+
+import asyncio
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import TypedDict
+
+import pytest
+
+from quarterdeck.kernel.failures import SandboxFailed
+from quarterdeck.testing.sandbox_conformance import LIMITS, checks, opened
+from quarterdeck.workplace.bubblewrap import Bubblewrap
+from quarterdeck.workplace.ground import Ground
+from quarterdeck.workplace.plain import Plain
+from quarterdeck.workplace.port import Limits, Provider, Spec
+from quarterdeck.workplace.workspaces import Process
+
+CHECKS = checks()
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Iterator[Ground]:
+    """pytest's directories are 0700, so that root's home lies below a directory agents cannot enter."""
+    made = Ground(tmp_path / "home").prepare() if os.geteuid() == 0 else Ground(_home(tmp_path)).prepare()
+    yield made
+    made.destroy()
+
+
+def _home(tmp_path: Path) -> Path:
+    (tmp_path / "home").mkdir()
+    return tmp_path / "home"
+
+
+@pytest.fixture(params=["none", pytest.param("bubblewrap", marks=pytest.mark.sandbox)])
+async def provider(request: pytest.FixtureRequest, ground: Ground) -> AsyncIterator[Provider]:
+    made: Provider = Plain(ground) if request.param == "none" else Bubblewrap(ground)
+    yield made
+    await made.reap(frozenset())
+
+
+@pytest.mark.parametrize("name", CHECKS)
+async def test_conformance(provider: Provider, name: str) -> None:
+    async with opened(provider, Spec("one", limits=LIMITS)) as sandbox:
+        await CHECKS[name](sandbox)
+
+
+async def test_probe_launches_and_leaves_nothing(provider: Provider, ground: Ground) -> None:
+    found = await provider.probe()
+    assert found.ok, found
+    assert list(ground.workspaces.iterdir()) == []
+    assert bool(found.warnings) is (provider.name == "none")
+
+
+async def test_attach_finds_the_files_and_removes_stale_locks(provider: Provider) -> None:
+    spec = Spec("kept", limits=LIMITS)
+    first = await provider.create(spec)
+    await first.write("file", b"kept")
+    await first.write(".git/index.lock", b"")
+    with pytest.raises(FileExistsError):
+        await provider.create(spec)
+    with pytest.raises(SandboxFailed):
+        await provider.attach(spec)
+    with pytest.raises(SandboxFailed):
+        await provider.discard(spec.id)
+    await first.close()
+    second = await provider.attach(spec)
+    assert second is not None
+    assert await second.read("file") == b"kept"
+    with pytest.raises(FileNotFoundError):
+        await second.read(".git/index.lock")
+    await second.close()
+    await provider.discard(spec.id)
+    await provider.discard(spec.id)
+    assert await provider.attach(spec) is None
+
+
+async def test_reap_keeps_what_it_is_told_and_what_is_open(provider: Provider, ground: Ground) -> None:
+    for name in ("keep", "drop"):
+        sandbox = await provider.create(Spec(name, limits=LIMITS))
+        await sandbox.exec("mkdir -p ro/deep && echo x > ro/deep/f && chmod 0 ro/deep/f ro/deep ro", timeout=20)
+        await sandbox.close()
+    async with opened(provider, Spec("live", limits=LIMITS)) as live:
+        assert await provider.reap(frozenset({"keep"})) == ["drop"]
+        assert (await live.exec("true", timeout=20)).exit_code == 0
+    assert [place.name for place in ground.workspaces.iterdir()] == ["keep"]
+
+
+async def test_reap_follows_no_link(provider: Provider, ground: Ground, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious").write_text("x")
+    sandbox = await provider.create(Spec("links", limits=LIMITS))
+    await sandbox.exec(f"ln -s {outside} a; mkdir d; ln -s {outside} d/a; ln -s / root", timeout=20)
+    await sandbox.close()
+    assert await provider.reap(frozenset()) == ["links"]
+    assert (outside / "precious").read_text() == "x"
+
+
+async def test_very_deep_directories_are_removed(provider: Provider, ground: Ground) -> None:
+    deep = "import os\nfor _ in range(1500):\n os.mkdir('d' * 50); os.chdir('d' * 50)"
+    sandbox = await provider.create(Spec("deep", limits=LIMITS))
+    assert (await sandbox.exec(["python3", "-c", deep], timeout=30)).exit_code == 0
+    await sandbox.close()
+    await provider.discard("deep")
+    assert list(ground.workspaces.iterdir()) == []
+
+
+async def test_ids_are_plain_names(provider: Provider) -> None:
+    for bad in ("../x", "", ".", "..", "a/b", ".hidden"):
+        with pytest.raises(ValueError, match="not a workspace id"):
+            await provider.create(Spec(bad))
+
+
+async def test_a_living_owner_keeps_its_workspace(provider: Provider, ground: Ground) -> None:
+    """The record names another process that lives: neither reaped nor attached."""
+    sandbox = await provider.create(Spec("theirs", limits=LIMITS))
+    await sandbox.close()
+    owner = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        other = Process.of(owner.pid)
+        assert other is not None
+        record = ground.place("theirs") / "owner.json"
+        fields = f'{{"pid": {other.pid}, "started": {other.started}, "boot": "{other.boot}"}}'
+        record.write_text(f"[{fields}, {fields}]")
+        assert await provider.reap(frozenset()) == []
+        with pytest.raises(SandboxFailed, match="in use"):
+            await provider.attach(Spec("theirs"))
+        stale = fields.replace(f'"started": {other.started}', '"started": 1')
+        record.write_text(f"[{stale}, {stale}]")
+        assert await provider.reap(frozenset()) == ["theirs"]
+        assert owner.poll() is None, "a process with a recycled id must not be killed"
+    finally:
+        owner.communicate()
+
+
+async def test_thirty_five_sandboxes_at_once(provider: Provider) -> None:
+    async def one(number: int) -> bytes:
+        async with opened(provider, Spec(f"s{number}", limits=LIMITS)) as sandbox:
+            return (await sandbox.exec(f"echo {number}", timeout=60)).stdout
+
+    assert await asyncio.gather(*map(one, range(35))) == [f"{number}\n".encode() for number in range(35)]
+
+
+# -- git ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mirror(ground: Ground, tmp_path: Path) -> tuple[Path, str]:
+    """(objects, head) of a small repository."""
+    source = tmp_path / "source"
+    (source / "src").mkdir(parents=True)
+    (source / "src" / "a.py").write_text("a = 1\n")
+    (source / "kept.log").write_text("tracked although ignored\n")
+    (source / "crlf.txt").write_bytes(b"one\r\ntwo\r\n")
+    (source / ".gitignore").write_text("*.log\n")
+    (source / "run").write_text("#!/bin/sh\n")
+    (source / "run").chmod(0o755)
+    _git(source, "init", "-q", "-b", "main")
+    _git(source, "add", "-A")
+    _git(source, "add", "-f", "kept.log")
+    _git(source, "commit", "-q", "-m", "first")
+    (source / ".gitattributes").write_text("*.txt text\n")  # crlf.txt is now stored against its attributes
+    _git(source, "add", ".gitattributes")
+    _git(source, "commit", "-q", "-m", "second")
+    target = ground.mirrors / "m.git"
+    _git(tmp_path, "clone", "-q", "--bare", "--no-hardlinks", str(source), str(target))
+    return target / "objects", _git(target, "rev-parse", "HEAD")
+
+
+def _git(place: Path, *arguments: str) -> str:
+    git = shutil.which("git")
+    assert git is not None
+    names = ["-c", "user.name=t", "-c", "user.email=t@t", "-c", "commit.gpgsign=false"]
+    done = subprocess.run([git, "-C", str(place), *names, *arguments], capture_output=True, check=True, text=True)
+    return done.stdout.strip()
+
+
+class _Export(TypedDict):
+    author: tuple[str, str]
+    when: int
+    max_bytes: int
+
+
+EXPORT: _Export = {"author": ("Agent", "agent@localhost"), "when": 1_700_000_000, "max_bytes": 1_000_000}
+
+
+class TestGit:
+    async def test_import_then_nothing_changed(self, provider: Provider, mirror: tuple[Path, str]) -> None:
+        objects, head = mirror
+        async with opened(provider, Spec("g", objects=(objects,), limits=LIMITS)) as sandbox:
+            await sandbox.import_(head, identity=('A "B" \\', "a@b"))
+            log = await sandbox.exec(
+                "git status --porcelain src run; git log --format=%s; git symbolic-ref HEAD", timeout=20
+            )
+            assert log.stdout == b"second\nfirst\nrefs/heads/work\n"
+            assert (await sandbox.exec("git config user.name", timeout=20)).stdout == b'A "B" \\\n'
+            assert await sandbox.export(head, "m", **EXPORT) is None
+
+    async def test_touched_but_unchanged_is_nothing(self, provider: Provider, mirror: tuple[Path, str]) -> None:
+        """Also a file whose attributes would normalise its line ends."""
+        objects, head = mirror
+        async with opened(provider, Spec("g", objects=(objects,), limits=LIMITS)) as sandbox:
+            await sandbox.import_(head)
+            await sandbox.exec("cp -r . /tmp/c$$ && touch -d '2 hours ago' $(git ls-files)", timeout=20)
+            assert await sandbox.export(head, "m", **EXPORT) is None
+
+    async def test_export_holds_everything_and_is_deterministic(
+        self, provider: Provider, mirror: tuple[Path, str], ground: Ground
+    ) -> None:
+        objects, head = mirror
+        commits = []
+        for name, script in {
+            "uncommitted": "true",
+            "committed": "git add -A && git commit -qm x",
+            "squashed": "git checkout -q --orphan o && git add -A && git commit -qm x && git branch -D work",
+        }.items():
+            async with opened(provider, Spec(name, objects=(objects,), limits=LIMITS)) as sandbox:
+                await sandbox.import_(head)
+                await sandbox.write("src/a.py", b"a = 2\n")
+                await sandbox.write("new/b.py", b"b = 1\n")
+                await sandbox.write("kept.log", b"changed\n")
+                await sandbox.write("other.log", b"ignored\n")
+                done = await sandbox.exec(f"rm run; ln -s src link; {script}", timeout=20)
+                assert done.exit_code == 0, done
+                exported = await sandbox.export(head, "Title\n\nBody", **EXPORT)
+                assert exported is not None
+                commits.append(exported)
+        assert len({(one.commit, one.tree) for one in commits}) == 1
+        bare = objects.parent
+        subprocess.run(
+            ["git", "-C", str(bare), "index-pack", "--stdin", "--strict", "--fix-thin"],
+            input=commits[0].pack,
+            check=True,
+            capture_output=True,
+        )
+        changed = _git(bare, "diff", "--name-status", head, commits[0].commit).splitlines()
+        assert changed == ["M\tkept.log", "A\tlink", "A\tnew/b.py", "D\trun", "M\tsrc/a.py"]
+        assert _git(bare, "log", "-1", "--format=%an <%ae> %at %B", commits[0].commit) == (
+            "Agent <agent@localhost> 1700000000 Title\n\nBody"
+        )
+
+    async def test_forced_file_of_the_agents_head(self, provider: Provider, mirror: tuple[Path, str]) -> None:
+        objects, head = mirror
+        async with opened(provider, Spec("g", objects=(objects,), limits=LIMITS)) as sandbox:
+            await sandbox.import_(head)
+            await sandbox.exec("echo x > forced.log; git add -f forced.log; git commit -qm x", timeout=20)
+            exported = await sandbox.export(head, "m", **EXPORT)
+            assert exported is not None
+            excluded = await sandbox.export(head, "m", exclude=["*.log"], **EXPORT)
+            assert excluded is None
+
+    async def test_exclude(self, provider: Provider, mirror: tuple[Path, str]) -> None:
+        objects, head = mirror
+        async with opened(provider, Spec("g", objects=(objects,), limits=LIMITS)) as sandbox:
+            await sandbox.import_(head)
+            await sandbox.exec("mkdir .q; echo 1 > .q/task.json; echo 2 >> src/a.py; rm run", timeout=20)
+            none = await sandbox.export(head, "m", exclude=[".q", "src/a.py", "run"], **EXPORT)
+            assert none is None
+
+    async def test_nested_repository_is_an_error(self, provider: Provider, mirror: tuple[Path, str]) -> None:
+        objects, head = mirror
+        async with opened(provider, Spec("g", objects=(objects,), limits=LIMITS)) as sandbox:
+            await sandbox.import_(head)
+            await sandbox.exec("git init -q sub; echo x > sub/f", timeout=20)
+            with pytest.raises(ValueError, match="repository lies inside"):
+                await sandbox.export(head, "m", **EXPORT)
+            await sandbox.exec("cd sub; git add -A; git -c user.name=a -c user.email=b commit -qm x", timeout=20)
+            with pytest.raises(ValueError, match="repository lies inside"):
+                await sandbox.export(head, "m", **EXPORT)
+
+    async def test_max_bytes(self, provider: Provider, mirror: tuple[Path, str]) -> None:
+        objects, head = mirror
+        async with opened(provider, Spec("g", objects=(objects,), limits=LIMITS)) as sandbox:
+            await sandbox.import_(head)
+            await sandbox.write("noise", os.urandom(2_000_000))
+            with pytest.raises(ValueError, match="larger than 1000000"):
+                await sandbox.export(head, "m", **EXPORT)
+
+    async def test_another_tree_than_the_commits(self, provider: Provider, mirror: tuple[Path, str]) -> None:
+        objects, head = mirror
+        tree = _git(objects.parent, "rev-parse", "HEAD~1^{tree}")
+        async with opened(provider, Spec("g", objects=(objects,), limits=LIMITS)) as sandbox:
+            await sandbox.import_(head, tree=tree)
+            assert (await sandbox.exec("ls -A", timeout=20)).stdout.split() == [
+                *(b".git", b".gitignore", b"crlf.txt", b"kept.log", b"run", b"src")
+            ]
+            exported = await sandbox.export(head, "m", **EXPORT)
+            assert exported is not None
+            assert exported.tree == tree
+
+    async def test_shallow_mirror(self, provider: Provider, mirror: tuple[Path, str], ground: Ground) -> None:
+        objects, head = mirror
+        shallow = ground.mirrors / "shallow.git"
+        _git(ground.mirrors, "clone", "-q", "--bare", "--depth", "1", f"file://{objects.parent}", str(shallow))
+        async with opened(provider, Spec("g", objects=(shallow / "objects",), limits=LIMITS)) as sandbox:
+            await sandbox.import_(head)
+            assert (await sandbox.exec("git log --format=%s", timeout=20)).stdout == b"second\n"
+            await sandbox.write("x", b"1")
+            assert await sandbox.export(head, "m", **EXPORT) is not None
+
+
+# -- limits that only a watchdog keeps ---------------------------------------------------------------------------------
+
+SMALL = Limits(memory_bytes=128 * 1024 * 1024, disk_bytes=16 * 1024 * 1024, processes=64)
+_HOLD = "import time, sys; b = bytearray(40 << 20); b[::4096] = b'x' * len(b[::4096]); time.sleep(600)"
+
+
+class TestWatchdog:
+    async def test_six_processes_together(self, provider: Provider) -> None:
+        async with opened(provider, Spec("m", limits=SMALL)) as sandbox:
+            result = await sandbox.exec(
+                ["sh", "-c", 'for i in 1 2 3 4 5 6; do python3 -c "$1" & done; wait', "sh", _HOLD], timeout=60
+            )
+            assert (result.exit_code, result.flags) == (None, ("memory",))
+            after = await sandbox.exec("true", timeout=20)
+            assert (after.exit_code, after.flags) == (0, ())
+
+    async def test_one_process_within_the_limit_is_left_alone(self, provider: Provider) -> None:
+        async with opened(provider, Spec("m", limits=SMALL)) as sandbox:
+            result = await sandbox.exec(["python3", "-c", _HOLD.replace("600", "1.5")], timeout=60)
+            assert (result.exit_code, result.flags) == (0, ())
+
+    async def test_many_small_files(self, provider: Provider) -> None:
+        script = "import itertools\nfor n in itertools.count():\n open(f'f{n}', 'w').write('x' * 4096)"
+        async with opened(provider, Spec("d", limits=SMALL)) as sandbox:
+            result = await sandbox.exec(["python3", "-c", script], timeout=60)
+            assert (result.exit_code, result.flags) == (None, ("disk",))
+            await sandbox.exec("ls | head -c 100000 | xargs rm -f; true", timeout=20)
