@@ -23,6 +23,8 @@ class Limiter:
         self._sleep = sleep
         self._spacing = spacing
         self._until = float("-inf")
+        self._slot = float("-inf")
+        """When the last of those that wait may leave."""
 
     def heard(self, retry_after: float) -> None:
         """The provider wants to be left alone for that many seconds."""
@@ -35,11 +37,11 @@ class Limiter:
     async def enter(self) -> float:
         """Return when a call may leave; the answer is how many seconds it was held back."""
         began = self._clock.monotonic()
-        while (left := self.wait()) > 0:
-            await self._sleep(left)
-            if self._until <= self._clock.monotonic() < self._until + self._spacing:
-                # Whoever leaves next is held a little longer.
-                self._until = self._clock.monotonic() + self._spacing
+        while self.wait() > 0:
+            hold = self._until
+            self._slot = max(hold, self._slot + self._spacing)
+            await self._sleep(self._slot - self._clock.monotonic())
+            if self._until == hold:
                 break
         return self._clock.monotonic() - began
 

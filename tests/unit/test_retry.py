@@ -1,0 +1,92 @@
+"""When a call is made again, and how a provider's wish holds the whole fleet."""
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quarterdeck.kernel.failures import RECOVERY, FailureClass
+from quarterdeck.models.limiter import Limiters
+from quarterdeck.models.retry import LONGEST, PATIENCE, next_try
+
+CLASSES = st.sampled_from(list(FailureClass))
+JITTER = st.floats(0, 1, exclude_max=True)
+
+
+@given(CLASSES, st.integers(1, 50), st.none() | st.floats(0, 2000), JITTER)
+def test_tries_are_bounded_and_wishes_are_honoured(
+    failure: FailureClass, tried: int, wish: float | None, jitter: float
+) -> None:
+    wait = next_try(failure, tried, wish, jitter)
+    if tried > RECOVERY[failure].retries or (wish is not None and wish > PATIENCE):
+        assert wait is None
+    else:
+        assert wait is not None
+        assert wait >= (wish or 0.0)
+        assert wait <= (wish or 0.0) + LONGEST
+
+
+@given(JITTER)
+def test_the_wait_grows_and_is_never_nothing(jitter: float) -> None:
+    waits = [next_try(FailureClass.TRANSIENT, tried, None, jitter) or 0.0 for tried in range(1, 5)]
+    assert waits == sorted(waits)
+    assert waits[0] >= 0.5
+
+
+@pytest.mark.parametrize("failure", [FailureClass.QUOTA, FailureClass.REFUSED, FailureClass.BUDGET])
+def test_what_does_not_help_is_not_tried(failure: FailureClass) -> None:
+    assert next_try(failure, 1, None, 0.5) is None
+
+
+class FakeTime:
+    """A clock whose sleepers wake in the order of their times."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.sleepers: list[tuple[float, int, asyncio.Event]] = []
+
+    def wall(self) -> float:
+        return self.now
+
+    def monotonic(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        event = asyncio.Event()
+        self.sleepers.append((self.now + seconds, len(self.sleepers), event))
+        await event.wait()
+
+    async def settle(self) -> None:
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    async def run(self) -> None:
+        await self.settle()
+        while self.sleepers:
+            self.sleepers.sort(key=lambda sleeper: sleeper[:2])
+            self.now, _, event = self.sleepers.pop(0)
+            event.set()
+            await self.settle()
+
+
+async def test_a_wish_heard_by_one_agent_holds_all_of_that_provider() -> None:
+    time = FakeTime()
+    limiters = Limiters(time, time.sleep)
+    limiters.of("anthropic:a").heard(30)
+    limiters.of("anthropic:b").heard(10)
+    left: list[float] = []
+
+    async def agent() -> None:
+        await limiters.of("anthropic:b").enter()
+        left.append(time.now)
+
+    agents = [asyncio.create_task(agent()) for _ in range(5)]
+    assert await limiters.of("openai:c").enter() == 0.0
+    await time.run()
+    await asyncio.gather(*agents)
+    assert len(left) == 5
+    assert min(left) == 30
+    assert len(set(left)) == 5, "they do not all leave in the same instant"
+    assert max(left) < 31
+    assert await limiters.of("anthropic:a").enter() == 0.0
