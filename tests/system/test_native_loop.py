@@ -308,6 +308,17 @@ async def test_at_a_bound_it_reports_what_is_complete(bench: Kit, limits: AgentL
     assert [event.limit for event in reached] == [limit]
 
 
+async def test_a_model_that_hangs_is_left_at_the_wall_limit(bench: Kit) -> None:
+    agent = AGENT.model_copy(update={"limits": AgentLimits(wall=1.0)})
+    async with bench.native(scenario(WRITE, faults=(Fault(kind=Kind.HANG, times=0),))) as wire:
+        finished = await wire.work(agent)
+    assert finished.feedback[0].source == "limit"
+    assert [event.limit for event in await bench.events() if isinstance(event, LimitReached)] == ["wall"]
+    settled, reserved = await bench.money()
+    assert settled > 0, "the provider may have billed the call that hung"
+    assert reserved == 0
+
+
 async def test_an_exhausted_budget_stops_before_the_call(tmp_path: Path) -> None:
     async with kit(tmp_path, budget_nusd=1_000_000) as bench, bench.native(scenario(WRITE, SUBMIT)) as wire:
         finished = await wire.work(AGENT)

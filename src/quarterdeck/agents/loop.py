@@ -89,7 +89,8 @@ class Loop:
         except TooSmall as error:
             self._failed = endings.failed(str(error), FailureClass.CONTEXT)
         except ModelFailed as error:
-            if not self._log.state.too_long or self._log.state.squeezes:  # else the next pass makes the prompt shorter
+            squeezable = self._log.state.too_long and not self._log.state.squeezes
+            if not squeezable and self._seconds_left() > 0:  # else the next pass shortens the prompt, or stops
                 self._failed = endings.model_failed(error)
 
     async def _remind(self) -> None:
