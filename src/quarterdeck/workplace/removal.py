@@ -7,8 +7,9 @@ Rules
 - Idempotent; what is already gone is no error.
 """
 
-import errno
+import itertools
 import os
+import secrets
 import stat
 import sys
 from collections import deque
@@ -48,41 +49,32 @@ def _remove(parent: int, name: str) -> None:
 
 
 def _empty(top: int) -> None:
-    """Flatten and delete: directories found on the way wait at the top under a name of ours."""
+    """Flatten and delete: directories found on the way wait at the top under a name that nobody can have guessed."""
+    prefix = f".removed-{secrets.token_hex(8)}-"
     waiting: deque[str] = deque()
-    serial = 0
+    serial = itertools.count()
+
+    def dispose(directory: int, name: str) -> None:
+        kind = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
+        if not stat.S_ISDIR(kind):
+            os.unlink(name, dir_fd=directory)
+            return
+        _writable(directory, name)  # moving a directory to another parent writes its `..`
+        moved = f"{prefix}{next(serial)}"
+        os.rename(name, moved, src_dir_fd=directory, dst_dir_fd=top)
+        waiting.append(moved)
+
     for entry in _names(top):
-        serial = _dispose(top, entry, top, waiting, serial)
+        dispose(top, entry)
     while waiting:
         name = waiting.popleft()
         directory = _open(top, name)
         try:
             for entry in _names(directory):
-                serial = _dispose(directory, entry, top, waiting, serial)
+                dispose(directory, entry)
         finally:
             os.close(directory)
         os.rmdir(name, dir_fd=top)
-
-
-def _dispose(directory: int, name: str, top: int, waiting: deque[str], serial: int) -> int:
-    kind = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
-    if not stat.S_ISDIR(kind):
-        os.unlink(name, dir_fd=directory)
-        return serial
-    _writable(directory, name)  # moving a directory to another parent writes its `..`
-    while True:
-        serial += 1
-        moved = f".removed-{os.getpid()}-{serial}"
-        try:
-            os.rename(name, moved, src_dir_fd=directory, dst_dir_fd=top)
-        except (FileExistsError, NotADirectoryError, IsADirectoryError):
-            continue  # the agent has a file of that name
-        except OSError as error:
-            if error.errno != errno.ENOTEMPTY:  # the agent has a directory of that name
-                raise
-            continue
-        waiting.append(moved)
-        return serial
 
 
 def _names(directory: int) -> list[str]:

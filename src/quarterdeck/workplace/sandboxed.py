@@ -10,7 +10,6 @@ Rules
 
 import asyncio
 import contextlib
-import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from quarterdeck.kernel.failures import SandboxFailed
 from quarterdeck.workplace.channel import Channel, ChannelClosed
 from quarterdeck.workplace.port import WORKSPACE, ExecResult, Exported, Limits, Spec, Stats
 from quarterdeck.workplace.watchdog import Verdict, Watchdog, descendants, pause, verdict
-from quarterdeck.workplace.worker_git import commit_body
+from quarterdeck.workplace.worker_git import commit_body, object_id
 
 _FILE_DEADLINE: Final = 120.0
 _GIT_DEADLINE: Final = 900.0
@@ -196,7 +195,7 @@ class WorkerSandbox:
         if not header:
             return None
         tree, commit = str(header.get("tree")), str(header.get("commit"))
-        if commit != _commit_id(commit_body(base, tree, message, signature, when), len(base)):
+        if commit != object_id(b"commit", commit_body(base, tree, message, signature, when), len(base)):
             raise SandboxFailed("the exported commit is not the one that was asked for")
         if len(pack) > max_bytes:
             raise ValueError(f"the change is larger than {max_bytes} bytes")
@@ -274,8 +273,3 @@ def _exec_result(header: Mapping[str, object], data: bytes, strikes: set[Verdict
 def _signable(text: str) -> str:
     """A name or address as git allows it in a commit."""
     return "".join(" " if character in "<>\n\0" else character for character in text).strip() or "unknown"
-
-
-def _commit_id(body: bytes, digits: int) -> str:
-    data = b"commit %d\0" % len(body) + body
-    return hashlib.sha256(data).hexdigest() if digits == 64 else hashlib.sha1(data).hexdigest()

@@ -1,0 +1,135 @@
+"""The worker's parts that run without a sandbox: bounded output, files, git objects."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quarterdeck.workplace.shipping import FILES
+from quarterdeck.workplace.worker_exec import Keeper, Run
+from quarterdeck.workplace.worker_files import Files
+from quarterdeck.workplace.worker_git import commit_body, object_id
+
+
+@given(st.lists(st.binary(max_size=60), max_size=20), st.integers(min_value=0, max_value=200))
+def test_output_is_whole_or_head_and_tail(chunks: list[bytes], limit: int) -> None:
+    keeper = Keeper(limit)
+    for chunk in chunks:
+        keeper.add(chunk)
+    everything = b"".join(chunks)
+    kept = keeper.value()
+    assert len(kept) <= limit
+    assert keeper.truncated is (len(everything) > limit)
+    if not keeper.truncated:
+        assert kept == everything
+    else:
+        head = limit // 2
+        assert kept[:head] == everything[:head]
+        if limit >= 120:
+            assert f"{len(everything) - limit} bytes cut".encode() in kept
+            assert kept[-10:] == everything[-10:]
+
+
+def test_memory_for_output_is_bounded() -> None:
+    keeper = Keeper(1000)
+    for _ in range(10_000):
+        keeper.add(b"x" * 60_000)
+    assert sum(map(len, keeper._tail)) <= 1000 + 60_000  # the bound is the point of the class
+
+
+def test_run_in_a_thread_can_be_cancelled(tmp_path: Path) -> None:
+    run = Run()
+    os.mkfifo(tmp_path / "begun")
+    answers = []
+
+    def act() -> None:
+        command = ["/bin/sh", "-c", "echo x > begun; exec sleep 600"]
+        answers.append(run(command, stdin=b"", env={"PATH": os.defpath}, cwd=str(tmp_path), timeout=900, limit=100))
+
+    thread = threading.Thread(target=act)
+    thread.start()
+    assert (tmp_path / "begun").read_text() == "x\n"
+    run.cancel()
+    thread.join(timeout=20)
+    header, _ = answers[0]
+    assert header["exit_code"] is None
+    assert header["flags"] == []
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    (tmp_path / "w").mkdir()
+    return Files(str(tmp_path / "w"), {"/workspace": str(tmp_path / "w")}, confined=True)
+
+
+def test_confined_files_stay_in_the_workspace(files: Files, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("s")
+    (tmp_path / "w" / "link").symlink_to(tmp_path / "secret")
+    (tmp_path / "w" / "dir").symlink_to(tmp_path)
+    for path in ("../secret", "link", "dir/secret", str(tmp_path / "secret"), "/workspace/../secret"):
+        with pytest.raises(PermissionError):
+            files.read(path, 0, 10)
+        with pytest.raises(PermissionError):
+            files.write(path, b"x", None)
+    with pytest.raises(ValueError, match="NUL"):
+        files.read("a\0b", 0, 10)
+    assert (tmp_path / "secret").read_text() == "s"
+
+
+def test_writing_through_a_link_inside_keeps_the_link(files: Files, tmp_path: Path) -> None:
+    files.write("AGENTS.md", b"one", 0o640)
+    (tmp_path / "w" / "CLAUDE.md").symlink_to("AGENTS.md")
+    files.write("CLAUDE.md", b"two", None)
+    assert (tmp_path / "w" / "CLAUDE.md").is_symlink()
+    assert files.read("AGENTS.md", 0, 10) == b"two"
+    assert (tmp_path / "w" / "AGENTS.md").stat().st_mode & 0o777 == 0o640
+    assert sorted(path.name for path in (tmp_path / "w").iterdir()) == ["AGENTS.md", "CLAUDE.md"]
+
+
+def test_globs(files: Files) -> None:
+    for path in ("a.py", "src/b.py", "src/deep/c.py", "src/d.txt"):
+        files.write(path, b"x\n", None)
+
+    def listed(glob: str) -> list[str]:
+        return [entry["path"] for entry in files.list(".", 9, 100, glob)["entries"]]
+
+    assert listed("*.py") == ["a.py", "src/b.py", "src/deep/c.py"]
+    assert listed("src/**/*.py") == ["src/b.py", "src/deep/c.py"]
+    assert listed("src/d.*") == ["src/d.txt"]
+    assert files.search("x", ".", "*.txt", 10, False)["files"] == 1
+
+
+def test_names_that_are_no_text_are_shown(files: Files, tmp_path: Path) -> None:
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/w/\xff")).write_text("x")
+    assert [entry["path"] for entry in files.list(".", 1, 10, None)["entries"]] == ["\ufffd"]
+
+
+def test_commit_is_gits(tmp_path: Path) -> None:
+    body = commit_body("1" * 40, "2" * 40, "Títle\n\nBody\n\n", "A <a@b>", 1_700_000_000)
+    done = subprocess.run(
+        ["git", "hash-object", "-t", "commit", "--stdin"], input=body, capture_output=True, check=True, cwd=tmp_path
+    )
+    assert done.stdout.decode().strip() == object_id(b"commit", body, 40)
+    assert len(object_id(b"commit", body, 64)) == 64
+    for bad in ("a\0b",):
+        with pytest.raises(ValueError, match="cannot hold"):
+            commit_body("1" * 40, "2" * 40, bad, "A <a@b>", 1)
+
+
+def test_shipped_files_need_only_the_standard_library(tmp_path: Path) -> None:
+    """They are started by an interpreter that knows nothing of this installation."""
+    source = Path(sys.modules["quarterdeck.workplace"].__file__ or "").parent
+    package = tmp_path / "quarterdeck" / "workplace"
+    package.mkdir(parents=True)
+    for name in FILES:
+        (package / name).write_bytes((source / name).read_bytes())
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import quarterdeck.workplace.worker"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-B", "-c", code, str(tmp_path)], capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
