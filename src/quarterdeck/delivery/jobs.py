@@ -16,6 +16,7 @@ WORK = "node.work"
 GATE_SUBMIT = "gate.submit"
 GATE_ADVANCE = "gate.advance"
 GATE_CHECK = "gate.check"
+GATE_WITHDRAW = "gate.withdraw"
 
 
 def advance(run: str, delay: float = 0.0) -> Job:
@@ -35,24 +36,40 @@ def control(run: str, action: str, *, by: str, detail_blob: str | None = None) -
     )
 
 
-def work(run: str, node: Node, attempt: str) -> Job:
-    """Perform one node of an attempt (or of the run itself)."""
+def work(
+    run: str,
+    node: Node,
+    attempt: str,
+    *,
+    plan_blob: str | None = None,
+    agent: str | None = None,
+    feedback_blob: str | None = None,
+    carry: str | None = None,
+) -> Job:
+    """Perform one node of an attempt (or of the run itself). What the node needs to know travels with the job."""
     return Job(
         kind=WORK,
         key=f"work/{attempt}/{node}",
         lock=ids.attempt_stream(attempt),
-        run=run,
-        payload={"node": node, "attempt": attempt},
+        run="" if node is Node.GATE else run,  # what is on its way into the gate leaves it through the gate
+        payload={
+            "node": node.value,
+            "attempt": attempt,
+            "plan_blob": plan_blob,
+            "agent": agent,
+            "feedback_blob": feedback_blob,
+            "carry": carry,
+        },
     )
 
 
-def gate_submit(run: str, target: str, attempt: str, queued_blob: str) -> Job:
+def gate_submit(target: str, attempt: str, queued_blob: str) -> Job:
     """Put a change into the gate's queue. `queued_blob`: the `ChangeQueued` event, encoded."""
     return Job(
         kind=GATE_SUBMIT,
         key=f"submit/{attempt}",
         lock=ids.gate_stream(target),
-        run=run,
+        run="",  # not the run's: cancelling the run withdraws it through the gate
         payload={"target": target, "queued_blob": queued_blob},
         priority=5,
     )
@@ -67,6 +84,18 @@ def gate_advance(target: str, delay: float = 0.0) -> Job:
         run="",
         payload={"target": target},
         delay=delay,
+        priority=5,
+    )
+
+
+def gate_withdraw(target: str, run: str) -> Job:
+    """A cancelled run leaves the queue, except for a change whose landing is already intended."""
+    return Job(
+        kind=GATE_WITHDRAW,
+        key=f"withdraw/{run}",
+        lock=ids.gate_stream(target),
+        run="",
+        payload={"target": target, "run": run},
         priority=5,
     )
 

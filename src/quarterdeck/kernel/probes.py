@@ -21,7 +21,7 @@ NAMES: Final[dict[str, str]] = {
     "model.replied": "a model reply was received, it is not yet stored",
     "tool.intended": "the intent of a tool call is stored, the tool has not run",
     "tool.effected": "a tool has run, its outcome is not yet stored",
-    "change.exported": "the change's objects are in the mirror, its ref is not",
+    "change.exported": "the change left the sandbox, it is not in the mirror yet",
     "change.pinned": "the change's ref is set, the outcome is not stored",
     "attempt.checked": "verify commands have run, their outcome is not yet stored",
     "node.finished": "an attempt's node is finished and recorded",

@@ -35,12 +35,16 @@ class TaskState:
     """`node` is started and not finished."""
     last: e.NodeFinished | None = None
     """The result of `node`, not yet followed up."""
+    kept: e.NodeFinished | None = None
+    """Finished work that waits for money: followed up when the run is resumed."""
     failures: int = 0
     """Attempts that failed by their own fault."""
     conflicts: int = 0
     """Attempts returned because others landed first."""
     rounds: int = 0
     """Times a reviewer asked for a change."""
+    feedback_blob: str | None = None
+    """What this attempt was told about the ones before."""
     change: Change | None = None
     commit: str | None = None
     reason: str = ""
@@ -71,10 +75,15 @@ class RunState:
     node_running: bool = False
     last: e.NodeFinished | None = None
     plan_tries: int = 0
+    """Planning attempts since the last `resume`."""
+    plan_number: int = 0
+    """Planning attempts ever."""
     endings: int = 0
     """How often the end nodes were begun: a resumed run ends again."""
     report_blob: str | None = None
     retrospective_blob: str | None = None
+    sha: str | None = None
+    """Where the target branch stood when the report was made."""
     reported: bool = False
     finished: e.RunFinished | None = None
     tasks: dict[str, TaskState] = field(default_factory=dict)
@@ -106,8 +115,7 @@ def _run_event(state: RunState, event: e.EventBase) -> None:
         case e.RunResumed():
             _resumed(state, event)
         case e.RunReported():
-            state.report_blob, state.retrospective_blob = event.report_blob, event.retrospective_blob
-            state.reported, state.last = True, None
+            state.reported = True
         case e.RunFinished():
             state.finished, state.status = event, event.status
         case _:
@@ -117,8 +125,7 @@ def _run_event(state: RunState, event: e.EventBase) -> None:
 def _resumed(state: RunState, event: e.RunResumed) -> None:
     state.paused = state.cancelled = state.exhausted = state.reported = False
     state.finished = None
-    state.last = None
-    state.node_running = False
+    state.node, state.last, state.node_running = None, None, False
     state.plan_tries = 0
     state.status = RunStatus.RUNNING
     state.answer_blob = event.answer_blob or state.answer_blob
@@ -129,13 +136,16 @@ def _resumed(state: RunState, event: e.RunResumed) -> None:
             task.status, task.running, task.node, task.last = TaskStatus.PENDING, False, None, None
             task.failures = task.conflicts = task.rounds = 0
             task.reason, task.failure = "", None
+            if task.kept is not None:
+                task.last, task.node, task.kept = task.kept, task.kept.node, None
+                task.status = _STATUS_OF_NODE[task.last.node]
 
 
 def _task_event(state: RunState, event: e.EventBase) -> None:
     match event:
         case e.TaskDispatched():
             task = task_state(state, event.task)
-            task.attempt, task.number = event.attempt, event.number
+            task.attempt, task.number, task.feedback_blob = event.attempt, event.number, event.feedback_blob
             task.node, task.running, task.last = Node.IMPLEMENT, True, None
             task.status, task.reason, task.change = TaskStatus.IMPLEMENTING, "", None
         case e.TaskMerged():
@@ -145,6 +155,8 @@ def _task_event(state: RunState, event: e.EventBase) -> None:
         case e.TaskFailed():
             task = task_state(state, event.task)
             task.status, task.reason, task.failure = TaskStatus.FAILED, event.reason, event.failure
+            if event.failure is FailureClass.BUDGET and task.last is not None and task.last.outcome is Outcome.OK:
+                task.kept = task.last
             task.running, task.last = False, None
         case e.TaskBlocked():
             task = task_state(state, event.task)
@@ -175,7 +187,7 @@ def _node_event(state: RunState, event: e.NodeStarted | e.NodeFinished) -> None:
         case Outcome.CONFLICT:
             task.conflicts += 1
         case Outcome.WAITING:
-            task.status = TaskStatus.WAITING
+            task.status, state.answer_blob = TaskStatus.WAITING, None
         case Outcome.EXHAUSTED:
             state.exhausted = True
         case _:
@@ -188,11 +200,16 @@ def _run_node(state: RunState, event: e.NodeStarted | e.NodeFinished) -> None:
         state.endings += event.node is Node.REPORT
         if event.node is Node.PLAN:
             state.plan_tries += 1
+            state.plan_number += 1
             state.status = RunStatus.PLANNING
         return
     state.node_running, state.last = False, event
     if event.outcome is Outcome.EXHAUSTED:
         state.exhausted = True
+    if event.node is Node.REPORT:
+        state.report_blob, state.sha = event.result_blob, event.commit
+    elif event.node is Node.RETROSPECTIVE:
+        state.retrospective_blob = event.result_blob
 
 
 def apply(state: RunState, event: e.EventBase) -> None:
@@ -225,8 +242,8 @@ class AttemptState:
     """How the harness of the newest incarnation ended."""
     exported: Change | None = None
     nodes: dict[Node, e.NodeFinished] = field(default_factory=dict)
-    reviews: int = 0
-    """How often the reviewer of this attempt was begun."""
+    checks_blob: str | None = None
+    """What the newest check said."""
     delays: int = 0
     """Delays in a row."""
 
@@ -243,6 +260,8 @@ def apply_attempt(state: AttemptState, event: e.EventBase, at: float) -> None:
             state.harness_finished = event
         case e.ChangeExported():
             state.exported = event.change
+        case e.CheckRan():
+            state.checks_blob = event.results_blob
         case e.NodeDelayed():
             state.delays += 1
         case e.NodeFinished():

@@ -1,0 +1,110 @@
+"""Advances runs: fold the stream, decide, record and defer in one transaction, until nothing is left to decide.
+
+Rules
+- This is the only writer of `run/…` streams. Whoever has news for a run writes them to its own stream and defers
+  `run.advance`; here they are taken over.
+- Nothing in here takes long: work is done by the jobs that are deferred.
+"""
+
+from quarterdeck.delivery import jobs
+from quarterdeck.delivery.briefing import Briefings
+from quarterdeck.delivery.dispatch import Decision, decide
+from quarterdeck.engine.port import Engine, Job
+from quarterdeck.journal.port import Also, Claim, Journal
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel import ids, probes
+from quarterdeck.kernel.events import Node
+from quarterdeck.kernel.states import RunState, apply
+from quarterdeck.store.port import Tx
+
+
+class Conductor:
+    """Handlers of `run.advance` and `run.control`."""
+
+    def __init__(self, journal: Journal, engine: Engine, briefings: Briefings) -> None:
+        self._journal = journal
+        self._engine = engine
+        self._briefings = briefings
+        self._states: dict[str, RunState] = {}
+
+    async def state(self, run: str) -> RunState:
+        """The run's state as of now."""
+        state = self._states.pop(run, None) or RunState()
+        while records := await self._journal.read(ids.run_stream(run), after=state.seq):
+            for record in records:
+                apply(state, record.event)
+                state.seq = record.seq
+                if isinstance(record.event, e.RunCreated):
+                    state.started_at = record.at
+        if state.finished is None and state.created is not None:
+            self._states[run] = state
+        return state
+
+    async def advance(self, job: Job) -> None:
+        """Handler of `run.advance`."""
+        await self._advance(job.run, await self._journal.claim(ids.run_stream(job.run)))
+
+    async def control(self, job: Job) -> None:
+        """Handler of `run.control`: what a person wants becomes an event."""
+        claim = await self._journal.claim(ids.run_stream(job.run))
+        state = await self.state(job.run)
+        event = await self._wish(job, state)
+        if event is not None:
+            cancelled = isinstance(event, e.RunCancelled) and state.created is not None
+            target = state.created.target if state.created is not None else ""
+
+            def abort(tx: Tx) -> None:
+                self._engine.abort(tx, job.run)
+                self._engine.defer(tx, jobs.gate_withdraw(target, job.run))
+
+            await self._commit(claim, Decision(events=(event,)), abort if cancelled else None)
+        await self._advance(job.run, claim)
+
+    async def _wish(self, job: Job, state: RunState) -> e.EventBase | None:
+        by = str(job.payload["by"])
+        match job.payload["action"]:
+            case "pause" if state.finished is None and not state.paused:
+                return e.RunPaused(by=by)
+            case "cancel" if state.finished is None and not state.cancelled:
+                return e.RunCancelled(by=by)
+            case "resume":
+                blob = job.payload["detail_blob"]
+                return e.RunResumed.model_validate_json(await self._journal.get(str(blob)))
+            case _:
+                return None
+
+    async def _advance(self, run: str, claim: Claim) -> None:
+        briefing = await self._briefings.run(run)
+        while True:
+            state = await self.state(run)
+            decision = await self._news(state)
+            if not decision:
+                proposed = state.last.result_blob if state.last and state.node is Node.PLAN else None
+                plan = await self._briefings.plan(state.plan_blob or proposed)
+                decision = decide(state, plan, briefing.config)
+            if not decision:
+                return
+            probes.hit("run.decided")
+            await self._commit(claim, decision)
+            probes.hit("run.advanced")
+
+    async def _commit(self, claim: Claim, decision: Decision, more: Also | None = None) -> None:
+        def also(tx: Tx) -> None:
+            for job in decision.jobs:
+                self._engine.defer(tx, job)
+            if more is not None:
+                more(tx)
+
+        await self._journal.append(claim, *decision.events, also=also)
+
+    async def _news(self, state: RunState) -> Decision:
+        """Nodes that ended and are still running as far as the run knows."""
+        running = [(task.node, task.attempt) for task in state.tasks.values() if task.running]
+        if state.node_running:
+            running.append((state.node, state.node_attempt))
+        found: list[e.EventBase] = []
+        for node, attempt in running:
+            last = await self._journal.last(ids.attempt_stream(attempt or ""))
+            if last is not None and isinstance(last.event, e.NodeFinished) and last.event.node is node:
+                found.append(last.event)
+        return Decision(events=tuple(found))

@@ -1,0 +1,298 @@
+"""What a run does next: a pure function of its state, its plan and its frozen configuration.
+
+`plan` is the plan on record or, just after the planner has ended, the one that it proposed.
+
+Rules
+- A task is ready when everything it needs is merged. Ready tasks become attempts, at most `max_parallel` at a time
+  (changes in the merge gate do not count: nobody works on them).
+- Ready tasks that overlap nothing in progress go first, then those that most others wait for. Overlap never blocks.
+- The outcome of a node leads where the blueprint says. At most `limits.attempts` attempts fail by their own fault
+  or are sent back by a reviewer; as many are returned because of a conflict; then a human has to look.
+- A failure that another attempt cannot mend (authentication, quota, budget) ends the task at once.
+- A pause starts nothing new. A cancel ends every unfinished task. An exhausted budget starts nothing that costs money,
+  but what is already finished still goes through the gate.
+- A run ends when every task has ended, with a report and a retrospective. It waits when only a human can go on.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from quarterdeck.delivery import jobs
+from quarterdeck.delivery.blueprint import BLUEPRINTS, Blueprint, Turn
+from quarterdeck.delivery.globs import may_overlap
+from quarterdeck.delivery.graph import needs_of, ranks
+from quarterdeck.engine.port import Job
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel import ids
+from quarterdeck.kernel.config import RunConfig
+from quarterdeck.kernel.entities import Harness, Plan, Task
+from quarterdeck.kernel.events import Node, Outcome, RunStatus, TaskStatus
+from quarterdeck.kernel.failures import RECOVERY, Exit, FailureClass
+from quarterdeck.kernel.states import RunState, TaskState, task_state
+
+END_TASK = "_end"
+"""Stands for the task in the attempt ids of a run's end nodes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Events to record and jobs to defer, in one transaction."""
+
+    events: tuple[e.EventBase, ...] = ()
+    jobs: tuple[Job, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.events or self.jobs)
+
+
+_Move = tuple[e.EventBase, Job | None]
+
+
+def decide(state: RunState, plan: Plan | None, config: RunConfig) -> Decision:
+    """The next events and jobs; empty when nothing is to be done now."""
+    run = state.created
+    if run is None or state.finished is not None:
+        return Decision()
+    moves: list[_Move] = []
+    if state.plan_blob is None:
+        moves = list(_planning(state, run, plan, config))
+    elif plan is not None and not run.plan_only:
+        follow = list(_follow_up(state, run, plan, config))
+        moves = follow or list(_cancel_or_dispatch(state, run, plan, config))
+    if not moves:
+        moves = list(_ending(state, run, plan))
+    return Decision(tuple(event for event, _ in moves), tuple(job for _, job in moves if job is not None))
+
+
+# --- planning ---------------------------------------------------------------------------------------------
+
+
+def _planning(state: RunState, run: e.RunCreated, plan: Plan | None, config: RunConfig) -> Iterator[_Move]:
+    if state.node_running or state.paused or state.cancelled or state.exhausted:
+        return
+    last = state.last if state.node is Node.PLAN else None
+    if last is not None and last.outcome is Outcome.OK and last.result_blob is not None:
+        count = len(plan.tasks) if plan is not None else 0
+        yield e.RunPlanned(plan_blob=last.result_blob, tasks=count, attempt=last.attempt), None
+        return
+    if last is not None and (_final(last.failure) or last.outcome is not Outcome.FAILED):
+        return
+    if state.plan_tries < config.deck.limits.attempts:
+        attempt = ids.attempt_id(run.run, ids.PLANNER_TASK, state.plan_number + 1)
+        feedback = last.feedback_blob if last is not None else state.answer_blob
+        event = e.NodeStarted(node=Node.PLAN, attempt=attempt, feedback_blob=feedback)
+        yield event, jobs.work(run.run, Node.PLAN, attempt, feedback_blob=feedback)
+
+
+def _final(failure: FailureClass | None) -> bool:
+    return failure is not None and RECOVERY[failure].stops_run
+
+
+# --- what the outcomes lead to ----------------------------------------------------------------------------
+
+
+def _follow_up(state: RunState, run: e.RunCreated, plan: Plan, config: RunConfig) -> Iterator[_Move]:
+    blueprint = BLUEPRINTS[config.blueprint]
+    for task in plan.tasks:
+        current = task_state(state, task.id)
+        if current.last is not None and current.attempt is not None and not current.running:
+            yield from _turn(state, run, task, current, current.last, blueprint, config)
+        elif current.status is TaskStatus.PENDING and not state.cancelled:
+            lost = [need for need in task.needs if _lost(state, need)]
+            if lost:
+                yield e.TaskBlocked(task=task.id, reason=f"needs {', '.join(lost)}, which did not merge"), None
+
+
+def _lost(state: RunState, task: str) -> bool:
+    status = task_state(state, task).status
+    return status.finished and status is not TaskStatus.MERGED
+
+
+def _turn(
+    state: RunState,
+    run: e.RunCreated,
+    task: Task,
+    current: TaskState,
+    last: e.NodeFinished,
+    blueprint: Blueprint,
+    config: RunConfig,
+) -> Iterator[_Move]:
+    turn = blueprint.turn(last.node, last.outcome)
+    following = blueprint.after(last.node, config)
+    attempt = current.attempt or ""
+    if turn is Turn.NEXT and following is None:
+        yield e.TaskMerged(task=task.id, attempt=attempt, commit=last.commit or ""), None
+    elif state.cancelled or turn is Turn.CANCEL:
+        yield e.TaskCancelled(task=task.id), None
+    elif turn is Turn.NEXT and following is not None:
+        if not state.paused and not (state.exhausted and blueprint.step(following).by == "agent"):
+            event = e.NodeStarted(node=following, task=task.id, attempt=attempt)
+            job = jobs.work(run.run, following, attempt, plan_blob=state.plan_blob, feedback_blob=current.feedback_blob)
+            yield event, job
+        elif state.exhausted:
+            yield e.TaskFailed(task=task.id, reason=_NO_MONEY, failure=FailureClass.BUDGET), None
+    elif turn is Turn.WAIT:
+        if state.answer_blob is not None and not state.paused:
+            yield _dispatch(state, run, task, config, state.answer_blob)
+    elif turn in (Turn.RETRY, Turn.RETURN):
+        yield from _again(state, run, task, current, last, turn, config)
+    else:
+        yield e.TaskFailed(task=task.id, reason=last.reason or str(last.outcome), failure=last.failure), None
+
+
+_NO_MONEY = "the budget is exhausted"
+
+
+def _again(
+    state: RunState,
+    run: e.RunCreated,
+    task: Task,
+    current: TaskState,
+    last: e.NodeFinished,
+    turn: Turn,
+    config: RunConfig,
+) -> Iterator[_Move]:
+    limit = config.deck.limits.attempts
+    counted = current.conflicts if turn is Turn.RETURN else current.failures + current.rounds
+    reason = last.reason or str(last.outcome)
+    if _final(last.failure):
+        yield e.TaskFailed(task=task.id, reason=reason, failure=last.failure), None
+    elif state.exhausted:
+        yield (
+            e.TaskFailed(task=task.id, reason=f"{_NO_MONEY}; before that: {reason}"[:2000], failure=last.failure),
+            None,
+        )
+    elif last.outcome is Outcome.CHANGE and current.rounds > config.deck.review.rounds:
+        reason = f"the reviewer still wants a change after {config.deck.review.rounds} rounds: {reason}"
+        yield e.TaskFailed(task=task.id, reason=reason[:2000], failure=last.failure), None
+    elif counted >= limit:
+        reason = f"{counted} attempts, the last one: {reason}"
+        yield e.TaskFailed(task=task.id, reason=reason[:2000], failure=last.failure), None
+    elif not state.paused:
+        yield _dispatch(state, run, task, config, last.feedback_blob)
+
+
+def _dispatch(state: RunState, run: e.RunCreated, task: Task, config: RunConfig, feedback_blob: str | None) -> _Move:
+    current = task_state(state, task.id)
+    number = current.number + 1
+    attempt = ids.attempt_id(run.run, task.id, number)
+    name = task.agent or config.default_agent
+    agent = config.agents.get(name)
+    native = agent is not None and agent.harness is Harness.NATIVE
+    event = e.TaskDispatched(
+        task=task.id,
+        attempt=attempt,
+        number=number,
+        agent=name,
+        feedback_blob=feedback_blob,
+        carry=current.change.commit if native and current.change is not None else None,
+    )
+    job = jobs.work(
+        run.run,
+        Node.IMPLEMENT,
+        attempt,
+        plan_blob=state.plan_blob,
+        agent=name,
+        feedback_blob=feedback_blob,
+        carry=event.carry,
+    )
+    return event, job
+
+
+# --- dispatch ---------------------------------------------------------------------------------------------
+
+
+def _cancel_or_dispatch(state: RunState, run: e.RunCreated, plan: Plan, config: RunConfig) -> Iterator[_Move]:
+    if state.cancelled:
+        for task in plan.tasks:
+            current = task_state(state, task.id)
+            # A change in the gate may be landing at this moment: its own outcome tells.
+            if not current.status.finished and not (current.running and current.node is Node.GATE):
+                yield e.TaskCancelled(task=task.id), None
+    elif state.exhausted:
+        for task in plan.tasks:
+            if task_state(state, task.id).status is TaskStatus.PENDING:
+                yield e.TaskBlocked(task=task.id, reason=f"not started: {_NO_MONEY}"), None
+    elif not state.paused:
+        for task in choose(state, plan, run.max_parallel - state.active):
+            yield _dispatch(state, run, task, config, None)
+
+
+def ready(state: RunState, plan: Plan) -> list[Task]:
+    """Tasks that can start now: those first that the longest chain waits for."""
+    waiting = [
+        task
+        for task in plan.tasks
+        if task_state(state, task.id).status is TaskStatus.PENDING
+        and all(task_state(state, need).status is TaskStatus.MERGED for need in task.needs)
+    ]
+    rank = ranks(needs_of(plan))
+    return sorted(waiting, key=lambda task: -rank[task.id])
+
+
+def choose(state: RunState, plan: Plan, slots: int) -> list[Task]:
+    """Up to `slots` ready tasks: those that overlap nothing in progress first. Only the heaviest few are compared."""
+    if slots <= 0:
+        return []
+    busy = [task for task in plan.tasks if task_state(state, task.id).running]
+    chosen: list[Task] = []
+    overlapping: list[Task] = []
+    for task in ready(state, plan)[: slots * 4]:
+        (overlapping if any(_overlap(task, other) for other in (*busy, *chosen)) else chosen).append(task)
+    return (chosen + overlapping)[:slots]
+
+
+def _overlap(one: Task, other: Task) -> bool:
+    return any(may_overlap(left, right) for left in one.paths for right in other.paths)
+
+
+# --- the end ----------------------------------------------------------------------------------------------
+
+
+def _ending(state: RunState, run: e.RunCreated, plan: Plan | None) -> Iterator[_Move]:
+    states = list(state.tasks.values())
+    if any(task.running for task in states) or state.node_running or state.paused:
+        return
+    waiting = [name for name, task in state.tasks.items() if task.status is TaskStatus.WAITING]
+    planner_waits = state.node is Node.PLAN and state.last is not None and state.last.outcome is Outcome.WAITING
+    if (waiting or planner_waits) and not state.cancelled:
+        if state.status is not RunStatus.WAITING:
+            reason = f"a question is open in: {', '.join(waiting) or 'the plan'}"
+            yield e.RunWaiting(reason=reason[:4000]), None
+        return
+    attempt = ids.attempt_id(run.run, END_TASK, state.endings + (state.node not in (Node.REPORT, Node.RETROSPECTIVE)))
+    if state.node is Node.REPORT and state.last is not None:
+        yield e.NodeStarted(node=Node.RETROSPECTIVE, attempt=attempt), _end_job(state, Node.RETROSPECTIVE, attempt)
+    elif state.node is Node.RETROSPECTIVE and state.last is not None and not state.reported:
+        yield e.RunReported(report_blob=state.report_blob, retrospective_blob=state.retrospective_blob), None
+        yield _finished(state, plan, state.sha or run.base), None
+    elif state.node not in (Node.REPORT, Node.RETROSPECTIVE):
+        yield e.NodeStarted(node=Node.REPORT, attempt=attempt), _end_job(state, Node.REPORT, attempt)
+
+
+def _end_job(state: RunState, node: Node, attempt: str) -> Job:
+    return jobs.work(ids.split_attempt(attempt)[0], node, attempt, plan_blob=state.plan_blob)
+
+
+def _finished(state: RunState, plan: Plan | None, sha: str) -> e.RunFinished:
+    tasks = [task_state(state, task.id) for task in plan.tasks] if plan is not None else []
+    merged = sum(task.status is TaskStatus.MERGED for task in tasks)
+    only_plan = state.created is not None and state.created.plan_only and state.plan_blob is not None
+    if state.cancelled:
+        status, code, reason = RunStatus.CANCELLED, Exit.INTERRUPTED, "cancelled"
+    elif only_plan or (tasks and merged == len(tasks)):
+        status, code, reason = RunStatus.DONE, Exit.DONE, ""
+    else:
+        status = RunStatus.PARTIAL if merged else RunStatus.FAILED
+        code = Exit.BUDGET if state.exhausted else Exit.FAILED
+        reason = _why(state, tasks)
+    return e.RunFinished(status=status, reason=reason[:4000], exit_code=code, sha=sha)
+
+
+def _why(state: RunState, tasks: list[TaskState]) -> str:
+    if state.exhausted:
+        return _NO_MONEY
+    if state.plan_blob is None:
+        return f"no plan: {state.last.reason if state.last else 'the planner did not finish'}"
+    failed = [task.reason for task in tasks if task.status is TaskStatus.FAILED]
+    return f"{len(failed)} of {len(tasks)} tasks failed: {failed[0]}" if failed else "not every task merged"

@@ -1,0 +1,180 @@
+"""Performs the node jobs of runs and attempts: claim, look at what is on record, perform, record, defer.
+
+Rules
+- A node's result is recorded in its attempt's stream in the same transaction that wakes the run.
+- A node that is already on record is not performed again.
+- What is wrong with the machine delays the node and blames nobody; what is wrong with us fails the node with its
+  trace and leaves every other run alone.
+"""
+
+import logging
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from quarterdeck.delivery import feedback as feedback_store
+from quarterdeck.delivery import jobs
+from quarterdeck.delivery.briefing import Briefing, Briefings
+from quarterdeck.engine.port import Engine, Job, Later
+from quarterdeck.journal.port import Claim, Journal
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel import ids, probes
+from quarterdeck.kernel.entities import Change, Feedback, Plan, Task
+from quarterdeck.kernel.events import Node, Outcome
+from quarterdeck.kernel.failures import (
+    BudgetExhausted,
+    FailureClass,
+    ModelFailed,
+    QuarterdeckError,
+    StaleClaim,
+)
+from quarterdeck.kernel.states import AttemptState, apply_attempt
+
+_log = logging.getLogger(__name__)
+
+MAX_DELAYS: Final = 60
+"""Delays in a row (about half an hour) after which the node fails, so that nothing waits for ever in silence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """One node to perform, with all that is on record about it."""
+
+    node: Node
+    attempt: str
+    number: int
+    claim: Claim
+    briefing: Briefing
+    plan: Plan | None
+    task: Task | None
+    """None for the run's own nodes."""
+    state: AttemptState
+    agent: str | None
+    feedback: tuple[Feedback, ...]
+    carry: str | None
+
+    @property
+    def run(self) -> str:
+        return self.briefing.created.run
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a node ended; bodies are stored by whoever performed it."""
+
+    outcome: Outcome
+    reason: str = ""
+    failure: FailureClass | None = None
+    change: Change | None = None
+    feedback: tuple[Feedback, ...] = ()
+    result_blob: str | None = None
+    commit: str | None = None
+    waking: Job | None = None
+    """A job to defer instead of advancing the run: the node's end will be recorded by it."""
+
+
+Performer = Callable[[Duty], Awaitable[Result]]
+
+
+class Nodes:
+    """Handler of `node.work`."""
+
+    def __init__(
+        self, journal: Journal, engine: Engine, briefings: Briefings, performers: Mapping[Node, Performer]
+    ) -> None:
+        self._journal = journal
+        self._engine = engine
+        self._briefings = briefings
+        self._performers = performers
+
+    async def work(self, job: Job) -> None:
+        """Perform one node and record its end."""
+        duty = await self._duty(job)
+        probes.hit("attempt.claimed")
+        if duty.node in duty.state.nodes:
+            await self._journal.commit(also=lambda tx: self._engine.defer(tx, jobs.advance(duty.run)))
+            return
+        try:
+            result = await self._performers[duty.node](duty)
+        except StaleClaim:
+            return  # another worker has taken this attempt over
+        except QuarterdeckError as error:
+            result = await self._failed(duty, error)
+        except Exception as error:  # noqa: BLE001 - recorded as a bug: one broken node must not stop other runs
+            _log.exception("node %s of %s failed", duty.node, duty.attempt)
+            result = _bug(error)
+        await self._record(duty, result)
+
+    async def _duty(self, job: Job) -> Duty:
+        attempt, node = str(job.payload["attempt"]), Node(str(job.payload["node"]))
+        run, task_id, number = ids.split_attempt(attempt)
+        claim = await self._journal.claim(ids.attempt_stream(attempt))
+        state, after = AttemptState(), 0
+        while records := await self._journal.read(claim.stream, after=after):
+            for record in records:
+                apply_attempt(state, record.event, record.at)
+            after = records[-1].seq
+        plan = await self._briefings.plan(_text(job, "plan_blob"))
+        known = plan is not None and any(task.id == task_id for task in plan.tasks)
+        return Duty(
+            node=node,
+            attempt=attempt,
+            number=number,
+            claim=claim,
+            briefing=await self._briefings.run(run),
+            plan=plan,
+            task=plan.task(task_id) if plan is not None and known else None,
+            state=state,
+            agent=_text(job, "agent"),
+            feedback=await feedback_store.load(self._journal, _text(job, "feedback_blob")),
+            carry=_text(job, "carry"),
+        )
+
+    async def _failed(self, duty: Duty, error: QuarterdeckError) -> Result:
+        failure = error.kind if isinstance(error, ModelFailed) else error.failure
+        if failure is FailureClass.INFRASTRUCTURE and duty.state.delays < MAX_DELAYS:
+            seconds = min(30.0, 0.5 * 2.0 ** min(duty.state.delays, 8))
+            event = e.NodeDelayed(node=duty.node, reason=str(error)[:2000], seconds=seconds)
+            await self._journal.append(duty.claim, event)
+            raise Later(seconds, str(error))
+        outcome = Outcome.EXHAUSTED if isinstance(error, BudgetExhausted) else Outcome.FAILED
+        piece = Feedback(source="agent", reason=str(error)[:2000])
+        return Result(outcome, reason=str(error)[:2000], failure=failure, feedback=(piece,))
+
+    async def _record(self, duty: Duty, result: Result) -> None:
+        if result.waking is not None:
+            waking = result.waking
+            await self._journal.commit(also=lambda tx: self._engine.defer(tx, waking))
+            return
+        event = e.NodeFinished(
+            node=duty.node,
+            outcome=result.outcome,
+            task=duty.task.id if duty.task is not None else None,
+            attempt=duty.attempt,
+            reason=result.reason[:2000],
+            failure=result.failure,
+            change=result.change,
+            feedback_blob=await feedback_store.save(self._journal, duty.feedback, result.feedback),
+            result_blob=result.result_blob,
+            commit=result.commit,
+        )
+        advance = jobs.advance(duty.run)
+        await self._journal.append(duty.claim, event, also=lambda tx: self._engine.defer(tx, advance))
+        probes.hit("node.finished")
+
+
+def _text(job: Job, key: str) -> str | None:
+    value = job.payload.get(key)
+    return None if value is None else str(value)
+
+
+def _bug(error: Exception) -> Result:
+    trace = "".join(traceback.format_exception(error))[-20_000:]
+    reason = f"a bug in Quarterdeck: {type(error).__name__}: {error}"[:2000]
+    return Result(
+        Outcome.FAILED,
+        reason=reason,
+        failure=FailureClass.BUG,
+        feedback=(Feedback(source="agent", reason=reason, detail=trace),),
+    )

@@ -1,0 +1,137 @@
+"""One agent at work in one workspace: the part that implementing, reviewing and planning have in common.
+
+Rules
+- The workspace is complete before `attempt.started` is recorded; what is on record can be attached again.
+- After a crash a harness that can resume goes on in its workspace. One that cannot, and had begun, starts again in a
+  fresh workspace under a higher incarnation; the old workspace is kept until the run ends.
+- A harness whose end is on record is not started again.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from quarterdeck.agents.port import Assignment, Finished, HarnessAdapter
+from quarterdeck.delivery.briefing import Briefing
+from quarterdeck.delivery.workshop import Workshop
+from quarterdeck.journal.port import Claim, Journal
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel import probes
+from quarterdeck.kernel.entities import Agent, Harness
+from quarterdeck.kernel.failures import BadConfiguration, MissingPart
+from quarterdeck.kernel.states import AttemptState
+from quarterdeck.workplace.mirror import Mirror
+from quarterdeck.workplace.port import Sandbox
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """Who works where on what."""
+
+    attempt: str
+    task: str
+    number: int
+    agent: Agent
+    claim: Claim
+    state: AttemptState
+    briefing: Briefing
+    mirror: Mirror
+    base: str
+    tree: str | None = None
+    """Files to start with, where they are not the base's."""
+    parent: str | None = None
+    extras: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the `Assignment` beyond those above."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A harness that has ended, with its workspace still open."""
+
+    finished: Finished
+    sandbox: Sandbox
+    base: str
+    started_at: float
+
+
+def agent_of(briefing: Briefing, name: str) -> Agent:
+    """The definition of that agent. Raises BadConfiguration."""
+    agent = briefing.config.agents.get(name)
+    if agent is None:
+        raise BadConfiguration(f"there is no agent called {name}", fix="quarterdeck agents lists those there are")
+    return agent
+
+
+class Sessions:
+    """Puts agents to work."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        workshop: Workshop,
+        harnesses: Mapping[Harness, HarnessAdapter],
+        wall: Callable[[], float],
+    ) -> None:
+        self._journal = journal
+        self._workshop = workshop
+        self._harnesses = harnesses
+        self._wall = wall
+
+    @asynccontextmanager
+    async def work(self, seat: Seat) -> AsyncIterator[Session]:
+        """Seat the agent, let it work, and hand out its workspace. Raises what the port of harnesses lets through."""
+        harness = self._harnesses.get(seat.agent.harness)
+        if harness is None:
+            raise MissingPart(f"the {seat.agent.harness} harness is not there yet (agent {seat.agent.name})")
+        sandbox, started, at = await self._seated(seat, harness)
+        try:
+            probes.hit("workspace.ready")
+            finished = await harness.work(self._assignment(seat, sandbox, started.incarnation))
+            yield Session(finished, sandbox, started.base, at)
+        finally:
+            await sandbox.close()
+
+    async def _seated(self, seat: Seat, harness: HarnessAdapter) -> tuple[Sandbox, e.AttemptStarted, float]:
+        config, started = seat.briefing.config, seat.state.started
+        if started is not None and (harness.resumable or seat.state.harness_started < started.incarnation):
+            spec = await self._workshop.spec(config, seat.mirror, started.workspace, started.base, network=True)
+            sandbox = await self._workshop.attach(config, spec)
+            if sandbox is not None:
+                return sandbox, started, seat.state.started_at
+        incarnation = 1 if started is None else started.incarnation + 1
+        base = seat.base if started is None else started.base
+        workspace = f"{seat.attempt}-{incarnation}"
+        spec = await self._workshop.spec(config, seat.mirror, workspace, base, network=True)
+        sandbox = await self._workshop.create(config, spec, base, seat.tree)
+        event = e.AttemptStarted(
+            run=seat.briefing.created.run,
+            task=seat.task,
+            number=seat.number,
+            agent=seat.agent.name,
+            harness=seat.agent.harness,
+            incarnation=incarnation,
+            base=base,
+            workspace=workspace,
+            parent=seat.parent,
+        )
+        try:
+            await self._journal.append(seat.claim, event)
+        except BaseException:
+            await sandbox.close()
+            raise
+        return sandbox, event, self._wall()
+
+    def _assignment(self, seat: Seat, sandbox: Sandbox, incarnation: int) -> Assignment:
+        return Assignment(
+            run=seat.briefing.created.run,
+            attempt=seat.attempt,
+            number=seat.number,
+            incarnation=incarnation,
+            agent=seat.agent,
+            claim=seat.claim,
+            sandbox=sandbox,
+            config=seat.briefing.config,
+            goal=seat.briefing.created.goal,
+            **seat.extras,
+        )

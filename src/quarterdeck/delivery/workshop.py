@@ -1,0 +1,107 @@
+"""Brings together what a piece of work needs: the mirror of its repository, its environment, a sandbox.
+
+Rules
+- A sandbox gets the mirror's objects and the environment read-only; only its workspace is its own.
+- The environment is the one of the commit's lock files; it is built once and shared.
+- A checkout for checks is fresh, and gone afterwards.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from quarterdeck.kernel.config import RunConfig, SandboxSection
+from quarterdeck.kernel.failures import BadConfiguration
+from quarterdeck.workplace.environment import Environments
+from quarterdeck.workplace.mirror import Mirror
+from quarterdeck.workplace.port import Limits, Provider, Sandbox, Spec
+from quarterdeck.workplace.proxy import Proxies
+
+
+class Workshop:
+    """Mirrors, environments and sandboxes of one deck."""
+
+    def __init__(
+        self, providers: Mapping[str, Provider], mirrors: Path, environments: Environments, proxies: Proxies
+    ) -> None:
+        self._providers = providers
+        self._mirrors = mirrors
+        self._environments = environments
+        self._proxies = proxies
+        self._open: dict[str, Mirror] = {}
+        self._opening = asyncio.Lock()
+
+    async def mirror(self, repository: str) -> Mirror:
+        """The mirror of that repository. Raises BadRepository, GitFailed."""
+        async with self._opening:
+            if repository not in self._open:
+                self._open[repository] = await Mirror.open(self._mirrors, Path(repository))
+            return self._open[repository]
+
+    def provider(self, config: RunConfig) -> Provider:
+        """The sandbox provider of a run. Raises BadConfiguration."""
+        name = config.deck.sandbox.backend
+        if name not in self._providers:
+            known = ", ".join(sorted(self._providers))
+            raise BadConfiguration(f"there is no sandbox called {name}", fix=f"[sandbox] backend is one of: {known}")
+        return self._providers[name]
+
+    async def spec(self, config: RunConfig, mirror: Mirror, name: str, commit: str, *, network: bool) -> Spec:
+        """What a sandbox for work on `commit` needs; builds the environment where it is missing."""
+        section = config.deck.sandbox
+        environment = await self._environments.get(mirror, commit, section, self.provider(config))
+        return Spec(
+            id=name,
+            objects=mirror.objects,
+            environment=environment,
+            limits=_limits(section),
+            proxy_socket=await self._proxies.socket(section.network) if network and section.network else None,
+        )
+
+    async def create(self, config: RunConfig, spec: Spec, commit: str, tree: str | None = None) -> Sandbox:
+        """A sandbox with `commit` checked out (with the files of `tree`, where given). What a process that died while
+        creating the same one left behind is replaced."""
+        provider = self.provider(config)
+        try:
+            sandbox = await provider.create(spec)
+        except FileExistsError:
+            await provider.discard(spec.id)
+            sandbox = await provider.create(spec)
+        try:
+            await sandbox.import_(commit, tree=tree)
+        except BaseException:
+            await sandbox.close()
+            raise
+        return sandbox
+
+    async def attach(self, config: RunConfig, spec: Spec) -> Sandbox | None:
+        """A fresh sandbox over the workspace that is there already; None where there is none."""
+        return await self.provider(config).attach(spec)
+
+    async def discard(self, config: RunConfig, name: str) -> None:
+        """Remove a workspace. Idempotent."""
+        await self.provider(config).discard(name)
+
+    @asynccontextmanager
+    async def checking(
+        self, run_config: RunConfig, mirror: Mirror, sandbox_id: str, commit: str
+    ) -> AsyncIterator[Sandbox]:
+        """A fresh checkout of `commit` for checks, without network."""
+        spec = await self.spec(run_config, mirror, sandbox_id, commit, network=False)
+        sandbox = await self.create(run_config, spec, commit)
+        try:
+            yield sandbox
+        finally:
+            await sandbox.close()
+            await self.discard(run_config, sandbox_id)
+
+
+def _limits(section: SandboxSection) -> Limits:
+    mega = 1024 * 1024
+    return Limits(
+        memory_bytes=section.memory_mb * mega,
+        disk_bytes=section.disk_mb * mega,
+        processes=section.processes,
+        cpu_seconds=section.cpu_seconds,
+    )
