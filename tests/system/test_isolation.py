@@ -10,7 +10,7 @@ Rules
 """
 
 # Rows stay on one line where they can, and scenarios act on processes and files on purpose.
-# ruff: noqa: E501, ASYNC221, ASYNC222, ASYNC240
+# ruff: noqa: E501, ASYNC221, ASYNC222
 
 import asyncio
 import contextlib
@@ -37,7 +37,7 @@ from quarterdeck.workplace.ground import Ground
 from quarterdeck.workplace.mirror import Mirror
 from quarterdeck.workplace.plain import Plain
 from quarterdeck.workplace.port import Exported, Limits, Spec
-from quarterdeck.workplace.watchdog import descendants
+from quarterdeck.workplace.workspaces import Workspaces
 
 pytestmark = [
     pytest.mark.sandbox,
@@ -464,7 +464,7 @@ async def daemon_after_close(here: Scene) -> None:
     provider = Bubblewrap(here.ground)
     sandbox = await provider.create(Spec("daemon", limits=LIMITS))
     marker = f"qd-daemon-{os.getpid()}"
-    await sandbox.exec(f"(setsid setsid sh -c 'sleep 600; : {marker}' &) ", timeout=20)
+    await sandbox.exec(_daemon(marker), timeout=20)
     assert _processes(marker), "the daemon must have been there"
     await sandbox.close()
     assert not _processes(marker)
@@ -473,18 +473,16 @@ async def daemon_after_close(here: Scene) -> None:
 
 async def daemon_after_kill_of_bwrap(here: Scene) -> None:
     marker = f"qd-orphan-{os.getpid()}"
-    provider = Bubblewrap(here.ground)
-    sandbox = await provider.create(Spec("daemon", limits=LIMITS))
-    await sandbox.exec(f"(setsid setsid sh -c 'sleep 600; : {marker}' &) ", timeout=20)
-    left = [os.pidfd_open(pid) for pid in _processes(marker)]
-    assert left
-    for pid in descendants(os.getpid()):
-        if b"bwrap" in Path(f"/proc/{pid}/cmdline").read_bytes() and _parent(pid) == os.getpid():
-            os.kill(pid, signal.SIGKILL)
-    for handle in left:
-        await _ended(handle)
-    await sandbox.close()
-    await provider.discard("daemon")
+    async with opened(Bubblewrap(here.ground), Spec("orphan", limits=LIMITS)) as sandbox:
+        await sandbox.exec(_daemon(marker), timeout=20)
+        left = [os.pidfd_open(pid) for pid in _processes(marker)]
+        assert left
+        occupation = Workspaces(here.ground).occupation("orphan")
+        assert occupation is not None
+        assert _parent(occupation.root.pid) == os.getpid()
+        occupation.root.kill()
+        for handle in left:
+            await _ended(handle)
 
 
 async def daemon_after_kill_of_the_supervisor(here: Scene) -> None:
@@ -509,11 +507,16 @@ async def daemon_after_kill_of_the_supervisor(here: Scene) -> None:
 def _supervise(here: Scene, marker: str, sink: int) -> None:
     async def supervise() -> None:
         sandbox = await Bubblewrap(here.ground).create(Spec("supervised", limits=LIMITS))
-        await sandbox.exec(f"(setsid setsid sh -c 'sleep 600; : {marker}' &) ", timeout=20)
+        await sandbox.exec(_daemon(marker), timeout=20)
         os.write(sink, b"r")
         await asyncio.Event().wait()
 
     asyncio.run(supervise())
+
+
+def _daemon(marker: str) -> str:
+    """A command that ends as soon as the daemon it leaves behind is there."""
+    return f"mkfifo up; (setsid sh -c 'echo x > up; sleep 600; : {marker}' &) ; read x < up"
 
 
 def _processes(marker: str) -> list[int]:

@@ -16,7 +16,7 @@ import pytest
 from quarterdeck.kernel.failures import SandboxFailed
 from quarterdeck.testing.sandbox_conformance import LIMITS, checks, opened
 from quarterdeck.workplace.bubblewrap import Bubblewrap
-from quarterdeck.workplace.ground import Ground
+from quarterdeck.workplace.ground import Ground, worker_uid
 from quarterdeck.workplace.plain import Plain
 from quarterdeck.workplace.port import Limits, Provider, Spec
 from quarterdeck.workplace.workspaces import Process
@@ -332,3 +332,44 @@ class TestWatchdog:
             result = await sandbox.exec(["python3", "-c", script], timeout=60)
             assert (result.exit_code, result.flags) == (None, ("disk",))
             await sandbox.exec("ls | head -c 100000 | xargs rm -f; true", timeout=20)
+
+
+# -- what is given to a sandbox ----------------------------------------------------------------------------------------
+
+
+async def test_the_proxy_is_reached_by_a_loopback_port(provider: Provider, ground: Ground) -> None:
+    seen = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+        await writer.drain()
+        writer.close()
+
+    place = ground.sockets / "p"
+    place.mkdir(mode=0o711)
+    server = await asyncio.start_unix_server(answer, place / "proxy.sock")
+    (place / "proxy.sock").chmod(0o666)
+    code = "import urllib.request; print(urllib.request.urlopen('http://allowed.example/x', timeout=20).read())"
+    async with server, opened(provider, Spec("p", limits=LIMITS, proxy_socket=place / "proxy.sock")) as sandbox:
+        result = await sandbox.exec(["python3", "-c", code], timeout=30)
+        assert result.stdout == b"b'hello'\n", result
+    assert seen[0].startswith(b"GET http://allowed.example/x ")
+
+
+@pytest.mark.parametrize("writable", [False, True])
+async def test_an_environment_comes_first_in_the_path(ground: Ground, writable: bool) -> None:
+    place = ground.environments / "e"
+    (place / "bin").mkdir(parents=True)
+    (place / "bin" / "tool").write_text("#!/bin/sh\necho tool\n")
+    (place / "bin" / "tool").chmod(0o755)
+    dropped = worker_uid()
+    if dropped is not None:
+        os.chown(place, *dropped)
+    spec = Spec("e", limits=LIMITS, environment=place, environment_writable=writable, env={"GIVEN": "1"})
+    async with opened(Bubblewrap(ground), spec) as sandbox:
+        result = await sandbox.exec("tool; echo $GIVEN $PATH", timeout=20)
+        assert result.stdout == b"tool\n1 /env/bin:/usr/local/bin:/usr/bin:/bin\n"
+        assert ((await sandbox.exec("echo x > /env/new", timeout=20)).exit_code == 0) is writable
+        assert await sandbox.read("/env/bin/tool", limit=2) == b"#!"
+    assert (place / "new").exists() is writable

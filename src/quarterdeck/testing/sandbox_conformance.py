@@ -16,7 +16,7 @@ from quarterdeck.workplace.port import Limits, Provider, Sandbox, Spec
 
 MEBIBYTE: Final = 1024 * 1024
 LIMITS: Final = Limits(
-    memory_bytes=256 * MEBIBYTE, disk_bytes=64 * MEBIBYTE, processes=64, open_files=256, cpu_seconds=60
+    memory_bytes=256 * MEBIBYTE, disk_bytes=64 * MEBIBYTE, processes=256, open_files=256, cpu_seconds=60
 )
 Check = Callable[[Sandbox], Awaitable[None]]
 

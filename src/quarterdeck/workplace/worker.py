@@ -14,6 +14,7 @@ Rules
 # ruff: noqa: PTH100, PTH108, PTH118, PTH120, PTH123, PTH208
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -100,7 +101,7 @@ class Worker:
             threading.Thread(target=self._answer, args=(number, slow[operation], header, payload), daemon=True).start()
         except RuntimeError as error:  # the sandbox's process limit counts threads
             self._running.pop(number, None)
-            self._send({"id": number, "error": "OSError", "errno": 11, "message": str(error)})
+            self._send(*_no_thread(number, operation, str(error)))
 
     def _answer(
         self,
@@ -222,6 +223,15 @@ class Worker:
         if self._files is None:
             raise ValueError("the worker is not configured")
         return self._files
+
+
+def _no_thread(number: int, operation: str, reason: str) -> tuple[dict[str, Any], bytes]:
+    """The answer where there is no thread to serve a request: for a command, an exit code, because it is what runs
+    beside it that took them all."""
+    if operation != "exec":
+        return {"id": number, "error": "OSError", "errno": errno.EAGAIN, "message": reason}, b""
+    said = f"cannot start: {reason}\n".encode()
+    return {"id": number, "ok": {"exit_code": 126, "seconds": 0.0, "flags": [], "stdout": 0}}, said
 
 
 def _root() -> str:

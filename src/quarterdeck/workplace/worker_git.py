@@ -29,6 +29,7 @@ from typing import Any
 
 _TIMEOUT = 300.0
 _RESTORE_LIMIT = 1000
+_PAST = 10
 _OID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _SAFE = (
     "core.hooksPath=/dev/null",
@@ -83,6 +84,8 @@ class Git:
                 _put(os.path.join(directory, "shallow"), str(arguments["shallow"]))
             git = _Private(directory, self._workspace, self._env, cancelled)
             git("read-tree", "--reset", "-u", _oid(tree) if tree else commit)
+            _backdate(self._workspace)
+            _refresh(git)
             index = os.path.join(directory, "index")
             with open(index, "rb") as file:
                 self._index = (tree or commit, file.read(), os.stat(index).st_mtime_ns)
@@ -139,6 +142,7 @@ class Git:
             os.utime(path, ns=(self._index[2], self._index[2]))
             return
         git("read-tree", base)
+        _refresh(git)
 
     def _add_committed(self, git: _Private, base: str, excluded: list[str]) -> None:
         """Add ignored files that the agent's own HEAD holds, where that can be read at all."""
@@ -198,7 +202,9 @@ class _Private:
     def beside(self, directory: str) -> _Private:
         return _Private(directory, self._workspace, self._base_env, self._cancelled)
 
-    def __call__(self, *arguments: str, stdin: bytes = b"", bound: int | None = None) -> bytes:
+    def __call__(
+        self, *arguments: str, stdin: bytes = b"", bound: int | None = None, ok: tuple[int, ...] = (0,)
+    ) -> bytes:
         """Standard output. Raises GitError; ValueError beyond `bound` bytes; Cancelled."""
         process = subprocess.Popen(
             [*self._prefix, *arguments],
@@ -214,7 +220,7 @@ class _Private:
         finally:
             process.kill()
             process.wait()
-        if process.returncode != 0:
+        if process.returncode not in ok:
             raise GitError(f"git {arguments[0]}: {err.decode('utf-8', 'replace').strip()[-2000:]}")
         return out
 
@@ -309,6 +315,22 @@ def _put(path: str, text: str) -> None:
 def _excluding(pattern: str) -> str:
     magic = "glob" if any(character in pattern for character in "*?[") else "literal"
     return f":(exclude,top,{magic}){pattern.strip('/')}"
+
+
+def _backdate(workspace: str) -> None:
+    """Make the files of a checkout older than its index: git reads every file again that is not, and as it may not
+    touch the mirror's objects to mark them as used, it would also write a copy of each."""
+    past = int(time.time()) - _PAST
+    for folder, directories, files in os.walk(workspace):
+        if folder == workspace:
+            directories.remove(".git")
+        for name in files:
+            os.utime(os.path.join(folder, name), (past, past), follow_symlinks=False)
+
+
+def _refresh(git: _Private) -> None:
+    """Compare files with the index by content, and note the time stamps of those that are the same."""
+    git("update-index", "-q", "--refresh", ok=(0, 1))
 
 
 def _add(git: _Private, excluded: list[str]) -> None:
