@@ -373,3 +373,22 @@ async def test_an_environment_comes_first_in_the_path(ground: Ground, writable: 
         assert ((await sandbox.exec("echo x > /env/new", timeout=20)).exit_code == 0) is writable
         assert await sandbox.read("/env/bin/tool", limit=2) == b"#!"
     assert (place / "new").exists() is writable
+
+
+@pytest.mark.sandbox
+@pytest.mark.parametrize("said", ["bwrap: No permissions to create new namespace", "bwrap: something new"])
+async def test_a_launch_that_fails_is_no_sandbox_and_names_the_fix(ground: Ground, said: str) -> None:
+    """A bwrap that answers `--version` and then cannot do it: only the real launch shows that."""
+    place = ground.bin / "broken"
+    place.mkdir(mode=0o755)
+    script = f'[ "$1" = --version ] && echo bubblewrap 0.11.0 && exit\necho "{said}" >&2; exit 1'
+    (place / "bwrap").write_text(f"#!/bin/sh\n{script}\n")
+    (place / "bwrap").chmod(0o755)
+    provider = Bubblewrap(ground, system_path=str(place))
+    found = await provider.probe()
+    assert not found.ok
+    assert said in found.detail
+    assert found.fix
+    with pytest.raises(SandboxFailed):
+        await provider.create(Spec("x"))
+    assert list(ground.workspaces.iterdir()) == []
