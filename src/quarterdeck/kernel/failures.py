@@ -9,9 +9,10 @@ Rules
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
-from quarterdeck.kernel.entities import Usage
+if TYPE_CHECKING:  # the command line imports this file, and its help must not wait for pydantic
+    from quarterdeck.kernel.entities import Usage
 
 
 class FailureClass(StrEnum):
@@ -161,7 +162,7 @@ class ModelFailed(QuarterdeckError):
         *,
         retry_after: float | None = None,
         billed: bool = False,
-        usage: Usage | None = None,
+        usage: "Usage | None" = None,
         why: str = "",
     ) -> None:
         super().__init__(message, why=why)

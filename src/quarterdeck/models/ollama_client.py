@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, Final
 
-import httpx
+import httpx2
 
 from quarterdeck.kernel.failures import ModelFailed
 from quarterdeck.models import errors, ollama_chat, tls, windows
@@ -42,9 +42,9 @@ class OllamaTransport:
         # The address of the OpenAI-compatible interface is what people have at hand.
         root = (base_url or DEFAULT_URL).rstrip("/").removesuffix("/v1")
         plain = tls.needless(root)
-        self._client = httpx.AsyncClient(
+        self._client = httpx2.AsyncClient(
             base_url=root + "/",
-            timeout=httpx.Timeout(None, connect=deadlines.connect),
+            timeout=httpx2.Timeout(None, connect=deadlines.connect),
             verify=plain if plain is not None else True,
         )
 
@@ -66,7 +66,7 @@ class OllamaTransport:
                 async for line in response.aiter_lines():
                     if line.strip():
                         yield json.loads(line)
-        except (httpx.HTTPError, json.JSONDecodeError) as error:
+        except (httpx2.HTTPError, json.JSONDecodeError) as error:
             raise _failure(name, error) from error
 
     async def window(self, model: str) -> int | None:
@@ -75,7 +75,7 @@ class OllamaTransport:
             if response.status_code != 200:
                 raise _refused(f"ollama:{model}", response)
             shown = response.json()
-        except (httpx.HTTPError, json.JSONDecodeError) as error:
+        except (httpx2.HTTPError, json.JSONDecodeError) as error:
             raise _failure(f"ollama:{model}", error) from error
         info = shown.get("model_info") or {}
         maximum = info.get(f"{info.get('general.architecture')}.context_length")
@@ -90,7 +90,7 @@ class OllamaTransport:
         await self._client.aclose()
 
 
-def _refused(name: str, response: httpx.Response) -> ModelFailed:
+def _refused(name: str, response: httpx2.Response) -> ModelFailed:
     try:
         body = response.json()
     except json.JSONDecodeError:
@@ -100,5 +100,5 @@ def _refused(name: str, response: httpx.Response) -> ModelFailed:
 
 
 def _failure(name: str, error: Exception) -> ModelFailed:
-    unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
+    unsent = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout)
     return errors.failed(name, WireError(None, "connection", message=f"{error!r}"), billed=not unsent)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
-import httpx
+import httpx2
 
 from quarterdeck.kernel.failures import BadConfiguration
 from quarterdeck.workplace.proxy import Indexes, is_listed
@@ -179,11 +179,11 @@ class Packages:
         certificates = await self.certificates()
         page = f"{url.rstrip('/')}/pip/"
         try:
-            async with httpx.AsyncClient(
+            async with httpx2.AsyncClient(
                 verify=_context(certificates), timeout=_TIMEOUT, follow_redirects=True, trust_env=False
             ) as client:
                 answer = await client.get(page)
-        except httpx.HTTPError:
+        except httpx2.HTTPError:
             # It may still serve its files itself; if not, the refusal names the host that is missing.
             return ()
         hosts = file_hosts(answer.text[:1_000_000], str(answer.url))
