@@ -10,6 +10,7 @@ from quarterdeck.delivery import jobs
 from quarterdeck.delivery.briefing import Briefings
 from quarterdeck.delivery.dispatch import Decision, decide
 from quarterdeck.engine.port import Engine, Job
+from quarterdeck.govern.port import Treasury
 from quarterdeck.journal.port import Also, Claim, Journal
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids, probes
@@ -21,10 +22,11 @@ from quarterdeck.store.port import Tx
 class Conductor:
     """Handlers of `run.advance` and `run.control`."""
 
-    def __init__(self, journal: Journal, engine: Engine, briefings: Briefings) -> None:
+    def __init__(self, journal: Journal, engine: Engine, briefings: Briefings, treasury: Treasury) -> None:
         self._journal = journal
         self._engine = engine
         self._briefings = briefings
+        self._treasury = treasury
         self._states: dict[str, RunState] = {}
 
     async def state(self, run: str) -> RunState:
@@ -53,11 +55,14 @@ class Conductor:
             cancelled = isinstance(event, e.RunCancelled) and state.created is not None
             target = state.created.target if state.created is not None else ""
 
-            def abort(tx: Tx) -> None:
-                self._engine.abort(tx, job.run)
-                self._engine.defer(tx, jobs.gate_withdraw(target, job.run))
+            def more(tx: Tx) -> None:
+                if cancelled:
+                    self._engine.abort(tx, job.run)
+                    self._engine.defer(tx, jobs.gate_withdraw(target, job.run))
+                if isinstance(event, e.RunResumed) and event.budget_nusd is not None:
+                    self._treasury.open(tx, job.run, event.budget_nusd)
 
-            await self._commit(claim, Decision(events=(event,)), abort if cancelled else None)
+            await self._commit(claim, Decision(events=(event,)), more)
         await self._advance(job.run, claim)
 
     async def _wish(self, job: Job, state: RunState) -> e.EventBase | None:

@@ -7,18 +7,22 @@ Rules
 - A harness whose end is on record is not started again.
 """
 
+import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from quarterdeck.agents import handoffs
 from quarterdeck.agents.port import Assignment, Finished, HarnessAdapter
 from quarterdeck.delivery.briefing import Briefing
 from quarterdeck.delivery.workshop import Workshop
 from quarterdeck.journal.port import Claim, Journal
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import probes
-from quarterdeck.kernel.entities import Agent, Harness
+from quarterdeck.kernel.config import RunConfig
+from quarterdeck.kernel.entities import Agent, Feedback, Harness
+from quarterdeck.kernel.events import Outcome
 from quarterdeck.kernel.failures import BadConfiguration, MissingPart
 from quarterdeck.kernel.states import AttemptState
 from quarterdeck.workplace.mirror import Mirror
@@ -63,6 +67,11 @@ def agent_of(briefing: Briefing, name: str) -> Agent:
     return agent
 
 
+def workspace_of(attempt: str, incarnation: int) -> str:
+    """Name of the workspace of an attempt's incarnation."""
+    return f"{attempt}-{incarnation}"
+
+
 class Sessions:
     """Puts agents to work."""
 
@@ -70,38 +79,39 @@ class Sessions:
         self,
         journal: Journal,
         workshop: Workshop,
-        harnesses: Mapping[Harness, HarnessAdapter],
-        wall: Callable[[], float],
+        harnesses: Callable[[RunConfig], Mapping[Harness, HarnessAdapter]],
     ) -> None:
         self._journal = journal
         self._workshop = workshop
         self._harnesses = harnesses
-        self._wall = wall
 
     @asynccontextmanager
     async def work(self, seat: Seat) -> AsyncIterator[Session]:
         """Seat the agent, let it work, and hand out its workspace. Raises what the port of harnesses lets through."""
-        harness = self._harnesses.get(seat.agent.harness)
+        harness = self._harnesses(seat.briefing.config).get(seat.agent.harness)
         if harness is None:
             raise MissingPart(f"the {seat.agent.harness} harness is not there yet (agent {seat.agent.name})")
         sandbox, started, at = await self._seated(seat, harness)
         try:
             probes.hit("workspace.ready")
-            finished = await harness.work(self._assignment(seat, sandbox, started.incarnation))
+            finished = await self._on_record(seat, started)
+            if finished is None:
+                finished = await harness.work(self._assignment(seat, sandbox, started.incarnation))
             yield Session(finished, sandbox, started.base, at)
         finally:
             await sandbox.close()
 
     async def _seated(self, seat: Seat, harness: HarnessAdapter) -> tuple[Sandbox, e.AttemptStarted, float]:
         config, started = seat.briefing.config, seat.state.started
-        if started is not None and (harness.resumable or seat.state.harness_started < started.incarnation):
+        begun = started is not None and seat.state.harness_started >= started.incarnation
+        if started is not None and (harness.resumable or not begun or seat.state.harness_finished is not None):
             spec = await self._workshop.spec(config, seat.mirror, started.workspace, started.base, network=True)
             sandbox = await self._workshop.attach(config, spec)
             if sandbox is not None:
                 return sandbox, started, seat.state.started_at
         incarnation = 1 if started is None else started.incarnation + 1
         base = seat.base if started is None else started.base
-        workspace = f"{seat.attempt}-{incarnation}"
+        workspace = workspace_of(seat.attempt, incarnation)
         spec = await self._workshop.spec(config, seat.mirror, workspace, base, network=True)
         sandbox = await self._workshop.create(config, spec, base, seat.tree)
         event = e.AttemptStarted(
@@ -120,7 +130,24 @@ class Sessions:
         except BaseException:
             await sandbox.close()
             raise
-        return sandbox, event, self._wall()
+        record = await self._journal.last(seat.claim.stream)
+        return sandbox, event, record.at if record is not None else 0.0
+
+    async def _on_record(self, seat: Seat, started: e.AttemptStarted) -> Finished | None:
+        """How the harness ended before this process began, where it did."""
+        end = seat.state.harness_finished
+        if end is None or end.incarnation != started.incarnation or seat.state.started is not started:
+            return None
+        if not end.ok:
+            return Finished(Outcome.FAILED, end.reason, end.failure, feedback=await self._said(end))
+        if end.handoff_blob is None:
+            return Finished(Outcome.OK)
+        handoff = handoffs.parse(seat.agent.expects, json.loads(await self._journal.get(end.handoff_blob)))
+        return None if isinstance(handoff, handoffs.Refused) else Finished(Outcome.OK, handoff=handoff)
+
+    async def _said(self, end: e.HarnessFinished) -> tuple[Feedback, ...]:
+        output = (await self._journal.get(end.output_blob)).decode("utf-8", "replace") if end.output_blob else ""
+        return (Feedback(source="agent", reason=end.reason, detail=output[-16_000:]),)
 
     def _assignment(self, seat: Seat, sandbox: Sandbox, incarnation: int) -> Assignment:
         return Assignment(

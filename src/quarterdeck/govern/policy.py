@@ -42,16 +42,17 @@ def _paths(arguments: Mapping[str, Any]) -> Iterator[str]:
 class DefaultPolicy:
     """A `Policy` without configuration.
 
-    allowed: tool names by agent; None = every tool. An agent that is not in it may do nothing.
+    allowed: tool names by agent; None = every tool. An agent that is not in it may do nothing. Without `allowed`, every
+    agent may use what its definition gives it: no other tool is in its toolbox.
     """
 
-    def __init__(self, allowed: Mapping[str, frozenset[str] | None]) -> None:
-        self._allowed = dict(allowed)
+    def __init__(self, allowed: Mapping[str, frozenset[str] | None] | None = None) -> None:
+        self._allowed = None if allowed is None else dict(allowed)
 
     def decide(self, action: Action) -> Decision:
-        if action.agent not in self._allowed:
+        if self._allowed is not None and action.agent not in self._allowed:
             return Decision("deny", ("agent-known",), f"There is no agent {action.agent} in this run.")
-        tools = self._allowed[action.agent]
+        tools = self._allowed[action.agent] if self._allowed is not None else None
         if tools is not None and action.tool not in tools:
             listed = ", ".join(sorted(tools)) or "none"
             return Decision("deny", ("tool-listed",), f"{action.tool} is not one of your tools ({listed}).")

@@ -238,6 +238,10 @@ def _attempt(attempt: str, at: float, event: ev.EventBase) -> list[Op]:
             run, task, _ = ids.split_attempt(attempt)
             values = {"run": run, "task": task, "attempt": attempt, "question": event.question, "at": at}
             return [Set("project_question", values)]
+        case ev.NoteRecorded():
+            run, task, _ = ids.split_attempt(attempt)
+            note = {"run": run, "task": task, "attempt": attempt, "text": event.text, "at": at}
+            return [Set("project_note", note)]
         case _:
             return []
 
@@ -307,7 +311,7 @@ async def rebuild(store: Store) -> int:
 
 
 def _rebuild(tx: Tx) -> int:
-    for table in ("runs", "tasks", "attempts", "costs", "waits"):
+    for table in ("runs", "tasks", "attempts", "costs", "waits", "notes"):
         tx.run(f"project_clear_{table}")
     plans, count, after = plans_of(tx), 0, 0
     while rows := tx.run("events_all", prefix="", after=after, limit=REBUILD_PAGE):

@@ -7,7 +7,7 @@ Rules
 
 from dataclasses import dataclass
 
-from quarterdeck.kernel.entities import Usage
+from quarterdeck.kernel.entities import Note, Usage
 from quarterdeck.kernel.events import RunStatus, TaskStatus
 from quarterdeck.kernel.failures import NotFound
 from quarterdeck.store.port import Row, Store
@@ -188,3 +188,8 @@ class Views:
     async def attempts(self, run: str) -> list[AttemptView]:
         """The run's attempts, by task and number."""
         return [AttemptView(**row) for row in await self._store.read("view_attempts", run=run)]
+
+    async def notes(self, run: str, limit: int = 50) -> list[Note]:
+        """The newest notes that the run's agents left for each other, oldest of them first."""
+        rows = await self._store.read("view_notes", run=run, limit=limit)
+        return [Note(task=row["task"], text=row["text"]) for row in rows]

@@ -132,6 +132,8 @@ class RunCreated(EventBase):
     base: str
     into: str
     into_explicit: bool = False
+    checkout: str | None = None
+    """The clean work tree that has the target checked out and is moved with it, where that was asked for."""
     config_blob: Blob
     budget_nusd: int
     max_parallel: int

@@ -100,6 +100,14 @@ WHERE NOT EXISTS (SELECT 1 FROM waits WHERE run = :run);
 -- A human answered, or the run ended.
 DELETE FROM waits WHERE run = :run;
 
+-- name: project_note
+-- note.recorded
+INSERT INTO notes (run, task, attempt, text, at) VALUES (:run, :task, :attempt, :text, :at);
+
+-- name: project_clear_notes
+-- Before a rebuild.
+DELETE FROM notes;
+
 -- name: project_clear_runs
 -- Before a rebuild.
 DELETE FROM runs;

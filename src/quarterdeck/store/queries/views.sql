@@ -23,3 +23,8 @@ WHERE :run IS NULL OR c.run = :run ORDER BY c.run, c.attempt, c.model;
 -- name: view_waits
 -- What waits for a human in one run, or in all (`run` is null), longest first.
 SELECT * FROM waits WHERE :run IS NULL OR run = :run ORDER BY since, run, attempt;
+
+-- name: view_notes
+-- The newest notes of a run, oldest of them first.
+SELECT * FROM (SELECT task, text, at, rowid AS number FROM notes WHERE run = :run ORDER BY at DESC, rowid DESC LIMIT :limit)
+ORDER BY at, number;

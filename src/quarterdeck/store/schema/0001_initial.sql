@@ -112,6 +112,16 @@ CREATE TABLE waits (
     PRIMARY KEY (run, attempt)
 );
 
+-- What agents of one run told each other.
+CREATE TABLE notes (
+    run TEXT NOT NULL,
+    task TEXT NOT NULL,
+    attempt TEXT NOT NULL,
+    text TEXT NOT NULL,
+    at REAL NOT NULL
+);
+CREATE INDEX notes_of_run ON notes (run, at);
+
 -- Money, in nano-USD. `reserved` is the sum of the run's reservations.
 CREATE TABLE budgets (
     run TEXT PRIMARY KEY,

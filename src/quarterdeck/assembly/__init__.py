@@ -1,0 +1,5 @@
+"""Floor 7: the composition root. Settings become a running deck here, and nowhere else are rooms wired together."""
+
+from quarterdeck.assembly.deck import Deck, open_deck
+
+__all__ = ["Deck", "open_deck"]

@@ -1,0 +1,286 @@
+"""An open deck: what the command line (and later the server) talks to.
+
+Rules
+- One process owns the engine at a time. Who cannot own it follows, and takes over when the owner dies.
+- The owner serves until no job is left, also those of other runs; it anchors the journal before it leaves.
+- A run that is asked for is woken first, so that nothing depends on how the last process ended.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from quarterdeck import __version__
+from quarterdeck.assembly import doctor, ordering, results
+from quarterdeck.assembly.configuration import Found, configuration
+from quarterdeck.assembly.parts import Parts, make
+from quarterdeck.delivery import feedback, jobs
+from quarterdeck.delivery.order import Check, Order, RunResult
+from quarterdeck.delivery.session import workspace_of
+from quarterdeck.engine.port import Handler, Job, Later
+from quarterdeck.journal.log import Log
+from quarterdeck.journal.port import Record, Verification
+from quarterdeck.journal.views import Views
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel import ids, probes
+from quarterdeck.kernel.config import DeckConfig
+from quarterdeck.kernel.entities import Agent, Feedback, to_nusd
+from quarterdeck.kernel.events import RunStatus
+from quarterdeck.kernel.failures import Conflicting, NotFound, QuarterdeckError, Stop
+from quarterdeck.settings import ProbeAction, ProbeSpec, Settings
+
+_FOLLOW_SECONDS = 1.0
+_SETTLE_SECONDS = 30.0
+_AT_REST = (RunStatus.PAUSED, RunStatus.WAITING)
+
+
+class Deck:
+    """One open deck."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._owned = False
+        self._steered: dict[str, str] = {}
+        """Runs that `control` was asked for, and the last action."""
+
+    @property
+    def settings(self) -> Settings:
+        return self._parts.settings
+
+    @property
+    def views(self) -> Views:
+        return self._parts.views
+
+    @property
+    def journal(self) -> Log:
+        return self._parts.journal
+
+    # --- runs ---------------------------------------------------------------------------------------------
+
+    async def create(self, order: Order) -> str:
+        """Store the run; returns its id."""
+        return await ordering.create(self._parts, order)
+
+    async def work(self, run: str) -> None:
+        """Own the engine if possible and serve, else follow; returns when the run is finished, waiting or paused."""
+        parts, mark, woken = self._parts, 0, 0
+        await self._wake(run)
+        while not await self._at_rest(run):
+            if await parts.engine.try_own():
+                await self._own()
+                await parts.engine.serve(parts.handlers, until_idle=True)
+                await self._leave()
+                if not await self._at_rest(run):
+                    woken += 1
+                    if woken > 1:
+                        raise await self._stuck(run)
+                    await self._wake(run)
+            else:
+                mark = await parts.store.changed(mark, _FOLLOW_SECONDS)
+
+    async def control(
+        self, run: str, action: str, *, answer: str | None = None, budget_usd: float | None = None
+    ) -> None:
+        """Ask durably for `pause`, `resume` or `cancel`."""
+        parts = self._parts
+        detail = None
+        if action == "resume":
+            told = Feedback(source="human", reason=answer[:2000], detail=answer[2000:24_000]) if answer else None
+            event = e.RunResumed(
+                by=parts.settings.user,
+                budget_nusd=to_nusd(budget_usd) if budget_usd is not None else None,
+                answer_blob=await feedback.save(parts.journal, (), (told,)) if told is not None else None,
+            )
+            detail = await parts.journal.put(e.encode(event))
+        job = jobs.control(run, action, by=parts.settings.user, detail_blob=detail)
+        await parts.journal.commit(also=lambda tx: parts.engine.defer(tx, job))
+        self._steered[run] = action
+
+    async def settle(self) -> None:
+        """Perform what `control` asked for if nobody owns the deck. The work of runs is left alone."""
+        engine = self._parts.engine
+        if not self._steered or not await engine.try_own():
+            return
+        serving = asyncio.create_task(engine.serve(self._steering(), until_idle=False))
+        try:
+            async with asyncio.timeout(_SETTLE_SECONDS):
+                mark = 0
+                while not all([await self._obeyed(run, action) for run, action in self._steered.items()]):
+                    mark = await self._parts.store.changed(mark, _FOLLOW_SECONDS)
+        except TimeoutError:
+            return  # the request is durable: whoever works on the run next obeys it
+        finally:
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
+            await engine.close()
+
+    def _steering(self) -> Mapping[str, Handler]:
+        """Handlers that decide and record, but start no agent and no check."""
+        real = self._parts.handlers
+        last = (e.Node.REPORT.value, e.Node.RETROSPECTIVE.value)
+
+        async def work(job: Job) -> None:
+            if job.run not in self._steered or job.payload["node"] not in last:
+                raise Later(_FOLLOW_SECONDS, "only requests are performed now")
+            await real[jobs.WORK](job)
+
+        async def check(job: Job) -> None:
+            raise Later(_FOLLOW_SECONDS, "only requests are performed now")
+
+        return {**real, jobs.WORK: work, jobs.GATE_CHECK: check}
+
+    async def _obeyed(self, run: str, action: str) -> bool:
+        status = (await self.views.run(run)).status
+        return status.finished if action == "cancel" else status is RunStatus.PAUSED or status.finished
+
+    async def _wake(self, run: str) -> None:
+        engine = self._parts.engine
+        await self._parts.journal.commit(also=lambda tx: engine.defer(tx, jobs.advance(run)))
+
+    async def _at_rest(self, run: str) -> bool:
+        status = (await self.views.run(run)).status
+        return (status.finished or status in _AT_REST) and not await self._parts.engine.unfinished(run)
+
+    async def _stuck(self, run: str) -> QuarterdeckError:
+        """Nothing is left to do and the run has not ended: a bug of ours, said with what is known of it."""
+        traces = [trace for job, trace in await self._parts.engine.failed() if job.run in (run, "")]
+        why = traces[0].strip().splitlines()[-1] if traces else "no job is left, and nothing waits for a human"
+        return QuarterdeckError(
+            f"{run} cannot go on", why=why, fix=f"quarterdeck resume {run}; please report the trace"
+        )
+
+    # --- owning -------------------------------------------------------------------------------------------
+
+    async def _own(self) -> None:
+        """Once after becoming the owner: say so, and clear away what dead processes left behind."""
+        if self._owned:
+            return
+        self._owned = True
+        parts = self._parts
+        event = e.DeckOwned(owner=parts.owner, pid=os.getpid(), host=socket.gethostname()[:200], version=__version__)
+        await parts.journal.append(await parts.journal.claim(ids.DECK_STREAM), event)
+        keep: set[str] = set()
+        for run in await self.views.runs():
+            if not run.status.finished:
+                for attempt in await self.views.attempts(run.run):
+                    keep |= {workspace_of(attempt.attempt, number + 1) for number in range(attempt.incarnation)}
+        for provider in parts.providers.values():
+            await provider.reap(frozenset(keep))
+
+    async def _leave(self) -> None:
+        """Nothing is left to do: anchor the journal and let another process own the deck."""
+        parts = self._parts
+        await parts.journal.anchor(await parts.journal.claim(ids.DECK_STREAM))
+        await parts.engine.close()
+        self._owned = False
+
+    # --- looking ------------------------------------------------------------------------------------------
+
+    def events(self, run: str) -> AsyncIterator[Record]:
+        """The run's records with its attempts' and its gate's, from the beginning. Follows; never ends by itself."""
+        return results.events(self._parts, run)
+
+    async def result(self, run: str) -> RunResult:
+        """Where the run stands; of a finished run, how it ended."""
+        return await results.result(self._parts, run)
+
+    async def report(self, run: str) -> str:
+        """Report and retrospective as Markdown."""
+        return await results.report(self._parts, run)
+
+    async def plan_text(self, run: str) -> str:
+        """The plan as YAML."""
+        return await results.plan_text(self._parts, run)
+
+    async def export(self, run: str, directory: Path) -> list[Path]:
+        """Write everything of a run as files; returns them."""
+        return await results.export(self._parts, run, directory)
+
+    async def verify(self, prefix: str = "") -> Verification:
+        """Recompute the journal's chains."""
+        return await self._parts.journal.verify(prefix)
+
+    async def probe(self) -> list[Check]:
+        """What `doctor` looks at."""
+        return await doctor.probe(self._parts)
+
+    async def effective(self, repository: Path) -> tuple[DeckConfig, tuple[str, ...]]:
+        """The configuration for a repository, and where its parts come from."""
+        found = await self._found(repository)
+        return found.deck, found.origin
+
+    async def roster(self, repository: Path) -> Mapping[str, Agent]:
+        """The agents that a run in that repository has."""
+        return (await self._found(repository)).agents
+
+    async def _found(self, repository: Path) -> Found:
+        mirror = await self._parts.workshop.mirror(str(repository))
+        head = await mirror.resolve("HEAD")
+        await mirror.fetch(head)
+        return await configuration(self.settings.home, mirror, head)
+
+    async def resolve(self, id: str) -> tuple[str, str]:
+        """(`run`, `task` or `attempt`, full id) of a full id or a unique beginning. Raises NotFound."""
+        found: list[tuple[str, str]] = []
+        for run in [view.run for view in await self.views.runs()]:
+            if run == id or (run.startswith(id) and "." not in id):
+                found.append(("run", run))
+            if id == run or not (id.startswith(f"{run}.") or "." not in id):
+                continue
+            found += await self._inside(run, id)
+        exact = [item for item in found if item[1] == id]
+        if len(exact or found) == 1:
+            return (exact or found)[0]
+        if not found:
+            raise NotFound(f"there is no run, task or attempt {id}", fix="quarterdeck ps")
+        some = ", ".join(full for _, full in found[:5])
+        raise Conflicting(f"{id} could be {len(found)} things", why=some, fix="write more of the id")
+
+    async def _inside(self, run: str, id: str) -> list[tuple[str, str]]:
+        attempts = [item.attempt for item in await self.views.attempts(run)]
+        tasks = [f"{run}.{item.task}" for item in await self.views.tasks(run)]
+        if "." not in id:  # a bare task id
+            return [("task", task) for task in tasks if task == f"{run}.{id}"]
+        hits = [("task", task) for task in tasks if task == id] or [
+            ("attempt", item) for item in attempts if item == id
+        ]
+        starts = [("task", task) for task in tasks if task.startswith(id)]
+        return hits or starts or [("attempt", item) for item in attempts if item.startswith(id)]
+
+
+@asynccontextmanager
+async def open_deck(settings: Settings) -> AsyncIterator[Deck]:
+    """The deck in `settings.home`. Raises StoreUnavailable, SandboxFailed, BadConfiguration, MissingPart."""
+    if settings.probe is not None:
+        probes.install(_Probe(settings.probe))
+    parts = await make(settings)
+    try:
+        yield Deck(parts)
+    finally:
+        await parts.close()
+
+
+class _Probe:
+    """Does to this process what a test asked for, at the point where it asked for it."""
+
+    def __init__(self, spec: ProbeSpec) -> None:
+        self._spec = spec
+        self._left = spec.count
+
+    def __call__(self, name: str) -> None:
+        if name != self._spec.name:
+            return
+        self._left -= 1
+        if self._left != 0:
+            return
+        match self._spec.action:
+            case ProbeAction.KILL:
+                os.kill(os.getpid(), signal.SIGKILL)
+            case ProbeAction.STOP:
+                os.kill(os.getpid(), signal.SIGSTOP)
+            case ProbeAction.RAISE:
+                raise Stop(f"stopped at {name}")

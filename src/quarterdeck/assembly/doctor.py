@@ -1,0 +1,121 @@
+"""What `doctor` looks at: everything that can be wrong with this machine before a run, each with its fix.
+
+Rules
+- Looking changes nothing. What takes a real try (the sandbox) is really tried.
+"""
+
+import os
+import platform
+import shutil
+import sys
+import time
+
+from quarterdeck.assembly.parts import Parts
+from quarterdeck.delivery.order import Check
+from quarterdeck.kernel.prices import DATED
+from quarterdeck.settings import DECK_FILE, operator_config
+from quarterdeck.workplace.git import Git
+
+_MIN_GIT = (2, 38)  # merge-tree --write-tree
+_LOW_DISK = 1024**3
+_PRICES_OLD_DAYS = 180
+_CLIS = {"claude": "Claude Code", "codex": "Codex", "opencode": "OpenCode", "gemini": "Gemini CLI"}
+
+
+async def probe(parts: Parts) -> list[Check]:
+    """All checks, the most important first."""
+    found = [await _git(), *await _sandboxes(parts), _disk(parts), await _store(parts), _clock(parts)]
+    return [*found, *_keys(parts), _prices(parts), *_clis(parts)]
+
+
+async def _git() -> Check:
+    if shutil.which("git") is None:
+        return Check(name="git", ok=False, detail="not found", fix="install git 2.38 or newer")
+    version = await Git().text("--version")
+    numbers = tuple(int(part) for part in version.split()[2].split(".")[:2] if part.isdigit())
+    ok = numbers >= _MIN_GIT
+    return Check(name="git", ok=ok, detail=version, fix="" if ok else "install git 2.38 or newer")
+
+
+async def _sandboxes(parts: Parts) -> list[Check]:
+    if sys.platform != "linux":
+        detail = f"no sandbox on {platform.system()} yet: only --sandbox none, which isolates nothing"
+        return [Check(name="sandbox", ok=False, detail=detail, fix="use Linux, or --sandbox none", level="warning")]
+    probe = await parts.providers["bubblewrap"].probe()
+    checks = [Check(name="sandbox", ok=probe.ok, detail=probe.detail, fix="" if probe.ok else probe.fix)]
+    checks += [Check(name="sandbox", ok=False, detail=text, level="info") for text in probe.warnings]
+    return checks
+
+
+def _disk(parts: Parts) -> Check:
+    free = min(shutil.disk_usage(place).free for place in (parts.settings.home, parts.ground.root))
+    ok = free >= _LOW_DISK
+    detail = f"{free / 1024**3:.1f} GiB free for {parts.settings.home} and {parts.ground.root}"
+    return Check(name="disk", ok=ok, detail=detail, fix="" if ok else "free at least 1 GiB", level="warning")
+
+
+async def _store(parts: Parts) -> Check:
+    runs = await parts.views.runs()
+    unfinished = sum(not run.status.finished for run in runs)
+    broken = len(await parts.engine.failed())
+    detail = f"{parts.store.path}: {len(runs)} runs, {unfinished} unfinished"
+    if broken:
+        return Check(
+            name="store",
+            ok=False,
+            detail=f"{detail}; {broken} jobs ended with a bug of ours",
+            fix="quarterdeck ps, then quarterdeck resume RUN; please report the trace in the logs",
+            level="warning",
+        )
+    return Check(name="store", ok=True, detail=detail)
+
+
+def _clock(parts: Parts) -> Check:
+    # A file written now must not be dated in another hour: shared homes and stepped clocks show here.
+    mark = parts.settings.logs / f".clock-{os.getpid()}"
+    mark.touch()
+    try:
+        skew = abs(mark.stat().st_mtime - time.time())
+    finally:
+        mark.unlink(missing_ok=True)
+    ok = skew < 5 and time.time() > 1_700_000_000
+    return Check(
+        name="clock", ok=ok, detail=f"{skew:.1f} s off the file system", fix="" if ok else "set the clock (NTP)"
+    )
+
+
+def _keys(parts: Parts) -> list[Check]:
+    have = parts.settings.keys
+    missing = [name for name in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY") if name not in have]
+    detail = ", ".join(sorted(have)) or "none set; agents of the command harness need none"
+    tiers = operator_config(parts.settings.home).config.tiers
+    where = parts.settings.home / DECK_FILE
+    return [
+        Check(
+            name="keys",
+            ok=bool(have),
+            detail=detail,
+            fix="" if have else f"export {missing[0]}=…",
+            level="info",
+        ),
+        Check(
+            name="tiers",
+            ok=bool(tiers),
+            detail=", ".join(f"{name}: {', '.join(models)}" for name, models in tiers.items()) or "none set",
+            fix="" if tiers else f'[tiers] brain = ["anthropic:…"] and hands = ["…"] in {where}',
+            level="info",
+        ),
+    ]
+
+
+def _prices(parts: Parts) -> Check:
+    age = int((parts.clock.wall() - time.mktime(time.strptime(DATED, "%Y-%m-%d"))) / 86_400)
+    ok = age <= _PRICES_OLD_DAYS
+    fix = "" if ok else "update Quarterdeck, or set [prices]"
+    return Check(name="prices", ok=ok, detail=f"list of {DATED}", fix=fix, level="warning")
+
+
+def _clis(parts: Parts) -> list[Check]:
+    found = [name for command, name in _CLIS.items() if shutil.which(command, path=parts.settings.path)]
+    detail = f"{', '.join(found) or 'none'} found; driving them (the acp harness) is not built yet"
+    return [Check(name="agent CLIs", ok=bool(found), detail=detail, level="info")]

@@ -1,0 +1,226 @@
+"""Everything a deck is made of, wired together.
+
+Rules
+- Nothing is started and nothing outside of the deck's own directories is touched by making the parts.
+- Harnesses are made for a run's frozen configuration: two runs may name the same model and mean different servers.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from quarterdeck.agents.command import CommandHarness
+from quarterdeck.agents.native import NativeHarness
+from quarterdeck.agents.port import HarnessAdapter
+from quarterdeck.agents.ports import Ports
+from quarterdeck.delivery import jobs
+from quarterdeck.delivery.briefing import Briefings
+from quarterdeck.delivery.check import Check
+from quarterdeck.delivery.conductor import Conductor
+from quarterdeck.delivery.ending import Endings
+from quarterdeck.delivery.gate import Gate
+from quarterdeck.delivery.implement import Implement
+from quarterdeck.delivery.node import Nodes
+from quarterdeck.delivery.planning import Planning, inspect
+from quarterdeck.delivery.review import Reviews
+from quarterdeck.delivery.session import Sessions
+from quarterdeck.delivery.submit import Submit
+from quarterdeck.delivery.workshop import Workshop
+from quarterdeck.engine.embedded import EmbeddedEngine
+from quarterdeck.engine.port import Handler
+from quarterdeck.govern.budgets import Budgets
+from quarterdeck.govern.policy import DefaultPolicy
+from quarterdeck.journal.log import Log
+from quarterdeck.journal.views import Views
+from quarterdeck.kernel import ids
+from quarterdeck.kernel.clock import Clock, SystemClock
+from quarterdeck.kernel.config import ModelSection, RunConfig
+from quarterdeck.kernel.entities import Harness
+from quarterdeck.kernel.events import Node
+from quarterdeck.kernel.failures import MissingPart
+from quarterdeck.models.factory import Models, make_factory
+from quarterdeck.models.limiter import Limiters
+from quarterdeck.settings import Settings, load_settings
+from quarterdeck.store.sqlite import SqliteStore
+from quarterdeck.tools.toolbox import Toolbox
+from quarterdeck.workplace.bubblewrap import Bubblewrap
+from quarterdeck.workplace.environment import Environments
+from quarterdeck.workplace.ground import Ground
+from quarterdeck.workplace.packages import Packages
+from quarterdeck.workplace.plain import Plain
+from quarterdeck.workplace.port import Provider
+from quarterdeck.workplace.proxy import Proxies
+
+
+class Fleet:
+    """Harnesses by configuration, over one set of connections for each way of reaching models."""
+
+    def __init__(self, settings: Settings, journal: Log, treasury: Budgets, clock: Clock) -> None:
+        self._settings = settings
+        self._journal = journal
+        self._treasury = treasury
+        self._clock = clock
+        self._limiters = Limiters(clock)
+        self._command = CommandHarness(journal)
+        self._native: dict[str, tuple[NativeHarness, Models]] = {}
+
+    def models(self, config: RunConfig) -> Models:
+        """The models as that configuration sees them."""
+        return self._made(config)[1]
+
+    def harnesses(self, config: RunConfig) -> Mapping[Harness, HarnessAdapter]:
+        """The harnesses that there are."""
+        return {Harness.COMMAND: self._command, Harness.NATIVE: self._made(config)[0]}
+
+    def _made(self, config: RunConfig) -> tuple[NativeHarness, Models]:
+        sections = config.deck.models
+        key = ids.digest(repr(sorted((name, section) for name, section in sections.items())).encode())
+        if key not in self._native:
+            models = self._models(sections)
+            ports = Ports(
+                journal=self._journal,
+                policy=DefaultPolicy(),
+                treasury=self._treasury,
+                models=models,
+                toolbox=Toolbox(),
+                clock=self._clock,
+                limiters=self._limiters,
+                inspect=inspect,
+            )
+            self._native[key] = (NativeHarness(ports), models)
+        return self._native[key]
+
+    def _models(self, sections: Mapping[str, ModelSection]) -> Models:
+        settings = self._settings
+        addresses = {
+            "anthropic": settings.anthropic_base_url,
+            "openai": settings.openai_base_url,
+            "chat": settings.openai_base_url,
+        }
+        return make_factory(
+            keys=_keys(settings), base_urls=addresses, models=sections, reload_key=lambda source: _reloaded(source)
+        )
+
+    async def close(self) -> None:
+        """Close all connections. Idempotent."""
+        made, self._native = self._native, {}
+        for _, models in made.values():
+            await models.close()
+
+
+def _keys(settings: Settings) -> dict[str, str | None]:
+    openai = settings.keys.get("OPENAI_API_KEY")
+    known = {"anthropic": settings.keys.get("ANTHROPIC_API_KEY"), "openai": openai, "chat": openai}
+    return {**settings.keys, **known}
+
+
+def _reloaded(source: str) -> str | None:
+    """The key as it is now: it may have been rotated in the operator's configuration."""
+    return _keys(load_settings()).get(source)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of one open deck."""
+
+    settings: Settings
+    clock: Clock
+    store: SqliteStore
+    journal: Log
+    views: Views
+    engine: EmbeddedEngine
+    treasury: Budgets
+    ground: Ground
+    packages: Packages
+    proxies: Proxies
+    environments: Environments
+    providers: Mapping[str, Provider]
+    workshop: Workshop
+    fleet: Fleet
+    briefings: Briefings
+    handlers: Mapping[str, Handler]
+    owner: str
+
+    async def close(self) -> None:
+        """Close everything, in the order in which it is used. Idempotent."""
+        await self.engine.close()
+        await self.fleet.close()
+        await self.proxies.close()
+        await self.store.close()
+
+
+async def make(settings: Settings) -> Parts:
+    """Wire a deck together. Raises StoreUnavailable, SandboxFailed, MissingPart."""
+    if settings.database_url is not None:
+        raise MissingPart("PostgreSQL is not supported yet", fix="unset QUARTERDECK_DATABASE_URL")
+    clock = SystemClock()
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    settings.logs.mkdir(mode=0o700, exist_ok=True)
+    ground = Ground(settings.home).prepare()
+    store = await SqliteStore.open(settings.home / "deck.db")
+    journal, owner = Log(store, clock), ids.new_owner_id()
+    engine = EmbeddedEngine(store, settings.home / "owner.lock", owner, clock)
+    packages = Packages(settings.package_environment)
+    proxies = Proxies(ground.sockets, packages.indexes)
+    environments = Environments(ground.environments, proxies, packages)
+    providers: dict[str, Provider] = {"none": Plain(ground), "bubblewrap": Bubblewrap(ground)}
+    workshop = Workshop(providers, ground.mirrors, environments, proxies)
+    treasury, briefings, views = Budgets(), Briefings(journal), Views(store)
+    fleet = Fleet(settings, journal, treasury, clock)
+    return Parts(
+        settings=settings,
+        clock=clock,
+        store=store,
+        journal=journal,
+        views=views,
+        engine=engine,
+        treasury=treasury,
+        ground=ground,
+        packages=packages,
+        proxies=proxies,
+        environments=environments,
+        providers=providers,
+        workshop=workshop,
+        fleet=fleet,
+        briefings=briefings,
+        handlers=_handlers(journal, engine, views, workshop, fleet, briefings, treasury, clock),
+        owner=owner,
+    )
+
+
+def _handlers(
+    journal: Log,
+    engine: EmbeddedEngine,
+    views: Views,
+    workshop: Workshop,
+    fleet: Fleet,
+    briefings: Briefings,
+    treasury: Budgets,
+    clock: Clock,
+) -> Mapping[str, Handler]:
+    sessions = Sessions(journal, workshop, fleet.harnesses)
+    conductor = Conductor(journal, engine, briefings, treasury)
+    endings = Endings(journal, views, workshop)
+    gate = Gate(journal, engine, workshop, clock)
+    nodes = Nodes(
+        journal,
+        engine,
+        briefings,
+        {
+            Node.PLAN: Planning(journal, workshop, sessions),
+            Node.IMPLEMENT: Implement(journal, views, workshop, sessions),
+            Node.CHECK: Check(journal, workshop),
+            Node.REVIEW: Reviews(journal, workshop, sessions),
+            Node.GATE: Submit(journal),
+            Node.REPORT: endings.report,
+            Node.RETROSPECTIVE: endings.retrospective,
+        },
+    )
+    return {
+        jobs.ADVANCE: conductor.advance,
+        jobs.CONTROL: conductor.control,
+        jobs.WORK: nodes.work,
+        jobs.GATE_SUBMIT: gate.submit,
+        jobs.GATE_ADVANCE: gate.advance,
+        jobs.GATE_WITHDRAW: gate.withdraw,
+        jobs.GATE_CHECK: gate.check,
+    }

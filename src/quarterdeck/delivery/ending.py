@@ -1,0 +1,101 @@
+"""The end nodes of a run: gather what is on record, write the report and the retrospective, tidy up.
+
+Rules
+- Everything said comes from the journal and the repository, nothing from an agent's claim.
+- Workspaces of the run are removed here and not before: until the run ends they are evidence.
+"""
+
+from quarterdeck.delivery.node import Duty, Result
+from quarterdeck.delivery.report import Ending, Setback, TaskLine, report, retrospective
+from quarterdeck.delivery.session import workspace_of
+from quarterdeck.delivery.workshop import Workshop
+from quarterdeck.journal.port import Journal, Record
+from quarterdeck.journal.views import TaskView, Views
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel import ids, probes
+from quarterdeck.kernel.entities import Submission
+from quarterdeck.kernel.events import Node, Outcome
+
+
+class Endings:
+    """Performs the report and retrospective nodes."""
+
+    def __init__(self, journal: Journal, views: Views, workshop: Workshop) -> None:
+        self._journal = journal
+        self._views = views
+        self._workshop = workshop
+
+    async def report(self, duty: Duty) -> Result:
+        """Write the report; the result names where the target stands."""
+        ending = await self._gather(duty)
+        blob = await self._journal.put(report(ending).encode())
+        await self._tidy(duty)
+        probes.hit("run.reported")
+        return Result(Outcome.OK, result_blob=blob, commit=ending.sha)
+
+    async def retrospective(self, duty: Duty) -> Result:
+        """Write the retrospective."""
+        ending = await self._gather(duty)
+        blob = await self._journal.put(retrospective(ending).encode())
+        return Result(Outcome.OK, result_blob=blob)
+
+    async def _gather(self, duty: Duty) -> Ending:
+        created = duty.briefing.created
+        records = await self._records(ids.run_stream(duty.run))
+        mirror = await self._workshop.mirror(created.repository)
+        view = await self._views.run(duty.run)
+        planned = [r.event for r in records if isinstance(r.event, e.RunPlanned)]
+        gate = await self._records(ids.gate_stream(created.target))
+        tasks = [await self._line(row, records) for row in await self._views.tasks(duty.run)]
+        return Ending(
+            run=duty.run,
+            goal=created.goal,
+            branch=created.into,
+            sha=await mirror.tip(created.into) or created.base,
+            tasks=tuple(tasks),
+            setbacks=tuple(_setbacks(records)),
+            cost_nusd=view.cost_nusd,
+            budget_nusd=view.budget_nusd,
+            seconds=records[-1].at - records[0].at,
+            warnings=planned[-1].warnings if planned else (),
+            flakes=sum(isinstance(r.event, e.FlakeSeen) and r.at >= records[0].at for r in gate),
+        )
+
+    async def _line(self, row: TaskView, records: list[Record]) -> TaskLine:
+        handed = [
+            r.event
+            for r in records
+            if isinstance(r.event, e.NodeFinished)
+            and (r.event.node, r.event.attempt, r.event.outcome) == (Node.IMPLEMENT, row.attempt, Outcome.OK)
+        ]
+        blob = handed[-1].result_blob if handed else None
+        said = Submission.model_validate_json(await self._journal.get(blob)) if blob else None
+        return TaskLine(
+            task=row.task,
+            title=row.title,
+            status=row.status,
+            attempts=row.attempts,
+            commit=row.commit,
+            reason=row.reason,
+            summary=said.summary if said else "",
+            limitations=said.limitations if said else (),
+        )
+
+    async def _records(self, stream: str) -> list[Record]:
+        found: list[Record] = []
+        while page := await self._journal.read(stream, after=found[-1].seq if found else 0):
+            found += page
+        return found
+
+    async def _tidy(self, duty: Duty) -> None:
+        for attempt in await self._views.attempts(duty.run):
+            for incarnation in range(1, attempt.incarnation + 1):
+                await self._workshop.discard(duty.briefing.config, workspace_of(attempt.attempt, incarnation))
+
+
+def _setbacks(records: list[Record]) -> list[Setback]:
+    return [
+        Setback(event.task or "plan", event.attempt or "", f"{event.node} {event.outcome}", event.reason)
+        for event in (record.event for record in records)
+        if isinstance(event, e.NodeFinished) and event.outcome is not Outcome.OK
+    ]

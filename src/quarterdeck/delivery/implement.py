@@ -1,0 +1,145 @@
+"""The implement node: an agent works on a task, and what it changed becomes a change in the mirror.
+
+Rules
+- The base is the target's tip when the attempt first starts, and stays so.
+- What differs from the base is the change, whatever the agent did with its `.git`. It enters the mirror through a
+  strict check and is pinned by a ref before anything else is recorded of it.
+- Unfinished work of a failed attempt is pinned too, so that the next one can go on from it.
+- An agent that changed nothing has not done the task.
+"""
+
+from quarterdeck.agents.port import Finished, Sibling
+from quarterdeck.delivery.node import Duty, Result
+from quarterdeck.delivery.session import Seat, Session, Sessions, agent_of
+from quarterdeck.delivery.workshop import Workshop
+from quarterdeck.journal.port import Journal
+from quarterdeck.journal.views import Views
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel import probes
+from quarterdeck.kernel.entities import Change, Feedback, Plan, Task
+from quarterdeck.kernel.events import Outcome
+from quarterdeck.kernel.failures import FailureClass
+from quarterdeck.workplace.mirror import Mirror
+
+CHANGES = "refs/quarterdeck/changes"
+UNFINISHED = "refs/quarterdeck/unfinished"
+
+
+class Implement:
+    """Performs the implement node."""
+
+    def __init__(self, journal: Journal, views: Views, workshop: Workshop, sessions: Sessions) -> None:
+        self._journal = journal
+        self._views = views
+        self._workshop = workshop
+        self._sessions = sessions
+
+    async def __call__(self, duty: Duty) -> Result:
+        assert duty.task is not None
+        assert duty.plan is not None
+        mirror = await self._workshop.mirror(duty.briefing.created.repository)
+        base = await self._base(duty, mirror)
+        agent = agent_of(duty.briefing, duty.agent or duty.briefing.config.default_agent)
+        seat = Seat(
+            attempt=duty.attempt,
+            task=duty.task.id,
+            number=duty.number,
+            agent=agent,
+            claim=duty.claim,
+            state=duty.state,
+            briefing=duty.briefing,
+            mirror=mirror,
+            base=base,
+            tree=await self._carried(duty, mirror, base),
+            extras={
+                "task": duty.task,
+                "plan": duty.plan,
+                "feedback": duty.feedback,
+                "siblings": await self._siblings(duty.run, duty.task, duty.plan),
+                "notes": tuple(await self._views.notes(duty.run)),
+            },
+        )
+        async with self._sessions.work(seat) as session:
+            return await self._hand_in(duty, duty.task, mirror, session)
+
+    async def _base(self, duty: Duty, mirror: Mirror) -> str:
+        if duty.state.started is not None:
+            return duty.state.started.base
+        created = duty.briefing.created
+        base = await mirror.tip(created.into) or created.base
+        await mirror.fetch(base)
+        return base
+
+    async def _carried(self, duty: Duty, mirror: Mirror, base: str) -> str | None:
+        """The previous attempt's work on top of today's base, where it still merges."""
+        if duty.carry is None:
+            return None
+        return (await mirror.merge(base, duty.carry)).tree
+
+    async def _siblings(self, run: str, task: Task, plan: Plan) -> tuple[Sibling, ...]:
+        status = {row.task: str(row.status) for row in await self._views.tasks(run)}
+        return tuple(
+            Sibling(other.id, other.title, status.get(other.id, "pending"), other.paths)
+            for other in plan.tasks
+            if other.id != task.id
+        )
+
+    async def _hand_in(self, duty: Duty, task: Task, mirror: Mirror, session: Session) -> Result:
+        finished = session.finished
+        if finished.outcome not in (Outcome.OK, Outcome.FAILED):
+            change = await self._export(duty, task, mirror, session, UNFINISHED)
+            return _result(finished, change if isinstance(change, Change) else None, None)
+        done = finished.outcome is Outcome.OK
+        change = await self._export(duty, task, mirror, session, CHANGES if done else UNFINISHED)
+        if not done:
+            return _result(finished, change if isinstance(change, Change) else None, None)
+        if not isinstance(change, Change):
+            reason = change or "the agent says it is done, but nothing differs from the base"
+            piece = Feedback(source="structure", reason=reason[:2000])
+            return Result(Outcome.FAILED, reason=reason, failure=FailureClass.HANDOFF, feedback=(piece,))
+        handoff = finished.handoff
+        blob = await self._journal.put(handoff.model_dump_json().encode()) if handoff is not None else None
+        return _result(finished, change, blob)
+
+    async def _export(self, duty: Duty, task: Task, mirror: Mirror, session: Session, refs: str) -> Change | str | None:
+        """The change, pinned in the mirror; a reason why it cannot be taken; None where nothing differs."""
+        name = duty.agent or duty.briefing.config.default_agent
+        limit = duty.briefing.config.deck.limits.change_bytes * 2
+        try:
+            exported = await session.sandbox.export(
+                session.base,
+                task.title,
+                author=(name, f"{name}@agents.quarterdeck"),
+                when=int(session.started_at),
+                max_bytes=limit,
+            )
+            if exported is None:
+                return None
+            ref = f"{refs}/{duty.attempt}"
+            await mirror.import_change(exported, ref=ref, base=session.base, max_bytes=limit)
+        except ValueError as error:
+            return f"the change cannot be taken: {error}"
+        probes.hit("change.pinned")
+        files = tuple(change.path for change in await mirror.changes(session.base, exported.commit))
+        change = Change(
+            run=duty.run,
+            task=task.id,
+            attempt=duty.attempt,
+            base=session.base,
+            commit=exported.commit,
+            tree=exported.tree,
+            files=files[:500],
+        )
+        await self._journal.append(duty.claim, e.ChangeExported(change=change, pack_bytes=len(exported.pack)))
+        return change
+
+
+def _result(finished: Finished, change: Change | None, blob: str | None) -> Result:
+    return Result(
+        finished.outcome,
+        reason=finished.reason,
+        failure=finished.failure,
+        change=change,
+        feedback=finished.feedback,
+        result_blob=blob,
+    )

@@ -1,0 +1,124 @@
+"""What a run says at its end, for people: pure builders of the report and the retrospective, as Markdown.
+
+Rules
+- The report says what merged, what did not and why, what it cost, and what needs a human, in that order.
+- The retrospective says what failed on the way, why, and what a later run should know. It holds only what is on
+  record; it draws no conclusion that the record does not support.
+"""
+
+from dataclasses import dataclass
+
+from quarterdeck.kernel.entities import to_usd
+from quarterdeck.kernel.events import TaskStatus
+
+
+@dataclass(frozen=True, slots=True)
+class TaskLine:
+    """One task at the end of its run."""
+
+    task: str
+    title: str
+    status: TaskStatus
+    attempts: int
+    commit: str | None
+    reason: str
+    summary: str
+    limitations: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Setback:
+    """Something that went wrong on the way and is on record."""
+
+    task: str
+    attempt: str
+    what: str
+    """Node and outcome."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Everything the two documents are made from."""
+
+    run: str
+    goal: str
+    branch: str
+    sha: str
+    tasks: tuple[TaskLine, ...]
+    setbacks: tuple[Setback, ...]
+    cost_nusd: int
+    budget_nusd: int
+    seconds: float
+    warnings: tuple[str, ...]
+    flakes: int
+
+
+def report(ending: Ending) -> str:
+    """The report."""
+    merged = [task for task in ending.tasks if task.status is TaskStatus.MERGED]
+    open_tasks = [task for task in ending.tasks if task.status is not TaskStatus.MERGED]
+    lines = [
+        f"# {ending.goal.strip().splitlines()[0][:200] if ending.goal.strip() else ending.run}",
+        "",
+        f"Run `{ending.run}`: {len(merged)} of {len(ending.tasks)} tasks merged into `{ending.branch}`"
+        f" at `{ending.sha[:12]}`, in {_duration(ending.seconds)}, for ${to_usd(ending.cost_nusd):.4f}"
+        f" of ${to_usd(ending.budget_nusd):.2f}.",
+        "",
+    ]
+    if merged:
+        lines += ["## Merged", ""]
+        for task in merged:
+            tries = f" ({task.attempts} attempts)" if task.attempts > 1 else ""
+            lines.append(f"- `{(task.commit or '')[:12]}` **{task.task}**: {task.title}{tries}")
+            lines += [f"  - limitation: {text}" for text in task.limitations]
+        lines.append("")
+    if open_tasks:
+        lines += ["## Needs a human", ""]
+        lines += [f"- **{task.task}** is {task.status}: {task.reason or 'no reason on record'}" for task in open_tasks]
+        lines += ["", f"Try what did not merge again: `quarterdeck resume {ending.run} --retry`", ""]
+    if ending.warnings:
+        lines += ["## Warnings about the plan", "", *(f"- {text}" for text in ending.warnings), ""]
+    return "\n".join(lines)
+
+
+def retrospective(ending: Ending) -> str:
+    """The retrospective."""
+    lines = [f"# Retrospective of `{ending.run}`", ""]
+    if not ending.setbacks and not ending.flakes:
+        return "\n".join([*lines, "Nothing went wrong: every task merged at its first attempt.", ""])
+    lines += ["## What failed on the way, and why", ""]
+    lines += [f"- `{item.attempt}` {item.what}: {_line(item.reason)}" for item in ending.setbacks]
+    if ending.flakes:
+        lines.append(f"- {ending.flakes} check(s) failed and then passed on the same tree: flaky.")
+    lines += ["", "## What a later run should know", "", *(f"- {text}" for text in _lessons(ending)), ""]
+    return "\n".join(lines)
+
+
+def _lessons(ending: Ending) -> list[str]:
+    found = []
+    for task in ending.tasks:
+        own = [item for item in ending.setbacks if item.task == task.task]
+        if not own:
+            continue
+        how = "merged" if task.status is TaskStatus.MERGED else f"ended {task.status}"
+        kinds = ", ".join(dict.fromkeys(item.what for item in own))
+        found.append(f"`{task.task}` {how} after {task.attempts} attempts ({kinds}).")
+    conflicts = sorted({item.task for item in ending.setbacks if "conflict" in item.what})
+    if conflicts:
+        found.append(
+            f"Order or divide the work of: {', '.join(conflicts)}; it met changes of others in the same lines."
+        )
+    if ending.flakes:
+        found.append("Mend the flaky check: each of its failures costs a second run of all checks.")
+    return found or ["Nothing beyond the list above."]
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:400]
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

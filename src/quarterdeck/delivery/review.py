@@ -1,0 +1,93 @@
+"""The review node: another agent reads the change with its task and the results of its checks.
+
+Rules
+- The reviewer has its own attempt, workspace and stream, inside the attempt it reviews; its workspace holds the change.
+- Its verdict is a handoff: accept, or change with findings that become the author's feedback.
+- A reviewer that fails is tried again as often as an attempt; that is never its author's fault.
+"""
+
+from quarterdeck.delivery.check import RESULTS, change_of
+from quarterdeck.delivery.checks import summary
+from quarterdeck.delivery.node import Duty, Result
+from quarterdeck.delivery.session import Seat, Sessions, agent_of
+from quarterdeck.delivery.workshop import Workshop
+from quarterdeck.journal.port import Journal
+from quarterdeck.kernel import ids
+from quarterdeck.kernel.entities import Feedback, Review
+from quarterdeck.kernel.events import Outcome
+from quarterdeck.kernel.failures import RECOVERY, FailureClass
+from quarterdeck.kernel.states import AttemptState, apply_attempt
+
+DIFF_LIMIT = 60_000
+
+
+class Reviews:
+    """Performs the review node."""
+
+    def __init__(self, journal: Journal, workshop: Workshop, sessions: Sessions) -> None:
+        self._journal = journal
+        self._workshop = workshop
+        self._sessions = sessions
+
+    async def __call__(self, duty: Duty) -> Result:
+        assert duty.task is not None
+        reviewer = agent_of(duty.briefing, duty.briefing.config.deck.review.agent or "reviewer")
+        mirror = await self._workshop.mirror(duty.briefing.created.repository)
+        change = change_of(duty)
+        evidence = RESULTS.validate_json(await self._journal.get(blob)) if (blob := duty.state.checks_blob) else ()
+        extras = {
+            "task": duty.task,
+            "plan": duty.plan,
+            "feedback": duty.feedback,
+            "diff": await mirror.diff(change.base, change.commit, limit=DIFF_LIMIT),
+            "evidence": summary(evidence, 12_000),
+        }
+        result = Result(Outcome.FAILED, reason="the reviewer did not finish", failure=FailureClass.HANDOFF)
+        for number in range(1, duty.briefing.config.deck.limits.attempts + 1):
+            attempt = ids.child_attempt(duty.attempt, "review", number)
+            seat = Seat(
+                attempt=attempt,
+                task=duty.task.id,
+                number=number,
+                agent=reviewer,
+                claim=await self._journal.claim(ids.attempt_stream(attempt)),
+                state=await self._state(attempt),
+                briefing=duty.briefing,
+                mirror=mirror,
+                base=change.commit,
+                parent=duty.attempt,
+                extras=extras,
+            )
+            result = await self._once(seat)
+            final = result.failure is not None and RECOVERY[result.failure].stops_run
+            if result.outcome is not Outcome.FAILED or final:
+                return result
+        return result
+
+    async def _once(self, seat: Seat) -> Result:
+        async with self._sessions.work(seat) as session:
+            finished = session.finished
+        if finished.outcome is not Outcome.OK:
+            return Result(
+                finished.outcome,
+                reason=f"the reviewer: {finished.reason}"[:2000],
+                failure=finished.failure,
+                feedback=finished.feedback,
+            )
+        review = finished.handoff
+        if not isinstance(review, Review):
+            return Result(Outcome.FAILED, reason="the reviewer handed in no review", failure=FailureClass.HANDOFF)
+        blob = await self._journal.put(review.model_dump_json().encode())
+        if review.verdict == "accept":
+            return Result(Outcome.OK, result_blob=blob)
+        lines = [f"{item.path}:{item.line or ''} {item.problem}" for item in review.findings]
+        piece = Feedback(source="review", reason=review.summary[:2000], detail="\n".join(lines)[:24_000])
+        return Result(Outcome.CHANGE, reason=review.summary[:2000], feedback=(piece,), result_blob=blob)
+
+    async def _state(self, attempt: str) -> AttemptState:
+        state, after = AttemptState(), 0
+        while records := await self._journal.read(ids.attempt_stream(attempt), after=after):
+            for record in records:
+                apply_attempt(state, record.event, record.at)
+            after = records[-1].seq
+        return state

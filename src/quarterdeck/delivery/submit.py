@@ -1,0 +1,35 @@
+"""The gate node of an attempt: its change is handed to the merge gate of its target.
+
+Rules
+- The node ends when the gate says so, not here: the gate records the outcome in the attempt's stream.
+"""
+
+from quarterdeck.delivery import jobs
+from quarterdeck.delivery.check import change_of
+from quarterdeck.delivery.node import Duty, Result
+from quarterdeck.journal.port import Journal
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel.events import Outcome
+
+
+class Submit:
+    """Performs the gate node."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    async def __call__(self, duty: Duty) -> Result:
+        assert duty.task is not None
+        created = duty.briefing.created
+        event = e.ChangeQueued(
+            change=change_of(duty),
+            title=duty.task.title,
+            config_blob=created.config_blob,
+            repository=created.repository,
+            branch=created.into,
+            base=created.base,
+            agent=duty.task.agent or duty.briefing.config.default_agent,
+            checkout=created.checkout,
+        )
+        blob = await self._journal.put(e.encode(event))
+        return Result(Outcome.OK, waking=jobs.gate_submit(created.target, duty.attempt, blob))

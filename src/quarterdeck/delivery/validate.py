@@ -1,0 +1,73 @@
+"""Whether a change may go on, as far as its structure tells. Pure; the verify commands run in `Check`.
+
+Rules
+- Only what the task's `paths` allow may change; `.git` and `.quarterdeck` never.
+- A change is bounded in bytes and files. No submodule may appear, no symbolic link may lead out of the tree.
+- Every problem is named at once, so that one more attempt can mend them all.
+"""
+
+import posixpath
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Final
+
+from quarterdeck.delivery.globs import forbidden, outside
+from quarterdeck.kernel.config import LimitsSection
+from quarterdeck.kernel.entities import Task
+from quarterdeck.workplace.history import FileChange
+
+SYMLINK: Final = "120000"
+SUBMODULE: Final = "160000"
+_SHOWN: Final = 20
+
+
+def structure_problems(
+    task: Task,
+    changes: Sequence[FileChange],
+    existing: Collection[str],
+    links: Mapping[str, str],
+    limits: LimitsSection,
+) -> tuple[str, ...]:
+    """Why the change must not go on; empty = nothing speaks against it.
+
+    `existing`: the files of the base. `links`: the target of each changed symbolic link.
+    """
+    return tuple(_problems(task, changes, existing, links, limits))
+
+
+def _problems(
+    task: Task,
+    changes: Sequence[FileChange],
+    existing: Collection[str],
+    links: Mapping[str, str],
+    limits: LimitsSection,
+) -> Iterator[str]:
+    touched = sorted({path for change in changes for path in _names(change)})
+    never = [path for path in touched if forbidden(path)]
+    if never:
+        yield f"these must never change: {_listed(never)}"
+    strange = [path for path in outside(task.paths, touched, existing) if path not in never]
+    if strange:
+        yield f"outside of the task's paths ({', '.join(task.paths)}): {_listed(strange)}"
+    if len(touched) > limits.change_files:
+        yield f"{len(touched)} files changed, at most {limits.change_files} may"
+    size = sum(change.size for change in changes)
+    if size > limits.change_bytes:
+        yield f"{size} bytes in changed files, at most {limits.change_bytes} may be"
+    modules = [change.path for change in changes if SUBMODULE in (change.new_mode, change.old_mode)]
+    if modules:
+        yield f"a submodule was added, changed or removed: {_listed(modules)}"
+    for path, target in links.items():
+        if target.startswith("/") or posixpath.normpath(posixpath.join(posixpath.dirname(path), target)).startswith(
+            "../"
+        ):
+            yield f"the symbolic link {path} leads out of the repository"
+
+
+def _names(change: FileChange) -> tuple[str, ...]:
+    # A rename removes the old path too; a copy leaves it alone.
+    return (change.path, change.old_path) if change.status == "R" else (change.path,)
+
+
+def _listed(paths: Sequence[str]) -> str:
+    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+    return ", ".join(paths[:_SHOWN]) + more
