@@ -1,7 +1,9 @@
 """Where workspaces lie, who may enter, and that removal follows nothing."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from hypothesis import given
@@ -121,6 +123,25 @@ def test_removal_follows_no_link_and_minds_no_mode(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "outside")
     remove_tree(tmp_path / "link")
     assert (tmp_path / "outside" / "f").exists()
+
+
+def test_two_may_remove_the_same_tree_at_once(tmp_path: Path) -> None:
+    top = tmp_path / "top"
+    for wide in range(30):
+        deep = top / f"w{wide}" / "x" / "y" / "z"
+        deep.mkdir(parents=True)
+        for file in range(5):
+            (deep / f"f{file}").touch()
+    together = Barrier(4)
+
+    def remove() -> None:
+        together.wait()
+        remove_tree(top)
+
+    with ThreadPoolExecutor(4) as threads:
+        for done in [threads.submit(remove) for _ in range(4)]:
+            done.result()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_occupied_counts_files_and_follows_nothing(tmp_path: Path) -> None:

@@ -4,19 +4,23 @@ Rules
 - No symbolic link is ever followed: every step is relative to a descriptor opened with O_NOFOLLOW.
 - Read-only directories are made writable first (through their descriptor, never through their path).
 - Depth does not matter: a nested directory is first moved up to the top, so neither descriptors nor the stack run out.
-- Idempotent; what is already gone is no error.
+- Idempotent; what is already gone is no error, also when another removal of the same tree takes it away meanwhile.
 """
 
+import errno
 import itertools
 import os
 import secrets
 import stat
 import sys
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 _DIRECTORY: Final = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_ROUNDS: Final = 1_000
+"""More than one is needed only where two remove the same tree; bounded, should anybody go on filling it."""
 _HANDLE: Final = _DIRECTORY | (getattr(os, "O_PATH", 0) or os.O_RDONLY)
 
 
@@ -33,19 +37,26 @@ def remove_tree(path: Path) -> None:
 
 
 def _remove(parent: int, name: str) -> None:
-    try:
-        kind = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISDIR(kind):
-        os.unlink(name, dir_fd=parent)
-        return
-    top = _open(parent, name)
-    try:
-        _empty(top)
-    finally:
-        os.close(top)
-    os.rmdir(name, dir_fd=parent)
+    for rounds_left in reversed(range(_ROUNDS)):
+        with suppress(FileNotFoundError):
+            kind = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
+            if not stat.S_ISDIR(kind):
+                os.unlink(name, dir_fd=parent)
+                return
+            top = _open(parent, name)
+            try:
+                _empty(top)
+            finally:
+                os.close(top)
+        try:
+            os.rmdir(name, dir_fd=parent)
+            return
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            # Another removal has moved something to the top since this one listed it.
+            if error.errno != errno.ENOTEMPTY or not rounds_left:
+                raise
 
 
 def _empty(top: int) -> None:
@@ -55,26 +66,28 @@ def _empty(top: int) -> None:
     serial = itertools.count()
 
     def dispose(directory: int, name: str) -> None:
-        kind = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
-        if not stat.S_ISDIR(kind):
-            os.unlink(name, dir_fd=directory)
-            return
-        _writable(directory, name)  # moving a directory to another parent writes its `..`
-        moved = f"{prefix}{next(serial)}"
-        os.rename(name, moved, src_dir_fd=directory, dst_dir_fd=top)
-        waiting.append(moved)
+        with suppress(FileNotFoundError):
+            kind = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
+            if not stat.S_ISDIR(kind):
+                os.unlink(name, dir_fd=directory)
+                return
+            _writable(directory, name)  # moving a directory to another parent writes its `..`
+            moved = f"{prefix}{next(serial)}"
+            os.rename(name, moved, src_dir_fd=directory, dst_dir_fd=top)
+            waiting.append(moved)
 
     for entry in _names(top):
         dispose(top, entry)
     while waiting:
         name = waiting.popleft()
-        directory = _open(top, name)
-        try:
-            for entry in _names(directory):
-                dispose(directory, entry)
-        finally:
-            os.close(directory)
-        os.rmdir(name, dir_fd=top)
+        with suppress(FileNotFoundError):
+            directory = _open(top, name)
+            try:
+                for entry in _names(directory):
+                    dispose(directory, entry)
+            finally:
+                os.close(directory)
+            os.rmdir(name, dir_fd=top)
 
 
 def _names(directory: int) -> list[str]:
