@@ -76,6 +76,7 @@ class Wire:
     kit: "Kit"
     server: ScriptedServer
     harness: NativeHarness
+    limiters: Limiters
     slept: list[float]
 
     async def work(self, agent: Agent, number: int = 1, **fields: Any) -> Finished:
@@ -108,6 +109,7 @@ class Kit:
         names = ("anthropic:scripted", "anthropic:second", "openai:scripted")
         windows = dict.fromkeys(names, ModelSection(context=window))
         everything = dict.fromkeys(("implementer", "scout", "reviewer", "planner"))
+        limiters = Limiters(clock, clock.sleep)
         async with ScriptedServer(script) as server:
             models = make_factory(
                 keys={"anthropic": "key", "openai": "key"},
@@ -123,12 +125,12 @@ class Kit:
                         models=models,
                         toolbox=Toolbox(),
                         clock=clock,
-                        limiters=Limiters(clock, clock.sleep),
+                        limiters=limiters,
                         sleep=clock.sleep,
                         **ports,
                     )
                 )
-                yield Wire(self, server, harness, clock.slept)
+                yield Wire(self, server, harness, limiters, clock.slept)
             finally:
                 await models.close()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_kit import Kit, deck, kit, scenario
+from agent_kit import PRICE, Kit, deck, kit, scenario
 
 from quarterdeck.govern.policy import DefaultPolicy
 from quarterdeck.kernel.config import RunConfig
@@ -27,6 +27,7 @@ from quarterdeck.kernel.events import (
     TranscriptExtended,
 )
 from quarterdeck.kernel.failures import FailureClass
+from quarterdeck.kernel.prices import cost
 from quarterdeck.models.scripted.faults import Fault, Kind
 from quarterdeck.models.scripted.scenario import Match, Rule, Turn, act
 
@@ -317,6 +318,33 @@ async def test_a_model_that_hangs_is_left_at_the_wall_limit(bench: Kit) -> None:
     settled, reserved = await bench.money()
     assert settled > 0, "the provider may have billed the call that hung"
     assert reserved == 0
+
+
+async def test_a_cut_stream_costs_what_was_counted_of_it(bench: Kit) -> None:
+    cut = WRITE.model_copy(update={"faults": (Fault(kind=Kind.CUT, after=3),)})
+    async with bench.native(scenario(cut, SUBMIT)) as wire:
+        finished = await wire.work(AGENT)
+    assert finished.outcome is Outcome.OK
+    events = await bench.events()
+    asked = next(event for event in events if isinstance(event, ModelAsked))
+    (erred,) = (event for event in events if isinstance(event, ModelErred))
+    answers = [event.cost_nusd for event in events if isinstance(event, ModelAnswered)]
+    assert erred.cost_nusd == cost(erred.usage, PRICE)
+    assert 0 < erred.cost_nusd < asked.reserved_nusd
+    assert await bench.money() == (erred.cost_nusd + sum(answers), 0)
+
+
+async def test_one_agent_heeds_what_the_provider_told_another(bench: Kit) -> None:
+    limited = (Fault(kind=Kind.RATE_LIMIT, retry_after=40.0),)
+    async with bench.native(scenario(SUBMIT, faults=limited)) as wire:
+        limiter = wire.limiters.of("anthropic:scripted")
+        finished = await wire.work(AGENT)
+        assert finished.outcome is Outcome.OK
+        assert 40.0 <= sum(wire.slept) < 80.0, "waited once, not by the limiter and by the retry"
+        limiter.heard(25.0)
+        wire.slept.clear()
+        assert (await wire.work(AGENT, 2)).outcome is Outcome.OK
+        assert 20.0 < wire.slept[0] <= 25.0, "held back before its first call, without having been told itself"
 
 
 async def test_an_exhausted_budget_stops_before_the_call(tmp_path: Path) -> None:

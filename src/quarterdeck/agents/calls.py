@@ -5,6 +5,8 @@ Rules
   A call whose worst case does not fit does not leave. A model without a known price is not asked.
 - Every try is on record. What follows a failure is decided by its class (kernel/failures.py): wait and try again, the
   tier's next model, or give up. A model that had to be left stays left for this attempt.
+- A failed call costs what the adapter counted or estimated of it; where it may have been billed and nothing is known
+  (it hung before the first event), its whole reservation counts as spent.
 - A call without outcome after a crash may have been billed: its whole reservation counts as spent, and it is made anew.
 - An answer that was cut off (`length`) is recorded as failed and nothing of it is kept; the model is asked for less.
 """
@@ -196,7 +198,8 @@ class ModelCalls:
         except ModelFailed as error:
             if error.kind is FailureClass.TRANSIENT and error.retry_after:
                 self._ports.limiters.of(name).heard(error.retry_after)
-            await self._erred(asked, error, holder)
+            charged = None if error.usage is None else cost(error.usage, price)
+            await self._erred(asked, error, holder, error.usage, charged)
             raise
         probes.hit("model.replied")
         spent = cost(reply.usage, price)

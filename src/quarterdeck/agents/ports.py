@@ -31,7 +31,7 @@ class Ports:
     toolbox: Toolbox
     clock: Clock
     limiters: Limiters
-    """Shared by all agents of the deck."""
+    """Shared by all agents of the deck: each call enters its provider's, and each retry-after is told to it."""
     inspect: Inspect = no_problems
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     rng: random.Random = field(default_factory=random.Random)
