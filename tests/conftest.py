@@ -53,8 +53,12 @@ def _guard(event: str, arguments: tuple[object, ...]) -> None:
 
 
 # No deadline for an example: the machine may be busy, and each test has a deadline of its own.
-settings.register_profile("quarterdeck", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("quarterdeck")
+# More examples: make unit ARGS=--hypothesis-profile=thorough
+for _profile, _examples in (("quick", 25), ("thorough", 1_000)):
+    settings.register_profile(
+        _profile, deadline=None, max_examples=_examples, suppress_health_check=[HealthCheck.too_slow]
+    )
+settings.load_profile("quick")
 
 _strip_environment()
 sys.addaudithook(_guard)

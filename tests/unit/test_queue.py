@@ -589,5 +589,5 @@ class Walk(RuleBasedStateMachine):
         assert set(self.world.state.landed) <= set(self.world.landed)
 
 
-Walk.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+Walk.TestCase.settings = settings(stateful_step_count=40)
 TestWalk = Walk.TestCase
