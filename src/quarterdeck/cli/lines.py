@@ -161,6 +161,8 @@ def _attempt(event: EventBase) -> _Words:
         case e.AttemptStarted():
             again = f", restarted in a fresh workspace ({event.incarnation})" if event.incarnation > 1 else ""
             return _detail(f"{event.agent} ({event.harness}) starts from {event.base[:_SHA]}{again}", Tone.PLAIN)
+        case e.EnvironmentBuilding():
+            return _say(_because("waits for its environment to be built", "; ".join(event.commands)), Tone.BUSY)
         case e.HarnessStarted():
             return _detail(_because("agent started", event.detail))
         case e.HarnessFinished():

@@ -103,6 +103,11 @@ class Sessions:
 
     async def _seated(self, seat: Seat, harness: HarnessAdapter) -> tuple[Sandbox, e.AttemptStarted, float]:
         config, started = seat.briefing.config, seat.state.started
+
+        async def announce(commands: tuple[str, ...]) -> None:
+            event = e.EnvironmentBuilding(commands=tuple(command[:500] for command in commands[:50]))
+            await self._journal.append(seat.claim, event)
+
         begun = started is not None and seat.state.harness_started >= started.incarnation
         if started is not None and (harness.resumable or not begun or seat.state.harness_finished is not None):
             spec = await self._workshop.spec(config, seat.mirror, started.workspace, started.base, network=True)
@@ -112,7 +117,7 @@ class Sessions:
         incarnation = 1 if started is None else started.incarnation + 1
         base = seat.base if started is None else started.base
         workspace = workspace_of(seat.attempt, incarnation)
-        spec = await self._workshop.spec(config, seat.mirror, workspace, base, network=True)
+        spec = await self._workshop.spec(config, seat.mirror, workspace, base, network=True, announce=announce)
         sandbox = await self._workshop.create(config, spec, base, seat.tree)
         event = e.AttemptStarted(
             run=seat.briefing.created.run,

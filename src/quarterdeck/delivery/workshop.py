@@ -13,7 +13,7 @@ from pathlib import Path
 
 from quarterdeck.kernel.config import RunConfig, SandboxSection
 from quarterdeck.kernel.failures import BadConfiguration
-from quarterdeck.workplace.environment import Environments
+from quarterdeck.workplace.environment import Announce, Environments
 from quarterdeck.workplace.mirror import Mirror
 from quarterdeck.workplace.port import Limits, Provider, Sandbox, Spec
 from quarterdeck.workplace.proxy import Proxies
@@ -47,10 +47,19 @@ class Workshop:
             raise BadConfiguration(f"there is no sandbox called {name}", fix=f"[sandbox] backend is one of: {known}")
         return self._providers[name]
 
-    async def spec(self, config: RunConfig, mirror: Mirror, name: str, commit: str, *, network: bool) -> Spec:
+    async def spec(
+        self,
+        config: RunConfig,
+        mirror: Mirror,
+        name: str,
+        commit: str,
+        *,
+        network: bool,
+        announce: Announce | None = None,
+    ) -> Spec:
         """What a sandbox for work on `commit` needs; builds the environment where it is missing."""
         section = config.deck.sandbox
-        environment = await self._environments.get(mirror, commit, section, self.provider(config))
+        environment = await self._environments.get(mirror, commit, section, self.provider(config), announce)
         return Spec(
             id=name,
             objects=mirror.objects,

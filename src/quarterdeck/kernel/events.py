@@ -291,6 +291,13 @@ class AttemptStarted(EventBase):
     """The attempt that delegated to this one."""
 
 
+class EnvironmentBuilding(EventBase):
+    """The environment of this attempt is missing and is being built; the attempt waits for it."""
+
+    kind: Literal["environment.building"] = "environment.building"
+    commands: tuple[str, ...] = Field(max_length=50)
+
+
 class HarnessStarted(EventBase):
     kind: Literal["harness.started"] = "harness.started"
     incarnation: int
@@ -564,6 +571,7 @@ Event = Annotated[
     | RunReported
     | RunFinished
     | AttemptStarted
+    | EnvironmentBuilding
     | HarnessStarted
     | HarnessFinished
     | ModelAsked

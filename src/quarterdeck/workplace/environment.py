@@ -15,7 +15,7 @@ import os
 import platform
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -61,6 +61,9 @@ class Recipe:
         return digest.hexdigest()[:32]
 
 
+Announce = Callable[[tuple[str, ...]], Awaitable[None]]
+
+
 class Environments:
     """The environments of one deck.
 
@@ -75,9 +78,17 @@ class Environments:
         self._interpreter = ""
         self._building: dict[str, asyncio.Lock] = {}
 
-    async def get(self, mirror: Mirror, commit: str, section: SandboxSection, provider: Provider) -> Path | None:
+    async def get(
+        self,
+        mirror: Mirror,
+        commit: str,
+        section: SandboxSection,
+        provider: Provider,
+        announce: Announce | None = None,
+    ) -> Path | None:
         """The environment for work on a commit of the mirror; built where it is missing. None = none is needed.
 
+        `announce` is told the commands before a build starts, because it can take minutes.
         Raises BadConfiguration where a setup command fails, SandboxFailed, Conflicting.
         """
         recipe = await self._recipe(mirror, commit, section)
@@ -91,6 +102,8 @@ class Environments:
                 _make_root(self._root)
                 async with held(self._root / f"{name}.lock", timeout=section.setup_timeout + 60):
                     if not self._ready(name):
+                        if announce is not None:
+                            await announce(recipe.setup)
                         await self._build(path, mirror, commit, section, provider, recipe)
         return path
 
