@@ -78,6 +78,12 @@ CASES: list[tuple[str, EventBase, str, str]] = [
         "docs.1",
         "bee (native) starts from 3f2a91c0de, restarted in a fresh workspace (2)",
     ),
+    (
+        "attempt",
+        e.EnvironmentBuilding(commands=("uv sync",)),
+        "docs.1",
+        "waits for its environment to be built: uv sync",
+    ),
     ("attempt", e.HarnessStarted(incarnation=1, detail="sh -c x"), "docs.1", "agent started: sh -c x"),
     (
         "attempt",
