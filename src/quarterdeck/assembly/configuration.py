@@ -43,7 +43,8 @@ async def configuration(home: Path, mirror: Mirror, commit: str) -> Found:
     deck, lines = merge(operator, repository, detected.partial())
     agents, warnings = await _agents(home, mirror, commit, files)
     guide = await _text(mirror, commit, "AGENTS.md") if "AGENTS.md" in files else ""
-    return Found(deck, agents, guide[:40_000], (*lines, *detected.lines, *warnings))
+    read = () if repository is None else (f"{name} is read at {commit[:12]}",)
+    return Found(deck, agents, guide[:40_000], (*read, *lines, *detected.lines, *warnings))
 
 
 async def _agents(

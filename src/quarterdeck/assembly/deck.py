@@ -27,7 +27,7 @@ from quarterdeck.journal.port import Record, Verification
 from quarterdeck.journal.views import Views
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids, probes
-from quarterdeck.kernel.config import DeckConfig
+from quarterdeck.kernel.config import DeckConfig, RunConfig
 from quarterdeck.kernel.entities import Agent, Feedback, to_nusd
 from quarterdeck.kernel.events import RunStatus
 from quarterdeck.kernel.failures import Conflicting, NotFound, QuarterdeckError, Stop
@@ -64,6 +64,10 @@ class Deck:
     async def create(self, order: Order) -> str:
         """Store the run; returns its id."""
         return await ordering.create(self._parts, order)
+
+    async def frozen(self, run: str) -> RunConfig:
+        """The configuration that the run was created with."""
+        return (await self._parts.briefings.run(run)).config
 
     async def work(self, run: str) -> None:
         """Own the engine if possible and serve, else follow; returns when the run is finished, waiting or paused."""

@@ -12,7 +12,7 @@ from typing import Protocol
 from quarterdeck.delivery.order import Check, Order, RunResult
 from quarterdeck.journal.port import Journal, Record, Verification
 from quarterdeck.journal.views import Views
-from quarterdeck.kernel.config import DeckConfig
+from quarterdeck.kernel.config import DeckConfig, RunConfig
 from quarterdeck.kernel.entities import Agent
 from quarterdeck.settings import Settings
 
@@ -31,6 +31,10 @@ class DeckApi(Protocol):
 
     async def create(self, order: Order) -> str:
         """Store the run; returns its id. Raises BadPlan, BadConfiguration, BadRepository, SandboxUnavailable."""
+        ...
+
+    async def frozen(self, run: str) -> RunConfig:
+        """The configuration that the run was created with."""
         ...
 
     async def work(self, run: str) -> None:

@@ -23,6 +23,7 @@ from quarterdeck.cli.text import Tone
 from quarterdeck.delivery.order import Order
 from quarterdeck.kernel.events import RunStatus
 from quarterdeck.kernel.failures import BadInput, Conflicting, Exit
+from quarterdeck.settings import DECK_FILE
 from quarterdeck.workplace.repository import clean, examine
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -98,7 +99,7 @@ async def _run(call: Call, order: Order, *, detach: bool) -> int:
         call.warn("--sandbox none: agents run with all your rights and can read and change everything you can")
     async with call.deck() as deck:
         call.run = await deck.create(order)
-        await _note_dirty(call, order.repository)
+        await _note(call, deck, call.run, order.repository)
         if not detach:
             return await _carry(call, deck, call.run)
     _detach(call, call.run)
@@ -137,7 +138,7 @@ def plan(
 async def _plan(call: Call, order: Order) -> int:
     async with call.deck() as deck:
         call.run = await deck.create(order)
-        await _note_dirty(call, order.repository)
+        await _note(call, deck, call.run, order.repository)
         await follow(call, deck, call.run)
         result = await deck.result(call.run)
         if result.exit_code == Exit.DONE:
@@ -252,9 +253,18 @@ def _wanted(goal: str | None) -> str | None:
     return goal
 
 
-async def _note_dirty(call: Call, repository: Path) -> None:
+async def _note(call: Call, deck: DeckApi, run: str, repository: Path) -> None:
+    """What a person should know before it starts: what was detected, and what of the work tree is not used."""
+    config = await deck.frozen(run)
+    from_file = any(line.startswith(f".quarterdeck/{DECK_FILE} is read") for line in config.origin)
+    if not any(line.startswith("checks.gate: from ") and "shows" not in line for line in config.origin):
+        call.say(f"checks (detected): {'; '.join(config.deck.checks.gate) or 'none'}")
     place, common_directory, _ = await examine(repository)
-    if place != common_directory and not await clean(place):
+    if place == common_directory:
+        return
+    if not from_file and (place / ".quarterdeck" / DECK_FILE).exists():
+        call.say(f"note: .quarterdeck/{DECK_FILE} is not in the base commit and is not used; commit it", Tone.WARN)
+    if not await clean(place):
         call.say(f"note: {place} has uncommitted changes; they are not part of the run", Tone.WARN)
 
 
