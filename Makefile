@@ -5,6 +5,11 @@ JOBS ?= auto
 ARGS ?=
 
 BIN := .venv/bin
+# By file, so that what a file reads or imports once is not read by every worker.
+UNIT := $(BIN)/pytest -n $(JOBS) --maxprocesses 8 --dist loadfile tests/unit
+
+# Without kept bytecode every start pays for compiling anew, and every test run for rewriting the tests' assertions.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test unit check bench fmt lock wheel clean
@@ -19,14 +24,14 @@ test: .venv/made ## all tests
 	@$(BIN)/pytest -n 2 --dist worksteal tests $(ARGS)
 
 unit: .venv/made ## the unit tests alone, in seconds
-	@$(BIN)/pytest -n $(JOBS) --maxprocesses 8 tests/unit $(ARGS)
+	@$(UNIT) $(ARGS)
 
 check: .venv/made ## format, lint, strict types, floors and unit tests
 	@$(BIN)/ruff format --check --quiet . || { echo "make fmt mends the format" >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo >.import_linter_cache.log 2>&1 || { cat .import_linter_cache.log; exit 1; }
-	@$(BIN)/pytest -n $(JOBS) --maxprocesses 8 tests/unit $(ARGS)
+	@$(UNIT) $(ARGS)
 
 bench: .venv/made ## the figures: each bench/bench_*.py prints its own beside its peer's
 	@ls bench/bench_*.py >/dev/null 2>&1 || { echo "there is no bench/bench_*.py yet" >&2; exit 1; }

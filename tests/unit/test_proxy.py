@@ -78,6 +78,9 @@ def test_targets() -> None:
     for bad in ("https://a.example/", "/path", "http://u:p@a.example/", "http://ä.example/"):
         with pytest.raises(Refused):
             parse_target("GET", bad)
+    for empty in ("", " ", ".", ":443"):
+        with pytest.raises(Refused):
+            parse_target("CONNECT", empty)
 
 
 @contextlib.asynccontextmanager

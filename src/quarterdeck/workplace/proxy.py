@@ -127,16 +127,16 @@ def parse_target(method: str, target: str) -> Target:
     """Where a proxy request goes. Raises Refused."""
     try:
         parts = urlsplit(f"//{target}" if method == "CONNECT" else target)
-        host, port = parts.hostname or "", parts.port
+        host, port = normal(parts.hostname or ""), parts.port
     except ValueError as error:
         raise Refused(f"not an address: {target[:200]!r}") from error
     if not host or not host.isascii() or parts.username is not None:
         raise Refused(f"not an address: {target[:200]!r}")
     if method == "CONNECT":
-        return Target(normal(host), port or 443)
+        return Target(host, port or 443)
     if parts.scheme != "http":
         raise Refused("a plain request names an http:// address")
-    return Target(normal(host), port or 80, (parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
+    return Target(host, port or 80, (parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
 
 
 class Proxy:
