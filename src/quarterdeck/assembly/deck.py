@@ -104,6 +104,10 @@ class Deck:
         await parts.journal.commit(also=lambda tx: parts.engine.defer(tx, job))
         self._steered[run] = action
 
+    async def attended(self) -> bool:
+        """Whether a living process works on the deck's runs."""
+        return await self._parts.engine.attended()
+
     async def settle(self) -> None:
         """Perform what `control` asked for if nobody owns the deck. The work of runs is left alone."""
         engine = self._parts.engine

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from quarterdeck.assembly.parts import Parts
+from quarterdeck.delivery.checking import check_stream
 from quarterdeck.delivery.order import RunResult, Target, TaskResult
 from quarterdeck.delivery.plan import dump_plan
 from quarterdeck.journal.port import Record
@@ -88,16 +89,16 @@ class _Gate:
 
     def __init__(self, run: str) -> None:
         self._own = f"{run}."
-        self._checks: set[str] = set()
+        self.checks: set[str] = set()
 
     def concerns(self, event: e.EventBase) -> bool:
         match event:
             case e.GateCheckStarted():
                 if any(attempt.startswith(self._own) for attempt in event.stack):
-                    self._checks.add(event.check)
-                return event.check in self._checks
+                    self.checks.add(event.check)
+                return event.check in self.checks
             case e.GateCheckFinished() | e.FlakeSeen():
-                return event.check in self._checks
+                return event.check in self.checks
             case e.ChangeQueued():
                 return event.change.attempt.startswith(self._own)
             case e.LandingIntended() | e.ChangeLanded() | e.ChangeReturned():
@@ -110,6 +111,7 @@ async def events(parts: Parts, run: str) -> AsyncIterator[Record]:
     """The run's records with its attempts' and its gate's, in the order in which they were written. Never ends."""
     target = (await parts.briefings.run(run)).created.target
     gate, seen, mark = _Gate(run), dict.fromkeys((ids.run_stream(run), ids.gate_stream(target)), 0), 0
+    told: set[str] = set()
     while True:
         mark = await parts.store.changed(mark, _WAIT_SECONDS)
         for stream in await parts.journal.streams(f"attempt/{run}."):
@@ -121,6 +123,12 @@ async def events(parts: Parts, run: str) -> AsyncIterator[Record]:
                 seen[stream] = page[-1].seq
                 own = stream != ids.gate_stream(target)
                 fresh += [record for record in page if own or gate.concerns(record.event)]
+        for check in sorted(gate.checks - told):
+            page = await parts.journal.read(check_stream(check))
+            # How it ended is in the gate's stream.
+            fresh += [record for record in page if not isinstance(record.event, e.GateCheckFinished)]
+            if page:
+                told.add(check)
         for record in sorted(fresh, key=lambda item: item.at):
             yield record
 

@@ -15,6 +15,8 @@ from quarterdeck.kernel import events as e
 from quarterdeck.kernel.events import EventBase, Node, Outcome, RunStatus
 
 _REASON = 300
+_PROGRAM = 100
+_WARNINGS = 2
 _SHA = 10
 
 
@@ -35,7 +37,7 @@ def describe(record: Record) -> Line:
     """The line of that record."""
     event = record.event
     room = record.stream.partition("/")[0]
-    words = {"run": _run, "attempt": _attempt, "gate": _gate}.get(room, _deck)(event)
+    words = {"run": _run, "attempt": _attempt, "gate": _gate, "check": _check}.get(room, _deck)(event)
     text, tone, detail = words or (event.kind, Tone.QUIET, True)
     return Line(record.at, who(record), clean(text), tone, detail)
 
@@ -51,7 +53,7 @@ def who(record: Record) -> str:
         return task if isinstance(task, str) else "run"
     if room == "gate" and isinstance(attempt, str):
         return attempt.partition(".")[2] or "gate"
-    return room
+    return "gate" if room == "check" else room
 
 
 _Words = tuple[str, Tone, bool] | None
@@ -79,7 +81,10 @@ def _run(event: EventBase) -> _Words:
         case e.RunCreated():
             return _say(f"{event.run} ordered by {event.user}, onto {event.into}: {fit(clean(event.goal), 120)}")
         case e.RunPlanned():
-            warned = "".join(f"; {fit(clean(warning), _REASON)}" for warning in event.warnings)
+            shown = event.warnings if len(event.warnings) <= _WARNINGS else event.warnings[:1]
+            warned = "".join(f"; {fit(clean(warning), _REASON)}" for warning in shown)
+            if left := len(event.warnings) - len(shown):
+                warned += f"; {plural(left, 'more warning')} about the plan, all of them in the run's report"
             return _say(f"plan of {plural(event.tasks, 'task')}{warned}", Tone.WARN if warned else Tone.PLAIN)
         case e.RunPaused():
             return _say(f"paused by {event.by}", Tone.WARN)
@@ -164,7 +169,7 @@ def _attempt(event: EventBase) -> _Words:
         case e.EnvironmentBuilding():
             return _say(_because("waits for its environment to be built", "; ".join(event.commands)), Tone.BUSY)
         case e.HarnessStarted():
-            return _detail(_because("agent started", event.detail))
+            return _detail(f"agent started: {fit(clean(event.detail), _PROGRAM)}" if event.detail else "agent started")
         case e.HarnessFinished():
             if event.ok:
                 return _detail("agent finished")
@@ -256,6 +261,13 @@ def _gate(event: EventBase) -> _Words:
             return _say(f"somebody else moved the target {event.old[:_SHA]} → {event.new[:_SHA]}", Tone.WARN)
         case _:
             return None
+
+
+def _check(event: EventBase) -> _Words:
+    if isinstance(event, e.EnvironmentBuilding):
+        commands = "; ".join(event.commands)
+        return _say(_because("a check waits for the environment of its merged tree to be built", commands), Tone.BUSY)
+    return _gate(event)
 
 
 def _deck(event: EventBase) -> _Words:

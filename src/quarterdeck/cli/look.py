@@ -16,13 +16,14 @@ from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
 from quarterdeck.cli.following import as_object
 from quarterdeck.cli.lines import describe
 from quarterdeck.cli.port import DeckApi
-from quarterdeck.cli.reading import concerns, history
+from quarterdeck.cli.reading import About, history
 from quarterdeck.cli.showing import pairs
-from quarterdeck.cli.text import Column, fit
+from quarterdeck.cli.text import Column, Tone, fit
 from quarterdeck.journal.port import Record
 from quarterdeck.journal.views import CostView, RunView, TaskView, WaitView
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.entities import to_usd
+from quarterdeck.kernel.events import RunStatus
 from quarterdeck.kernel.failures import BadInput, NotFound
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -40,8 +41,9 @@ def ps(context: typer.Context, json: Json = False, no_input: NoInput = False) ->
 async def _ps(call: Call) -> None:
     async with call.deck() as deck:
         runs = await deck.views.runs()
+        attended = await deck.attended()
     for run in runs:
-        call.emit(None, run_object(run))
+        call.emit(None, {**run_object(run), "attended": attended and _going(run)})
     if runs:
         now = time.time()
         columns = [
@@ -59,6 +61,9 @@ async def _ps(call: Call) -> None:
                 for r in runs
             ],
         )
+        left = [run.run for run in runs if _going(run)]
+        if left and not attended:
+            call.say(f"no process works on {', '.join(left[:5])}; go on with: quarterdeck resume {left[0]}", Tone.WARN)
     elif not call.json:
         call.say('no runs yet; start one with: quarterdeck run "GOAL"')
 
@@ -100,7 +105,8 @@ async def _show(call: Call, id: str, last: int) -> None:
         costs = [cost for cost in await deck.views.costs(call.run) if _within(cost.attempt, full)]
         waits = [wait for wait in await deck.views.waits(call.run) if kind == "run" or _within(wait.attempt, full)]
         attempts = [each for each in await deck.views.attempts(call.run) if _within(each.attempt, full)]
-        records = [r for r in await history(deck.journal, call.run, run.target) if kind == "run" or concerns(r, full)]
+        about = About(full)
+        records = [r for r in await history(deck.journal, call.run, run.target) if kind == "run" or about(r)]
     common: dict[str, Any] = {
         "attempts": [asdict(each) for each in attempts],
         "costs": [cost_object(cost) for cost in costs],
@@ -140,6 +146,11 @@ def _task(tasks: list[TaskView], full: str) -> TaskView:
         if f"{task.run}.{task.task}" == full:
             return task
     raise NotFound(f"There is no task {full}", fix=f"quarterdeck show {full.partition('.')[0]}")
+
+
+def _going(run: RunView) -> bool:
+    """Whether something should be happening in the run."""
+    return not run.status.finished and run.status not in (RunStatus.PAUSED, RunStatus.WAITING)
 
 
 def _run_block(call: Call, run: RunView, tasks: list[TaskView]) -> None:
@@ -242,27 +253,28 @@ async def _logs(call: Call, id: str, *, follow: bool) -> None:
         if follow and not run.status.finished:
             await _follow(call, deck, kind, full)
             return
+        about = About(full)
         for record in await history(deck.journal, call.run, run.target):
-            _print(call, record, kind, full)
+            _print(call, record, kind, about)
 
 
 async def _follow(call: Call, deck: DeckApi, kind: str, full: str) -> None:
-    run = full.partition(".")[0]
+    run, about = full.partition(".")[0], About(full)
     async for record in deck.events(run):
-        _print(call, record, kind, full)
+        _print(call, record, kind, about)
         # A run that was resumed has an earlier end in its stream.
         if isinstance(record.event, e.RunFinished) and (await deck.views.run(run)).status.finished:
             return
 
 
-def _print(call: Call, record: Record, kind: str, full: str) -> None:
+def _print(call: Call, record: Record, kind: str, about: About) -> None:
     if kind == "run":
         # The run's stream takes a node over from its attempt: one line is enough.
         if record.stream.startswith("attempt/") and isinstance(record.event, e.NodeStarted | e.NodeFinished):
             return
-    elif not concerns(record, full):
+    elif not about(record):
         return
     if call.json:
-        call.emit("event", as_object(record, full.partition(".")[0]))
+        call.emit("event", as_object(record, call.run or ""))
     else:
         call.log(describe(record), out=True)

@@ -47,6 +47,10 @@ class DeckApi(Protocol):
         """Ask durably for `pause`, `resume` or `cancel`."""
         ...
 
+    async def attended(self) -> bool:
+        """Whether a living process works on the deck's runs."""
+        ...
+
     async def settle(self) -> None:
         """Perform waiting control requests if nobody owns the deck."""
         ...

@@ -181,6 +181,22 @@ class EmbeddedEngine:
         self._owns = True
         return True
 
+    async def attended(self) -> bool:
+        if self._lock is not None:
+            return True
+        # Asked with a shared lock, which a living owner's exclusive one refuses: nothing is taken from anybody.
+        try:
+            lock = os.open(self._lock_path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(lock)
+        return False
+
     def _take_lock(self) -> bool:
         self._lock_path.parent.mkdir(parents=True, exist_ok=True)
         lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

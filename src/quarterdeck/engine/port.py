@@ -69,6 +69,10 @@ class Engine(Protocol):
         owner are given back to the queue. Engines with many workers always answer True."""
         ...
 
+    async def attended(self) -> bool:
+        """Whether a living process (this one or another) performs jobs now."""
+        ...
+
     async def unfinished(self, run: str = "") -> int:
         """How many jobs (of that run) are waiting or running."""
         ...

@@ -268,3 +268,13 @@ class EngineConformance:
         await drain(engine, {"work": handle})
         assert len(tries) == 3
         assert await engine.failed() == []
+
+    async def test_a_queue_is_attended_while_somebody_owns_it(self, bench: Bench) -> None:
+        engine, onlooker = bench.engine(), bench.engine()
+        assert not await onlooker.attended()
+        assert await engine.try_own()
+        assert await engine.attended()
+        assert await onlooker.attended()
+        await engine.close()
+        assert not await onlooker.attended()
+        await onlooker.close()
