@@ -25,6 +25,7 @@ from quarterdeck.kernel.entities import Change
 from quarterdeck.kernel.events import Outcome
 from quarterdeck.kernel.failures import BadConfiguration, SandboxFailed
 from quarterdeck.store.sqlite import SqliteStore
+from quarterdeck.workplace.environment import Announce
 from quarterdeck.workplace.ground import Ground
 from quarterdeck.workplace.mirror import Mirror
 from quarterdeck.workplace.plain import Plain
@@ -75,9 +76,11 @@ class Shop:
 
     @asynccontextmanager
     async def checking(
-        self, run_config: RunConfig, mirror: Mirror, sandbox_id: str, commit: str
+        self, run_config: RunConfig, mirror: Mirror, sandbox_id: str, commit: str, announce: Announce | None = None
     ) -> AsyncIterator[Sandbox]:
         self.door(commit)
+        if announce is not None:
+            await announce(("build it",))
         if self.together is not None:
             await self.together.wait()
         sandbox = await self.provider.create(Spec(sandbox_id, objects=mirror.objects))

@@ -6,7 +6,7 @@ import pytest
 
 from quarterdeck.cli.board import Board, budget, rows, summary
 from quarterdeck.cli.lines import describe
-from quarterdeck.cli.reading import concerns
+from quarterdeck.cli.reading import About
 from quarterdeck.cli.text import Tone
 from quarterdeck.journal.port import Record
 from quarterdeck.kernel import events as e
@@ -276,4 +276,24 @@ def test_a_progress_view_shows_changes_and_not_every_step() -> None:
     ],
 )
 def test_whom_a_record_concerns(stream: str, event: EventBase, id: str, expected: bool) -> None:
-    assert concerns(record(stream, event), id) is expected
+    assert About(id)(record(stream, event)) is expected
+
+
+def test_the_verdict_about_a_tree_concerns_whoever_has_a_change_in_it() -> None:
+    def started(check: str, attempt: str) -> EventBase:
+        return e.GateCheckStarted(check=check, tip=SHA, stack=(attempt,), commits=(SHA,), tree=SHA, config_blob="c")
+
+    about = About(f"{RUN}.docs")
+    assert about(record("gate", started("g.1", f"{RUN}.docs.1")))
+    assert not about(record("gate", started("g.2", f"{RUN}.api.1")))
+    verdicts = [e.GateCheckFinished(check=check, tree=SHA, passed=False) for check in ("g.1", "g.2")]
+    assert [about(record("gate", verdict)) for verdict in verdicts] == [True, False]
+    building = Record("check/g.1", 1, 1.0, 1, e.EnvironmentBuilding(commands=("make env",)), "")
+    assert about(building)
+    assert describe(building).text == "a check waits for the environment of its merged tree to be built: make env"
+
+
+def test_many_warnings_about_a_plan_are_counted() -> None:
+    many = e.RunPlanned(plan_blob="p", tasks=9, warnings=tuple(f"warning {number}" for number in range(17)))
+    text = describe(record("run", many)).text
+    assert text == ("plan of 9 tasks; warning 0; 16 more warnings about the plan, all of them in the run's report")

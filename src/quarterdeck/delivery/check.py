@@ -68,8 +68,13 @@ class Check:
             return Result(Outcome.OK)
         config = duty.briefing.config
         began = time.monotonic()
+
+        async def announce(commands: tuple[str, ...]) -> None:
+            await self._journal.append(duty.claim, e.EnvironmentBuilding.of(commands))
+
+        place = self._workshop.checking(config, mirror, f"{duty.attempt}-check", change.commit, announce)
         try:
-            async with self._workshop.checking(config, mirror, f"{duty.attempt}-check", change.commit) as sandbox:
+            async with place as sandbox:
                 results = await run_checks(sandbox, task.verify, timeout=config.deck.checks.timeout)
         except BadConfiguration as error:
             piece = Feedback(source="verify", reason=str(error)[:2000], detail=error.fix)

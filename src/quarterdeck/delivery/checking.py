@@ -3,6 +3,7 @@
 Rules
 - A check writes its result to a stream of its own (`check/…`), from which the gate takes it over: so checks run beside
   the gate and need none of its claim.
+- That the environment of a merged tree has to be built is said there too: it can take minutes.
 - A finished check is not run again. One that nobody wants any more is stopped.
 - What the machine could not do is no verdict: the gate tries again and blames nobody. An environment that cannot be
   built from the tree is the tree's fault.
@@ -19,7 +20,7 @@ from quarterdeck.delivery import jobs, merging
 from quarterdeck.delivery.checks import bounded, headline, passed, run_checks
 from quarterdeck.delivery.ledger import GateState, fold
 from quarterdeck.engine.port import Engine, Job, Later
-from quarterdeck.journal.port import Also, Journal
+from quarterdeck.journal.port import Also, Claim, Journal
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids, probes
 from quarterdeck.kernel.config import RunConfig
@@ -32,6 +33,7 @@ from quarterdeck.kernel.failures import (
     StoreUnavailable,
 )
 from quarterdeck.store.port import Tx
+from quarterdeck.workplace.environment import Announce
 from quarterdeck.workplace.mirror import Mirror
 from quarterdeck.workplace.port import Sandbox
 
@@ -52,10 +54,11 @@ class Workshop(Protocol):
         ...
 
     def checking(
-        self, run_config: RunConfig, mirror: Mirror, sandbox_id: str, commit: str
+        self, run_config: RunConfig, mirror: Mirror, sandbox_id: str, commit: str, announce: Announce | None = None
     ) -> AbstractAsyncContextManager[Sandbox]:
         """A sandbox with the commit's files and their environment, discarded afterwards.
 
+        `announce` is told the commands before an environment is built.
         Raises SandboxFailed (nobody is blamed) and BadConfiguration (the environment of this tree cannot be built:
         the tree counts as failed).
         """
@@ -115,10 +118,11 @@ class Checker:
         claim = await self._journal.claim(check_stream(check))
         state = await self._book.state(target)
         started = state.running.get(check)
-        if started is None or await self._journal.last(check_stream(check)) is not None:
+        last = await self._journal.last(check_stream(check))
+        if started is None or (last is not None and isinstance(last.event, e.GateCheckFinished)):
             return
         try:
-            finished = await self._run(target, state, started, f"{check}-{claim.epoch}")
+            finished = await self._run(target, state, started, claim)
         except MACHINE as error:
             raise Later(MACHINE_PAUSE, f"{type(error).__name__}: {error}") from error
         if finished is None:
@@ -127,16 +131,21 @@ class Checker:
         await self._journal.append(claim, finished, also=self._book.deferring(jobs.gate_advance(target)))
 
     async def _run(
-        self, target: str, state: GateState, started: e.GateCheckStarted, sandbox_id: str
+        self, target: str, state: GateState, started: e.GateCheckStarted, claim: Claim
     ) -> e.GateCheckFinished | None:
         """Run the check; None = meanwhile nobody wanted its result any more."""
+
+        async def announce(commands: tuple[str, ...]) -> None:
+            await self._journal.append(claim, e.EnvironmentBuilding.of(commands))
+
+        sandbox_id = f"{started.check}-{claim.epoch}"
         commit = started.commits[-1] if started.commits else started.tip
         broken = ""
         results: tuple[CheckResult, ...] | None = ()
         try:
             config = await self._book.config(started.config_blob)
             mirror = await self._workshop.mirror(state.repository)
-            async with self._workshop.checking(config, mirror, sandbox_id, commit) as sandbox:
+            async with self._workshop.checking(config, mirror, sandbox_id, commit, announce) as sandbox:
                 results = await self._unless_dropped(target, state.seq, started.check, _all(sandbox, config))
         except BadConfiguration as error:
             results = (_environment_failed(error),)

@@ -105,8 +105,7 @@ class Sessions:
         config, started = seat.briefing.config, seat.state.started
 
         async def announce(commands: tuple[str, ...]) -> None:
-            event = e.EnvironmentBuilding(commands=tuple(command[:500] for command in commands[:50]))
-            await self._journal.append(seat.claim, event)
+            await self._journal.append(seat.claim, e.EnvironmentBuilding.of(commands))
 
         begun = started is not None and seat.state.harness_started >= started.incarnation
         if started is not None and (harness.resumable or not begun or seat.state.harness_finished is not None):

@@ -94,10 +94,10 @@ class Workshop:
 
     @asynccontextmanager
     async def checking(
-        self, run_config: RunConfig, mirror: Mirror, sandbox_id: str, commit: str
+        self, run_config: RunConfig, mirror: Mirror, sandbox_id: str, commit: str, announce: Announce | None = None
     ) -> AsyncIterator[Sandbox]:
         """A fresh checkout of `commit` for checks, without network."""
-        spec = await self.spec(run_config, mirror, sandbox_id, commit, network=False)
+        spec = await self.spec(run_config, mirror, sandbox_id, commit, network=False, announce=announce)
         sandbox = await self.create(run_config, spec, commit)
         try:
             yield sandbox

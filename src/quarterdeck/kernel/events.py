@@ -9,8 +9,9 @@ Rules
 - One event is at most 64 KiB.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, TypeAdapter
 
@@ -186,6 +187,8 @@ class TaskDispatched(EventBase):
     agent: str
     feedback_blob: Blob | None = None
     """List of `Feedback` for this attempt."""
+    added_blob: Blob | None = None
+    """List of `Feedback` on top of that: a human's answer, what the gate says."""
     carry: str | None = None
     """Commit of the previous change, restored in the new workspace so that work is not repeated."""
 
@@ -226,6 +229,8 @@ class NodeFinished(EventBase):
     commit: str | None = None
     """The commit that landed."""
     base: str | None = None
+    record: int = 0
+    """Its place in the attempt's stream; filled where the run takes it over."""
 
 
 class TaskMerged(EventBase):
@@ -292,10 +297,15 @@ class AttemptStarted(EventBase):
 
 
 class EnvironmentBuilding(EventBase):
-    """The environment of this attempt is missing and is being built; the attempt waits for it."""
+    """The environment of this attempt or gate check is missing and is being built; it waits for it."""
 
     kind: Literal["environment.building"] = "environment.building"
     commands: tuple[str, ...] = Field(max_length=50)
+
+    @classmethod
+    def of(cls, commands: Sequence[str]) -> Self:
+        """With these commands, cut to what an event may hold."""
+        return cls(commands=tuple(command[:500] for command in commands[:50]))
 
 
 class HarnessStarted(EventBase):
