@@ -209,6 +209,10 @@ class MissingPart(QuarterdeckError):
     exit_code = Exit.USAGE
 
 
+class DemoFailed(QuarterdeckError):
+    """The demo did not show what it is there to show."""
+
+
 class StoreUnavailable(QuarterdeckError):
     """The database cannot be used."""
 

@@ -1,6 +1,6 @@
 """One typed settings object and deck.toml: what this process was told, by its environment and by files."""
 
-from quarterdeck.settings.environment import ProbeAction, ProbeSpec, Settings, load_settings
+from quarterdeck.settings.environment import ProbeAction, ProbeSpec, Settings, child_environment, load_settings
 from quarterdeck.settings.files import DECK_FILE, Partial, known_keys, operator_config, parse_deck_toml
 from quarterdeck.settings.merging import merge
 
@@ -10,6 +10,7 @@ __all__ = [
     "ProbeAction",
     "ProbeSpec",
     "Settings",
+    "child_environment",
     "known_keys",
     "load_settings",
     "merge",

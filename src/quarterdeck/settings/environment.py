@@ -110,6 +110,12 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     )
 
 
+def child_environment(changes: Mapping[str, str | None], environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """This environment for a process that is started from here, with `changes`; None takes a variable out."""
+    kept = {name: value for name, value in environ.items() if name not in changes}
+    return kept | {name: value for name, value in changes.items() if value is not None}
+
+
 def _home(environ: Mapping[str, str]) -> Path:
     user_home = environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
     if told := environ.get("QUARTERDECK_HOME"):
