@@ -32,9 +32,11 @@ from quarterdeck.kernel.entities import Agent, Feedback, to_nusd
 from quarterdeck.kernel.events import RunStatus
 from quarterdeck.kernel.failures import Conflicting, NotFound, QuarterdeckError, Stop
 from quarterdeck.settings import ProbeAction, ProbeSpec, Settings
+from quarterdeck.workplace.ground import sweep
 
 _FOLLOW_SECONDS = 1.0
 _SETTLE_SECONDS = 30.0
+_KEPT_ENVIRONMENTS = 20
 _AT_REST = (RunStatus.PAUSED, RunStatus.WAITING)
 
 
@@ -93,7 +95,7 @@ class Deck:
         parts = self._parts
         detail = None
         if action == "resume":
-            told = Feedback(source="human", reason=answer[:2000], detail=answer[2000:24_000]) if answer else None
+            told = await self._answer(run, answer) if answer else None
             event = e.RunResumed(
                 by=parts.settings.user,
                 budget_nusd=to_nusd(budget_usd) if budget_usd is not None else None,
@@ -107,6 +109,11 @@ class Deck:
     async def attended(self) -> bool:
         """Whether a living process works on the deck's runs."""
         return await self._parts.engine.attended()
+
+    async def _answer(self, run: str, answer: str) -> Feedback:
+        """The answer, with what it answers: whoever reads it did not necessarily ask."""
+        asked = "\n".join(f"Asked in {wait.attempt}: {wait.question}" for wait in await self.views.waits(run))
+        return Feedback(source="human", reason=answer[:2000], detail=f"{answer[2000:16_000]}\n{asked}"[:24_000].strip())
 
     async def settle(self) -> None:
         """Perform what `control` asked for if nobody owns the deck. The work of runs is left alone."""
@@ -142,8 +149,9 @@ class Deck:
         return {**real, jobs.WORK: work, jobs.GATE_CHECK: check}
 
     async def _obeyed(self, run: str, action: str) -> bool:
-        status = (await self.views.run(run)).status
-        return status.finished if action == "cancel" else status is RunStatus.PAUSED or status.finished
+        view = await self.views.run(run)
+        ended = view.finished_at is not None
+        return ended or (action == "pause" and view.status is RunStatus.PAUSED)
 
     async def _wake(self, run: str) -> None:
         engine = self._parts.engine
@@ -178,6 +186,8 @@ class Deck:
                     keep |= {workspace_of(attempt.attempt, number + 1) for number in range(attempt.incarnation)}
         for provider in parts.providers.values():
             await provider.reap(frozenset(keep))
+        await asyncio.to_thread(sweep)
+        await asyncio.to_thread(parts.environments.prune, _KEPT_ENVIRONMENTS)
 
     async def _leave(self) -> None:
         """Nothing is left to do: anchor the journal and let another process own the deck."""

@@ -22,6 +22,12 @@ from quarterdeck.kernel.failures import Exit, NotFound
 
 _DIGEST: Final = re.compile(rb"\b[0-9a-f]{64}\b")
 _WAIT_SECONDS: Final = 5.0
+_OPEN: Final = {
+    RunStatus.WAITING: Exit.WAITING,
+    RunStatus.PAUSED: Exit.WAITING,
+    RunStatus.CANCELLED: Exit.INTERRUPTED,
+}
+"""Exit codes of runs that have not ended, or not quite."""
 
 
 async def records(parts: Parts, stream: str) -> list[Record]:
@@ -44,7 +50,7 @@ async def result(parts: Parts, run: str) -> RunResult:
         if isinstance(event, e.NodeFinished) and handed_in and event.attempt in merged and event.result_blob:
             said = Submission.model_validate_json(await parts.journal.get(event.result_blob))
             limitations += [f"{event.task}: {text}" for text in said.limitations]
-    waits = view.status in (RunStatus.WAITING, RunStatus.PAUSED)
+    open_code = _OPEN.get(view.status, Exit.FAILED)
     ended = view.finished_at if view.finished_at is not None else parts.clock.wall()
     return RunResult(
         run=run,
@@ -59,7 +65,7 @@ async def result(parts: Parts, run: str) -> RunResult:
         cost_usd=to_usd(view.cost_nusd),
         tokens=view.usage,
         wall_s=round(max(0.0, ended - view.created_at), 3),
-        exit_code=view.exit_code if view.exit_code is not None else Exit.WAITING if waits else Exit.FAILED,
+        exit_code=view.exit_code if view.exit_code is not None else open_code,
     )
 
 
