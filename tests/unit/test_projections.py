@@ -178,7 +178,10 @@ async def test_waits_come_and_go(deck: _Deck) -> None:
     assert wait == WaitView(RUN, "b", B1, "which one?", wait.since)
     assert (await deck.views.run(RUN)).status is RunStatus.WAITING
     assert await deck.status("b") is TaskStatus.WAITING
-    await deck.run(ev.RunResumed(by="me", budget_nusd=9))
+    await deck.run(ev.RunResumed(by="me"))
+    assert await deck.views.waits(RUN) == [wait], "a question stays open until it is answered"
+    assert await deck.status("b") is TaskStatus.WAITING
+    await deck.run(ev.RunResumed(by="me", budget_nusd=9, answer_blob="a" * 64))
     assert await deck.views.waits(RUN) == []
     assert [await deck.status(task) for task in "abc"] == [TaskStatus.MERGED, TaskStatus.PENDING, TaskStatus.PENDING]
     run = await deck.views.run(RUN)

@@ -54,11 +54,13 @@ class Conductor:
         if event is not None:
             cancelled = isinstance(event, e.RunCancelled) and state.created is not None
             target = state.created.target if state.created is not None else ""
+            gating = [task.attempt for task in state.tasks.values() if task.running and task.node is Node.GATE]
+            coming = tuple(attempt for attempt in gating if attempt is not None)
 
             def more(tx: Tx) -> None:
                 if cancelled:
                     self._engine.abort(tx, job.run)
-                    self._engine.defer(tx, jobs.gate_withdraw(target, job.run))
+                    self._engine.defer(tx, jobs.gate_withdraw(target, job.run, coming))
                 if isinstance(event, e.RunResumed) and event.budget_nusd is not None:
                     self._treasury.open(tx, job.run, event.budget_nusd)
 
@@ -104,12 +106,14 @@ class Conductor:
 
     async def _news(self, state: RunState) -> Decision:
         """Nodes that ended and are still running as far as the run knows."""
-        running = [(task.node, task.attempt) for task in state.tasks.values() if task.running]
+        running = [(task.node, task.attempt, task.taken) for task in state.tasks.values() if task.running]
         if state.node_running:
-            running.append((state.node, state.node_attempt))
+            running.append((state.node, state.node_attempt, 0))
         found: list[e.EventBase] = []
-        for node, attempt in running:
+        for node, attempt, taken in running:
             last = await self._journal.last(ids.attempt_stream(attempt or ""))
-            if last is not None and isinstance(last.event, e.NodeFinished) and last.event.node is node:
-                found.append(last.event)
+            if last is None or last.seq <= taken or not isinstance(last.event, e.NodeFinished):
+                continue
+            if last.event.node is node:
+                found.append(last.event.model_copy(update={"record": last.seq}))
         return Decision(events=tuple(found))

@@ -4,7 +4,7 @@
 
 Rules
 - A task is ready when everything it needs is merged. Ready tasks become attempts, at most `max_parallel` at a time
-  (changes in the merge gate do not count: nobody works on them).
+  (changes in the merge gate do not count: nobody works on them). What was begun goes first.
 - Ready tasks that overlap nothing in progress go first, then those that most others wait for. Overlap never blocks.
 - The outcome of a node leads where the blueprint says. At most `limits.attempts` attempts fail by their own fault
   or are sent back by a reviewer; as many are returned because of a conflict; then a human has to look.
@@ -21,6 +21,7 @@ from quarterdeck.delivery import jobs
 from quarterdeck.delivery.blueprint import BLUEPRINTS, Blueprint, Turn
 from quarterdeck.delivery.globs import may_overlap
 from quarterdeck.delivery.graph import needs_of, ranks
+from quarterdeck.delivery.plan import plan_warnings
 from quarterdeck.engine.port import Job
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
@@ -70,18 +71,22 @@ def decide(state: RunState, plan: Plan | None, config: RunConfig) -> Decision:
 def _planning(state: RunState, run: e.RunCreated, plan: Plan | None, config: RunConfig) -> Iterator[_Move]:
     if state.node_running or state.paused or state.cancelled or state.exhausted:
         return
+    added: str | None = None
     last = state.last if state.node is Node.PLAN else None
     if last is not None and last.outcome is Outcome.OK and last.result_blob is not None:
-        count = len(plan.tasks) if plan is not None else 0
-        yield e.RunPlanned(plan_blob=last.result_blob, tasks=count, attempt=last.attempt), None
+        tasks, warnings = (len(plan.tasks), plan_warnings(plan)) if plan is not None else (0, ())
+        event = e.RunPlanned(plan_blob=last.result_blob, tasks=tasks, warnings=warnings, attempt=last.attempt)
+        yield event, None
         return
-    if last is not None and (_final(last.failure) or last.outcome is not Outcome.FAILED):
+    if last is not None and last.outcome is Outcome.WAITING and state.answer_blob is not None:
+        added = state.answer_blob
+    elif last is not None and (_final(last.failure) or last.outcome is not Outcome.FAILED):
         return
     if state.plan_tries < config.deck.limits.attempts:
         attempt = ids.attempt_id(run.run, ids.PLANNER_TASK, state.plan_number + 1)
-        feedback = last.feedback_blob if last is not None else state.answer_blob
-        event = e.NodeStarted(node=Node.PLAN, attempt=attempt, feedback_blob=feedback)
-        yield event, jobs.work(run.run, Node.PLAN, attempt, feedback_blob=feedback)
+        feedback = last.feedback_blob if last is not None else None
+        started = e.NodeStarted(node=Node.PLAN, attempt=attempt, feedback_blob=feedback)
+        yield started, jobs.work(run.run, Node.PLAN, attempt, feedback_blob=feedback, added_blob=added)
 
 
 def _final(failure: FailureClass | None) -> bool:
@@ -93,14 +98,29 @@ def _final(failure: FailureClass | None) -> bool:
 
 def _follow_up(state: RunState, run: e.RunCreated, plan: Plan, config: RunConfig) -> Iterator[_Move]:
     blueprint = BLUEPRINTS[config.blueprint]
-    for task in plan.tasks:
+    slots = run.max_parallel - state.active
+    for task in sorted(plan.tasks, key=lambda task: _comes_back(task_state(state, task.id))):
         current = task_state(state, task.id)
         if current.last is not None and current.attempt is not None and not current.running:
-            yield from _turn(state, run, task, current, current.last, blueprint, config)
+            for event, job in _turn(state, run, task, current, current.last, blueprint, config):
+                if _takes_slot(event):
+                    slots -= 1
+                if slots >= 0 or not _takes_slot(event):
+                    yield event, job
         elif current.status is TaskStatus.PENDING and not state.cancelled:
             lost = [need for need in task.needs if _lost(state, need)]
             if lost:
-                yield e.TaskBlocked(task=task.id, reason=f"needs {', '.join(lost)}, which did not merge"), None
+                reason = f"needs {', '.join(lost[:20])}{' and more' if lost[20:] else ''}, which did not merge"
+                yield e.TaskBlocked(task=task.id, reason=reason), None
+
+
+def _comes_back(task: TaskState) -> bool:
+    """Whether the task holds no slot: those that do go on first."""
+    return task.last is not None and (task.last.node is Node.GATE or task.last.outcome is Outcome.WAITING)
+
+
+def _takes_slot(event: e.EventBase) -> bool:
+    return isinstance(event, e.TaskDispatched) or (isinstance(event, e.NodeStarted) and event.node is not Node.GATE)
 
 
 def _lost(state: RunState, task: str) -> bool:
@@ -122,19 +142,28 @@ def _turn(
     attempt = current.attempt or ""
     if turn is Turn.NEXT and following is None:
         yield e.TaskMerged(task=task.id, attempt=attempt, commit=last.commit or ""), None
-    elif state.cancelled or turn is Turn.CANCEL:
+    elif state.cancelled:
         yield e.TaskCancelled(task=task.id), None
     elif turn is Turn.NEXT and following is not None:
         if not state.paused and not (state.exhausted and blueprint.step(following).by == "agent"):
             event = e.NodeStarted(node=following, task=task.id, attempt=attempt)
-            job = jobs.work(run.run, following, attempt, plan_blob=state.plan_blob, feedback_blob=current.feedback_blob)
+            job = jobs.work(
+                run.run,
+                following,
+                attempt,
+                plan_blob=state.plan_blob,
+                feedback_blob=current.feedback_blob,
+                after=current.taken,
+            )
             yield event, job
         elif state.exhausted:
             yield e.TaskFailed(task=task.id, reason=_NO_MONEY, failure=FailureClass.BUDGET), None
     elif turn is Turn.WAIT:
-        if state.answer_blob is not None and not state.paused:
+        if state.answer_blob is not None and state.exhausted:
+            yield e.TaskFailed(task=task.id, reason=_NO_MONEY, failure=FailureClass.BUDGET), None
+        elif state.answer_blob is not None and not state.paused:
             yield _dispatch(state, run, task, config, state.answer_blob)
-    elif turn in (Turn.RETRY, Turn.RETURN):
+    elif turn in (Turn.RETRY, Turn.RETURN, Turn.CANCEL):
         yield from _again(state, run, task, current, last, turn, config)
     else:
         yield e.TaskFailed(task=task.id, reason=last.reason or str(last.outcome), failure=last.failure), None
@@ -154,6 +183,8 @@ def _again(
 ) -> Iterator[_Move]:
     limit = config.deck.limits.attempts
     counted = current.conflicts if turn is Turn.RETURN else current.failures + current.rounds
+    if turn is Turn.CANCEL:  # withdrawn by a cancel that was taken back
+        counted = 0
     reason = last.reason or str(last.outcome)
     if _final(last.failure):
         yield e.TaskFailed(task=task.id, reason=reason, failure=last.failure), None
@@ -169,10 +200,11 @@ def _again(
         reason = f"{counted} attempts, the last one: {reason}"
         yield e.TaskFailed(task=task.id, reason=reason[:2000], failure=last.failure), None
     elif not state.paused:
-        yield _dispatch(state, run, task, config, last.feedback_blob)
+        yield _dispatch(state, run, task, config, current.added_blob)
 
 
-def _dispatch(state: RunState, run: e.RunCreated, task: Task, config: RunConfig, feedback_blob: str | None) -> _Move:
+def _dispatch(state: RunState, run: e.RunCreated, task: Task, config: RunConfig, added_blob: str | None) -> _Move:
+    """The task's next attempt, with all that was learnt so far and what comes on top of it."""
     current = task_state(state, task.id)
     number = current.number + 1
     attempt = ids.attempt_id(run.run, task.id, number)
@@ -184,7 +216,8 @@ def _dispatch(state: RunState, run: e.RunCreated, task: Task, config: RunConfig,
         attempt=attempt,
         number=number,
         agent=name,
-        feedback_blob=feedback_blob,
+        feedback_blob=current.feedback_blob,
+        added_blob=added_blob,
         carry=current.change.commit if native and current.change is not None else None,
     )
     job = jobs.work(
@@ -193,7 +226,8 @@ def _dispatch(state: RunState, run: e.RunCreated, task: Task, config: RunConfig,
         attempt,
         plan_blob=state.plan_blob,
         agent=name,
-        feedback_blob=feedback_blob,
+        feedback_blob=current.feedback_blob,
+        added_blob=added_blob,
         carry=event.carry,
     )
     return event, job
@@ -215,7 +249,7 @@ def _cancel_or_dispatch(state: RunState, run: e.RunCreated, plan: Plan, config: 
                 yield e.TaskBlocked(task=task.id, reason=f"not started: {_NO_MONEY}"), None
     elif not state.paused:
         for task in choose(state, plan, run.max_parallel - state.active):
-            yield _dispatch(state, run, task, config, None)
+            yield _dispatch(state, run, task, config, task_state(state, task.id).added_blob)
 
 
 def ready(state: RunState, plan: Plan) -> list[Task]:

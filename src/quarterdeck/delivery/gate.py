@@ -71,6 +71,9 @@ class Gate:
         if attempt in state.landed:
             await self._tell(Outcome.OK, event.change.run, event.change.task, attempt, commit=state.landed[attempt])
             return
+        last = await self._journal.last(ids.attempt_stream(attempt))
+        if last is not None and isinstance(last.event, e.NodeFinished) and last.event.outcome is Outcome.CANCELLED:
+            return  # its run was cancelled while it was on its way
         events: list[e.EventBase] = []
         if not state.branch or (not state.queue and state.base != event.base):
             events.append(e.GateOpened(repository=event.repository, branch=event.branch, base=event.base))
@@ -94,7 +97,16 @@ class Gate:
             landing = state.intent is not None and state.intent.attempt == queued.attempt
             if queued.change.run == run and not landing:
                 await self._record_return(claim, queued, Return(queued.attempt, Outcome.CANCELLED, "cancelled"))
+        for attempt in str(job.payload.get("coming") or "").split():
+            if state.find(attempt) is None:
+                await self._stop_on_the_way(run, attempt)
         await self._advance(target, claim)
+
+    async def _stop_on_the_way(self, run: str, attempt: str) -> None:
+        """A change that is not queued yet will not be."""
+        last = await self._journal.last(ids.attempt_stream(attempt))
+        if last is None or not isinstance(last.event, e.NodeFinished) or last.event.node is not Node.GATE:
+            await self._tell(Outcome.CANCELLED, run, ids.split_attempt(attempt)[1], attempt, reason="cancelled")
 
     # --- advancing ----------------------------------------------------------------------------------------
 

@@ -23,6 +23,8 @@ from quarterdeck.workplace.mirror import Mirror
 
 CHANGES = "refs/quarterdeck/changes"
 UNFINISHED = "refs/quarterdeck/unfinished"
+FILE_BYTES = 48 * 1024
+"""How much of the list of files an event takes."""
 
 
 class Implement:
@@ -128,10 +130,21 @@ class Implement:
             base=session.base,
             commit=exported.commit,
             tree=exported.tree,
-            files=files[:500],
+            files=_shown(files),
         )
         await self._journal.append(duty.claim, e.ChangeExported(change=change, pack_bytes=len(exported.pack)))
         return change
+
+
+def _shown(files: tuple[str, ...]) -> tuple[str, ...]:
+    """As many as an event can hold; the change itself is read from the mirror."""
+    left, shown = FILE_BYTES, []
+    for name in files[:500]:
+        left -= len(name.encode("utf-8", "surrogateescape")) * 6  # a control character takes six in JSON
+        if left < 0:
+            break
+        shown.append(name)
+    return tuple(shown)
 
 
 def _result(finished: Finished, change: Change | None, blob: str | None) -> Result:

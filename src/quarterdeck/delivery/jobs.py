@@ -44,9 +44,14 @@ def work(
     plan_blob: str | None = None,
     agent: str | None = None,
     feedback_blob: str | None = None,
+    added_blob: str | None = None,
     carry: str | None = None,
+    after: int = 0,
 ) -> Job:
-    """Perform one node of an attempt (or of the run itself). What the node needs to know travels with the job."""
+    """Perform one node of an attempt (or of the run itself). What the node needs to know travels with the job.
+
+    `after`: an end of this node that stands no later in the attempt's stream was another try.
+    """
     return Job(
         kind=WORK,
         key=f"work/{attempt}/{node}",
@@ -58,7 +63,9 @@ def work(
             "plan_blob": plan_blob,
             "agent": agent,
             "feedback_blob": feedback_blob,
+            "added_blob": added_blob,
             "carry": carry,
+            "after": after,
         },
     )
 
@@ -88,14 +95,17 @@ def gate_advance(target: str, delay: float = 0.0) -> Job:
     )
 
 
-def gate_withdraw(target: str, run: str) -> Job:
-    """A cancelled run leaves the queue, except for a change whose landing is already intended."""
+def gate_withdraw(target: str, run: str, coming: tuple[str, ...] = ()) -> Job:
+    """A cancelled run leaves the queue, except for a change whose landing is already intended.
+
+    `coming`: attempts that are in the gate or on their way into it.
+    """
     return Job(
         kind=GATE_WITHDRAW,
         key=f"withdraw/{run}",
         lock=ids.gate_stream(target),
         run="",
-        payload={"target": target, "run": run},
+        payload={"target": target, "run": run, "coming": " ".join(coming)},
         priority=5,
     )
 

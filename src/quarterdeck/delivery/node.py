@@ -53,6 +53,8 @@ class Duty:
     agent: str | None
     feedback: tuple[Feedback, ...]
     carry: str | None
+    since: float
+    """When an earlier try at this node ended, which does not count any more; 0 = there was none."""
 
     @property
     def run(self) -> str:
@@ -110,10 +112,13 @@ class Nodes:
         attempt, node = str(job.payload["attempt"]), Node(str(job.payload["node"]))
         run, task_id, number = ids.split_attempt(attempt)
         claim = await self._journal.claim(ids.attempt_stream(attempt))
-        state, after = AttemptState(), 0
+        state, after, since, past = AttemptState(), 0, 0.0, int(job.payload.get("after") or 0)
         while records := await self._journal.read(claim.stream, after=after):
             for record in records:
-                apply_attempt(state, record.event, record.at)
+                if record.seq <= past and isinstance(record.event, e.NodeFinished) and record.event.node is node:
+                    since = record.at
+                else:
+                    apply_attempt(state, record.event, record.at)
             after = records[-1].seq
         plan = await self._briefings.plan(_text(job, "plan_blob"))
         known = plan is not None and any(task.id == task_id for task in plan.tasks)
@@ -127,8 +132,12 @@ class Nodes:
             task=plan.task(task_id) if plan is not None and known else None,
             state=state,
             agent=_text(job, "agent"),
-            feedback=await feedback_store.load(self._journal, _text(job, "feedback_blob")),
+            feedback=(
+                *await feedback_store.load(self._journal, _text(job, "feedback_blob")),
+                *await feedback_store.load(self._journal, _text(job, "added_blob")),
+            )[-feedback_store.KEPT :],
             carry=_text(job, "carry"),
+            since=since,
         )
 
     async def _failed(self, duty: Duty, error: QuarterdeckError) -> Result:

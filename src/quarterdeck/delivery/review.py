@@ -4,17 +4,20 @@ Rules
 - The reviewer has its own attempt, workspace and stream, inside the attempt it reviews; its workspace holds the change.
 - Its verdict is a handoff: accept, or change with findings that become the author's feedback.
 - A reviewer that fails is tried again as often as an attempt; that is never its author's fault.
+- How a reviewer ended is recorded in its own stream: one that has ended is not put to work again.
 """
 
+from quarterdeck.delivery import feedback as feedback_store
 from quarterdeck.delivery.check import RESULTS, change_of
 from quarterdeck.delivery.checks import summary
 from quarterdeck.delivery.node import Duty, Result
 from quarterdeck.delivery.session import Seat, Sessions, agent_of
 from quarterdeck.delivery.workshop import Workshop
-from quarterdeck.journal.port import Journal
+from quarterdeck.journal.port import Claim, Journal
+from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.entities import Feedback, Review
-from quarterdeck.kernel.events import Outcome
+from quarterdeck.kernel.events import Node, Outcome
 from quarterdeck.kernel.failures import RECOVERY, FailureClass
 from quarterdeck.kernel.states import AttemptState, apply_attempt
 
@@ -43,22 +46,33 @@ class Reviews:
             "evidence": summary(evidence, 12_000),
         }
         result = Result(Outcome.FAILED, reason="the reviewer did not finish", failure=FailureClass.HANDOFF)
-        for number in range(1, duty.briefing.config.deck.limits.attempts + 1):
+        number = tries = 0
+        while tries < duty.briefing.config.deck.limits.attempts:
+            number += 1
             attempt = ids.child_attempt(duty.attempt, "review", number)
-            seat = Seat(
-                attempt=attempt,
-                task=duty.task.id,
-                number=number,
-                agent=reviewer,
-                claim=await self._journal.claim(ids.attempt_stream(attempt)),
-                state=await self._state(attempt),
-                briefing=duty.briefing,
-                mirror=mirror,
-                base=change.commit,
-                parent=duty.attempt,
-                extras=extras,
-            )
-            result = await self._once(seat)
+            state, ended_at = await self._state(attempt)
+            ended = state.nodes.get(Node.REVIEW)
+            if ended is not None and ended_at <= duty.since:
+                continue  # of an earlier try at this node
+            if ended is not None:
+                result = await self._on_record(ended)
+            else:
+                seat = Seat(
+                    attempt=attempt,
+                    task=duty.task.id,
+                    number=number,
+                    agent=reviewer,
+                    claim=await self._journal.claim(ids.attempt_stream(attempt)),
+                    state=state,
+                    briefing=duty.briefing,
+                    mirror=mirror,
+                    base=change.commit,
+                    parent=duty.attempt,
+                    extras=extras,
+                )
+                result = await self._once(seat)
+                await self._record(seat.claim, duty, attempt, result)
+            tries += 1
             final = result.failure is not None and RECOVERY[result.failure].stops_run
             if result.outcome is not Outcome.FAILED or final:
                 return result
@@ -84,10 +98,33 @@ class Reviews:
         piece = Feedback(source="review", reason=review.summary[:2000], detail="\n".join(lines)[:24_000])
         return Result(Outcome.CHANGE, reason=review.summary[:2000], feedback=(piece,), result_blob=blob)
 
-    async def _state(self, attempt: str) -> AttemptState:
-        state, after = AttemptState(), 0
+    async def _record(self, claim: Claim, duty: Duty, attempt: str, result: Result) -> None:
+        event = e.NodeFinished(
+            node=Node.REVIEW,
+            outcome=result.outcome,
+            task=duty.task.id if duty.task is not None else None,
+            attempt=attempt,
+            reason=result.reason[:2000],
+            failure=result.failure,
+            feedback_blob=await feedback_store.save(self._journal, (), result.feedback),
+            result_blob=result.result_blob,
+        )
+        await self._journal.append(claim, event)
+
+    async def _on_record(self, event: e.NodeFinished) -> Result:
+        return Result(
+            event.outcome,
+            reason=event.reason,
+            failure=event.failure,
+            feedback=await feedback_store.load(self._journal, event.feedback_blob),
+            result_blob=event.result_blob,
+        )
+
+    async def _state(self, attempt: str) -> tuple[AttemptState, float]:
+        """The attempt's state, and when its newest event was recorded."""
+        state, after, at = AttemptState(), 0, 0.0
         while records := await self._journal.read(ids.attempt_stream(attempt), after=after):
             for record in records:
                 apply_attempt(state, record.event, record.at)
-            after = records[-1].seq
-        return state
+            after, at = records[-1].seq, records[-1].at
+        return state, at

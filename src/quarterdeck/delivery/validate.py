@@ -2,7 +2,8 @@
 
 Rules
 - Only what the task's `paths` allow may change; `.git` and `.quarterdeck` never.
-- A change is bounded in bytes and files. No submodule may appear, no symbolic link may lead out of the tree.
+- A change is bounded in bytes and files. No submodule may appear, no symbolic link may lead out of the tree or to
+  what must never change. A link climbs first and descends then: `a/../..` could climb through another link.
 - Every problem is named at once, so that one more attempt can mend them all.
 """
 
@@ -57,10 +58,16 @@ def _problems(
     if modules:
         yield f"a submodule was added, changed or removed: {_listed(modules)}"
     for path, target in links.items():
-        if target.startswith("/") or posixpath.normpath(posixpath.join(posixpath.dirname(path), target)).startswith(
-            "../"
-        ):
+        if _leads_out(path, target):
             yield f"the symbolic link {path} leads out of the repository"
+
+
+def _leads_out(path: str, target: str) -> bool:
+    parts = [part for part in target.split("/") if part not in ("", ".")]
+    descended = parts[next((at for at, part in enumerate(parts) if part != ".."), len(parts)) :]
+    end = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+    climbs = end == ".." or end.startswith("../")
+    return target.startswith("/") or ".." in descended or climbs or forbidden(end)
 
 
 def _names(change: FileChange) -> tuple[str, ...]:

@@ -132,10 +132,11 @@ def _whole_run(run: str, at: float, event: ev.EventBase, plans: Plans) -> list[O
             wait = {"run": run, "question": event.reason, "at": at}
             return [status(ev.RunStatus.WAITING, event.reason), Set("project_run_waits", wait)]
         case ev.RunResumed():
+            answered = event.answer_blob is not None
             return [
                 Set("project_run_resumed", {"run": run, "budget": event.budget_nusd}),
-                Set("project_tasks_resumed", {"run": run, "at": at}),
-                Set("project_waits_answered", {"run": run}),
+                Set("project_tasks_resumed", {"run": run, "at": at, "answered": answered}),
+                *([Set("project_waits_answered", {"run": run})] if answered else []),
             ]
         case ev.RunCancelled():
             return [
@@ -232,8 +233,8 @@ def _attempt(attempt: str, at: float, event: ev.EventBase) -> list[Op]:
             return [Set("project_attempt_started", values)]
         case ev.HarnessFinished():
             return status("finished" if event.ok else "failed")
-        case ev.NodeFinished() if event.outcome is not ev.Outcome.OK:
-            return status(event.outcome.value)
+        case ev.NodeFinished():
+            return status("finished" if event.outcome is ev.Outcome.OK else event.outcome.value)
         case ev.QuestionAsked():
             run, task, _ = ids.split_attempt(attempt)
             values = {"run": run, "task": task, "attempt": attempt, "question": event.question, "at": at}

@@ -3,7 +3,8 @@
 Rules
 - `apply` takes facts over; it decides nothing. What follows from a state is decided in `delivery.dispatch`.
 - A cut-off attempt does not appear here: its node is simply still running until its job has run again.
-- `run.resumed` gives unfinished and failed tasks their attempts anew; what is merged stays merged.
+- `run.resumed` gives unfinished and failed tasks their attempts anew; what is merged stays merged, and what an attempt
+  had finished when it was stopped for no fault of its own is not done again.
 """
 
 from collections.abc import Iterable
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.entities import Change
 from quarterdeck.kernel.events import Node, Outcome, RunStatus, TaskStatus
-from quarterdeck.kernel.failures import FailureClass
+from quarterdeck.kernel.failures import RECOVERY, FailureClass
 
 _STATUS_OF_NODE = {
     Node.IMPLEMENT: TaskStatus.IMPLEMENTING,
@@ -35,8 +36,12 @@ class TaskState:
     """`node` is started and not finished."""
     last: e.NodeFinished | None = None
     """The result of `node`, not yet followed up."""
+    taken: int = 0
+    """Up to where the attempt's stream was taken over: a node that is started again has not ended yet."""
+    passed: e.NodeFinished | None = None
+    """The last node that this attempt got through."""
     kept: e.NodeFinished | None = None
-    """Finished work that waits for money: followed up when the run is resumed."""
+    """`passed` of an attempt that was stopped for no fault of its own: followed up when the run is resumed."""
     failures: int = 0
     """Attempts that failed by their own fault."""
     conflicts: int = 0
@@ -44,8 +49,11 @@ class TaskState:
     rounds: int = 0
     """Times a reviewer asked for a change."""
     feedback_blob: str | None = None
-    """What this attempt was told about the ones before."""
+    """What was learnt so far: what this attempt was told, and what its nodes found."""
+    added_blob: str | None = None
+    """What came on top of that from outside of the attempt and is not part of it yet."""
     change: Change | None = None
+    """The newest work on the task, finished or not."""
     commit: str | None = None
     reason: str = ""
     failure: FailureClass | None = None
@@ -109,7 +117,9 @@ def _run_event(state: RunState, event: e.EventBase) -> None:
         case e.RunPaused():
             state.paused, state.status = True, RunStatus.PAUSED
         case e.RunCancelled():
-            state.cancelled = True
+            # Its jobs are dropped with the run's: a node of the run that was at work will not end any more.
+            state.cancelled, state.paused = True, False
+            state.node, state.last, state.node_running = None, None, False
         case e.RunWaiting():
             state.status = RunStatus.WAITING
         case e.RunResumed():
@@ -125,7 +135,8 @@ def _run_event(state: RunState, event: e.EventBase) -> None:
 def _resumed(state: RunState, event: e.RunResumed) -> None:
     state.paused = state.cancelled = state.exhausted = state.reported = False
     state.finished = None
-    state.node, state.last, state.node_running = None, None, False
+    if not (state.node is Node.PLAN and _goes_on(state)):
+        state.node, state.last, state.node_running = None, None, False
     state.plan_tries = 0
     state.status = RunStatus.RUNNING
     state.answer_blob = event.answer_blob or state.answer_blob
@@ -141,22 +152,35 @@ def _resumed(state: RunState, event: e.RunResumed) -> None:
                 task.status = _STATUS_OF_NODE[task.last.node]
 
 
+def _goes_on(state: RunState) -> bool:
+    """Whether planning goes on from where it is: what it found is not paid for twice."""
+    last = state.last
+    if last is None:
+        return state.node_running
+    if last.outcome is Outcome.FAILED:
+        return last.failure is None or not RECOVERY[last.failure].stops_run
+    return last.outcome in (Outcome.OK, Outcome.WAITING)
+
+
 def _task_event(state: RunState, event: e.EventBase) -> None:
     match event:
         case e.TaskDispatched():
             task = task_state(state, event.task)
-            task.attempt, task.number, task.feedback_blob = event.attempt, event.number, event.feedback_blob
+            task.attempt, task.number, task.taken, task.passed = event.attempt, event.number, 0, None
+            task.feedback_blob, task.added_blob = event.feedback_blob, event.added_blob
             task.node, task.running, task.last = Node.IMPLEMENT, True, None
-            task.status, task.reason, task.change = TaskStatus.IMPLEMENTING, "", None
+            task.status, task.reason = TaskStatus.IMPLEMENTING, ""
         case e.TaskMerged():
             task = task_state(state, event.task)
             task.status, task.commit, task.running, task.last = TaskStatus.MERGED, event.commit, False, None
             task.reason = ""
         case e.TaskFailed():
             task = task_state(state, event.task)
+            if task.status is TaskStatus.WAITING:
+                task.added_blob = state.answer_blob
             task.status, task.reason, task.failure = TaskStatus.FAILED, event.reason, event.failure
-            if event.failure is FailureClass.BUDGET and task.last is not None and task.last.outcome is Outcome.OK:
-                task.kept = task.last
+            if event.failure is FailureClass.BUDGET or _not_its_fault(task.last):
+                task.kept = task.passed
             task.running, task.last = False, None
         case e.TaskBlocked():
             task = task_state(state, event.task)
@@ -168,6 +192,15 @@ def _task_event(state: RunState, event: e.EventBase) -> None:
             pass
 
 
+def _not_its_fault(last: e.NodeFinished | None) -> bool:
+    """Whether the attempt was stopped by something that its author could not help."""
+    if last is None:
+        return False
+    return last.outcome in (Outcome.EXHAUSTED, Outcome.HELD) or (
+        last.node is Node.REVIEW and last.outcome is Outcome.FAILED
+    )
+
+
 def _node_event(state: RunState, event: e.NodeStarted | e.NodeFinished) -> None:
     if event.task is None:
         _run_node(state, event)
@@ -177,9 +210,15 @@ def _node_event(state: RunState, event: e.NodeStarted | e.NodeFinished) -> None:
         task.node, task.running, task.last = event.node, True, None
         task.status = _STATUS_OF_NODE[event.node]
         return
-    task.running, task.last, task.reason = False, event, event.reason
+    task.running, task.last, task.reason, task.taken = False, event, event.reason, event.record
     task.change = event.change or task.change
+    if event.feedback_blob is not None and event.node is Node.GATE:
+        task.added_blob = event.feedback_blob
+    elif event.feedback_blob is not None:
+        task.feedback_blob, task.added_blob = event.feedback_blob, None
     match event.outcome:
+        case Outcome.OK:
+            task.passed = event
         case Outcome.FAILED:
             task.failures += 1
         case Outcome.CHANGE:
@@ -206,6 +245,8 @@ def _run_node(state: RunState, event: e.NodeStarted | e.NodeFinished) -> None:
     state.node_running, state.last = False, event
     if event.outcome is Outcome.EXHAUSTED:
         state.exhausted = True
+    elif event.outcome is Outcome.WAITING:
+        state.answer_blob = None
     if event.node is Node.REPORT:
         state.report_blob, state.sha = event.result_blob, event.commit
     elif event.node is Node.RETROSPECTIVE:

@@ -57,9 +57,9 @@ UPDATE tasks SET status = 'merged', commit_sha = :commit, attempt = :attempt, re
 WHERE run = :run AND task = :task;
 
 -- name: project_tasks_resumed
--- run.resumed: what did not merge gets its attempts anew.
+-- run.resumed: what did not merge gets its attempts anew; a question stays open until it is answered.
 UPDATE tasks SET status = 'pending', reason = '', updated_at = :at
-WHERE run = :run AND status IN ('failed', 'blocked', 'waiting', 'cancelled');
+WHERE run = :run AND (status IN ('failed', 'blocked', 'cancelled') OR (status = 'waiting' AND :answered));
 
 -- name: project_tasks_cancelled
 -- run.cancelled: what is not finished will not be.

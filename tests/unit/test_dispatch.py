@@ -1,0 +1,513 @@
+"""What a run does next, held against random plans, outcomes and people.
+
+`World` is everything around `decide`: it performs jobs with outcomes of its own choice, records them as the node jobs
+do, and takes them over as the conductor does.
+"""
+
+from collections.abc import Iterable
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quarterdeck.delivery.dispatch import END_TASK, Decision, choose, decide
+from quarterdeck.engine.port import Job
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel import ids
+from quarterdeck.kernel.config import DeckConfig, DeckSection, LimitsSection, ReviewSection, RunConfig
+from quarterdeck.kernel.entities import Agent, Change, Harness, Plan, Task
+from quarterdeck.kernel.events import MAX_EVENT_BYTES, Node, Outcome, RunStatus, TaskStatus
+from quarterdeck.kernel.failures import Exit, FailureClass
+from quarterdeck.kernel.states import RunState, apply, task_state
+
+RUN = "r-00000000001"
+BLOB = "b" * 64
+WORKING = (Node.IMPLEMENT, Node.CHECK, Node.REVIEW)
+
+_COMMON = (Outcome.OK, Outcome.OK, Outcome.OK, Outcome.FAILED)
+POSSIBLE = {
+    Node.PLAN: (*_COMMON, Outcome.WAITING, Outcome.EXHAUSTED),
+    Node.IMPLEMENT: (*_COMMON, Outcome.WAITING, Outcome.EXHAUSTED),
+    Node.CHECK: _COMMON,
+    Node.REVIEW: (*_COMMON, Outcome.CHANGE, Outcome.EXHAUSTED),
+    Node.GATE: (*_COMMON, Outcome.CONFLICT, Outcome.HELD),
+    Node.REPORT: (Outcome.OK, Outcome.OK, Outcome.FAILED),
+    Node.RETROSPECTIVE: (Outcome.OK, Outcome.FAILED),
+}
+
+
+def config(*, attempts: int = 3, rounds: int = 2, reviewer: bool = False, parallel: int = 4) -> RunConfig:
+    deck = DeckConfig(
+        deck=DeckSection(max_parallel=parallel),
+        limits=LimitsSection(attempts=attempts),
+        review=ReviewSection(agent="reviewer" if reviewer else None, rounds=rounds),
+    )
+    agents = {
+        "implementer": Agent(name="implementer"),
+        "shell": Agent(name="shell", harness=Harness.COMMAND, command=("true",)),
+    }
+    return RunConfig(deck=deck, agents=agents)
+
+
+def task(name: str, *needs: str, agent: str | None = None, paths: tuple[str, ...] = ()) -> Task:
+    return Task(id=name, title=name, paths=paths or (f"{name}.py",), needs=needs, agent=agent)
+
+
+def plan(*tasks: Task) -> Plan:
+    return Plan(goal="g", tasks=tasks)
+
+
+class World:
+    """A run with everything around it."""
+
+    def __init__(self, made: Plan, settings: RunConfig, *, planned: bool = True, plan_only: bool = False) -> None:
+        self.plan = made
+        self.config = settings
+        self.state = RunState()
+        self.jobs: list[Job] = []
+        self.streams: dict[str, list[e.NodeFinished]] = {}
+        self.log: list[e.EventBase] = []
+        created = e.RunCreated(
+            run=RUN, goal="g", goal_blob=BLOB, plan_blob=BLOB if planned else None, plan_only=plan_only,
+            repository="/r", target="t", base="0" * 40, into="work", config_blob=BLOB, budget_nusd=1,
+            max_parallel=settings.deck.deck.max_parallel, user="ada", sandbox="none",
+        )  # fmt: skip
+        self.record(created)
+        if planned:
+            self.record(e.RunPlanned(plan_blob=BLOB, tasks=len(made.tasks)))
+        self.advance()
+
+    # --- as the conductor does
+
+    def record(self, event: e.EventBase) -> None:
+        encoded = e.encode(event)
+        assert len(encoded) <= MAX_EVENT_BYTES
+        decoded = e.decode(encoded)
+        assert decoded == event
+        self.check_event(decoded)
+        apply(self.state, decoded)
+        self.log.append(decoded)
+        self.check_state()
+
+    def advance(self) -> None:
+        for _ in range(20 * len(self.plan.tasks) + 20):
+            decision = self.news() or self.decide()
+            if not decision:
+                return
+            for event in decision.events:
+                self.record(event)
+            self.jobs += decision.jobs
+        pytest.fail(f"decides for ever: {self.log[-6:]}")
+
+    def decide(self) -> Decision:
+        known = self.state.plan_blob or (
+            self.state.last and self.state.node is Node.PLAN and self.state.last.result_blob
+        )
+        return decide(self.state, self.plan if known else None, self.config)
+
+    def news(self) -> Decision:
+        running = [(t.node, t.attempt or "", t.taken) for t in self.state.tasks.values() if t.running]
+        if self.state.node_running:
+            running.append((self.state.node, self.state.node_attempt or "", 0))
+        found = []
+        for node, attempt, taken in running:
+            stream = self.streams.get(attempt, [])
+            if len(stream) > taken and stream[-1].node is node:
+                found.append(stream[-1].model_copy(update={"record": len(stream)}))
+        return Decision(tuple(found))
+
+    def control(self, event: e.EventBase) -> None:
+        gating = [t.attempt for t in self.state.tasks.values() if t.running and t.node is Node.GATE and t.attempt]
+        self.record(event)
+        if isinstance(event, e.RunCancelled):
+            self.jobs = [job for job in self.jobs if job.run != RUN]
+            for job in list(self.jobs):
+                assert job.payload["attempt"] in gating
+                self.end(job, Outcome.CANCELLED)
+        self.advance()
+
+    # --- as the node jobs do
+
+    def end(
+        self, job: Job, outcome: Outcome, failure: FailureClass | None = None, *, advance: bool = True, blob: str = BLOB
+    ) -> None:
+        """Perform a job: its node ends so."""
+        self.jobs.remove(job)
+        node, attempt = Node(str(job.payload["node"])), str(job.payload["attempt"])
+        _, name, _ = ids.split_attempt(attempt)
+        own = name in (END_TASK, ids.PLANNER_TASK)
+        change = Change(run=RUN, task=name, attempt=attempt, base="0" * 40, commit=attempt, tree="2" * 40)
+        event = e.NodeFinished(
+            node=node,
+            outcome=outcome,
+            task=None if own else name,
+            attempt=attempt,
+            reason=f"{node} {outcome}",
+            failure=failure or (FailureClass.BUDGET if outcome is Outcome.EXHAUSTED else None),
+            change=change if node is Node.IMPLEMENT else None,
+            feedback_blob=None if outcome is Outcome.OK and not job.payload.get("feedback_blob") else blob,
+            result_blob=BLOB if outcome is Outcome.OK else None,
+            commit="3" * 40 if node is Node.GATE and outcome is Outcome.OK else None,
+        )
+        self.streams.setdefault(attempt, []).append(event)
+        if advance:
+            self.advance()
+
+    def job(self, node: Node, name: str | None = None) -> Job:
+        """The one waiting job of that node (and task)."""
+        found = [
+            job
+            for job in self.jobs
+            if job.payload["node"] == node.value
+            and (name is None or ids.split_attempt(str(job.payload["attempt"]))[1] == name)
+        ]
+        assert len(found) == 1, [job.key for job in self.jobs]
+        return found[0]
+
+    def through(self, name: str, *nodes: Node, outcome: Outcome = Outcome.OK) -> None:
+        """Those nodes of a task end so, one after the other."""
+        for node in nodes:
+            self.end(self.job(node, name), outcome)
+
+    def finish(self) -> e.RunFinished:
+        self.end(self.job(Node.REPORT), Outcome.OK)
+        self.end(self.job(Node.RETROSPECTIVE), Outcome.OK)
+        assert self.state.finished is not None
+        return self.state.finished
+
+    def dispatched(self, name: str) -> list[e.TaskDispatched]:
+        return [event for event in self.log if isinstance(event, e.TaskDispatched) and event.task == name]
+
+    # --- what always holds
+
+    def check_event(self, event: e.EventBase) -> None:
+        if isinstance(event, e.TaskDispatched):
+            before = task_state(self.state, event.task)
+            assert before.status is not TaskStatus.MERGED, "a merged task is never dispatched again"
+            assert not before.running
+            assert event.number == before.number + 1
+            for need in self.plan.task(event.task).needs:
+                assert task_state(self.state, need).status is TaskStatus.MERGED, f"{event.task} started before {need}"
+            assert not self.state.paused
+            assert not self.state.cancelled
+            assert not self.state.exhausted
+        if isinstance(event, e.NodeStarted) and event.node in (*WORKING, Node.PLAN, Node.GATE):
+            assert not self.state.paused
+            assert not self.state.cancelled
+
+    def check_state(self) -> None:
+        assert self.state.active <= self.config.deck.deck.max_parallel
+        limit = self.config.deck.limits.attempts
+        for current in self.state.tasks.values():
+            assert current.failures + current.rounds <= limit
+            assert current.conflicts <= limit
+            assert current.rounds <= self.config.deck.review.rounds + 1
+
+
+def names(jobs: Iterable[Job]) -> list[str]:
+    return [f"{ids.split_attempt(str(job.payload['attempt']))[1]}:{job.payload['node']}" for job in jobs]
+
+
+# --- random runs ------------------------------------------------------------------------------------------
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> World:
+    count = draw(st.integers(1, 6))
+    tasks = []
+    for number in range(count):
+        needs = draw(st.lists(st.integers(0, number - 1), max_size=2, unique=True)) if number else []
+        agent = draw(st.sampled_from([None, "shell"]))
+        paths = draw(st.sampled_from([("shared.py",), (f"t{number}.py",)]))
+        tasks.append(task(f"t{number}", *(f"t{need}" for need in needs), agent=agent, paths=paths))
+    settings = config(
+        attempts=draw(st.integers(1, 3)),
+        rounds=draw(st.integers(0, 2)),
+        reviewer=draw(st.booleans()),
+        parallel=draw(st.integers(1, 3)),
+    )
+    return World(plan(*tasks), settings, planned=draw(st.booleans()), plan_only=draw(st.integers(0, 9)) == 9)
+
+
+def perform(world: World, rnd: Random, *, good: bool = False) -> None:
+    """One job ends somehow; sometimes the run hears of it only later."""
+    job = rnd.choice(world.jobs)
+    node = Node(str(job.payload["node"]))
+    outcome = Outcome.OK if good else rnd.choice(POSSIBLE[node])
+    failure = rnd.choice([None, FailureClass.TOOL, FailureClass.AUTH]) if outcome is Outcome.FAILED else None
+    world.end(job, outcome, failure, advance=good or rnd.random() < 0.8)
+
+
+def meddle(world: World, rnd: Random) -> None:
+    """A person wants something."""
+    answer = rnd.choice([None, "a" * 64])
+    wish = rnd.choice(["pause", "cancel", "resume", "resume"])
+    if wish == "resume":
+        world.control(e.RunResumed(by="ada", answer_blob=answer))
+    elif world.state.finished is None and wish == "pause" and not world.state.paused:
+        world.control(e.RunPaused(by="ada"))
+    elif world.state.finished is None and wish == "cancel" and not world.state.cancelled:
+        world.control(e.RunCancelled(by="ada"))
+
+
+def to_rest(world: World, rnd: Random, *, good: bool) -> None:
+    """Every job is performed, until nothing is left."""
+    world.advance()
+    for _ in range(500):
+        if not world.jobs:
+            break
+        perform(world, rnd, good=good)
+        world.advance()
+    assert not world.jobs, "works for ever"
+    state = world.state
+    waits = state.status is RunStatus.WAITING
+    assert state.finished is not None or state.paused or waits, "ended without saying so"
+    assert not any(current.running for current in state.tasks.values())
+
+
+@given(world=worlds(), rnd=st.randoms(use_true_random=False), steps=st.integers(0, 60))
+def test_every_run_ends_or_waits_for_a_stated_reason(world: World, rnd: Random, steps: int) -> None:
+    for _ in range(steps):
+        if world.jobs and rnd.random() < 0.85:
+            perform(world, rnd)
+        else:
+            meddle(world, rnd)
+    to_rest(world, rnd, good=False)
+    check_ending(world)
+    # Whoever goes on with it, with answers and money and better luck, brings it to its end.
+    for _ in range(2):
+        if world.state.finished is None or world.state.finished.status is not RunStatus.DONE:
+            world.control(e.RunResumed(by="ada", answer_blob="a" * 64, budget_nusd=5))
+            to_rest(world, rnd, good=True)
+    assert world.state.finished is not None
+    assert world.state.finished.status is RunStatus.DONE
+    merged = [event.task for event in world.log if isinstance(event, e.TaskMerged)]
+    expected = [] if world.state.created and world.state.created.plan_only else [t.id for t in world.plan.tasks]
+    assert sorted(merged) == sorted(expected), "each task merges exactly once"
+
+
+def check_ending(world: World) -> None:
+    state, finished = world.state, world.state.finished
+    if finished is None:
+        if state.status is RunStatus.WAITING:
+            waiting = [current for current in state.tasks.values() if current.status is TaskStatus.WAITING]
+            assert waiting or (state.last is not None and state.last.outcome is Outcome.WAITING)
+        return
+    assert finished.reason or finished.status is RunStatus.DONE
+    merged = sum(current.status is TaskStatus.MERGED for current in state.tasks.values())
+    match finished.status:
+        case RunStatus.DONE:
+            assert finished.exit_code == Exit.DONE
+        case RunStatus.CANCELLED:
+            assert finished.exit_code == Exit.INTERRUPTED
+        case RunStatus.PARTIAL:
+            assert merged > 0
+        case _:
+            assert finished.status is RunStatus.FAILED
+            assert merged == 0
+    whole = state.created is not None and not state.created.plan_only and state.plan_blob is not None
+    if finished.status is not RunStatus.DONE and whole:
+        for current in state.tasks.values():
+            assert current.status.finished
+            assert current.reason or current.status in (TaskStatus.MERGED, TaskStatus.CANCELLED)
+
+
+@given(world=worlds(), rnd=st.randoms(use_true_random=False))
+def test_nothing_is_decided_twice(world: World, rnd: Random) -> None:
+    for _ in range(20):
+        assert not world.decide()
+        assert not world.decide()
+        if not world.jobs:
+            return
+        perform(world, rnd)
+        world.advance()
+
+
+# --- single rules -----------------------------------------------------------------------------------------
+
+
+def test_a_plain_task_goes_through_the_blueprint_in_order() -> None:
+    world = World(plan(task("a")), config(reviewer=True))
+    world.through("a", Node.IMPLEMENT, Node.CHECK, Node.REVIEW, Node.GATE)
+    finished = world.finish()
+    assert (finished.status, finished.exit_code) == (RunStatus.DONE, Exit.DONE)
+
+
+def test_a_returned_change_waits_for_a_slot() -> None:
+    world = World(plan(task("a"), task("b")), config(parallel=1))
+    world.through("a", Node.IMPLEMENT, Node.CHECK)
+    assert names(world.jobs) == ["a:gate", "b:implement"]
+    world.end(world.job(Node.GATE), Outcome.CONFLICT)
+    assert names(world.jobs) == ["b:implement"]
+    world.through("b", Node.IMPLEMENT, Node.CHECK)
+    assert names(world.jobs) == ["b:gate", "a:implement"]
+
+
+def test_what_was_learnt_is_handed_on() -> None:
+    world = World(plan(task("a")), config())
+    world.end(world.job(Node.IMPLEMENT), Outcome.FAILED, blob="1" * 64)
+    world.end(world.job(Node.IMPLEMENT), Outcome.WAITING, blob="2" * 64)
+    world.control(e.RunResumed(by="ada", answer_blob="a" * 64))
+    told = [(event.feedback_blob, event.added_blob) for event in world.dispatched("a")]
+    assert told == [(None, None), ("1" * 64, None), ("2" * 64, "a" * 64)]
+    world.through("a", Node.IMPLEMENT, Node.CHECK)
+    world.end(world.job(Node.GATE), Outcome.CONFLICT, blob="c" * 64)
+    assert world.dispatched("a")[-1].added_blob == "c" * 64
+    assert world.dispatched("a")[-1].feedback_blob == BLOB  # with the answer in it: the node saved both
+    assert world.dispatched("a")[-1].carry == f"{RUN}.a.3"
+
+
+def test_only_native_agents_find_their_earlier_work() -> None:
+    world = World(plan(task("a", agent="shell")), config())
+    world.end(world.job(Node.IMPLEMENT), Outcome.FAILED)
+    assert world.dispatched("a")[-1].carry is None
+
+
+def test_a_question_stays_open_until_it_is_answered() -> None:
+    world = World(plan(task("a"), task("b", "a")), config())
+    world.end(world.job(Node.IMPLEMENT), Outcome.WAITING)
+    assert world.state.status is RunStatus.WAITING
+    world.control(e.RunResumed(by="ada"))
+    assert (world.state.status, world.jobs) == (RunStatus.WAITING, [])
+    world.control(e.RunResumed(by="ada", answer_blob="a" * 64))
+    assert names(world.jobs) == ["a:implement"]
+    world.end(world.job(Node.IMPLEMENT), Outcome.WAITING)
+    assert world.state.status is RunStatus.WAITING, "the old answer does not answer a new question"
+
+
+def test_a_planner_asks_and_is_answered() -> None:
+    world = World(plan(task("a")), config(), planned=False)
+    world.end(world.job(Node.PLAN), Outcome.WAITING)
+    assert world.state.status is RunStatus.WAITING
+    world.control(e.RunResumed(by="ada"))
+    assert world.state.status is RunStatus.WAITING
+    world.control(e.RunResumed(by="ada", answer_blob="a" * 64))
+    job = world.job(Node.PLAN)
+    assert (job.payload["feedback_blob"], job.payload["added_blob"]) == (BLOB, "a" * 64)
+
+
+def test_a_plan_that_was_paid_for_is_used() -> None:
+    world = World(plan(task("a")), config(), planned=False)
+    world.control(e.RunPaused(by="ada"))
+    world.end(world.job(Node.PLAN), Outcome.OK)
+    assert world.state.plan_blob is None
+    world.control(e.RunResumed(by="ada"))
+    assert names(world.jobs) == ["a:implement"]
+
+
+def test_resuming_starts_no_second_planner() -> None:
+    world = World(plan(task("a")), config(), planned=False)
+    world.control(e.RunResumed(by="ada", budget_nusd=9))
+    assert names(world.jobs) == ["_plan:plan"]
+
+
+def test_a_cancel_while_planning_or_reporting_ends_the_run() -> None:
+    world = World(plan(task("a")), config(), planned=False)
+    world.control(e.RunCancelled(by="ada"))
+    assert world.finish().exit_code == Exit.INTERRUPTED
+
+    world = World(plan(task("a")), config())
+    world.through("a", Node.IMPLEMENT, Node.CHECK, Node.GATE)
+    world.control(e.RunCancelled(by="ada"))
+    world.finish()
+
+
+def test_a_paused_run_can_be_cancelled() -> None:
+    world = World(plan(task("a")), config())
+    world.control(e.RunPaused(by="ada"))
+    world.control(e.RunCancelled(by="ada"))
+    assert world.finish().status is RunStatus.CANCELLED
+
+
+def test_what_is_finished_when_money_ends_goes_on_when_there_is_more() -> None:
+    world = World(plan(task("a"), task("b"), task("c", "a")), config(reviewer=True))
+    world.through("a", Node.IMPLEMENT, Node.CHECK)
+    world.end(world.job(Node.IMPLEMENT, "b"), Outcome.EXHAUSTED)
+    world.end(world.job(Node.REVIEW, "a"), Outcome.EXHAUSTED)
+    finished = world.finish()
+    assert (finished.status, finished.exit_code, finished.reason) == (
+        RunStatus.FAILED, Exit.BUDGET, "the budget is exhausted",
+    )  # fmt: skip
+    world.control(e.RunResumed(by="ada", budget_nusd=9))
+    assert sorted(names(world.jobs)) == ["a:review", "b:implement"]
+    assert world.job(Node.REVIEW).payload["after"] == 3, "the exhausted review does not count as its end"
+    assert len(world.dispatched("a")) == 1
+    assert world.dispatched("b")[-1].carry == f"{RUN}.b.1"
+
+
+@pytest.mark.parametrize(("node", "outcome"), [(Node.GATE, Outcome.HELD), (Node.REVIEW, Outcome.FAILED)])
+def test_work_that_was_not_at_fault_is_kept(node: Node, outcome: Outcome) -> None:
+    world = World(plan(task("a")), config(reviewer=True))
+    world.through("a", *(step for step in (Node.IMPLEMENT, Node.CHECK, Node.REVIEW) if step is not node))
+    world.end(world.job(node), outcome)
+    assert world.finish().exit_code == Exit.FAILED
+    world.control(e.RunResumed(by="ada"))
+    assert names(world.jobs) == [f"a:{node}"]
+    assert len(world.dispatched("a")) == 1
+
+
+def test_a_reviewer_is_heard_for_so_many_rounds() -> None:
+    world = World(plan(task("a")), config(reviewer=True, rounds=1, attempts=3))
+    for _ in range(2):
+        world.through("a", Node.IMPLEMENT, Node.CHECK)
+        world.end(world.job(Node.REVIEW), Outcome.CHANGE)
+    finished = world.finish()
+    assert finished.reason.endswith("the reviewer still wants a change after 1 rounds: review change")
+
+
+def test_a_conflict_is_not_the_authors_fault() -> None:
+    world = World(plan(task("a")), config(attempts=2))
+    world.end(world.job(Node.IMPLEMENT), Outcome.FAILED)
+    world.through("a", Node.IMPLEMENT, Node.CHECK)
+    world.end(world.job(Node.GATE), Outcome.CONFLICT)
+    assert names(world.jobs) == ["a:implement"]
+
+
+def test_a_failure_that_no_attempt_can_mend_ends_the_task_at_once() -> None:
+    world = World(plan(task("a"), task("b", "a")), config())
+    world.end(world.job(Node.IMPLEMENT), Outcome.FAILED, FailureClass.AUTH)
+    assert world.finish().exit_code == Exit.FAILED
+    assert world.state.tasks["b"].reason == "needs a, which did not merge"
+
+
+def test_a_block_by_very_many_tasks_fits_its_event() -> None:
+    many = [task(f"n{number}-{'x' * 50}") for number in range(60)]
+    world = World(plan(*many, task("last", *(one.id for one in many))), config(parallel=60))
+    for one in many:
+        world.end(world.job(Node.IMPLEMENT, one.id), Outcome.FAILED, FailureClass.AUTH, advance=False)
+    world.advance()
+    assert world.state.tasks["last"].status is TaskStatus.BLOCKED
+    assert world.state.tasks["last"].reason.endswith(" and more, which did not merge")
+
+
+def test_a_withdrawn_change_of_a_run_that_goes_on_is_made_again() -> None:
+    world = World(plan(task("a")), config())
+    world.through("a", Node.IMPLEMENT, Node.CHECK)
+    gate = world.job(Node.GATE)
+    world.record(e.RunCancelled(by="ada"))
+    world.record(e.RunResumed(by="ada"))
+    world.end(gate, Outcome.CANCELLED)
+    assert names(world.jobs) == ["a:implement"]
+
+
+def test_disjoint_work_first_then_the_longest_chain() -> None:
+    made = plan(
+        task("a", paths=("x.py",)), task("b", paths=("x.py",)), task("c"), task("d", "c"), task("e", paths=("y.py",))
+    )
+    assert [one.id for one in choose(RunState(), made, 3)] == ["c", "a", "e"]
+    assert [one.id for one in choose(RunState(), made, 4)] == ["c", "a", "e", "b"]
+    assert choose(RunState(), made, 0) == []
+
+
+def test_a_planned_goal_alone_changes_nothing() -> None:
+    world = World(plan(task("a")), config(), planned=False, plan_only=True)
+    world.end(world.job(Node.PLAN), Outcome.OK)
+    assert world.finish().status is RunStatus.DONE
+    assert not world.dispatched("a")
+
+
+def test_the_warnings_of_a_planners_plan_are_on_record() -> None:
+    world = World(plan(task("a", paths=("x.py",)), task("b", paths=("x.py",))), config(), planned=False)
+    world.end(world.job(Node.PLAN), Outcome.OK)
+    assert world.state.warnings
