@@ -1,0 +1,275 @@
+"""What must hold after any number of kills, as a list of what does not.
+
+Rules
+- What the deck says of itself (its result, its journal) is held against what it did: the branch, the tree, the
+  repository, the processes and directories of the machine.
+- Every finding names its place; an empty list is the only good one.
+"""
+
+import asyncio
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from quarterdeck.journal.log import Log
+from quarterdeck.journal.port import Record
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel import ids
+from quarterdeck.kernel.clock import SystemClock
+from quarterdeck.store.sqlite import SqliteStore
+from quarterdeck.testing.chaos.processes import Line, ask
+from quarterdeck.testing.chaos.scene import Scene, checkout_state, git
+
+
+@dataclass(frozen=True, slots=True)
+class Redone:
+    """Steps that were done again, or whose outcome was lost, because a kill cut them off."""
+
+    agents: int = 0
+    """Starts of command agents beyond the first of each attempt."""
+    calls: int = 0
+    """Model calls without an outcome."""
+    tools: int = 0
+    """Tool calls without an outcome."""
+
+    @property
+    def total(self) -> int:
+        return self.agents + self.calls + self.tools
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was found in a finished run."""
+
+    violations: tuple[str, ...]
+    attempts: int
+    redone: Redone
+    model_calls: int
+    """Answered ones."""
+
+
+def judge(scene: Scene, run: str, result: Line | None, *, delays: bool = False) -> Verdict:
+    """Look at everything that run left behind. `delays`: nodes may have waited for the machine."""
+    streams = asyncio.run(_streams(scene, run))
+    mine = {name: records for name, records in streams.items() if name.startswith((f"attempt/{run}.", f"run/{run}"))}
+    everything = [record.event for records in mine.values() for record in records]
+    found = [
+        *_of_result(scene, result),
+        *_of_branch(scene, run, result),
+        *_of_repository(scene),
+        *_of_run(scene, mine[ids.run_stream(run)]),
+        *(
+            text
+            for name, records in mine.items()
+            if name.startswith("attempt/")
+            for text in _of_attempt(name, records, delays)
+        ),
+        *_of_gate(run, streams, delays),
+        *_of_store(scene),
+        *_of_machine(scene, run),
+        *_of_audit(scene),
+    ]
+    started = [event for event in everything if isinstance(event, e.HarnessStarted)]
+    commands = {name for name, records in mine.items() if any(isinstance(r.event, e.HarnessStarted) for r in records)}
+    redone = Redone(
+        agents=len(started) - len(commands),
+        calls=sum(isinstance(event, e.ModelErred) for event in everything),
+        tools=sum(
+            isinstance(event, e.ToolDone) and bool({"unknown-outcome", "rerun", "probed"} & {*event.flags})
+            for event in everything
+        ),
+    )
+    attempts = {event.attempt for event in everything if isinstance(event, e.TaskDispatched)}
+    answered = sum(isinstance(event, e.ModelAnswered) for event in everything)
+    return Verdict(tuple(found), len(attempts), redone, answered)
+
+
+async def _streams(scene: Scene, run: str) -> dict[str, list[Record]]:
+    store = await SqliteStore.open(scene.home / "deck.db")
+    try:
+        journal = Log(store, SystemClock())
+        names = [name for prefix in ("run/", "attempt/", "gate/", "check/") for name in await journal.streams(prefix)]
+        streams: dict[str, list[Record]] = {}
+        for name in names:
+            streams[name] = []
+            while page := await journal.read(name, after=len(streams[name])):
+                streams[name] += page
+        return streams
+    finally:
+        await store.close()
+
+
+def _of_result(scene: Scene, result: Line | None) -> Iterator[str]:
+    if result is None:
+        yield "no run.finished line"
+        return
+    if (result["status"], result["exit_code"]) != ("done", 0):
+        yield f"the run is {result['status']} ({result['exit_code']}): {result['reason']}"
+    if [task["id"] for task in result["tasks"]] != list(scene.tasks):
+        yield f"tasks are {[task['id'] for task in result['tasks']]}"
+    for task in result["tasks"]:
+        if task["status"] != "merged":
+            yield f"task {task['id']} is {task['status']}: {task['reason']}"
+        if task["attempts"] != 1:
+            yield f"task {task['id']} counts {task['attempts']} attempts; a kill is nobody's failed attempt"
+
+
+def _of_branch(scene: Scene, run: str, result: Line | None) -> Iterator[str]:
+    branch = f"quarterdeck/{run}"
+    log = git(
+        scene.repository,
+        "log",
+        "--reverse",
+        "--format=%H %P %(trailers:key=Quarterdeck-Task,valueonly,separator=%x2C)",
+        f"{scene.base}..{branch}",
+    )
+    rows = [line.split(" ") for line in log.splitlines()]
+    merged = Counter(row[-1] for row in rows)
+    for task in scene.tasks:
+        if merged[task] != 1:
+            yield f"task {task} was merged {merged[task]} times"
+    if set(merged) - set(scene.tasks):
+        yield f"the branch holds other commits: {sorted(set(merged) - set(scene.tasks))}"
+    parents = [row[1:-1] for row in rows]
+    if parents != [[before] for before in [scene.base, *(row[0] for row in rows[:-1])]]:
+        yield "the branch is not one line of commits from the base"
+    tip, tree = git(scene.repository, "rev-parse", branch, f"{branch}^{{tree}}").splitlines()
+    if tree != scene.tree:
+        difference = git(scene.repository, "diff", "--stat", scene.tree, tree) if _known(scene) else ""
+        yield f"the tree is {tree}, not {scene.tree} {difference}"
+    if result is not None and result["target"]["sha"] != tip:
+        yield f"the result says {result['target']['sha']}, the branch is at {tip}"
+    noted = git(scene.repository, "notes", "--ref=quarterdeck", "list").splitlines()
+    if missing := {row[0] for row in rows} - {line.split(" ")[1] for line in noted}:
+        yield f"commits without a note: {sorted(missing)}"
+
+
+def _known(scene: Scene) -> bool:
+    return not git(scene.repository, "fetch", "-q", str(scene.folder / "expected"))
+
+
+def _of_repository(scene: Scene) -> Iterator[str]:
+    if (now := checkout_state(scene.repository)) != scene.state:
+        yield f"the user's checkout changed:\n{scene.state}\nbecame\n{now}"
+    for place in (scene.repository, *(path for path in scene.ground.mirrors.iterdir() if path.is_dir())):
+        complaint = git(place, "fsck", "--full", "--strict", "--no-dangling", "--no-progress")
+        if complaint:
+            yield f"git fsck of {place.name}: {complaint[:500]}"
+        yield from (f"left lying: {path}" for path in place.rglob("*.lock") if path.name != "fetch.lock")
+    branches = git(scene.repository, "for-each-ref", "--format=%(refname)").splitlines()
+    for name in branches:
+        if not name.startswith(("refs/heads/main", "refs/heads/quarterdeck/r-", "refs/notes/quarterdeck")):
+            yield f"an unexpected ref: {name}"
+
+
+def _of_run(scene: Scene, records: list[Record]) -> Iterator[str]:
+    merged = Counter(r.event.task for r in records if isinstance(r.event, e.TaskMerged))
+    dispatched = Counter(r.event.task for r in records if isinstance(r.event, e.TaskDispatched))
+    for task in scene.tasks:
+        if (merged[task], dispatched[task]) != (1, 1):
+            yield f"task {task} was dispatched {dispatched[task]} and recorded as merged {merged[task]} times"
+    ends = Counter((r.event.attempt, r.event.node) for r in records if isinstance(r.event, e.NodeFinished))
+    yield from (f"{node} of {attempt} ended {times} times" for (attempt, node), times in ends.items() if times > 1)
+    for kind in (e.RunCreated, e.RunPlanned, e.RunReported, e.RunFinished):
+        if (times := sum(isinstance(record.event, kind) for record in records)) != 1:
+            yield f"{times} records of {kind.__name__}"
+
+
+def _of_attempt(stream: str, records: list[Record], delays: bool) -> Iterator[str]:
+    """Every intent has one outcome; nothing that has one is begun again."""
+    events = [record.event for record in records]
+    intended = Counter(event.call for event in events if isinstance(event, e.ToolIntended))
+    done = Counter(event.call for event in events if isinstance(event, e.ToolDone))
+    if intended != done or set(done.values()) > {1}:
+        yield f"{stream}: tool calls {dict(intended)} have the outcomes {dict(done)}"
+    for event in events:
+        if isinstance(event, e.ToolDone) and "rerun" in event.flags and event.tool == "run":
+            yield f"{stream}: {event.tool} was run again"
+    answered = Counter(event.step for event in events if isinstance(event, e.ModelAnswered))
+    yield from (f"{stream}: step {step} was answered {times} times" for step, times in answered.items() if times > 1)
+    asked = sum(isinstance(event, e.ModelAsked) for event in events)
+    outcomes = sum(isinstance(event, (e.ModelAnswered, e.ModelErred)) for event in events)
+    if asked != outcomes:
+        yield f"{stream}: {asked} model calls have {outcomes} outcomes"
+    for event in events:
+        if isinstance(event, e.ModelErred) and "the process ended" not in event.reason:
+            yield f"{stream}: a model call failed: {event.reason}"
+        if isinstance(event, e.NodeFinished) and event.outcome != "ok":
+            yield f"{stream}: {event.node} ended with {event.outcome}: {event.reason}"
+        if isinstance(event, e.NodeDelayed) and not delays:
+            yield f"{stream}: {event.node} was delayed: {event.reason}"
+    yield from _of_harness(stream, events)
+
+
+def _of_harness(stream: str, events: list[e.EventBase]) -> Iterator[str]:
+    finished: set[int] = set()
+    begun: list[int] = []
+    for event in events:
+        if isinstance(event, e.HarnessStarted):
+            if finished or event.incarnation in begun:
+                yield f"{stream}: an agent that had ended, or begun in this workspace, was started again"
+            begun.append(event.incarnation)
+        elif isinstance(event, e.HarnessFinished):
+            if event.incarnation in finished or not event.ok:
+                yield f"{stream}: the agent's end is on record twice or as a failure: {event.reason}"
+            finished.add(event.incarnation)
+    nodes = Counter(event.node for event in events if isinstance(event, e.NodeFinished))
+    yield from (f"{stream}: {node} ended {times} times" for node, times in nodes.items() if times > 1)
+
+
+def _of_gate(run: str, streams: dict[str, list[Record]], delays: bool) -> Iterator[str]:
+    gate = [r.event for name, records in streams.items() if name.startswith("gate/") for r in records]
+    landed = Counter(event.attempt for event in gate if isinstance(event, e.ChangeLanded))
+    queued = Counter(event.change.attempt for event in gate if isinstance(event, e.ChangeQueued))
+    for attempt, times in (landed + queued).items():
+        if attempt.startswith(f"{run}.") and (landed[attempt], queued[attempt]) != (1, 1):
+            yield f"{attempt} was queued {queued[attempt]} and landed {landed[attempt]} times ({times})"
+    for event in gate:
+        if isinstance(event, e.ChangeReturned | e.FlakeSeen | e.TipMoved):
+            yield f"the gate: {event.model_dump_json()}"
+        if isinstance(event, e.GateCheckFinished) and not (
+            event.passed or event.cancelled or (delays and event.infrastructure)
+        ):
+            yield f"the gate's check {event.check}: {event.reason}"
+
+
+def _of_store(scene: Scene) -> Iterator[str]:
+    with closing(sqlite3.connect(f"file:{scene.home / 'deck.db'}?mode=ro", uri=True)) as database:
+        for run, holder, amount in database.execute("SELECT run, holder, amount FROM reservations"):
+            yield f"{amount} nano-USD are still reserved by {run} {holder}"
+        for run, reserved in database.execute("SELECT run, reserved FROM budgets WHERE reserved <> 0"):
+            yield f"{reserved} nano-USD are still reserved in {run}"
+        for kind, key, status in database.execute("SELECT kind, key, status FROM jobs"):
+            yield f"a job is left: {kind} {key} ({status})"
+
+
+def _of_machine(scene: Scene, run: str) -> Iterator[str]:
+    for pid, words in sandbox_processes(scene):
+        yield f"a sandbox's process is left: {pid} {words}"
+    for place in scene.ground.workspaces.iterdir():
+        yield f"a workspace is left: {place.name}"
+
+
+def sandbox_processes(scene: Scene) -> list[tuple[int, str]]:
+    """Living processes that see a workspace of this scene, with their command lines."""
+    mark = str(scene.ground.workspaces).encode()
+    found = []
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit():
+            continue
+        try:
+            words = (process / "cmdline").read_bytes()
+            if words and (mark in words or mark in (process / "mountinfo").read_bytes()):
+                found.append((int(process.name), words.replace(b"\0", b" ").decode("utf-8", "replace")[:200]))
+        except OSError:  # it has ended meanwhile
+            continue
+    return found
+
+
+def _of_audit(scene: Scene) -> Iterable[str]:
+    code, lines = ask(scene, "audit", "verify")
+    if code != 0 or not lines or not lines[-1]["ok"]:
+        yield f"the journal is not intact ({code}): {lines}"
