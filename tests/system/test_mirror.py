@@ -466,3 +466,22 @@ async def test_branch_names(mirror: Mirror) -> None:
     assert await mirror.valid_branch("quarterdeck/r-1")
     for name in ("-x", "a..b", "a b", "HEAD", "", "a.lock", "@{-1}", "a~1"):
         assert not await mirror.valid_branch(name)
+
+
+async def test_branches_that_cannot_stand_beside_each_other(mirror: Mirror, repository: Path) -> None:
+    git(repository, "branch", "team/work")
+    assert await mirror.in_the_way("main/fix") == "main"
+    assert await mirror.in_the_way("team") == "team/work"
+    for name in ("main", "main-2", "team/work", "team/work-2", "other/main"):
+        assert await mirror.in_the_way(name) is None
+
+
+async def test_an_ignored_file_of_the_user_is_not_overwritten(mirror: Mirror, repository: Path) -> None:
+    (repository / ".git" / "info" / "exclude").write_text("secret.txt\n")
+    (repository / "secret.txt").write_text("mine\n")
+    commit, base = await imported(mirror, repository, edit("theirs\n", "secret.txt"), "1")
+    with pytest.raises(BadRepository, match="in the way") as caught:
+        await mirror.land("main", base, commit, into_checkout=repository)
+    assert "secret.txt" in caught.value.why
+    assert (repository / "secret.txt").read_text() == "mine\n"
+    assert git(repository, "rev-parse", "main") == base

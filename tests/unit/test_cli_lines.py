@@ -173,7 +173,7 @@ CASES: list[tuple[str, EventBase, str, str]] = [
         "gate",
         e.ChangeReturned(attempt=CHANGE.attempt, outcome=Outcome.HELD, reason="red"),
         "docs.1",
-        "returned: held, the base itself is red: red",
+        "returned: held: red",
     ),
     ("gate", e.FlakeSeen(tree=SHA, check="k"), "gate", "a flaky check"),
     ("gate", e.TipMoved(old=SHA, new="f" * 40), "gate", "somebody else moved the target 3f2a91c0de → ffffffffff"),

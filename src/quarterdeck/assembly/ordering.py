@@ -3,6 +3,7 @@
 Rules
 - The plan is looked at first: a bad plan is refused before a sandbox or a key is looked for.
 - Then the repository, the configuration, the agents with their models and prices, the target branch, the sandbox.
+- A run onto a branch that exists starts from where that branch is, unless a base is named.
 - A run exists once its `run.created` is stored, together with its budget and its first job.
 """
 
@@ -32,7 +33,7 @@ async def create(parts: Parts, order: Order) -> str:
     """Store a run; returns its id. Raises BadPlan, BadInput, BadConfiguration, BadRepository, SandboxUnavailable."""
     plan = _plan(order)
     mirror = await parts.workshop.mirror(str(order.repository))
-    base = await mirror.resolve(order.base or "HEAD")
+    base = await _base(mirror, order)
     await mirror.fetch(base)
     found = await configuration(parts.settings.home, mirror, base)
     config = _config(order, found)
@@ -86,11 +87,28 @@ def _check_gate(config: RunConfig, order: Order) -> None:
         )
 
 
+async def _base(mirror: Mirror, order: Order) -> str:
+    if order.base is None and order.into is not None and (tip := await mirror.tip(_short(order.into))) is not None:
+        return tip
+    return await mirror.resolve(order.base or "HEAD")
+
+
+def _short(branch: str) -> str:
+    """A branch may be named in full."""
+    return branch.removeprefix("refs/heads/")
+
+
 async def _target(mirror: Mirror, order: Order, config: RunConfig, run: str) -> tuple[str, str | None]:
     """The target branch, and the clean work tree that is moved with it, if any."""
-    branch = order.into or config.deck.deck.into.replace("{run}", run)
+    branch = _short(order.into or config.deck.deck.into.replace("{run}", run))
     if not await mirror.valid_branch(branch):
         raise BadInput(f"{branch!r} is not a possible branch name", fix="--into NAME")
+    if (other := await mirror.in_the_way(branch)) is not None:
+        raise BadRepository(
+            f"there can be no branch {branch} beside the branch {other}",
+            why="git keeps branches like files in folders",
+            fix="--into another name",
+        )
     checkouts = await mirror.checkouts(branch)
     if not checkouts:
         return branch, None

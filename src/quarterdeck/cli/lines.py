@@ -137,7 +137,7 @@ _DOING = {
 _OUTCOME = {
     Outcome.CHANGE: ("sent back by the reviewer", Tone.WARN),
     Outcome.CONFLICT: ("conflicts with what landed first", Tone.WARN),
-    Outcome.HELD: ("held, the base itself is red", Tone.WARN),
+    Outcome.HELD: ("held", Tone.WARN),
     Outcome.WAITING: ("waits for a human", Tone.WARN),
     Outcome.EXHAUSTED: ("stopped by the budget", Tone.WARN),
     Outcome.CANCELLED: ("cancelled", Tone.QUIET),

@@ -210,9 +210,10 @@ def _waits(call: Call, waits: list[WaitView]) -> None:
 
 
 def _last(call: Call, records: list[Record], last: int) -> None:
-    if last and records and not call.json:
+    shown = [record for record in records if not _taken_over(record)]
+    if last and shown and not call.json:
         call.data("")
-        for record in records[-last:]:
+        for record in shown[-last:]:
             call.log(describe(record), out=True)
 
 
@@ -267,12 +268,13 @@ async def _follow(call: Call, deck: DeckApi, kind: str, full: str) -> None:
             return
 
 
+def _taken_over(record: Record) -> bool:
+    """The run's stream takes a node over from its attempt: for people one line is enough."""
+    return record.stream.startswith("attempt/") and isinstance(record.event, e.NodeStarted | e.NodeFinished)
+
+
 def _print(call: Call, record: Record, kind: str, about: About) -> None:
-    if kind == "run":
-        # The run's stream takes a node over from its attempt: one line is enough.
-        if record.stream.startswith("attempt/") and isinstance(record.event, e.NodeStarted | e.NodeFinished):
-            return
-    elif not about(record):
+    if _taken_over(record) or (kind != "run" and not about(record)):
         return
     if call.json:
         call.emit("event", as_object(record, call.run or ""))

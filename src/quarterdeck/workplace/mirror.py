@@ -110,6 +110,14 @@ class Mirror(History):
             return False
         return (await self._own.run("check-ref-format", f"refs/heads/{name}", ok=range(256))).exit_code == 0
 
+    async def in_the_way(self, branch: str) -> str | None:
+        """A branch beside which this one cannot exist: git keeps `a/b` below `a`."""
+        first = branch.partition("/")[0]
+        names = (await self._user.text("for-each-ref", "--format=%(refname:lstrip=2)", f"refs/heads/{first}")).split(
+            "\n"
+        )
+        return next((name for name in names if _inside(branch, name) or _inside(name, branch)), None)
+
     async def checkouts(self, branch: str) -> tuple[Checkout, ...]:
         """The work trees in which a branch is checked out."""
         return tuple([Checkout(path, await clean(path)) for path in await holders(self._user, branch)])
@@ -317,6 +325,10 @@ async def _update(git: Git, ref: str, new: str, old: str | None, *arguments: str
     return await git.run("update-ref", *arguments, ref, new, expected, ok=range(256))
 
 
+def _inside(name: str, folder: str) -> bool:
+    return bool(folder) and name.startswith(f"{folder}/")
+
+
 async def _fast_forward(checkout: Path, branch: str, new: str) -> None:
     git = Git("-C", str(checkout), environment={"GIT_REFLOG_ACTION": "quarterdeck"})
     if not await clean(checkout):
@@ -330,13 +342,17 @@ async def _fast_forward(checkout: Path, branch: str, new: str) -> None:
         "--ff-only",
         "--no-stat",
         "--no-autostash",
+        "--no-overwrite-ignore",
         new,
         settings=("submodule.recurse=false",),
         ok=range(256),
         timeout=_FETCH_TIMEOUT,
     )
     if done.exit_code != 0 or await git.text("rev-parse", "--verify", "--quiet", f"refs/heads/{branch}") != new:
-        raise Conflicting(f"the branch {branch} cannot be fast-forwarded in {checkout}", why=done.complaint)
+        why = " ".join(done.complaint.split())
+        if "would be overwritten" in why:
+            raise BadRepository(f"files in {checkout} are in the way", why=why, fix="move them, or land elsewhere")
+        raise Conflicting(f"the branch {branch} cannot be fast-forwarded in {checkout}", why=why)
 
 
 def _note_stream(commit: str, text: str, old: str | None) -> bytes:
