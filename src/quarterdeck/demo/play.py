@@ -3,7 +3,8 @@
 Rules
 - A sample repository, a deck of its own and a scripted model server; then real `quarterdeck` commands do the work.
 - The engine is killed with SIGKILL in the middle, once, and another one resumes.
-- It fails where something that it promises did not happen, and where what it looks at afterwards is not as it should be.
+- It fails where something that it promises did not happen, or where what it looks at afterwards is not as it should
+  be.
 - Whatever happens, nothing is left behind: no process, no directory. `keep` keeps the directory.
 """
 
@@ -11,8 +12,8 @@ import asyncio
 import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Coroutine, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -30,8 +31,6 @@ from quarterdeck.workplace.removal import remove_tree
 
 DEADLINE: Final = 300.0
 """Seconds for the whole; far more than it takes."""
-
-PARALLEL: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +56,13 @@ def play(*, json: bool = False, keep: bool = False) -> int:
     return asyncio.run(_until_stopped(_play(json=json, keep=keep)))
 
 
-async def _until_stopped(work: Any) -> int:
+async def _until_stopped(work: Coroutine[Any, Any, int]) -> int:
     """Clean up after SIGTERM and SIGHUP as after Ctrl-C."""
     loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, task.cancel)
     try:
-        return int(await task)
+        return await task
     except asyncio.CancelledError:
         raise Stop from None
 
@@ -73,12 +72,12 @@ async def _play(*, json: bool, keep: bool) -> int:
     no_color = load_settings().no_color
     story = Story()
     screen.introduce(no_color=no_color)
-    async with _stage(keep=keep) as stage:
+    with _stage(keep=keep) as stage:
         with screen.telling(story, no_color=no_color) as tell:
             async with asyncio.timeout(DEADLINE):
                 proof = await _act(stage, story, tell)
         seconds = time.monotonic() - began
-        ok = proof.ok and not story.missing and story.peak >= PARALLEL
+        ok = proof.ok and not story.missing and story.peak >= screen.PARALLEL
         kept = str(stage.place) if keep else ""
         if json:
             screen.print_json(screen.as_json(story, proof, seconds, kept, ok))
@@ -87,8 +86,8 @@ async def _play(*, json: bool, keep: bool) -> int:
     return Exit.DONE if ok else Exit.FAILED
 
 
-@asynccontextmanager
-async def _stage(*, keep: bool) -> AsyncIterator[Stage]:
+@contextmanager
+def _stage(*, keep: bool) -> Iterator[Stage]:
     stage = Stage(Path(tempfile.mkdtemp(prefix="quarterdeck-demo-")).resolve())
     stage.home.mkdir()
     (stage.home / DECK_FILE).write_text(PRICES, encoding="utf-8")

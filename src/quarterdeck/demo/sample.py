@@ -47,19 +47,22 @@ def commits() -> tuple[_Commit, ...]:
 
 async def make(place: Path) -> Sample:
     """Make the repository in the new directory `place`. Raises GitFailed."""
-    place.mkdir()
     git = Git("-C", str(place), environment=NO_CONFIGURATION)
-    await git.run("init", "--quiet", "--initial-branch=main")
+    await Git(environment=NO_CONFIGURATION).run("init", "--quiet", "--initial-branch=main", str(place))
     made = commits()
     for number, commit in enumerate(made):
-        for name, content in commit.files.items():
-            file = place / name
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(content, encoding="utf-8")
+        _write(place, commit)
         await git.run("add", "--all")
         await git.run("commit", "--quiet", "--file=-", stdin=commit.message.encode(), env=_signed(number))
     files = (await git.text("ls-files")).splitlines()
     return Sample(place, await git.text("rev-parse", "HEAD"), len(made), len(files))
+
+
+def _write(place: Path, commit: _Commit) -> None:
+    for name, content in commit.files.items():
+        file = place / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content, encoding="utf-8")
 
 
 def _signed(number: int) -> dict[str, str]:

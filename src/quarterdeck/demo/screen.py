@@ -8,15 +8,15 @@ Rules
 
 import json
 import sys
+import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, Final
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from quarterdeck.demo.proof import Proof
@@ -32,6 +32,9 @@ _MARKS: Final = {
 }
 _WIDEST: Final = 110
 """Columns: longer lines are not easier to read."""
+
+PARALLEL: Final = 4
+"""Tasks that have to be worked on at the same time."""
 
 Teller = Callable[[Said], None]
 
@@ -71,13 +74,8 @@ def telling(story: Story, *, no_color: bool) -> Iterator[Teller]:
 
     def tell(said: Said) -> None:
         mark, style = _MARKS[said.mark]
-        row = Table.grid(padding=(0, 1, 0, 0))
-        row.add_column(width=5, justify="right", style="dim")
-        row.add_column(width=1, style=style)
-        row.add_column(width=11, no_wrap=True)
-        row.add_column(ratio=1, overflow="fold")
-        row.add_row(f"{time.monotonic() - began:.1f}", mark, said.who, Text(said.text, style=_tone(said.mark)))
-        screen.print(row)
+        clock = f"{time.monotonic() - began:5.1f}"
+        _row(screen, ((clock, 5, "dim"), (mark, 1, style), (said.who, 11, "")), said.text, _TONES.get(said.mark, ""))
 
     if screen.is_terminal:
         with Live(_Now(story, began), console=screen, refresh_per_second=4, transient=True, redirect_stdout=False):
@@ -86,8 +84,26 @@ def telling(story: Story, *, no_color: bool) -> Iterator[Teller]:
         yield tell
 
 
-def _tone(mark: Mark) -> str:
-    return {Mark.KILL: "red", Mark.TROUBLE: "yellow"}.get(mark, "")
+_TONES: Final = {Mark.KILL: "red", Mark.TROUBLE: "yellow"}
+
+_Cell = tuple[str, int, str]
+"""Text, width, style."""
+
+
+def _row(screen: Console, cells: Sequence[_Cell], text: str, style: str = "", *, indent: int = 0) -> None:
+    """Cells of fixed width, then the text, wrapped with a hanging indent. No space is left at the end of a line."""
+    line = Text(" " * indent)
+    for cell, width, tone in cells:
+        line.append(cell.ljust(width), tone)
+        line.append(" ")
+    room = max(20, screen.width - line.cell_len)
+    first, *more = textwrap.wrap(text, room, break_on_hyphens=False) or [""]
+    gap = " " * line.cell_len
+    line.append(first, style)
+    line.rstrip()
+    screen.print(line, soft_wrap=True)
+    for part in more:
+        screen.print(Text.assemble(gap, (part, style)), soft_wrap=True)
 
 
 INTRODUCTION: Final = (
@@ -112,107 +128,83 @@ def report(story: Story, proof: Proof, seconds: float, kept: str, *, no_color: b
     """The report for people, on stdout."""
     screen = console(stderr=False, no_color=no_color)
     _heading(screen, "What went wrong on the way, and what came of it")
-    screen.print(_incidents(story))
+    _incidents(screen, story)
     _heading(screen, f"Merged onto {proof.result.target.branch}")
-    screen.print(_merged(proof))
+    for entry in proof.log:
+        _row(screen, ((entry.commit[:7], 7, "yellow"), (entry.task, 11, "")), entry.subject, indent=2)
     _heading(screen, "Looked at by the demo itself, not taken from what agents say")
-    screen.print(_claims(story, proof))
+    for claim in proof.claims:
+        _row(screen, (_verdict(claim.ok), (claim.name, 17, "")), claim.found, indent=2)
+    parallel = f"{story.peak} tasks were worked on at the same moment"
+    _row(screen, (_verdict(story.peak >= PARALLEL), ("in parallel", 17, "")), parallel, indent=2)
     _heading(screen, "Cost, at the scripted model's prices")
-    screen.print(_cost(story, proof, seconds))
+    for amount, what in _cost(story, proof, seconds):
+        _row(screen, ((amount, 8, ""),), what, indent=2)
     _heading(screen, "The same on your own repository")
-    for command, why in _next():
-        screen.print(Text.assemble("  ", (command, "bold"), (f"   # {why}", "dim")), soft_wrap=True)
+    for command, why in _NEXT:
+        screen.print(Text.assemble("  ", (command.ljust(39), "bold"), (f"  # {why}", "dim")), soft_wrap=True)
     screen.print()
-    screen.print(Text.assemble("The model was scripted. ", ("Everything else you saw was real.", "dim")))
+    screen.print(Text.assemble(("The model was scripted.", "bold"), " Everything else was real."), soft_wrap=True)
     if kept:
-        screen.print(f"Kept: {kept}", soft_wrap=True)
+        _kept(screen, story, kept)
 
 
 def _heading(screen: Console, text: str) -> None:
     screen.print()
-    screen.print(Text(text, style="bold"))
+    screen.print(Text(text, style="bold"), soft_wrap=True)
 
 
-def _grid(*widths: int | None) -> Table:
-    """Columns of these widths, indented; None = what is left."""
-    table = Table.grid(padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column(width=1)
-    for width in widths:
-        table.add_column(width=width, ratio=1 if width is None else None, overflow="fold")
-    return table
+def _verdict(ok: bool) -> _Cell:
+    return ("✓", 1, "green") if ok else ("✗", 1, "red")
 
 
-def _verdict(ok: bool) -> Text:
-    return Text("✓", style="green") if ok else Text("✗", style="red")
-
-
-_TITLES: Final = {
-    Kind.REJECTED: "bad patch",
-    Kind.REVIEWED: "review",
-    Kind.CONFLICT: "conflict",
-    Kind.OVERLOADED: "529",
-    Kind.CUT: "cut stream",
-    Kind.KILLED: "kill -9",
-}
-
-
-def _incidents(story: Story) -> Table:
-    table = _grid(1, 10, None)
+def _incidents(screen: Console, story: Story) -> None:
+    empty: tuple[_Cell, ...] = ((" ", 1, ""), ("", 10, ""))
     for kind in Kind:
         incident = story.of(kind)
         if incident is None:
-            table.add_row("", _verdict(False), _TITLES[kind], "did not happen")
+            _row(screen, (_verdict(False), (kind, 10, "")), "did not happen", indent=2)
             continue
         who = "" if kind is Kind.KILLED else f"{_short(story, incident.who)}: "
-        table.add_row("", _verdict(bool(incident.mended)), _TITLES[kind], f"{who}{incident.what}")
-        table.add_row("", "", "", Text(f"→ {incident.mended or 'not mended'}"))
-        table.add_row("", "", "", Text(f"  {_short(story, incident.where)}", style="dim"))
-    return table
+        _row(screen, (_verdict(bool(incident.mended)), (kind, 10, "")), f"{who}{incident.what}", indent=2)
+        _row(screen, empty, f"→ {incident.mended or 'not mended'}", indent=2)
+        _row(screen, empty, f"  journal: {_short(story, incident.where)}", "dim", indent=2)
 
 
 def _short(story: Story, place: str) -> str:
     return place.removeprefix("attempt/").removeprefix(f"{story.run}.")
 
 
-def _merged(proof: Proof) -> Table:
-    table = _grid(8, 12, None)
-    for entry in proof.log:
-        table.add_row("", Text(entry.commit, style="yellow"), entry.task, entry.subject)
-    return table
-
-
-def _claims(story: Story, proof: Proof) -> Table:
-    table = _grid(1, 17, None)
-    for claim in proof.claims:
-        table.add_row("", _verdict(claim.ok), claim.name, claim.found)
-    table.add_row("", _verdict(story.peak >= 4), "at the same time", f"{story.peak} tasks were worked on at once")
-    return table
-
-
-def _cost(story: Story, proof: Proof, seconds: float) -> Table:
-    table = _grid(8, None)
-    usage, cost = proof.result.tokens, proof.result.cost_usd
-    table.add_row("", f"${cost:.4f}", f"in the ledger, of a budget of ${to_usd(story.state.budget_nusd):.2f}")
-    reserve = "a call that was cut off or killed counts with all it may have cost"
-    table.add_row(
-        "", f"${proof.billed_usd:.4f}", f"is what the server would have billed for {proof.requests} calls; {reserve}"
-    )
+def _cost(story: Story, proof: Proof, seconds: float) -> tuple[tuple[str, str], ...]:
+    usage, result = proof.result.tokens, proof.result
     share = usage.cache_read / usage.prompt if usage.prompt else 0.0
-    table.add_row(
-        "",
-        f"{usage.prompt / 1000:.1f}k",
-        f"tokens in, {share:.0%} of them from the cache; {usage.output / 1000:.1f}k out",
-    )
-    table.add_row("", f"{seconds:.0f} s", f"from nothing to here, {story.tool_calls} tool calls in sandboxes")
-    return table
-
-
-def _next() -> tuple[tuple[str, str], ...]:
     return (
-        ("export ANTHROPIC_API_KEY=…", "or OPENAI_API_KEY, or a local model: docs/models"),
-        ("cd YOUR/REPOSITORY && quarterdeck init", "writes .quarterdeck/deck.toml: look at it, commit it"),
-        ('quarterdeck run "WHAT YOU WANT"', "work lands on a branch of its own"),
+        (f"${result.cost_usd:.4f}", f"in the ledger, of a budget of ${to_usd(story.state.budget_nusd):.2f}"),
+        (
+            f"${proof.billed_usd:.4f}",
+            f"would have been billed for {proof.requests} calls; the ledger counts a call that was cut off or killed "
+            "with all that it may have cost",
+        ),
+        (
+            f"{usage.prompt / 1000:.1f}k",
+            f"tokens in, {share:.0%} from the cache; {usage.output / 1000:.1f}k tokens out",
+        ),
+        (f"{seconds:.0f} s", f"in all, with {story.tool_calls} tool calls in sandboxes"),
     )
+
+
+_NEXT: Final = (
+    ("export ANTHROPIC_API_KEY=...", "or OPENAI_API_KEY"),
+    ("cd YOUR/REPOSITORY && quarterdeck init", "writes .quarterdeck/deck.toml: commit it"),
+    ('quarterdeck run "WHAT YOU WANT"', "lands on a branch of its own"),
+)
+
+
+def _kept(screen: Console, story: Story, kept: str) -> None:
+    screen.print()
+    screen.print(Text(f"Kept in {kept}", style="bold"), soft_wrap=True)
+    screen.print(f"  QUARTERDECK_HOME={kept}/home quarterdeck show {story.run} --report", soft_wrap=True)
+    screen.print(f"  git -C {kept}/webhooks log --stat {story.branch}", soft_wrap=True)
 
 
 def as_json(story: Story, proof: Proof, seconds: float, kept: str, ok: bool) -> str:

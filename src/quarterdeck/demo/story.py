@@ -61,6 +61,8 @@ class Incident:
     """Empty = not mended (yet)."""
     step: int = 0
     """Of a model call."""
+    at: float = 0.0
+    """Seconds since the epoch."""
 
 
 @dataclass(slots=True)
@@ -89,6 +91,7 @@ class Story:
     in_flight: dict[str, str] = field(default_factory=dict)
     """Stream to what it waits for at this moment."""
     _last: dict[str, int] = field(default_factory=dict)
+    _resumed: bool = False
     _done: set[tuple[str, str]] = field(default_factory=set)
 
     def take(self, line: dict[str, Any]) -> list[Said]:
@@ -99,11 +102,14 @@ class Story:
         self._last[stream] = seq
         self.records += 1
         event = e.decode(json.dumps(line["event"]))
+        said = self._goes_on()
         if stream.startswith("run/"):
             apply(self.state, event)
             self.peak = max(self.peak, self.state.active)
-            return self._run(event, f"{stream} #{seq}")
-        return self._attempt(event, stream, seq) if stream.startswith("attempt/") else []
+            said += self._run(event, f"{stream} #{seq}")
+        elif stream.startswith("attempt/"):
+            said += self._attempt(event, stream, seq, float(line["at"]))
+        return said
 
     def of(self, kind: Kind) -> Incident | None:
         """The first mended incident of that kind, else the first."""
@@ -125,13 +131,22 @@ class Story:
     def killed(self, pid: int) -> Said:
         """The engine was killed."""
         busy = sorted({_task_of(stream) for stream in self.in_flight})
-        middle = f"{', '.join(busy)} in the middle of a step" if busy else "between two steps"
-        what = f"engine {pid} killed with {len(self.merged)} of {self.tasks} merged, {middle}"
-        self.incidents.append(Incident(Kind.KILLED, "engine", what, f"{self.records} records in the journal"))
-        return Said("engine", f"kill -9 {pid}: {len(self.merged)} of {self.tasks} merged, {middle}", Mark.KILL)
+        middle = f"{_listed(busy)} in the middle of a step" if busy else "between two steps"
+        state = f"{len(self.merged)} of {self.tasks} tasks merged, {middle}"
+        what = f"process {pid}, with {state}"
+        self.incidents.append(Incident(Kind.KILLED, "engine", what, f"{self.records} records by then"))
+        return Said("engine", f"kill -9 {pid}: {state}", Mark.KILL)
+
+    def _goes_on(self) -> list[Said]:
+        """Said once, when the first record after the kill arrives."""
+        if not self._resumed:
+            return []
+        self._resumed = False
+        return [Said("engine", f"goes on after record {self.records - 1} of the journal", Mark.GOOD)]
 
     def resumed(self, pid: int) -> Said:
         """Another engine goes on."""
+        self._resumed = True
         return Said("engine", f"quarterdeck resume {self.run} (process {pid})", Mark.WORK)
 
     def finished(self, ok: bool) -> None:
@@ -196,7 +211,7 @@ class Story:
 
     # --- attempts' streams ------------------------------------------------------------------------------------
 
-    def _attempt(self, event: e.EventBase, stream: str, seq: int) -> list[Said]:
+    def _attempt(self, event: e.EventBase, stream: str, seq: int, at: float) -> list[Said]:
         match event:
             case e.AttemptStarted():
                 if event.incarnation > 1:
@@ -206,11 +221,11 @@ class Story:
             case e.ModelAnswered():
                 self.in_flight.pop(stream, None)
                 self.spent_nusd += event.cost_nusd
-                self._answered(event, stream)
+                self._answered(event, stream, at)
             case e.ModelErred():
                 self.in_flight.pop(stream, None)
                 self.spent_nusd += event.cost_nusd
-                return self._erred(event, stream, seq)
+                return self._erred(event, stream, seq, at)
             case e.ToolIntended(decision="allow"):
                 self.in_flight[stream] = event.tool
             case e.ToolDone():
@@ -227,14 +242,14 @@ class Story:
             self.repeated.append(f"{stream} {event.call}")
         self._done.add(key)
 
-    def _erred(self, event: e.ModelErred, stream: str, seq: int) -> list[Said]:
+    def _erred(self, event: e.ModelErred, stream: str, seq: int, at: float) -> list[Said]:
         if event.failure is FailureClass.INFRASTRUCTURE:
             self.asked_again += 1
             return []
         kind = {FailureClass.TRANSIENT: Kind.OVERLOADED, FailureClass.TRUNCATED: Kind.CUT}.get(event.failure)
         if kind is None or (kind is Kind.OVERLOADED and "529" not in event.reason):
             return [Said(_task_of(stream), f"model call failed: {event.reason}", Mark.TROUBLE)]
-        incident = Incident(kind, stream, event.reason, f"{stream} #{seq}", step=event.step)
+        incident = Incident(kind, stream, event.reason, f"{stream} #{seq}", step=event.step, at=at)
         self.incidents.append(incident)
         text = {
             Kind.OVERLOADED: "529 overloaded: waits as long as it is told, asks again",
@@ -242,10 +257,14 @@ class Story:
         }[kind]
         return [Said(_task_of(stream), text, Mark.TROUBLE)]
 
-    def _answered(self, event: e.ModelAnswered, stream: str) -> None:
+    def _answered(self, event: e.ModelAnswered, stream: str, at: float) -> None:
         for incident in self.incidents:
             if incident.who == stream and incident.step == event.step and not incident.mended:
-                incident.mended = f"asked again, answered {event.stop!s} ({event.usage.output} tokens)"
+                incident.mended = f"asked again, and answered {at - incident.at:.1f} s later"
+
+
+def _listed(names: list[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
 
 
 def _task_of(stream: str) -> str:
