@@ -6,6 +6,7 @@ Rules
 - Exit 0 = finished: what differs from the base is the change. The last line of stdout, where it is a JSON object with
   a `summary`, is the handoff. Any other exit = failed; the tail of stderr is the feedback for whoever tries next.
 - It cannot be resumed: after a crash the attempt starts again in a fresh workspace.
+- A sandbox that dies under it says nothing about the program: that goes to the caller, who blames nobody.
 - The intent is recorded before the program starts, the outcome after it ended.
 """
 
@@ -19,7 +20,7 @@ from quarterdeck.journal.port import Journal
 from quarterdeck.kernel import probes
 from quarterdeck.kernel.entities import Feedback, Submission
 from quarterdeck.kernel.events import HarnessFinished, HarnessStarted, LimitReached, Outcome
-from quarterdeck.kernel.failures import FailureClass
+from quarterdeck.kernel.failures import FailureClass, SandboxDied
 from quarterdeck.tools.bounds import bounded, readable
 from quarterdeck.workplace.port import ExecResult
 
@@ -158,6 +159,8 @@ class CommandHarness:
             timeout=wall,
             output_limit=OUTPUT_LIMIT,
         )
+        if result.died:
+            raise SandboxDied(why=f"under the command of `{assignment.agent.name}`")
         probes.hit("harness.finished")
         finished = judge(assignment, result, wall)
         await self._record(assignment, result, finished, wall)

@@ -9,7 +9,7 @@ import time
 
 from pydantic import TypeAdapter
 
-from quarterdeck.delivery.checks import headline, passed, run_checks, summary
+from quarterdeck.delivery.checks import deadly, headline, outlived, passed, run_checks, summary
 from quarterdeck.delivery.node import Duty, Result
 from quarterdeck.delivery.validate import SYMLINK, structure_problems
 from quarterdeck.delivery.workshop import Workshop
@@ -18,7 +18,7 @@ from quarterdeck.kernel import events as e
 from quarterdeck.kernel import probes
 from quarterdeck.kernel.entities import Change, CheckResult, Feedback, Task
 from quarterdeck.kernel.events import Node, Outcome
-from quarterdeck.kernel.failures import BadConfiguration, FailureClass
+from quarterdeck.kernel.failures import BadConfiguration, FailureClass, SandboxDied
 from quarterdeck.workplace.mirror import Mirror
 
 RESULTS = TypeAdapter(tuple[CheckResult, ...])
@@ -72,10 +72,15 @@ class Check:
         async def announce(commands: tuple[str, ...]) -> None:
             await self._journal.append(duty.claim, e.EnvironmentBuilding.of(commands))
 
-        place = self._workshop.checking(config, mirror, f"{duty.attempt}-check", change.commit, announce)
-        try:
+        async def checked() -> tuple[CheckResult, ...]:
+            place = self._workshop.checking(config, mirror, f"{duty.attempt}-check", change.commit, announce)
             async with place as sandbox:
-                results = await run_checks(sandbox, task.verify, timeout=config.deck.checks.timeout)
+                return await run_checks(sandbox, task.verify, timeout=config.deck.checks.timeout)
+
+        try:
+            results = await outlived(checked)
+        except SandboxDied as death:
+            results = deadly(death)
         except BadConfiguration as error:
             piece = Feedback(source="verify", reason=str(error)[:2000], detail=error.fix)
             return Result(Outcome.FAILED, reason=str(error), failure=FailureClass.TOOL, feedback=(piece,))

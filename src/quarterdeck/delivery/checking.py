@@ -6,7 +6,7 @@ Rules
 - That the environment of a merged tree has to be built is said there too: it can take minutes.
 - A finished check is not run again. One that nobody wants any more is stopped.
 - What the machine could not do is no verdict: the gate tries again and blames nobody. An environment that cannot be
-  built from the tree is the tree's fault.
+  built from the tree is the tree's fault, and so is a check that kills every sandbox it is given.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 from pydantic import TypeAdapter
 
 from quarterdeck.delivery import jobs, merging
-from quarterdeck.delivery.checks import bounded, headline, passed, run_checks
+from quarterdeck.delivery.checks import bounded, deadly, headline, outlived, passed, run_checks
 from quarterdeck.delivery.ledger import GateState, fold
 from quarterdeck.engine.port import Engine, Job, Later
 from quarterdeck.journal.port import Also, Claim, Journal
@@ -29,6 +29,7 @@ from quarterdeck.kernel.failures import (
     BadConfiguration,
     GitFailed,
     QuarterdeckError,
+    SandboxDied,
     SandboxFailed,
     StoreUnavailable,
 )
@@ -138,6 +139,10 @@ class Checker:
         async def announce(commands: tuple[str, ...]) -> None:
             await self._journal.append(claim, e.EnvironmentBuilding.of(commands))
 
+        async def checked() -> tuple[CheckResult, ...] | None:
+            async with self._workshop.checking(config, mirror, sandbox_id, commit, announce) as sandbox:
+                return await self._unless_dropped(target, state.seq, started.check, _all(sandbox, config))
+
         sandbox_id = f"{started.check}-{claim.epoch}"
         commit = started.commits[-1] if started.commits else started.tip
         broken = ""
@@ -145,8 +150,9 @@ class Checker:
         try:
             config = await self._book.config(started.config_blob)
             mirror = await self._workshop.mirror(state.repository)
-            async with self._workshop.checking(config, mirror, sandbox_id, commit, announce) as sandbox:
-                results = await self._unless_dropped(target, state.seq, started.check, _all(sandbox, config))
+            results = await outlived(checked)
+        except SandboxDied as death:
+            results = deadly(death)
         except BadConfiguration as error:
             results = (_environment_failed(error),)
         except (*MACHINE, QuarterdeckError) as error:

@@ -6,15 +6,23 @@ Rules
 - A command passes when it exits 0 and nothing else speaks against it: no deadline, no limit, and no recognised test
   runner that executed nothing.
 - Output that is kept is bounded: head and tail. A runner is judged by much more of it than is kept.
-- A sandbox that dies is not a result: SandboxFailed goes to the caller, who blames nobody.
+- A sandbox that dies is not a result: SandboxFailed goes to the caller, who blames nobody. Only what kills every
+  sandbox that it is given counts as failed.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, TypeVar
 
 from quarterdeck.delivery.runners import ran_no_test
 from quarterdeck.kernel.entities import CheckResult
+from quarterdeck.kernel.failures import SandboxDied
 from quarterdeck.workplace.port import ExecResult, Sandbox
+
+T = TypeVar("T")
+
+LIVES: Final = 3
+"""Sandboxes that a check may use up before its death is its own fault."""
 
 READ_LIMIT: Final = 512 * 1024
 """Bytes of one stream of a command's output that are looked at."""
@@ -26,7 +34,6 @@ _FLAGS: Final = {
     "timeout": "timeout",
     "memory": "memory limit exceeded",
     "disk": "disk limit exceeded",
-    "died": "killed",
 }
 
 
@@ -39,16 +46,33 @@ async def run_checks(
 ) -> tuple[CheckResult, ...]:
     """Run `commands` in order until one fails; `timeout` is in seconds for each command.
 
-    The last result is the failing one, if any. Raises SandboxFailed where the sandbox itself is gone.
+    The last result is the failing one, if any. Raises SandboxFailed where the sandbox itself is gone, SandboxDied where
+    that happened under a command.
     """
     results: list[CheckResult] = []
     for command in commands:
         done = await sandbox.exec(command, env=env, timeout=timeout, output_limit=READ_LIMIT)
+        if done.died:
+            raise SandboxDied(why=f"under the command `{bounded(command, 200)}`")
         result = judge(command, done, timeout)
         results.append(result)
         if not result.passed:
             break
     return tuple(results)
+
+
+async def outlived(check: Callable[[], Awaitable[T]]) -> T:
+    """What `check` returns; it is made again where its sandbox died. Raises SandboxDied where every one did."""
+    for _ in range(LIVES - 1):
+        with contextlib.suppress(SandboxDied):
+            return await check()
+    return await check()
+
+
+def deadly(death: SandboxDied) -> tuple[CheckResult, ...]:
+    """The result of a check that no sandbox outlived."""
+    reason = f"killed {LIVES} sandboxes"
+    return (CheckResult(command="(the sandbox died)", exit_code=None, seconds=0.0, output=str(death), reason=reason),)
 
 
 def judge(command: str, done: ExecResult, timeout: float) -> CheckResult:

@@ -27,6 +27,7 @@ from quarterdeck.kernel.failures import (
     FailureClass,
     ModelFailed,
     QuarterdeckError,
+    SandboxDied,
     StaleClaim,
 )
 from quarterdeck.kernel.states import AttemptState, apply_attempt
@@ -35,6 +36,10 @@ _log = logging.getLogger(__name__)
 
 MAX_DELAYS: Final = 60
 """Delays in a row (about half an hour) after which the node fails, so that nothing waits for ever in silence."""
+
+
+MAX_DEATHS: Final = 3
+"""Sandboxes that may die under a node before it fails: it may be what it runs that kills them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +147,11 @@ class Nodes:
 
     async def _failed(self, duty: Duty, error: QuarterdeckError) -> Result:
         failure = error.kind if isinstance(error, ModelFailed) else error.failure
-        if failure is FailureClass.INFRASTRUCTURE and duty.state.delays < MAX_DELAYS:
+        died = isinstance(error, SandboxDied)
+        deadly = died and duty.state.deaths >= MAX_DEATHS
+        if failure is FailureClass.INFRASTRUCTURE and duty.state.delays < MAX_DELAYS and not deadly:
             seconds = min(30.0, 0.5 * 2.0 ** min(duty.state.delays, 8))
-            event = e.NodeDelayed(node=duty.node, reason=str(error)[:2000], seconds=seconds)
+            event = e.NodeDelayed(node=duty.node, reason=str(error)[:2000], seconds=seconds, died=died)
             await self._journal.append(duty.claim, event)
             raise Later(seconds, str(error))
         outcome = Outcome.EXHAUSTED if isinstance(error, BudgetExhausted) else Outcome.FAILED

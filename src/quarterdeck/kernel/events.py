@@ -209,6 +209,8 @@ class NodeDelayed(EventBase):
     node: Node
     reason: str = Field(max_length=2_000)
     seconds: float
+    died: bool = False
+    """A sandbox died under what the node runs."""
 
 
 class NodeFinished(EventBase):

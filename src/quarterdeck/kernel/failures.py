@@ -185,6 +185,10 @@ class SandboxFailed(QuarterdeckError):
     failure = FailureClass.INFRASTRUCTURE
 
 
+class SandboxDied(SandboxFailed):
+    """The sandbox ended under a command, by the machine's doing or by the command's own."""
+
+
 class SandboxUnavailable(SandboxFailed):
     """There is no sandbox on this machine, and agents are not run without one."""
 

@@ -287,6 +287,8 @@ class AttemptState:
     """What the newest check said."""
     delays: int = 0
     """Delays in a row."""
+    deaths: int = 0
+    """Sandboxes that died under the present node."""
 
 
 def apply_attempt(state: AttemptState, event: e.EventBase, at: float) -> None:
@@ -305,7 +307,8 @@ def apply_attempt(state: AttemptState, event: e.EventBase, at: float) -> None:
             state.checks_blob = event.results_blob
         case e.NodeDelayed():
             state.delays += 1
+            state.deaths += event.died
         case e.NodeFinished():
-            state.nodes[event.node], state.delays = event, 0
+            state.nodes[event.node], state.delays, state.deaths = event, 0, 0
         case _:
             pass

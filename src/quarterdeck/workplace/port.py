@@ -70,6 +70,11 @@ class ExecResult:
     flags: tuple[str, ...] = ()
     """`timeout`, `memory`, `disk`, `stdout-truncated`, `stderr-truncated`, `died`."""
 
+    @property
+    def died(self) -> bool:
+        """Whether the sandbox ended under the command without having exceeded a limit: nobody knows by whose fault."""
+        return "died" in self.flags and not {"memory", "disk", "timeout"} & {*self.flags}
+
 
 @dataclass(frozen=True, slots=True)
 class Stats:
