@@ -21,7 +21,7 @@ demo: .venv/made ## the whole main job on a sample repository, with a scripted m
 	@$(BIN)/quarterdeck demo $(ARGS)
 
 test: .venv/made ## all tests
-	@$(BIN)/pytest -n 2 --dist worksteal tests $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadgroup tests $(ARGS)
 
 unit: .venv/made ## the unit tests alone, in seconds
 	@$(UNIT) $(ARGS)

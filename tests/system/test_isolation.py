@@ -768,7 +768,14 @@ def as_user(uid: int) -> dict[str, list[str]]:
     return outcome
 
 
-@pytest.fixture(scope="module", params=["root", "user"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        # One worker each: what the fixture builds takes longer than all rows that use it.
+        pytest.param("root", marks=pytest.mark.xdist_group("isolation-root")),
+        pytest.param("user", marks=pytest.mark.xdist_group("isolation-user")),
+    ],
+)
 def outcomes(request: pytest.FixtureRequest) -> dict[str, list[str]]:
     if os.geteuid() == 0:
         return as_user(0) if request.param == "root" else as_user(USER)
