@@ -53,6 +53,21 @@ def test_sweep_removes_what_has_no_home_any_more(tmp_path: Path) -> None:
     assert foreign.root.is_dir(), "a home whose parent is gone may be on a disk that is not mounted"
 
 
+def test_another_users_deck_is_not_stopped_by_grounds_that_are_roots(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir(mode=0o311)
+    child = os.fork()
+    if child == 0:  # nothing but a system call that cannot be undone makes root an ordinary user
+        if os.geteuid() == 0:
+            os.setuid(65533)
+        code = 1
+        try:
+            code = int(sweep(shared=shared, idle_seconds=0) != [])
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
 @as_user
 def test_an_own_ground_is_private(tmp_path: Path) -> None:
     ground = Ground(tmp_path).prepare()

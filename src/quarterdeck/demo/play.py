@@ -5,7 +5,7 @@ Rules
 - The engine is killed with SIGKILL in the middle, once, and another one resumes.
 - It fails where something that it promises did not happen, or where what it looks at afterwards is not as it should
   be.
-- Whatever happens, nothing is left behind: no process, no directory. `keep` keeps the directory.
+- Nothing is left behind: no process, no directory. `keep` keeps the directory, and so does a failure of the run.
 """
 
 import asyncio
@@ -93,10 +93,22 @@ def _stage(*, keep: bool) -> Iterator[Stage]:
     (stage.home / DECK_FILE).write_text(PRICES, encoding="utf-8")
     try:
         yield stage
+    except DemoFailed as error:
+        keep = True
+        error.fix = f"QUARTERDECK_HOME={stage.home} quarterdeck ps   (kept, to be looked into)"
+        raise
     finally:
         if not keep:
-            Ground(stage.home).destroy()
-            remove_tree(stage.place)
+            _remove(stage)
+
+
+def _remove(stage: Stage) -> None:
+    ground = Ground(stage.home)
+    try:
+        if ground.root.exists():
+            ground.destroy()
+    finally:
+        remove_tree(stage.place)
 
 
 async def _act(stage: Stage, story: Story, tell: Teller) -> Proof:

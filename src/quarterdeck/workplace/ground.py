@@ -128,9 +128,11 @@ def sweep(*, shared: Path = SHARED_ROOT, idle_seconds: float = _DAY) -> list[Pat
     A home on a disk that is not mounted looks gone too: its parent must exist, and the ground must have been idle.
     """
     removed = []
-    if not shared.is_dir():
-        return []
-    for root in sorted(shared.iterdir()):
+    try:
+        roots = sorted(shared.iterdir())
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return []  # there are none, or they are root's and this deck is not
+    for root in roots:
         record = root / "home"
         if not record.is_file():
             continue
