@@ -195,9 +195,8 @@ def latest_first(graph: Sequence[frozenset[int]]) -> tuple[int, ...]:
 
 
 def glob_of(path: str) -> str:
-    """A pattern of a plan that stands for this path alone."""
-    escaped = re.sub(r"([\\*?\[\]])", r"\\\1", path)
-    return f"\\{escaped}" if escaped.startswith(("!", "#")) else escaped
+    """A pattern of a plan that stands for this path; a letter that no pattern may hold is matched by `?`."""
+    return re.sub(r"^!|[\\\x00-\x1f\x7f]", "?", path)
 
 
 def task_id(number: int, subject: str) -> str:

@@ -1,7 +1,7 @@
 """Replays a repository's real history through Quarterdeck and verifies the result from outside.
 
 Rules
-- The plan is made by `history_plan`; the run is an ordinary one in a fresh home. The repository's own tests are its gate.
+- The plan is made by `history_plan`; the run is an ordinary one in a fresh home, with the repository's tests as gate.
 - Nothing is believed that the run says of itself: branch, commits, notes, checkout and objects are read with git,
   landed trees are looked up in the exported journal, and the gate's commands run once more on the result.
 - `--kill` ends the run's process (not its children) with SIGKILL after so many seconds of each life, then resumes it.
@@ -123,9 +123,9 @@ def run(arguments: Sequence[str], home: Path, kills: Sequence[float]) -> Ran:
         ran.result = next((line for line in lines if line.get("kind") == "run.finished"), ran.result)
         if not killed:
             break
-        if not ran.events:
-            sys.exit("it was killed before its first event: use a larger --kill")
-        command = [*_QUARTERDECK, "resume", ran.events[0]["run"], "--json"]
+        # Killed before it was stored, there is no run yet: it is ordered again.
+        if stored := quarterdeck(home, "ps", "--json"):
+            command = [*_QUARTERDECK, "resume", json.loads(stored.splitlines()[0])["run"], "--json"]
     ran.wall = time.monotonic() - began
     if not ran.result:
         sys.exit(f"`{shlex.join(command)}` gave no result: {complaint}")

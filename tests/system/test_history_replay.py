@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from bench.history_plan import Repository
+from bench.real_history import commits, differences, snapshot, unmerged
+
 from quarterdeck.kernel.entities import Plan
 
 SCRIPT = Path(__file__).parents[2] / "bench" / "history_plan.py"
@@ -81,7 +85,7 @@ def test_the_plan_replays_the_history(tmp_path: Path) -> None:
         "Remove": [],
         "Binary again": ["Binary"],
     }
-    assert plan.tasks[3].paths == (r"d\[1\] ü.bin",)
+    assert plan.tasks[3].paths == ("d[1] ü.bin",)
     replay(repository, plan, tmp_path)
 
 
@@ -103,3 +107,44 @@ def replay(repository: Path, plan: Plan, tmp_path: Path) -> None:
         git(work, "add", "-A")
         git(work, "commit", "-qm", title)
     assert git(work, "rev-parse", "HEAD^{tree}") == git(repository, "rev-parse", "HEAD^{tree}")
+
+
+@pytest.mark.sandbox
+def test_a_replayed_history_is_verified_from_outside(tmp_path: Path) -> None:
+    repository = history(tmp_path / "repository")
+    command = [sys.executable, "-m", "bench.real_history", str(repository), "--commits", "6", "--gate", "ls"]
+    done = subprocess.run(
+        [*command, "--setup", "", "--kill", "0.3", "--kill", "3"],
+        cwd=SCRIPT.parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    row = done.stdout.splitlines()[1].split()
+    assert row[:5] == ["repository", "6", "6", "0", "6"]
+    verdicts = [line for line in done.stdout.splitlines() if line.startswith(("ok  ", "BAD "))]
+    assert len(verdicts) == 7
+    assert all(verdict.startswith("ok  ") for verdict in verdicts)
+
+
+def test_what_a_run_must_leave_alone_is_noticed(tmp_path: Path) -> None:
+    path = history(tmp_path / "repository")
+    repository = Repository(path)
+    base, before = repository.text("rev-parse", "HEAD~1"), snapshot(repository, path)
+    git(path, "branch", "target")
+    git(path, "notes", "--ref=quarterdeck", "add", "-m", "note")
+    assert differences(before, snapshot(repository, path), "target") == []
+    assert differences(before, snapshot(repository, path), "other") == ["refs/heads/target changed"]
+    (path / "b.txt").write_text("mine\n")
+    git(path, "config", "user.name", "somebody")
+    assert differences(before, snapshot(repository, path), "target") == [
+        "status changed",
+        "files changed",
+        "settings changed",
+    ]
+    result = {"run": "r-1", "target": {"sha": repository.text("rev-parse", "HEAD")}, "tasks": []}
+    wrong = commits(repository, base, result)
+    assert any("names the run" in line for line in wrong)
+    assert wrong[-1].startswith("the commits are of")
+    assert unmerged({"tasks": [{"id": "a", "status": "failed", "reason": ""}]}) == ["a is failed: NO REASON"]

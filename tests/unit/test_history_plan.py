@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quarterdeck.delivery.globs import allowed, glob_problem
+
 
 def _load() -> ModuleType:
     path = Path(__file__).parents[2] / "bench" / "history_plan.py"
@@ -111,9 +113,13 @@ def closure(graph: list[frozenset[int]] | tuple[frozenset[int], ...]) -> list[se
     return above
 
 
-@pytest.mark.parametrize(("path", "glob"), [("a/b.py", "a/b.py"), ("a[1]*.py", r"a\[1\]\*.py"), ("!x", r"\!x")])
-def test_paths_become_patterns_of_themselves(path: str, glob: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "glob"), [("a/b.py", "a/b.py"), ("a[1]*.py", "a[1]*.py"), ("!x", "?x"), ("a\\b\n", "a?b?")]
+)
+def test_a_plan_may_name_every_path(path: str, glob: str) -> None:
     assert plan.glob_of(path) == glob
+    assert glob_problem(glob) == ""
+    assert allowed([glob], path, ())
 
 
 @pytest.mark.parametrize("subject", ["Fix: the *thing* (#12)", "ünï", "", "x" * 200])
