@@ -1,0 +1,194 @@
+"""What tests of whole runs share: a real repository, a real deck, and agents whose instructions are shell scripts."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from quarterdeck.assembly import Deck, open_deck
+from quarterdeck.delivery.order import Order, RunResult, TaskResult
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel import ids
+from quarterdeck.settings import Settings
+from quarterdeck.workplace.ground import Ground
+
+GATE = "sh check.sh"
+AGENT = """\
+---
+name: {name}
+description: does what its task's instructions say, as a shell script
+harness: command
+command: ["python3", "-c", {code}]
+limits: {{wall: {wall}}}
+---
+"""
+SHELL = (
+    "import json,os,subprocess,sys; d=json.load(sys.stdin); "
+    "env=dict(os.environ, ATTEMPT=str(d['attempt']), "
+    "FEEDBACK=' | '.join(f['source']+': '+f['reason']+' '+f['detail'] for f in d['feedback'])); "
+    "sys.exit(subprocess.call(['sh','-c',d['task']['instructions']], env=env))"
+)
+REVIEWER = """\
+---
+name: critic
+description: accepts what does not say please-change
+harness: command
+command: ["python3", "-c", {code}]
+expects: review
+---
+"""
+CRITIC = (
+    "import json,sys; d=json.load(sys.stdin); bad='+please-change' in d['diff']; "
+    "print(json.dumps({'verdict': 'change' if bad else 'accept', 'summary': 'take that line out' if bad else 'fine'}))"
+)
+
+
+def git(where: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=Ada", "-c", "user.email=ada@localhost", "-c", "init.defaultBranch=main"]
+    done = subprocess.run(["git", *identity, "-C", str(where), *arguments], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def task(name: str, script: str, **fields: Any) -> dict[str, Any]:
+    """A task whose agent runs `script`."""
+    plain = {"id": name, "title": name, "instructions": script, "paths": [f"{name}.txt"], "agent": "shell"}
+    return {**plain, **fields}
+
+
+@dataclass
+class Place:
+    """A repository and the home of a deck."""
+
+    root: Path
+    keys: Mapping[str, str] = field(default_factory=dict)
+    url: str | None = None
+
+    @property
+    def repository(self) -> Path:
+        return self.root / "repository"
+
+    @property
+    def home(self) -> Path:
+        return self.root / "home"
+
+    @property
+    def settings(self) -> Settings:
+        openai = f"{self.url}/v1" if self.url else None
+        return Settings(
+            home=self.home,
+            user="ada",
+            keys=self.keys,
+            anthropic_base_url=self.url,
+            openai_base_url=openai,
+            path=os.environ["PATH"],
+        )
+
+    def begin(
+        self,
+        files: Mapping[str, str] | None = None,
+        *,
+        deck: str = "",
+        gate: str | None = GATE,
+        wall: float = 20,
+        name: str = "repository",
+    ) -> Path:
+        """Make the repository, with its checks and agents."""
+        where = self.root / name
+        everything = {
+            "check.sh": "test ! -e BAD\n",
+            "shared.txt": "one\ntwo\nthree\n",
+            ".quarterdeck/deck.toml": (f'[checks]\ngate = ["{gate}"]\n' if gate else "") + deck,
+            ".quarterdeck/agents/shell.md": AGENT.format(name="shell", code=json.dumps(SHELL), wall=wall),
+            ".quarterdeck/agents/critic.md": REVIEWER.format(code=json.dumps(CRITIC)),
+            **(files or {}),
+        }
+        git(self.root, "init", "-q", str(where))
+        self.commit(everything, where)
+        return where
+
+    def commit(self, files: Mapping[str, str], where: Path | None = None) -> str:
+        where = where or self.repository
+        for path, text in files.items():
+            (where / path).parent.mkdir(parents=True, exist_ok=True)
+            (where / path).write_text(text)
+        git(where, "add", "-A")
+        git(where, "commit", "-qm", "change")
+        return git(where, "rev-parse", "HEAD")
+
+    def plan(self, *tasks: dict[str, Any]) -> Path:
+        path = self.root / "plan.json"
+        path.write_text(json.dumps({"v": 1, "goal": "the goal", "tasks": tasks}))
+        return path
+
+    def order(self, *tasks: dict[str, Any], **fields: Any) -> Order:
+        fields.setdefault("repository", self.repository)
+        return Order(plan_path=self.plan(*tasks) if tasks else None, user="ada", **fields)
+
+    def tree(self, result: RunResult) -> dict[str, str]:
+        """The files of the target, without those of the beginning."""
+        names = git(self.repository, "diff", "--name-only", "main", result.target.branch).splitlines()
+        return {name: git(self.repository, "show", f"{result.target.branch}:{name}") for name in names}
+
+    @contextmanager
+    def quarterdeck(self, *arguments: str, **environment: str) -> "Iterator[subprocess.Popen[str]]":
+        """The command line as a process of its own."""
+        command = [sys.executable, "-m", "quarterdeck.cli.main", *arguments]
+        changes = {"QUARTERDECK_HOME": str(self.home), **environment}
+        if self.url:
+            changes |= {"ANTHROPIC_BASE_URL": self.url, "OPENAI_BASE_URL": f"{self.url}/v1", **self.keys}
+        process = subprocess.Popen(
+            command,
+            cwd=self.repository,
+            env={**os.environ, **changes},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.communicate()
+
+    def call(self, *arguments: str, **environment: str) -> tuple[int, str, str]:
+        """One command to its end: exit code, stdout, stderr."""
+        with self.quarterdeck(*arguments, **environment) as process:
+            out, err = process.communicate(timeout=60)
+            return process.returncode, out, err
+
+
+@asynccontextmanager
+async def carried(place: Place, *tasks: dict[str, Any], **fields: Any) -> AsyncIterator[tuple[Deck, RunResult]]:
+    """A deck, and a run of these tasks that was carried to its rest."""
+    async with open_deck(place.settings) as deck:
+        run = await deck.create(place.order(*tasks, **fields))
+        await deck.work(run)
+        yield deck, await deck.result(run)
+
+
+async def events(deck: Deck, stream: str) -> list[e.EventBase]:
+    return [record.event for record in await deck.journal.read(stream)]
+
+
+async def run_events(deck: Deck, run: str) -> list[e.EventBase]:
+    return await events(deck, ids.run_stream(run))
+
+
+def one(result: RunResult, name: str) -> TaskResult:
+    """The result of one task."""
+    return next(item for item in result.tasks if item.id == name)
+
+
+@contextmanager
+def place_at(root: Path) -> Iterator[Place]:
+    """A place, cleaned up afterwards."""
+    place = Place(root)
+    try:
+        yield place
+    finally:
+        Ground(place.home).destroy()
