@@ -1,0 +1,96 @@
+"""Which changes may go on, as far as their structure tells."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quarterdeck.delivery.validate import structure_problems
+from quarterdeck.kernel.config import LimitsSection
+from quarterdeck.kernel.entities import Task
+from quarterdeck.workplace.history import FileChange
+
+TASK = Task(id="a", title="A", paths=("src/", "link"))
+
+
+def change(path: str, status: str = "M", **fields: object) -> FileChange:
+    plain = {"path": path, "status": status, "old_path": None, "size": 10, "old_mode": "100644", "new_mode": "100644"}
+    return FileChange(**{**plain, **fields})  # type: ignore[arg-type]  # a test's shorthand
+
+
+def problems(*changes: FileChange, links: dict[str, str] | None = None, **limits: int) -> tuple[str, ...]:
+    return structure_problems(
+        TASK, changes, frozenset({"src/old.py", "other.py"}), links or {}, LimitsSection(**limits)
+    )
+
+
+def test_what_the_task_declares_may_change() -> None:
+    assert problems(change("src/a.py"), change("src/old.py", "D"), change("src/deep/b.py", "A")) == ()
+
+
+@pytest.mark.parametrize("path", [".git/config", "src/.git/hooks/x", ".quarterdeck/deck.toml", "src/.GIT/config"])
+def test_some_files_never_change(path: str) -> None:
+    (problem,) = problems(change(path))
+    assert problem == f"these must never change: {path}"
+
+
+def test_a_rename_touches_both_ends_and_a_copy_one() -> None:
+    (problem,) = problems(change("src/new.py", "R", old_path="other.py"))
+    assert problem == "outside of the task's paths (src/, link): other.py"
+    assert problems(change("src/new.py", "C", old_path="other.py")) == ()
+
+
+def test_every_problem_is_named_at_once() -> None:
+    found = problems(
+        change("other.py", size=50), change(".git/x"), change("src/sub", new_mode="160000"),
+        change_files=2, change_bytes=60,
+    )  # fmt: skip
+    assert [text.split(":")[0] for text in found] == [
+        "these must never change",
+        "outside of the task's paths (src/, link)",
+        "3 files changed, at most 2 may",
+        "70 bytes in changed files, at most 60 may be",
+        "a submodule was added, changed or removed",
+    ]
+
+
+def test_a_removed_submodule_is_a_change_of_it() -> None:
+    (problem,) = problems(change("src/sub", "D", old_mode="160000", new_mode="000000"))
+    assert problem.endswith("removed: src/sub")
+
+
+def test_very_many_paths_are_counted() -> None:
+    (problem,) = problems(*(change(f"x{number:03}.py") for number in range(50)))
+    assert problem.endswith("x019.py and 30 more")
+
+
+@pytest.mark.parametrize(
+    ("path", "target", "leads_out"),
+    [
+        ("link", "src/a.py", False),
+        ("src/link", "../other.py", False),
+        ("src/deep/link", "../../src/./a.py", False),
+        ("link", ".", False),
+        ("link", "/etc/passwd", True),
+        ("link", "..", True),
+        ("link", "../x", True),
+        ("src/link", "../../x", True),
+        ("src/link", "deep/../../..", True),
+        ("link", "src/../other.py", True),
+        ("link", ".git/config", True),
+        ("src/link", "../.quarterdeck", True),
+    ],
+)
+def test_links_stay_inside(path: str, target: str, leads_out: bool) -> None:
+    found = problems(change(path, "A", new_mode="120000"), links={path: target})
+    assert bool(found) is leads_out, found
+
+
+@given(st.lists(st.sampled_from(["..", ".", "a", "b", ""]), max_size=6), st.integers(0, 2))
+def test_a_link_that_is_allowed_never_climbs_above_the_root(parts: list[str], depth: int) -> None:
+    path = "/".join(["src", *"d" * depth, "link"])
+    if problems(change(path, "A", new_mode="120000"), links={path: "/".join(parts)}):
+        return
+    height = depth + 1
+    for part in parts:
+        height += {"..": -1, ".": 0, "": 0}.get(part, 1)
+        assert height >= 0
