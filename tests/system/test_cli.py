@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -83,3 +85,49 @@ def test_a_reader_that_goes_away_is_no_bug(tmp_path: Path) -> None:
     finally:
         os.close(writing)
     assert (done.returncode, done.stderr) == (Exit.FAILED, "")
+
+
+@pytest.fixture
+def reachable() -> Iterator[Path]:
+    """A directory that the agents' user can enter."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_a_process_that_stays_for_other_runs_says_so(repository: Path, tmp_path: Path, reachable: Path) -> None:
+    home, plan, command = (
+        tmp_path / "home",
+        tmp_path / "plan.json",
+        "import json,sys,os; t=json.load(sys.stdin)['task']; ",
+    )
+    command += "open(t['instructions']).read(); open(t['id'], 'w').write('x')"
+    (home / "agents").mkdir(parents=True)
+    argv = json.dumps(["python3", "-c", command])
+    front = f"---\nname: shell\ndescription: waits\nharness: command\ncommand: {argv}\n---\n"
+    (home / "agents" / "shell.md").write_text(front)
+    (home / "deck.toml").write_text('[checks]\ngate = ["ls"]\n[sandbox]\nsetup = []\n')
+    gates, processes = [reachable / name for name in ("a", "b")], []
+    for gate in gates:
+        os.mkfifo(gate)
+        gate.chmod(0o666)
+        task = {"id": gate.name, "title": gate.name, "instructions": str(gate), "paths": [gate.name], "agent": "shell"}
+        plan.write_text(json.dumps({"v": 1, "goal": gate.name, "tasks": [task]}))
+        arguments = ["run", "--plan", str(plan), "--repo", str(repository), "--sandbox", "none", "--json"]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "quarterdeck.cli.main", *arguments],
+            env={**os.environ, "QUARTERDECK_HOME": str(home)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        assert process.stdout is not None
+        assert any('"harness.started"' in line for line in process.stdout)
+    gates[0].write_text("go")
+    assert processes[0].stderr is not None
+    assert any("still works on r-" in line for line in processes[0].stderr)
+    gates[1].write_text("go")
+    for process in processes:
+        process.communicate(timeout=60)
+        assert process.returncode == Exit.DONE

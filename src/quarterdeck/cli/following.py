@@ -3,6 +3,7 @@
 Rules
 - On a terminal a live view, otherwise a plain line per change on stderr, with `--json` an object per event on stdout.
 - The run's own end is not shown as an event with `--json`: the line `run.finished`, printed by the caller, is its end.
+- Who owns the deck goes on until the other runs are at rest too, and says so instead of standing there in silence.
 - Whoever follows sees everything up to the run's end, also where another process works on it.
 """
 
@@ -18,7 +19,12 @@ from quarterdeck.cli.live import live
 from quarterdeck.cli.port import DeckApi
 from quarterdeck.journal.port import Record
 from quarterdeck.kernel import events as e
+from quarterdeck.kernel.events import RunStatus
 from quarterdeck.kernel.ids import run_stream
+
+_AT_REST = (RunStatus.PAUSED, RunStatus.WAITING)
+_PATIENCE_SECONDS = 1.0
+"""How long a finished run's process may linger before it says why."""
 
 _DRAIN_SECONDS = 5.0
 """How long the last events may take to be read after the work has ended."""
@@ -35,6 +41,7 @@ async def follow(call: Call, deck: DeckApi, run: str, *, since: float = 0.0) -> 
     with live(board, no_color=call.settings.no_color) if call.live else plain as log:
         shown = asyncio.create_task(_show(call, deck, board, moved, log, since))
         worked = asyncio.create_task(deck.work(run))
+        stays = asyncio.create_task(_say_why_it_stays(call, deck, board, moved))
         try:
             await asyncio.wait((shown, worked), return_when=asyncio.FIRST_COMPLETED)
             if shown.done():
@@ -42,9 +49,21 @@ async def follow(call: Call, deck: DeckApi, run: str, *, since: float = 0.0) -> 
             await worked
             await _catch_up(deck, board, moved)
         finally:
-            for task in (shown, worked):
+            for task in (shown, worked, stays):
                 task.cancel()
-            await asyncio.gather(shown, worked, return_exceptions=True)
+            await asyncio.gather(shown, worked, stays, return_exceptions=True)
+
+
+async def _say_why_it_stays(call: Call, deck: DeckApi, board: Board, moved: asyncio.Event) -> None:
+    while board.state.finished is None:
+        moved.clear()
+        await moved.wait()
+    await asyncio.sleep(_PATIENCE_SECONDS)
+    views = [view for view in await deck.views.runs() if view.run != board.run]
+    others = [view.run for view in views if not view.status.finished and view.status not in _AT_REST]
+    if others:
+        some = ", ".join(others[:3])
+        call.say(f"{board.run} is finished; this process still works on {some}. Ctrl-C leaves them to be resumed.")
 
 
 async def _catch_up(deck: DeckApi, board: Board, moved: asyncio.Event) -> None:
