@@ -1,6 +1,7 @@
 """A goal without a plan, carried by native agents on a scripted model to merged commits, through both wire formats."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,6 +19,8 @@ from quarterdeck.kernel.events import RunStatus, TaskStatus
 from quarterdeck.kernel.failures import Exit
 from quarterdeck.models.scripted.scenario import Match, Rule, Scenario, Turn, act
 from quarterdeck.models.scripted.server import ScriptedServer
+from quarterdeck.workplace.ground import Ground
+from quarterdeck.workplace.removal import remove_tree
 
 pytestmark = pytest.mark.sandbox
 
@@ -99,18 +102,20 @@ async def test_a_goal_becomes_merged_commits(place: Place, provider: str) -> Non
         rule(r"(?s)Task: b\nRole: implementer.*\(review\)", writes("b", "please"), HAND_IN),
         rule("Task: b\nRole: implementer", writes("b", "do!"), HAND_IN),
     )
-    async with scripted(place, *rules, provider=provider, deck='[review]\nagent = "reviewer"\n') as server:
-        async with open_deck(place.settings) as deck:
-            result = await carry(deck, place)
-            assert (result.status, result.reason) == (RunStatus.DONE, "")
-            assert place.tree(result) == {"a.txt": "a", "b.txt": "please"}
-            assert [one(result, name).attempts for name in "ab"] == [1, 2]
-            assert result.limitations == ("a: only text", "b: only text")
-            assert result.cost_usd == pytest.approx(server.total.nusd / 1e9)
-            assert result.cost_usd > 0
-            view = await deck.views.attempts(result.run)
-            assert {one.status for one in view} == {"finished", "merged", "change"}
-            assert "v: 1" in await deck.plan_text(result.run)
+    async with (
+        scripted(place, *rules, provider=provider, deck='[review]\nagent = "reviewer"\n') as server,
+        open_deck(place.settings) as deck,
+    ):
+        result = await carry(deck, place)
+        assert (result.status, result.reason) == (RunStatus.DONE, "")
+        assert place.tree(result) == {"a.txt": "a", "b.txt": "please"}
+        assert [one(result, name).attempts for name in "ab"] == [1, 2]
+        assert result.limitations == ("a: only text", "b: only text")
+        assert result.cost_usd == pytest.approx(server.total.nusd / 1e9)
+        assert result.cost_usd > 0
+        view = await deck.views.attempts(result.run)
+        assert {one.status for one in view} == {"finished", "merged", "change"}
+        assert "v: 1" in await deck.plan_text(result.run)
 
 
 async def test_the_next_attempt_finds_the_earlier_work(place: Place) -> None:
@@ -137,20 +142,22 @@ async def test_a_question_waits_and_its_answer_goes_on(place: Place) -> None:
         rule(r"(?s)Role: implementer.*\(human\).*blue.*Which colour\?", writes("a", "blue"), HAND_IN),
         rule("Role: implementer", writes("begun", "x"), asks),
     )
-    async with scripted(place, *rules):
-        async with open_deck(place.settings) as deck:
-            result = await carry(deck, place)
-            assert (result.status, result.exit_code) == (RunStatus.WAITING, Exit.WAITING)
-            (wait,) = await deck.views.waits(result.run)
-            assert wait.question == "Which colour?"
-            # Going on without an answer leaves the question open.
-            await deck.control(result.run, "resume")
-            await deck.work(result.run)
-            assert (await deck.result(result.run)).status is RunStatus.WAITING
-            assert [wait.question for wait in await deck.views.waits(result.run)] == ["Which colour?"]
-            await deck.control(result.run, "resume", answer="blue")
-            await deck.work(result.run)
-            result = await deck.result(result.run)
+    async with (
+        scripted(place, *rules),
+        open_deck(place.settings) as deck,
+    ):
+        result = await carry(deck, place)
+        assert (result.status, result.exit_code) == (RunStatus.WAITING, Exit.WAITING)
+        (wait,) = await deck.views.waits(result.run)
+        assert wait.question == "Which colour?"
+        # Going on without an answer leaves the question open.
+        await deck.control(result.run, "resume")
+        await deck.work(result.run)
+        assert (await deck.result(result.run)).status is RunStatus.WAITING
+        assert [wait.question for wait in await deck.views.waits(result.run)] == ["Which colour?"]
+        await deck.control(result.run, "resume", answer="blue")
+        await deck.work(result.run)
+        result = await deck.result(result.run)
         assert result.status is RunStatus.DONE, result.reason
         assert place.tree(result) == {"a.txt": "blue", "begun.txt": "x"}
         assert one(result, "a").attempts == 2
@@ -197,14 +204,16 @@ async def test_an_ended_budget_keeps_what_is_done(place: Place) -> None:
 async def test_money_that_ends_before_the_review_costs_no_second_attempt(place: Place) -> None:
     rules = (rule("Role: reviewer", ACCEPT),)
     long = task("a", "seq 8000 > a.txt")
-    async with scripted(place, *rules, output=1024, deck='[review]\nagent = "reviewer"\n'):
-        async with carried(place, long, budget_usd=0.03) as (deck, result):
-            assert result.exit_code == Exit.BUDGET, result
-            await deck.control(result.run, "resume", budget_usd=5.0)
-            await deck.work(result.run)
-            result = await deck.result(result.run)
-            assert (result.status, one(result, "a").attempts) == (RunStatus.DONE, 1), result
-            assert len(await deck.journal.streams(f"attempt/{result.run}.a.1.review")) == 2
+    async with (
+        scripted(place, *rules, output=1024, deck='[review]\nagent = "reviewer"\n'),
+        carried(place, long, budget_usd=0.03) as (deck, result),
+    ):
+        assert result.exit_code == Exit.BUDGET, result
+        await deck.control(result.run, "resume", budget_usd=5.0)
+        await deck.work(result.run)
+        result = await deck.result(result.run)
+        assert (result.status, one(result, "a").attempts) == (RunStatus.DONE, 1), result
+        assert len(await deck.journal.streams(f"attempt/{result.run}.a.1.review")) == 2
 
 
 async def test_a_planner_that_fails_is_told_why(place: Place) -> None:
@@ -252,3 +261,25 @@ async def test_a_missing_key_or_price_is_refused(place: Place) -> None:
         code, _, err = await asyncio.to_thread(place.call, "run", "Make it so")
         assert (code, "the price of anthropic:scripted is not known" in err) == (Exit.USAGE, True), err
         assert (await asyncio.to_thread(place.call, "ps", "--json"))[:2] == (0, "")
+
+
+async def test_a_native_attempt_whose_workspace_is_lost_starts_again(place: Place) -> None:
+    rules = (
+        rule("Role: planner", planned({"id": "a"})),
+        rule("Role: implementer", writes("a", "a"), Turn(actions=(act("run", command="test -s a.txt"),)), HAND_IN),
+    )
+    async with scripted(place, *rules):
+        command = ("run", "Make it so", "--json")
+        # The planner's one tool call is the first, the write the second.
+        code, out, err = await asyncio.to_thread(place.call, *command, QUARTERDECK_PROBE="tool.effected:2:kill")
+        assert code < 0, err
+        run = json.loads(out.splitlines()[0])["run"]
+        for workspace in Ground(place.home).workspaces.iterdir():
+            remove_tree(workspace)
+        code, out, err = await asyncio.to_thread(place.call, "resume", run, "--json")
+        assert code == 0, err
+        result = RunResult.model_validate_json(out.splitlines()[-1])
+        assert (place.tree(result), one(result, "a").attempts) == ({"a.txt": "a"}, 1)
+        async with open_deck(place.settings) as deck:
+            (attempt,) = [view for view in await deck.views.attempts(run) if view.task == "a"]
+            assert attempt.incarnation == 2

@@ -37,6 +37,12 @@ def test_nothing_open_needs_no_human() -> None:
     assert "resume" not in text
 
 
+def test_a_plan_alone_leaves_nothing_open() -> None:
+    text = report(replace(ENDING, tasks=(BLOCKED,), plan_only=True))
+    assert "## Planned\n\n- **c**: Add c" in text
+    assert "human" not in text
+
+
 def test_a_goal_without_words_is_called_by_its_run() -> None:
     assert report(replace(ENDING, goal=" \n")).startswith("# r-1\n")
 

@@ -197,7 +197,7 @@ def _again(
         reason = f"the reviewer still wants a change after {config.deck.review.rounds} rounds: {reason}"
         yield e.TaskFailed(task=task.id, reason=reason[:2000], failure=last.failure), None
     elif counted >= limit:
-        reason = f"{counted} attempts, the last one: {reason}"
+        reason = f"{counted} attempts, the last one: {reason}" if counted > 1 else reason
         yield e.TaskFailed(task=task.id, reason=reason[:2000], failure=last.failure), None
     elif not state.paused:
         yield _dispatch(state, run, task, config, current.added_blob)
@@ -330,3 +330,26 @@ def _why(state: RunState, tasks: list[TaskState]) -> str:
         return f"no plan: {state.last.reason if state.last else 'the planner did not finish'}"
     failed = [task.reason for task in tasks if task.status is TaskStatus.FAILED]
     return f"{len(failed)} of {len(tasks)} tasks failed: {failed[0]}" if failed else "not every task merged"
+
+
+def revived(state: RunState, plan: Plan | None, config: RunConfig) -> tuple[Job, ...]:
+    """The jobs of the nodes that are running, for a run that has lost them. They go on from what is on record."""
+    run = state.created
+    if run is None or state.finished is not None:
+        return ()
+    found = []
+    for task in plan.tasks if plan is not None else ():
+        current = task_state(state, task.id)
+        if current.running and current.node is not None and current.attempt is not None:
+            job = jobs.work(
+                run.run,
+                current.node,
+                current.attempt,
+                plan_blob=state.plan_blob,
+                agent=task.agent or config.default_agent,
+                feedback_blob=current.feedback_blob,
+            )
+            found.append(job)
+    if state.node_running and state.node is not None and state.node_attempt is not None:
+        found.append(jobs.work(run.run, state.node, state.node_attempt, plan_blob=state.plan_blob))
+    return tuple(found)

@@ -59,6 +59,7 @@ class Endings:
             seconds=records[-1].at - records[0].at,
             warnings=planned[-1].warnings if planned else (),
             flakes=sum(isinstance(r.event, e.FlakeSeen) and r.at >= records[0].at for r in gate),
+            plan_only=created.plan_only,
         )
 
     async def _line(self, row: TaskView, records: list[Record]) -> TaskLine:

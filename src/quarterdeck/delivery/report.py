@@ -52,6 +52,8 @@ class Ending:
     seconds: float
     warnings: tuple[str, ...]
     flakes: int
+    plan_only: bool = False
+    """A plan was all that was asked for."""
 
 
 def report(ending: Ending) -> str:
@@ -73,7 +75,9 @@ def report(ending: Ending) -> str:
             lines.append(f"- `{(task.commit or '')[:12]}` **{task.task}**: {task.title}{tries}")
             lines += [f"  - limitation: {text}" for text in task.limitations]
         lines.append("")
-    if open_tasks:
+    if ending.plan_only:
+        lines += ["## Planned", "", *(f"- **{task.task}**: {task.title}" for task in ending.tasks), ""]
+    elif open_tasks:
         lines += ["## Needs a human", ""]
         lines += [f"- **{task.task}** is {task.status}: {task.reason or 'no reason on record'}" for task in open_tasks]
         lines += ["", f"Try what did not merge again: `quarterdeck resume {ending.run} --retry`", ""]
