@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quarterdeck.engine.embedded import POISON_DEATHS, Candidate, EmbeddedEngine, choose, remaining
+from quarterdeck.engine.embedded import POISON_DEATHS, URGENT, Candidate, EmbeddedEngine, choose, remaining
 from quarterdeck.engine.port import Job
 from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.failures import Conflicting, StoreUnavailable
@@ -276,3 +276,11 @@ def test_choosing_keeps_locks_and_order(candidates: list[Candidate], busy: set[s
 def test_a_delay_is_never_prolonged(delay: float, step: float) -> None:
     deferred_at = 1e9
     assert 0 <= remaining(deferred_at + delay, delay, deferred_at + step) <= delay
+
+
+def test_urgent_jobs_are_chosen_beyond_the_slots_of_long_ones() -> None:
+    long = [Candidate(number, f"long {number}", 0) for number in range(5)]
+    urgent = [Candidate(10 + number, f"urgent {number}", URGENT) for number in range(3)]
+    assert [one.id for one in choose([*long, *urgent], set(), free=0, reserve=2)] == [10, 11]
+    assert [one.id for one in choose([*long, *urgent], set(), free=2, reserve=2)] == [10, 11, 12, 0]
+    assert choose(long, set(), free=0, reserve=2) == []

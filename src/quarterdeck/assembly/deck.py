@@ -84,7 +84,7 @@ class Deck:
                     woken += 1
                     if woken > 1:
                         raise await self._stuck(run)
-                    await self._wake(run)
+                    await parts.conductor.revive(run)
             else:
                 mark = await parts.store.changed(mark, _FOLLOW_SECONDS)
 

@@ -50,6 +50,9 @@ from quarterdeck.workplace.plain import Plain
 from quarterdeck.workplace.port import Provider
 from quarterdeck.workplace.proxy import Proxies
 
+_CONCURRENCY = 1000
+"""Jobs at the same time. Attempts are bounded by each run's `max_parallel`, checks by `checks.parallel`."""
+
 
 class Fleet:
     """Harnesses by configuration, over one set of connections for each way of reaching models."""
@@ -137,6 +140,7 @@ class Parts:
     workshop: Workshop
     fleet: Fleet
     briefings: Briefings
+    conductor: Conductor
     handlers: Mapping[str, Handler]
     owner: str
 
@@ -158,7 +162,7 @@ async def make(settings: Settings) -> Parts:
     ground = Ground(settings.home).prepare()
     store = await SqliteStore.open(settings.home / "deck.db")
     journal, owner = Log(store, clock), ids.new_owner_id()
-    engine = EmbeddedEngine(store, settings.home / "owner.lock", owner, clock)
+    engine = EmbeddedEngine(store, settings.home / "owner.lock", owner, clock, concurrency=_CONCURRENCY)
     packages = Packages(settings.package_environment)
     proxies = Proxies(ground.sockets, packages.indexes)
     environments = Environments(ground.environments, proxies, packages)
@@ -166,6 +170,7 @@ async def make(settings: Settings) -> Parts:
     workshop = Workshop(providers, ground.mirrors, environments, proxies)
     treasury, briefings, views = Budgets(), Briefings(journal), Views(store)
     fleet = Fleet(settings, journal, treasury, clock)
+    conductor = Conductor(journal, engine, briefings, treasury)
     return Parts(
         settings=settings,
         clock=clock,
@@ -182,7 +187,8 @@ async def make(settings: Settings) -> Parts:
         workshop=workshop,
         fleet=fleet,
         briefings=briefings,
-        handlers=_handlers(journal, engine, views, workshop, fleet, briefings, treasury, clock),
+        conductor=conductor,
+        handlers=_handlers(journal, engine, views, workshop, fleet, briefings, conductor, clock),
         owner=owner,
     )
 
@@ -194,11 +200,10 @@ def _handlers(
     workshop: Workshop,
     fleet: Fleet,
     briefings: Briefings,
-    treasury: Budgets,
+    conductor: Conductor,
     clock: Clock,
 ) -> Mapping[str, Handler]:
     sessions = Sessions(journal, workshop, fleet.harnesses)
-    conductor = Conductor(journal, engine, briefings, treasury)
     endings = Endings(journal, views, workshop)
     gate = Gate(journal, engine, workshop, clock)
     nodes = Nodes(

@@ -116,16 +116,18 @@ class _Gate:
 async def events(parts: Parts, run: str) -> AsyncIterator[Record]:
     """The run's records with its attempts' and its gate's, in the order in which they were written. Never ends."""
     target = (await parts.briefings.run(run)).created.target
-    gate, seen, mark = _Gate(run), dict.fromkeys((ids.run_stream(run), ids.gate_stream(target)), 0), 0
+    gate, mark = _Gate(run), 0
+    seen: dict[str, int] = {}
     told: set[str] = set()
     while True:
         mark = await parts.store.changed(mark, _WAIT_SECONDS)
-        for stream in await parts.journal.streams(f"attempt/{run}."):
-            seen.setdefault(stream, 0)
+        lengths: dict[str, int] = {}
+        for prefix in (ids.run_stream(run), f"attempt/{run}.", ids.gate_stream(target)):
+            lengths |= await parts.journal.lengths(prefix)
         fresh: list[Record] = []
-        for stream, after in seen.items():
-            page = await parts.journal.read(stream, after=after)
-            if page:
+        for stream, length in lengths.items():
+            after = seen.get(stream, 0)
+            if length > after and (page := await parts.journal.read(stream, after=after)):
                 seen[stream] = page[-1].seq
                 own = stream != ids.gate_stream(target)
                 fresh += [record for record in page if own or gate.concerns(record.event)]

@@ -21,6 +21,7 @@ from quarterdeck.cli.port import DeckApi
 from quarterdeck.cli.showing import show_result
 from quarterdeck.cli.text import Tone
 from quarterdeck.delivery.order import Order
+from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.events import RunStatus
 from quarterdeck.kernel.failures import BadInput, Conflicting, Exit
 from quarterdeck.settings import DECK_FILE
@@ -95,8 +96,6 @@ def run(
 
 
 async def _run(call: Call, order: Order, *, detach: bool) -> int:
-    if order.sandbox == "none":
-        call.warn("--sandbox none: agents run with all your rights and can read and change everything you can")
     async with call.deck() as deck:
         call.run = await deck.create(order)
         await _note(call, deck, call.run, order.repository)
@@ -186,6 +185,7 @@ async def _resume(call: Call, run: str, answer: str | None, budget: float | None
             return result.exit_code
         if asked or status.finished or status in (RunStatus.PAUSED, RunStatus.WAITING):
             await deck.control(run, "resume", answer=answer, budget_usd=budget)
+        _warn_unfenced(call, await deck.frozen(run))
         return await _carry(call, deck, run, since=time.time())
 
 
@@ -259,6 +259,10 @@ async def _note(call: Call, deck: DeckApi, run: str, repository: Path) -> None:
     from_file = any(line.startswith(f".quarterdeck/{DECK_FILE} is read") for line in config.origin)
     if not any(line.startswith("checks.gate: from ") and "shows" not in line for line in config.origin):
         call.say(f"checks (detected): {'; '.join(config.deck.checks.gate) or 'none'}")
+    _warn_unfenced(call, config)
+    for day in ("budget.user_day", "budget.deck_day"):
+        if any(line.startswith(f"{day}: from ") for line in config.origin):
+            call.warn(f"[budget] {day.removeprefix('budget.')} is not enforced yet; the budget of the run is")
     place, common_directory, _ = await examine(repository)
     if place == common_directory:
         return
@@ -266,6 +270,11 @@ async def _note(call: Call, deck: DeckApi, run: str, repository: Path) -> None:
         call.say(f"note: .quarterdeck/{DECK_FILE} is not in the base commit and is not used; commit it", Tone.WARN)
     if not await clean(place):
         call.say(f"note: {place} has uncommitted changes; they are not part of the run", Tone.WARN)
+
+
+def _warn_unfenced(call: Call, config: RunConfig) -> None:
+    if config.deck.sandbox.backend == "none":
+        call.warn("sandbox none: agents run with all your rights and can read and change everything you can")
 
 
 def _detach(call: Call, run: str) -> None:

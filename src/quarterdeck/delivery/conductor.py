@@ -8,8 +8,8 @@ Rules
 
 from quarterdeck.delivery import jobs
 from quarterdeck.delivery.briefing import Briefings
-from quarterdeck.delivery.dispatch import Decision, decide
-from quarterdeck.engine.port import Engine, Job
+from quarterdeck.delivery.dispatch import Decision, decide, revived
+from quarterdeck.engine.port import Engine, Job, Later
 from quarterdeck.govern.port import Treasury
 from quarterdeck.journal.port import Also, Claim, Journal
 from quarterdeck.kernel import events as e
@@ -74,11 +74,27 @@ class Conductor:
                 return e.RunPaused(by=by)
             case "cancel" if state.finished is None and not state.cancelled:
                 return e.RunCancelled(by=by)
+            case "resume" if state.node_running and state.node in (Node.REPORT, Node.RETROSPECTIVE):
+                # The end nodes tidy up what a resumed run would already use again.
+                raise Later(0.5, "the run is just ending")
             case "resume":
                 blob = job.payload["detail_blob"]
                 return e.RunResumed.model_validate_json(await self._journal.get(str(blob)))
             case _:
                 return None
+
+    async def revive(self, run: str) -> None:
+        """Defer the jobs of nodes that run as far as the run knows. Only where no job of it is left: a job that ended
+        with a bug of ours, or that took too many processes with it, leaves such a node behind."""
+        state = await self.state(run)
+        briefing = await self._briefings.run(run)
+        lost = revived(state, await self._briefings.plan(state.plan_blob), briefing.config)
+
+        def also(tx: Tx) -> None:
+            for job in (*lost, jobs.advance(run)):
+                self._engine.defer(tx, job)
+
+        await self._journal.commit(also=also)
 
     async def _advance(self, run: str, claim: Claim) -> None:
         briefing = await self._briefings.run(run)

@@ -118,5 +118,5 @@ def gate_check(target: str, check: str) -> Job:
         lock=f"check/{check}",
         run="",
         payload={"target": target, "check": check},
-        priority=5,
+        priority=1,
     )

@@ -7,6 +7,7 @@ Rules
   trace and leaves every other run alone.
 """
 
+import errno
 import logging
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
@@ -28,11 +29,17 @@ from quarterdeck.kernel.failures import (
     ModelFailed,
     QuarterdeckError,
     SandboxDied,
+    SandboxFailed,
     StaleClaim,
 )
 from quarterdeck.kernel.states import AttemptState, apply_attempt
 
 _log = logging.getLogger(__name__)
+
+_UNWELL: Final = frozenset(
+    (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
+)
+"""What the machine's own trouble looks like, wherever it meets us."""
 
 MAX_DELAYS: Final = 60
 """Delays in a row (about half an hour) after which the node fails, so that nothing waits for ever in silence."""
@@ -108,6 +115,8 @@ class Nodes:
             return  # another worker has taken this attempt over
         except QuarterdeckError as error:
             result = await self._failed(duty, error)
+        except OSError as error:
+            result = await self._failed(duty, _unwell(error)) if error.errno in _UNWELL else _bug(error)
         except Exception as error:  # noqa: BLE001 - recorded as a bug: one broken node must not stop other runs
             _log.exception("node %s of %s failed", duty.node, duty.attempt)
             result = _bug(error)
@@ -155,6 +164,8 @@ class Nodes:
             await self._journal.append(duty.claim, event)
             raise Later(seconds, str(error))
         outcome = Outcome.EXHAUSTED if isinstance(error, BudgetExhausted) else Outcome.FAILED
+        if failure is FailureClass.INFRASTRUCTURE and not died:
+            return Result(Outcome.HELD, reason=f"the machine is not well: {error}"[:2000], failure=failure)
         piece = Feedback(source="agent", reason=str(error)[:2000])
         return Result(outcome, reason=str(error)[:2000], failure=failure, feedback=(piece,))
 
@@ -178,6 +189,10 @@ class Nodes:
         advance = jobs.advance(duty.run)
         await self._journal.append(duty.claim, event, also=lambda tx: self._engine.defer(tx, advance))
         probes.hit("node.finished")
+
+
+def _unwell(error: OSError) -> QuarterdeckError:
+    return SandboxFailed(f"the machine refuses: {error}")
 
 
 def _text(job: Job, key: str) -> str | None:

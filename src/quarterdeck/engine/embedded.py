@@ -65,16 +65,29 @@ class Candidate:
     priority: int
 
 
-def choose(candidates: list[Candidate], busy: set[str], free: int) -> list[Candidate]:
-    """Which jobs to start now: at most `free`, one a lock, none whose lock is `busy`. Pure."""
+URGENT: Final = 5
+"""Jobs of this priority or more are short and decide what happens next: long ones never keep them waiting."""
+
+_RESERVE: Final = 16
+"""Slots that only urgent jobs get."""
+
+
+def choose(candidates: list[Candidate], busy: set[str], free: int, reserve: int = 0) -> list[Candidate]:
+    """Which jobs to start now: at most `free`, one a lock, none whose lock is `busy`; urgent ones may also use
+    `reserve`. Pure."""
     chosen: list[Candidate] = []
     taken = set(busy)
     for candidate in sorted(candidates, key=lambda c: (-c.priority, c.id)):
-        if len(chosen) >= free:
-            break
-        if candidate.lock not in taken:
-            taken.add(candidate.lock)
-            chosen.append(candidate)
+        if candidate.lock in taken:
+            continue
+        if candidate.priority >= URGENT and reserve > 0:
+            reserve -= 1
+        elif free > 0:
+            free -= 1
+        else:
+            continue
+        taken.add(candidate.lock)
+        chosen.append(candidate)
     return chosen
 
 
@@ -119,7 +132,7 @@ class EmbeddedEngine:
     """An `Engine` over the deck's store.
 
     lock_path: the file whose lock means ownership. owner: this process incarnation, never used before or again.
-    concurrency: most handlers at the same time.
+    concurrency: most handlers at the same time; short, urgent jobs get some slots beyond it.
     """
 
     def __init__(self, store: Store, lock_path: Path, owner: str, clock: Clock, concurrency: int = 64) -> None:
@@ -274,14 +287,16 @@ class EmbeddedEngine:
         if self._running:
             for row in await self._store.read("jobs_aborted"):
                 await self._abort(row["id"])
-        free = self._concurrency - len(self._running)
-        if free <= 0:
+        urgent = sum(running.job.priority >= URGENT for running in self._running.values())
+        reserve = max(0, _RESERVE - urgent)
+        free = max(0, self._concurrency - (len(self._running) - min(urgent, _RESERVE)))
+        if free + reserve == 0:
             return None
         delayed = await self._store.read("jobs_delayed", limit=10_000)
         due, next_due = self._delays.split(delayed, self._clock.wall(), self._clock.monotonic())
         ready = await self._store.read("jobs_ready", limit=_LOOK)
         due += [Candidate(row["id"], row["lock"], row["priority"]) for row in ready]
-        chosen = choose(due, {running.job.lock for running in self._running.values()}, free)
+        chosen = choose(due, {running.job.lock for running in self._running.values()}, free, reserve)
         if chosen:
             await self._claim(chosen, handlers)
         return next_due

@@ -202,6 +202,9 @@ class Log:
     async def streams(self, prefix: str = "") -> list[str]:
         return [row["name"] for row in await self._store.read("stream_names", prefix=prefix)]
 
+    async def lengths(self, prefix: str) -> dict[str, int]:
+        return {row["name"]: row["seq"] for row in await self._store.read("stream_lengths", prefix=prefix)}
+
     async def get(self, digest: str) -> bytes:
         waiting = self._blobs.get(digest)
         if waiting is not None:

@@ -96,6 +96,10 @@ class Journal(Protocol):
         """Names of all streams that start so."""
         ...
 
+    async def lengths(self, prefix: str) -> dict[str, int]:
+        """How many records each stream has that starts so."""
+        ...
+
     async def put(self, data: bytes) -> str:
         """Keep `data`; returns its digest. It is durable no later than any event committed after this call."""
         ...

@@ -99,6 +99,7 @@ class Checks:
 
     async def thirty_five_at_once(self, sandbox: Sandbox) -> None:
         results = await asyncio.gather(*(sandbox.exec(f"echo {n}; cat go* | wc -c", timeout=60) for n in range(35)))
+        assert [one for one in results if one.exit_code != 0] == []
         assert [result.stdout.split()[0] for result in results] == [str(n).encode() for n in range(35)]
 
     async def cancel_ends_the_command(self, sandbox: Sandbox) -> None:

@@ -12,6 +12,10 @@ SELECT s.id, s.name, s.epoch, s.seq, s.hash, s.last FROM json_each(:names) AS n 
 -- Heads of all streams, for the anchor and for verification.
 SELECT name, seq, hash FROM streams WHERE name >= :prefix AND name < :prefix || char(1114111) ORDER BY name;
 
+-- name: stream_lengths
+-- Streams that start with a prefix, with how many records each has.
+SELECT name, seq FROM streams WHERE name >= :prefix AND name < :prefix || char(1114111) ORDER BY name;
+
 -- name: stream_names
 -- Streams that start with a prefix.
 SELECT name FROM streams WHERE name >= :prefix AND name < :prefix || char(1114111) ORDER BY name;
