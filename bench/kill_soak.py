@@ -4,7 +4,7 @@ Rules
 - Real processes, real sandboxes, a scripted model over loopback. Every attempt of a command agent takes a second.
 - It ends with 1 if anything was lost, repeated, merged twice, left behind or changed in the journal.
 
-Usage: python -m bench.kill_soak [--kills 500] [--seed 1] [--tasks 20] [--natives 4] [--parallel 8] [--groups]
+Usage: python -m bench.kill_soak [--kills 500] [--seed 1] [--tasks 20] [--natives 4] [--parallel 8] [--trees]
 """
 
 import argparse
@@ -26,7 +26,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--natives", type=int, default=4, help="tasks of native agents in a run")
     parser.add_argument("--parallel", type=int, default=8, help="attempts at the same time")
     parser.add_argument("--seconds", type=float, default=1.0, help="how long a command agent works")
-    parser.add_argument("--groups", action="store_true", help="some kills take the process group with its sandboxes")
+    parser.add_argument(
+        "--trees",
+        action="store_true",
+        help="some kills take every process below along, as the loss of the machine does",
+    )
     parser.add_argument("--keep", type=Path, help="work here and leave everything, to look at it")
     options = parser.parse_args(argv)
     chained = options.tasks // 3
@@ -44,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
         try:
             with model_server(scene) as model:
                 tally = campaign(
-                    scene, kills=options.kills, seed=options.seed, model_url=model.url, groups=options.groups, say=_say
+                    scene, kills=options.kills, seed=options.seed, model_url=model.url, trees=options.trees, say=_say
                 )
         finally:
             if options.keep is None:

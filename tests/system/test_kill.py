@@ -4,7 +4,7 @@ Every test works with processes of the shipped command, kills them, carries thei
 journal, the branch, the user's repository and the machine against what an undisturbed run leaves.
 """
 
-import os
+import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 from kill_kit import MakeScene, carry_on, newest_run, order, scenes
 
+from quarterdeck.delivery.node import MAX_DEATHS
 from quarterdeck.kernel import probes
+from quarterdeck.kernel.failures import Exit
 from quarterdeck.testing.chaos.campaign import campaign
-from quarterdeck.testing.chaos.processes import Seen, Worker, model_server
+from quarterdeck.testing.chaos.processes import Seen, Worker, kill_all, model_server
 from quarterdeck.testing.chaos.scene import Scene, Size
-from quarterdeck.testing.chaos.verdict import judge, sandbox_processes
+from quarterdeck.testing.chaos.verdict import inmates, judge
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 
@@ -81,7 +83,7 @@ def test_killed_at(point: str, scene: MakeScene) -> None:
 def test_killed_at_random_moments(seed: int, scene: MakeScene) -> None:
     large = scene(LARGE)
     with model_server(large) as model:
-        tally = campaign(large, kills=17, seed=seed, model_url=model.url, groups=seed == 3)
+        tally = campaign(large, kills=17, seed=seed, model_url=model.url, trees=seed == 3)
     assert tally.violations == []
     assert tally.kills == 17
     assert tally.attempts >= 20 * tally.runs
@@ -127,48 +129,65 @@ def test_killed_with_everything_it_started(scene: MakeScene) -> None:
     few, seen = scene(FEW), Seen()
     with Worker(few, *order(few), seen=seen) as worker:
         assert worker.until(3, kind="harness.started")
-        left = sandbox_processes(few)
-        assert left, "agents are at work"
-        assert worker.kill(group=True)
-    for pid, _ in left:
-        _kill(pid)
+        assert inmates(few), "agents are at work"
+        assert worker.kill(tree=True)
+    assert inmates(few) == []
     verdict = carry_on(few, worker.run, seen=seen)
     assert [*verdict.violations, *seen.rewritten] == []
     assert 1 <= verdict.redone.agents <= FEW.parallel
 
 
 @pytest.mark.parametrize("victim", ["bwrap", "worker", "everything"])
-@pytest.mark.parametrize("at", ["harness.started", "tool.intended", "node.started", "gate.check.started"])
-def test_a_sandbox_killed_under_a_living_deck_is_nobodys_fault(victim: str, at: str, scene: MakeScene) -> None:
-    size = Size(commands=2, natives=1, seconds=0.5, parallel=4, checks=0.5)
-    few = scene(size)
+def test_a_sandbox_killed_under_a_living_deck_is_nobodys_fault(victim: str, scene: MakeScene) -> None:
+    """Under a command agent, a tool, the check of a task and the check of a merged tree."""
+    few = scene(Size(commands=2, natives=1, seconds=0.5, parallel=4, checks=0.5))
     with model_server(few) as model, Worker(few, *order(few), seen=Seen(), model_url=model.url) as worker:
-        assert worker.until(2, kind=at)
-        hit = _strike(few, worker, victim)
+        for moment in ("harness.started", "tool.intended", "node.started", "gate.check.started"):
+            assert worker.until(kind=moment)
+            assert _strike(few, worker, victim), f"a sandbox is at work: {worker.newest}"
         assert worker.finish() == 0, worker.errors
-    assert hit, "no sandbox was found"
     verdict = judge(few, worker.run, worker.result, delays=True)
     assert verdict.violations == ()
 
 
 def _strike(scene: Scene, worker: Worker, victim: str) -> int:
-    """Kill the processes of that kind that sandboxes have now; how many."""
-    while not (found := _victims(scene, victim)):
+    """Kill what is in the sandbox of the newest record; how many processes."""
+    event, stream = worker.newest["event"], worker.newest["stream"]
+    place = event.get("check") or event.get("attempt") or stream.partition("/")[2]
+    place = f"{place}-check" if event.get("node") == "check" else f"{place}-"
+    while not (found := _victims(scene, victim, place)):
         if worker.read(1.0) is None and worker.ended:
             return 0
-    return sum(_kill(pid) for pid in found)
+    return kill_all(found)
 
 
-def _victims(scene: Scene, victim: str) -> list[int]:
-    processes = sandbox_processes(scene)
-    outer = [pid for pid, words in processes if words.split()[0].endswith("bwrap")]
-    inner = [pid for pid, words in processes if not words.split()[0].endswith("bwrap") and "python" in words]
-    return {"bwrap": outer, "worker": inner, "everything": [pid for pid, _ in processes]}[victim]
+def _victims(scene: Scene, victim: str, place: str) -> list[int]:
+    found = inmates(scene, place)
+    launchers = [inmate.pid for inmate in found if inmate.launcher]
+    inside = [inmate.pid for inmate in found if not inmate.launcher and "python" in inmate.words]
+    if not inside:
+        return []
+    return {"bwrap": launchers, "worker": inside, "everything": [*launchers, *inside]}[victim]
 
 
-def _kill(pid: int) -> bool:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return False
-    return True
+@pytest.mark.parametrize("where", ["agent", "verify"])
+def test_what_kills_every_sandbox_fails_in_the_end(where: str, scene: MakeScene) -> None:
+    """Not for ever: a program can end its sandbox as well as the machine can."""
+    one, seen, deadly = scene(Size(commands=1, seconds=0.0)), Seen(), "kill -9 -1; sleep 60"
+    if where == "agent":
+        agent = f"---\nname: slow\nharness: command\ncommand: {json.dumps(['sh', '-c', deadly])}\n---\n"
+        (one.home / "agents" / "slow.md").write_text(agent)
+    else:
+        plan = json.loads(one.plan.read_text())
+        plan["tasks"][0]["verify"] = [deadly]
+        one.plan.write_text(json.dumps(plan))
+    with (one.home / "deck.toml").open("a") as file:
+        file.write("[limits]\nattempts = 1\n")
+    with Worker(one, *order(one), seen=seen) as worker:
+        assert worker.finish() == Exit.FAILED, worker.errors
+    assert worker.result is not None
+    assert worker.result["tasks"][0]["status"] == "failed"
+    assert "sandbox" in worker.result["tasks"][0]["reason"]
+    delays = [line for line in seen.records.values() if line["event"]["kind"] == "node.delayed"]
+    assert len(delays) == (MAX_DEATHS if where == "agent" else 0)
+    assert inmates(one) == []

@@ -4,8 +4,19 @@ from collections.abc import Sequence
 
 import pytest
 
-from quarterdeck.delivery.checks import KEEP_LIMIT, bounded, headline, judge, passed, summary
+from quarterdeck.delivery.checks import (
+    KEEP_LIMIT,
+    LIVES,
+    bounded,
+    deadly,
+    headline,
+    judge,
+    outlived,
+    passed,
+    summary,
+)
 from quarterdeck.kernel.entities import CheckResult
+from quarterdeck.kernel.failures import SandboxDied
 from quarterdeck.workplace.port import ExecResult
 
 
@@ -63,3 +74,35 @@ def test_the_summary_shows_what_failed() -> None:
     assert "fine" not in text
     assert headline(results) == "`pytest -q` failed: exit 1"
     assert headline(results[:1]) == ""
+
+
+@pytest.mark.parametrize("deaths", range(LIVES + 1))
+async def test_a_check_outlives_some_sandboxes(deaths: int) -> None:
+    made = 0
+
+    async def check() -> str:
+        nonlocal made
+        made += 1
+        if made <= deaths:
+            raise SandboxDied
+        return "seen"
+
+    if deaths < LIVES:
+        assert (await outlived(check), made) == ("seen", deaths + 1)
+    else:
+        with pytest.raises(SandboxDied):
+            await outlived(check)
+        assert made == LIVES
+
+
+def test_what_no_sandbox_outlives_has_failed() -> None:
+    results = deadly(SandboxDied(why="under the command `kill -9 -1`"))
+    assert not passed(results)
+    assert "kill -9 -1" in summary(results)
+
+
+@pytest.mark.parametrize(
+    ("flags", "died"), [(["died"], True), (["died", "memory"], False), (["died", "disk"], False), (["timeout"], False)]
+)
+def test_a_death_by_a_limit_is_no_accident(flags: list[str], died: bool) -> None:
+    assert done(None, flags=flags).died is died

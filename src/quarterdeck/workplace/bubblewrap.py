@@ -43,6 +43,7 @@ from quarterdeck.workplace.shipping import (
     ship,
     spawn,
 )
+from quarterdeck.workplace.strays import strays
 from quarterdeck.workplace.watchdog import descendants
 from quarterdeck.workplace.worker_bridge import PORT
 from quarterdeck.workplace.workspaces import Process, Workspaces
@@ -94,7 +95,6 @@ class Bubblewrap:
         self._finding = asyncio.Lock()
         self.create = self._provision.create
         self.attach = self._provision.attach
-        self.reap = self._provision.reap
         self.discard = self._provision.discard
 
     async def probe(self) -> Probe:
@@ -105,6 +105,13 @@ class Bubblewrap:
                     return found
                 self._passed = found
             return self._passed
+
+    async def reap(self, keep: frozenset[str]) -> list[str]:
+        """See the port."""
+        for pid in await asyncio.to_thread(strays, self._ground.workspaces):
+            if (stray := Process.of(pid)) is not None:
+                stray.kill()
+        return await self._provision.reap(keep)
 
     async def _try(self) -> Probe:
         if sys.platform != "linux":
@@ -220,6 +227,8 @@ class _Ender:
 
     async def end(self) -> None:
         init, self._init = self._init, None
+        if init is None:
+            self._end_launch()
         if init is not None and sys.platform == "linux":
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(init, signal.SIGKILL)
@@ -230,6 +239,14 @@ class _Ender:
         if self._process.returncode is None and self._outer is not None:
             self._outer.kill()  # asyncio's own kill reaps the process behind its watcher's back
         await self._process.wait()
+
+    def _end_launch(self) -> None:
+        """The child that bwrap is still making does not die with it (see `strays`)."""
+        if self._process.returncode is None and self._outer is not None:
+            self._outer.kill(signal.SIGSTOP)  # so that it makes none while they are looked for
+            for child in [Process.of(pid) for pid in descendants(self._process.pid)]:
+                if child is not None:
+                    child.kill()
 
 
 async def _ended(handle: int) -> None:

@@ -47,8 +47,8 @@ class Process:
     def alive(self) -> bool:
         return Process.of(self.pid) == self
 
-    def kill(self) -> None:
-        """SIGKILL it, if it is still the same process."""
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """Send it the signal, if it is still the same process."""
         if sys.platform != "linux":
             return
         try:
@@ -58,7 +58,7 @@ class Process:
         try:
             if self.alive:
                 with contextlib.suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(handle, signal.SIGKILL)
+                    signal.pidfd_send_signal(handle, number)
         finally:
             os.close(handle)
 

@@ -2,7 +2,7 @@
 
 Rules
 - Everything follows from the seed but the machine's own timing: whether the next kill comes at the n-th new record,
-  after so many seconds of work, or while a process is still starting, and whether it takes the whole group with it.
+  after so many seconds of work, or while a process is still starting, and whether all processes below it die with it.
 - A run that ends before its next kill is judged, and another one is begun in the same home.
 - The last run is carried to its end without a kill.
 """
@@ -41,7 +41,7 @@ class Strike:
     records: int | None
     """After so many new records; None = after `seconds`."""
     seconds: float
-    group: bool
+    tree: bool
 
     def fall(self, worker: Worker) -> bool:
         """Wait for the moment and kill; False where the process ended before."""
@@ -49,13 +49,13 @@ class Strike:
             worker.until(self.records)
         else:
             worker.until(1 << 30, seconds=self.seconds)
-        return worker.kill(group=self.group)
+        return worker.kill(tree=self.tree)
 
 
-def draw(rng: random.Random, *, groups: bool) -> Strike:
+def draw(rng: random.Random, *, trees: bool) -> Strike:
     """The next strike."""
     records = rng.randint(1, 30) if rng.random() < 0.5 else None
-    return Strike(records, rng.uniform(0.05, 3.0), groups and rng.random() < 0.3)
+    return Strike(records, rng.uniform(0.05, 3.0), trees and rng.random() < 0.3)
 
 
 def campaign(
@@ -64,10 +64,10 @@ def campaign(
     kills: int,
     seed: int,
     model_url: str = "",
-    groups: bool = False,
+    trees: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> Tally:
-    """Kill `kills` times; every run is carried to its end and judged. `groups`: some kills take the process group."""
+    """Kill `kills` times; every run is carried to its end and judged. `trees`: some kills take all below it along."""
     rng, tally, seen, began = random.Random(seed), Tally(), Seen(), time.monotonic()
     run = ""
     while tally.kills < kills or run:
@@ -78,7 +78,7 @@ def campaign(
                 worker.until(1)
                 run = worker.run
                 tally.runs += 1
-            killed = tally.kills < kills and draw(rng, groups=groups).fall(worker)
+            killed = tally.kills < kills and draw(rng, trees=trees).fall(worker)
             code = worker.finish()
         tally.kills += killed
         if not killed:

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from quarterdeck.testing.chaos.scene import Scene
+from quarterdeck.workplace.watchdog import descendants
 
 Line = dict[str, Any]
 LONGEST: Final = 120.0
@@ -72,6 +73,8 @@ class Worker:
         self._buffer = b""
         self._complete: list[bytes] = []
         self.run = ""
+        self.newest: Line = {}
+        """The newest record that nobody printed before."""
         self.result: Line | None = None
         """The line `run.finished`."""
         self.ended = False
@@ -104,7 +107,9 @@ class Worker:
         self.run = line.get("run") or self.run
         if line.get("kind") == "run.finished":
             self.result = line
-        return line, self._seen.take(line)
+        new = self._seen.take(line)
+        self.newest = line if new else self.newest
+        return line, new
 
     def until(self, wanted: int = 1, kind: str = "", *, seconds: float = LONGEST) -> bool:
         """Read on to the `wanted`-th new record (of that kind of event); False where it ended or `seconds` passed."""
@@ -127,13 +132,13 @@ class Worker:
                 raise TimeoutError(f"it is still there after {LONGEST} s: {' '.join(self._arguments)}")
         return self.process.wait(LONGEST)
 
-    def kill(self, *, group: bool = False) -> bool:
-        """SIGKILL it (with all processes of its group); False where it had ended by itself."""
+    def kill(self, *, tree: bool = False) -> bool:
+        """SIGKILL it, with all processes below it where `tree`; False where it had ended by itself."""
         if self.process.poll() is None:
-            if group:
-                os.killpg(self.process.pid, signal.SIGKILL)
-            else:
-                self.process.kill()
+            if tree:
+                self.process.send_signal(signal.SIGSTOP)  # so that it starts nothing while its children are counted
+                kill_all(descendants(self.process.pid))
+            self.process.kill()
         return self.finish() == -signal.SIGKILL
 
     @property
@@ -141,6 +146,18 @@ class Worker:
         """What it said on stderr."""
         text = Path(self._errors.name).read_bytes()[self._where :]
         return text.decode("utf-8", "replace")[-4000:]
+
+
+def kill_all(pids: Iterable[int]) -> int:
+    """SIGKILL these processes; how many there still were."""
+    hit = 0
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+        hit += 1
+    return hit
 
 
 def ask(scene: Scene, *arguments: str) -> tuple[int, list[Line]]:

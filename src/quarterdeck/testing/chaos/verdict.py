@@ -7,6 +7,7 @@ Rules
 """
 
 import asyncio
+import re
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -69,7 +70,7 @@ def judge(scene: Scene, run: str, result: Line | None, *, delays: bool = False) 
         ),
         *_of_gate(run, streams, delays),
         *_of_store(scene),
-        *_of_machine(scene, run),
+        *_of_machine(scene),
         *_of_audit(scene),
     ]
     started = [event for event in everything if isinstance(event, e.HarnessStarted)]
@@ -246,26 +247,41 @@ def _of_store(scene: Scene) -> Iterator[str]:
             yield f"a job is left: {kind} {key} ({status})"
 
 
-def _of_machine(scene: Scene, run: str) -> Iterator[str]:
-    for pid, words in sandbox_processes(scene):
-        yield f"a sandbox's process is left: {pid} {words}"
+def _of_machine(scene: Scene) -> Iterator[str]:
+    for inmate in inmates(scene):
+        yield f"a sandbox's process is left in {inmate.workspace}: {inmate.pid} {inmate.words[:100]}"
     for place in scene.ground.workspaces.iterdir():
         yield f"a workspace is left: {place.name}"
 
 
-def sandbox_processes(scene: Scene) -> list[tuple[int, str]]:
-    """Living processes that see a workspace of this scene, with their command lines."""
-    mark = str(scene.ground.workspaces).encode()
+@dataclass(frozen=True, slots=True)
+class Inmate:
+    """A living process that sees a workspace."""
+
+    pid: int
+    workspace: str
+    words: str
+    """Its command line."""
+
+    @property
+    def launcher(self) -> bool:
+        return self.words.partition(" ")[0].endswith("bwrap")
+
+
+def inmates(scene: Scene, beginning: str = "") -> list[Inmate]:
+    """The processes that see a workspace of this scene whose name begins so."""
+    mark = f"{scene.ground.root.name}/workspaces/".encode()
+    place = re.compile(re.escape(mark) + b"([^/ \\0]+)/w")
     found = []
-    for process in Path("/proc").iterdir():
-        if not process.name.isdigit():
-            continue
+    for process in Path("/proc").glob("[0-9]*"):
         try:
             words = (process / "cmdline").read_bytes()
-            if words and (mark in words or mark in (process / "mountinfo").read_bytes()):
-                found.append((int(process.name), words.replace(b"\0", b" ").decode("utf-8", "replace")[:200]))
+            seen = place.search(words) or place.search((process / "mountinfo").read_bytes())
         except OSError:  # it has ended meanwhile
             continue
+        if words and seen is not None and seen[1].decode().startswith(beginning):
+            text = words.replace(b"\0", b" ").decode("utf-8", "replace")
+            found.append(Inmate(int(process.name), seen[1].decode(), text))
     return found
 
 
