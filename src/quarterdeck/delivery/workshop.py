@@ -81,6 +81,7 @@ class Workshop:
             await sandbox.import_(commit, tree=tree)
         except BaseException:
             await sandbox.close()
+            await provider.discard(spec.id)  # nobody knows of it yet: the next try makes its own
             raise
         return sandbox
 
