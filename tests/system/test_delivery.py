@@ -6,15 +6,17 @@ import signal
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from deck_kit import CRITIC, REVIEWER, Place, carried, events, git, one, place_at, run_events, task
 
 from quarterdeck.assembly import Deck, open_deck
+from quarterdeck.delivery.order import Order
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.events import Node, Outcome, RunStatus, TaskStatus
-from quarterdeck.kernel.failures import Exit
+from quarterdeck.kernel.failures import Exit, QuarterdeckError
 from quarterdeck.workplace.ground import Ground
 
 pytestmark = pytest.mark.sandbox
@@ -301,17 +303,17 @@ async def test_cancel_while_a_change_is_in_the_gate(place: Place) -> None:
 async def test_cancel_when_nobody_works_on_it(place: Place, point: str) -> None:
     place.begin()
     plan = place.plan(task("a", "echo a > a.txt"), task("b", "echo b > b.txt", needs=["a"]))
-    code, _, _ = place.call("run", "--plan", str(plan), QUARTERDECK_PROBE=f"{point}:1:kill")
-    assert code == -signal.SIGKILL
-    (line,) = place.call("ps", "--json")[1].splitlines()
-    run = json.loads(line)["run"]
-    code, out, err = place.call("cancel", run, "--json")
-    assert (code, json.loads(out.splitlines()[-1])["status"]) == (0, "cancelled"), err
+    code, out, err = place.call("run", "--plan", str(plan), "--json", QUARTERDECK_PROBE=f"{point}:1:kill")
+    assert code == -signal.SIGKILL, err
     async with open_deck(place.settings) as deck:
-        assert isinstance((await run_events(deck, run))[-1], e.RunFinished)
-        code, out, err = place.call("resume", run, "--json")
-        assert code == 0, err
-        assert json.loads(out.splitlines()[-1])["status"] == "done"
+        (view,) = await deck.views.runs()
+        assert not view.status.finished
+        code, out, err = place.call("cancel", view.run, "--json")
+        assert (code, json.loads(out.splitlines()[-1])["status"]) == (0, "cancelled"), err
+        assert isinstance((await run_events(deck, view.run))[-1], e.RunFinished)
+        await deck.control(view.run, "resume")
+        await deck.work(view.run)
+        assert (await deck.result(view.run)).status is RunStatus.DONE
         assert (await deck.verify()).faults == ()
 
 
@@ -402,38 +404,44 @@ async def until_owned(deck: Deck, pid: int) -> None:
 # --- what is refused -----------------------------------------------------------------------------------------
 
 
-def refused(place: Place, *arguments: str, **environment: str) -> str:
-    """The command is refused as bad usage, says what, why or fix, and leaves no run; returns what it says."""
-    code, _, err = place.call(*arguments, **environment)
-    assert code == Exit.USAGE, err
-    assert "Traceback" not in err
-    assert place.call("ps", "--json")[:2] == (0, "")
-    return err
+async def refused(place: Place, **fields: Any) -> str:
+    """The order is bad usage, and leaves no run; what is said of it."""
+    async with open_deck(place.settings) as deck:
+        with pytest.raises(QuarterdeckError) as caught:
+            await deck.create(Order(repository=place.repository, user="ada", **fields))
+        assert await deck.views.runs() == []
+    error = caught.value
+    assert error.exit_code == Exit.USAGE
+    assert error.why or error.fix
+    return f"{error}\n{error.fix}"
 
 
-def test_what_cannot_work_is_refused_before_a_run_exists(place: Place) -> None:
+async def test_what_cannot_work_is_refused_before_a_run_exists(place: Place) -> None:
     place.begin()
-    good = str(place.plan(task("a", "echo a > a.txt")))
+    good = place.plan(task("a", "echo a > a.txt"))
     bad = place.root / "bad.yaml"
-    bad.write_text("v: 1\ngoal: g\ntasks:\n  - {id: a, title: A, paths: [a], needs: [b]}\n")
-    assert "b" in refused(place, "run", "--plan", str(bad))
+    bad.write_text("v: 1\ngoal: g\ntasks:\n  - {id: a, title: A, paths: [a], needs: [zzz]}\n")
+    assert "zzz" in await refused(place, plan_path=bad)
     other = place.root / "other.json"
     other.write_text(json.dumps({"v": 1, "goal": "g", "tasks": [task("a", "true", agent="nobody")]}))
-    assert "nobody" in refused(place, "run", "--plan", str(other))
-    assert "nowhere" in refused(place, "run", "--plan", good, "--base", "nowhere")
+    assert "nobody" in await refused(place, plan_path=other)
+    assert "no agent called ghost" in await refused(place, goal="g", agent="ghost")
+    assert "nowhere" in await refused(place, plan_path=good, base="nowhere")
+    assert "there is no sandbox called moon" in await refused(place, plan_path=good, sandbox="moon")
+    assert "'a..b' is not a possible branch name" in await refused(place, plan_path=good, into="a..b")
+    assert "[tiers]" in await refused(place, goal="g")
     git(place.repository, "switch", "-q", "-c", "mine")
     (place.repository / "dirty").write_text("x")
-    assert "stash" in refused(place, "run", "--plan", good, "--into", "mine")
-    assert "there is no sandbox called moon" in refused(place, "run", "--plan", good, "--sandbox", "moon")
-    assert "'a..b' is not a possible branch name" in refused(place, "run", "--plan", good, "--into", "a..b")
-    err = refused(place, "run", "a goal")
-    assert "[tiers]" in err
+    assert "stash" in await refused(place, plan_path=good, into="mine")
+
+    code, _, err = place.call("run", "--plan", str(bad))
+    assert (code, "zzz" in err, "Traceback" in err) == (Exit.USAGE, True, False), err
+    assert place.call("ps", "--json")[:2] == (0, "")
 
 
-def test_no_gate_no_run(place: Place) -> None:
+async def test_no_gate_no_run(place: Place) -> None:
     place.begin(gate=None)
-    err = refused(place, "run", "--plan", str(place.plan(task("a", "echo a > a.txt"))))
-    assert "[checks] gate" in err
+    assert "[checks] gate" in await refused(place, plan_path=place.plan(task("a", "echo a > a.txt")))
 
 
 # --- afterwards ----------------------------------------------------------------------------------------------
