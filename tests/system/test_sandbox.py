@@ -274,6 +274,32 @@ class TestGit:
             with pytest.raises(ValueError, match="repository lies inside"):
                 await sandbox.export(head, "m", **EXPORT)
 
+    @pytest.mark.parametrize("mode", ["000", "444", "300", "100", "200"])
+    async def test_what_the_agent_made_unreadable_belongs_to_the_change(
+        self, provider: Provider, mirror: tuple[Path, str], mode: str
+    ) -> None:
+        objects, head = mirror
+        script = (
+            "mkdir -p lib/deep forced.log; echo important > lib/deep/f; echo 1 > part1; echo 2 > shut; ln -s /etc etc;"
+            "echo forced > forced.log/f; git add -f forced.log && git commit -qm x; echo 2 >> src/a.py;"
+            f"chmod {mode} lib/deep lib shut src/a.py src forced.log ."
+        )
+        async with opened(provider, Spec("g", objects=(objects,), limits=LIMITS)) as sandbox:
+            await sandbox.import_(head)
+            done = await sandbox.exec(script, timeout=20)
+            assert done.exit_code == 0, done
+            exported = await sandbox.export(head, "m", **EXPORT)
+            assert exported is not None
+        bare = objects.parent
+        subprocess.run(
+            ["git", "-C", str(bare), "index-pack", "--stdin", "--fix-thin"],
+            input=exported.pack,
+            check=True,
+            capture_output=True,
+        )
+        changed = _git(bare, "diff", "--name-status", head, exported.commit).splitlines()
+        assert changed == ["A\tetc", "A\tforced.log/f", "A\tlib/deep/f", "A\tpart1", "A\tshut", "M\tsrc/a.py"]
+
     async def test_max_bytes(self, provider: Provider, mirror: tuple[Path, str]) -> None:
         objects, head = mirror
         async with opened(provider, Spec("g", objects=(objects,), limits=LIMITS)) as sandbox:

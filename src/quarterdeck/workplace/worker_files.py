@@ -9,9 +9,10 @@ Rules
 """
 
 # Descriptor-relative calls have no pathlib form, and pathlib would slow the start of every sandbox.
-# ruff: noqa: PTH103, PTH112, PTH115, PTH118
+# ruff: noqa: PTH101, PTH103, PTH112, PTH115, PTH118
 from __future__ import annotations
 
+import contextlib
 import errno
 import fnmatch
 import os
@@ -239,3 +240,31 @@ def _matches(path: str, glob: str) -> bool:
         or fnmatch.fnmatchcase(path, glob.replace("**/", ""))
         or ("/" not in glob and fnmatch.fnmatchcase(path.rsplit("/", 1)[-1], glob))
     )
+
+
+def make_readable(root: str, *, below: bool = True) -> None:
+    """Let the owner read every file and enter every directory of a workspace, its own `.git` left out.
+
+    No link is followed. What cannot be changed is left as it is: whoever reads it next says so. `below=False`: only the
+    directory itself.
+    """
+    waiting = [root]
+    while waiting:
+        folder = waiting.pop()
+        with contextlib.suppress(OSError):
+            _grant(folder, os.lstat(folder).st_mode, stat.S_IRWXU)
+            if not below:
+                return
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        if entry.path != os.path.join(root, ".git"):
+                            waiting.append(entry.path)
+                    elif entry.is_file(follow_symlinks=False):
+                        with contextlib.suppress(OSError):
+                            _grant(entry.path, entry.stat(follow_symlinks=False).st_mode, stat.S_IRUSR)
+
+
+def _grant(path: str, mode: int, rights: int) -> None:
+    if mode & rights != rights and not stat.S_ISLNK(mode):
+        os.chmod(path, stat.S_IMODE(mode) | rights)

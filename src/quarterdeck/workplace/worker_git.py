@@ -8,6 +8,7 @@ Rules
 - The same base, tree, author, message and time give the same commit.
 - A nested repository is an error, never silently a gitlink; a file whose bytes the checkout produced is unchanged, even
   where its attributes would normalise it on the way back.
+- What git may not read is made readable, and is an error where that does not help: git itself only warns of a directory.
 """
 
 # Raw paths; pathlib would only slow the start of every sandbox.
@@ -26,6 +27,8 @@ import time
 import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
+
+from quarterdeck.workplace.worker_files import make_readable
 
 _TIMEOUT = 300.0
 _RESTORE_LIMIT = 1000
@@ -51,6 +54,10 @@ _SAFE = (
 
 class GitError(ValueError):
     """A git command failed."""
+
+
+class _Unreadable(ValueError):
+    """Something in the workspace may not be read."""
 
 
 class Cancelled(Exception):
@@ -111,9 +118,9 @@ class Git:
         _lay_out(directory, base, self._objects, base, _config("", "", base))
         _put(os.path.join(directory, "shallow"), base + "\n")  # what lies before the base is not asked for
         git = _Private(directory, self._workspace, self._env, cancelled)
+        make_readable(self._workspace, below=False)
         self._read_base(git, directory, base)
-        _add(git, excluded)
-        self._add_committed(git, base, excluded)
+        self._collect(git, base, excluded)
         changes = _changes(git)
         if _restore_normalised(git, self._workspace, changes):
             changes = _changes(git)
@@ -131,6 +138,16 @@ class Git:
             bound=int(arguments["max_bytes"]),
         )
         return {"commit": commit, "tree": tree}, pack
+
+    def _collect(self, git: _Private, base: str, excluded: list[str]) -> None:
+        """Bring the workspace's files into the index. Only where git was refused one are they all looked at."""
+        try:
+            _add(git, "-A", "--", ".", *excluded)
+            self._add_committed(git, base, excluded)
+        except _Unreadable:
+            make_readable(self._workspace)
+            _add(git, "-A", "--", ".", *excluded)
+            self._add_committed(git, base, excluded)
 
     def _read_base(self, git: _Private, directory: str, base: str) -> None:
         """The base's tree in the index; with the time stamps of the checkout where it was ours, so that unchanged files
@@ -154,7 +171,7 @@ class Git:
         missing = [name for name in names if name not in known and _plain(self._workspace, name)]
         if missing:
             specs = [b":(top,literal)" + name for name in missing] + [os.fsencode(spec) for spec in excluded]
-            git("add", "-f", "--pathspec-from-file=-", "--pathspec-file-nul", stdin=b"\0".join(specs))
+            _add(git, "-f", "--pathspec-from-file=-", "--pathspec-file-nul", stdin=b"\0".join(specs))
 
     def _head_names(self, git: _Private, head: str) -> list[bytes]:
         """Names in the agent's HEAD, read with its objects beside the mirror's in a git directory used for nothing
@@ -197,6 +214,8 @@ class _Private:
             "GIT_TERMINAL_PROMPT": "0",
             "LC_ALL": "C",
         }
+        self.said = ""
+        """What the last command that succeeded wrote to standard error."""
         self._prefix = ["git", *(part for setting in _SAFE for part in ("-c", setting))]
 
     def beside(self, directory: str) -> _Private:
@@ -222,6 +241,7 @@ class _Private:
             process.wait()
         if process.returncode not in ok:
             raise GitError(f"git {arguments[0]}: {err.decode('utf-8', 'replace').strip()[-2000:]}")
+        self.said = err.decode("utf-8", "replace")
         return out
 
     def _talk(self, process: subprocess.Popen[bytes], stdin: bytes, bound: int | None) -> tuple[bytes, bytes]:
@@ -333,13 +353,23 @@ def _refresh(git: _Private) -> None:
     git("update-index", "-q", "--refresh", ok=(0, 1))
 
 
-def _add(git: _Private, excluded: list[str]) -> None:
+def _add(git: _Private, *arguments: str, stdin: bytes = b"") -> None:
     try:
-        git("add", "-A", "--", ".", *excluded)
+        git("add", *arguments, stdin=stdin)
     except GitError as error:
         if "does not have a commit checked out" in str(error):
             raise ValueError(_NESTED.format(error)) from error
+        _refuse_unreadable(str(error))
         raise
+    _refuse_unreadable(git.said)
+
+
+def _refuse_unreadable(said: str) -> None:
+    """Raises _Unreadable where git says that it could not read something: the rest alone is not the change."""
+    lines = [line.strip() for line in said.splitlines()]
+    denied = [line for line in lines if line.endswith(": Permission denied") or "could not open directory" in line]
+    if denied:
+        raise _Unreadable(f"files of the workspace cannot be read, and would be lost: {'; '.join(denied[:5])}")
 
 
 def _changes(git: _Private) -> list[_Change]:
@@ -417,6 +447,8 @@ def _plain(workspace: str, name: bytes) -> bool:
             return False
     try:
         mode = os.lstat(os.path.join(path, parts[-1])).st_mode
+    except PermissionError as error:
+        raise _Unreadable(f"files of the workspace cannot be read, and would be lost: {_shown(name)}") from error
     except OSError:
         return False
     return stat.S_ISREG(mode) or stat.S_ISLNK(mode)
