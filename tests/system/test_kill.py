@@ -144,6 +144,8 @@ def test_a_sandbox_killed_under_a_living_deck_is_nobodys_fault(victim: str, scen
     with model_server(few) as model, Worker(few, *order(few), seen=Seen(), model_url=model.url) as worker:
         for moment in ("harness.started", "tool.intended", "node.started", "gate.check.started"):
             assert worker.until(kind=moment)
+            while worker.newest["event"].get("node", "check") != "check":
+                assert worker.until(kind=moment)
             assert _strike(few, worker, victim), f"a sandbox is at work: {worker.newest}"
         assert worker.finish() == 0, worker.errors
     verdict = judge(few, worker.run, worker.result, delays=True)
@@ -156,7 +158,7 @@ def _strike(scene: Scene, worker: Worker, victim: str) -> int:
     place = event.get("check") or event.get("attempt") or stream.partition("/")[2]
     place = f"{place}-check" if event.get("node") == "check" else f"{place}-"
     while not (found := _victims(scene, victim, place)):
-        if worker.read(1.0) is None and worker.ended:
+        if worker.read(0.02) is None and worker.ended:
             return 0
     return kill_all(found)
 
