@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_kit import PRICE, Kit, deck, kit, scenario
+from agent_kit import PRICE, RUN, TASK, Kit, deck, kit, scenario
 
+from quarterdeck.agents.transcript import decode
+from quarterdeck.delivery.session import spent_elsewhere
 from quarterdeck.govern.policy import DefaultPolicy
+from quarterdeck.journal.views import Views
 from quarterdeck.kernel.config import RunConfig
-from quarterdeck.kernel.entities import Agent, AgentLimits, Note, Plan, Review, Submission
+from quarterdeck.kernel.entities import Agent, AgentLimits, Feedback, Note, Plan, Review, Submission
 from quarterdeck.kernel.events import (
     ContextCompacted,
     Delegated,
@@ -133,7 +136,7 @@ async def test_a_handoff_can_be_inspected_beyond_its_schema(bench: Kit) -> None:
     assert "do not shout" in (await bench.journal.get(refused.result_blob)).decode()
 
 
-async def test_ask_waits_for_a_person_and_goes_on_with_the_answer(bench: Kit) -> None:
+async def test_ask_waits_for_a_person_whose_answer_goes_to_the_next_attempt(bench: Kit) -> None:
     ask = Turn(actions=(act("ask", question="English or French?"), act("write", path="late.txt", content="x")))
     script = scenario(ask, WRITE, SUBMIT)
     async with bench.native(script) as wire:
@@ -145,10 +148,50 @@ async def test_ask_waits_for_a_person_and_goes_on_with_the_answer(bench: Kit) ->
         assert len(wire.server.requests) == 1
     assert any(isinstance(event, QuestionAsked) for event in await bench.events())
     assert [event.tool for event in await bench.events() if isinstance(event, ToolDone)] == ["ask"]
-    async with bench.native(script) as wire:
-        finished = await wire.work(AGENT, extra={"answer": "English"})
+    told = (
+        Feedback(source="human", reason="Engl", detail="ish.\nAsked in r-test.greet.1: English or French?"),
+        Feedback(source="verify", reason="hello.txt is missing"),
+    )
+    async with bench.native(scenario(WRITE, SUBMIT)) as wire:
+        finished = await wire.work(AGENT, 2, feedback=told)
     assert finished.outcome is Outcome.OK
     assert await bench.file("hello.txt") == "hello\n"
+    first = next(item for item in await bench.events("r-test.greet.2") if isinstance(item, TranscriptExtended))
+    text = decode(await bench.journal.get(first.message_blob)).text
+    assert "## Feedback on an earlier attempt (verify)\nhello.txt is missing" in text
+    assert text.endswith(
+        "## A person answered: this is decided\nEnglish.\n\n"
+        "The question was:\nAsked in r-test.greet.1: English or French?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("spent", "outcome", "says"),
+    [
+        (0, Outcome.OK, ""),
+        (900_000_000, Outcome.FAILED, "are left"),
+        (1_000_000_000, Outcome.FAILED, "no usd left for this task"),
+        (2_000_000_000, Outcome.FAILED, "no usd left for this task"),
+    ],
+)
+async def test_a_task_budget_is_for_all_its_attempts(bench: Kit, spent: int, outcome: Outcome, says: str) -> None:
+    task = TASK.model_copy(update={"budget_usd": 1.0})
+    async with bench.native(scenario(WRITE, SUBMIT)) as wire:
+        finished = await wire.work(AGENT, task=task, spent_nusd=spent)
+        assert len(wire.server.requests) == (2 if outcome is Outcome.OK else 0)
+    assert (finished.outcome, says in finished.reason) == (outcome, True)
+
+
+async def test_what_a_task_has_spent_leaves_out_the_attempt_itself(bench: Kit) -> None:
+    views = Views(bench.store)
+    async with bench.native(scenario(WRITE, SUBMIT)) as wire:
+        await wire.work(AGENT)
+        await wire.work(AGENT, 2)
+    by_attempt = {row.attempt: row.cost_nusd for row in await views.costs(RUN)}
+    assert await spent_elsewhere(views, RUN, TASK.id, f"{RUN}.greet.1") == by_attempt[f"{RUN}.greet.2"] > 0
+    whole = sum(by_attempt.values())
+    assert await spent_elsewhere(views, RUN, TASK.id, f"{RUN}.greet.1.review1") == whole == (await bench.money())[0]
+    assert await spent_elsewhere(views, RUN, "other", "x") == 0
 
 
 async def test_what_the_policy_denies_is_not_done(bench: Kit) -> None:

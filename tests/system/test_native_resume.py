@@ -1,5 +1,6 @@
 """Killed at any point, the loop goes on exactly where it was: nothing finished is done again, nothing sent changes."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from agent_kit import RUN, Kit, Wire, deck, kit, scenario
 
 from quarterdeck.agents.port import Finished
+from quarterdeck.govern.policy import DefaultPolicy
 from quarterdeck.kernel import ids, probes
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Agent
@@ -22,6 +24,7 @@ from quarterdeck.kernel.events import (
     TranscriptExtended,
 )
 from quarterdeck.kernel.failures import FailureClass, StaleClaim
+from quarterdeck.models.scripted.faults import Fault, Kind
 from quarterdeck.models.scripted.scenario import Match, Rule, Turn, act
 
 TURNS = (
@@ -183,3 +186,93 @@ async def test_a_finished_attempt_is_not_worked_on_again(bench: Kit) -> None:
         assert await wire.work(AGENT) == first
         assert len(wire.server.requests) == 5
     assert await bench.events() == events
+
+
+async def cancelled_at(wire: Wire, point: str, at: int, agent: Agent, config: RunConfig) -> None:
+    """Work until the n-th reach of a point, and be cancelled right after it."""
+    here, left = asyncio.Event(), [at]
+
+    def watch(name: str) -> None:
+        left[0] -= name == point
+        if not left[0]:
+            here.set()
+
+    probes.install(watch)
+    working = asyncio.create_task(wire.work(agent, config=config))
+    await here.wait()
+    probes.install(None)
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+
+
+async def test_a_cancelled_call_counts_as_spent_and_is_made_anew(bench: Kit) -> None:
+    config = RunConfig(deck=deck())
+    hanging = scenario(*TURNS, faults=(Fault(kind=Kind.HANG, times=0),))
+    async with bench.native(hanging) as wire:
+        for times in (1, 2):
+            await cancelled_at(wire, "model.intended", 1, AGENT, config)
+            events = await bench.events()
+            asked = [event for event in events if isinstance(event, ModelAsked)]
+            erred = [event for event in events if isinstance(event, ModelErred)]
+            assert [event.number for event in asked] == [*range(1, times + 1)]
+            assert [event.cost_nusd for event in erred] == [event.reserved_nusd for event in asked]
+            assert await bench.money() == (sum(event.cost_nusd for event in erred), 0)
+    async with bench.native(scenario(*TURNS)) as wire:
+        assert (await wire.work(AGENT, config=config)).outcome is Outcome.OK
+    events = await bench.events()
+    assert len([event for event in events if isinstance(event, ModelErred)]) == 2
+    assert [event.step for event in events if isinstance(event, ModelAnswered)] == [1, 2, 3, 4, 5]
+    spent = sum(event.cost_nusd for event in events if isinstance(event, ModelErred | ModelAnswered))
+    assert await bench.money() == (spent, 0)
+
+
+async def test_a_cancelled_sub_agent_leaves_nothing_reserved(bench: Kit) -> None:
+    lead = AGENT.model_copy(update={"delegates_to": ("scout",)})
+    config = RunConfig(deck=deck(), agents={"scout": Agent(name="scout", expects="answer"), "implementer": lead})
+    hang = (Fault(kind=Kind.HANG, times=0),)
+    rules = (
+        Rule(match=Match(first="Role: scout"), turns=TURNS[-1:], faults=hang),
+        Rule(
+            match=Match(first="Role: implementer"), turns=(Turn(actions=(act("delegate", agent="scout", task="x"),)),)
+        ),
+    )
+    async with bench.native(scenario(rules=rules)) as wire:
+        await cancelled_at(wire, "model.intended", 2, lead, config)
+    (erred,) = [event for event in await bench.events(f"{RUN}.greet.1.sub1") if isinstance(event, ModelErred)]
+    assert erred.cost_nusd > 0
+    assert (await bench.money())[1] == 0
+
+
+async def test_a_call_under_way_that_another_worker_took_over_is_left_to_it(bench: Kit) -> None:
+    async with bench.native(scenario(*TURNS, faults=(Fault(kind=Kind.HANG, times=0),))) as wire:
+        asked = asyncio.Event()
+        probes.install(lambda name: asked.set() if name == "model.intended" else None)
+        old = await bench.assignment(AGENT)
+        working = asyncio.create_task(wire.harness.work(old))
+        await asked.wait()
+        probes.install(None)
+        await bench.again(old)
+        working.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await working
+        assert (await bench.money())[1] > 0
+    async with bench.native(scenario(*TURNS)) as wire:
+        assert (await wire.work(AGENT)).outcome is Outcome.OK
+    assert len([event for event in await bench.events() if isinstance(event, ModelErred)]) == 1
+    assert (await bench.money())[1] == 0
+
+
+async def test_a_call_that_is_run_again_is_decided_again(bench: Kit) -> None:
+    script = scenario(Turn(actions=(act("write", path="hello.txt", content="x"),)), TURNS[-1])
+    probes.install(Trap("tool.intended", 1))
+    async with bench.native(script) as wire:
+        with pytest.raises(Killed):
+            await wire.work(AGENT)
+    probes.install(None)
+    stricter = DefaultPolicy({"implementer": frozenset({"submit"})})
+    async with bench.native(script, policy=stricter) as wire:
+        assert (await wire.work(AGENT)).outcome is Outcome.OK
+    done = [event for event in await bench.events() if isinstance(event, ToolDone)]
+    assert [(event.tool, event.flags) for event in done] == [("write", ("denied",)), ("submit", ("ends",))]
+    assert (await bench.sandbox.exec("ls", timeout=10)).stdout == b""

@@ -77,6 +77,24 @@ async def test_the_treasury_keeps_its_promise_over_a_store(store: SqliteStore) -
         await store.write(_reserve("a/1", 1, run="unknown"))
 
 
+async def test_what_is_left_reserved_of_a_run_is_counted_as_spent(store: SqliteStore) -> None:
+    budgets = Budgets()
+    for run in ("r", "other"):
+        await store.write(lambda tx, run=run: budgets.open(tx, run, 100))  # type: ignore[misc]  # a bound default
+        await store.write(_reserve("a/1", 30, run))
+        await store.write(_reserve("b/1", 20, run))
+    await store.write(lambda tx: budgets.settle(tx, "r", "a/1", 10))
+    assert await store.write(lambda tx: budgets.settle_all(tx, "r")) == 20
+    assert await store.write(lambda tx: budgets.settle_all(tx, "r")) == 0
+    (purse,) = await store.read("budget_get", run="r", holder="b/1")
+    assert (purse["settled"], purse["reserved"], purse["amount"]) == (30, 0, None)
+    (purse,) = await store.read("budget_get", run="other", holder="b/1")
+    assert (purse["settled"], purse["reserved"], purse["amount"]) == (0, 50, 20)
+    await store.write(_reserve("c/1", 70))
+    with pytest.raises(BudgetExhausted):
+        await store.write(_reserve("d/1", 1))
+
+
 async def test_a_refused_reservation_keeps_nothing_of_its_transaction(store: SqliteStore) -> None:
     budgets = Budgets()
     await store.write(lambda tx: budgets.open(tx, "r", 10))

@@ -94,8 +94,17 @@ def test_standalone_has_no_references() -> None:
 
 def test_an_agent_sees_its_tools_only() -> None:
     box = Toolbox()
-    few = box.select(("read",), expects="answer", handoff_schema={}, delegates={}, without=frozenset({"ask"}))
-    assert list(few) == ["read", "todo", "note", "submit"]
+    few = box.select(("read",), expects="plan", handoff_schema={}, delegates={}, without=frozenset({"note"}))
+    assert list(few) == ["read", "todo", "ask", "submit"]
     all_of_them = box.select(None, expects="answer", handoff_schema={}, delegates={"x": "y"})
     assert list(all_of_them)[-2:] == ["delegate", "submit"]
     assert "- x: y" in all_of_them["delegate"].spec.description
+
+
+@pytest.mark.parametrize(
+    ("expects", "asks"), [("submission", True), ("plan", True), ("review", False), ("answer", False)]
+)
+def test_only_who_can_be_answered_may_ask(expects: str, asks: bool) -> None:
+    for names in (None, ("read", "ask")):
+        chosen = Toolbox().select(names, expects=expects, handoff_schema={}, delegates={})
+        assert ("ask" in chosen) == asks

@@ -7,15 +7,18 @@ Rules
   tier's next model, or give up. A model that had to be left stays left for this attempt.
 - A failed call costs what the adapter counted or estimated of it; where it may have been billed and nothing is known
   (it hung before the first event), its whole reservation counts as spent.
-- A call without outcome after a crash may have been billed: its whole reservation counts as spent, and it is made anew.
+- A call cut off, by a crash or because the work was cancelled, may have been billed: its whole reservation counts as
+  spent, and where the attempt goes on it is made anew. A cancelled call is closed before the cancellation goes on, if
+  that does not take long; what could not be closed then is closed when the attempt is taken up again.
 - An answer that was cut off (`length`) is recorded as failed and nothing of it is kept; the model is asked for less.
 """
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from quarterdeck.agents import context
 from quarterdeck.agents.context import Window
@@ -27,13 +30,27 @@ from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids, probes
 from quarterdeck.kernel.config import ModelSection, Price
 from quarterdeck.kernel.entities import Usage
-from quarterdeck.kernel.failures import RECOVERY, BadConfiguration, BudgetExhausted, FailureClass, ModelFailed
+from quarterdeck.kernel.failures import (
+    RECOVERY,
+    BadConfiguration,
+    BudgetExhausted,
+    FailureClass,
+    ModelFailed,
+    QuarterdeckError,
+)
 from quarterdeck.kernel.prices import cost, price_of, worst_case
 from quarterdeck.models.port import Message, Model, Reply, Request, StopReason, ToolSpec
 from quarterdeck.models.retry import next_try
 from quarterdeck.store.port import Tx
 
+_log = logging.getLogger(__name__)
+
 DEFAULT_OUTPUT: Final = 8_192
+
+CLOSING: Final = 2.5
+"""Seconds that a cancellation waits for one thing to be recorded."""
+
+CUT_OFF: Final = "the process ended or gave the work up while the call was under way; its reservation counts as spent"
 
 SMALLER: Final = (
     "<reminder>\nYour last answer was longer than one answer may be and was dropped; nothing of it was done. Answer in "
@@ -129,7 +146,7 @@ class ModelCalls:
         return asked if asked in self._candidates else self._candidates[0]
 
     async def heal(self) -> None:
-        """Close a call that a crash left without outcome."""
+        """Close a call that was cut off and has no outcome yet."""
         asked = self._log.state.asked
         if asked is None:
             return
@@ -137,7 +154,7 @@ class ModelCalls:
             step=asked.step,
             model=asked.model,
             failure=FailureClass.INFRASTRUCTURE,
-            reason="the process ended while the call was under way; its reservation counts as spent",
+            reason=CUT_OFF,
             cost_nusd=asked.reserved_nusd,
         )
         await self._settled(event, _holder(self._assignment, asked.step, asked.number))
@@ -180,6 +197,22 @@ class ModelCalls:
 
     async def _once(self, name: str, prompt: Prompt) -> Reply:
         """One try, recorded before and after. Raises ModelFailed after recording it."""
+        try:
+            return await self._tried(name, prompt)
+        except asyncio.CancelledError:
+            await self._give_up()
+            raise
+
+    async def _give_up(self) -> None:
+        """Close the call under way, because the work is being cancelled."""
+        try:
+            async with asyncio.timeout(CLOSING):
+                await self.heal()
+        except (QuarterdeckError, KeyError, TimeoutError) as error:
+            # Another worker has the attempt, or the store does not answer: the call is closed by whoever goes on.
+            _log.warning("a cancelled call of %s was not closed: %s", self._assignment.attempt, error)
+
+    async def _tried(self, name: str, prompt: Prompt) -> Reply:
         model = self._ports.models(name)
         price = self._price(name)
         window = await self._window(model)
@@ -246,7 +279,7 @@ class ModelCalls:
         holder = _holder(self._assignment, asked.step, asked.number)
         run, treasury = self._assignment.run, self._ports.treasury
         try:
-            await self._log.append(asked, also=lambda tx: treasury.reserve(tx, run, holder, amount))
+            await _whole(self._log.append(asked, also=lambda tx: treasury.reserve(tx, run, holder, amount)))
         except BudgetExhausted as error:
             spent = (state.cost_nusd + self._below()) / 1e9
             raise OverBound(Reached("usd", spent, spent, str(error), exhausted=True)) from error
@@ -306,7 +339,7 @@ class ModelCalls:
         def settle(tx: Tx) -> None:
             treasury.settle(tx, run, holder, spent)
 
-        await self._log.append(event, *more, also=settle)
+        await _whole(self._log.append(event, *more, also=settle))
 
     def _price(self, name: str) -> Price:
         price = price_of(name, self._assignment.config.deck.prices)
@@ -323,6 +356,18 @@ class ModelCalls:
         size = await model.window()
         own = self._assignment.agent.limits.context
         return context.window_of(min(size, own) if own else size, section.max_output or DEFAULT_OUTPUT)
+
+
+async def _whole(recording: Coroutine[Any, Any, None]) -> None:
+    """Record to the end even when cancelled meanwhile, so that the fold knows what is on record; then be cancelled."""
+    task = asyncio.ensure_future(recording)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait((task,), timeout=CLOSING)
+        if not task.cancel() and not task.cancelled() and (error := task.exception()) is not None:
+            _log.warning("not recorded while being cancelled: %s", error)
+        raise
 
 
 def _holder(assignment: Assignment, step: int, number: int) -> str:

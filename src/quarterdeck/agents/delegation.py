@@ -135,8 +135,10 @@ class AgentDesk:
             await self._log.append(known)
         assignment = await self._child(known, self._assignment.config.agents[agent], task)
         before = self.below_nusd
-        finished = await self._work(assignment)
-        self.below_nusd = max(before, await spent_below(self._ports.journal, self._log.state))
+        try:
+            finished = await self._work(assignment)
+        finally:  # given up, it has spent money all the same
+            self.below_nusd = max(before, await spent_below(self._ports.journal, self._log.state))
         return answer_of(agent, finished)
 
     def _may_not(self, agent: str) -> str:

@@ -6,7 +6,8 @@ Rules
 - An error in deciding is a denial. What is denied or has to be asked becomes a result that says why.
 - Arguments are checked before the policy sees them; a call that cannot be made is recorded as denied by that check.
 - After a crash an intent without outcome goes by the tool's own rule: run it again, find out whether it happened, or
-  tell the agent that nobody knows. A call with an outcome is never made again.
+  tell the agent that nobody knows. One that is run again is decided again: the policy may be another one by now. A call
+  with an outcome is never made again.
 - What a desk tool changes is recorded in the same commit as its outcome.
 """
 
@@ -74,7 +75,7 @@ class ActionGate:
         decision = self._decide(owed)
         intended = await self._intended(owed, decision)
         if decision.verdict != "allow":
-            return await self._done(owed, _refused(decision), 0.0, intended)
+            return await self._done(owed, self._refused(decision), 0.0, intended)
         await self._log.append(intended)
         probes.hit("tool.intended")
         result, seconds = await self._called(owed, timeout)
@@ -157,6 +158,9 @@ class ActionGate:
                 return unknown, 0.0
             if happened:
                 return ToolResult("Done. (Found done after an interruption.)", flags=("probed",)), 0.0
+        decision = self._decide(owed)
+        if decision.verdict != "allow":
+            return self._refused(decision), 0.0
         result, seconds = await self._called(owed, timeout)
         return replace(result, flags=(*result.flags, "rerun")), seconds
 
@@ -185,16 +189,15 @@ class ActionGate:
         await self._log.append(*before, *await self._desk.take(), done)
         return result
 
-
-def _refused(decision: Decision) -> ToolResult:
-    if decision.rules in (("unknown-tool",), ("bad-arguments",)):
-        return ToolResult(decision.reason, ok=False, flags=(decision.rules[0],))
-    rules = ", ".join(decision.rules) or "none"
-    if decision.verdict == "ask":
-        return ToolResult(
-            f"Not done: a person would have to approve this ({decision.reason or rules}). Find another way, or use "
-            "`ask` to say why it is needed.",
-            ok=False,
-            flags=("needs-approval",),
-        )
-    return ToolResult(f"Denied: {decision.reason or rules}. Find another way.", ok=False, flags=("denied",))
+    def _refused(self, decision: Decision) -> ToolResult:
+        if decision.rules in (("unknown-tool",), ("bad-arguments",)):
+            return ToolResult(decision.reason, ok=False, flags=(decision.rules[0],))
+        rules = ", ".join(decision.rules) or "none"
+        if decision.verdict == "ask":
+            why = ", or use `ask` to say why it is needed" if "ask" in self._tools else ""
+            return ToolResult(
+                f"Not done: a person would have to approve this ({decision.reason or rules}). Find another way{why}.",
+                ok=False,
+                flags=("needs-approval",),
+            )
+        return ToolResult(f"Denied: {decision.reason or rules}. Find another way.", ok=False, flags=("denied",))

@@ -2,6 +2,7 @@
 
 Rules
 - Bounded by turns, wall time, tokens and USD; the agent's own limits come first, then its task's, then the deck's.
+- What a task may spend is for all its attempts and reviews together: an attempt gets what the others have left of it.
 - Wall time is time at work: what was recorded before a crash plus what has passed since.
 - Tokens are new tokens: what a cache served again is not counted, or the bound would measure patience, not work.
 - Money is asked before a call, not after it: the worst case of the next call must fit.
@@ -52,13 +53,14 @@ class Used:
 def bounds_of(assignment: Assignment) -> Bounds:
     """The bounds of this assignment."""
     own, deck = assignment.agent.limits, assignment.config.deck.limits
-    caps = [own.usd, assignment.task.budget_usd if assignment.task is not None else None]
-    usd = [cap for cap in caps if cap is not None]
+    caps = [to_nusd(own.usd)] if own.usd is not None else []
+    if assignment.task is not None and assignment.task.budget_usd is not None:
+        caps.append(max(0, to_nusd(assignment.task.budget_usd) - assignment.spent_nusd))
     return Bounds(
         turns=own.turns or deck.turns,
         wall=own.wall or deck.wall,
         tokens=own.tokens or deck.tokens,
-        nusd=to_nusd(min(usd)) if usd else None,
+        nusd=min(caps, default=None),
     )
 
 
@@ -83,7 +85,10 @@ def reached(bounds: Bounds, state: Transcript, used: Used) -> Reached | None:
     """The first bound that is used up, or None."""
     for limit, (amount, allowed) in shares(bounds, state, used).items():
         if amount >= allowed:
-            return Reached(limit, amount, allowed, f"the limit of {words(limit, allowed)} was reached")
+            reason = (
+                f"the limit of {words(limit, allowed)} was reached" if allowed else f"no {limit} left for this task"
+            )
+            return Reached(limit, amount, allowed, reason)
     return None
 
 

@@ -74,9 +74,6 @@ class Loop:
         self._before = self._log.state.seconds
         if not self._log.state.messages:
             await self._log.say(prompts.first_message(self._assignment), "task")
-        answer = self._assignment.extra.get("answer")
-        if self._log.state.question and answer:
-            await self._log.say(f"A person answered your question:\n{answer}", "answer")
 
     async def _think(self) -> None:
         """Ask the model what is next."""

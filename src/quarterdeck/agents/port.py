@@ -54,6 +54,8 @@ class Assignment:
     """For a reviewer: the change under review, bounded."""
     evidence: str = ""
     """For a reviewer: what the checks said."""
+    spent_nusd: int = 0
+    """What the task has spent apart from this attempt: earlier attempts, reviews."""
     depth: int = 0
     """0 = dispatched by the run; n = delegated n times."""
     extra: dict[str, str] = field(default_factory=dict)

@@ -60,7 +60,7 @@ def _repeated(state: Transcript) -> dict[str, str]:
         return {}
     return {
         "reminder:repeated": f"You made the same call {state.repeats()} times with the same result. It will not "
-        "change. Take another approach, or say what is in the way with `submit` or `ask`."
+        "change. Take another approach, or say what is in the way with `submit`, or with `ask` where you have it."
     }
 
 

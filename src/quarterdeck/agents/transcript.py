@@ -98,7 +98,7 @@ class Transcript:
     handoff: Mapping[str, Any] | None = None
     """What an accepted `submit` handed in."""
     question: str = ""
-    """Asked and not answered."""
+    """Asked of a person; the answer goes to the next attempt."""
     limit: tuple[e.LimitReached, Mapping[str, Any]] | None = None
     incarnation: int = 0
     _calls: tuple[ToolCall, ...] = ()
@@ -150,8 +150,6 @@ def apply(state: Transcript, event: e.EventBase, bodies: Mapping[str, bytes]) ->
             _say(state, decode(bodies[event.message_blob]))
             if event.why.startswith("reminder:"):
                 state.reminded[event.why] = state.turns
-            if event.why == "answer":
-                state.question = ""
         case e.ModelAsked():
             _asked(state, event)
         case e.ModelAnswered():

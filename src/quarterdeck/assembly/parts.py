@@ -214,7 +214,7 @@ def _handlers(
             Node.PLAN: Planning(journal, workshop, sessions),
             Node.IMPLEMENT: Implement(journal, views, workshop, sessions),
             Node.CHECK: Check(journal, workshop),
-            Node.REVIEW: Reviews(journal, workshop, sessions),
+            Node.REVIEW: Reviews(journal, views, workshop, sessions),
             Node.GATE: Submit(journal),
             Node.REPORT: endings.report,
             Node.RETROSPECTIVE: endings.retrospective,

@@ -10,7 +10,7 @@ Rules
 
 from quarterdeck.agents.port import Finished, Sibling
 from quarterdeck.delivery.node import Duty, Result
-from quarterdeck.delivery.session import Seat, Session, Sessions, agent_of
+from quarterdeck.delivery.session import Seat, Session, Sessions, agent_of, spent_elsewhere
 from quarterdeck.delivery.workshop import Workshop
 from quarterdeck.journal.port import Journal
 from quarterdeck.journal.views import Views
@@ -59,6 +59,7 @@ class Implement:
                 "feedback": duty.feedback,
                 "siblings": await self._siblings(duty.run, duty.task, duty.plan),
                 "notes": tuple(await self._views.notes(duty.run)),
+                "spent_nusd": await spent_elsewhere(self._views, duty.run, duty.task.id, duty.attempt),
             },
         )
         async with self._sessions.work(seat) as session:

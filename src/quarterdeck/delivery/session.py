@@ -18,6 +18,7 @@ from quarterdeck.agents.port import Assignment, Finished, HarnessAdapter
 from quarterdeck.delivery.briefing import Briefing
 from quarterdeck.delivery.workshop import Workshop
 from quarterdeck.journal.port import Claim, Journal
+from quarterdeck.journal.views import Views
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import probes
 from quarterdeck.kernel.config import RunConfig
@@ -65,6 +66,16 @@ def agent_of(briefing: Briefing, name: str) -> Agent:
     if agent is None:
         raise BadConfiguration(f"there is no agent called {name}", fix="quarterdeck agents lists those there are")
     return agent
+
+
+async def spent_elsewhere(views: Views, run: str, task: str, attempt: str) -> int:
+    """Nano-USD that the task has spent apart from this attempt and its sub-agents, reviews included."""
+    own = f"{attempt}.sub"
+    return sum(
+        row.cost_nusd
+        for row in await views.costs(run)
+        if row.task == task and row.attempt != attempt and not row.attempt.startswith(own)
+    )
 
 
 def workspace_of(attempt: str, incarnation: int) -> str:

@@ -71,6 +71,12 @@ class Budgets:
         self._keep(tx, run, purse.settle(cost_nusd, held))
         tx.run("reservation_drop", run=run, holder=holder)
 
+    def settle_all(self, tx: Tx, run: str) -> int:
+        purse, _ = self._purse(tx, run, holder="")
+        self._keep(tx, run, purse.settle(purse.reserved, purse.reserved))
+        tx.run("reservations_drop", run=run)
+        return purse.reserved
+
     def _purse(self, tx: Tx, run: str, holder: str) -> tuple[Purse, int | None]:
         rows = tx.run("budget_get", run=run, holder=holder)
         if not rows:

@@ -61,3 +61,8 @@ class Treasury(Protocol):
     def settle(self, tx: Tx, run: str, holder: str, cost_nusd: int) -> None:
         """Replace the reservation by what was spent. A holder without reservation is an error (KeyError)."""
         ...
+
+    def settle_all(self, tx: Tx, run: str) -> int:
+        """Count every open reservation of a run as spent; returns their sum. For a run at which nobody works any more:
+        what is still reserved then belongs to calls whose outcome nobody will learn."""
+        ...

@@ -2,7 +2,8 @@
 
 Rules
 - An agent gets the tools its definition names, or the default set; what ends or steers its work is always there.
-- What can never be permitted is not shown: `delegate` only where there is somebody to delegate to.
+- What can never be permitted is not shown: `delegate` only where there is somebody to delegate to, `ask` only where
+  an answer can be given to whoever comes next: a reviewer judges what it sees, a sub-agent says what it did not find.
 - The order is fixed: the tool list is part of the prompt's cached prefix.
 """
 
@@ -16,7 +17,10 @@ NAMES: Final = ("read", "write", "edit", "search", "run", "todo", "note", "ask",
 """Every built-in tool, in the order in which models see them."""
 
 ALWAYS: Final = ("todo", "note", "ask", "submit")
-"""Given to every agent."""
+"""Given to every agent, but for `ask`."""
+
+ASKERS: Final = ("submission", "plan")
+"""What agents hand in who may ask a person."""
 
 DEFAULT: Final = ("read", "write", "edit", "search", "run", "delegate")
 
@@ -52,6 +56,8 @@ class Toolbox:
         that make no sense where it works. Names that do not exist are left out: the roster has checked them.
         """
         wanted = frozenset(DEFAULT if names is None else names) | frozenset(ALWAYS)
+        if expects not in ASKERS:
+            without |= {"ask"}
         chosen = {name: tool for name, tool in self._tools.items() if name in wanted and name not in without}
         if delegates and "delegate" not in without:
             chosen["delegate"] = desk.delegate(delegates)

@@ -19,3 +19,7 @@ ON CONFLICT (run, holder) DO UPDATE SET amount = excluded.amount;
 -- name: reservation_drop
 -- The holder's money was spent or is free again.
 DELETE FROM reservations WHERE run = :run AND holder = :holder;
+
+-- name: reservations_drop
+-- Nothing of the run's money is set aside any more.
+DELETE FROM reservations WHERE run = :run;
