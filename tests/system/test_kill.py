@@ -26,6 +26,8 @@ PLAIN = Size(commands=2, seconds=0.0, parallel=4)
 NATIVE = Size(commands=0, natives=1, seconds=0.0, parallel=4, review=True)
 """Together they reach every probe point."""
 LARGE = Size(commands=14, chained=6, natives=2, seconds=1.0, parallel=8)
+EFFECT = 3
+"""Which tool call of a native attempt is the first that has an effect which must not be repeated."""
 CALLS = 5
 """Model calls of an undisturbed native attempt."""
 
@@ -55,11 +57,12 @@ def calls(size: Size) -> int:
 @pytest.mark.parametrize("point", probes.NAMES)
 def test_killed_at(point: str, scene: MakeScene) -> None:
     """At the first time that the point is reached, then at the second time, if it comes to that."""
+    first = EFFECT if point.startswith("tool.") else 1
     size = NATIVE if point.startswith(("model.", "tool.")) else PLAIN
     small, seen, kills, run = scene(size), Seen(), 0, ""
     with model_server(small) as model:
         while True:
-            probe = f"{point}:{kills + 1}:kill" if kills < 2 else ""
+            probe = f"{point}:{2 if kills else first}:kill" if kills < 2 else ""
             arguments = ("resume", run) if run else order(small)
             with Worker(small, *arguments, seen=seen, model_url=model.url, probe=probe) as worker:
                 code = worker.finish()
