@@ -128,6 +128,7 @@ async def test_another_lock_file_or_command_is_another_environment(place: Place)
     assert await place.environments.get(place.mirror, commit, SandboxSection(setup=()), place.provider) is None
     assert len(place.environments.prune(1, idle_seconds=0)) == 2
     assert place.environments.prune(0) == []
+    assert len(list(one.parent.glob("*.lock")) if one else ()) == 1
 
 
 async def test_a_build_that_fails_says_why_and_leaves_nothing(place: Place) -> None:

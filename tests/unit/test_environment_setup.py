@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quarterdeck.workplace.environment import Recipe
-from quarterdeck.workplace.setup import decides_environment, detect_setup
+from quarterdeck.workplace.setup import decides_environment, deciding_files, detect_setup
 
 
 def install(files: dict[str, str], *paths: str) -> str:
@@ -42,7 +42,11 @@ def test_requirement_files_and_tests_without_a_project() -> None:
     assert install({"requirements.txt": "a\n", "requirements-dev.txt": "pytest\n"}, "test_x.py") == (
         "-r requirements.txt -r requirements-dev.txt"
     )
-    assert install({}, "tests/test_x.py") == "pytest"
+    assert install({}, "tests/test_x.py") == ""
+    assert install({}, "tests/test_x.py", "tests/conftest.py") == "pytest"
+    assert install({"tox.ini": "[pytest]\n"}, "tests/test_x.py") == "pytest"
+    assert detect_setup({}, ("test_x.py",), ("python3 -m pytest -q",)) != ()
+    assert detect_setup({}, ("test_x.py",), ("python3 -m unittest",)) == ()
     assert install({"requirements.txt": "pytest-mock\n"}, "test_x.py") == "-r requirements.txt pytest"
 
 
@@ -57,9 +61,13 @@ def test_a_file_that_is_no_toml_is_left_to_those_who_read_it() -> None:
 
 
 def test_files_that_decide() -> None:
-    for path in ("uv.lock", "requirements.txt", "dev-requirements.txt", "requirements/test.txt", "pyproject.toml"):
+    for path in ("uv.lock", "requirements.txt", "dev-requirements.txt", "requirements/test.in", "pyproject.toml"):
         assert decides_environment(path)
-    for path in ("src/setup.py", "docs/requirements.txt", "README.md", "a/requirements/x.txt"):
+    for path in ("pdm.lock", "web/package-lock.json", "Cargo.lock", "go.sum", "pylock.dev.toml", "a/setup.py"):
+        assert decides_environment(path)
+    assert deciding_files(["b.sh", "c.sh", "a/setup.py"], ["sh ./b.sh"]) == ["a/setup.py", "b.sh"]
+    assert len(deciding_files(["setup.py", *(f"{n}/setup.py" for n in range(900))])) == 200
+    for path in ("src/main.py", "docs/setup.md", "README.md", "a/requirement.py"):
         assert not decides_environment(path)
 
 

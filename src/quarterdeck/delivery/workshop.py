@@ -59,7 +59,9 @@ class Workshop:
     ) -> Spec:
         """What a sandbox for work on `commit` needs; builds the environment where it is missing."""
         section = config.deck.sandbox
-        environment = await self._environments.get(mirror, commit, section, self.provider(config), announce)
+        environment = await self._environments.get(
+            mirror, commit, section, self.provider(config), announce, gate=config.deck.checks.gate
+        )
         return Spec(
             id=name,
             objects=mirror.objects,

@@ -16,10 +16,12 @@ import importlib.util
 import json
 import os
 import platform
+import select
 import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -364,9 +366,20 @@ def _readable(data: bytes) -> int:
 
 
 def _child_pid(source: int) -> int | None:
-    """What bwrap says about its child; None where it ended before it said anything."""
-    with os.fdopen(source, "rb") as file:
-        said = file.read(65536)
+    """What bwrap says about its child; None where it ended before it said anything. Raises SandboxFailed."""
+    said, ends = b"", time.monotonic() + _START_DEADLINE
+    try:
+        waiting = select.poll()
+        waiting.register(source, select.POLLIN)
+        while waiting.poll(max(0.0, ends - time.monotonic()) * 1000):
+            part = os.read(source, 65536)
+            if not part:
+                break
+            said += part
+        else:
+            raise SandboxFailed("bubblewrap does not start", why=f"nothing was said for {_START_DEADLINE:g} s")
+    finally:
+        os.close(source)
     try:
         return int(json.loads(said)["child-pid"])
     except (ValueError, KeyError, TypeError):

@@ -15,7 +15,7 @@ import os
 import platform
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -29,7 +29,7 @@ from quarterdeck.workplace.packages import Packages
 from quarterdeck.workplace.port import ENVIRONMENT, ExecResult, Limits, Provider, Sandbox, Spec
 from quarterdeck.workplace.proxy import Proxies, Proxy
 from quarterdeck.workplace.removal import remove_tree
-from quarterdeck.workplace.setup import decides_environment, detect_setup
+from quarterdeck.workplace.setup import deciding_files, detect_setup
 
 _VERSION: Final = "1"
 _MEGA: Final = 1024 * 1024
@@ -37,6 +37,8 @@ _FILE_LIMIT: Final = 16 * _MEGA
 _TAIL: Final = 4000
 _ROOM: Final = 4
 """An environment may take this many times the disk of a workspace."""
+_LOCKS: Final = 64
+_VERSION_DEADLINE: Final = 30.0
 _CERTIFICATES: Final = "/workspace/.git/quarterdeck-certificates.pem"
 _DAY: Final = 86400.0
 
@@ -85,18 +87,23 @@ class Environments:
         section: SandboxSection,
         provider: Provider,
         announce: Announce | None = None,
+        *,
+        gate: Sequence[str] = (),
     ) -> Path | None:
         """The environment for work on a commit of the mirror; built where it is missing. None = none is needed.
 
-        `announce` is told the commands before a build starts, because it can take minutes.
+        `gate`: the commands that check the work. `announce` is told the commands before a build starts, because it can
+        take minutes.
         Raises BadConfiguration where a setup command fails, SandboxFailed, Conflicting.
         """
-        recipe = await self._recipe(mirror, commit, section)
+        recipe = await self._recipe(mirror, commit, section, gate)
         if not recipe.setup:
             return None
         # Without a sandbox nothing can be mounted at a fixed place: such an environment is one of its own.
         name = recipe.key if provider.name != "none" else f"{recipe.key}-none"
         path = self._root / name
+        if len(self._building) >= _LOCKS:  # whoever waits for one that is dropped is kept apart by the file lock
+            self._building = {each: lock for each, lock in self._building.items() if lock.locked()}
         async with self._building.setdefault(name, asyncio.Lock()):
             if not self._ready(name):
                 _make_root(self._root)
@@ -114,14 +121,13 @@ class Environments:
         os.utime(record)  # its last use, for `prune`
         return True
 
-    async def _recipe(self, mirror: Mirror, commit: str, section: SandboxSection) -> Recipe:
+    async def _recipe(self, mirror: Mirror, commit: str, section: SandboxSection, gate: Sequence[str]) -> Recipe:
         if section.setup == ():
             return Recipe({}, (), "")
         paths = await mirror.files(commit)
-        files = {
-            path: await mirror.show(commit, path, _FILE_LIMIT) or b"" for path in paths if decides_environment(path)
-        }
-        setup = section.setup if section.setup is not None else detect_setup(files, paths)
+        deciding = deciding_files(paths, section.setup or ())
+        files = {path: await mirror.show(commit, path, _FILE_LIMIT) or b"" for path in deciding}
+        setup = section.setup if section.setup is not None else detect_setup(files, paths, gate)
         if not self._interpreter:
             self._interpreter = await _python_version()
         return Recipe(files, setup, self._interpreter)
@@ -135,7 +141,7 @@ class Environments:
         provider: Provider,
         recipe: Recipe,
     ) -> None:
-        remove_tree(path)
+        await asyncio.to_thread(remove_tree, path)
         _make_own(path)
         proxy = await self._proxies.proxy(section.setup_network) if section.setup_network else None
         file = await self._packages.certificates()
@@ -166,7 +172,7 @@ class Environments:
                 await _follow_workspace(sandbox)
         except BaseException:
             await sandbox.close()
-            remove_tree(path)
+            await asyncio.to_thread(remove_tree, path)
             raise
         finally:
             await sandbox.close()
@@ -203,6 +209,7 @@ class Environments:
             if time.time() - record.stat().st_mtime >= idle_seconds:
                 record.unlink()
                 remove_tree(self._root / record.stem)
+                (self._root / f"{record.stem}.lock").unlink(missing_ok=True)
                 removed.append(record.stem)
         return removed
 
@@ -271,7 +278,14 @@ async def _python_version() -> str:
         stderr=asyncio.subprocess.STDOUT,
         env={"PATH": "/usr/local/bin:/usr/bin:/bin"},
     )
-    answer, _ = await process.communicate()
+    try:
+        answer, _ = await asyncio.wait_for(process.communicate(), _VERSION_DEADLINE)
+    except TimeoutError as error:
+        raise SandboxFailed("python3 does not say its version", why=f"{_VERSION_DEADLINE:g} s passed") from error
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     return answer.decode("utf-8", "replace").strip()
 
 

@@ -22,12 +22,15 @@ _LONGEST: Final = 0.2
 @asynccontextmanager
 async def held(path: Path, *, timeout: float) -> AsyncIterator[None]:
     """Hold the lock of that file (made where missing), waiting at most `timeout` seconds. Raises Conflicting."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        await _take(descriptor, path, timeout)
-        yield
-    finally:
-        os.close(descriptor)
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            await _take(descriptor, path, timeout)
+            if os.fstat(descriptor).st_nlink:  # else it was removed meanwhile, and others lock another file
+                yield
+                return
+        finally:
+            os.close(descriptor)
 
 
 async def _take(descriptor: int, path: Path, timeout: float) -> None:

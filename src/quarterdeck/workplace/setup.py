@@ -5,7 +5,7 @@ Rules
 - The environment is a virtual environment at `$QUARTERDECK_ENV`, made with the sandbox's own python3.
 - The project itself is installed editable: the workspace always lies at the same place, so later edits are seen.
 - What tests need is taken from the places where projects write it down: extras, dependency groups, requirement files.
-- No Python project and no Python tests: no environment.
+- No Python project, and nothing that asks for pytest: no environment.
 """
 
 import re
@@ -21,12 +21,14 @@ _KEY_FILES: Final = (
     "pyproject.toml",
     "setup.cfg",
     "setup.py",
-    "Pipfile.lock",
-    "poetry.lock",
-    "*requirements*.txt",
-    "requirements/*.txt",
-    "constraints*.txt",
+    *("Pipfile", "Pipfile.lock", "poetry.lock", "pdm.lock", "pylock*.toml", "tox.ini"),
+    *("environment.yml", "environment.yaml", "conda-lock.yml"),
+    *("package.json", "package-lock.json", "npm-shrinkwrap.json", "yarn.lock", "pnpm-lock.yaml"),
+    *("Cargo.toml", "Cargo.lock", "go.mod", "go.sum", "Gemfile", "Gemfile.lock", "composer.json", "composer.lock"),
+    *(f"{name}*.{end}" for name in ("*requirements", "requirements/", "constraints") for end in ("txt", "in")),
 )
+"""At any depth: a setup command may install a part of the repository."""
+_MOST_FILES: Final = 200
 _TESTING: Final = ("test", "tests", "testing", "dev")
 """Names of extras and dependency groups that hold what tests need."""
 _REQUIREMENTS: Final = (
@@ -34,19 +36,30 @@ _REQUIREMENTS: Final = (
     *(f"{folder}{name}.txt" for name in _TESTING for folder in ("requirements-", "requirements_", "requirements/")),
     *(f"{name}-requirements.txt" for name in _TESTING),
 )
+_DECLARING: Final = frozenset(("pyproject.toml", "setup.cfg", "setup.py", "Pipfile", "Pipfile.lock", *_REQUIREMENTS))
 _VENV: Final = 'python3 -m venv "$QUARTERDECK_ENV"'
 _PIP: Final = '"$QUARTERDECK_ENV/bin/python" -m pip install'
 
 
 def decides_environment(path: str) -> bool:
     """Whether a file of this path is part of an environment's key."""
-    return any(fnmatchcase(path, pattern) and path.count("/") == pattern.count("/") for pattern in _KEY_FILES)
+    parts = path.split("/")
+    return any(fnmatchcase("/".join(parts[-1 - pattern.count("/") :]), pattern) for pattern in _KEY_FILES)
 
 
-def detect_setup(files: Mapping[str, bytes], paths: Collection[str] = ()) -> tuple[str, ...]:
+def deciding_files(paths: Collection[str], setup: Iterable[str] = ()) -> list[str]:
+    """The files of a commit that are part of an environment's key: those that declare what is needed, the ones nearest
+    to the root first where there are very many, and those that a setup command names."""
+    words = {word.removeprefix("./") for command in setup for word in re.findall(r"[^\s\"'=;&|()<>]+", command)}
+    declaring = sorted((path for path in paths if decides_environment(path)), key=lambda path: (path.count("/"), path))
+    return sorted({*declaring[:_MOST_FILES], *(path for path in paths if path in words)})
+
+
+def detect_setup(files: Mapping[str, bytes], paths: Collection[str] = (), gate: Iterable[str] = ()) -> tuple[str, ...]:
     """The shell commands that build the environment, run at the workspace root; () = none is needed.
 
-    `files`: contents of the files that decide (`decides_environment`). `paths`: every path of the commit.
+    `files`: contents of the files that decide (`decides_environment`). `paths`: every path of the commit. `gate`:
+    the commands that check it.
     """
     project = _toml(files.get("pyproject.toml", b""))
     tested = any(_is_test(path) for path in paths)
@@ -57,11 +70,17 @@ def detect_setup(files: Mapping[str, bytes], paths: Collection[str] = ()) -> tup
         extras = [name for name in _TESTING if name in _extras(project, files)]
         wanted += ["-e", f".[{','.join(extras)}]" if extras else "."]
     wanted += _group_requirements(project)
-    if tested and not _names_pytest(wanted, files):
+    if tested and not _names_pytest(wanted, files) and (_DECLARING & files.keys() or _asks_pytest(files, paths, gate)):
         wanted.append("pytest")
     if not wanted:
         return ()
     return (_VENV, f"{_PIP} --use-pep517 {shlex.join(wanted)}")
+
+
+def _asks_pytest(files: Mapping[str, bytes], paths: Collection[str], gate: Iterable[str]) -> bool:
+    """Whether pytest is used where nothing is declared; the tests are the standard library's otherwise."""
+    configured = any(PurePosixPath(path).name in ("conftest.py", "pytest.ini", ".pytest.ini") for path in paths)
+    return configured or any("pytest" in text for text in (*gate, _text(files, "tox.ini")))
 
 
 def _is_test(path: str) -> bool:

@@ -8,7 +8,8 @@ Rules
 - The same base, tree, author, message and time give the same commit.
 - A nested repository is an error, never silently a gitlink; a file whose bytes the checkout produced is unchanged, even
   where its attributes would normalise it on the way back.
-- What git may not read is made readable, and is an error where that does not help: git itself only warns of a directory.
+- What git may not read is made readable, and is an error where that does not help: of a directory git only
+  warns.
 """
 
 # Raw paths; pathlib would only slow the start of every sandbox.
