@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from quarterdeck.delivery import feedback, jobs
+from quarterdeck.delivery.ending import missing
 from quarterdeck.delivery.gate import Gate
 from quarterdeck.engine.embedded import EmbeddedEngine
 from quarterdeck.engine.port import Job
@@ -22,8 +23,8 @@ from quarterdeck.kernel import ids, probes
 from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Change
-from quarterdeck.kernel.events import Outcome
-from quarterdeck.kernel.failures import BadConfiguration, SandboxFailed
+from quarterdeck.kernel.events import Node, Outcome
+from quarterdeck.kernel.failures import BadConfiguration, GitFailed, SandboxFailed
 from quarterdeck.store.sqlite import SqliteStore
 from quarterdeck.workplace.environment import Announce
 from quarterdeck.workplace.ground import Ground
@@ -61,6 +62,15 @@ def write(where: Path, files: Mapping[str, str | None]) -> None:
             (where / name).write_text(text)
 
 
+class Leaping(SystemClock):
+    """A clock that a test puts forward."""
+
+    ahead = 0.0
+
+    def wall(self) -> float:
+        return super().wall() + self.ahead
+
+
 class Shop:
     """Checkouts for checks in the provider that isolates nothing, with a door that a test can watch."""
 
@@ -70,9 +80,14 @@ class Shop:
         self.door: Callable[[str], object] = lambda _commit: None
         self.together: asyncio.Barrier | None = None
         self.endings: list[asyncio.Future[None]] = []
+        self.way: Callable[[], object] = lambda: None
+        self.open: dict[str, Mirror] = {}
 
     async def mirror(self, repository: str) -> Mirror:
-        return await Mirror.open(self.mirrors, Path(repository))
+        self.way()
+        if repository not in self.open:
+            self.open[repository] = await Mirror.open(self.mirrors, Path(repository))
+        return self.open[repository]
 
     @asynccontextmanager
     async def checking(
@@ -110,6 +125,7 @@ class Deck:
     """Runs that were told to advance."""
     store: SqliteStore | None = None
     engine: EmbeddedEngine | None = None
+    clock: Leaping = field(default_factory=Leaping)
 
     @property
     def repository(self) -> Path:
@@ -164,8 +180,9 @@ class Deck:
         await self.end()
         await asyncio.gather(*self.shop.endings)
         await self.shop.provider.reap(frozenset())
+        self.shop.open.clear()
         self.store = await SqliteStore.open(self.root / "deck.db")
-        clock = SystemClock()
+        clock = self.clock
         journal = Log(self.store, clock)
         self.engine = EmbeddedEngine(self.store, self.root / "owner.lock", ids.new_owner_id(), clock)
         return journal, self.engine, Gate(journal, self.engine, self.shop, clock)
@@ -481,6 +498,115 @@ async def test_a_check_that_nobody_wants_any_more_is_stopped(deck: Deck) -> None
     assert not list(deck.ground.workspaces.iterdir())
 
 
+async def test_a_held_change_submitted_again_by_a_run_that_is_cancelled_does_not_land(deck: Deck) -> None:
+    journal, engine, gate = await deck.process()
+    attempt = ids.attempt_id(RUN, "one", 1)
+    news = await journal.claim(ids.attempt_stream(attempt))
+    await journal.append(news, e.NodeFinished(node=Node.GATE, outcome=Outcome.HELD, task="one", attempt=attempt))
+    run = await journal.claim(ids.run_stream(RUN))
+    await journal.append(run, e.RunResumed(by="a"), e.RunCancelled(by="a"))
+    withdrawal = jobs.gate_withdraw(deck.target, RUN, (attempt,))
+    await journal.commit(also=lambda tx: engine.defer(tx, withdrawal))
+    await deck.queue(journal, engine, "one", {"one.txt": "1"})
+    await deck.serve(engine, gate)
+    assert deck.tip is None
+    last = await journal.last(ids.attempt_stream(attempt))
+    assert last is not None
+    assert isinstance(last.event, e.NodeFinished)
+    assert last.event.outcome is Outcome.CANCELLED
+    assert RUN in deck.told
+    await journal.append(run, e.RunResumed(by="a"))
+    await deck.queue(journal, engine, "two", {"two.txt": "2"})
+    await deck.serve(engine, gate)
+    assert deck.subjects() == ["Do two"]
+
+
+# --- the machine ------------------------------------------------------------------------------------------
+
+
+async def test_a_note_that_cannot_be_written_does_not_stand_in_the_way(deck: Deck) -> None:
+    lock = deck.repository / ".git" / "refs" / "notes" / "quarterdeck.lock"
+    lock.parent.mkdir()
+    lock.touch()
+    journal, engine, gate = await deck.process()
+    await deck.queue(journal, engine, "one", {"one.txt": "1"})
+    await deck.queue(journal, engine, "two", {"two.txt": "2"})
+    await deck.serve(engine, gate)
+    assert deck.subjects() == ["Do one", "Do two"]
+    failed = [event.attempt for event in await deck.events(journal, e.NoteFailed) if isinstance(event, e.NoteFailed)]
+    assert failed == [ids.attempt_id(RUN, task, 1) for task in ("one", "two")]
+    journal, engine, gate = await deck.process()
+    lock.unlink()
+    await deck.queue(journal, engine, "three", {"three.txt": "3"})
+    await deck.serve(engine, gate)
+    assert len(await deck.events(journal, e.NoteWritten)) == 2
+    await deck.assert_sound(journal)
+
+
+async def test_trouble_with_the_machine_is_on_record_and_waited_out(deck: Deck) -> None:
+    journal, engine, gate = await deck.process()
+    failures = iter([GitFailed("git has no memory"), OSError(28, "No space left on device")])
+
+    wake, again = jobs.gate_advance(deck.target), list[asyncio.Future[None]]()
+
+    def way() -> None:
+        deck.clock.ahead += 120  # further than any pause, so that nobody has to wait
+        again.append(asyncio.ensure_future(journal.commit(also=lambda tx: engine.defer(tx, wake))))
+        if (error := next(failures, None)) is not None:
+            raise error
+
+    await deck.queue(journal, engine, "one", {"one.txt": "1"})
+    deck.shop.way = way
+    await deck.serve(engine, gate)
+    assert deck.subjects() == ["Do one"]
+    delays = [event for event in await deck.events(journal, e.GateDelayed) if isinstance(event, e.GateDelayed)]
+    assert [(event.number, event.seconds) for event in delays] == [(1, 2.0), (2, 60.0)]
+    assert "git has no memory" in delays[0].reason
+    await deck.assert_sound(journal)
+
+
+async def test_when_trouble_with_the_machine_lasts_the_changes_are_held(deck: Deck) -> None:
+    journal, engine, gate = await deck.process()
+
+    wake, again = jobs.gate_advance(deck.target), list[asyncio.Future[None]]()
+
+    def way() -> None:
+        deck.clock.ahead += 900
+        again.append(asyncio.ensure_future(journal.commit(also=lambda tx: engine.defer(tx, wake))))
+        raise GitFailed("git has no memory")
+
+    await deck.queue(journal, engine, "one", {"one.txt": "1"})
+    await deck.queue(journal, engine, "two", {"two.txt": "2"})
+    deck.shop.way = way
+    await deck.serve(engine, gate)
+    for task in ("one", "two"):
+        news = await deck.outcome(journal, task)
+        assert news.outcome is Outcome.HELD
+        assert "git has no memory" in news.reason
+    assert 3 <= len(await deck.events(journal, e.GateDelayed)) <= 6
+    deck.shop.way = lambda: None
+    await deck.queue(journal, engine, "three", {"three.txt": "3"})
+    await deck.serve(engine, gate)
+    assert deck.subjects() == ["Do three"]
+
+
+async def test_a_repository_that_goes_away_in_the_middle_holds_the_changes(deck: Deck) -> None:
+    journal, engine, gate = await deck.process()
+    away = deck.root / "away"
+
+    def somebody(point: str) -> None:
+        if point == "gate.checked" and not away.exists():
+            deck.repository.rename(away)
+
+    probes.install(somebody)
+    await deck.queue(journal, engine, "one", {"one.txt": "1"})
+    await deck.serve(engine, gate)
+    news = await deck.outcome(journal, "one")
+    assert news.outcome is Outcome.HELD
+    assert "is not a directory" in news.reason
+    assert git(away, "for-each-ref", f"refs/heads/{BRANCH}") == ""
+
+
 # --- other people -----------------------------------------------------------------------------------------
 
 
@@ -533,6 +659,20 @@ async def test_a_change_that_somebody_else_merged_is_not_merged_again(deck: Deck
     await deck.serve(engine, gate)
     assert deck.subjects() == ["By hand"]
     assert (await deck.outcome(journal, "one")).commit == deck.tip
+
+
+async def test_what_landed_and_was_taken_off_the_branch_again_is_noticed(deck: Deck) -> None:
+    journal, engine, gate = await deck.process()
+    for task in ("one", "two"):
+        await deck.queue(journal, engine, task, {f"{task}.txt": task})
+    await deck.serve(engine, gate)
+    landed = git(deck.repository, "log", "--reverse", "--format=%H", f"{deck.base}..{BRANCH}").split()
+    mirror = await deck.shop.mirror(str(deck.repository))
+    assert await missing(mirror, deck.base, landed[1], landed) == frozenset()
+    git(deck.repository, "update-ref", f"refs/heads/{BRANCH}", landed[0])
+    on_top = deck.push({"else.txt": "e"})
+    assert await missing(mirror, deck.base, on_top, landed) == {landed[1]}
+    assert await missing(mirror, on_top, on_top, landed) == {landed[1]}
 
 
 # --- crashes ----------------------------------------------------------------------------------------------

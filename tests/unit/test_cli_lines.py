@@ -4,6 +4,7 @@ from typing import Any, get_args
 
 import pytest
 
+from quarterdeck.assembly.results import _Gate
 from quarterdeck.cli.board import Board, budget, rows, summary
 from quarterdeck.cli.lines import describe
 from quarterdeck.cli.reading import About
@@ -177,6 +178,14 @@ CASES: list[tuple[str, EventBase, str, str]] = [
     ),
     ("gate", e.FlakeSeen(tree=SHA, check="k"), "gate", "a flaky check"),
     ("gate", e.TipMoved(old=SHA, new="f" * 40), "gate", "somebody else moved the target 3f2a91c0de → ffffffffff"),
+    ("gate", e.GateDelayed(reason="disk full", seconds=30), "gate", "cannot work and tries again in 30s: disk full"),
+    (
+        "gate",
+        e.NoteFailed(attempt=CHANGE.attempt, commit=SHA, reason="locked"),
+        "docs.1",
+        "landed, but the note of 3f2a91c0de waits: locked",
+    ),
+    ("gate", e.NoteWritten(attempt=CHANGE.attempt, commit=SHA), "docs.1", "the note of 3f2a91c0de is written"),
 ]
 
 _STREAM = {"deck": "deck", "run": f"run/{RUN}", "attempt": f"attempt/{RUN}.docs.1", "gate": GATE}
@@ -297,3 +306,18 @@ def test_many_warnings_about_a_plan_are_counted() -> None:
     many = e.RunPlanned(plan_blob="p", tasks=9, warnings=tuple(f"warning {number}" for number in range(17)))
     text = describe(record("run", many)).text
     assert text == ("plan of 9 tasks; warning 0; 16 more warnings about the plan, all of them in the run's report")
+
+
+def test_a_gate_that_cannot_work_concerns_whoever_has_a_change_queued() -> None:
+    mine, other = _Gate(RUN), _Gate("r-0other")
+    delayed = e.GateDelayed(reason="disk full", seconds=30, number=3)
+    assert not mine.concerns(delayed)
+    for gate in (mine, other):
+        gate.concerns(e.ChangeQueued(change=CHANGE, title="", config_blob="c"))
+    assert mine.concerns(delayed)
+    assert not other.concerns(delayed)
+    line = Board(RUN).take(record("gate", delayed))
+    assert line is not None
+    assert "for the 3. time in a row" in line.text
+    assert mine.concerns(e.ChangeReturned(attempt=CHANGE.attempt, outcome=Outcome.HELD, reason=""))
+    assert not mine.concerns(delayed)

@@ -24,6 +24,7 @@ from quarterdeck.delivery.queue import (
     View,
     Wait,
     decide,
+    delayed,
 )
 from quarterdeck.journal.port import Record
 from quarterdeck.kernel import events as e
@@ -499,6 +500,54 @@ def test_the_key_depends_on_commands_and_environment_only() -> None:
     assert checks_key(config(checks={"gate": ["pytest"]}, budget={"run": 1})) == plain
     assert checks_key(config(checks={"gate": ["ruff"]})) != plain
     assert checks_key(config(checks={"gate": ["pytest"]}, sandbox={"setup": ["uv sync"]})) != plain
+
+
+@pytest.mark.parametrize(
+    ("section", "limit"),
+    [
+        ("checks", {"timeout": "1s"}),
+        ("sandbox", {"memory_mb": 64}),
+        ("sandbox", {"disk_mb": 16}),
+        ("sandbox", {"processes": 8}),
+        ("sandbox", {"cpu_seconds": 1}),
+        ("sandbox", {"setup_timeout": "1s"}),
+    ],
+)
+def test_a_verdict_under_tight_limits_is_not_believed_under_others(section: str, limit: dict[str, object]) -> None:
+    def key(*sections: tuple[str, dict[str, object]]) -> str:
+        return checks_key(RunConfig.model_validate({"deck": dict(sections)}))
+
+    assert key((section, limit)) != key()
+    assert key(("sandbox", {"network": ["default"]})) == key()
+
+
+def test_trouble_of_the_gate_itself_is_waited_out_for_an_hour_with_growing_pauses() -> None:
+    one = world("a")
+    begin, pauses = one.now, []
+    while event := delayed(one.state, one.now, "git is broken", worked=False):
+        one.append(event)
+        pauses.append(event.seconds)
+        one.now += event.seconds
+    assert pauses[:6] == [2, 2, 4, 8, 16, 32]
+    assert set(pauses[6:]) == {60}
+    assert PATIENCE < one.now - begin <= PATIENCE + 60
+    assert one.state.stall is not None
+    assert one.state.stall.number == len(pauses)
+
+
+def test_only_failures_in_a_row_use_up_the_patience() -> None:
+    one = world("a")
+    for _ in range(3):
+        event = delayed(one.state, one.now, "git is broken", worked=False)
+        assert event is not None
+        one.append(event)
+        one.now += 60
+    anew = e.GateDelayed(reason="again", seconds=2)
+    assert delayed(one.state, one.now, "again", worked=True) == anew
+    assert delayed(one.state, one.now + 2 * PATIENCE, "again", worked=False) == anew
+    one.settle()
+    assert one.landed == ["a"]
+    assert one.state.stall is None
 
 
 # --- promises by random walk ------------------------------------------------------------------------------

@@ -96,6 +96,7 @@ class _Gate:
     def __init__(self, run: str) -> None:
         self._own = f"{run}."
         self.checks: set[str] = set()
+        self._queued: set[str] = set()
 
     def concerns(self, event: e.EventBase) -> bool:
         match event:
@@ -106,9 +107,17 @@ class _Gate:
             case e.GateCheckFinished() | e.FlakeSeen():
                 return event.check in self.checks
             case e.ChangeQueued():
-                return event.change.attempt.startswith(self._own)
-            case e.LandingIntended() | e.ChangeLanded() | e.ChangeReturned():
+                own = event.change.attempt.startswith(self._own)
+                if own:
+                    self._queued.add(event.change.attempt)
+                return own
+            case e.ChangeLanded() | e.ChangeReturned():
+                self._queued.discard(event.attempt)
                 return event.attempt.startswith(self._own)
+            case e.LandingIntended() | e.NoteFailed() | e.NoteWritten():
+                return event.attempt.startswith(self._own)
+            case e.GateDelayed():
+                return bool(self._queued)
             case _:
                 return False
 

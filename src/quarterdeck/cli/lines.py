@@ -259,6 +259,14 @@ def _gate(event: EventBase) -> _Words:
             return _say(f"a flaky check: failed, then passed on the same tree ({event.check})", Tone.WARN)
         case e.TipMoved():
             return _say(f"somebody else moved the target {event.old[:_SHA]} → {event.new[:_SHA]}", Tone.WARN)
+        case e.GateDelayed():
+            again = f" (for the {event.number}. time in a row)" if event.number > 1 else ""
+            words = f"the merge gate cannot work and tries again in {duration(event.seconds)}{again}"
+            return _say(_because(words, event.reason), Tone.WARN)
+        case e.NoteFailed():
+            return _say(_because(f"landed, but the note of {event.commit[:_SHA]} waits", event.reason), Tone.WARN)
+        case e.NoteWritten():
+            return _detail(f"the note of {event.commit[:_SHA]} is written")
         case _:
             return None
 

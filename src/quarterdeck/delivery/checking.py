@@ -78,6 +78,8 @@ class Book:
         self._engine = engine
         self._states: dict[str, GateState] = {}
         self._configs: dict[str, RunConfig] = {}
+        self._cancelled: dict[str, tuple[int, bool]] = {}
+        """Run to the last record looked at and what was known by then."""
 
     async def state(self, target: str) -> GateState:
         """Where the gate stands."""
@@ -86,6 +88,19 @@ class Book:
             state = fold(records, state)
         self._states[target] = state
         return state
+
+    async def cancelled(self, run: str) -> bool:
+        """Whether the run is cancelled, and not resumed since."""
+        seq, found = self._cancelled.get(run, (0, False))
+        while records := await self._journal.read(ids.run_stream(run), after=seq):
+            for record in records:
+                if isinstance(record.event, e.RunCancelled | e.RunResumed):
+                    found = isinstance(record.event, e.RunCancelled)
+            seq = records[-1].seq
+        if len(self._cancelled) >= 100:
+            self._cancelled.clear()
+        self._cancelled[run] = seq, found
+        return found
 
     def deferring(self, *work: Job) -> Also:
         """Defers these jobs in the transaction of a commit."""

@@ -5,6 +5,8 @@ Rules
 - Workspaces of the run are removed here and not before: until the run ends they are evidence.
 """
 
+from collections.abc import Sequence
+
 from quarterdeck.delivery.node import Duty, Result
 from quarterdeck.delivery.report import Ending, Setback, TaskLine, report, retrospective
 from quarterdeck.delivery.session import workspace_of
@@ -14,7 +16,8 @@ from quarterdeck.journal.views import TaskView, Views
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids, probes
 from quarterdeck.kernel.entities import Submission
-from quarterdeck.kernel.events import Node, Outcome
+from quarterdeck.kernel.events import Node, Outcome, TaskStatus
+from quarterdeck.workplace.mirror import Mirror
 
 
 class Endings:
@@ -46,12 +49,16 @@ class Endings:
         view = await self._views.run(duty.run)
         planned = [r.event for r in records if isinstance(r.event, e.RunPlanned)]
         gate = await self._records(ids.gate_stream(created.target))
-        tasks = [await self._line(row, records) for row in await self._views.tasks(duty.run)]
+        rows = await self._views.tasks(duty.run)
+        sha = await mirror.tip(created.into) or created.base
+        merged = [row.commit for row in rows if row.status is TaskStatus.MERGED and row.commit]
+        lost = await missing(mirror, created.base, sha, merged)
+        tasks = [await self._line(row, records, row.commit in lost) for row in rows]
         return Ending(
             run=duty.run,
             goal=created.goal,
             branch=created.into,
-            sha=await mirror.tip(created.into) or created.base,
+            sha=sha,
             tasks=tuple(tasks),
             setbacks=tuple(_setbacks(records)),
             cost_nusd=view.cost_nusd,
@@ -62,7 +69,7 @@ class Endings:
             plan_only=created.plan_only,
         )
 
-    async def _line(self, row: TaskView, records: list[Record]) -> TaskLine:
+    async def _line(self, row: TaskView, records: list[Record], gone: bool) -> TaskLine:
         handed = [
             r.event
             for r in records
@@ -80,6 +87,7 @@ class Endings:
             reason=row.reason,
             summary=said.summary if said else "",
             limitations=said.limitations if said else (),
+            gone=gone,
         )
 
     async def _records(self, stream: str) -> list[Record]:
@@ -92,6 +100,14 @@ class Endings:
         for attempt in await self._views.attempts(duty.run):
             for incarnation in range(1, attempt.incarnation + 1):
                 await self._workshop.discard(duty.briefing.config, workspace_of(attempt.attempt, incarnation))
+
+
+async def missing(mirror: Mirror, base: str, tip: str, commits: Sequence[str]) -> frozenset[str]:
+    """Those of `commits`, all known to the mirror, that the history of `tip` does not hold. Raises GitFailed."""
+    await mirror.fetch(tip)
+    held = {entry.commit for entry in await mirror.log(base, tip)}
+    # Where the target was rewritten below the run's base, the log from there does not tell.
+    return frozenset([commit for commit in commits if commit not in held and not await mirror.ancestor(commit, tip)])
 
 
 def _setbacks(records: list[Record]) -> list[Setback]:

@@ -6,7 +6,9 @@ Rules
 - Everything here may be done again after a crash: merged commits come out the same, an intent is settled by looking at
   the branch, a note that stands is left alone.
 - A landing, the news of it for the run, and the job that tells the run are stored together.
-- What concerns the machine (git, the database) is tried again later and blames nobody.
+- What concerns the machine (git, the database) is tried again later, blames nobody and is on record. When it lasts, or
+  the repository has gone, the changes are held.
+- A note that cannot be written does not stand in the way of landing.
 """
 
 from collections.abc import Sequence
@@ -31,6 +33,7 @@ from quarterdeck.delivery.queue import (
     View,
     Wait,
     decide,
+    delayed,
 )
 from quarterdeck.engine.port import Engine, Job, Later
 from quarterdeck.journal.port import Claim, Entry, Journal
@@ -39,7 +42,7 @@ from quarterdeck.kernel import ids, probes
 from quarterdeck.kernel.clock import Clock
 from quarterdeck.kernel.entities import Feedback
 from quarterdeck.kernel.events import Node, Outcome
-from quarterdeck.kernel.failures import BadRepository, Conflicting
+from quarterdeck.kernel.failures import BadRepository, Conflicting, StoreUnavailable
 from quarterdeck.workplace.mirror import Mirror
 
 Merges = dict[tuple[str, str], Merged | Clash]
@@ -55,6 +58,8 @@ class Gate:
         self._clock = clock
         self._book = Book(journal, engine)
         self._merges: dict[str, Merges] = {}
+        self._worked: set[str] = set()
+        """Targets whose gate came to rest since its last trouble with the machine."""
         self.check = Checker(journal, self._book, workshop).check
         """Handler of `gate.check`."""
 
@@ -74,6 +79,10 @@ class Gate:
         last = await self._journal.last(ids.attempt_stream(attempt))
         if last is not None and isinstance(last.event, e.NodeFinished) and last.event.outcome is Outcome.CANCELLED:
             return  # its run was cancelled while it was on its way
+        if state.find(attempt) is None and await self._book.cancelled(event.change.run):
+            # The last record may be of an earlier visit, when it was held.
+            await self._tell(Outcome.CANCELLED, event.change.run, event.change.task, attempt, reason="cancelled")
+            return
         events: list[e.EventBase] = []
         if not state.branch or (not state.queue and state.base != event.base):
             events.append(e.GateOpened(repository=event.repository, branch=event.branch, base=event.base))
@@ -112,11 +121,30 @@ class Gate:
 
     async def _advance(self, target: str, claim: Claim) -> None:
         try:
-            await self._until_at_rest(target, claim)
-        except MACHINE as error:
-            # Merges are forgotten with everything else, so that the next try picks up like a new process.
-            self._merges.pop(target, None)
+            try:
+                await self._until_at_rest(target, claim)
+                self._worked.add(target)
+            except MACHINE as error:
+                # Merges are forgotten with everything else, so that the next try picks up like a new process.
+                self._merges.pop(target, None)
+                reason = merging.readable(f"{type(error).__name__}: {error}")[:1900]
+                await self._delay(target, claim, reason)
+        except StoreUnavailable as error:
             raise Later(MACHINE_PAUSE, f"{type(error).__name__}: {error}") from error
+
+    async def _delay(self, target: str, claim: Claim, reason: str) -> None:
+        """The machine stands in the way: say so and try again later, or give the changes back."""
+        state = await self._book.state(target)
+        if not state.queue:
+            return  # nobody waits; the next change wakes the gate
+        gone = await merging.unusable(state.repository)
+        event = delayed(state, self._clock.wall(), reason, worked=target in self._worked)
+        self._worked.discard(target)
+        if gone or event is None:
+            await self._hold_all(claim, state, gone or f"not judged: the merge gate cannot work: {reason}")
+            return
+        job = _later(target, event.seconds)
+        await self._journal.append(claim, event, also=self._book.deferring(job))
 
     async def _until_at_rest(self, target: str, claim: Claim) -> None:
         first = target not in self._merges
@@ -131,7 +159,7 @@ class Gate:
                 await self._hold_all(claim, state, str(error))
                 return
             if first:
-                await self._pick_up(target, state, mirror)
+                await self._pick_up(target, claim, state, mirror)
                 first = False
             self._forget(state, merges)
             commands = await self._decide(state, mirror, merges)
@@ -142,6 +170,8 @@ class Gate:
                 return
             for command in commands:
                 await self._perform(command, target, claim, state, mirror, merges)
+            if any(isinstance(command, Land | RecordLanded) for command in commands):
+                await self._annotate(target, claim, mirror)
 
     async def _decide(self, state: GateState, mirror: Mirror, merges: Merges) -> Sequence[Command]:
         """What is to be done now; merges, which only this process needs to know of, are made on the way."""
@@ -190,14 +220,17 @@ class Gate:
             await self._journal.append(claim, *events)
         return await self._book.state(target) if events else state
 
-    async def _pick_up(self, target: str, state: GateState, mirror: Mirror) -> None:
-        """What an earlier process may have left undone: the last note, checks whose job got lost."""
+    async def _pick_up(self, target: str, claim: Claim, state: GateState, mirror: Mirror) -> None:
+        """What an earlier process may have left undone: notes, checks whose job got lost."""
         waiting = [jobs.gate_check(target, check) for check in state.running]
         if waiting:
             await self._journal.commit(also=self._book.deferring(*waiting))
-        if state.last_landed is not None:
-            queued, commit = state.last_landed
-            await mirror.note(commit, merging.note(queued))
+        await self._annotate(target, claim, mirror)
+
+    async def _annotate(self, target: str, claim: Claim, mirror: Mirror) -> None:
+        events = await merging.annotate(mirror, await self._book.state(target))
+        if events:
+            await self._journal.append(claim, *events)
 
     def _forget(self, state: GateState, merges: Merges) -> None:
         present = {queued.attempt for queued in state.queue}
@@ -225,7 +258,7 @@ class Gate:
             case Land():
                 await self._land(claim, state, mirror, command)
             case RecordLanded(attempt, old, new):
-                await self._record_landed(claim, state, mirror, attempt, old, new)
+                await self._record_landed(claim, state, attempt, old, new)
             case RecordMove(old, new):
                 await self._journal.append(claim, e.TipMoved(old=old, new=new))
             case Return(attempt):
@@ -268,18 +301,15 @@ class Gate:
             # Else somebody was quicker: the next look at the branch shows it.
             return
         probes.hit("gate.moved")
-        await self._record_landed(claim, state, mirror, command.attempt, command.old or "", command.new)
+        await self._record_landed(claim, state, command.attempt, command.old or "", command.new)
 
-    async def _record_landed(
-        self, claim: Claim, state: GateState, mirror: Mirror, attempt: str, old: str, new: str
-    ) -> None:
+    async def _record_landed(self, claim: Claim, state: GateState, attempt: str, old: str, new: str) -> None:
         queued = state.find(attempt)
         assert queued is not None
         change = queued.change
         landed = e.ChangeLanded(attempt=attempt, old=old, new=new)
         await self._tell(Outcome.OK, change.run, change.task, attempt, Entry(claim, (landed,)), commit=new, base=old)
         probes.hit("gate.landed")
-        await mirror.note(new, merging.note(queued))
 
     async def _explain(
         self, state: GateState, mirror: Mirror, queued: Queued, command: Return, clash: Merged | Clash | None
@@ -352,6 +382,9 @@ class Gate:
         await self._journal.commit(*entries, Entry(claim, (news,)), also=also)
 
     async def _wake_later(self, target: str, delay: float) -> None:
-        # Under a key of its own, so that it does not stand in the way of an earlier one.
-        job = replace(jobs.gate_advance(target, delay), key=f"gate/{target}/later")
-        await self._journal.commit(also=self._book.deferring(job))
+        await self._journal.commit(also=self._book.deferring(_later(target, delay)))
+
+
+def _later(target: str, delay: float) -> Job:
+    # Under a key of its own, so that it does not stand in the way of an earlier one.
+    return replace(jobs.gate_advance(target, delay), key=f"gate/{target}/later")

@@ -37,9 +37,11 @@ Key = tuple[str, str]
 
 def checks_key(config: RunConfig) -> str:
     """Everything of a run's configuration on which the verdict about a tree depends."""
-    sandbox = config.deck.sandbox
-    parts = [config.deck.checks.gate, sandbox.setup, sandbox.backend]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+    checks = config.deck.checks
+    # All of the sandbox but its network, which checks do not get: a tree that is red under tight limits is not red.
+    sandbox = config.deck.sandbox.model_dump(mode="json", exclude={"network"})
+    parts = [checks.gate, checks.timeout, sandbox]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class Colour(StrEnum):
@@ -78,11 +80,13 @@ class Failing:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Checks cannot be run at the moment."""
+    """The machine stands in the way at the moment."""
 
     since: float
     last: float
     reason: str
+    number: int = 1
+    """How often in a row."""
 
     def due(self, now: float) -> float:
         """Seconds until the next try; the pauses double."""
@@ -112,6 +116,11 @@ class GateState:
     """Attempt to the commit that landed."""
     last_landed: tuple[Queued, str] | None = None
     trouble: Trouble | None = None
+    """Checks cannot be run."""
+    stall: Trouble | None = None
+    """The gate itself cannot work."""
+    unnoted: Mapping[str, tuple[Queued, str]] = field(default_factory=dict)
+    """Attempts that landed without a note, with the commit."""
 
     def colour(self, key: Key) -> Colour:
         if key in self.green:
@@ -141,7 +150,8 @@ def _apply(state: GateState, event: e.EventBase, at: float) -> GateState:
         case e.ChangeQueued():
             return replace(state, queue=(*state.queue, _queued(event, at)))
         case e.GateCheckStarted():
-            return replace(state, running=_with(state.running, event.check, event), checks=state.checks + 1)
+            running = _with(state.running, event.check, event)
+            return replace(state, running=running, checks=state.checks + 1, stall=None)
         case e.GateCheckFinished():
             return _checked(state, event, at)
         case e.LandingIntended():
@@ -150,18 +160,32 @@ def _apply(state: GateState, event: e.EventBase, at: float) -> GateState:
             queued = state.find(event.attempt)
             last = (queued, event.new) if queued is not None else state.last_landed
             landed = {**state.landed, event.attempt: event.new}
-            return _without(replace(state, landed=landed, last_landed=last, tip=event.new, intent=None), event.attempt)
+            state = replace(state, landed=landed, last_landed=last, tip=event.new, intent=None, stall=None)
+            return _without(state, event.attempt)
         case e.ChangeReturned():
             intent = None if state.intent and state.intent.attempt == event.attempt else state.intent
             return _without(replace(state, intent=intent), event.attempt)
         case e.TipMoved():
             return replace(state, tip=event.new, intent=None)
+        case e.GateDelayed():
+            since = state.stall.since if state.stall is not None and event.number > 1 else at
+            return replace(state, stall=Trouble(since, at, event.reason, event.number))
+        case e.NoteFailed() | e.NoteWritten():
+            return replace(state, unnoted=_unnoted(state, event))
         case _:
             return state
 
 
 def _queued(event: e.ChangeQueued, at: float) -> Queued:
     return Queued(event.change, event.title, event.agent, event.checks, event.config_blob, event.checkout, at)
+
+
+def _unnoted(state: GateState, event: e.NoteFailed | e.NoteWritten) -> Mapping[str, tuple[Queued, str]]:
+    if isinstance(event, e.NoteWritten):
+        return {attempt: landed for attempt, landed in state.unnoted.items() if attempt != event.attempt}
+    if state.last_landed is None or state.last_landed[0].attempt != event.attempt:
+        return state.unnoted
+    return _with(state.unnoted, event.attempt, state.last_landed)
 
 
 def _checked(state: GateState, event: e.GateCheckFinished, at: float) -> GateState:
@@ -173,7 +197,8 @@ def _checked(state: GateState, event: e.GateCheckFinished, at: float) -> GateSta
     if event.cancelled:
         return state
     if event.infrastructure:
-        return replace(state, trouble=Trouble(state.trouble.since if state.trouble else at, at, event.reason))
+        before = state.trouble or Trouble(at, at, "", 0)
+        return replace(state, trouble=Trouble(before.since, at, event.reason, before.number + 1))
     state = replace(state, trouble=None)
     if event.passed:
         failing = {k: v for k, v in state.failing.items() if k != key}
@@ -186,7 +211,7 @@ def _without(state: GateState, attempt: str) -> GateState:
     queue = tuple(queued for queued in state.queue if queued.attempt != attempt)
     if queue:
         return replace(state, queue=queue)
-    return replace(state, queue=(), failing={}, trouble=None)
+    return replace(state, queue=(), failing={}, trouble=None, stall=None)
 
 
 def _with(mapping: Mapping[K, V], key: K, value: V) -> Mapping[K, V]:

@@ -5,16 +5,24 @@ Rules
 - One task = one commit, with its trailers. The same change on the same commit always gives the same commit, so a
   repeated command makes nothing new.
 - A conflict is explained with the other side's intent: title, task and diff of what landed on the same paths.
+- A note that cannot be written stands in nobody's way: it is owed.
 """
 
+import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from quarterdeck.delivery.checks import bounded
 from quarterdeck.delivery.ledger import GateState, Queued
 from quarterdeck.delivery.queue import Clash, Merged
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel.failures import BadRepository, GitFailed
 from quarterdeck.workplace.history import COMMITTER, LogEntry
 from quarterdeck.workplace.mirror import Mirror
+from quarterdeck.workplace.repository import examine
+
+_log = logging.getLogger(__name__)
 
 RUN_TRAILER: Final = "Quarterdeck-Run"
 TASK_TRAILER: Final = "Quarterdeck-Task"
@@ -59,6 +67,38 @@ def note(queued: Queued) -> str:
     return (
         f"run {change.run}\ntask {change.task}\nattempt {change.attempt}\nthread: quarterdeck show {change.attempt}\n"
     )
+
+
+async def annotate(mirror: Mirror, state: GateState) -> list[e.EventBase]:
+    """Write the note of what landed last, and those that are owed; returns what is new about them."""
+    if state.last_landed is None:
+        return []
+    found: list[e.EventBase] = []
+    last = state.last_landed[0].attempt
+    for attempt, (queued, commit) in {last: state.last_landed, **state.unnoted}.items():
+        try:
+            await mirror.note(commit, note(queued))
+        except (GitFailed, OSError) as error:
+            _log.warning("the note of %s is not written: %s", commit, error)
+            if attempt not in state.unnoted:
+                found.append(e.NoteFailed(attempt=attempt, commit=commit, reason=readable(str(error))[:2000]))
+            if attempt == last:
+                break  # the others would fail like it, and each takes its time
+        else:
+            if attempt in state.unnoted:
+                found.append(e.NoteWritten(attempt=attempt, commit=commit))
+    return found
+
+
+async def unusable(repository: str) -> str:
+    """Why the user's repository cannot be used; empty = it can, or that cannot be told now."""
+    try:
+        await examine(Path(repository))
+    except BadRepository as error:
+        return str(error)
+    except (GitFailed, OSError) as error:
+        _log.warning("%s cannot be looked at: %s", repository, error)
+    return ""
 
 
 async def arrival(mirror: Mirror, state: GateState, tip: str) -> tuple[str, str] | None:

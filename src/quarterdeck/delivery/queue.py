@@ -11,7 +11,8 @@ Rules
   checks. Until that is known the tip itself is checked. Those behind it are checked without it meanwhile.
 - A red tip blames nobody. Each change is then checked alone on it: one that is green repairs the target and lands, the
   others are held. When nothing else is left, the held ones are returned with the tip's failing command as the reason.
-- A check that could not be run blames nobody and is tried again with growing pauses; after an hour all are held.
+- A check that could not be run blames nobody and is tried again with growing pauses; after an hour all are held. The
+  same holds for the gate's own work.
 - A landing is intended, performed, recorded. An intent without outcome is settled by looking at the branch.
 - When somebody else moved the target, everything is merged and checked anew, and the new tip is not assumed green.
   A change whose trailers stand in the history that arrived has landed.
@@ -23,11 +24,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from quarterdeck.delivery.ledger import Colour, GateState, Key, Queued
-from quarterdeck.kernel.events import Outcome
+from quarterdeck.delivery.ledger import PAUSE, Colour, GateState, Key, Queued
+from quarterdeck.kernel.events import GateDelayed, Outcome
 
 PATIENCE: Final = 3600.0
-"""Seconds without any check that could be run after which the changes are held."""
+"""Seconds without any check that could be run, or any other work of the gate, after which the changes are held."""
 
 
 # --- what the effects have seen ---------------------------------------------------------------------------
@@ -179,6 +180,20 @@ def decide(state: GateState, view: View) -> tuple[Command, ...]:
     if lineup.merges:
         return tuple(lineup.merges)
     return tuple(_schedule(state, view, lineup))
+
+
+def delayed(state: GateState, now: float, reason: str, *, worked: bool) -> GateDelayed | None:
+    """The gate's own work failed for `reason`: how long to wait before it is tried again; None = no longer at all.
+
+    `now`: seconds since the epoch. `worked`: it has worked since the last failure on record.
+    """
+    stall = None if worked else state.stall
+    if stall is None or now - stall.last > PATIENCE:  # nobody tried in between: that was no row of failures
+        return GateDelayed(reason=reason, seconds=PAUSE[0])
+    if now - stall.since > PATIENCE:
+        return None
+    seconds = min(max(now - stall.since, PAUSE[0]), PAUSE[1])
+    return GateDelayed(reason=reason, seconds=seconds, number=stall.number + 1)
 
 
 @dataclass(slots=True)

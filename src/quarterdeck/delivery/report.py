@@ -24,6 +24,8 @@ class TaskLine:
     reason: str
     summary: str
     limitations: tuple[str, ...]
+    gone: bool = False
+    """Its commit landed, but the target does not hold it any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ def report(ending: Ending) -> str:
             lines.append(f"- `{(task.commit or '')[:12]}` **{task.task}**: {task.title}{tries}")
             lines += [f"  - limitation: {text}" for text in task.limitations]
         lines.append("")
+    lines += _gone(ending, [task for task in merged if task.gone])
     if ending.plan_only:
         lines += ["## Planned", "", *(f"- **{task.task}**: {task.title}" for task in ending.tasks), ""]
     elif open_tasks:
@@ -84,6 +87,21 @@ def report(ending: Ending) -> str:
     if ending.warnings:
         lines += ["## Warnings about the plan", "", *(f"- {text}" for text in ending.warnings), ""]
     return "\n".join(lines)
+
+
+def _gone(ending: Ending, tasks: list[TaskLine]) -> list[str]:
+    if not tasks:
+        return []
+    return [
+        f"## No longer on `{ending.branch}`",
+        "",
+        f"These landed, but somebody moved `{ending.branch}` since, and it does not hold them any more:",
+        "",
+        *(f"- `{(task.commit or '')[:12]}` **{task.task}**: {task.title}" for task in tasks),
+        "",
+        "`git cherry-pick` brings each of them back, in the order in which they landed.",
+        "",
+    ]
 
 
 def retrospective(ending: Ending) -> str:

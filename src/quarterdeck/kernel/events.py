@@ -563,6 +563,33 @@ class TipMoved(EventBase):
     new: str
 
 
+class GateDelayed(EventBase):
+    """The machine is not well enough for the gate's own work; it is tried again, and nobody is blamed."""
+
+    kind: Literal["gate.delayed"] = "gate.delayed"
+    reason: str = Field(max_length=2_000)
+    seconds: float
+    number: int = 1
+    """How often in a row, from 1."""
+
+
+class NoteFailed(EventBase):
+    """The note of a commit that landed could not be written; it is tried again later."""
+
+    kind: Literal["note.failed"] = "note.failed"
+    attempt: str
+    commit: str
+    reason: str = Field(max_length=2_000)
+
+
+class NoteWritten(EventBase):
+    """A note that could not be written before stands now."""
+
+    kind: Literal["note.written"] = "note.written"
+    attempt: str
+    commit: str
+
+
 Event = Annotated[
     DeckOwned
     | DeckAnchored
@@ -608,7 +635,10 @@ Event = Annotated[
     | ChangeLanded
     | ChangeReturned
     | FlakeSeen
-    | TipMoved,
+    | TipMoved
+    | GateDelayed
+    | NoteFailed
+    | NoteWritten,
     Field(discriminator="kind"),
 ]
 
