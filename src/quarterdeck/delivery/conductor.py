@@ -115,6 +115,8 @@ class Conductor:
         def also(tx: Tx) -> None:
             for job in decision.jobs:
                 self._engine.defer(tx, job)
+            if any(isinstance(event, e.RunFinished) for event in decision.events):
+                self._treasury.settle_all(tx, claim.stream.removeprefix("run/"))
             if more is not None:
                 more(tx)
 
