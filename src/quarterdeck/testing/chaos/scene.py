@@ -8,7 +8,6 @@ Rules
 """
 
 import json
-import os
 import re
 import subprocess
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from typing import Any, Final
 from quarterdeck.kernel.config import Price
 from quarterdeck.kernel.entities import Plan, Task
 from quarterdeck.models.scripted.scenario import Latency, Match, Rule, Scenario, Turn, act
+from quarterdeck.settings import child_environment
 from quarterdeck.workplace.ground import Ground
 
 _AGENT: Final = """\
@@ -115,7 +115,7 @@ class Scene:
         """The environment of this scene's processes. `probe`: `NAME:COUNT:ACTION`."""
         model = {"ANTHROPIC_BASE_URL": model_url, "ANTHROPIC_API_KEY": "a-key"} if model_url else {}
         probing = {"QUARTERDECK_PROBE": probe} if probe else {}
-        return {**os.environ, "QUARTERDECK_HOME": str(self.home), **model, **probing}
+        return child_environment({"QUARTERDECK_HOME": str(self.home), **model, **probing})
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -21,6 +21,7 @@ from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.store.sqlite import SqliteStore
+from quarterdeck.store.statements import statements
 from quarterdeck.testing.chaos.processes import Line, ask
 from quarterdeck.testing.chaos.scene import Scene, checkout_state, git
 
@@ -239,11 +240,11 @@ def _of_gate(run: str, streams: dict[str, list[Record]], delays: bool) -> Iterat
 
 def _of_store(scene: Scene) -> Iterator[str]:
     with closing(sqlite3.connect(f"file:{scene.home / 'deck.db'}?mode=ro", uri=True)) as database:
-        for run, holder, amount in database.execute("SELECT run, holder, amount FROM reservations"):
+        for run, holder, amount in database.execute(statements()["left_reservations"]):
             yield f"{amount} nano-USD are still reserved by {run} {holder}"
-        for run, reserved in database.execute("SELECT run, reserved FROM budgets WHERE reserved <> 0"):
+        for run, reserved in database.execute(statements()["left_reserved"]):
             yield f"{reserved} nano-USD are still reserved in {run}"
-        for kind, key, status in database.execute("SELECT kind, key, status FROM jobs"):
+        for kind, key, status in database.execute(statements()["left_jobs"]):
             yield f"a job is left: {kind} {key} ({status})"
 
 

@@ -1,0 +1,11 @@
+-- name: left_reservations
+-- Money that is still set aside: asked from outside, once nothing runs any more.
+SELECT run, holder, amount FROM reservations;
+
+-- name: left_reserved
+-- Runs whose purse still counts something as set aside.
+SELECT run, reserved FROM budgets WHERE reserved <> 0;
+
+-- name: left_jobs
+-- Jobs that are still in the queue.
+SELECT kind, key, status FROM jobs;
