@@ -7,6 +7,7 @@ journal, the branch, the user's repository and the machine against what an undis
 import json
 import signal
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from quarterdeck.delivery.node import MAX_DEATHS
 from quarterdeck.kernel import probes
 from quarterdeck.kernel.failures import Exit
 from quarterdeck.testing.chaos.campaign import campaign
-from quarterdeck.testing.chaos.processes import Seen, Worker, kill_all, model_server
+from quarterdeck.testing.chaos.processes import Model, Seen, Worker, kill_all, model_server
 from quarterdeck.testing.chaos.scene import Scene, Size
 from quarterdeck.testing.chaos.verdict import inmates, judge
 
@@ -60,7 +61,7 @@ def test_killed_at(point: str, scene: MakeScene) -> None:
     first = EFFECT if point.startswith("tool.") else 1
     size = NATIVE if point.startswith(("model.", "tool.")) else PLAIN
     small, seen, kills, run = scene(size), Seen(), 0, ""
-    with model_server(small) as model:
+    with model_server(small) if size is NATIVE else nullcontext(Model()) as model:
         while True:
             probe = f"{point}:{2 if kills else first}:kill" if kills < 2 else ""
             arguments = ("resume", run) if run else order(small)
@@ -69,7 +70,7 @@ def test_killed_at(point: str, scene: MakeScene) -> None:
             if code != -signal.SIGKILL:
                 break
             kills += 1
-            run = run or newest_run(small)
+            run = run or worker.run or newest_run(small)
             assert run, "a run exists as soon as anything of it is reached"
     assert kills, "the point was never reached"
     assert code == 0, worker.errors

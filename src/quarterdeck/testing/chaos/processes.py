@@ -171,11 +171,10 @@ def ask(scene: Scene, *arguments: str) -> tuple[int, list[Line]]:
 
 @dataclass(slots=True)
 class Model:
-    """A scripted model server in a process of its own."""
+    """A scripted model server in a process of its own; without an address, none."""
 
-    url: str
-    process: "subprocess.Popen[str]"
-    requests: int = -1
+    url: str = ""
+    requests: int = 0
     """How many it answered; known when it has ended."""
 
 
@@ -190,7 +189,7 @@ def model_server(scene: Scene) -> Iterator[Model]:
     )
     assert process.stdin is not None
     assert process.stdout is not None
-    model = Model("", process)
+    model = Model()
     try:
         model.url = json.loads(process.stdout.readline())["url"]
         yield model
