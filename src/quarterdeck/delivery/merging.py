@@ -8,6 +8,7 @@ Rules
 - A note that cannot be written stands in nobody's way: it is owed.
 """
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +28,9 @@ _log = logging.getLogger(__name__)
 RUN_TRAILER: Final = "Quarterdeck-Run"
 TASK_TRAILER: Final = "Quarterdeck-Task"
 AGENT_TRAILER: Final = "Assisted-by"
+
+NOTE_SECONDS: Final = 6.0
+"""Time for writing one note; a lock that stands longer than git itself waits for one is a stale one."""
 
 DETAIL_LIMIT: Final = 20_000
 """Characters of the explanation of a conflict."""
@@ -77,11 +81,13 @@ async def annotate(mirror: Mirror, state: GateState) -> list[e.EventBase]:
     last = state.last_landed[0].attempt
     for attempt, (queued, commit) in {last: state.last_landed, **state.unnoted}.items():
         try:
-            await mirror.note(commit, note(queued))
+            async with asyncio.timeout(NOTE_SECONDS):
+                await mirror.note(commit, note(queued))
         except (GitFailed, OSError) as error:
             _log.warning("the note of %s is not written: %s", commit, error)
+            reason = readable(str(error) or f"it took longer than {NOTE_SECONDS:g} s")[:2000]
             if attempt not in state.unnoted:
-                found.append(e.NoteFailed(attempt=attempt, commit=commit, reason=readable(str(error))[:2000]))
+                found.append(e.NoteFailed(attempt=attempt, commit=commit, reason=reason))
             if attempt == last:
                 break  # the others would fail like it, and each takes its time
         else:
