@@ -139,7 +139,7 @@ async def test_a_question_waits_and_its_answer_goes_on(place: Place) -> None:
     asks = Turn(actions=(act("ask", question="Which colour?"),))
     rules = (
         rule("Role: planner", planned({"id": "a", "paths": ["*.txt"]})),
-        rule(r"(?s)Role: implementer.*\(human\).*blue.*Which colour\?", writes("a", "blue"), HAND_IN),
+        rule(r"(?s)Role: implementer.*A person answered.*blue.*Which colour\?", writes("a", "blue"), HAND_IN),
         rule("Role: implementer", writes("begun", "x"), asks),
     )
     async with (
@@ -165,7 +165,7 @@ async def test_a_question_waits_and_its_answer_goes_on(place: Place) -> None:
 
 async def test_a_planner_asks_too(place: Place) -> None:
     rules = (
-        rule(r"(?s)Role: planner.*\(human\).*yes", planned({"id": "a"})),
+        rule(r"(?s)Role: planner.*A person answered.*yes", planned({"id": "a"})),
         rule("Role: planner", Turn(actions=(act("ask", question="Really?"),))),
         rule("Role: implementer", writes("a", "a"), HAND_IN),
     )

@@ -1,5 +1,6 @@
 """A launch that is killed half-way leaves nothing for ever."""
 
+import asyncio
 import json
 import os
 import select
@@ -69,3 +70,16 @@ async def test_a_sandbox_at_work_is_no_stray(ground: Ground) -> None:
         assert strays(ground.workspaces) == []
         await provider.reap(frozenset())
         assert (await sandbox.exec("echo here", timeout=20)).stdout == b"here\n"
+
+
+async def test_a_cancelled_launch_leaves_nothing(ground: Ground) -> None:
+    provider = Bubblewrap(ground)
+    assert (await provider.probe()).ok
+    for number in range(60):
+        launching = asyncio.create_task(provider.create(Spec(f"x{number}", limits=LIMITS)))
+        await asyncio.wait({launching}, timeout=0.001 * (number % 30))
+        launching.cancel()
+        for made in await asyncio.gather(launching, return_exceptions=True):
+            if not isinstance(made, BaseException):
+                await made.close()
+        assert strays(ground.workspaces) == [], f"cancelled after {number % 30} ms"

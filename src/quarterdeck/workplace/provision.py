@@ -3,9 +3,12 @@
 Rules
 - One sandbox a workspace at a time. A workspace whose owner lives in another process is left alone.
 - A launch that fails leaves no workspace behind.
+- A launch is never torn down half-way: its process would outlive it unrecorded. A cancelled one is finished, which its
+  own deadline bounds, and closed.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -75,7 +78,12 @@ class Provision:
         await asyncio.to_thread(self._workspaces.remove, id)
 
     async def _start(self, spec: Spec, workspace: Path, *, left_behind: bool) -> WorkerSandbox:
-        sandbox = await self._launch(spec, workspace, left_behind)
+        launching = asyncio.ensure_future(self._launch(spec, workspace, left_behind))
+        try:
+            sandbox = await asyncio.shield(launching)
+        except asyncio.CancelledError:
+            await _undone(launching)
+            raise
         self._open[spec.id] = sandbox
         return sandbox
 
@@ -85,6 +93,15 @@ class Provision:
             del self._open[id]
             return False
         return sandbox is not None
+
+
+async def _undone(launching: asyncio.Future[WorkerSandbox]) -> None:
+    """Wait for a launch that nobody wants any more, and close what it made."""
+    while not launching.done():
+        with contextlib.suppress(asyncio.CancelledError):  # cancelled again: its process is still being made
+            await asyncio.wait({launching})
+    if not launching.cancelled() and launching.exception() is None:
+        await launching.result().close()
 
 
 async def _end(occupation: Occupation) -> None:
