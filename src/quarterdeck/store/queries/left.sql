@@ -7,5 +7,6 @@ SELECT run, holder, amount FROM reservations;
 SELECT run, reserved FROM budgets WHERE reserved <> 0;
 
 -- name: left_jobs
--- Jobs that are still in the queue.
-SELECT kind, key, status FROM jobs;
+-- Jobs that are still in the queue. One that was killed so often that it was taken for the killer stays there on record;
+-- its work was begun again under another row.
+SELECT kind, key, status FROM jobs WHERE NOT (status = 'failed' AND deaths >= :poison);

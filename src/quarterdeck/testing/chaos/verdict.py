@@ -15,6 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from quarterdeck.engine.embedded import POISON_DEATHS
 from quarterdeck.journal.log import Log
 from quarterdeck.journal.port import Record
 from quarterdeck.kernel import events as e
@@ -244,7 +245,7 @@ def _of_store(scene: Scene) -> Iterator[str]:
             yield f"{amount} nano-USD are still reserved by {run} {holder}"
         for run, reserved in database.execute(statements()["left_reserved"]):
             yield f"{reserved} nano-USD are still reserved in {run}"
-        for kind, key, status in database.execute(statements()["left_jobs"]):
+        for kind, key, status in database.execute(statements()["left_jobs"], {"poison": POISON_DEATHS}):
             yield f"a job is left: {kind} {key} ({status})"
 
 
