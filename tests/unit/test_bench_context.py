@@ -41,7 +41,7 @@ def test_a_chat_becomes_turns_with_what_came_back() -> None:
 
 
 def test_an_action_is_a_call_and_results_without_a_call_of_their_own_belong_to_the_last() -> None:
-    messages = [
+    messages: list[dict[str, Any]] = [
         {"role": "user", "content": [{"type": "text", "text": "Do it"}]},
         {"role": "assistant", "content": "I look.\n```ls```", "thought": "I look.", "action": "ls"},
         {"role": "user", "content": "a.py"},
