@@ -21,6 +21,7 @@ from quarterdeck.delivery.gate import Gate
 from quarterdeck.delivery.implement import Implement
 from quarterdeck.delivery.node import Nodes
 from quarterdeck.delivery.planning import Planning, inspect
+from quarterdeck.delivery.revert import Revert
 from quarterdeck.delivery.review import Reviews
 from quarterdeck.delivery.session import Sessions
 from quarterdeck.delivery.submit import Submit
@@ -212,7 +213,7 @@ def _handlers(
         briefings,
         {
             Node.PLAN: Planning(journal, workshop, sessions),
-            Node.IMPLEMENT: Implement(journal, views, workshop, sessions),
+            Node.IMPLEMENT: Revert(journal, workshop, otherwise=Implement(journal, views, workshop, sessions)),
             Node.CHECK: Check(journal, workshop),
             Node.REVIEW: Reviews(journal, views, workshop, sessions),
             Node.GATE: Submit(journal),

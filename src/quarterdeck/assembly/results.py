@@ -65,6 +65,7 @@ async def result(parts: Parts, run: str) -> RunResult:
         cost_usd=to_usd(view.cost_nusd),
         tokens=view.usage,
         wall_s=round(max(0.0, ended - view.created_at), 3),
+        reverts=(await parts.briefings.run(run)).created.reverts,
         exit_code=view.exit_code if view.exit_code is not None else open_code,
     )
 

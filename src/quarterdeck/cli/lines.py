@@ -79,7 +79,10 @@ _RUN_TONE = {RunStatus.DONE: Tone.GOOD, RunStatus.FAILED: Tone.BAD, RunStatus.CA
 def _run(event: EventBase) -> _Words:
     match event:
         case e.RunCreated():
-            return _say(f"{event.run} ordered by {event.user}, onto {event.into}: {fit(clean(event.goal), 120)}")
+            reverts = f", reverts {event.reverts}" if event.reverts else ""
+            config = f", with the configuration of {event.config_of}" if event.config_of else ""
+            goal = fit(clean(event.goal), 120)
+            return _say(f"{event.run} ordered by {event.user}{reverts}{config}, onto {event.into}: {goal}")
         case e.RunPlanned():
             shown = event.warnings if len(event.warnings) <= _WARNINGS else event.warnings[:1]
             warned = "".join(f"; {fit(clean(warning), _REASON)}" for warning in shown)
@@ -165,7 +168,8 @@ def _attempt(event: EventBase) -> _Words:
     match event:
         case e.AttemptStarted():
             again = f", restarted in a fresh workspace ({event.incarnation})" if event.incarnation > 1 else ""
-            return _detail(f"{event.agent} ({event.harness}) starts from {event.base[:_SHA]}{again}", Tone.PLAIN)
+            by = event.agent if event.harness is None else f"{event.agent} ({event.harness})"
+            return _detail(f"{by} starts from {event.base[:_SHA]}{again}", Tone.PLAIN)
         case e.EnvironmentBuilding():
             return _say(_because("waits for its environment to be built", "; ".join(event.commands)), Tone.BUSY)
         case e.HarnessStarted():

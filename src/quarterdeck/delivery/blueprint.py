@@ -99,4 +99,16 @@ DEFAULT: Final = Blueprint(
     ),
 )
 
-BLUEPRINTS: Final = {DEFAULT.name: DEFAULT}
+REVERT: Final = Blueprint(
+    "revert",
+    (
+        # git makes the change, so another try would make the same one: whatever stops it, a person has to look.
+        Step(Node.IMPLEMENT, "code", "task", {Outcome.OK: Turn.NEXT}),
+        Step(Node.GATE, "code", "task", {Outcome.OK: Turn.NEXT, Outcome.CANCELLED: Turn.CANCEL}),
+        Step(Node.REPORT, "code", "run", {Outcome.OK: Turn.NEXT, Outcome.FAILED: Turn.NEXT}),
+        Step(Node.RETROSPECTIVE, "code", "run", {Outcome.OK: Turn.NEXT, Outcome.FAILED: Turn.NEXT}),
+    ),
+)
+"""Takes back what landed: through the same gate, without any agent."""
+
+BLUEPRINTS: Final = {blueprint.name: blueprint for blueprint in (DEFAULT, REVERT)}

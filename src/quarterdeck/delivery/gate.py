@@ -322,6 +322,8 @@ class Gate:
         if command.outcome is Outcome.CONFLICT and isinstance(clash, Clash):
             detail, commits = await merging.other_side(mirror, queued, state.tip, clash)
             against = tuple(attempt for attempt, commit in state.landed.items() if commit in commits)
+            if queued.reverts and commits:
+                reason = f"{reason}; in the way: {', '.join(commit[:12] for commit in commits)}"[:2000]
             return Feedback(source="conflict", reason=reason, detail=detail), against
         return None, ()
 
@@ -335,7 +337,7 @@ class Gate:
         base: str | None = None,
     ) -> None:
         change = queued.change
-        reason = merging.readable(command.reason)[:2000]
+        reason = piece.reason if piece is not None else merging.readable(command.reason)[:2000]
         returned = e.ChangeReturned(attempt=command.attempt, outcome=command.outcome, reason=reason, against=against)
         await self._tell(
             command.outcome,

@@ -131,13 +131,13 @@ class Implement:
             base=session.base,
             commit=exported.commit,
             tree=exported.tree,
-            files=_shown(files),
+            files=shown(files),
         )
         await self._journal.append(duty.claim, e.ChangeExported(change=change, pack_bytes=len(exported.pack)))
         return change
 
 
-def _shown(files: tuple[str, ...]) -> tuple[str, ...]:
+def shown(files: tuple[str, ...]) -> tuple[str, ...]:
     """As many as an event can hold; the change itself is read from the mirror."""
     left, shown = FILE_BYTES, []
     for name in files[:500]:

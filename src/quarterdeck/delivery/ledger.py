@@ -63,6 +63,8 @@ class Queued:
     config_blob: str
     checkout: str | None
     at: float
+    reverts: str = ""
+    """The landed commit that it takes back."""
 
     @property
     def attempt(self) -> str:
@@ -177,7 +179,9 @@ def _apply(state: GateState, event: e.EventBase, at: float) -> GateState:
 
 
 def _queued(event: e.ChangeQueued, at: float) -> Queued:
-    return Queued(event.change, event.title, event.agent, event.checks, event.config_blob, event.checkout, at)
+    return Queued(
+        event.change, event.title, event.agent, event.checks, event.config_blob, event.checkout, at, event.reverts
+    )
 
 
 def _unnoted(state: GateState, event: e.NoteFailed | e.NoteWritten) -> Mapping[str, tuple[Queued, str]]:

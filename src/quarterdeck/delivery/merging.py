@@ -28,6 +28,9 @@ _log = logging.getLogger(__name__)
 RUN_TRAILER: Final = "Quarterdeck-Run"
 TASK_TRAILER: Final = "Quarterdeck-Task"
 AGENT_TRAILER: Final = "Assisted-by"
+REVERTS_TRAILER: Final = "Reverts"
+
+GONE: Final = "nothing is left to take back: the target does not hold it any more"
 
 NOTE_SECONDS: Final = 6.0
 """Time for writing one note; a lock that stands longer than git itself waits for one is a stale one."""
@@ -52,6 +55,8 @@ async def merge(mirror: Mirror, queued: Queued, onto: str) -> Merged | Clash:
     found = await mirror.merge(ours, change.commit)
     if found.tree is None:
         return Clash(found.conflicts, found.detail)
+    if queued.reverts and found.tree == await mirror.tree(onto):
+        return Clash((), GONE)
     author = (queued.agent, f"{queued.agent}@localhost") if queued.agent else COMMITTER
     commit = await mirror.commit(found.tree, (onto,), message(queued), author=author, when=int(queued.at))
     return Merged(commit, found.tree)
@@ -62,6 +67,8 @@ def message(queued: Queued) -> str:
     trailers = [f"{RUN_TRAILER}: {queued.change.run}", f"{TASK_TRAILER}: {queued.change.task}"]
     if queued.agent:
         trailers.append(f"{AGENT_TRAILER}: {queued.agent}")
+    if queued.reverts:
+        trailers.append(f"{REVERTS_TRAILER}: {queued.reverts}")
     return f"{_one_line(queued.title)}\n\n" + "\n".join(trailers) + "\n"
 
 
@@ -121,7 +128,7 @@ async def arrival(mirror: Mirror, state: GateState, tip: str) -> tuple[str, str]
 
 async def other_side(mirror: Mirror, queued: Queued, tip: str, clash: Clash) -> tuple[str, tuple[str, ...]]:
     """What landed on the conflicting paths since the change's base, for its author, and the commits that did it."""
-    theirs = await _touching(mirror, queued.change.base, tip, clash.paths)
+    theirs = await touching(mirror, queued.change.base, tip, clash.paths)
     parts = [f"Conflicting paths: {', '.join(clash.paths)}", clash.detail.strip(), "What landed there meanwhile:"]
     if not theirs:
         parts[-1] = "Nothing that landed since touched these paths by that name; they may have been renamed."
@@ -134,7 +141,8 @@ async def other_side(mirror: Mirror, queued: Queued, tip: str, clash: Clash) -> 
     return text, tuple(entry.commit for entry in theirs)
 
 
-async def _touching(mirror: Mirror, base: str, tip: str, paths: Sequence[str]) -> list[LogEntry]:
+async def touching(mirror: Mirror, base: str, tip: str, paths: Sequence[str]) -> list[LogEntry]:
+    """The newest commits of `tip` since `base` that changed one of `paths`, oldest of them first."""
     wanted = set(paths)
     found = []
     for entry in (await mirror.log(base, tip))[-_LANDED_LIMIT:]:

@@ -31,6 +31,21 @@ class Order(Value):
     max_parallel: int | None = Field(default=None, ge=1, le=1000)
     sandbox: str | None = None
     plan_only: bool = False
+    config_of: str | None = None
+    """The run whose configuration is used, exactly as it was; None = the one that holds at the base."""
+    user: str
+
+
+class RevertOrder(Value):
+    """What landed and is to be taken back, as ordered."""
+
+    of: str
+    """Full id of a run, or of a task (`RUN.TASK`)."""
+    with_dependents: bool = False
+    """Also take back the tasks that need what is taken back."""
+    into: str | None = None
+    """Branch to take it back on; None = the one it landed on."""
+    sandbox: str | None = None
     user: str
 
 
@@ -65,6 +80,8 @@ class RunResult(Value):
     cost_usd: float = 0.0
     tokens: Usage = Usage()
     wall_s: float = 0.0
+    reverts: str = ""
+    """The run or task that this run took back; empty = it carried out a goal."""
     exit_code: int
 
 

@@ -294,7 +294,9 @@ def _blame(state: GateState, view: View, lineup: _Lineup, queued: Queued, key: K
 
 
 def _conflict(queued: Queued, clash: Clash) -> Return:
-    reason = f"does not merge with what landed meanwhile: {', '.join(clash.paths[:20])}"
+    reason = (
+        f"does not merge with what landed meanwhile: {', '.join(clash.paths[:20])}" if clash.paths else clash.detail
+    )
     return Return(queued.attempt, Outcome.CONFLICT, reason[:2000], paths=clash.paths, detail=clash.detail)
 
 

@@ -7,6 +7,7 @@ Rules
 from quarterdeck.delivery import jobs
 from quarterdeck.delivery.check import change_of
 from quarterdeck.delivery.node import Duty, Result
+from quarterdeck.delivery.revert import taken_back_by
 from quarterdeck.journal.port import Journal
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.events import Outcome
@@ -21,6 +22,7 @@ class Submit:
     async def __call__(self, duty: Duty) -> Result:
         assert duty.task is not None
         created = duty.briefing.created
+        landed = await taken_back_by(self._journal, duty)
         event = e.ChangeQueued(
             change=change_of(duty),
             title=duty.task.title,
@@ -28,8 +30,9 @@ class Submit:
             repository=created.repository,
             branch=created.into,
             base=created.base,
-            agent=duty.task.agent or duty.briefing.config.default_agent,
+            agent="" if landed is not None else duty.task.agent or duty.briefing.config.default_agent,
             checkout=created.checkout,
+            reverts=landed.commit if landed is not None else "",
         )
         blob = await self._journal.put(e.encode(event))
         return Result(Outcome.OK, waking=jobs.gate_submit(created.target, duty.attempt, blob))

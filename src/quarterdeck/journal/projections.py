@@ -226,7 +226,7 @@ def _attempt(attempt: str, at: float, event: ev.EventBase) -> list[Op]:
                 "task": event.task,
                 "number": event.number,
                 "agent": event.agent,
-                "harness": event.harness.value,
+                "harness": event.harness.value if event.harness is not None else "git",
                 "incarnation": event.incarnation,
                 "at": at,
             }

@@ -211,6 +211,22 @@ class Change(Value):
     files: tuple[str, ...] = Field(default=(), max_length=500)
 
 
+class Landed(Value):
+    """A commit that a task's change became on its target branch."""
+
+    run: str
+    task: str
+    commit: str
+    parent: str
+    """What the target was before."""
+
+
+class Reverting(Value):
+    """What a run takes back: by the task that does it, the commit that it takes back."""
+
+    commits: dict[TaskId, Landed]
+
+
 class CheckResult(Value):
     """One command of a check."""
 

@@ -140,6 +140,12 @@ class RunCreated(EventBase):
     max_parallel: int
     user: str
     sandbox: str
+    reverts: str = ""
+    """The run (`RUN`) or task (`RUN.TASK`) that this run takes back; empty = it carries out a goal."""
+    reverts_blob: Blob | None = None
+    """`Reverting`: the commits that it takes back."""
+    config_of: str = ""
+    """The run whose configuration this one was ordered with; empty = the one that held at its base."""
 
 
 class RunPlanned(EventBase):
@@ -289,11 +295,12 @@ class AttemptStarted(EventBase):
     task: str
     number: int
     agent: str
-    harness: Harness
+    harness: Harness | None
+    """None: no agent works, git makes the change (a revert)."""
     incarnation: int
     base: str
     workspace: str
-    """Directory name of the workspace, unique for attempt and incarnation."""
+    """Directory name of the workspace, unique for attempt and incarnation; empty where no agent works."""
     parent: str | None = None
     """The attempt that delegated to this one."""
 
@@ -365,7 +372,9 @@ class ModelErred(EventBase):
     retry_after: float | None = None
     usage: Usage = Usage()
     cost_nusd: int = 0
-    """What a call that failed on the way may have cost, estimated."""
+    """What the failed call cost, or may have cost."""
+    estimated: bool = False
+    """`usage` and `cost_nusd` are estimates: the wire did not say what was charged."""
 
 
 class ToolIntended(EventBase):
@@ -393,6 +402,29 @@ class ToolDone(EventBase):
     flags: tuple[str, ...] = ()
     """`truncated`, `timeout`, `denied`, `repeated`, `rerun`, `unknown-outcome`, ..."""
     seconds: float = 0.0
+
+
+class ToolFellBack(EventBase):
+    """A tool failed in a way that another one is declared for; that one is decided on and performed in its stead."""
+
+    kind: Literal["tool.fell_back"] = "tool.fell_back"
+    step: int
+    call: str
+    tool: str
+    to: str
+    failure: FailureClass
+    reason: str = Field(max_length=2_000)
+
+
+class IncidentOpened(EventBase):
+    """Something that only a person can put right; the work that needs it has stopped."""
+
+    kind: Literal["incident.opened"] = "incident.opened"
+    failure: FailureClass
+    subject: str
+    """What is concerned: a model's name."""
+    reason: str = Field(max_length=2_000)
+    fix: str = Field(default="", max_length=2_000)
 
 
 class ContextCompacted(EventBase):
@@ -488,6 +520,8 @@ class ChangeQueued(EventBase):
     """Clean work tree that holds the target branch and is moved with it."""
     checks: str = ""
     """`queue.checks_key` of the configuration; filled by the gate."""
+    reverts: str = ""
+    """The landed commit that this change takes back; empty = it is work of its own."""
 
 
 class GateCheckStarted(EventBase):
@@ -618,6 +652,8 @@ Event = Annotated[
     | ModelErred
     | ToolIntended
     | ToolDone
+    | ToolFellBack
+    | IncidentOpened
     | ContextCompacted
     | TranscriptExtended
     | TodoChanged
