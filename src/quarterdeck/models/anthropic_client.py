@@ -51,7 +51,15 @@ class AnthropicTransport:
         headers = {"x-quarterdeck-tag": tag} if tag else {}
         name = f"anthropic:{body['model']}"
         try:
-            stream = await self._client.messages.create(**body, stream=True, extra_headers=headers)
+            # Not by `create`: bringing a body that is right already into the SDK's types takes more time than the rest.
+            stream = await self._client.post(
+                "/v1/messages",
+                body={**body, "stream": True},
+                options={"headers": headers},
+                cast_to=object,
+                stream=True,
+                stream_cls=anthropic.AsyncStream[object],
+            )
             try:
                 # Raw, because the SDK's own iteration hides the pings that show that a long thought is alive.
                 async for sent in anthropic.AsyncStream.raw_events(stream.response):
