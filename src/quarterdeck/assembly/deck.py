@@ -15,11 +15,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from quarterdeck import __version__
-from quarterdeck.assembly import doctor, ordering, results
+from quarterdeck.assembly import doctor, ordering, results, undoing
 from quarterdeck.assembly.configuration import Found, configuration
 from quarterdeck.assembly.parts import Parts, make
 from quarterdeck.delivery import feedback, jobs
-from quarterdeck.delivery.order import Check, Order, RunResult
+from quarterdeck.delivery.order import Check, Order, RevertOrder, RunResult
 from quarterdeck.delivery.session import workspace_of
 from quarterdeck.engine.port import Handler, Job, Later
 from quarterdeck.journal.log import Log
@@ -66,6 +66,14 @@ class Deck:
     async def create(self, order: Order) -> str:
         """Store the run; returns its id."""
         return await ordering.create(self._parts, order)
+
+    async def revert(self, order: RevertOrder) -> str:
+        """Store a run that takes back what landed; returns its id. Raises Conflicting, NotFound, as `create`."""
+        return await undoing.create(self._parts, order)
+
+    async def ordered(self, run: str) -> e.RunCreated:
+        """The run as it was ordered. Raises NotFound."""
+        return (await self._parts.briefings.run(run)).created
 
     async def frozen(self, run: str) -> RunConfig:
         """The configuration that the run was created with."""

@@ -3,11 +3,13 @@
 Rules
 - The plan is looked at first: a bad plan is refused before a sandbox or a key is looked for.
 - Then the repository, the configuration, the agents with their models and prices, the target branch, the sandbox.
+- A run may be ordered with the configuration of another one: then that one is used as it was frozen, save for what the
+  order itself says.
 - A run onto a branch that exists starts from where that branch is, unless a base is named.
 - A run exists once its `run.created` is stored, together with its budget and its first job.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from quarterdeck.assembly.configuration import Found, configuration
@@ -19,7 +21,7 @@ from quarterdeck.delivery.planning import PLANNER
 from quarterdeck.journal.port import Entry
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids, probes
-from quarterdeck.kernel.config import RunConfig
+from quarterdeck.kernel.config import DeckConfig, RunConfig
 from quarterdeck.kernel.entities import Agent, Harness, Plan, to_nusd
 from quarterdeck.kernel.failures import BadConfiguration, BadInput, BadRepository, MissingPart, SandboxUnavailable
 from quarterdeck.kernel.prices import price_of
@@ -35,17 +37,19 @@ async def create(parts: Parts, order: Order) -> str:
     mirror = await parts.workshop.mirror(str(order.repository))
     base = await _base(mirror, order)
     await mirror.fetch(base)
-    found = await configuration(parts.settings.home, mirror, base)
-    config = _config(order, found)
+    frozen = await _config_of(parts, order)
+    config = _adapted(order, frozen or _fresh(await configuration(parts.settings.home, mirror, base)))
     if plan is not None:
         check_plan(plan, origin=str(order.plan_path), agents=config.agents.keys())
     run = ids.new_run_id(parts.clock.wall())
-    into, checkout = await _target(mirror, order, config, run)
-    _check_gate(config, order)
+    branch = short(order.into or config.deck.deck.into.replace("{run}", run))
+    into, checkout = await target(mirror, branch, named=order.into is not None)
+    if not order.plan_only:
+        check_gate(config)
     _check_agents(parts, config, plan, plan_only=order.plan_only)
-    await _check_sandbox(parts, config)
+    await check_sandbox(parts, config)
     created = await _created(parts, order, mirror, config, plan, run, base, into, checkout)
-    await _store(parts, created, plan)
+    await store(parts, created, plan, plan_warnings(plan) if plan is not None else ())
     probes.hit("run.stored")
     return run
 
@@ -61,25 +65,43 @@ def _plan(order: Order) -> Plan | None:
     return parse_plan(data, origin=str(order.plan_path))
 
 
-def _config(order: Order, found: Found) -> RunConfig:
-    deck = found.deck
+async def _config_of(parts: Parts, order: Order) -> RunConfig | None:
+    """The configuration of the run that the order names."""
+    if order.config_of is None:
+        return None
+    briefing = await parts.briefings.run(order.config_of)
+    if briefing.created.reverts:
+        raise BadInput(
+            f"{order.config_of} took something back; it has no agents to take over",
+            fix=f"--config-of {briefing.created.reverts.partition('.')[0]}",
+        )
+    return briefing.config
+
+
+def _fresh(found: Found) -> RunConfig:
+    return RunConfig(deck=found.deck, agents=dict(found.agents), guide=found.guide, origin=found.origin)
+
+
+def _adapted(order: Order, config: RunConfig) -> RunConfig:
+    """With what the order itself says. An order that says nothing changes nothing."""
+    deck = config.deck
     if order.max_parallel is not None:
         deck = deck.model_copy(update={"deck": deck.deck.model_copy(update={"max_parallel": order.max_parallel})})
     if order.budget_usd is not None:
         deck = deck.model_copy(update={"budget": deck.budget.model_copy(update={"run": order.budget_usd})})
     if order.sandbox is not None:
-        deck = deck.model_copy(update={"sandbox": deck.sandbox.model_copy(update={"backend": order.sandbox})})
-    return RunConfig(
-        deck=deck,
-        agents=dict(found.agents),
-        default_agent=order.agent or "implementer",
-        guide=found.guide,
-        origin=found.origin,
-    )
+        deck = fenced(deck, order.sandbox)
+    return config.model_copy(update={"deck": deck, "default_agent": order.agent or config.default_agent})
 
 
-def _check_gate(config: RunConfig, order: Order) -> None:
-    if not config.deck.checks.gate and not order.plan_only:
+def fenced(deck: DeckConfig, backend: str) -> DeckConfig:
+    """The configuration with that sandbox."""
+    return deck.model_copy(update={"sandbox": deck.sandbox.model_copy(update={"backend": backend})})
+
+
+def check_gate(config: RunConfig) -> None:
+    """Raises BadConfiguration where nothing checks the merged result."""
+    if not config.deck.checks.gate:
         raise BadConfiguration(
             "there is nothing that checks the merged result",
             why="[checks] gate is not set, and no test command was detected at the base commit",
@@ -88,19 +110,21 @@ def _check_gate(config: RunConfig, order: Order) -> None:
 
 
 async def _base(mirror: Mirror, order: Order) -> str:
-    if order.base is None and order.into is not None and (tip := await mirror.tip(_short(order.into))) is not None:
+    if order.base is None and order.into is not None and (tip := await mirror.tip(short(order.into))) is not None:
         return tip
     return await mirror.resolve(order.base or "HEAD")
 
 
-def _short(branch: str) -> str:
+def short(branch: str) -> str:
     """A branch may be named in full."""
     return branch.removeprefix("refs/heads/")
 
 
-async def _target(mirror: Mirror, order: Order, config: RunConfig, run: str) -> tuple[str, str | None]:
-    """The target branch, and the clean work tree that is moved with it, if any."""
-    branch = _short(order.into or config.deck.deck.into.replace("{run}", run))
+async def target(mirror: Mirror, branch: str, *, named: bool) -> tuple[str, str | None]:
+    """The target branch, and the clean work tree that is moved with it, if any.
+
+    `named`: a person named the branch, so that it may be checked out. Raises BadInput, BadRepository.
+    """
     if not await mirror.valid_branch(branch):
         raise BadInput(f"{branch!r} is not a possible branch name", fix="--into NAME")
     if (other := await mirror.in_the_way(branch)) is not None:
@@ -113,7 +137,7 @@ async def _target(mirror: Mirror, order: Order, config: RunConfig, run: str) -> 
     if not checkouts:
         return branch, None
     place = checkouts[0]
-    if order.into is None or len(checkouts) > 1:
+    if not named or len(checkouts) > 1:
         raise BadRepository(
             f"{branch} is checked out in {place.path}", why="a checked-out branch is not moved", fix="--into NAME"
         )
@@ -185,7 +209,8 @@ def _check_models(parts: Parts, config: RunConfig, agent: Agent, why: str) -> No
         parts.fleet.models(config)(name)
 
 
-async def _check_sandbox(parts: Parts, config: RunConfig) -> None:
+async def check_sandbox(parts: Parts, config: RunConfig) -> None:
+    """Raises SandboxUnavailable where the configured sandbox does not work here."""
     provider = parts.workshop.provider(config)
     probe = await provider.probe()
     if not probe.ok:
@@ -229,16 +254,17 @@ async def _created(
         max_parallel=config.deck.deck.max_parallel,
         user=order.user,
         sandbox=config.deck.sandbox.backend,
+        config_of=order.config_of or "",
     )
 
 
-async def _store(parts: Parts, created: e.RunCreated, plan: Plan | None) -> None:
+async def store(parts: Parts, created: e.RunCreated, plan: Plan | None, warnings: Sequence[str]) -> None:
+    """The run exists from here on: its order, its plan, its budget and its first job, in one transaction."""
     claim = await parts.journal.claim(ids.run_stream(created.run))
     events: list[e.EventBase] = [created]
     if plan is not None and created.plan_blob is not None:
-        events.append(
-            e.RunPlanned(plan_blob=created.plan_blob, tasks=len(plan.tasks), warnings=plan_warnings(plan)[:50])
-        )
+        planned = e.RunPlanned(plan_blob=created.plan_blob, tasks=len(plan.tasks), warnings=tuple(warnings[:50]))
+        events.append(planned)
 
     def also(tx: Tx) -> None:
         parts.treasury.open(tx, created.run, created.budget_nusd)

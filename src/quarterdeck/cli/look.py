@@ -107,6 +107,7 @@ async def _show(call: Call, id: str, last: int) -> None:
         attempts = [each for each in await deck.views.attempts(call.run) if _within(each.attempt, full)]
         about = About(full)
         records = [r for r in await history(deck.journal, call.run, run.target) if kind == "run" or about(r)]
+        ordered = await deck.ordered(call.run)
     common: dict[str, Any] = {
         "attempts": [asdict(each) for each in attempts],
         "costs": [cost_object(cost) for cost in costs],
@@ -114,8 +115,9 @@ async def _show(call: Call, id: str, last: int) -> None:
         "events": [as_object(record, run.run) for record in records[len(records) - last :]] if last else [],
     }
     if kind == "run":
-        call.emit("run", {**run_object(run), "tasks": [asdict(task) for task in tasks], **common})
-        _run_block(call, run, tasks)
+        took = {"reverts": ordered.reverts, "config_of": ordered.config_of}
+        call.emit("run", {**run_object(run), **took, "tasks": [asdict(task) for task in tasks], **common})
+        _run_block(call, run, tasks, ordered)
     elif kind == "task":
         task = _task(tasks, full)
         call.emit("task", {**asdict(task), **common})
@@ -153,7 +155,7 @@ def _going(run: RunView) -> bool:
     return not run.status.finished and run.status not in (RunStatus.PAUSED, RunStatus.WAITING)
 
 
-def _run_block(call: Call, run: RunView, tasks: list[TaskView]) -> None:
+def _run_block(call: Call, run: RunView, tasks: list[TaskView], ordered: e.RunCreated) -> None:
     end = run.finished_at or time.time()
     pairs(
         call,
@@ -161,6 +163,8 @@ def _run_block(call: Call, run: RunView, tasks: list[TaskView]) -> None:
             ("run", run.run),
             ("status", f"{run.status}{f', {run.reason}' if run.reason else ''}"),
             ("goal", fit(run.goal, 400)),
+            ("reverts", ordered.reverts),
+            ("config of", ordered.config_of),
             ("repository", run.repository),
             ("target", f"{run.branch}{f' at {run.sha[:_SHA]}' if run.sha else ''}, from {run.base[:_SHA]}"),
             ("cost", f"{usd(run.cost_nusd)} of {usd(run.budget_nusd)}"),

@@ -9,11 +9,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
-from quarterdeck.delivery.order import Check, Order, RunResult
+from quarterdeck.delivery.order import Check, Order, RevertOrder, RunResult
 from quarterdeck.journal.port import Journal, Record, Verification
 from quarterdeck.journal.views import Views
 from quarterdeck.kernel.config import DeckConfig, RunConfig
 from quarterdeck.kernel.entities import Agent
+from quarterdeck.kernel.events import RunCreated
 from quarterdeck.settings import Settings
 
 
@@ -31,6 +32,14 @@ class DeckApi(Protocol):
 
     async def create(self, order: Order) -> str:
         """Store the run; returns its id. Raises BadPlan, BadConfiguration, BadRepository, SandboxUnavailable."""
+        ...
+
+    async def revert(self, order: RevertOrder) -> str:
+        """Store a run that takes back what landed; returns its id. Raises Conflicting, NotFound, as `create`."""
+        ...
+
+    async def ordered(self, run: str) -> RunCreated:
+        """The run as it was ordered. Raises NotFound."""
         ...
 
     async def frozen(self, run: str) -> RunConfig:

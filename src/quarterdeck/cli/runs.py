@@ -68,6 +68,14 @@ def run(
         int | None, typer.Option(help="Attempts at the same time.", metavar="N", min=1, max=1000, show_default=False)
     ] = None,
     sandbox: Sandbox = None,
+    config_of: Annotated[
+        str | None,
+        typer.Option(
+            help="Use the configuration of that run: checks, agents, prompts, prices.",
+            metavar="RUN",
+            show_default=False,
+        ),
+    ] = None,
     detach: Annotated[
         bool, typer.Option("--detach", help="Return at once; the run goes on without a terminal.")
     ] = False,
@@ -92,16 +100,18 @@ def run(
         sandbox=sandbox,
         user=call.settings.user,
     )
-    raise typer.Exit(drive(_run(call, order, detach=detach)))
+    raise typer.Exit(drive(_run(call, order, config_of, detach=detach)))
 
 
-async def _run(call: Call, order: Order, *, detach: bool) -> int:
+async def _run(call: Call, order: Order, config_of: str | None, *, detach: bool) -> int:
     async with call.deck() as deck:
+        if config_of is not None:
+            order = order.model_copy(update={"config_of": await run_id(deck, config_of)})
         call.run = await deck.create(order)
         await _note(call, deck, call.run, order.repository)
         if not detach:
-            return await _carry(call, deck, call.run)
-    _detach(call, call.run)
+            return await carry(call, deck, call.run)
+    detached(call, call.run)
     return Exit.DONE
 
 
@@ -170,7 +180,7 @@ def resume(
 
 async def _resume(call: Call, run: str, answer: str | None, budget: float | None, *, retry: bool) -> int:
     async with call.deck() as deck:
-        call.run = run = await _run_id(deck, run)
+        call.run = run = await run_id(deck, run)
         status = (await deck.views.run(run)).status
         asked = answer is not None or budget is not None or retry
         if status is RunStatus.DONE and asked:
@@ -186,7 +196,7 @@ async def _resume(call: Call, run: str, answer: str | None, budget: float | None
         if asked or status.finished or status in (RunStatus.PAUSED, RunStatus.WAITING):
             await deck.control(run, "resume", answer=answer, budget_usd=budget)
         _warn_unfenced(call, await deck.frozen(run))
-        return await _carry(call, deck, run, since=time.time())
+        return await carry(call, deck, run, since=time.time())
 
 
 @app.command()
@@ -203,7 +213,7 @@ def cancel(context: typer.Context, run: Run, json: Json = False, no_input: NoInp
 
 async def _control(call: Call, run: str, action: str, wanted: RunStatus) -> None:
     async with call.deck() as deck:
-        call.run = run = await _run_id(deck, run)
+        call.run = run = await run_id(deck, run)
         status = (await deck.views.run(run)).status
         if status.finished and status is not wanted:
             raise Conflicting(f"{run} is already {status}", fix=f"quarterdeck show {run}")
@@ -226,13 +236,13 @@ def serve(context: typer.Context, run: Run) -> None:
 async def _serve(call: Call, run: str) -> int:
     async with call.deck() as deck:
         call.run = run
-        return await _carry(call, deck, run)
+        return await carry(call, deck, run)
 
 
 # --- shared ---------------------------------------------------------------------------------------------------
 
 
-async def _carry(call: Call, deck: DeckApi, run: str, *, since: float = 0.0) -> int:
+async def carry(call: Call, deck: DeckApi, run: str, *, since: float = 0.0) -> int:
     """Work on the run until it is finished, waiting or paused, showing what happens; its exit code."""
     await follow(call, deck, run, since=since)
     result = await deck.result(run)
@@ -240,7 +250,8 @@ async def _carry(call: Call, deck: DeckApi, run: str, *, since: float = 0.0) -> 
     return result.exit_code
 
 
-async def _run_id(deck: DeckApi, given: str) -> str:
+async def run_id(deck: DeckApi, given: str) -> str:
+    """The full id of a run. Raises NotFound, BadInput."""
     kind, full = await deck.resolve(given)
     if kind != "run":
         raise BadInput(f"{full} is a {kind}, not a run", fix=f"quarterdeck show {full}")
@@ -277,7 +288,7 @@ def _warn_unfenced(call: Call, config: RunConfig) -> None:
         call.warn("sandbox none: agents run with all your rights and can read and change everything you can")
 
 
-def _detach(call: Call, run: str) -> None:
+def detached(call: Call, run: str) -> None:
     """Start a process of its own that works on the run, with its output in the deck's logs."""
     log = call.settings.logs / f"{run}.log"
     log.parent.mkdir(parents=True, exist_ok=True)

@@ -72,6 +72,7 @@ def standing(history: Sequence[LogEntry], run: str, commits: Mapping[str, str]) 
         if entry.commit in gone or commits[task] in gone:
             back.add(task)
         else:
+            landed.pop(task, None)  # of two copies the later one counts, at its place
             landed[task] = Landed(run=run, task=task, commit=entry.commit, parent=entry.parents[0])
     return Standing(landed, frozenset(back - landed.keys()))
 

@@ -1,0 +1,244 @@
+"""An order to take something back becomes a run: everything that can be refused is refused here.
+
+Rules
+- Only what landed, still stands on the branch and belongs to a run that has ended is taken back.
+- What needs a task that is taken back is taken back with it, and only if that is asked for.
+- All of it is merged here once, newest first: a conflict is refused with the files and the commits in the way, before
+  anything is started. The gate merges and checks again, on the target as it is then.
+- The checks are those that hold at the target's tip today.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from quarterdeck.assembly.configuration import configuration
+from quarterdeck.assembly.ordering import check_gate, check_sandbox, fenced, short, store, target
+from quarterdeck.assembly.parts import Parts
+from quarterdeck.delivery import merging
+from quarterdeck.delivery.order import RevertOrder
+from quarterdeck.delivery.revert import BY, Standing, dependents, inverse, revert_plan, standing
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel import ids, probes
+from quarterdeck.kernel.config import RunConfig
+from quarterdeck.kernel.entities import Landed, Plan, Reverting
+from quarterdeck.kernel.events import TaskStatus
+from quarterdeck.kernel.failures import Conflicting, NotFound
+from quarterdeck.workplace.history import COMMITTER, LogEntry
+from quarterdeck.workplace.mirror import Mirror
+
+_SHOWN = 10
+_SHA = 12
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """The run of which something is taken back, as it stands on the branch."""
+
+    created: e.RunCreated
+    plan: Plan
+    titles: Mapping[str, str]
+    commits: Mapping[str, str]
+    """Task to the commit that it landed as."""
+    branch: str
+    tip: str
+    history: Sequence[LogEntry]
+    """Of the branch since the run's base, oldest first."""
+    standing: Standing
+
+    @property
+    def run(self) -> str:
+        return self.created.run
+
+    @property
+    def again(self) -> bool:
+        """The run took something back itself."""
+        return bool(self.created.reverts)
+
+
+async def create(parts: Parts, order: RevertOrder) -> str:
+    """Store the run that takes back what the order names; returns its id.
+
+    Raises NotFound, Conflicting, BadConfiguration, BadRepository, SandboxUnavailable.
+    """
+    run, _, task = order.of.partition(".")
+    created = (await parts.briefings.run(run)).created
+    mirror = await parts.workshop.mirror(created.repository)
+    source = await _source(parts, mirror, created, order)
+    chosen, warnings = choose(source, task, with_dependents=order.with_dependents)
+    await _not_twice(parts, source, chosen)
+    await _merges(mirror, source, chosen)
+    found = await configuration(parts.settings.home, mirror, source.tip)
+    deck = fenced(found.deck, order.sandbox) if order.sandbox is not None else found.deck
+    config = RunConfig(deck=deck, default_agent=BY, blueprint="revert", origin=found.origin)
+    check_gate(config)
+    named = order.into is not None or created.into_explicit
+    into, checkout = await target(mirror, source.branch, named=named)
+    await check_sandbox(parts, config)
+    new = ids.new_run_id(parts.clock.wall())
+    plan = revert_plan(_goal(source, task, chosen), chosen, source.titles, again=source.again)
+    reverting = Reverting(commits={each.id: item for each, item in zip(plan.tasks, chosen, strict=True)})
+    put = parts.journal.put
+    event = e.RunCreated(
+        run=new,
+        goal=plan.goal[:16_000],
+        goal_blob=await put(plan.goal.encode()),
+        plan_blob=await put(plan.model_dump_json().encode()),
+        repository=str(mirror.repository),
+        target=ids.target_id(str(mirror.common_dir), into),
+        base=source.tip,
+        into=into,
+        into_explicit=named,
+        checkout=checkout,
+        config_blob=await put(config.model_dump_json().encode()),
+        budget_nusd=0,  # no model is asked
+        max_parallel=config.deck.deck.max_parallel,
+        user=order.user,
+        sandbox=config.deck.sandbox.backend,
+        reverts=order.of,
+        reverts_blob=await put(reverting.model_dump_json().encode()),
+    )
+    await store(parts, event, plan, warnings)
+    probes.hit("run.stored")
+    return new
+
+
+async def _source(parts: Parts, mirror: Mirror, created: e.RunCreated, order: RevertOrder) -> _Source:
+    view = await parts.views.run(created.run)
+    if not view.status.finished:
+        raise Conflicting(
+            f"{created.run} has not ended",
+            why=f"it is {view.status}, and what is taken back under it would be missed by its other tasks",
+            fix=f"quarterdeck cancel {created.run}",
+        )
+    rows = await parts.views.tasks(created.run)
+    commits = {row.task: row.commit for row in rows if row.status is TaskStatus.MERGED and row.commit}
+    if not commits:
+        raise Conflicting(f"nothing of {created.run} landed", fix=f"quarterdeck show {created.run}")
+    branch = short(order.into or created.into)
+    tip = await mirror.tip(branch)
+    if tip is None:
+        raise NotFound(
+            f"there is no branch {branch} any more",
+            why=f"{created.run} landed there",
+            fix="--into BRANCH that holds it",
+        )
+    await mirror.fetch(tip)
+    await mirror.fetch(created.base)
+    history = await mirror.log(created.base, tip)
+    plan = await parts.briefings.plan(created.plan_blob or await _planned(parts, created.run))
+    assert plan is not None, "what landed was planned"
+    titles = {row.task: row.title for row in rows}
+    stands = standing(history, created.run, commits)
+    return _Source(created, plan, titles, commits, branch, tip, history, stands)
+
+
+async def _planned(parts: Parts, run: str) -> str | None:
+    """The plan that an agent made."""
+    page = await parts.journal.read(ids.run_stream(run))
+    return next((r.event.plan_blob for r in page if isinstance(r.event, e.RunPlanned)), None)
+
+
+def choose(source: _Source, task: str, *, with_dependents: bool) -> tuple[tuple[Landed, ...], tuple[str, ...]]:
+    """What is to be taken back, newest first, and what a person should know. Raises Conflicting.
+
+    `task`: empty = the whole run.
+    """
+    landed = source.standing.landed
+    newest = tuple(reversed(tuple(landed.values())))
+    if not task:
+        if not newest:
+            raise _nothing(source, source.run)
+        left = [name for name in source.commits if name not in landed]
+        words = f"not taken back, because {source.branch} does not hold them any more: {', '.join(left[:_SHOWN])}"
+        return newest, (words,) if left else ()
+    if task not in source.commits:
+        raise Conflicting(f"{source.run}.{task} never landed", fix=f"quarterdeck show {source.run}.{task}")
+    if task not in landed:
+        raise _nothing(source, f"{source.run}.{task}", task)
+    needing = dependents(source.plan, task, landed)
+    if needing and not with_dependents:
+        raise Conflicting(
+            f"{', '.join(needing[:_SHOWN])} {'needs' if len(needing) == 1 else 'need'} {task}",
+            why="they landed on top of it and would be left without it",
+            fix=f"quarterdeck revert {source.run}.{task} --with-dependents",
+        )
+    wanted = {task, *needing}
+    warnings = (f"taken back too, because they need {task}: {', '.join(needing[:_SHOWN])}",) if needing else ()
+    return tuple(item for item in newest if item.task in wanted), warnings
+
+
+def _nothing(source: _Source, what: str, task: str = "") -> Conflicting:
+    back = source.standing.taken_back
+    if task in back or (not task and back):
+        return Conflicting(
+            f"{what} is taken back already",
+            why=f"a later commit of {source.branch} does it",
+            fix=f"git log --grep=Reverts: {source.branch}",
+        )
+    return Conflicting(
+        f"{source.branch} does not hold {what}", why="the branch was rewritten", fix="--into BRANCH that holds it"
+    )
+
+
+def _goal(source: _Source, task: str, chosen: Sequence[Landed]) -> str:
+    what = f"{source.run}.{task}: {source.titles.get(task, '')}" if task else f"{source.run}: {source.created.goal}"
+    more = f" (and {len(chosen) - 1} more that need it)" if task and len(chosen) > 1 else ""
+    return f"Revert {what}{more}"[:16_000]
+
+
+async def _not_twice(parts: Parts, source: _Source, chosen: Sequence[Landed]) -> None:
+    """Refuse what another run is taking back at this moment."""
+    wanted = {item.commit for item in chosen}
+    for view in await parts.views.runs():
+        if view.status.finished:
+            continue
+        other = (await parts.briefings.run(view.run)).created
+        if other.reverts_blob is None or other.into != source.branch or other.repository != source.created.repository:
+            continue
+        theirs = Reverting.model_validate_json(await parts.journal.get(other.reverts_blob)).commits.values()
+        if wanted.intersection(item.commit for item in theirs):
+            raise Conflicting(
+                f"{view.run} is taking {other.reverts} back already", fix=f"quarterdeck resume {view.run}"
+            )
+
+
+async def _merges(mirror: Mirror, source: _Source, chosen: Sequence[Landed]) -> None:
+    """Take everything back once, in order. Raises Conflicting with the first conflict."""
+    onto = source.tip
+    for item in chosen:
+        found = await mirror.merge(onto, await inverse(mirror, item, "for looking", 0))
+        if found.tree is None:
+            raise await _in_the_way(mirror, source, item, found.conflicts)
+        if found.tree == await mirror.tree(onto):
+            raise Conflicting(
+                f"{source.branch} does not hold what {item.run}.{item.task} changed any more",
+                why=merging.GONE,
+                fix=f"git show {item.commit[:_SHA]}",
+            )
+        onto = await mirror.commit(found.tree, (onto,), "for looking", author=COMMITTER, when=0)
+
+
+async def _in_the_way(mirror: Mirror, source: _Source, item: Landed, paths: Sequence[str]) -> Conflicting:
+    later = await merging.touching(mirror, item.commit, source.tip, paths)
+    shown = [_told(entry) for entry in later[-_SHOWN:]]
+    if len(later) > _SHOWN:
+        shown.insert(0, f"{len(later) - _SHOWN} more")
+    files = ", ".join(paths[:_SHOWN]) + (f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else "")
+    theirs = [entry.trailers for entry in later if merging.TASK_TRAILER in entry.trailers]
+    fix = f"take back what came later first, or change {files} by hand on {source.branch}"
+    if theirs:
+        newest = theirs[-1]
+        fix = (
+            f"quarterdeck revert {newest.get(merging.RUN_TRAILER, 'RUN')}.{newest[merging.TASK_TRAILER]}   (then again)"
+        )
+    return Conflicting(
+        f"{item.run}.{item.task} cannot be taken back: later changes of {merging.readable(files)} are in the way",
+        why="; ".join(shown) or "the paths have been renamed since",
+        fix=fix,
+    )
+
+
+def _told(entry: LogEntry) -> str:
+    task = entry.trailers.get(merging.TASK_TRAILER)
+    origin = f", task {task} of {entry.trailers.get(merging.RUN_TRAILER)}" if task else ""
+    return f"{entry.commit[:_SHA]} ({entry.subject[:80]}{origin})"
