@@ -1,7 +1,7 @@
 """The front matter of an agent file: a small YAML mapping between two `---` lines, and the prompt below it.
 
 Rules
-- Bounded before it is parsed: bytes and nesting. Aliases, tags and duplicate keys are refused.
+- Bounded before it is built: bytes, nesting and parts. Aliases, tags and duplicate keys are refused.
 - Values keep their plain YAML types; whoever reads them says what they must be.
 - Files written for Claude Code are often not valid YAML (a colon in a description); they may be read leniently, line
   by line, as that program does.
@@ -16,6 +16,9 @@ from quarterdeck.kernel.failures import BadConfiguration
 
 MAX_BYTES: Final = 256 * 1024
 MAX_NESTING: Final = 10
+MAX_NODES: Final = 10_000
+
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _FENCE: Final = re.compile(r"^---[ \t]*$", re.MULTILINE)
 _LINE: Final = re.compile(r"^([A-Za-z][\w-]*):[ \t]*(.*)$")
@@ -49,13 +52,13 @@ def split(text: str, origin: str, *, lenient: bool = False) -> tuple[dict[str, A
 def _mapping(head: str, origin: str) -> dict[str, Any]:
     try:
         _bounded(head, origin)
-        node = yaml.compose(head, Loader=yaml.SafeLoader)
+        node = yaml.compose(head, Loader=_Loader)
         if node is None:
             return {}
         if not isinstance(node, yaml.MappingNode):
             raise refuse(origin, "line 2: the front matter must be a mapping of keys to values")
         _unique_keys(node, origin)
-        value = yaml.safe_load(head)
+        value = yaml.load(head, Loader=_Loader)  # the safe loader, in C where there is one
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise refuse(origin, f"line {_line(mark)}: not valid YAML: {error.problem or error.context}") from error
@@ -71,14 +74,17 @@ def _line(mark: Any) -> int:
 
 def _bounded(head: str, origin: str) -> None:
     """Walk the parser's events, which needs no recursion, before anything is built from them."""
-    depth = 0
-    for event in yaml.parse(head, Loader=yaml.SafeLoader):
+    depth = nodes = 0
+    for event in yaml.parse(head, Loader=_Loader):
         line = _line(event.start_mark)
         if isinstance(event, yaml.AliasEvent):
             raise refuse(origin, f"line {line}: aliases (`*name`) are not allowed")
         tag = getattr(event, "tag", None)
         if tag not in (None, "!"):
             raise refuse(origin, f"line {line}: the tag `{tag}` is not allowed")
+        nodes += isinstance(event, yaml.NodeEvent)
+        if nodes > MAX_NODES:
+            raise refuse(origin, f"line {line}: more than {MAX_NODES} parts")
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_NESTING:

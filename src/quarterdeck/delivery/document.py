@@ -129,7 +129,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise _Refused(f"the key `{short(twice)}` stands twice in one object")
+        raise _Refused(f"the key `{short(_text(twice))}` stands twice in one object")
     return found
 
 
@@ -139,7 +139,9 @@ def _from_json(value: Any, depth: int) -> Node:
     match value:
         case dict():
             return Mapping(
-                tuple((Scalar(key, "string", Place()), _from_json(item, depth + 1)) for key, item in value.items()),
+                tuple(
+                    (Scalar(_text(key), "string", Place()), _from_json(item, depth + 1)) for key, item in value.items()
+                ),
                 Place(),
             )
         case list():
