@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from quarterdeck.kernel.failures import FailureClass, ModelFailed
+from quarterdeck.models.anthropic_messages import MessagesFold
 from quarterdeck.models.factory import Models, make_factory
 from quarterdeck.models.port import Deadlines, Message, Model, Request, StopReason, Text, ToolSpec
 from quarterdeck.models.scripted.faults import Fault, Kind
@@ -69,6 +70,7 @@ REPLACED = {
     Kind.RATE_LIMIT: FailureClass.TRANSIENT,
     Kind.SLOW_DOWN: FailureClass.TRANSIENT,
     Kind.SPEND_LIMIT: FailureClass.QUOTA,
+    Kind.OWN_LIMIT: FailureClass.QUOTA,
     Kind.BILLING: FailureClass.QUOTA,
     Kind.OVERLOADED: FailureClass.TRANSIENT,
     Kind.SERVER_ERROR: FailureClass.TRANSIENT,
@@ -106,20 +108,41 @@ async def test_a_spend_limit_names_no_time(name: str) -> None:
     assert failure.retry_after is None
 
 
-SPOILED = {
-    Kind.MALFORMED_JSON: FailureClass.TRUNCATED,
-    Kind.DUPLICATE_ID: FailureClass.TRUNCATED,
-    Kind.MAX_TOKENS: FailureClass.TRUNCATED,
-}
+@pytest.mark.parametrize("name", SSE)
+async def test_malformed_arguments_are_a_call_that_cannot_be_made(name: str) -> None:
+    async with serving(name, Fault(kind=Kind.MALFORMED_JSON)) as (_, model):
+        (call,) = (await model.complete(ASK)).message.calls
+    assert call.arguments == {}
+    assert call.flaw is not None
+    assert call.flaw.rule == "malformed-arguments"
+    assert '{"broken"' in call.flaw.why
 
 
 @pytest.mark.parametrize("name", SSE)
-@pytest.mark.parametrize("kind", SPOILED)
-async def test_a_spoiled_reply_is_no_reply_and_its_price_is_known(name: str, kind: Kind) -> None:
-    failure, server = await fail(name, Fault(kind=kind))
-    assert failure.kind is SPOILED[kind]
-    assert failure.billed
-    assert failure.usage == server.total.usage
+async def test_an_id_that_came_before_is_a_call_that_cannot_be_made(name: str) -> None:
+    async with serving(name, Fault(kind=Kind.DUPLICATE_ID)) as (_, model):
+        first, second = (await model.complete(ASK)).message.calls
+    assert first.flaw is None
+    assert second.flaw is not None
+    assert second.flaw.rule == "duplicate-id"
+    assert first.id != second.id, "no provider takes the same id twice"
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_no_tool_call_survives_the_output_limit(name: str) -> None:
+    async with serving(name, Fault(kind=Kind.MAX_TOKENS)) as (_, model):
+        reply = await model.complete(ASK)
+    assert reply.stop is StopReason.LENGTH
+    assert reply.message.calls == ()
+
+
+def test_a_stream_is_complete_with_its_last_event() -> None:
+    fold = MessagesFold("m")
+    for event in ({"type": "message_start"}, {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}):
+        fold.add(event)
+    assert fold.draft().stop is None
+    fold.add({"type": "message_stop"})
+    assert fold.draft().stop is StopReason.END
 
 
 async def test_a_full_window_asks_for_a_shorter_prompt() -> None:
@@ -216,8 +239,9 @@ async def test_an_empty_turn_is_a_reply_without_content(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SSE)
-async def test_a_refusal_is_a_reply_that_says_so(name: str) -> None:
-    async with serving(name, Fault(kind=Kind.REFUSAL)) as (_, model):
+@pytest.mark.parametrize("kind", [Kind.REFUSAL, Kind.FILTERED])
+async def test_a_refusal_is_a_reply_that_says_so(name: str, kind: Kind) -> None:
+    async with serving(name, Fault(kind=kind)) as (_, model):
         reply = await model.complete(ASK)
         assert reply.stop is StopReason.REFUSED
         assert not reply.message.calls
@@ -278,6 +302,7 @@ async def test_a_rotated_key_is_read_again_once(name: str) -> None:
         with pytest.raises(ModelFailed) as caught:
             await models(name).complete(ASK)
         assert caught.value.kind is FailureClass.AUTH
+        assert caught.value.renewed
         assert (await models(name).complete(ASK)).stop is StopReason.TOOLS
         assert read == [name.partition(":")[0]]
         await models.close()

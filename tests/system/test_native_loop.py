@@ -302,7 +302,7 @@ async def test_when_retries_are_used_up_the_next_model_goes_on(bench: Kit) -> No
 @pytest.mark.parametrize(
     ("kind", "failure", "calls"),
     [
-        (Kind.UNAUTHORIZED, FailureClass.AUTH, 2),
+        (Kind.UNAUTHORIZED, FailureClass.AUTH, 1),
         (Kind.SPEND_LIMIT, FailureClass.QUOTA, 1),
         (Kind.REFUSAL, FailureClass.REFUSED, 1),
         (Kind.OVERLOADED, FailureClass.TRANSIENT, 5),

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quarterdeck.agents import reminders
-from quarterdeck.agents.calls import after
 from quarterdeck.agents.limits import Bounds, Used, reached
+from quarterdeck.agents.recovery import after
 from quarterdeck.agents.transcript import Transcript, apply, bodies_of, decode, encode, said
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.entities import Harness, TodoItem, Usage
-from quarterdeck.kernel.failures import FailureClass
+from quarterdeck.kernel.failures import RECOVERY, FailureClass
 from quarterdeck.models.port import Message, Text, ToolCall, ToolOutcome
 
 BOUNDS = Bounds(turns=100, wall=1000.0, tokens=1_000_000, nusd=None)
@@ -221,8 +221,7 @@ T, A, C, L = FailureClass.TRANSIENT, FailureClass.AUTH, FailureClass.CONTEXT, Fa
         ([("m", T)] * 5, 1, "other"),
         ([("m", T)] * 5, 0, "give up"),
         ([("m", T)] * 5 + [("n", T)], 0, "again"),
-        ([("m", A)], 1, "again"),
-        ([("m", A)] * 2, 1, "give up"),
+        ([("m", A)], 1, "give up"),
         ([("m", C)], 1, "give up"),
         ([("m", L)] * 2, 0, "again"),
         ([("m", L)] * 3, 1, "other"),
@@ -234,3 +233,26 @@ T, A, C, L = FailureClass.TRANSIENT, FailureClass.AUTH, FailureClass.CONTEXT, Fa
 def test_what_follows_a_failure(errors: list[tuple[str, FailureClass]], others: int, do: str) -> None:
     assert after(errors, others).do == do
     assert after(errors, others, retry_after=5.0).seconds >= (5.0 if do == "again" else 0.0)
+
+
+@pytest.mark.parametrize(("tries", "renewed", "do"), [(1, True, "again"), (1, False, "give up"), (2, True, "give up")])
+def test_a_refused_key_is_tried_again_once_and_only_as_another_one(tries: int, renewed: bool, do: str) -> None:
+    assert after([("m", A)] * tries, 1, renewed=renewed).do == do
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("mn"), st.sampled_from(list(FailureClass))), min_size=1, max_size=8),
+    st.integers(0, 2),
+    st.booleans(),
+)
+def test_what_follows_keeps_to_the_table(errors: list[tuple[str, FailureClass]], others: int, renewed: bool) -> None:
+    model, kind = errors[-1]
+    found = after(errors, others, renewed=renewed)
+    if found.do == "again":
+        assert errors.count((model, kind)) <= RECOVERY[kind].retries
+        assert (found.seconds > 0) is RECOVERY[kind].backoff
+    if found.do == "other":
+        assert RECOVERY[kind].failover
+        assert others
+    if RECOVERY[kind].stops_run:
+        assert found.do == ("again" if kind is A and renewed and errors.count((model, A)) == 1 else "give up")

@@ -7,6 +7,8 @@ Rules
   tier's next model, or give up. A model that had to be left stays left for this attempt.
 - A failed call costs what the adapter counted or estimated of it; where it may have been billed and nothing is known
   (it hung before the first event), its whole reservation counts as spent.
+- A provider that wants to be left alone for longer than is waited for is not asked; that too is on record.
+- A refused key is tried again only where reading it again gave another one.
 - A call cut off, by a crash or because the work was cancelled, may have been billed: its whole reservation counts as
   spent, and where the attempt goes on it is made anew. A cancelled call is closed before the cancellation goes on, if
   that does not take long; what could not be closed then is closed when the attempt is taken up again.
@@ -16,15 +18,16 @@ Rules
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from quarterdeck.agents import context
 from quarterdeck.agents.context import Window
 from quarterdeck.agents.limits import Bounds, Reached
 from quarterdeck.agents.port import Assignment
 from quarterdeck.agents.ports import Ports
+from quarterdeck.agents.recovery import after, candidates
 from quarterdeck.agents.transcript import AttemptLog, encode, said
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids, probes
@@ -39,8 +42,9 @@ from quarterdeck.kernel.failures import (
     QuarterdeckError,
 )
 from quarterdeck.kernel.prices import cost, price_of, worst_case
+from quarterdeck.models.limiter import Limiter
 from quarterdeck.models.port import Message, Model, Reply, Request, StopReason, ToolSpec
-from quarterdeck.models.retry import next_try
+from quarterdeck.models.retry import PATIENCE, next_try
 from quarterdeck.store.port import Tx
 
 _log = logging.getLogger(__name__)
@@ -70,52 +74,16 @@ class Prompt:
     """Tokens; None = the model's own maximum."""
 
 
+class NotAsked(ModelFailed):
+    """The model could not even be asked; there is no call on record."""
+
+
 class OverBound(Exception):
     """Steers the loop: a bound of the attempt does not cover the next call."""
 
     def __init__(self, reached: Reached) -> None:
         super().__init__(reached.reason)
         self.reached = reached
-
-
-@dataclass(frozen=True, slots=True)
-class Next:
-    """What follows a failed call."""
-
-    do: Literal["again", "other", "give up"]
-    seconds: float = 0.0
-    """Wait so long before."""
-
-
-def after(
-    errors: Sequence[tuple[str, FailureClass]], others: int, retry_after: float | None = None, jitter: float = 0.0
-) -> Next:
-    """What follows the failures of one step: (model, class) in order; `others`: models left to fail over to. Pure."""
-    model, kind = errors[-1]
-    if kind is FailureClass.CONTEXT:
-        return Next("give up")  # nothing but a shorter prompt helps: the loop makes it
-    tries = sum(1 for error in errors if error == (model, kind))
-    seconds = next_try(kind, tries, retry_after, jitter)
-    if seconds is not None:
-        return Next("again", seconds)
-    if RECOVERY[kind].failover and others > 0:
-        return Next("other")
-    return Next("give up")
-
-
-def candidates(assignment: Assignment) -> tuple[str, ...]:
-    """The models that may be asked, in order. Raises BadConfiguration."""
-    if assignment.agent.model is not None:
-        return (assignment.agent.model,)
-    tier = assignment.agent.tier
-    models = assignment.config.deck.tiers.get(tier, ())
-    if not models:
-        raise BadConfiguration(
-            f"the agent `{assignment.agent.name}` has no model",
-            why=f"the tier `{tier}` names none",
-            fix=f'deck.toml: [tiers] {tier} = ["provider:model"]',
-        )
-    return models
 
 
 class ModelCalls:
@@ -159,9 +127,12 @@ class ModelCalls:
         )
         await self._settled(event, _holder(self._assignment, asked.step, asked.number))
 
-    async def window(self) -> Window:
-        """The context window of the model that is asked next."""
-        return await self._window(self._ports.models(self.model))
+    async def window(self) -> Window | None:
+        """The context window of the model that is asked next; None where its server does not say it now."""
+        try:
+            return await self._window(self._ports.models(self.model))
+        except ModelFailed:
+            return None  # the call itself meets the same failure, and what follows is decided there
 
     async def ask(self, prompt: Prompt) -> Reply:
         """Ask until there is an answer.
@@ -181,12 +152,16 @@ class ModelCalls:
     async def _follow_up(self, name: str, failure: ModelFailed) -> str:
         """The model to ask next, after waiting where that helps. Raises the failure again where nothing does."""
         rest = self._candidates[self._candidates.index(name) + 1 :]
+        if isinstance(failure, NotAsked):
+            if RECOVERY[failure.kind].failover and rest:
+                return rest[0]
+            raise failure
         errors = [
             (error.model, error.failure)
             for error in self._log.state.errors
             if error.failure is not FailureClass.INFRASTRUCTURE
         ]
-        todo = after(errors, len(rest), failure.retry_after, self._ports.rng.random())
+        todo = after(errors, len(rest), failure.retry_after, self._ports.rng.random(), failure.renewed)
         if todo.do == "give up":
             raise failure
         if todo.do == "other":
@@ -215,12 +190,16 @@ class ModelCalls:
     async def _tried(self, name: str, prompt: Prompt) -> Reply:
         model = self._ports.models(name)
         price = self._price(name)
-        window = await self._window(model)
-        await self._ports.limiters.of(name).enter()
+        window = await self._window_or_failure(model)
+        limiter = self._ports.limiters.of(name)
+        unwelcome = await self._held_back(name, limiter)
         asked, request = await self._intend(name, prompt, price, window)
+        holder = _holder(self._assignment, asked.step, asked.number)
+        if unwelcome is not None:
+            await self._erred(asked, unwelcome, holder)
+            raise unwelcome
         probes.hit("model.intended")
         began = self._ports.clock.monotonic()
-        holder = _holder(self._assignment, asked.step, asked.number)
         try:
             async with asyncio.timeout(max(1.0, self._left())):
                 reply = await model.complete(request)
@@ -230,11 +209,14 @@ class ModelCalls:
             raise failed from error
         except ModelFailed as error:
             if error.kind is FailureClass.TRANSIENT and error.retry_after:
-                self._ports.limiters.of(name).heard(error.retry_after)
+                limiter.heard(error.retry_after)
+            if error.ramp:
+                limiter.too_fast()
             charged = None if error.usage is None else cost(error.usage, price)
             await self._erred(asked, error, holder, error.usage, charged)
             raise
         probes.hit("model.replied")
+        limiter.answered()
         spent = cost(reply.usage, price)
         if failed_reply := _unusable(reply):
             nudge = () if prompt.aside is not None or reply.stop is not StopReason.LENGTH else (SMALLER,)
@@ -252,6 +234,19 @@ class ModelCalls:
         )
         await self._settled(event, holder)
         return reply
+
+    async def _held_back(self, name: str, limiter: Limiter) -> ModelFailed | None:
+        """Wait until the provider may be asked; why it will not be asked, where that takes too long.
+
+        Raises NotAsked where the attempt's time ended meanwhile.
+        """
+        if (held := limiter.wait()) <= PATIENCE:
+            await limiter.enter(max(0.0, self._left()))
+            if self._left() <= 0:
+                raise NotAsked(f"{name} was not asked", FailureClass.TRANSIENT, why="the attempt's time was over")
+            return None
+        why = f"its provider wants to be left alone for another {held:.0f} s"
+        return ModelFailed(f"{name} was not asked", FailureClass.TRANSIENT, retry_after=held, why=why)
 
     async def _intend(self, name: str, prompt: Prompt, price: Price, window: Window) -> tuple[e.ModelAsked, Request]:
         """Reserve the worst case and record the intent. Raises OverBound."""
@@ -326,6 +321,7 @@ class ModelCalls:
             retry_after=failed.retry_after,
             usage=usage or Usage(),
             cost_nusd=spent,
+            estimated=failed.estimated or (usage is None and spent > 0),
         )
         more = [
             e.TranscriptExtended(step=asked.step, message_blob=await self._log.put(encode(said(text))), why="truncated")
@@ -350,6 +346,19 @@ class ModelCalls:
                 fix=f'deck.toml: [prices] "{name}" = {{ input = 0, output = 0 }}  # USD per million tokens',
             )
         return price
+
+    async def _window_or_failure(self, model: Model) -> Window:
+        """The model's window, asked for as often as a call would be. Raises NotAsked."""
+        tried = 0
+        while True:
+            try:
+                return await self._window(model)
+            except ModelFailed as error:
+                tried += 1
+                seconds = next_try(error.kind, tried, error.retry_after, self._ports.rng.random())
+                if seconds is None or self._left() <= 0 or (error.kind is FailureClass.AUTH and not error.renewed):
+                    raise NotAsked(error.message, error.kind, retry_after=error.retry_after, why=error.why) from error
+            await self._ports.sleep(min(seconds, max(0.0, self._left())))
 
     async def _window(self, model: Model) -> Window:
         section = self._assignment.config.deck.models.get(model.name, ModelSection())
@@ -380,7 +389,4 @@ def _unusable(reply: Reply) -> ModelFailed | None:
         return ModelFailed("the answer reached the output limit", FailureClass.TRUNCATED)
     if reply.stop is StopReason.REFUSED:
         return ModelFailed("the model refused to answer", FailureClass.REFUSED)
-    names = [call.id for call in reply.message.calls]
-    if len(set(names)) != len(names):
-        return ModelFailed("two tool calls of the answer have the same id", FailureClass.TRUNCATED)
     return None

@@ -11,7 +11,7 @@ from quarterdeck.agents.calls import ModelCalls, Prompt
 from quarterdeck.agents.context import Told
 from quarterdeck.agents.transcript import AttemptLog, encode, said
 from quarterdeck.kernel import events as e
-from quarterdeck.kernel.failures import ModelFailed
+from quarterdeck.kernel.failures import RECOVERY, ModelFailed
 from quarterdeck.models.port import Message
 
 
@@ -30,8 +30,10 @@ class Compaction:
     async def where_needed(self) -> None:
         """Compact near the window's end, or where the provider found the prompt too long.
 
-        Raises TooSmall, OverBound."""
+        Raises TooSmall, OverBound, ModelFailed where a person has to act."""
         state, window = self._log.state, await self._calls.window()
+        if window is None:
+            return
         size = context.size(state, self._prefix, self._calls.model)
         if state.too_long:
             await self._compact(size, min(window.trigger, int(context.FORCED * size)))
@@ -67,6 +69,8 @@ class Compaction:
         try:
             reply = await self._calls.ask(Prompt(prompts.SUMMARY_SYSTEM, (), (request,), max(256, tokens)))
             summary = reply.message.text.strip()
-        except ModelFailed:  # its tries are on record
+        except ModelFailed as error:  # its tries are on record
+            if RECOVERY[error.kind].stops_run:
+                raise
             summary = ""
         return summary or context.without_model(middle, int(tokens * context.BYTES_PER_TOKEN))

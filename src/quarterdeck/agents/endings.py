@@ -55,6 +55,18 @@ def model_failed(error: ModelFailed) -> Finished:
     return failed(f"the model call failed ({error.kind}): {error}", error.kind)
 
 
+def fix(kind: FailureClass, model: str) -> str:
+    """What a person has to do where nothing else helps."""
+    provider = model.partition(":")[0]
+    match kind:
+        case FailureClass.AUTH:
+            return f"give the deck a key that {provider} accepts for {model}, then start the run again"
+        case FailureClass.QUOTA:
+            return f"raise the spend limit or add credit at {provider}, then start the run again"
+        case _:
+            return ""
+
+
 def complete(state: Transcript, reached: Reached, files: str) -> bytes:
     """What is complete at a bound, as it is stored."""
     document = {

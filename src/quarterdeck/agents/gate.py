@@ -8,6 +8,7 @@ Rules
 - After a crash an intent without outcome goes by the tool's own rule: run it again, find out whether it happened, or
   tell the agent that nobody knows. One that is run again is decided again: the policy may be another one by now. A call
   with an outcome is never made again.
+- A tool that failed itself and declares a fallback is replaced by it once, through the same policy and the same record.
 - What a desk tool changes is recorded in the same commit as its outcome.
 """
 
@@ -15,7 +16,7 @@ import asyncio
 import json
 import traceback
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from quarterdeck.agents.delegation import AgentDesk
@@ -26,10 +27,10 @@ from quarterdeck.govern.policy import decide_safely
 from quarterdeck.govern.port import Action, Decision
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids, probes
-from quarterdeck.kernel.failures import FailureClass, QuarterdeckError, StaleClaim
+from quarterdeck.kernel.failures import FailureClass, ModelFailed, QuarterdeckError, StaleClaim
 from quarterdeck.kernel.ids import PLANNER_TASK
 from quarterdeck.tools.bounds import bounded
-from quarterdeck.tools.port import Surroundings, Tool, ToolResult
+from quarterdeck.tools.port import Surroundings, Tool, ToolResult, fallback_of
 from quarterdeck.tools.schema import problems
 
 SLACK: Final = 60.0
@@ -38,8 +39,21 @@ SLACK: Final = 60.0
 COMMAND_TIMEOUT: Final = 600.0
 """Longest a command may run, seconds, where the attempt has that much time left."""
 
+_UNMAKEABLE: Final = ("unknown-tool", "bad-arguments", "malformed-arguments", "duplicate-id")
+"""Why a call cannot be made, whatever policy says."""
+
 _PASSES: Final = (FailureClass.INFRASTRUCTURE,)
 """What is wrong with the machine is not the agent's to solve."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Called:
+    """What became of a call."""
+
+    result: ToolResult
+    seconds: float = 0.0
+    said_so: bool = True
+    """The tool itself gave the result; otherwise it raised or was given up."""
 
 
 def canonical(arguments: Mapping[str, Any]) -> bytes:
@@ -70,20 +84,47 @@ class ActionGate:
         Raises SandboxFailed, StoreUnavailable, StaleClaim.
         """
         if owed.intent is not None:
-            result, seconds = await self._recovered(owed, timeout)
-            return await self._done(owed, result, seconds)
+            return await self._recovered(owed, owed.intent, timeout)
         decision = self._decide(owed)
         intended = await self._intended(owed, decision)
         if decision.verdict != "allow":
             return await self._done(owed, self._refused(decision), 0.0, intended)
         await self._log.append(intended)
         probes.hit("tool.intended")
-        result, seconds = await self._called(owed, timeout)
-        return await self._done(owed, result, seconds)
+        return await self._performed(owed, timeout)
+
+    async def _performed(self, owed: Owed, timeout: float) -> ToolResult:
+        """Make a call that is allowed and on record, or what its tool declares for when it fails."""
+        called = await self._called(owed, timeout)
+        other = fallback_of(self._tools[owed.call.name], called.result.failure, certain=called.said_so)
+        if other is None or other not in self._tools or called.result.failure is None:
+            return await self._done(owed, called.result, called.seconds)
+        reason = called.result.text[:2000]
+        fell_back = e.ToolFellBack(
+            step=self._log.state.step,
+            call=owed.id,
+            tool=owed.call.name,
+            to=other,
+            failure=called.result.failure,
+            reason=reason,
+        )
+        stand_in = _as(owed, other)
+        decision = self._decide(stand_in)
+        await self._log.append(fell_back, await self._intended(stand_in, decision))
+        if decision.verdict != "allow":
+            text = f"{called.result.text}\nIts fallback `{other}`: {self._refused(decision).text}"
+            return await self._done(owed, replace(called.result, text=text), called.seconds)
+        probes.hit("tool.intended")
+        second = await self._called(stand_in, timeout)
+        text = f"[`{owed.call.name}` failed, `{other}` was used instead]\n{second.result.text}"
+        result = replace(second.result, text=text, flags=(*second.result.flags, "fallback"))
+        return await self._done(stand_in, result, called.seconds + second.seconds)
 
     def _decide(self, owed: Owed) -> Decision:
         """The policy's answer; a call that cannot be made does not reach it."""
         call = owed.call
+        if call.flaw is not None:
+            return Decision("deny", (call.flaw.rule,), call.flaw.why)
         tool = self._tools.get(call.name)
         if tool is None:
             return Decision(
@@ -118,31 +159,37 @@ class ActionGate:
             rules=decision.rules,
         )
 
-    async def _called(self, owed: Owed, timeout: float) -> tuple[ToolResult, float]:
-        """Call the tool; its result or what went wrong with it, and the seconds it took."""
+    async def _called(self, owed: Owed, timeout: float) -> _Called:
+        """Call the tool."""
         tool = self._tools[owed.call.name]
         if tool.effect != "control":  # a sub-agent may take all the time that is left
             timeout = min(timeout, COMMAND_TIMEOUT)
         began = self._ports.clock.monotonic()
+        said_so = False
         try:
             async with asyncio.timeout(timeout + SLACK):
                 result = await tool.call(owed.call.arguments, self._where(owed, timeout))
+            said_so = True
         except TimeoutError:
-            result = ToolResult("The call was given up: it did not end in time.", ok=False, flags=("timeout",))
+            text = "The call was given up: it did not end in time."
+            result = ToolResult(text, ok=False, flags=("timeout",), failure=FailureClass.TOOL)
         except StaleClaim:
             raise
         except QuarterdeckError as error:
             if error.failure in _PASSES:
                 raise
-            result = ToolResult(f"The call failed: {error}", ok=False)
+            kind = error.kind if isinstance(error, ModelFailed) else error.failure
+            result = ToolResult(f"The call failed: {error}", ok=False, failure=kind)
         except Exception as error:  # noqa: BLE001 - recorded with its trace; the agent's other work goes on
             trace = "".join(traceback.format_exception(error))
             result = ToolResult(f"The tool itself is broken: {error}\n{trace[-4000:]}", ok=False, flags=("bug",))
         probes.hit("tool.effected")
-        return result, max(0.0, self._ports.clock.monotonic() - began)
+        return _Called(result, max(0.0, self._ports.clock.monotonic() - began), said_so)
 
-    async def _recovered(self, owed: Owed, timeout: float) -> tuple[ToolResult, float]:
-        """The result of a call whose outcome was lost."""
+    async def _recovered(self, owed: Owed, intent: e.ToolIntended, timeout: float) -> ToolResult:
+        """Settle a call whose outcome was lost, by the rule of the tool that was last intended for it."""
+        if intent.tool != owed.call.name[:200]:
+            owed = _as(owed, intent.tool)
         tool = self._tools.get(owed.call.name)
         unknown = ToolResult(
             "The outcome of this call is unknown: the process was interrupted while it ran. It may have taken effect, "
@@ -151,18 +198,20 @@ class ActionGate:
             flags=("unknown-outcome",),
         )
         if tool is None or tool.replay == "ask":
-            return unknown, 0.0
+            return await self._done(owed, unknown, 0.0)
         if tool.replay == "probe":
             happened = await tool.happened(owed.call.arguments, self._where(owed, timeout))
             if happened is None:
-                return unknown, 0.0
+                return await self._done(owed, unknown, 0.0)
             if happened:
-                return ToolResult("Done. (Found done after an interruption.)", flags=("probed",)), 0.0
+                found = ToolResult("Done. (Found done after an interruption.)", flags=("probed",))
+                return await self._done(owed, found, 0.0)
         decision = self._decide(owed)
         if decision.verdict != "allow":
-            return self._refused(decision), 0.0
-        result, seconds = await self._called(owed, timeout)
-        return replace(result, flags=(*result.flags, "rerun")), seconds
+            return await self._done(owed, self._refused(decision), 0.0)
+        called = await self._called(owed, timeout)
+        result = replace(called.result, flags=(*called.result.flags, "rerun"))
+        return await self._done(owed, result, called.seconds)
 
     def _where(self, owed: Owed, timeout: float) -> Surroundings:
         return Surroundings(sandbox=self._assignment.sandbox, desk=self._desk, call=owed.id, timeout=timeout)
@@ -190,7 +239,7 @@ class ActionGate:
         return result
 
     def _refused(self, decision: Decision) -> ToolResult:
-        if decision.rules in (("unknown-tool",), ("bad-arguments",)):
+        if decision.rules and decision.rules[0] in _UNMAKEABLE:
             return ToolResult(decision.reason, ok=False, flags=(decision.rules[0],))
         rules = ", ".join(decision.rules) or "none"
         if decision.verdict == "ask":
@@ -201,3 +250,8 @@ class ActionGate:
                 flags=("needs-approval",),
             )
         return ToolResult(f"Denied: {decision.reason or rules}. Find another way.", ok=False, flags=("denied",))
+
+
+def _as(owed: Owed, tool: str) -> Owed:
+    """The same call of another tool."""
+    return replace(owed, call=owed.call.model_copy(update={"name": tool}))

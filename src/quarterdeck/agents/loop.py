@@ -21,7 +21,7 @@ from quarterdeck.agents.port import Assignment, Finished
 from quarterdeck.agents.ports import Ports
 from quarterdeck.agents.transcript import AttemptLog
 from quarterdeck.kernel import events as e
-from quarterdeck.kernel.failures import FailureClass, ModelFailed, WorkspaceOverLimit
+from quarterdeck.kernel.failures import RECOVERY, FailureClass, ModelFailed, WorkspaceOverLimit
 
 FILES_COMMAND: Final = "git status --short --untracked-files=all | head -n 200"
 
@@ -88,7 +88,17 @@ class Loop:
         except ModelFailed as error:
             squeezable = self._log.state.too_long and not self._log.state.squeezes
             if not squeezable and self._seconds_left() > 0:  # else the next pass shortens the prompt, or stops
+                await self._escalate(error)
                 self._failed = endings.model_failed(error)
+
+    async def _escalate(self, error: ModelFailed) -> None:
+        """Open an incident where only a person can help."""
+        if RECOVERY[error.kind].stops_run:
+            model = self._calls.model
+            event = e.IncidentOpened(
+                failure=error.kind, subject=model, reason=str(error)[:2000], fix=endings.fix(error.kind, model)
+            )
+            await self._log.append(event)
 
     async def _remind(self) -> None:
         """Say what is worth saying beside the results. A call that is made again is sent as it was."""

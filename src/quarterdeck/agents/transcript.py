@@ -228,9 +228,9 @@ def _answered(state: Transcript, event: e.ModelAnswered, bodies: Mapping[str, by
     if not event.estimated:
         state.measured = (event.model, len(state.messages), event.usage.prompt)
     state._calls, state._outcomes, state._intents = message.calls, {}, {}
-    spoken = bool(message.calls) or bool(message.text.strip())
+    spoken = bool(message.calls) or bool(message.text.strip()) or event.stop == StopReason.PAUSED
     state.empty = 0 if spoken else state.empty + 1
-    if spoken or event.stop == StopReason.PAUSED:
+    if spoken:
         _say(state, message)
     if message.calls:
         state.silent = 0

@@ -34,12 +34,13 @@ from quarterdeck.journal.log import Log
 from quarterdeck.journal.views import Views
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import Clock, SystemClock
-from quarterdeck.kernel.config import ModelSection, RunConfig
+from quarterdeck.kernel.config import DeadlinesSection, ModelSection, RunConfig
 from quarterdeck.kernel.entities import Harness
 from quarterdeck.kernel.events import Node
-from quarterdeck.kernel.failures import MissingPart
+from quarterdeck.kernel.failures import MissingPart, StoreUnavailable
 from quarterdeck.models.factory import Models, make_factory
 from quarterdeck.models.limiter import Limiters
+from quarterdeck.models.port import Deadlines
 from quarterdeck.settings import Settings, load_settings
 from quarterdeck.store.sqlite import SqliteStore
 from quarterdeck.tools.toolbox import Toolbox
@@ -76,10 +77,10 @@ class Fleet:
         return {Harness.COMMAND: self._command, Harness.NATIVE: self._made(config)[0]}
 
     def _made(self, config: RunConfig) -> tuple[NativeHarness, Models]:
-        sections = config.deck.models
-        key = ids.digest(repr(sorted((name, section) for name, section in sections.items())).encode())
+        sections, deadlines = config.deck.models, config.deck.deadlines
+        key = ids.digest(repr((sorted(sections.items()), deadlines)).encode())
         if key not in self._native:
-            models = self._models(sections)
+            models = self._models(sections, deadlines)
             ports = Ports(
                 journal=self._journal,
                 policy=DefaultPolicy(),
@@ -93,7 +94,7 @@ class Fleet:
             self._native[key] = (NativeHarness(ports), models)
         return self._native[key]
 
-    def _models(self, sections: Mapping[str, ModelSection]) -> Models:
+    def _models(self, sections: Mapping[str, ModelSection], deadlines: DeadlinesSection) -> Models:
         settings = self._settings
         addresses = {
             "anthropic": settings.anthropic_base_url,
@@ -101,7 +102,11 @@ class Fleet:
             "chat": settings.openai_base_url,
         }
         return make_factory(
-            keys=_keys(settings), base_urls=addresses, models=sections, reload_key=lambda source: _reloaded(source)
+            keys=_keys(settings),
+            base_urls=addresses,
+            models=sections,
+            deadlines=Deadlines(**deadlines.model_dump()),
+            reload_key=_reloaded,
         )
 
     async def close(self) -> None:
@@ -153,13 +158,24 @@ class Parts:
         await self.store.close()
 
 
+def _make_home(settings: Settings) -> None:
+    try:
+        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        settings.logs.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"The home {settings.home} cannot be written",
+            why=error.strerror or str(error),
+            fix="make it writable, or set QUARTERDECK_HOME to another directory",
+        ) from error
+
+
 async def make(settings: Settings) -> Parts:
     """Wire a deck together. Raises StoreUnavailable, SandboxFailed, MissingPart."""
     if settings.database_url is not None:
         raise MissingPart("PostgreSQL is not supported yet", fix="unset QUARTERDECK_DATABASE_URL")
     clock = SystemClock()
-    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    settings.logs.mkdir(mode=0o700, exist_ok=True)
+    _make_home(settings)
     ground = Ground(settings.home).prepare()
     store = await SqliteStore.open(settings.home / "deck.db")
     journal, owner = Log(store, clock), ids.new_owner_id()

@@ -221,6 +221,12 @@ def _step(event: EventBase) -> _Words:
             verdict = "ok" if event.ok else "failed"
             tone = Tone.QUIET if event.ok else Tone.WARN
             return _detail(f"step {event.step}: {event.tool} {verdict} after {duration(event.seconds)}{flags}", tone)
+        case e.ToolFellBack():
+            back = f"step {event.step}: {event.tool} failed, {event.to} instead"
+            return _detail(_because(back, event.reason), Tone.WARN)
+        case e.IncidentOpened():
+            todo = f"; {event.fix}" if event.fix else ""
+            return _say(_because(f"needs a person: {event.failure} of {event.subject}{todo}", event.reason), Tone.BAD)
         case e.ContextCompacted():
             return _detail(f"context compacted, {tokens(event.before_tokens)} to {tokens(event.after_tokens)} tokens")
         case e.TranscriptExtended():

@@ -96,6 +96,17 @@ class ModelSection(Value):
     """Name of the environment variable that holds its key."""
 
 
+class DeadlinesSection(Value):
+    """How long a model call may take."""
+
+    connect: Duration = 10.0
+    first_byte: Duration = 120.0
+    """Until the first sign of life."""
+    idle: Duration = 60.0
+    """Between two signs of life."""
+    total: Duration = 900.0
+
+
 class DeckConfig(Value):
     """deck.toml."""
 
@@ -107,6 +118,7 @@ class DeckConfig(Value):
     tiers: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     prices: dict[str, Price] = Field(default_factory=dict)
     models: dict[str, ModelSection] = Field(default_factory=dict)
+    deadlines: DeadlinesSection = DeadlinesSection()
     sandbox: SandboxSection = SandboxSection()
 
 

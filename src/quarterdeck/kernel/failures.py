@@ -7,6 +7,7 @@ Rules
 - Stop signals derive from BaseException, so that no `except Exception` can swallow them.
 """
 
+import errno
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, Final
@@ -55,7 +56,7 @@ RECOVERY: Final[dict[FailureClass, Recovery]] = {
         4, True, True, True, False, "Retried with backoff, honouring retry-after; then the tier's next model."
     ),
     FailureClass.AUTH: Recovery(
-        1, False, False, True, True, "The key is read again once; then everything that uses it stops."
+        1, False, False, True, True, "The key is read again; only a new one is tried, once. Else an incident is opened."
     ),
     FailureClass.QUOTA: Recovery(0, False, False, True, True, "Never retried; a person has to raise the limit."),
     FailureClass.CONTEXT: Recovery(1, False, False, True, False, "The context is compacted, then one retry."),
@@ -76,6 +77,12 @@ RECOVERY: Final[dict[FailureClass, Recovery]] = {
     ),
     FailureClass.BUG: Recovery(0, False, False, True, False, "This step fails with its trace; other runs go on."),
 }
+
+
+UNWELL: Final = frozenset(
+    (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
+)
+"""What the machine's own trouble looks like in an OSError, wherever it meets us: delayed or explained, never blamed."""
 
 
 class Exit:
@@ -150,7 +157,8 @@ class ModelFailed(QuarterdeckError):
 
     `kind` decides the recovery; `retry_after` is the provider's wish in seconds; `billed` says whether the
     provider may have charged for the call although no usage arrived; `usage` is what it charged, as far as that is
-    known or can be estimated.
+    known or can be estimated (`estimated`). `ramp`: the provider finds that its use grew too fast. `renewed`: the key
+    that was refused is no longer the one that a further call would use.
     """
 
     exit_code = Exit.UNREACHABLE
@@ -163,6 +171,8 @@ class ModelFailed(QuarterdeckError):
         retry_after: float | None = None,
         billed: bool = False,
         usage: "Usage | None" = None,
+        estimated: bool = False,
+        ramp: bool = False,
         why: str = "",
     ) -> None:
         super().__init__(message, why=why)
@@ -170,6 +180,9 @@ class ModelFailed(QuarterdeckError):
         self.retry_after = retry_after
         self.billed = billed
         self.usage = usage
+        self.estimated = estimated
+        self.ramp = ramp
+        self.renewed = False
 
 
 class BudgetExhausted(QuarterdeckError):
@@ -221,6 +234,10 @@ class StoreUnavailable(QuarterdeckError):
     """The database cannot be used."""
 
     failure = FailureClass.INFRASTRUCTURE
+
+
+class StoreLost(StoreUnavailable):
+    """The database is gone or damaged: waiting does not bring it back."""
 
 
 class Stop(BaseException):

@@ -67,7 +67,7 @@ class AnthropicTransport:
                         yield json.loads(sent.data)
             finally:
                 await stream.close()
-        except (anthropic.APIError, httpx2.HTTPError, json.JSONDecodeError) as error:
+        except (anthropic.APIError, httpx2.HTTPError, ValueError, RecursionError) as error:
             raise failure(name, error) from error
 
     async def window(self, model: str) -> int | None:

@@ -4,6 +4,7 @@ Rules
 - Four cache breakpoints at most: tools, system, the last message that will be sent again, and the user message before
   it, where the previous request of this conversation had its last one.
 - Thinking comes back exactly as it was sent; blocks of other vendors are left out.
+- A stream is complete with its `message_stop`, not before.
 Source: platform.claude.com/docs/en/build-with-claude/streaming and /prompt-caching.
 """
 
@@ -93,6 +94,7 @@ class MessagesFold:
         self._stop = ""
         self._ended = False
         self._begun = False
+        self._stopped = False
 
     def add(self, event: dict[str, Any]) -> None:
         self._begun = True
@@ -108,6 +110,8 @@ class MessagesFold:
             case "message_delta":
                 self._stop = event.get("delta", {}).get("stop_reason") or self._stop
                 self._count(event.get("usage"), final=True)
+            case "message_stop":
+                self._stopped = True
             case _:
                 return
 
@@ -133,9 +137,9 @@ class MessagesFold:
     def draft(self) -> Draft:
         return Draft(
             parts=tuple(part for _, block in sorted(self._blocks.items()) if (part := _part(block)) is not None),
-            stop=_STOPS.get(self._stop),
+            stop=_STOPS.get(self._stop) if self._stopped else None,
             usage=self._counted(),
-            over_window=self._stop == "model_context_window_exceeded",
+            over_window=self._stopped and self._stop == "model_context_window_exceeded",
             begun=self._begun,
         )
 

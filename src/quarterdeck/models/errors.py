@@ -17,6 +17,8 @@ from typing import Any, Final
 from quarterdeck.kernel.entities import Usage
 from quarterdeck.kernel.failures import FailureClass, ModelFailed
 
+_RAMP: Final = re.compile(r"too fast|ramp up|acceleration|increased too quickly", re.I)
+
 
 @dataclass(frozen=True, slots=True)
 class WireError:
@@ -108,6 +110,11 @@ def classify(error: WireError) -> FailureClass:
     return FailureClass.BUG
 
 
+def grew_too_fast(error: WireError) -> bool:
+    """Whether the provider limits not the use but its growth: what helps is to start slowly."""
+    return "slow_down" in (error.type, error.code) or (error.status == 429 and _RAMP.search(error.message) is not None)
+
+
 def failed(model: str, error: WireError, *, billed: bool = False, usage: Usage | None = None) -> ModelFailed:
     """The failure of a call to `model` that ended with `error`."""
     what = f"HTTP {error.status}" if error.status is not None else "the connection"
@@ -118,6 +125,7 @@ def failed(model: str, error: WireError, *, billed: bool = False, usage: Usage |
         retry_after=error.retry_after,
         billed=billed,
         usage=usage,
+        ramp=grew_too_fast(error),
         why=why or what,
     )
 

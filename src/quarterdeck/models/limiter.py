@@ -1,49 +1,88 @@
 """One limiter per provider: what one agent is told, all of its agents heed.
 
 Rules
-- A retry-after heard by one agent holds every agent of that provider until it is over.
-- After a hold, agents leave one after the other, `spacing` seconds apart: a burst right after a rate limit is what the
-  provider limits next.
-- Time and sleep are passed in.
+- A retry-after heard by one agent holds every agent of that provider until it is over; no hold is longer than an hour.
+- Calls that had to wait leave one after the other, `SPACING` seconds apart: a burst right after a rate limit is what
+  the provider limits next.
+- Slow start: where the provider finds that its use grew too fast, calls leave a second apart, or twice as far as they
+  already do; each answer brings them a quarter closer, until they need not be kept apart.
+- First come, first served. Time and sleep are passed in.
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from quarterdeck.kernel.clock import Clock
+
+SPACING: Final = 0.05
+FIRST_GAP: Final = 1.0
+LARGEST_GAP: Final = 30.0
+CLOSER: Final = 0.75
+LONGEST_HOLD: Final = 3600.0
+"""Seconds."""
+
+_TICK: Final = 1e-6
+"""Seconds that are not worth a sleep."""
+
+
+def wider(gap: float) -> float:
+    """The gap after one more complaint that use grew too fast, seconds. Pure."""
+    return min(LARGEST_GAP, max(FIRST_GAP, 2 * gap))
+
+
+def closer(gap: float) -> float:
+    """The gap after one more answer, seconds; 0 = calls need not be kept apart. Pure."""
+    return gap * CLOSER if gap * CLOSER >= SPACING else 0.0
 
 
 class Limiter:
     """Holds the calls to one provider back."""
 
-    def __init__(
-        self, clock: Clock, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep, spacing: float = 0.05
-    ) -> None:
+    def __init__(self, clock: Clock, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self._clock = clock
         self._sleep = sleep
-        self._spacing = spacing
-        self._until = float("-inf")
-        self._slot = float("-inf")
-        """When the last of those that wait may leave."""
+        self._until = -math.inf
+        self._left = -math.inf
+        """When the last call left."""
+        self._gap = 0.0
+        self._door = asyncio.Lock()
 
     def heard(self, retry_after: float) -> None:
         """The provider wants to be left alone for that many seconds."""
-        self._until = max(self._until, self._clock.monotonic() + retry_after)
+        self._until = max(self._until, self._clock.monotonic() + min(retry_after, LONGEST_HOLD))
+
+    def too_fast(self) -> None:
+        """The provider finds that its use grew too fast."""
+        self._gap = wider(self._gap)
+
+    def answered(self) -> None:
+        """The provider answered a call."""
+        self._gap = closer(self._gap)
 
     def wait(self) -> float:
-        """Seconds that a call would be held back now."""
+        """Seconds for which the provider wants to be left alone from now on."""
         return max(0.0, self._until - self._clock.monotonic())
 
-    async def enter(self) -> float:
-        """Return when a call may leave; the answer is how many seconds it was held back."""
+    async def enter(self, at_most: float = math.inf) -> float:
+        """Return when a call may leave, or when it was held back for `at_most` seconds; the answer is for how many."""
         began = self._clock.monotonic()
-        while self.wait() > 0:
-            hold = self._until
-            self._slot = max(hold, self._slot + self._spacing)
-            await self._sleep(self._slot - self._clock.monotonic())
-            if self._until == hold:
-                break
-        return self._clock.monotonic() - began
+        waits = self._door.locked() or self.wait() > 0
+        async with self._door:
+            while (due := self._due(waits)) > _TICK:
+                patience = at_most - (self._clock.monotonic() - began)
+                if patience <= 0:
+                    return self._clock.monotonic() - began
+                waits = True
+                await self._sleep(min(due, patience))
+            self._left = self._clock.monotonic()
+        return self._left - began
+
+    def _due(self, waits: bool) -> float:
+        """Seconds until the next call may leave."""
+        gap = self._gap or (SPACING if waits else 0.0)
+        return max(self._until, self._left + gap) - self._clock.monotonic()
 
 
 class Limiters:

@@ -96,7 +96,7 @@ class OpenAITransport:
                     yield cast("dict[str, Any]", event)  # whoever collects it finds out where it is none
             finally:
                 await stream.close()
-        except (openai.APIError, httpx2.HTTPError, json.JSONDecodeError) as error:
+        except (openai.APIError, httpx2.HTTPError, ValueError, RecursionError) as error:
             raise failure(f"{self._provider}:{body['model']}", error) from error
 
     async def window(self, model: str) -> int | None:

@@ -4,7 +4,8 @@ Rules
 - One call, one reply, or one `ModelFailed` whose class decides the recovery. Adapters never retry: the caller does,
   so that every try is on record.
 - A reply without a stop reason was cut off and is a failure (`truncated`), whatever arrived before.
-- A tool call is complete, valid JSON, or the whole reply is a failure (`truncated`).
+- A tool call is complete; one that cannot be made as it came (arguments that are no JSON object, an id that came
+  before) says so in `flaw` and is never performed. A reply that ran into its output limit holds no tool call.
 - Tokens are normalised (`Usage`): the four kinds never overlap, whatever the vendor means by "input".
 """
 
@@ -22,11 +23,21 @@ class Text(Value):
     text: str
 
 
+class Flaw(Value):
+    """Why a tool call cannot be made as it came."""
+
+    rule: Literal["malformed-arguments", "duplicate-id"]
+    why: str
+    """For the model."""
+
+
 class ToolCall(Value):
     type: Literal["tool_call"] = "tool_call"
     id: str
     name: str
     arguments: dict[str, Any]
+    """Empty where a flaw kept them from being read."""
+    flaw: Flaw | None = None
 
 
 class ToolOutcome(Value):
@@ -76,7 +87,7 @@ class StopReason(StrEnum):
     END = "end"
     TOOLS = "tools"
     LENGTH = "length"
-    """The output limit was reached; no tool call of this reply may be executed."""
+    """The output limit was reached; tool calls of this reply are dropped."""
     REFUSED = "refused"
     PAUSED = "paused"
     """The provider wants the content back to go on (`pause_turn`)."""

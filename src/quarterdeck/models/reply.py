@@ -2,19 +2,26 @@
 
 Rules
 - No stop reason: cut off. Nothing of it is used.
-- A tool call whose arguments are not a JSON object, or whose id comes twice, spoils the whole reply.
-- Tool calls of a reply that ran into its output limit are never executed: the reply fails as truncated.
+- A tool call whose arguments are not a JSON object, or whose id came before, is kept as one that cannot be made: the
+  model has to be told, and what it said must fit into the next request. The second id gets one of its own.
+- Tool calls of a reply that ran into its output limit are dropped.
 - What was charged travels with the failure, so that money is right whatever happens.
 """
 
 import json
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from quarterdeck.kernel.entities import Usage
 from quarterdeck.kernel.failures import FailureClass, ModelFailed
 from quarterdeck.models import tokens
-from quarterdeck.models.port import Block, Message, Opaque, Reply, Request, StopReason, Text, ToolCall
+from quarterdeck.models.port import Block, Flaw, Message, Opaque, Reply, Request, StopReason, Text, ToolCall
+
+_SHOWN: Final = 500
+"""Characters of malformed arguments that the model is shown."""
+
+_ID_LENGTH: Final = 64
+"""Longest id of a call that every provider takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +64,10 @@ def conclude(model: str, request: Request, draft: Draft) -> Reply:
     usage = draft.usage or guess(request, draft)
 
     def fail(why: str, kind: FailureClass = FailureClass.TRUNCATED) -> ModelFailed:
-        return ModelFailed(f"{model} gave no usable reply", kind, billed=True, usage=usage, why=why)
+        estimated = draft.usage is None
+        return ModelFailed(
+            f"{model} gave no usable reply", kind, billed=True, usage=usage, estimated=estimated, why=why
+        )
 
     if draft.over_window:
         raise fail("the context window was full before the reply was complete", FailureClass.CONTEXT)
@@ -65,25 +75,47 @@ def conclude(model: str, request: Request, draft: Draft) -> Reply:
         if not draft.begun:
             raise fail("what came back was not a reply", FailureClass.TRANSIENT)
         raise fail("the stream ended without a stop reason")
-    drafted = [part for part in draft.parts if isinstance(part, DraftCall)]
-    if drafted and draft.stop is StopReason.LENGTH:
-        raise fail("the output limit was reached inside or after a tool call")
-    if len({part.id for part in drafted}) != len(drafted):
-        raise fail("two tool calls have the same id")
-    blocks: list[Block] = []
-    for part in draft.parts:
-        if isinstance(part, DraftCall):
-            arguments = _object(part.arguments)
-            if arguments is None:
-                raise fail(f"the arguments of a call of {part.name} are not a JSON object")
-            blocks.append(ToolCall(id=part.id, name=part.name, arguments=arguments))
-        elif not isinstance(part, Text) or part.text:
-            blocks.append(part)
+    parts = [part for part in draft.parts if not (isinstance(part, DraftCall) and draft.stop is StopReason.LENGTH)]
+    message = Message(role="assistant", blocks=_blocks(parts))
     stop = draft.stop
     if stop in (StopReason.END, StopReason.TOOLS):
-        stop = StopReason.TOOLS if drafted else StopReason.END
-    message = Message(role="assistant", blocks=tuple(blocks))
+        stop = StopReason.TOOLS if message.calls else StopReason.END
     return Reply(message=message, stop=stop, usage=usage, estimated=draft.usage is None)
+
+
+def _blocks(parts: list[Part]) -> tuple[Block, ...]:
+    blocks: list[Block] = []
+    taken: set[str] = set()
+    for part in parts:
+        if isinstance(part, DraftCall):
+            call = _call(part, taken)
+            taken.add(call.id)
+            blocks.append(call)
+        elif not isinstance(part, Text) or part.text:
+            blocks.append(part)
+    return tuple(blocks)
+
+
+def _call(part: DraftCall, taken: set[str]) -> ToolCall:
+    """The tool call, with its flaw if it has one. `taken`: ids of the calls before it."""
+    arguments = _object(part.arguments)
+    if part.id in taken:
+        why = "An earlier call of the same answer has the same id. Make this call again if it is still needed."
+        flaw, name = Flaw(rule="duplicate-id", why=why), _free(part.id, taken)
+        return ToolCall(id=name, name=part.name, arguments=arguments or {}, flaw=flaw)
+    if arguments is None:
+        why = f"The arguments are not a JSON object. They begin: {part.arguments[:_SHOWN]}"
+        flaw = Flaw(rule="malformed-arguments", why=why)
+        return ToolCall(id=part.id, name=part.name, arguments={}, flaw=flaw)
+    return ToolCall(id=part.id, name=part.name, arguments=arguments)
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """An id like `name` that no other call of the answer has."""
+    number = 2
+    while (free := f"{name[: _ID_LENGTH - len(str(number)) - 1]}_{number}") in taken:
+        number += 1
+    return free
 
 
 def guess(request: Request, draft: Draft) -> Usage:

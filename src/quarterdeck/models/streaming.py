@@ -3,7 +3,8 @@
 Rules
 - Every call is streamed, so that silence is noticed: nothing at first, nothing for a while, and all of it too long are
   three deadlines. A keep-alive counts as a sign of life, a single byte does not.
-- Nothing is retried here. After a 401 the key is read again, so that the caller's one retry uses the new one.
+- Nothing is retried here. After a 401 the key is read again, and the failure says whether there is a new one: trying
+  the same key again would be blind.
 - A call that is cancelled closes its connection before the cancellation goes on.
 """
 
@@ -11,12 +12,12 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from quarterdeck.kernel.failures import FailureClass, ModelFailed
 from quarterdeck.models import reply, windows
 from quarterdeck.models.port import Deadlines, Reply, Request
-from quarterdeck.models.reply import Fold
+from quarterdeck.models.reply import Draft, Fold
 
 
 class Transport(Protocol):
@@ -77,8 +78,12 @@ class StreamingModel:
             return self._window
 
     async def _ask(self) -> int:
-        async with asyncio.timeout(self._deadlines.first_byte):
-            window = await self._transport.window(self._model)
+        try:
+            async with asyncio.timeout(self._deadlines.first_byte):
+                window = await self._transport.window(self._model)
+        except TimeoutError as error:
+            why = f"it did not say its context window within {self._deadlines.first_byte:g} s"
+            raise ModelFailed(f"{self._name} is silent", FailureClass.TRANSIENT, why=why) from error
         if window is None:
             raise windows.unknown(self._name)
         return window
@@ -96,25 +101,50 @@ class StreamingModel:
                 async for event in in_time:
                     _take(fold, event, self._name)
         except ModelFailed as failure:
-            draft = fold.draft()
-            if draft.begun:
-                failure.billed = True
-                failure.usage = draft.usage or reply.guess(request, draft)
+            _charge(failure, request, fold)
             if failure.kind is FailureClass.AUTH:
                 await self._transport.reload_key(key)
+                failure.renewed = self._transport.key != key
             raise
-        return reply.conclude(self._name, request, fold.draft())
+        return reply.conclude(self._name, request, _draft(fold, self._name))
 
     async def close(self) -> None:
         """Nothing of its own to close: the transport belongs to the factory."""
 
 
+_NONSENSE: Final = (KeyError, TypeError, AttributeError, ValueError, RecursionError)
+"""What reading an event raises that is not what the provider documents."""
+
+
 def _take(fold: Fold, event: dict[str, Any], name: str) -> None:
     try:
         fold.add(event)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        why = f"an event of the stream is not understood: {error!r}"
-        raise ModelFailed(f"{name} failed", FailureClass.TRANSIENT, billed=True, why=why) from error
+    except _NONSENSE as error:
+        raise _nonsense(name, error) from error
+
+
+def _draft(fold: Fold, name: str) -> Draft:
+    try:
+        return fold.draft()
+    except _NONSENSE as error:
+        raise _nonsense(name, error) from error
+
+
+def _nonsense(name: str, error: Exception) -> ModelFailed:
+    why = f"an event of the stream is not understood: {error!r}"
+    return ModelFailed(f"{name} failed", FailureClass.TRANSIENT, billed=True, why=why)
+
+
+def _charge(failure: ModelFailed, request: Request, fold: Fold) -> None:
+    """Say what a call that failed on its way was charged, as far as that can be known."""
+    try:
+        draft = fold.draft()
+    except _NONSENSE:  # its parts are nonsense; that something came is certain
+        draft = Draft(begun=True)
+    if draft.begun:
+        failure.billed = True
+        failure.usage = draft.usage or reply.guess(request, draft)
+        failure.estimated = draft.usage is None
 
 
 async def paced(

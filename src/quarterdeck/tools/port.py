@@ -5,13 +5,17 @@ Rules
 - A tool says what it does to the world (`effect`), and what may be done when its outcome is unknown (`replay`).
 - Tools that need a higher floor (submit, ask, delegate, note, todo) reach it through `Desk`, which the harness fills.
 - Only the action gate calls a tool; nothing else holds a reference to one.
+- A tool may declare a fallback (`FallsBack`). Where the tool itself fails in a way that passes (its service is down, it
+  did not end in time), the other one is decided on, performed and recorded like any call. Not where the failed call
+  may have changed something.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol, runtime_checkable
 
 from quarterdeck.kernel.entities import TodoItem
+from quarterdeck.kernel.failures import FailureClass
 from quarterdeck.models.port import ToolSpec
 from quarterdeck.workplace.port import Sandbox
 
@@ -28,6 +32,8 @@ class ToolResult:
     flags: tuple[str, ...] = ()
     ends: bool = False
     """The agent's work is over after this call (an accepted `submit`, an `ask`)."""
+    failure: FailureClass | None = None
+    """The tool itself failed and changed nothing; None = this is its answer, good or bad (a command that exits 1)."""
 
 
 class Desk(Protocol):
@@ -82,3 +88,29 @@ class Tool(Protocol):
     async def happened(self, arguments: Mapping[str, Any], where: Surroundings) -> bool | None:
         """For `replay == "probe"`: whether an earlier call with unknown outcome took effect; None = cannot tell."""
         ...
+
+
+@runtime_checkable
+class FallsBack(Protocol):
+    """A tool that names another one to be performed in its stead when it fails itself."""
+
+    @property
+    def fallback(self) -> str:
+        """Name of a tool that takes the same arguments. Performed only where the agent has it and policy allows it; its
+        own fallback is not followed."""
+        ...
+
+
+PASSING: Final = (FailureClass.TRANSIENT, FailureClass.TOOL)
+"""Failures of a tool that say nothing against doing the same in another way."""
+
+
+def fallback_of(tool: Tool, failure: FailureClass | None, *, certain: bool) -> str | None:
+    """The tool to perform in the stead of one that failed, or None. Pure.
+
+    `certain`: the failed call is known to have changed nothing, because the tool said so.
+    """
+    if failure not in PASSING or not isinstance(tool, FallsBack):
+        return None
+    harmless = certain or tool.effect == "read" or tool.replay == "rerun"
+    return tool.fallback if harmless else None

@@ -22,6 +22,8 @@ from quarterdeck.models.scripted.heard import Called, Ends, Format, Said
 class Kind(StrEnum):
     RATE_LIMIT = "rate_limit"
     SPEND_LIMIT = "spend_limit"
+    OWN_LIMIT = "own_limit"
+    """The customer's own spend limit, which providers word in other ways than their own."""
     SLOW_DOWN = "slow_down"
     OVERLOADED = "overloaded"
     SERVER_ERROR = "server_error"
@@ -42,6 +44,8 @@ class Kind(StrEnum):
     WINDOW_EXCEEDED = "window_exceeded"
     EMPTY = "empty"
     REFUSAL = "refusal"
+    FILTERED = "filtered"
+    """A content filter ends the answer on its way."""
     PAUSE = "pause"
     NO_USAGE = "no_usage"
 
@@ -49,6 +53,8 @@ class Kind(StrEnum):
     CUT = "cut"
     RESET = "reset"
     HANG = "hang"
+    STALL = "stall"
+    """A stream goes silent on its way."""
     SLOW = "slow"
     STRANGE_EVENTS = "strange_events"
 
@@ -62,7 +68,7 @@ class Fault(Value):
     times: int = Field(default=1, ge=0)
     """How many tries at one place of a conversation it hits; 0 = all."""
     retry_after: float | None = None
-    """Seconds, sent as `retry-after` with rate limits and overload."""
+    """Seconds, sent as `retry-after` with rate limits, slow-downs and overload."""
     after: int = Field(default=3, ge=0)
     """Events that are sent before a stream is disturbed."""
     clean: bool = True
@@ -83,6 +89,11 @@ _RESET_AT: Final = "2026-01-01T00:00:00Z"
 _ANTHROPIC: Final[dict[Kind, tuple[int, str, str]]] = {
     Kind.RATE_LIMIT: (429, "rate_limit_error", "This request would exceed your organization's rate limit."),
     Kind.SPEND_LIMIT: (429, "rate_limit_error", "You have reached your enforced spend limit."),
+    Kind.OWN_LIMIT: (
+        400,
+        "invalid_request_error",
+        "You have reached your specified API usage limits. You will regain access on 2026-02-01 at 00:00 UTC.",
+    ),
     Kind.SLOW_DOWN: (429, "rate_limit_error", "Usage increased too fast; please ramp up more slowly."),
     Kind.OVERLOADED: (529, "overloaded_error", "Overloaded"),
     Kind.SERVER_ERROR: (500, "api_error", "Internal server error"),
@@ -98,6 +109,7 @@ _ANTHROPIC: Final[dict[Kind, tuple[int, str, str]]] = {
 _OPENAI: Final[dict[Kind, tuple[int, str, str | None, str]]] = {
     Kind.RATE_LIMIT: (429, "requests", "rate_limit_exceeded", "Rate limit reached for requests."),
     Kind.SPEND_LIMIT: (429, "insufficient_quota", "insufficient_quota", "You exceeded your current quota."),
+    Kind.OWN_LIMIT: (429, "insufficient_quota", "billing_hard_limit_reached", "Billing hard limit has been reached."),
     Kind.SLOW_DOWN: (503, "rate_limit_error", "slow_down", "Please reduce your request rate."),
     Kind.OVERLOADED: (503, "service_unavailable_error", "server_is_overloaded", "The server is overloaded."),
     Kind.SERVER_ERROR: (500, "server_error", None, "The server had an error processing your request."),
@@ -128,6 +140,8 @@ def http_error(fault: Fault, wire: Format) -> HttpError | None:
         return anthropic_error(status, type_, message, _anthropic_headers(fault), fault.kind is Kind.SPEND_LIMIT)
     if wire is not Format.MESSAGES and fault.kind in _OPENAI:
         status, kind, code, message = _OPENAI[fault.kind]
+        if fault.kind is Kind.SLOW_DOWN and wire is Format.RESPONSES:
+            status = 429  # only the older endpoints say 503
         return openai_error(status, kind, code, message, _openai_headers(fault))
     return None
 
@@ -159,7 +173,7 @@ def _retry_after(fault: Fault) -> tuple[tuple[str, str], ...]:
 
 def _anthropic_headers(fault: Fault) -> tuple[tuple[str, str], ...]:
     if fault.kind is not Kind.RATE_LIMIT:
-        return _retry_after(fault) if fault.kind is Kind.OVERLOADED else ()
+        return _retry_after(fault) if fault.kind in (Kind.OVERLOADED, Kind.SLOW_DOWN) else ()
     limits = [
         (f"anthropic-ratelimit-{what}-{field}", value)
         for what in ("requests", "tokens", "input-tokens", "output-tokens")
@@ -197,6 +211,8 @@ def distort(fault: Fault, said: Said) -> Said:
             return replace(said, text="", thinking="", calls=(), ends=Ends.END)
         case Kind.REFUSAL:
             return replace(said, text="I cannot help with that.", thinking="", calls=(), ends=Ends.REFUSED)
+        case Kind.FILTERED:
+            return replace(said, calls=(), ends=Ends.FILTERED)
         case Kind.PAUSE:
             return replace(said, calls=(), ends=Ends.PAUSED)
         case Kind.NO_USAGE:

@@ -90,6 +90,7 @@ class Ends(StrEnum):
     TOOLS = "tools"
     LENGTH = "length"
     REFUSED = "refused"
+    FILTERED = "filtered"
     PAUSED = "paused"
     WINDOW = "window"
 

@@ -58,6 +58,14 @@ class Asked:
     window: int | None = None
     """The context window that the client set with this request."""
     why: str = ""
+    at: float = 0.0
+    """When it came, by the server's clock, seconds."""
+    role: str = ""
+    """Who spoke last in the prompt."""
+    last: str = ""
+    """The end of what was spoken last."""
+    size: int = 0
+    """Characters of the prompt."""
 
 
 @dataclass(frozen=True, slots=True)

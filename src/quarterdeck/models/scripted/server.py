@@ -10,8 +10,9 @@ Rules
 import asyncio
 import json
 import re
+import time
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -37,6 +38,9 @@ _FORMATS: Final = {
     "/api/chat": Format.OLLAMA,
 }
 _PLACES: Final = 100_000
+_LAST: Final = 2_000
+"""Characters."""
+
 TAG: Final = "x-quarterdeck-tag"
 """Header that says who asks."""
 
@@ -45,8 +49,15 @@ class ScriptedServer:
     """A model server that follows scenarios; an async context manager."""
 
     def __init__(
-        self, scenarios: Scenario | Iterable[Scenario], host: str = "127.0.0.1", port: int = 0, keep: int = 10_000
+        self,
+        scenarios: Scenario | Iterable[Scenario],
+        host: str = "127.0.0.1",
+        port: int = 0,
+        keep: int = 10_000,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`keep`: requests that are kept; `now`: the clock by which their arrival is noted."""
+        self.now: Final = now
         given = (scenarios,) if isinstance(scenarios, Scenario) else tuple(scenarios)
         self._scenarios = {scenario.name: scenario for scenario in given}
         self._host = host
@@ -232,6 +243,7 @@ class _Exchange:
         """Characters of output sent so far."""
         self._reusable = True
         self._why = ""
+        self._at = server.now()
 
     async def run(self) -> bool:
         """Perform the exchange while the client is there; False = the connection is used up."""
@@ -267,6 +279,10 @@ class _Exchange:
             stop=said.ends if said is not None else "",
             window=request.window if request is not None else None,
             why=self._why,
+            at=self._at,
+            role=request.spoken[-1].role if request is not None and request.spoken else "",
+            last=request.spoken[-1].text[-_LAST:] if request is not None and request.spoken else "",
+            size=sum(len(segment.text) for segment in request.segments) if request is not None else 0,
         )
 
     def _billed(self) -> Usage:
@@ -369,7 +385,10 @@ class _Exchange:
         self._status, self._said = 200, said
         await self._connection.head(200, (("content-type", kind), ("cache-control", "no-cache")))
         pause = self._scenario.latency.per_token / self._scenario.chars_per_token
-        for frame in frames:
+        stalls = self._fault.after if self._fault is not None and self._fault.kind is Kind.STALL else len(frames)
+        for index, frame in enumerate(frames):
+            if index == stalls:
+                await asyncio.Event().wait()  # ends when the client gives up or the server stops
             if pause and frame.output:
                 await asyncio.sleep(pause * frame.output)
             await self._send(frame.data)

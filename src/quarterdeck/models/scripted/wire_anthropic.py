@@ -14,6 +14,7 @@ _STOP: Final = {
     Ends.TOOLS: "tool_use",
     Ends.LENGTH: "max_tokens",
     Ends.REFUSED: "refusal",
+    Ends.FILTERED: "refusal",
     Ends.PAUSED: "pause_turn",
     Ends.WINDOW: "model_context_window_exceeded",
 }
@@ -83,7 +84,7 @@ def _input_usage(said: Said) -> dict[str, Any]:
 
 def _stop(said: Said) -> dict[str, Any]:
     stop: dict[str, Any] = {"stop_reason": _STOP[said.ends], "stop_sequence": None}
-    if said.ends is Ends.REFUSED:
+    if said.ends in (Ends.REFUSED, Ends.FILTERED):
         stop["stop_details"] = {"type": "refusal", "category": None, "explanation": "scripted"}
     return stop
 

@@ -12,6 +12,7 @@ _FINISH: Final = {
     Ends.LENGTH: "length",
     Ends.WINDOW: "length",
     Ends.REFUSED: "stop",
+    Ends.FILTERED: "content_filter",
     Ends.PAUSED: "stop",
 }
 

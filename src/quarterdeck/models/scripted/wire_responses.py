@@ -102,7 +102,13 @@ def _reasoning(said: Said) -> dict[str, Any]:
 
 
 def _cut_short(said: Said) -> bool:
-    return said.ends in (Ends.LENGTH, Ends.WINDOW)
+    return said.ends in (Ends.LENGTH, Ends.WINDOW, Ends.FILTERED)
+
+
+def _why_cut(said: Said) -> dict[str, str] | None:
+    if not _cut_short(said):
+        return None
+    return {"reason": "content_filter" if said.ends is Ends.FILTERED else "max_output_tokens"}
 
 
 def _output(said: Said) -> list[dict[str, Any]]:
@@ -118,7 +124,7 @@ def body(said: Said, model: str) -> dict[str, Any]:
     return {
         **_head(said, model),
         "status": "incomplete" if _cut_short(said) else "completed",
-        "incomplete_details": {"reason": "max_output_tokens"} if _cut_short(said) else None,
+        "incomplete_details": _why_cut(said),
         "output": _output(said),
         "usage": _usage(said) if said.with_usage else None,
     }

@@ -185,6 +185,7 @@ def _of_attempt(stream: str, records: list[Record], delays: bool) -> Iterator[st
     """Every intent has one outcome; nothing that has one is begun again."""
     events = [record.event for record in records]
     intended = Counter(event.call for event in events if isinstance(event, e.ToolIntended))
+    intended.subtract(event.call for event in events if isinstance(event, e.ToolFellBack))  # one outcome for both
     done = Counter(event.call for event in events if isinstance(event, e.ToolDone))
     if intended != done or set(done.values()) > {1}:
         yield f"{stream}: tool calls {dict(intended)} have the outcomes {dict(done)}"
