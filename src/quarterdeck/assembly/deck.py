@@ -10,7 +10,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -60,6 +60,10 @@ class Deck:
     @property
     def journal(self) -> Log:
         return self._parts.journal
+
+    def on_trouble(self, tell: Callable[[QuarterdeckError | None], None]) -> None:
+        """Call `tell` when the database keeps the work from going on, and with None when it goes on again."""
+        self._parts.engine.told = tell
 
     # --- runs ---------------------------------------------------------------------------------------------
 

@@ -48,6 +48,16 @@ def of_bug(error: BaseException, run: str | None, written: Written) -> Fault:
     return Fault(message=f"a bug in Quarterdeck: {what[0]}", why=where, fix=fix, run=run, exit_code=Exit.FAILED)
 
 
+def of_machine(error: OSError, run: str | None) -> Fault:
+    """What is said where the machine refuses what every program needs: room, descriptors, memory."""
+    where = f" ({error.filename})" if error.filename else ""
+    fix = "quarterdeck doctor, then try again"
+    if run:
+        fix = f"mend that, then: quarterdeck resume {run}"
+    why = f"{error.strerror or error}{where}"
+    return Fault(message="this machine is not well", why=why, fix=fix, run=run, exit_code=Exit.FAILED)
+
+
 def of_interrupt(run: str | None) -> Fault:
     """What is said after Ctrl-C, SIGTERM or a lost terminal."""
     if run is None:

@@ -4,6 +4,8 @@ Rules
 - On a terminal a live view, otherwise a plain line per change on stderr, with `--json` an object per event on stdout.
 - The run's own end is not shown as an event with `--json`: the line `run.finished`, printed by the caller, is its end.
 - Who owns the deck goes on until the other runs are at rest too, and says so instead of standing there in silence.
+- What keeps the work from going on is said when it begins and when it is over; the work waits and is not lost.
+- Where nobody reads stdout any more, the work is ended in order, like by Ctrl-C.
 - Whoever follows sees everything up to the run's end, also where another process works on it.
 """
 
@@ -20,6 +22,7 @@ from quarterdeck.cli.port import DeckApi
 from quarterdeck.journal.port import Record
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.events import RunStatus
+from quarterdeck.kernel.failures import QuarterdeckError, Stop
 from quarterdeck.kernel.ids import run_stream
 
 _AT_REST = (RunStatus.PAUSED, RunStatus.WAITING)
@@ -37,6 +40,7 @@ async def follow(call: Call, deck: DeckApi, run: str, *, since: float = 0.0) -> 
     """
     board = Board(run)
     moved = asyncio.Event()
+    deck.on_trouble(partial(_tell_trouble, call))
     plain = nullcontext(partial(call.log, out=False))
     with live(board, no_color=call.settings.no_color) if call.live else plain as log:
         shown = asyncio.create_task(_show(call, deck, board, moved, log, since))
@@ -45,13 +49,23 @@ async def follow(call: Call, deck: DeckApi, run: str, *, since: float = 0.0) -> 
         try:
             await asyncio.wait((shown, worked), return_when=asyncio.FIRST_COMPLETED)
             if shown.done():
-                await shown  # showing does not end by itself: it failed, and that is the error to report
+                try:
+                    await shown  # showing does not end by itself: it failed, and that is the error to report
+                except BrokenPipeError as error:
+                    raise Stop("nobody reads the output any more") from error
             await worked
             await _catch_up(deck, board, moved)
         finally:
             for task in (shown, worked, stays):
                 task.cancel()
             await asyncio.gather(shown, worked, stays, return_exceptions=True)
+
+
+def _tell_trouble(call: Call, error: QuarterdeckError | None) -> None:
+    if error is None:
+        call.say("the database is back; the work goes on")
+    else:
+        call.warn(f"{error}. The work waits. {error.fix}".rstrip())
 
 
 async def _say_why_it_stays(call: Call, deck: DeckApi, board: Board, moved: asyncio.Event) -> None:

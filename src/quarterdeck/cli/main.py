@@ -18,7 +18,7 @@ from typer.main import get_command
 from quarterdeck import __version__
 from quarterdeck.cli import faults, registry
 from quarterdeck.cli.call import Call
-from quarterdeck.kernel.failures import Exit, QuarterdeckError, Stop
+from quarterdeck.kernel.failures import UNWELL, Exit, QuarterdeckError, Stop
 
 
 class LazyGroup(TyperGroup):
@@ -87,6 +87,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _tell(call, faults.of_error(error, call.run))
     except typer.TyperException as error:
         return _tell(call, _of_usage(error))
+    except OSError as error:
+        if error.errno in UNWELL:
+            return _tell(call, faults.of_machine(error, call.run))
+        return _tell(call, faults.of_bug(error, call.run, _record(call, error)))
     except Exception as error:  # noqa: BLE001 - the edge: it is recorded in a file and reported
         return _tell(call, faults.of_bug(error, call.run, _record(call, error)))
     return Exit.DONE
@@ -110,7 +114,8 @@ def _record(call: Call, error: Exception) -> faults.Written:
 def _tell(call: Call, fault: faults.Fault) -> int:
     try:
         call.fault(fault)
-    except BrokenPipeError:
+        call.stdout.flush()
+    except OSError:  # nobody reads it any more, the terminal is gone, or the disk that it goes to is full
         _hush()
     return fault.exit_code
 

@@ -4,7 +4,7 @@ Rules
 - Values in, values out: the command line shows, it does not decide.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -15,6 +15,7 @@ from quarterdeck.journal.views import Views
 from quarterdeck.kernel.config import DeckConfig, RunConfig
 from quarterdeck.kernel.entities import Agent
 from quarterdeck.kernel.events import RunCreated
+from quarterdeck.kernel.failures import QuarterdeckError
 from quarterdeck.settings import Settings
 
 
@@ -29,6 +30,10 @@ class DeckApi(Protocol):
 
     @property
     def journal(self) -> Journal: ...
+
+    def on_trouble(self, tell: Callable[[QuarterdeckError | None], None]) -> None:
+        """Call `tell` when the database keeps the work from going on, and with None when it goes on again."""
+        ...
 
     async def create(self, order: Order) -> str:
         """Store the run; returns its id. Raises BadPlan, BadConfiguration, BadRepository, SandboxUnavailable."""

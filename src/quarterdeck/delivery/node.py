@@ -7,7 +7,6 @@ Rules
   trace and leaves every other run alone.
 """
 
-import errno
 import logging
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
@@ -24,6 +23,7 @@ from quarterdeck.kernel import ids, probes
 from quarterdeck.kernel.entities import Change, Feedback, Plan, Task
 from quarterdeck.kernel.events import Node, Outcome
 from quarterdeck.kernel.failures import (
+    UNWELL,
     BudgetExhausted,
     FailureClass,
     ModelFailed,
@@ -35,11 +35,6 @@ from quarterdeck.kernel.failures import (
 from quarterdeck.kernel.states import AttemptState, apply_attempt
 
 _log = logging.getLogger(__name__)
-
-_UNWELL: Final = frozenset(
-    (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
-)
-"""What the machine's own trouble looks like, wherever it meets us."""
 
 MAX_DELAYS: Final = 60
 """Delays in a row (about half an hour) after which the node fails, so that nothing waits for ever in silence."""
@@ -116,7 +111,7 @@ class Nodes:
         except QuarterdeckError as error:
             result = await self._failed(duty, error)
         except OSError as error:
-            result = await self._failed(duty, _unwell(error)) if error.errno in _UNWELL else _bug(error)
+            result = await self._failed(duty, _unwell(error)) if error.errno in UNWELL else _bug(error)
         except Exception as error:  # noqa: BLE001 - recorded as a bug: one broken node must not stop other runs
             _log.exception("node %s of %s failed", duty.node, duty.attempt)
             result = _bug(error)

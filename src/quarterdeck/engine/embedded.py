@@ -9,7 +9,9 @@ Rules
 - A delay is measured with the monotonic clock from when the owner first sees the job, and is never longer than was
   asked for: a step of the wall clock can shorten it, not prolong it.
 - While the store is unavailable nothing is claimed; running handlers go on, and their outcomes are written when it is
-  back. A handler that raises StoreUnavailable is run again later: nothing is wrong with its job.
+  back. A handler that raises StoreUnavailable is run again later: nothing is wrong with its job. That is said as soon
+  as it happens; when the store stays away for longer than the engine's patience, or is lost, serving ends with that
+  error, and whoever owns the queue next goes on.
 - A job that is done is deleted; the newest failed ones are kept.
 """
 
@@ -27,7 +29,7 @@ from typing import Final, TypeVar
 from quarterdeck.engine.port import Handler, Job, Later
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import Clock
-from quarterdeck.kernel.failures import Conflicting, MissingPart, StoreUnavailable
+from quarterdeck.kernel.failures import Conflicting, MissingPart, StoreLost, StoreUnavailable
 from quarterdeck.store.port import Row, Store, Tx
 
 T = TypeVar("T")
@@ -43,6 +45,11 @@ _THROTTLE: Final = 0.05
 """Between two looks that nobody of this process asked for, seconds."""
 _BACKOFF: Final = (0.1, 5.0)
 """First and longest pause while the store is unavailable, seconds."""
+PATIENCE: Final = 600.0
+"""Seconds without the store after which serving ends."""
+
+Told = Callable[[StoreUnavailable | None], None]
+"""Called when the store becomes unavailable, and with None when it is back."""
 
 
 def _job(row: Row) -> Job:
@@ -132,15 +139,29 @@ class EmbeddedEngine:
     """An `Engine` over the deck's store.
 
     lock_path: the file whose lock means ownership. owner: this process incarnation, never used before or again.
-    concurrency: most handlers at the same time; short, urgent jobs get some slots beyond it.
+    concurrency: most handlers at the same time; short, urgent jobs get some slots beyond it. patience: seconds that it
+    goes on without the store.
     """
 
-    def __init__(self, store: Store, lock_path: Path, owner: str, clock: Clock, concurrency: int = 64) -> None:
+    def __init__(
+        self,
+        store: Store,
+        lock_path: Path,
+        owner: str,
+        clock: Clock,
+        concurrency: int = 64,
+        patience: float = PATIENCE,
+    ) -> None:
         self._store = store
         self._lock_path = lock_path
         self._owner = owner
         self._clock = clock
         self._concurrency = concurrency
+        self._patience = patience
+        self.told: Told | None = None
+        """Who hears when the store becomes unavailable and when it is back."""
+        self._ill_since: float | None = None
+        self._given_up = False
         self._lock: int | None = None
         self._owns = False
         self._running: dict[int, _Running] = {}
@@ -253,6 +274,7 @@ class EmbeddedEngine:
         if not await self.try_own():
             raise Conflicting("Another process performs the jobs of this deck")
         watcher = asyncio.create_task(self._watch())
+        self._ill_since, self._given_up = None, False
         pause = _BACKOFF[0]
         try:
             while True:
@@ -262,7 +284,10 @@ class EmbeddedEngine:
                     if until_idle and not self._running and not await self.unfinished():
                         return
                     pause = _BACKOFF[0]
-                except StoreUnavailable:
+                except StoreUnavailable as error:
+                    if self._given_up:
+                        raise
+                    self._ill(error)
                     next_due = pause * random.uniform(0.5, 1.0)
                     pause = min(pause * 2, _BACKOFF[1])
                 await _event(self._look, _IDLE_SECONDS if next_due is None else next_due)
@@ -313,6 +338,7 @@ class EmbeddedEngine:
             for row in await _result(writing, []):
                 self._running[row["id"]] = _Running(row["id"], _job(row))
             raise
+        self._well()
         for row in rows:
             running = _Running(row["id"], _job(row))
             self._running[running.id] = running
@@ -363,7 +389,8 @@ class EmbeddedEngine:
             await handler(running.job)
         except Later as later:
             return self._again(running, later.delay)
-        except StoreUnavailable:
+        except StoreUnavailable as error:
+            self._ill(error)
             return self._again(running, _BACKOFF[1])
         except Exception:  # noqa: BLE001 - recorded with its trace
             return self._failure(running)
@@ -389,15 +416,34 @@ class EmbeddedEngine:
         tx.run("jobs_forget_failed", keep=KEPT_FAILURES)
 
     async def _settle(self, outcome: Callable[[Tx], None]) -> None:
-        """Write an outcome down, however long the store needs."""
+        """Write an outcome down, as long as there is hope for the store."""
         pause = _BACKOFF[0]
         while True:
             try:
                 await self._store.write(outcome)
+                self._well()
                 return
-            except StoreUnavailable:
+            except StoreUnavailable as error:
+                self._ill(error)
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))
                 pause = min(pause * 2, _BACKOFF[1])
+
+    def _ill(self, error: StoreUnavailable) -> None:
+        """The store did not take something. Raises `error` where waiting does not help, or helped for too long."""
+        now = self._clock.monotonic()
+        if self._ill_since is None:
+            self._ill_since = now
+            if self.told is not None:
+                self.told(error)
+        if isinstance(error, StoreLost) or now - self._ill_since > self._patience:
+            self._given_up = True
+            raise error
+
+    def _well(self) -> None:
+        if self._ill_since is not None:
+            self._ill_since = None
+            if self.told is not None:
+                self.told(None)
 
     async def _give_all_back(self) -> None:
         """`serve` ends: stop the handlers and give their jobs back to the queue."""

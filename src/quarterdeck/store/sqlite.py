@@ -6,6 +6,8 @@ Rules
 - A transaction begins with BEGIN IMMEDIATE: it waits for another process's transaction, it never fails half-way for it.
 - When the database itself fails (disk full, I/O error, locked for too long), every write of that turn fails as
   StoreUnavailable, the connection is dropped and the next turn opens a new one: nothing has to be restarted.
+- A database that is deleted, replaced or damaged under us is lost: that is said at once, and nothing more is written
+  into a file that nobody will ever open again.
 - Reads run on a few connections of their own and see the last commit.
 - Changes by other processes are seen through `PRAGMA data_version`, polled only while somebody waits for a change.
 """
@@ -21,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, Self, TypeVar
 
-from quarterdeck.kernel.failures import BadConfiguration, StoreUnavailable
+from quarterdeck.kernel.failures import BadConfiguration, StoreLost, StoreUnavailable
 from quarterdeck.store.port import Row, Tx, Write
 from quarterdeck.store.statements import migrations, statements
 
@@ -51,6 +53,8 @@ _UNAVAILABLE: Final = frozenset(
     }
 )
 
+_LOST: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
 
 def _primary(error: sqlite3.Error) -> int:
     code: int | None = getattr(error, "sqlite_errorcode", None)
@@ -64,11 +68,21 @@ def _unavailable(path: Path, error: sqlite3.Error) -> StoreUnavailable:
         sqlite3.SQLITE_CORRUPT: f"restore {path} from a backup, or move it away to start anew",
         sqlite3.SQLITE_NOTADB: f"{path} is not a database of quarterdeck; move it away",
     }
-    return StoreUnavailable(
+    kind = StoreLost if _primary(error) in _LOST else StoreUnavailable
+    return kind(
         f"The database {path} cannot be used",
         why=str(error),
         fix=fixes.get(_primary(error), f"check the disk and the permissions of {path}"),
     )
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file it is; None where there is none. Raises OSError."""
+    try:
+        info = os.stat(path)  # noqa: PTH116 - called for each commit, and twice as fast as Path.stat
+    except FileNotFoundError:
+        return None
+    return info.st_dev, info.st_ino
 
 
 def _as_mapping(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> dict[str, Any]:
@@ -203,6 +217,7 @@ class SqliteStore:
         self._asks: queue.SimpleQueue[_Ask | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._serve, name="store-writer", daemon=True)
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
         self._stopping = False
         self._closed: asyncio.Future[None] | None = None
         self._mark = 1
@@ -297,13 +312,18 @@ class SqliteStore:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            self._file = _identity(self._path)
             self._connection = _connect(self._path, self._durability, reader=False)
             _migrate(self._connection, self._path)
         except sqlite3.Error as error:
             self._drop()
             raise _unavailable(self._path, error) from error
         except OSError as error:
-            raise StoreUnavailable(f"The database {self._path} cannot be opened", why=str(error)) from error
+            raise StoreUnavailable(
+                f"The database {self._path} cannot be opened",
+                why=error.strerror or str(error),
+                fix=f"make {self._path.parent} writable, or set QUARTERDECK_HOME to another directory",
+            ) from error
         except BaseException:
             self._drop()
             raise
@@ -344,6 +364,7 @@ class SqliteStore:
         """One transaction for all asks; True where it was committed."""
         tx: _SqliteTx | None = None
         try:
+            self._must_be_there()
             if self._connection is None:
                 self._connection = _connect(self._path, self._durability, reader=False)
                 self._data_version = None
@@ -360,21 +381,37 @@ class SqliteStore:
                 if tx.broken is not None:
                     raise tx.broken
             connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, StoreUnavailable) as error:
             self._drop()
             for ask in asks:
-                ask.error = _unavailable(self._path, error)
+                ask.error = _unavailable(self._path, error) if isinstance(error, sqlite3.Error) else error
             return False
         return True
+
+    def _must_be_there(self) -> None:
+        """SQLite would go on writing into a deleted file. Raises StoreLost, StoreUnavailable."""
+        try:
+            now = _identity(self._path)
+        except OSError as error:
+            raise StoreUnavailable(f"The database {self._path} cannot be reached", why=str(error)) from error
+        if now != self._file:
+            what = "was deleted" if now is None else "was replaced by another file"
+            raise StoreLost(
+                f"The database {self._path} {what} while it was in use",
+                why="what was stored in it is gone; merged commits stay in their branches",
+                fix="restore it from a backup, then `quarterdeck ps`; without one, start the run again",
+            )
 
     def _poll(self) -> None:
         """See whether another process has committed. On this connection own commits do not count."""
         if self._connection is None:
             return
         try:
+            self._must_be_there()
             version = self._connection.execute("PRAGMA data_version").fetchone()["data_version"]
-        except sqlite3.Error:
+        except (sqlite3.Error, StoreUnavailable):
             self._drop()  # the next write opens a new one, or says what is wrong
+            self._tell(self._bump)  # and so does a read
             return
         if version != self._data_version:
             self._data_version = version
@@ -396,6 +433,7 @@ class SqliteStore:
 
     def _read(self, statement: str, parameters: dict[str, Any]) -> list[Row]:
         sql = statements()[statement]
+        self._must_be_there()
         try:
             try:
                 connection = self._idle_readers.get_nowait()

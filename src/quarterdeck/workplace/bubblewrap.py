@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from quarterdeck.kernel.failures import QuarterdeckError, SandboxFailed, SandboxUnavailable
+from quarterdeck.kernel.failures import UNWELL, QuarterdeckError, SandboxFailed, SandboxUnavailable
 from quarterdeck.workplace import seccomp
 from quarterdeck.workplace.channel import Channel
 from quarterdeck.workplace.ground import Ground
@@ -173,52 +173,67 @@ class Bubblewrap:
 
     async def _launch(self, spec: Spec, workspace: Path, left_behind: bool) -> WorkerSandbox:
         tools = await self._find()
-        info_read, info_write = os.pipe()
-        filter_fd = _readable(tools.program)
-        try:
-            mounts = Mounts(
-                workspace=workspace,
-                objects=spec.objects,
-                environment=spec.environment,
-                environment_writable=spec.environment_writable,
-                proxy=None if spec.proxy_socket is None else spec.proxy_socket.parent,
-                tmp_bytes=spec.limits.memory_bytes // 4,
-            )
-            argv = [
-                *(str(tools.bwrap), *arguments(tools.system, mounts, seccomp_fd=filter_fd, info_fd=info_write)),
-                *(str(tools.python.path), *FLAGS, PROGRAM),
-            ]
-            process = await spawn(argv, {}, pass_fds=(filter_fd, info_write))
-        except OSError as error:
-            os.close(info_read)
-            raise SandboxFailed(why=str(error), fix=_INSTALL) from error
-        finally:
-            os.close(filter_fd)
-            os.close(info_write)
+        process, said = await _started(tools, spec, workspace)
         channel = Channel(process)
         ender = _Ender(process)
         try:
-            init = await asyncio.to_thread(_child_pid, info_read)
+            init = await asyncio.to_thread(_child_pid, said)
             ender.hold(init)
             sandbox = WorkerSandbox(spec, channel, ender, workspace, process.pid)
             self._workspaces.occupy(spec.id, process.pid, (init,) if init else ())
             await sandbox.start(_inside(spec, tools.python), left_behind=left_behind)
         except BaseException as error:
-            await ender.end()
-            await channel.close()
+            try:
+                await ender.end()
+            finally:
+                await channel.close()
             if isinstance(error, SandboxFailed):
                 raise _explained(channel.diagnosis or str(error)) from error
             raise
         return sandbox
 
 
+async def _started(tools: Tools, spec: Spec, workspace: Path) -> tuple[asyncio.subprocess.Process, int]:
+    """The launched bubblewrap, and a descriptor that says what its child is. Whatever goes wrong, every other
+    descriptor is closed again: a machine that is short of them must not become shorter with each try."""
+    mounts = Mounts(
+        workspace=workspace,
+        objects=spec.objects,
+        environment=spec.environment,
+        environment_writable=spec.environment_writable,
+        proxy=None if spec.proxy_socket is None else spec.proxy_socket.parent,
+        tmp_bytes=spec.limits.memory_bytes // 4,
+    )
+    with contextlib.ExitStack() as open_while_starting, contextlib.ExitStack() as kept:
+        info_read, info_write = os.pipe()
+        kept.callback(os.close, info_read)
+        open_while_starting.callback(os.close, info_write)
+        filter_fd = _readable(tools.program)
+        open_while_starting.callback(os.close, filter_fd)
+        argv = [
+            *(str(tools.bwrap), *arguments(tools.system, mounts, seccomp_fd=filter_fd, info_fd=info_write)),
+            *(str(tools.python.path), *FLAGS, PROGRAM),
+        ]
+        try:
+            process = await spawn(argv, {}, pass_fds=(filter_fd, info_write))
+        except OSError as error:
+            if error.errno in UNWELL:
+                raise
+            raise SandboxFailed(why=str(error), fix=_INSTALL) from error
+        kept.pop_all()
+        return process, info_read
+
+
 class _Ender:
     """Kills the sandbox's first process: the kernel then ends all others of its process namespace before that process
-    counts as ended, so that once it has, nothing is left."""
+    counts as ended, so that once it has, nothing is left.
+
+    What ending needs is held from the beginning: a process that is out of descriptors must still be able to end one.
+    """
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
-        self._outer = Process.of(process.pid)
+        self._outer = _hold(process.pid)
         self._init: int | None = None
 
     def hold(self, pid: int | None) -> None:
@@ -229,26 +244,50 @@ class _Ender:
 
     async def end(self) -> None:
         init, self._init = self._init, None
-        if init is None:
-            self._end_launch()
-        if init is not None and sys.platform == "linux":
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(init, signal.SIGKILL)
-            try:
-                await _ended(init)
-            finally:
-                os.close(init)
-        if self._process.returncode is None and self._outer is not None:
-            self._outer.kill()  # asyncio's own kill reaps the process behind its watcher's back
-        await self._process.wait()
+        try:
+            if init is None:
+                self._end_launch()
+            elif sys.platform == "linux":
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(init, signal.SIGKILL)
+                try:
+                    await _ended(init)
+                finally:
+                    os.close(init)
+        finally:
+            self._signal(signal.SIGKILL)
+            await self._process.wait()
+            outer, self._outer = self._outer, None
+            if outer is not None:
+                os.close(outer)
 
     def _end_launch(self) -> None:
         """The child that bwrap is still making does not die with it (see `strays`)."""
-        if self._process.returncode is None and self._outer is not None:
-            self._outer.kill(signal.SIGSTOP)  # so that it makes none while they are looked for
+        if self._process.returncode is None:
+            self._signal(signal.SIGSTOP)  # so that it makes none while they are looked for
             for child in [Process.of(pid) for pid in descendants(self._process.pid)]:
                 if child is not None:
                     child.kill()
+
+    def _signal(self, number: signal.Signals) -> None:
+        """asyncio's own way to signal reaps the process behind its watcher's back."""
+        if self._process.returncode is not None or sys.platform != "linux":
+            return
+        with contextlib.suppress(ProcessLookupError):
+            if self._outer is not None:
+                signal.pidfd_send_signal(self._outer, number)
+            else:
+                os.kill(self._process.pid, number)  # a child of ours that nobody has waited for keeps its id
+
+
+def _hold(pid: int) -> int | None:
+    """A descriptor of that process; None where there is none to be had."""
+    if sys.platform != "linux":
+        return None
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return None
 
 
 async def _ended(handle: int) -> None:

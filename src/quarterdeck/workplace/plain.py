@@ -9,11 +9,14 @@ Rules
 """
 
 import asyncio
+import contextlib
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Final
 
-from quarterdeck.kernel.failures import QuarterdeckError, SandboxFailed
+from quarterdeck.kernel.failures import UNWELL, QuarterdeckError, SandboxFailed
 from quarterdeck.workplace.channel import Channel
 from quarterdeck.workplace.ground import Ground
 from quarterdeck.workplace.port import ENVIRONMENT, WORKSPACE, Probe, Spec
@@ -29,7 +32,7 @@ from quarterdeck.workplace.shipping import (
     spawn,
 )
 from quarterdeck.workplace.watchdog import descendants, kill_descendants
-from quarterdeck.workplace.workspaces import Process, Workspaces
+from quarterdeck.workplace.workspaces import Workspaces
 
 _WARNING: Final = "no sandbox: agents can read and change whatever this user can, and reach the network"
 
@@ -70,6 +73,8 @@ class Plain:
         try:
             process = await spawn((str(python.path), *FLAGS, str(program)), {"PATH": SYSTEM_PATH, "LANG": "C.UTF-8"})
         except OSError as error:
+            if error.errno in UNWELL:
+                raise
             raise SandboxFailed(why=str(error)) from error
         channel = Channel(process)
         sandbox = WorkerSandbox(spec, channel, _Ender(process), workspace, process.pid)
@@ -87,19 +92,21 @@ class _Ender:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
-        self._worker = Process.of(process.pid)
 
     async def end(self) -> None:
         if self._process.returncode is not None:
             return
         if sys.platform == "linux":
-            for _ in range(20):
-                below = descendants(self._process.pid)
-                if not below:
-                    break
-                await asyncio.to_thread(kill_descendants, self._process.pid, below)
-            if self._worker is not None:
-                self._worker.kill()  # asyncio's own kill reaps the process behind its watcher's back
+            try:
+                for _ in range(20):
+                    below = descendants(self._process.pid)
+                    if not below:
+                        break
+                    await asyncio.to_thread(kill_descendants, self._process.pid, below)
+            finally:
+                # Also where nothing can be looked at. asyncio's own kill reaps the process behind its watcher's back.
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self._process.pid, signal.SIGKILL)
         elif self._process.stdin is not None:
             self._process.stdin.close()  # the worker ends the process groups it started
         await self._process.wait()

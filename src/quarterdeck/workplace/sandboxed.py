@@ -10,6 +10,7 @@ Rules
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ from quarterdeck.workplace.channel import Channel, ChannelClosed
 from quarterdeck.workplace.port import WORKSPACE, ExecResult, Exported, Limits, Spec, Stats
 from quarterdeck.workplace.watchdog import Verdict, Watchdog, descendants, pause, verdict
 from quarterdeck.workplace.worker_git import commit_body, object_id
+
+_log = logging.getLogger(__name__)
 
 _FILE_DEADLINE: Final = 120.0
 _GIT_DEADLINE: Final = 900.0
@@ -238,16 +241,27 @@ class WorkerSandbox:
                 await self._ender.end()
                 return
             begun = time.monotonic()
-            usage = await asyncio.to_thread(self._watchdog.look)
+            try:
+                usage = await asyncio.to_thread(self._watchdog.look)
+            except OSError as error:  # the next look may succeed; giving up would leave the sandbox without limits
+                _log.warning("%s cannot be looked at: %s", self.id, error)
+                continue
             cost = time.monotonic() - begun
             judged = verdict(usage, self._spec.limits)
-            if judged is None:
-                continue
-            async with self._striking:
-                for strikes in self._active.values():
-                    strikes.add(judged)
-                if not await asyncio.to_thread(self._watchdog.kill, self._spare):
-                    await self._ender.end()
+            if judged is not None:
+                await self._strike(judged)
+
+    async def _strike(self, judged: Verdict) -> None:
+        async with self._striking:
+            for strikes in self._active.values():
+                strikes.add(judged)
+            try:
+                killed = await asyncio.to_thread(self._watchdog.kill, self._spare)
+            except OSError as error:
+                _log.warning("the processes of %s cannot be found: %s", self.id, error)
+                killed = False
+            if not killed:
+                await self._ender.end()
 
 
 def _shallow(objects: Sequence[Path]) -> str:

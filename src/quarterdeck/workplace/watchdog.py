@@ -9,6 +9,7 @@ Rules
 - The verdict is a pure function. What cannot be looked into is not assumed to be empty: it counts against a sandbox as
   soon as the file system has lost more than the sandbox may use.
 - It looks from outside: nothing inside can make itself unreadable to it. Looking never follows a link.
+- A machine that does not let us look (no descriptor left) is an OSError, never an empty sandbox.
 - It overshoots by what can be written or touched in one period.
 """
 
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from quarterdeck.kernel.failures import UNWELL
 from quarterdeck.workplace.port import Limits, Stats
 
 Verdict = Literal["memory", "disk"]
@@ -91,7 +93,7 @@ class Watchdog:
         self._disk = (0, 0)
 
     def look(self) -> Usage:
-        """Measure now. Blocking; milliseconds."""
+        """Measure now. Blocking; milliseconds. Raises OSError where the machine does not let us look."""
         pids = descendants(self._root)
         memory = sum(_resident(pid) for pid in pids)
         if memory > self._limits.memory_bytes:
@@ -120,7 +122,8 @@ class Watchdog:
         return Stats(sum(_proportional(pid) for pid in pids), self._disk[0], len(pids))
 
     def kill(self, spare: frozenset[int]) -> bool:
-        """SIGKILL all processes of the sandbox but `spare`; whether none was left at the end."""
+        """SIGKILL all processes of the sandbox but `spare`; whether none was left at the end. Raises OSError where the
+        machine does not let us look."""
         deadline = time.monotonic() + _KILL_TIME
         while time.monotonic() < deadline:
             doomed = [pid for pid in descendants(self._root) if pid not in spare and _lives(pid)]
@@ -132,7 +135,8 @@ class Watchdog:
 
 
 def descendants(root: int) -> list[int]:
-    """Process ids below `root`, without it. Empty where the system has no /proc."""
+    """Process ids below `root`, without it. Empty where the system has no /proc. Raises OSError where the machine does
+    not let us look."""
     found: list[int] = []
     waiting = [root]
     while waiting:
@@ -145,13 +149,20 @@ def descendants(root: int) -> list[int]:
 def _children(pid: int) -> Iterable[int]:
     try:
         tasks = list(Path(f"/proc/{pid}/task").iterdir())
-    except OSError:  # ended meanwhile
+    except OSError as error:
+        _ended_meanwhile(error)
         return
     for task in tasks:
         try:
             yield from map(int, (task / "children").read_bytes().split())
-        except OSError:  # the thread ended meanwhile
-            continue
+        except OSError as error:
+            _ended_meanwhile(error)
+
+
+def _ended_meanwhile(error: OSError) -> None:
+    """What the end of a process looks like in /proc. Raises what the machine's own trouble looks like."""
+    if error.errno in UNWELL:
+        raise error
 
 
 def kill_descendants(root: int, pids: Iterable[int]) -> None:
@@ -182,7 +193,10 @@ def _lives(pid: int) -> bool:
     """Whether it is there and no zombie."""
     try:
         state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
-    except (OSError, IndexError):  # ended meanwhile
+    except OSError as error:
+        _ended_meanwhile(error)
+        return False
+    except IndexError:
         return False
     return state not in (b"Z", b"X")
 
@@ -190,7 +204,10 @@ def _lives(pid: int) -> bool:
 def _resident(pid: int) -> int:
     try:
         return int(Path(f"/proc/{pid}/statm").read_bytes().split()[1]) * _PAGE
-    except (OSError, IndexError):  # ended meanwhile
+    except OSError as error:
+        _ended_meanwhile(error)
+        return 0
+    except IndexError:
         return 0
 
 
@@ -201,8 +218,8 @@ def _proportional(pid: int) -> int:
                 return int(line.split()[1]) * 1024
     except PermissionError:
         return _resident(pid)
-    except OSError:  # ended meanwhile
-        return 0
+    except OSError as error:
+        _ended_meanwhile(error)
     return 0
 
 
@@ -220,8 +237,10 @@ def occupied(path: Path) -> tuple[int, int]:
     used = unknown = 0
     try:
         stack = [os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)]
-    except OSError:  # removed meanwhile
+    except FileNotFoundError:  # removed meanwhile
         return 0, 0
+    except OSError:
+        return 0, 1
     pending = [_inside(stack[0])]
     try:
         while stack:

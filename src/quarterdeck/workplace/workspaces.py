@@ -4,7 +4,8 @@ Rules
 - `<workspaces>/<id>/` is 0700 and belongs to the uid that agents run as; `w` in it is the workspace. The sandbox sees
   only `w`, so the record beside it cannot be forged from inside.
 - A process is named by its id, its start time and the boot it belongs to; a bare process id is never killed.
-- A workspace whose owner lives is nobody else's to end or to remove.
+- A workspace whose owner lives is nobody else's to end or to remove. Where the machine does not let us look whether it
+  lives, that is an error, never a no.
 """
 
 import contextlib
@@ -16,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from quarterdeck.kernel.failures import UNWELL
 from quarterdeck.workplace.ground import Ground, worker_uid
 from quarterdeck.workplace.removal import remove_tree
 
@@ -33,11 +35,14 @@ class Process:
 
     @classmethod
     def of(cls, pid: int) -> "Process | None":
-        """The process that has this id now; None where there is none (or no /proc to tell)."""
+        """The process that has this id now; None where there is none (or no /proc to tell). Raises OSError where the
+        machine is too unwell to tell."""
         try:
             fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
             boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        except OSError:
+        except OSError as error:
+            if error.errno in UNWELL:
+                raise
             return None
         if fields[0] in (b"Z", b"X"):
             return None
@@ -53,7 +58,7 @@ class Process:
             return
         try:
             handle = os.pidfd_open(self.pid)
-        except OSError:  # ended
+        except ProcessLookupError:  # ended
             return
         try:
             if self.alive:
@@ -119,11 +124,15 @@ class Workspaces:
         new.replace(record)
 
     def occupation(self, id: str) -> Occupation | None:
-        """Who works, or worked, in it."""
+        """Who works, or worked, in it. Raises OSError where the machine is too unwell to tell."""
         try:
             found = json.loads((self._ground.place(id) / _RECORD).read_text(encoding="utf-8"))
             owner, root, *also = (Process(entry["pid"], entry["started"], entry["boot"]) for entry in found)
-        except (OSError, ValueError, KeyError, TypeError):  # never written, or cut by a crash: nobody is named
+        except OSError as error:
+            if error.errno in UNWELL:
+                raise
+            return None  # never written
+        except (ValueError, KeyError, TypeError):  # cut by a crash: nobody is named
             return None
         return Occupation(owner, root, tuple(also))
 
