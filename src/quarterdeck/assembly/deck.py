@@ -243,6 +243,10 @@ class Deck:
         found = await self._found(repository)
         return found.deck, found.origin
 
+    async def current(self, repository: Path) -> RunConfig:
+        """The configuration that a new run in that repository would get now."""
+        return ordering.fresh(await self._found(repository))
+
     async def roster(self, repository: Path) -> Mapping[str, Agent]:
         """The agents that a run in that repository has."""
         return (await self._found(repository)).agents

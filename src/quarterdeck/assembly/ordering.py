@@ -38,7 +38,7 @@ async def create(parts: Parts, order: Order) -> str:
     base = await _base(mirror, order)
     await mirror.fetch(base)
     frozen = await _config_of(parts, order)
-    config = _adapted(order, frozen or _fresh(await configuration(parts.settings.home, mirror, base)))
+    config = _adapted(order, frozen or fresh(await configuration(parts.settings.home, mirror, base)))
     if plan is not None:
         check_plan(plan, origin=str(order.plan_path), agents=config.agents.keys())
     run = ids.new_run_id(parts.clock.wall())
@@ -78,7 +78,8 @@ async def _config_of(parts: Parts, order: Order) -> RunConfig | None:
     return briefing.config
 
 
-def _fresh(found: Found) -> RunConfig:
+def fresh(found: Found) -> RunConfig:
+    """The configuration of a run that is ordered without any wish of its own."""
     return RunConfig(deck=found.deck, agents=dict(found.agents), guide=found.guide, origin=found.origin)
 
 

@@ -1,4 +1,4 @@
-"""Commands about the deck itself: `init`, `doctor`, `config`, `agents`.
+"""Commands about the deck itself: `init`, `doctor`, `agents`.
 
 Rules
 - `init` writes into the work tree and overwrites nothing.
@@ -12,7 +12,7 @@ import typer
 
 from quarterdeck.cli.amounts import plural
 from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
-from quarterdeck.cli.starter import AGENTS_README, effective, starter
+from quarterdeck.cli.starter import AGENTS_README, starter
 from quarterdeck.cli.text import Column, Tone, cells, clean, pad, paint
 from quarterdeck.delivery.detect import Detected, detect, reads
 from quarterdeck.delivery.order import Check
@@ -110,21 +110,7 @@ def report(checks: list[Check], *, color: bool) -> list[str]:
     return out
 
 
-# --- config and agents ----------------------------------------------------------------------------------------
-
-
-@app.command()
-def config(context: typer.Context, repo: Repository = Path(), json: Json = False, no_input: NoInput = False) -> None:
-    """Print the effective configuration and where it comes from."""
-    drive(_config(begin(context, json, no_input), repo.absolute()))
-
-
-async def _config(call: Call, repository: Path) -> None:
-    async with call.deck() as deck:
-        found, origin = await deck.effective(repository)
-    call.emit("config", {"home": str(call.settings.home), "config": found, "origin": origin})
-    call.data(effective(found, origin))
-    call.say(f"the operator's file is {call.settings.home / DECK_FILE}")
+# --- agents ---------------------------------------------------------------------------------------------------
 
 
 @app.command()

@@ -91,6 +91,10 @@ class DeckApi(Protocol):
         """The configuration for a repository, and where its parts come from."""
         ...
 
+    async def current(self, repository: Path) -> RunConfig:
+        """The configuration that a new run in that repository would get now."""
+        ...
+
     async def roster(self, repository: Path) -> Mapping[str, Agent]:
         """The agents that a run in that repository has."""
         ...

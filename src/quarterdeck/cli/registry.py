@@ -47,7 +47,7 @@ COMMANDS: Final = (
     Command("init", "deck", "Write .quarterdeck/ with defaults detected from the repository.", _DECK),
     Command("doctor", "deck", "Check this machine; every problem comes with its fix.", _DECK),
     Command("demo", "later", "Run the whole main job on a sample repository with a scripted model.", _DECK),
-    Command("config", "deck", "Print the effective configuration and where it comes from.", _DECK),
+    Command("config", "config", "Print the effective configuration, or the one that a run used.", _DECK),
     Command("agents", "deck", "List the agents of a repository.", _DECK),
     Command("up", "later", "Start the server: engine, HTTP API, dashboard.", _DECK),
 )
