@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import Any
+
+TYPE_CHECKING = False  # loading `typing` would slow the start of every sandbox
+if TYPE_CHECKING:
+    from typing import Any
 
 LENGTHS = struct.Struct(">II")
 HEADER_LIMIT = 32 * 1024 * 1024

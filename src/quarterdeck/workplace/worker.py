@@ -22,12 +22,15 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any
 
 from quarterdeck.workplace import wire, worker_bridge
 from quarterdeck.workplace.worker_exec import Run
 from quarterdeck.workplace.worker_files import Files
-from quarterdeck.workplace.worker_git import Cancelled, Git
+from quarterdeck.workplace.worker_git import Cancelled, Git, preload
+
+TYPE_CHECKING = False  # loading `typing` would slow the start of every sandbox
+if TYPE_CHECKING:
+    from typing import Any
 
 _SEARCH = "import sys; sys.path.insert(0, sys.argv[1]); from quarterdeck.workplace.worker import search; search()"
 _PR_SET_DUMPABLE = 4
@@ -43,6 +46,7 @@ class Worker:
         self._writing = threading.Lock()
         self._running: dict[int, Run] = {}
         self._hardening = threading.Thread(target=_harden, daemon=True)
+        self._preloading = threading.Thread(target=preload, daemon=True)
         self._env: dict[str, str] = {}
         self._configuration: dict[str, Any] = {}
         self._files: Files | None = None
@@ -153,6 +157,7 @@ class Worker:
             for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
                 self._env.setdefault(name, url)
         self._hardening.start()
+        self._preloading.start()
         return {"python": sys.version.split()[0], "proxy_port": port}, b""
 
     def _read(self, header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:

@@ -8,8 +8,11 @@ Rules
 from __future__ import annotations
 
 import selectors
-import socket
 import threading
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
 
 PORT = 3128
 _CONNECTIONS = 64
@@ -18,6 +21,8 @@ _CHUNK = 65536
 
 def start(socket_path: str, port: int) -> int:
     """Listen on 127.0.0.1:`port` (0 = any) in a thread of its own; the port. Raises OSError."""
+    import socket  # noqa: PLC0415 -- slow to load, and most sandboxes have no proxy
+
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
@@ -43,6 +48,8 @@ def _accept(listener: socket.socket, path: str) -> None:
 
 
 def _serve(client: socket.socket, path: str, slots: threading.BoundedSemaphore) -> None:
+    import socket  # noqa: PLC0415 -- see `start`
+
     try:
         with client, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as proxy:
             proxy.connect(path)
@@ -55,6 +62,8 @@ def _serve(client: socket.socket, path: str, slots: threading.BoundedSemaphore) 
 
 def _pump(one: socket.socket, other: socket.socket) -> None:
     """Copy both ways until both sides have said that they are done."""
+    import socket  # noqa: PLC0415 -- see `start`
+
     peers = {one: other, other: one}
     with selectors.DefaultSelector() as selector:
         for side in peers:

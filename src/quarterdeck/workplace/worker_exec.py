@@ -17,7 +17,10 @@ import subprocess
 import threading
 import time
 from collections import deque
-from typing import Any
+
+TYPE_CHECKING = False  # loading `typing` would slow the start of every sandbox
+if TYPE_CHECKING:
+    from typing import Any
 
 TERM_GRACE = 2.0
 _CHUNK = 65536

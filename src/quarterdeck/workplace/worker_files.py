@@ -19,7 +19,10 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from typing import Any
+
+TYPE_CHECKING = False  # loading `typing` would slow the start of every sandbox
+if TYPE_CHECKING:
+    from typing import Any
 
 _TEXT_LIMIT = 400
 _DEPTH = 200

@@ -16,20 +16,19 @@ Rules
 # ruff: noqa: PTH103, PTH112, PTH114, PTH116, PTH118, PTH120, PTH123, PTH208
 from __future__ import annotations
 
-import hashlib
 import os
 import re
-import shutil
 import stat
 import subprocess
-import tempfile
 import threading
 import time
-import zlib
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from quarterdeck.workplace.worker_files import make_readable
+
+TYPE_CHECKING = False  # loading `typing` would slow the start of every sandbox
+if TYPE_CHECKING:
+    from typing import Any
 
 _TIMEOUT = 300.0
 _RESTORE_LIMIT = 1000
@@ -103,13 +102,13 @@ class Git:
     def export(self, arguments: dict[str, Any], cancelled: Callable[[], bool]) -> tuple[dict[str, Any], bytes]:
         """(`{"commit", "tree"}` or `{}` where nothing differs, pack). Raises GitError, ValueError."""
         with self._lock:
-            directory = tempfile.mkdtemp(prefix="quarterdeck-", dir=self._scratch)
+            directory = _scratch_directory(self._scratch)
             try:
                 return self._export(directory, arguments, cancelled)
             except OSError as error:
                 raise GitError(f"the change cannot be collected: {error}") from error
             finally:
-                shutil.rmtree(directory, ignore_errors=True)
+                _remove(directory)
 
     def _export(
         self, directory: str, arguments: dict[str, Any], cancelled: Callable[[], bool]
@@ -180,14 +179,14 @@ class Git:
         own = os.path.join(self._workspace, ".git", "objects")
         if os.path.islink(os.path.dirname(own)) or os.path.islink(own) or not os.path.isdir(own):
             return []
-        directory = tempfile.mkdtemp(prefix="quarterdeck-", dir=self._scratch)
+        directory = _scratch_directory(self._scratch)
         try:
             _lay_out(directory, head, [*self._objects, own], head, _config("", "", head))
             return git.beside(directory)("ls-tree", "-r", "-z", "--name-only", "--full-tree", head).split(b"\0")[:-1]
         except GitError:  # a HEAD that cannot be read only means that there are no such names
             return []
         finally:
-            shutil.rmtree(directory, ignore_errors=True)
+            _remove(directory)
 
 
 _NESTED = (
@@ -283,18 +282,42 @@ def commit_body(base: str, tree: str, message: str, author: str, when: int) -> b
 
 def object_id(kind: bytes, body: bytes, digits: int) -> str:
     """Name of an object in a repository whose names have `digits` hex digits: 40 (SHA-1) or 64 (SHA-256)."""
+    import hashlib  # noqa: PLC0415 -- see `preload`
+
     data = b"%s %d\0%s" % (kind, len(body), body)
     return (hashlib.sha256(data) if digits == 64 else hashlib.sha1(data)).hexdigest()
 
 
 def _store(directory: str, kind: bytes, body: bytes, digits: int) -> str:
     """Write a loose object; git would take a process for it."""
+    import zlib  # noqa: PLC0415 -- see `preload`
+
     name = object_id(kind, body, digits)
     folder = os.path.join(directory, "objects", name[:2])
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, name[2:]), "wb") as file:
         file.write(zlib.compress(b"%s %d\0%s" % (kind, len(body), body), 1))
     return name
+
+
+def preload() -> None:
+    """Load what only an export needs. Not at the top: it takes a third of the start of a sandbox."""
+    import hashlib  # noqa: F401, PLC0415
+    import shutil  # noqa: F401, PLC0415
+    import tempfile  # noqa: F401, PLC0415
+    import zlib  # noqa: F401, PLC0415
+
+
+def _scratch_directory(parent: str) -> str:
+    import tempfile  # noqa: PLC0415 -- see `preload`
+
+    return tempfile.mkdtemp(prefix="quarterdeck-", dir=parent)
+
+
+def _remove(directory: str) -> None:
+    import shutil  # noqa: PLC0415 -- see `preload`
+
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def _oid(text: str) -> str:
