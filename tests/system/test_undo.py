@@ -1,20 +1,22 @@
 """Undo: what landed is taken back through the same gate, and a configuration is rolled back to another run's."""
 
+import asyncio
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from deck_kit import Place, carried, events, git, one, place_at, run_events, task
 
-from quarterdeck.assembly import Deck, open_deck
+from quarterdeck.assembly import Deck
+from quarterdeck.cli.main import main
 from quarterdeck.delivery.order import RevertOrder, RunResult
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.events import RunStatus, TaskStatus
-from quarterdeck.kernel.failures import Conflicting, Exit
+from quarterdeck.kernel.failures import Conflicting, Exit, NotFound
 
 pytestmark = pytest.mark.sandbox
 
@@ -22,13 +24,38 @@ pytestmark = pytest.mark.sandbox
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
     with place_at(tmp_path) as made:
-        made.begin()
+        made.begin(deck="[limits]\nattempts = 1\n")
         yield made
 
 
 def add(name: str, **fields: Any) -> dict[str, Any]:
     """A task that writes a file of its own."""
     return task(name, f"echo {name} > {name}.txt", **fields)
+
+
+Quarterdeck = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def quarterdeck(place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Quarterdeck:
+    """The command line inside this process: exit code, stdout, stderr."""
+    monkeypatch.setenv("QUARTERDECK_HOME", str(place.home))
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        code = main(arguments)
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def first_run(place: Place, *tasks: dict[str, Any], **fields: Any) -> str:
+    """Id of a run of these tasks that has ended."""
+
+    async def carry() -> str:
+        async with carried(place, *tasks, **fields) as (_, result):
+            return result.run
+
+    return asyncio.run(carry())
 
 
 async def undo(deck: Deck, of: str, **fields: Any) -> RunResult:
@@ -111,13 +138,13 @@ async def test_a_run_is_taken_back_newest_first_and_brought_back_again(place: Pl
 
 async def test_it_can_be_taken_back_where_it_was_merged_to(place: Place) -> None:
     """The branch of the run is gone, its commit came to another branch by a merge and one by hand."""
-    async with carried(place, add("a"), add("b")) as (deck, first):
+    async with carried(place, add("a"), add("b", needs=["a"])) as (deck, first):
         git(place.repository, "switch", "-q", "-c", "release", "main")
         git(place.repository, "merge", "-q", "--no-ff", "-m", "take it", str(one(first, "a").commit))
         git(place.repository, "cherry-pick", str(one(first, "b").commit))
         git(place.repository, "switch", "-q", "main")
         git(place.repository, "branch", "-D", first.target.branch)
-        with pytest.raises(Exception, match="no branch"):
+        with pytest.raises(NotFound, match="no branch"):
             await deck.revert(RevertOrder(of=first.run, user="ada"))
         result = await undo(deck, first.run, into="release")
         assert result.status is RunStatus.DONE
@@ -165,10 +192,6 @@ async def test_what_never_landed_or_is_gone_already_is_refused(place: Place) -> 
         for of in (first.run, f"{first.run}.good"):
             with pytest.raises(Conflicting, match="taken back already"):
                 await deck.revert(RevertOrder(of=of, user="ada"))
-        nothing = await deck.create(place.order(task("none", "false"), into="other"))
-        await deck.work(nothing)
-        with pytest.raises(Conflicting, match="nothing of .* landed"):
-            await deck.revert(RevertOrder(of=nothing, user="ada"))
 
 
 async def test_a_revert_that_breaks_the_checks_does_not_land(place: Place) -> None:
@@ -183,14 +206,15 @@ async def test_a_revert_that_breaks_the_checks_does_not_land(place: Place) -> No
         assert (result.status, result.exit_code) == (RunStatus.FAILED, Exit.FAILED)
         assert "checks failed on the merged tree" in one(result, "revert-a").reason
         assert git(place.repository, "rev-parse", "work") == before
+        with pytest.raises(Conflicting, match=r"nothing of r-.* landed"):
+            await deck.revert(RevertOrder(of=result.run, user="ada"))
 
 
 # --- the command ------------------------------------------------------------------------------------------
 
 
-async def test_the_command_survives_kills_and_ends_like_a_run(place: Place) -> None:
-    async with carried(place, add("a"), add("b"), into="work") as (_, result):
-        first = result.run
+def test_the_command_survives_kills_and_ends_like_a_run(place: Place, quarterdeck: Quarterdeck) -> None:
+    first = first_run(place, add("a"), add("b"), into="work")
 
     def killed(point: str, *arguments: str) -> None:
         with place.quarterdeck(*arguments, "--json", QUARTERDECK_PROBE=f"{point}:1:kill") as process:
@@ -198,20 +222,77 @@ async def test_the_command_survives_kills_and_ends_like_a_run(place: Place) -> N
             assert process.returncode == -signal.SIGKILL
 
     killed("change.pinned", "revert", f"{first}.a")
-    async with open_deck(place.settings) as deck:
-        run = (await deck.views.runs())[0].run
-        with pytest.raises(Conflicting, match=f"{run} is taking {first}.a back already"):
-            await deck.revert(RevertOrder(of=first, user="ada"))
+    run = str(json.loads(quarterdeck("ps", "--json")[1].splitlines()[0])["run"])
+    code, _, err = quarterdeck("revert", first)
+    assert code == Exit.STALE
+    assert f"{run} is taking {first}.a back already" in err
     killed("gate.moved", "resume", run)
     moved = git(place.repository, "rev-parse", "work")
 
-    code, out, _ = place.call("resume", run, "--json")
+    code, out, _ = quarterdeck("resume", run, "--json")
     ended = json.loads(out.splitlines()[-1])
     assert (code, ended["kind"], ended["status"], ended["reverts"]) == (0, "run.finished", "done", f"{first}.a")
     assert [(item["id"], item["status"]) for item in ended["tasks"]] == [("revert-a", "merged")]
     assert git(place.repository, "rev-parse", "work") == moved == ended["target"]["sha"]
     assert subjects(place, "work").count('Revert "a"') == 1
 
-    code, out, err = place.call("revert", f"{first}.a.1")
+    code, out, err = quarterdeck("revert", f"{first}.a.1")
     assert (code, out) == (Exit.STALE, "")
     assert f"{first}.a is taken back already" in err
+
+
+# --- configuration ----------------------------------------------------------------------------------------
+
+
+async def test_a_run_uses_exactly_the_configuration_of_another_one(place: Place) -> None:
+    async with carried(place, add("a")) as (deck, first):
+        old = await deck.ordered(first.run)
+        agents = place.repository / ".quarterdeck" / "agents"
+        (agents / "shell.md").write_text((agents / "shell.md").read_text() + "Another prompt.\n")
+        place.commit({".quarterdeck/deck.toml": '[checks]\ngate = ["false"]\n', "AGENTS.md": "Be brief.\n"})
+
+        fresh = await deck.create(place.order(add("b")))
+        again = await deck.create(place.order(add("b"), config_of=first.run))
+
+        assert (await deck.ordered(fresh)).config_blob != old.config_blob
+        ordered = await deck.ordered(again)
+        assert (ordered.config_blob, ordered.config_of) == (old.config_blob, first.run)
+        assert ordered.base == git(place.repository, "rev-parse", "main")
+        await deck.control(fresh, "cancel")
+        await deck.work(again)
+        assert (await deck.result(again)).status is RunStatus.DONE  # the gate of today refuses everything
+        # What the order itself says still holds.
+        narrow = await deck.create(place.order(add("b"), config_of=first.run, max_parallel=1, budget_usd=0.5))
+        frozen, used = await deck.frozen(narrow), await deck.frozen(first.run)
+        assert (frozen.deck.deck.max_parallel, frozen.deck.budget.run) == (1, 0.5)
+        assert (frozen.agents, frozen.deck.checks) == (used.agents, used.deck.checks)
+
+
+def test_the_repositorys_files_are_written_back(place: Place, quarterdeck: Quarterdeck) -> None:
+    first = first_run(place, add("a"))
+    folder = place.repository / ".quarterdeck"
+    before = (folder / "deck.toml").read_text()
+    place.commit(
+        {".quarterdeck/deck.toml": before + "timeout = '1m'\n", ".quarterdeck/agents/new.md": "---\nname: new\n---\n"}
+    )
+
+    code, out, _ = quarterdeck("config", "--of", first, "--diff")
+    assert code == 0
+    assert '-timeout = "10m"' in out
+    assert '+timeout = "1m"' in out
+    assert "+[agent new]" in out
+
+    (folder / "deck.toml").write_text("# mine\n")
+    code, out, err = quarterdeck("config", "--of", first, "--write")
+    assert (code, out) == (Exit.STALE, "")
+    assert "deck.toml" in err
+    assert (folder / "deck.toml").read_text() == "# mine\n"
+
+    git(place.repository, "checkout", "-q", "--", ".quarterdeck")
+    code, out, err = quarterdeck("config", "--of", first, "--write", "--json")
+    assert (code, json.loads(out)["files"]) == (0, [".quarterdeck/agents/new.md", ".quarterdeck/deck.toml"]), err
+    assert (folder / "deck.toml").read_text() == before
+    assert not (folder / "agents" / "new.md").exists()
+    git(place.repository, "commit", "-qam", "back")
+    code, out, _ = quarterdeck("config", "--of", first, "--diff", "--json")
+    assert (code, json.loads(out)["lines"]) == (0, [])
