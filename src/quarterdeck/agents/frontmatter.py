@@ -63,7 +63,7 @@ def _mapping(head: str, origin: str) -> dict[str, Any]:
         mark = error.problem_mark or error.context_mark
         raise refuse(origin, f"line {_line(mark)}: not valid YAML: {error.problem or error.context}") from error
     except (yaml.YAMLError, ValueError) as error:  # ValueError: an impossible date
-        raise refuse(origin, f"not valid YAML: {error}") from error
+        raise refuse(origin, f"not valid YAML: {str(error).splitlines()[0]}") from error
     return {str(key): item for key, item in value.items()}
 
 

@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from quarterdeck.agents import frontmatter
 from quarterdeck.agents.frontmatter import refuse
+from quarterdeck.kernel.complaints import complaint, did_you_mean
 from quarterdeck.kernel.config import seconds
 from quarterdeck.kernel.entities import Agent, AgentLimits, Harness
 from quarterdeck.kernel.failures import BadConfiguration
@@ -53,6 +54,7 @@ _OUR_KEYS: Final = frozenset(
 )
 
 _LIMITS: Final = TypeAdapter(AgentLimits)
+_LIMIT_KEYS: Final = tuple(AgentLimits.model_fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +76,9 @@ def parse_agent(text: str, origin: str) -> Agent:
     """One agent of our own format. `origin` names the file for people. Raises BadConfiguration."""
     head, prompt = frontmatter.split(text, origin)
     if unknown := sorted(set(head) - _CLAUDE_KEYS - _OUR_KEYS):
-        known = ", ".join(sorted(_CLAUDE_KEYS | _OUR_KEYS))
-        raise refuse(origin, f"unknown key `{unknown[0]}`; known keys: {known}")
+        known = sorted(_CLAUDE_KEYS | _OUR_KEYS)
+        guess = did_you_mean(unknown[0], known) or f"; known keys: {', '.join(known)}"
+        raise refuse(origin, f"unknown key `{unknown[0]}`{guess}")
     tools, foreign = _tools(head.get("tools"), origin)
     if foreign:
         raise refuse(origin, f"tools: there is no tool `{foreign[0]}`; tools: {', '.join(NAMES)}")
@@ -122,24 +125,30 @@ def _by_name(parsed: Mapping[str, Agent]) -> dict[str, Agent]:
 
 def _check_names(agents: Mapping[str, Agent]) -> None:
     for name, agent in agents.items():
+        fix = f"mend the file of the agent {name}"
         for other in agent.delegates_to:
             if other == name:
-                raise BadConfiguration(f"the agent `{name}` cannot be used", why="delegates_to: it names itself")
+                raise BadConfiguration(
+                    f"the agent `{name}` cannot be used", why="delegates_to: it names itself", fix=fix
+                )
             if other not in agents:
                 raise BadConfiguration(
                     f"the agent `{name}` cannot be used",
                     why=f"delegates_to: there is no agent `{other}`; agents: {', '.join(sorted(agents))}",
+                    fix=fix,
                 )
             if agents[other].harness is not Harness.NATIVE:
                 raise BadConfiguration(
                     f"the agent `{name}` cannot be used",
                     why=f"delegates_to: `{other}` runs on the harness {agents[other].harness}; "
                     "only native agents can be delegated to",
+                    fix=fix,
                 )
         if agent.escalates_to not in (None, HUMAN) and agent.escalates_to not in agents:
             raise BadConfiguration(
                 f"the agent `{name}` cannot be used",
                 why=f"escalates_to: there is no agent `{agent.escalates_to}` (`{HUMAN}` means a person)",
+                fix=fix,
             )
 
 
@@ -168,7 +177,8 @@ def _agent(head: Mapping[str, Any], prompt: str, tools: tuple[str, ...] | None, 
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise refuse(origin, f"{place}: {first['msg']}") from error
+        why = "it must be 1 to 63 of a-z, 0-9, `-` and `_`" if place == "name" else complaint(first)
+        raise refuse(origin, f"{place}: {why}") from error
     if agent.expects not in EXPECTS:
         raise refuse(origin, f"expects: `{agent.expects}` is no handoff; one of {', '.join(EXPECTS)}")
     if agent.harness is Harness.COMMAND and not agent.command:
@@ -243,7 +253,9 @@ def _limits(value: Any, origin: str) -> AgentLimits:
         return _LIMITS.validate_python({**value, "wall": seconds(value.get("wall"))})
     except ValidationError as error:
         first = error.errors()[0]
-        raise refuse(origin, f"limits.{first['loc'][0] if first['loc'] else ''}: {first['msg']}") from error
+        key = str(first["loc"][0]) if first["loc"] else ""
+        guess = did_you_mean(key, _LIMIT_KEYS) if first["type"] == "extra_forbidden" else ""
+        raise refuse(origin, f"limits.{key}: {complaint(first)}{guess}") from error
     except ValueError as error:
         raise refuse(origin, f"limits.wall: {error}") from error
 

@@ -106,7 +106,7 @@ def _of_usage(error: typer.TyperException) -> faults.Fault:
 def _record(call: Call, error: Exception) -> faults.Written:
     try:
         logs = call.settings.logs
-    except QuarterdeckError:
+    except Exception:  # noqa: BLE001 - the settings may be what failed, and that is what is reported
         return faults.Written(None)
     return faults.write_trace(error, logs, time.time())
 

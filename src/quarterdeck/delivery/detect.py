@@ -290,7 +290,7 @@ def _text(files: Files, path: str) -> str:
 def _toml(files: Files, path: str) -> Any:
     try:
         return tomllib.loads(_text(files, path))
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -73,7 +73,7 @@ def read_document(data: bytes, *, origin: str) -> Node:
     be YAML's flow style, unless the name ends in `.json`. Raises BadPlan.
     """
     if len(data) > MAX_BYTES:
-        raise refuse(origin, "", f"{len(data)} bytes are more than the {MAX_BYTES} that are read")
+        raise refuse(origin, "", f"it is longer than the {MAX_BYTES} bytes that are read")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -186,7 +186,7 @@ def _yaml(text: str, origin: str) -> Node:
         place = str(_place(mark)) if mark is not None else ""
         raise refuse(origin, place, f"not valid YAML: {error.problem or error.context}") from error
     except yaml.YAMLError as error:
-        raise refuse(origin, "", f"not valid YAML: {error}") from error
+        raise refuse(origin, "", f"not valid YAML: {str(error).splitlines()[0]}") from error
     if root is None or (isinstance(root, Scalar) and root.kind == "plain" and not root.text):
         raise refuse(origin, "", "the file is empty")
     return root

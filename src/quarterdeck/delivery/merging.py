@@ -159,4 +159,4 @@ def readable(text: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split()) or "Untitled"
+    return " ".join(text.replace("\0", " ").split()) or "Untitled"

@@ -21,6 +21,7 @@ from quarterdeck.delivery import document
 from quarterdeck.delivery.document import Node, Place, Scalar, Sequence, short
 from quarterdeck.delivery.globs import glob_problem, is_everything
 from quarterdeck.delivery.graph import find_cycle, needs_of, overlaps
+from quarterdeck.kernel.complaints import complaint, did_you_mean
 from quarterdeck.kernel.entities import Plan, Task
 from quarterdeck.kernel.failures import BadPlan
 
@@ -33,6 +34,7 @@ _MAX_PROBLEMS: Final = 20
 
 _PLAN_KEYS: Final = ("v", "goal", "tasks", "design")
 _TASK_KEYS: Final = ("id", "title", "instructions", "paths", "needs", "agent", "verify", "budget_usd", "design")
+_ID_RULE: Final = "an id is 1 to 64 of a-z, 0-9 and `-`, and does not begin or end with `-`"
 _NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _BREAKS: Final = frozenset("\r\x85\u2028\u2029")
 """Line breaks of YAML that only quotes and escapes keep apart from `\\n`."""
@@ -96,7 +98,7 @@ def _task_problems(
         yield "id", "this id stands twice"
     for need in task.needs:
         if need not in ids:
-            yield "needs", f"unknown task `{need}`"
+            yield "needs", f"unknown task `{need}`{did_you_mean(need, ids)}"
     for path in task.paths:
         if problem := glob_problem(path):
             yield "paths", f"{problem}: `{short(path)}`"
@@ -104,6 +106,8 @@ def _task_problems(
         yield "agent", f"unknown agent `{short(task.agent)}` (known: {', '.join(sorted(agents)) or 'none'})"
     if any(not command.strip() for command in task.verify):
         yield "verify", "an empty command"
+    if any("\0" in command for command in task.verify):
+        yield "verify", "a NUL character, which no command can hold"
 
 
 def plan_warnings(plan: Plan) -> tuple[str, ...]:
@@ -240,9 +244,9 @@ class _Reader:
             first = error.errors()[0]
             key = str(first["loc"][0]) if first["loc"] else ""
             at = keys[key].place if key in keys else place
-            reason = first["msg"]
-            if key == "id":
-                reason = "an id is 1 to 64 of a-z, 0-9 and `-`, and does not begin or end with `-`"
+            reason = complaint(first)
+            if key == "id" or (key == "needs" and first["type"] == "string_pattern_mismatch"):
+                reason = _ID_RULE
             raise self._refused(at, f"{where}, {key}", reason) from error
 
     def _refused(self, place: Place, where: str, why: str) -> BadPlan:
@@ -254,7 +258,8 @@ class _Reader:
         found: dict[str, Node] = {}
         for key, value in node.entries:
             if key.text not in known:
-                raise self._refused(key.place, where, f"unknown key `{short(key.text)}` (known: {', '.join(known)})")
+                guess = did_you_mean(key.text, known) or f" (known: {', '.join(known)})"
+                raise self._refused(key.place, where, f"unknown key `{short(key.text)}`{guess}")
             found[key.text] = value
         for key_name in needed:
             if key_name not in found:

@@ -7,7 +7,7 @@ Rules
 """
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -58,6 +58,12 @@ class Usage(Value):
 
 # --- plans ------------------------------------------------------------------------------------------------
 
+Usd = Annotated[float, Field(ge=0, le=1_000_000_000, allow_inf_nan=False)]
+"""An amount of money where people write it; as nano-USD it fits into 64 bits."""
+
+YEAR: Final = 31_536_000.0
+"""Seconds; nothing is waited for longer."""
+
 TaskId = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$")]
 
 
@@ -73,7 +79,7 @@ class Task(Value):
     agent: str | None = None
     verify: tuple[str, ...] = ()
     """Shell commands, run at the workspace root inside the sandbox; each must exit 0."""
-    budget_usd: float | None = Field(default=None, ge=0)
+    budget_usd: Usd | None = None
     design: str = ""
 
 
@@ -108,9 +114,9 @@ class AgentLimits(Value):
     """Bounds of one attempt; None = the deck's default."""
 
     turns: int | None = Field(default=None, ge=1, le=10_000)
-    wall: float | None = Field(default=None, gt=0)
+    wall: float | None = Field(default=None, gt=0, le=YEAR, allow_inf_nan=False)
     """Seconds."""
-    usd: float | None = Field(default=None, ge=0)
+    usd: Usd | None = None
     tokens: int | None = Field(default=None, ge=1)
     context: int | None = Field(default=None, ge=1024)
     """Context window to use, in tokens."""

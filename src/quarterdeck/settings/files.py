@@ -5,8 +5,9 @@ Rules
 - Everything a person wrote wrongly is an error that names the file, the line, the key and the closest known key.
 """
 
-import difflib
+import os
 import re
+import stat
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -15,12 +16,16 @@ from typing import Any, Final, get_args
 
 from pydantic import ValidationError
 
+from quarterdeck.kernel.complaints import complaint, nearest
 from quarterdeck.kernel.config import DeckConfig
 from quarterdeck.kernel.entities import Value
 from quarterdeck.kernel.failures import BadConfiguration
 
 DECK_FILE: Final = "deck.toml"
 """In `$QUARTERDECK_HOME` it is the operator's, in a repository's `.quarterdeck/` the repository's."""
+
+MAX_FILE: Final = 1024 * 1024
+"""Bytes of one file of a deck."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +41,60 @@ def operator_config(home: Path) -> Partial:
     """The operator's deck.toml; empty where there is none. Raises BadConfiguration."""
     file = home / DECK_FILE
     try:
-        text = file.read_text(encoding="utf-8")
+        return parse_deck_toml(read_text(file), str(file))
     except FileNotFoundError:
         return Partial(str(file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadConfiguration(f"{file} cannot be read", why=str(error), fix=f"check the file {file}") from error
-    return parse_deck_toml(text, str(file))
+    except NotADirectoryError as error:
+        raise BadConfiguration(
+            f"the home {home} is not a directory", fix="move it away, or set QUARTERDECK_HOME to a directory"
+        ) from error
+
+
+def read_text(file: Path) -> str:
+    """The text of a file of the deck, never waiting for one that is a pipe.
+
+    Raises BadConfiguration, FileNotFoundError, NotADirectoryError.
+    """
+    try:
+        handle = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise BadConfiguration(
+            f"{file} cannot be read", why=why, fix="make it readable for you, or set QUARTERDECK_HOME"
+        ) from error
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise BadConfiguration(f"{file} is not a file", fix=f"remove {file}, or put a file there")
+        data = b""
+        while len(data) <= MAX_FILE and (more := os.read(handle, MAX_FILE + 1 - len(data))):
+            data += more
+    finally:
+        os.close(handle)
+    return decode_text(data, str(file))
+
+
+def decode_text(data: bytes, origin: str) -> str:
+    """A file of the deck or of a repository as text. Raises BadConfiguration where it is too large or no UTF-8."""
+    if len(data) > MAX_FILE:
+        raise BadConfiguration(f"{origin} is longer than the {MAX_FILE} bytes that are read", fix=f"shorten {origin}")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise BadConfiguration(
+            f"{origin} is not UTF-8 text", why=f"see line {line}", fix=f"correct {origin}"
+        ) from error
 
 
 def parse_deck_toml(text: str, origin: str) -> Partial:
     """What one deck.toml sets. Raises BadConfiguration."""
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError as error:
+        raise BadConfiguration(f"{origin} is nested too deeply", fix=f"correct {origin}") from error
+    except ValueError as error:  # not only TOML's own: a number of thousands of digits is one as well
         raise BadConfiguration(f"{origin} is not valid TOML", why=str(error), fix=f"correct {origin}") from error
     try:
         return Partial(origin, DeckConfig.model_validate(data))
@@ -59,9 +105,7 @@ def parse_deck_toml(text: str, origin: str) -> Partial:
 def _explain(error: ValidationError, text: str, origin: str) -> BadConfiguration:
     """The first problem, with its place, and how many more there are."""
     # An unknown key is often why a required one is missing: say it first.
-    problems = sorted(
-        error.errors(include_url=False, include_context=False), key=lambda p: p["type"] != "extra_forbidden"
-    )
+    problems = sorted(error.errors(include_url=False), key=lambda p: p["type"] != "extra_forbidden")
     first = problems[0]
     place = [str(part) for part in first["loc"]]
     line = line_of(text, [str(part) for part in first["loc"] if not isinstance(part, int)])
@@ -69,17 +113,20 @@ def _explain(error: ValidationError, text: str, origin: str) -> BadConfiguration
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     if first["type"] == "extra_forbidden":
         known = known_keys(place[:-1])
-        close = difflib.get_close_matches(place[-1], known, n=1, cutoff=0.5)
+        close = nearest(place[-1], known)
         fix = (
-            f"write {_dotted([*place[:-1], close[0]])} instead"
-            if close
-            else f"remove it; known here: {', '.join(known)}"
+            f"write {_dotted([*place[:-1], close])} instead" if close else f"remove it; known here: {', '.join(known)}"
         )
         return BadConfiguration(f"{where}: unknown key {_dotted(place)}{more}", fix=fix)
-    why = first["msg"].removeprefix("Value error, ").replace("valid tuple", "list")
+    why = complaint(first)
     if isinstance(first["input"], str | int | float):
-        why += f", not {first['input']!r}"
+        why += f", not {_shown(first['input'])}"
     return BadConfiguration(f"{where}: {_dotted(place)} is wrong{more}", why=why, fix=f"correct it in {origin}")
+
+
+def _shown(value: str | int | float) -> str:
+    text = repr(value) if isinstance(value, str) else str(value).lower()
+    return text if len(text) <= 60 else f"{text[:59]}…"
 
 
 def _dotted(place: list[str]) -> str:

@@ -91,7 +91,7 @@ def _is_test(path: str) -> bool:
 def _toml(data: bytes) -> dict[str, Any]:
     try:
         return tomllib.loads(data.decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError):
+    except (ValueError, RecursionError):
         # Not ours to judge: whatever reads it next says what is wrong with it.
         return {}
 
