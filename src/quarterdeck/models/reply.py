@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 from quarterdeck.kernel.entities import Usage
 from quarterdeck.kernel.failures import FailureClass, ModelFailed
-from quarterdeck.models import tokens
+from quarterdeck.models import sound, tokens
 from quarterdeck.models.port import Block, Flaw, Message, Opaque, Reply, Request, StopReason, Text, ToolCall
 
 _SHOWN: Final = 500
@@ -31,6 +31,10 @@ class DraftCall:
     id: str
     name: str
     arguments: str
+
+    def __post_init__(self) -> None:
+        if not all(isinstance(part, str) for part in (self.id, self.name, self.arguments)):
+            raise TypeError("a tool call's id, name and arguments are texts")
 
 
 Part = Text | Opaque | DraftCall
@@ -61,10 +65,11 @@ class Fold(Protocol):
 
 def conclude(model: str, request: Request, draft: Draft) -> Reply:
     """The reply to `request`. Raises ModelFailed."""
-    usage = draft.usage or guess(request, draft)
+    counted = sound.usage(draft.usage)
+    usage = counted or guess(request, draft)
 
     def fail(why: str, kind: FailureClass = FailureClass.TRUNCATED) -> ModelFailed:
-        estimated = draft.usage is None
+        estimated = counted is None
         return ModelFailed(
             f"{model} gave no usable reply", kind, billed=True, usage=usage, estimated=estimated, why=why
         )
@@ -76,11 +81,14 @@ def conclude(model: str, request: Request, draft: Draft) -> Reply:
             raise fail("what came back was not a reply", FailureClass.TRANSIENT)
         raise fail("the stream ended without a stop reason")
     parts = [part for part in draft.parts if not (isinstance(part, DraftCall) and draft.stop is StopReason.LENGTH)]
-    message = Message(role="assistant", blocks=_blocks(parts))
+    try:
+        message = Message(role="assistant", blocks=_blocks(parts))
+    except ValueError as error:
+        raise fail(f"it holds what cannot be sent again: {error}", FailureClass.TRANSIENT) from error
     stop = draft.stop
     if stop in (StopReason.END, StopReason.TOOLS):
         stop = StopReason.TOOLS if message.calls else StopReason.END
-    return Reply(message=message, stop=stop, usage=usage, estimated=draft.usage is None)
+    return Reply(message=message, stop=stop, usage=usage, estimated=counted is None)
 
 
 def _blocks(parts: list[Part]) -> tuple[Block, ...]:
@@ -91,14 +99,16 @@ def _blocks(parts: list[Part]) -> tuple[Block, ...]:
             call = _call(part, taken)
             taken.add(call.id)
             blocks.append(call)
-        elif not isinstance(part, Text) or part.text:
-            blocks.append(part)
+        elif isinstance(part, Opaque):
+            blocks.append(Opaque(vendor=part.vendor, data=sound.value(part.data)))
+        elif part.text:
+            blocks.append(Text(text=sound.text(part.text)))
     return tuple(blocks)
 
 
 def _call(part: DraftCall, taken: set[str]) -> ToolCall:
     """The tool call, with its flaw if it has one. `taken`: ids of the calls before it."""
-    arguments = _object(part.arguments)
+    arguments, part = _object(part.arguments), _whole(part)
     if part.id in taken:
         why = "An earlier call of the same answer has the same id. Make this call again if it is still needed."
         flaw, name = Flaw(rule="duplicate-id", why=why), _free(part.id, taken)
@@ -108,6 +118,10 @@ def _call(part: DraftCall, taken: set[str]) -> ToolCall:
         flaw = Flaw(rule="malformed-arguments", why=why)
         return ToolCall(id=part.id, name=part.name, arguments={}, flaw=flaw)
     return ToolCall(id=part.id, name=part.name, arguments=arguments)
+
+
+def _whole(part: DraftCall) -> DraftCall:
+    return DraftCall(sound.text(part.id), sound.text(part.name), sound.text(part.arguments))
 
 
 def _free(name: str, taken: set[str]) -> str:
@@ -134,8 +148,8 @@ def guess(request: Request, draft: Draft) -> Usage:
 
 def _object(text: str) -> dict[str, Any] | None:
     try:
-        value = json.loads(text) if text.strip() else {}
-    except ValueError:
+        value = sound.value(json.loads(text)) if text.strip() else {}
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 

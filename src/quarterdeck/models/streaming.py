@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from quarterdeck.kernel.failures import FailureClass, ModelFailed
-from quarterdeck.models import reply, windows
+from quarterdeck.models import reply, sound, windows
 from quarterdeck.models.port import Deadlines, Reply, Request
 from quarterdeck.models.reply import Draft, Fold
 
@@ -143,8 +143,9 @@ def _charge(failure: ModelFailed, request: Request, fold: Fold) -> None:
         draft = Draft(begun=True)
     if draft.begun:
         failure.billed = True
-        failure.usage = draft.usage or reply.guess(request, draft)
-        failure.estimated = draft.usage is None
+        counted = sound.usage(draft.usage)
+        failure.usage = counted or reply.guess(request, draft)
+        failure.estimated = counted is None
 
 
 async def paced(
