@@ -12,6 +12,7 @@ from deck_kit import Place, carried, events, git, one, place_at, run_events, tas
 
 from quarterdeck.assembly import Deck
 from quarterdeck.cli.main import main
+from quarterdeck.delivery.merging import GONE
 from quarterdeck.delivery.order import RevertOrder, RunResult
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
@@ -208,6 +209,26 @@ async def test_a_revert_that_breaks_the_checks_does_not_land(place: Place) -> No
         assert git(place.repository, "rev-parse", "work") == before
         with pytest.raises(Conflicting, match=r"nothing of r-.* landed"):
             await deck.revert(RevertOrder(of=result.run, user="ada"))
+
+
+async def test_what_comes_between_the_order_and_the_gate_is_seen(place: Place) -> None:
+    on_line = task("line", "sed -i s/two/TWO/ shared.txt", paths=["shared.txt"])
+    async with carried(place, on_line, add("a"), into="work") as (deck, first):
+        line = await deck.revert(RevertOrder(of=f"{first.run}.line", user="ada"))
+        file = await deck.revert(RevertOrder(of=f"{first.run}.a", user="ada"))
+        git(place.repository, "switch", "-q", "work")
+        theirs = place.commit({"shared.txt": "one\nzwei\nthree\n"})
+        git(place.repository, "revert", "--no-edit", str(one(first, "a").commit))
+        git(place.repository, "switch", "-q", "main")
+        before = git(place.repository, "rev-parse", "work")
+
+        await deck.work(line)
+        await deck.work(file)
+
+        reason = one(await deck.result(line), "revert-line").reason
+        assert reason == f"does not merge with what landed meanwhile: shared.txt; in the way: {theirs[:12]}"
+        assert one(await deck.result(file), "revert-a").reason == GONE
+        assert git(place.repository, "rev-parse", "work") == before
 
 
 # --- the command ------------------------------------------------------------------------------------------
