@@ -48,20 +48,32 @@ def _branch(text: str) -> str:
 
 
 class DeckSection(Value):
+    """How runs are carried out."""
+
     into: Annotated[str, Field(min_length=1), AfterValidator(_branch)] = "quarterdeck/{run}"
+    """Branch that a run lands on; `{run}` stands for the run's id."""
     max_parallel: int = Field(default=4, ge=1, le=1000)
+    """Attempts of one run at the same time."""
 
 
 class ChecksSection(Value):
+    """What a merged tree has to pass."""
+
     gate: tuple[Command, ...] = ()
+    """Shell commands that a merged tree has to pass before it lands. Without any, no run is started."""
     timeout: Duration = 600.0
+    """Time for each command, of the gate and of a task's `verify`."""
     parallel: int = Field(default=2, ge=1, le=256)
     """How many merged trees are checked at the same time."""
 
 
 class ReviewSection(Value):
+    """Review of changes by another agent."""
+
     agent: str | None = None
+    """Agent that reviews each change; unset = nobody does."""
     rounds: int = Field(default=2, ge=0, le=10)
+    """How often a reviewer may send one change back."""
 
 
 Level = Literal["off", "warn", "block"]
@@ -87,24 +99,37 @@ class BudgetSection(Value):
     """USD."""
 
     run: Usd = 5.0
+    """What one run may spend at most."""
     user_day: Usd = 50.0
+    """What one person's runs may spend in a day. Not enforced yet."""
     deck_day: Usd = 200.0
+    """What all runs may spend in a day. Not enforced yet."""
 
 
 class LimitsSection(Value):
+    """Bounds of attempts and changes."""
+
     turns: int = Field(default=60, ge=1, le=10_000)
+    """Model calls of one attempt."""
     wall: Duration = 1800.0
+    """Time of one attempt."""
     attempts: int = Field(default=3, ge=1, le=100)
+    """Attempts at one task that fail by their own fault; then a person has to look."""
     tokens: int = Field(default=2_000_000, ge=1, le=_MANY)
+    """Tokens of one attempt."""
     change_bytes: int = Field(default=2_000_000, ge=1, le=_MANY)
+    """Bytes of the files that one change touches."""
     change_files: int = Field(default=500, ge=1, le=500)
+    """Files of one change."""
 
 
 class Price(Value):
     """USD per million tokens."""
 
     input: Usd
+    """Input tokens that come from no cache."""
     output: Usd
+    """Output tokens."""
     cache_read: Usd | None = None
     """None = the price of input."""
     cache_write: Usd | None = None
@@ -112,24 +137,37 @@ class Price(Value):
 
 
 class SandboxSection(Value):
+    """What agents and checks run in."""
+
     backend: str = "bubblewrap"
+    """`bubblewrap`; `none` isolates nothing."""
     network: tuple[str, ...] = ()
+    """Hosts that an attempt may reach."""
     setup: tuple[Command, ...] | None = None
     """None = detect; () = build no environment."""
     setup_network: tuple[str, ...] = ("default",)
+    """Hosts that `setup` may reach; `default` stands for the configured package indexes."""
     setup_timeout: Duration = 900.0
+    """Time for `setup`."""
     memory_mb: int = Field(default=2048, ge=64, le=16_777_216)
+    """Memory of one sandbox, MiB."""
     disk_mb: int = Field(default=2048, ge=16, le=1_073_741_824)
+    """What one sandbox may write, MiB."""
     processes: int = Field(default=256, ge=8, le=1_000_000)
+    """Processes in one sandbox."""
     cpu_seconds: int = Field(default=3600, ge=1, le=int(YEAR))
+    """Processor time of each process, seconds."""
 
 
 class ModelSection(Value):
     """Facts about one model that cannot be asked from its server."""
 
     context: int | None = Field(default=None, ge=1024, le=_MANY)
+    """Its context window, tokens."""
     max_output: int | None = Field(default=None, ge=16, le=_MANY)
+    """The longest reply to ask for, tokens."""
     base_url: str | None = None
+    """Where its server is."""
     api_key_env: str | None = None
     """Name of the environment variable that holds its key."""
 
@@ -138,11 +176,13 @@ class DeadlinesSection(Value):
     """How long a model call may take."""
 
     connect: Duration = 10.0
+    """Until the connection stands."""
     first_byte: Duration = 120.0
     """Until the first sign of life."""
     idle: Duration = 60.0
     """Between two signs of life."""
     total: Duration = 900.0
+    """From the request to the end of the reply."""
 
 
 class DeckConfig(Value):
@@ -155,8 +195,11 @@ class DeckConfig(Value):
     budget: BudgetSection = BudgetSection()
     limits: LimitsSection = LimitsSection()
     tiers: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Tier to its models, `provider:model`: the first is preferred, the rest is failover."""
     prices: dict[str, Price] = Field(default_factory=dict)
+    """Model to its price, where the built-in list does not know it. A model without a price is refused."""
     models: dict[str, ModelSection] = Field(default_factory=dict)
+    """Model to facts about it."""
     deadlines: DeadlinesSection = DeadlinesSection()
     sandbox: SandboxSection = SandboxSection()
 

@@ -71,25 +71,36 @@ class Task(Value):
     """One node of the plan: what changes, where, and how it is verified."""
 
     id: TaskId
+    """`a-z`, `0-9` and `-`; unique."""
     title: str = Field(min_length=1, max_length=200)
+    """One line; becomes the commit's subject."""
     instructions: str = Field(default="", max_length=200_000)
+    """What to do."""
     paths: tuple[str, ...] = Field(min_length=1)
     """Gitignore-style globs of what may change; anything outside is rejected."""
     needs: tuple[TaskId, ...] = ()
+    """Ids of tasks that must be merged before this one starts; no cycles."""
     agent: str | None = None
+    """Name of an agent; otherwise the run's."""
     verify: tuple[str, ...] = ()
     """Shell commands, run at the workspace root inside the sandbox; each must exit 0."""
     budget_usd: Usd | None = None
+    """What this task may spend at most, over all its attempts."""
     design: str = ""
+    """Requirements and notes for the agents that work on it."""
 
 
 class Plan(Value):
     """A run's dependency graph of tasks."""
 
     v: Literal[1] = 1
+    """Version of the format."""
     goal: str = Field(min_length=1, max_length=100_000)
+    """What the whole is for."""
     tasks: tuple[Task, ...] = Field(min_length=1, max_length=1000)
+    """What is to be done."""
     design: str = ""
+    """Requirements and notes for the agents of all tasks."""
 
     def task(self, task_id: str) -> Task:
         """The task of that id. Raises KeyError."""

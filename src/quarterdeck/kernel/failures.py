@@ -20,17 +20,29 @@ class FailureClass(StrEnum):
     """Why something failed, as far as the recovery is concerned."""
 
     TRANSIENT = "transient"
+    """Overload, a rate limit, a cut connection or stream."""
     AUTH = "auth"
+    """The key is refused."""
     QUOTA = "quota"
+    """The account's limit is reached."""
     CONTEXT = "context"
+    """The prompt is longer than the model's window."""
     TRUNCATED = "truncated"
+    """The reply ends before it is complete."""
     REFUSED = "refused"
+    """The model or its filter refuses."""
     HANDOFF = "handoff"
+    """What the agent hands in does not have the form it must have."""
     TOOL = "tool"
+    """A tool or check failed."""
     POLICY = "policy"
+    """An action is not allowed."""
     BUDGET = "budget"
+    """A reservation of money was refused."""
     INFRASTRUCTURE = "infrastructure"
+    """The machine is not well: disk, database, sandbox, git."""
     BUG = "bug"
+    """A mistake of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +101,27 @@ class Exit:
     """Exit codes of the command line, as promised to scripts."""
 
     DONE: ClassVar[int] = 0
+    """Done."""
     FAILED: ClassVar[int] = 1
+    """Failed; or a part of it, for another reason than money."""
     USAGE: ClassVar[int] = 2
+    """Wrong usage or bad input."""
     WAITING: ClassVar[int] = 3
+    """Waits for a person."""
     DENIED: ClassVar[int] = 4
+    """Denied by policy."""
     BUDGET: ClassVar[int] = 5
+    """The budget is exhausted; what was finished is kept."""
     NOT_FOUND: ClassVar[int] = 6
+    """There is nothing of that name."""
     STALE: ClassVar[int] = 7
+    """Stale, or in conflict with what is there."""
     UNREACHABLE: ClassVar[int] = 8
+    """A model or server cannot be reached."""
     TIMEOUT: ClassVar[int] = 124
+    """Took too long."""
     INTERRUPTED: ClassVar[int] = 130
+    """Interrupted or cancelled; the state is kept and can be resumed."""
 
 
 class QuarterdeckError(Exception):
