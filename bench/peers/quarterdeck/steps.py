@@ -1,0 +1,140 @@
+"""Our own native loop: durable records in a journal that waits for the disk, each tool call in a sandbox.
+
+Rules
+- The parts are the deck's own, wired as `assembly` does: budget, policy, action gate, journal with full durability, one
+  sandbox an agent. Sandboxes are started before and ended after what is measured.
+- The workers inside the sandboxes are processes of their own; what they use is counted too, and told apart.
+"""
+
+import argparse
+import asyncio
+import os
+from pathlib import Path
+
+import measuring
+
+from quarterdeck.agents.native import NativeHarness
+from quarterdeck.agents.port import Assignment
+from quarterdeck.agents.ports import Ports
+from quarterdeck.govern.budgets import Budgets
+from quarterdeck.govern.policy import DefaultPolicy
+from quarterdeck.journal.log import Log
+from quarterdeck.kernel import ids
+from quarterdeck.kernel.clock import SystemClock
+from quarterdeck.kernel.config import DeckConfig, ModelSection, Price, RunConfig
+from quarterdeck.kernel.entities import Agent, Task
+from quarterdeck.kernel.events import Outcome
+from quarterdeck.models.factory import make_factory
+from quarterdeck.models.limiter import Limiters
+from quarterdeck.store.sqlite import SqliteStore
+from quarterdeck.tools.toolbox import Toolbox
+from quarterdeck.workplace.bubblewrap import Bubblewrap
+from quarterdeck.workplace.ground import Ground
+from quarterdeck.workplace.plain import Plain
+from quarterdeck.workplace.port import Provider, Sandbox, Spec
+
+MODEL = "chat:scripted"
+RUN = "r-bench"
+AGENT = Agent(name="implementer", prompt=measuring.PROMPT, tools=("read",))
+TASK = Task(id="read", title="Read", instructions=measuring.TASK, paths=("**",), verify=("true",))
+CONFIG = RunConfig(
+    deck=DeckConfig(
+        tiers={"hands": (MODEL,)},
+        prices={MODEL: Price(input=3.0, output=15.0)},
+        models={MODEL: ModelSection(context=200_000)},
+    )
+)
+
+
+def descendants() -> dict[int, int]:
+    """Nanoseconds on a CPU of every process below this one, by process id."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:  # it ended meanwhile
+                continue
+            parents[int(entry.name)] = int(fields[1])
+    below, grown = {os.getpid()}, True
+    while grown:
+        more = {process for process, parent in parents.items() if parent in below} - below
+        below |= more
+        grown = bool(more)
+    return {process: _on_cpu(process) for process in below - {os.getpid()}}
+
+
+def _on_cpu(process: int) -> int:
+    try:
+        threads = list(Path(f"/proc/{process}/task").iterdir())
+        return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads)
+    except OSError:  # it ended meanwhile
+        return 0
+
+
+async def sandboxes(provider: Provider, count: int, files: Path) -> list[Sandbox]:
+    """So many sandboxes, each with the files in its workspace."""
+    made: list[Sandbox] = []
+    for number in range(count):
+        sandbox = await provider.create(Spec(id=f"bench-{number}"))
+        made.append(sandbox)
+        for file in sorted(files.iterdir()):
+            await sandbox.write(file.name, file.read_bytes())
+    return made
+
+
+async def measure(options: argparse.Namespace, ground: Ground) -> None:
+    store = await SqliteStore.open(options.place / "deck.db")
+    journal, treasury, clock = Log(store, SystemClock()), Budgets(), SystemClock()
+    await store.write(lambda tx: treasury.open(tx, RUN, 10**15))
+    models = make_factory(keys={}, base_urls={"chat": options.url}, models=CONFIG.deck.models)
+    harness = NativeHarness(
+        Ports(
+            journal=journal,
+            policy=DefaultPolicy(),
+            treasury=treasury,
+            models=models,
+            toolbox=Toolbox(),
+            clock=clock,
+            limiters=Limiters(clock),
+        )
+    )
+    provider = Plain(ground) if options.variant == "none" else Bubblewrap(ground)
+    boxes = await sandboxes(provider, options.agents + 1, options.place / "files")
+
+    async def converse(number: int) -> None:
+        attempt = ids.attempt_id(RUN, "read", number + 1)
+        assignment = Assignment(
+            run=RUN, attempt=attempt, number=number + 1, incarnation=1, agent=AGENT, config=CONFIG, goal="Read",
+            task=TASK, claim=await journal.claim(ids.attempt_stream(attempt)), sandbox=boxes[number],
+        )  # fmt: skip
+        finished = await harness.work(assignment)
+        assert finished.outcome is Outcome.OK, finished
+
+    before = descendants()
+    found = await measuring.spend(options, converse)
+    after = descendants()
+    inside = sum(after[process] - before.get(process, 0) for process in after)
+    records = sum((await journal.lengths("attempt/")).values()) / (options.agents + 1)
+    for box in boxes:
+        await box.close()
+    await models.close()
+    await store.close()
+    measuring.report(
+        version=measuring.versions("quarterdeck"),
+        inside_ms=inside / 1e6 / (found["calls"] + measuring.CALLS),
+        records=records,
+        **found,
+    )
+
+
+def main() -> None:
+    options = measuring.arguments(__doc__)
+    ground = Ground(options.place / "home").prepare()
+    try:
+        asyncio.run(measure(options, ground))
+    finally:
+        ground.destroy()
+
+
+main()
