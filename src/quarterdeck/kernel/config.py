@@ -144,7 +144,7 @@ class SandboxSection(Value):
     network: tuple[str, ...] = ()
     """Hosts that an attempt may reach."""
     setup: tuple[Command, ...] | None = None
-    """None = detect; () = build no environment."""
+    """Commands that build the environment, in a sandbox of their own; unset = detected, empty = none is built."""
     setup_network: tuple[str, ...] = ("default",)
     """Hosts that `setup` may reach; `default` stands for the configured package indexes."""
     setup_timeout: Duration = 900.0
