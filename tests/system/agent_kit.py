@@ -1,6 +1,7 @@
 """What tests of agents share: a real journal, real budgets, a real workspace, and assignments made of plain values."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,10 +22,12 @@ from quarterdeck.kernel.entities import Agent, Task
 from quarterdeck.kernel.events import EventBase
 from quarterdeck.models.factory import make_factory
 from quarterdeck.models.limiter import Limiters
+from quarterdeck.models.port import Deadlines
 from quarterdeck.models.scripted.faults import Fault
 from quarterdeck.models.scripted.scenario import Rule, Scenario, Turn
 from quarterdeck.models.scripted.server import ScriptedServer
 from quarterdeck.store.sqlite import SqliteStore
+from quarterdeck.tools.port import Tool
 from quarterdeck.tools.toolbox import Toolbox
 from quarterdeck.workplace.ground import Ground
 from quarterdeck.workplace.plain import Plain
@@ -32,6 +35,7 @@ from quarterdeck.workplace.port import Sandbox, Spec
 
 RUN = "r-test"
 TASK = Task(id="greet", title="Greet", instructions="Write hello.", paths=("hello.txt",), verify=("test -f hello.txt",))
+MODELS = tuple(f"{provider}:{name}" for provider in ("anthropic", "openai", "chat") for name in ("scripted", "second"))
 PRICE = Price(input=3.0, output=15.0, cache_read=0.3, cache_write=3.75)
 
 
@@ -39,7 +43,7 @@ def deck(**sections: Any) -> DeckConfig:
     """A deck whose tier `hands` is one scripted model with a price."""
     defaults: dict[str, Any] = {
         "tiers": {"hands": ("anthropic:scripted",)},
-        "prices": dict.fromkeys(("anthropic:scripted", "anthropic:second", "openai:scripted"), PRICE),
+        "prices": dict.fromkeys(MODELS, PRICE),
     }
     return DeckConfig(**{**defaults, **sections})
 
@@ -67,6 +71,53 @@ class Moving(SystemClock):
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         self._gone += seconds
+
+
+class Still(Moving):
+    """A clock that moves on when somebody sleeps, and not otherwise: how far apart things are is exact."""
+
+    def monotonic(self) -> float:
+        return self._gone
+
+
+class Parked(Still):
+    """A clock whose sleepers sleep until the test moves it on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sleepers: list[tuple[float, asyncio.Event]] = []
+        self._moved = asyncio.Condition()
+        self._free = False
+
+    async def sleep(self, seconds: float) -> None:
+        if self._free:
+            self._gone += seconds
+            return
+        self.slept.append(seconds)
+        wake = asyncio.Event()
+        async with self._moved:
+            self._sleepers.append((self._gone + seconds, wake))
+            self._moved.notify_all()
+        await wake.wait()
+
+    async def parked(self, count: int) -> None:
+        """Wait until so many sleep."""
+        async with self._moved:
+            await self._moved.wait_for(lambda: len(self._sleepers) >= count)
+
+    def move(self, seconds: float) -> int:
+        """Move on and wake whose time has come; how many still sleep."""
+        self._gone += seconds
+        for due, wake in self._sleepers:
+            if due <= self._gone:
+                wake.set()
+        self._sleepers = [sleeper for sleeper in self._sleepers if not sleeper[1].is_set()]
+        return len(self._sleepers)
+
+    def release(self) -> None:
+        """Wake everybody at their time, and let nobody wait from now on."""
+        self._free = True
+        self.move(max((due for due, _ in self._sleepers), default=self._gone) - self._gone)
 
 
 @dataclass
@@ -102,19 +153,24 @@ class Kit:
         policy: Policy | None = None,
         seconds_each: float = 0.0,
         window: int = 200_000,
+        clock: Moving | None = None,
+        deadlines: Deadlines | None = None,
+        reload_key: Callable[[str], str | None] = lambda source: None,
+        tools: tuple[Tool, ...] = (),
         **ports: Any,
     ) -> AsyncIterator[Wire]:
         """The native harness against a scripted model; waits between tries are recorded, not waited."""
-        clock = Moving(seconds_each)
-        names = ("anthropic:scripted", "anthropic:second", "openai:scripted")
-        windows = dict.fromkeys(names, ModelSection(context=window))
+        clock = clock or Moving(seconds_each)
+        windows = dict.fromkeys(MODELS, ModelSection(context=window))
         everything = dict.fromkeys(("implementer", "scout", "reviewer", "planner"))
         limiters = Limiters(clock, clock.sleep)
-        async with ScriptedServer(script) as server:
+        async with ScriptedServer(script, now=clock.monotonic) as server:
             models = make_factory(
-                keys={"anthropic": "key", "openai": "key"},
-                base_urls={"anthropic": server.url, "openai": f"{server.url}/v1"},
+                keys={"anthropic": "key", "openai": "key", "chat": "key"},
+                base_urls={"anthropic": server.url, "openai": f"{server.url}/v1", "chat": f"{server.url}/v1"},
                 models=windows,
+                deadlines=deadlines,
+                reload_key=reload_key,
             )
             try:
                 harness = NativeHarness(
@@ -123,7 +179,7 @@ class Kit:
                         policy=policy or DefaultPolicy(everything),
                         treasury=self.treasury,
                         models=models,
-                        toolbox=Toolbox(),
+                        toolbox=Toolbox(tools),
                         clock=clock,
                         limiters=limiters,
                         sleep=clock.sleep,

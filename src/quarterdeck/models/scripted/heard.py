@@ -149,7 +149,8 @@ def last_message(heard: Heard) -> str:
 
 def place(heard: Heard) -> str:
     """Where in which conversation a request stands: the same for a retry and for a nudged repetition."""
-    parts = (heard.format, heard.model, heard.system, first_prompt(heard), prompt(heard), str(step(heard)))
+    asked = [_REMINDER.sub("", text).strip() for text in (first_prompt(heard), prompt(heard))]
+    parts = (heard.format, heard.model, heard.system, *asked, str(step(heard)))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
