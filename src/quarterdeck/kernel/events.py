@@ -118,6 +118,8 @@ class DeckAnchored(EventBase):
 
 
 class RunCreated(EventBase):
+    """A run was ordered: from here on it exists and can be resumed."""
+
     kind: Literal["run.created"] = "run.created"
     run: str
     goal: str = Field(max_length=16_000)
@@ -149,6 +151,8 @@ class RunCreated(EventBase):
 
 
 class RunPlanned(EventBase):
+    """The run has its plan."""
+
     kind: Literal["run.planned"] = "run.planned"
     plan_blob: Blob
     tasks: int
@@ -158,6 +162,8 @@ class RunPlanned(EventBase):
 
 
 class RunPaused(EventBase):
+    """A person wants no new work to be started."""
+
     kind: Literal["run.paused"] = "run.paused"
     by: str
 
@@ -174,6 +180,8 @@ class RunResumed(EventBase):
 
 
 class RunCancelled(EventBase):
+    """A person wants the run to end; what is merged stays."""
+
     kind: Literal["run.cancelled"] = "run.cancelled"
     by: str
 
@@ -186,6 +194,8 @@ class RunWaiting(EventBase):
 
 
 class TaskDispatched(EventBase):
+    """An attempt at a task is given to an agent."""
+
     kind: Literal["task.dispatched"] = "task.dispatched"
     task: str
     attempt: str
@@ -200,6 +210,8 @@ class TaskDispatched(EventBase):
 
 
 class NodeStarted(EventBase):
+    """A node of the blueprint begins."""
+
     kind: Literal["node.started"] = "node.started"
     node: Node
     task: str | None = None
@@ -234,6 +246,8 @@ class NodeFinished(EventBase):
     """List of `Feedback` for whoever tries next."""
     result_blob: Blob | None = None
     """The node's handoff: submission, review, plan, report."""
+    findings_blob: Blob | None = None
+    """List of `Remark`: what validation named about the change."""
     commit: str | None = None
     """The commit that landed."""
     base: str | None = None
@@ -242,6 +256,8 @@ class NodeFinished(EventBase):
 
 
 class TaskMerged(EventBase):
+    """The task's change is on the target branch."""
+
     kind: Literal["task.merged"] = "task.merged"
     task: str
     attempt: str
@@ -249,6 +265,8 @@ class TaskMerged(EventBase):
 
 
 class TaskFailed(EventBase):
+    """The task is over without a merge; a person has to look."""
+
     kind: Literal["task.failed"] = "task.failed"
     task: str
     reason: str = Field(max_length=2_000)
@@ -256,23 +274,31 @@ class TaskFailed(EventBase):
 
 
 class TaskBlocked(EventBase):
+    """The task is not started: what it needs did not merge."""
+
     kind: Literal["task.blocked"] = "task.blocked"
     task: str
     reason: str = Field(max_length=2_000)
 
 
 class TaskCancelled(EventBase):
+    """The task ended with its run."""
+
     kind: Literal["task.cancelled"] = "task.cancelled"
     task: str
 
 
 class RunReported(EventBase):
+    """The run's last documents are written."""
+
     kind: Literal["run.reported"] = "run.reported"
     report_blob: Blob | None
     retrospective_blob: Blob | None
 
 
 class RunFinished(EventBase):
+    """The run has ended."""
+
     kind: Literal["run.finished"] = "run.finished"
     status: RunStatus
     reason: str = Field(default="", max_length=4_000)
@@ -318,12 +344,16 @@ class EnvironmentBuilding(EventBase):
 
 
 class HarnessStarted(EventBase):
+    """The agent is about to be started."""
+
     kind: Literal["harness.started"] = "harness.started"
     incarnation: int
     detail: str = Field(default="", max_length=4_000)
 
 
 class HarnessFinished(EventBase):
+    """The agent has ended, by its own account."""
+
     kind: Literal["harness.finished"] = "harness.finished"
     incarnation: int
     ok: bool
@@ -335,6 +365,8 @@ class HarnessFinished(EventBase):
 
 
 class ModelAsked(EventBase):
+    """A model is about to be asked, and the money for it is set aside."""
+
     kind: Literal["model.asked"] = "model.asked"
     step: int
     number: int = 1
@@ -351,6 +383,8 @@ class ModelAsked(EventBase):
 
 
 class ModelAnswered(EventBase):
+    """A whole reply arrived, with what it cost."""
+
     kind: Literal["model.answered"] = "model.answered"
     step: int
     model: str
@@ -364,6 +398,8 @@ class ModelAnswered(EventBase):
 
 
 class ModelErred(EventBase):
+    """A model call failed."""
+
     kind: Literal["model.erred"] = "model.erred"
     step: int
     model: str
@@ -393,6 +429,8 @@ class ToolIntended(EventBase):
 
 
 class ToolDone(EventBase):
+    """A tool has run, or was refused."""
+
     kind: Literal["tool.done"] = "tool.done"
     step: int
     call: str
@@ -447,22 +485,30 @@ class TranscriptExtended(EventBase):
 
 
 class TodoChanged(EventBase):
+    """The agent changed its list."""
+
     kind: Literal["todo.changed"] = "todo.changed"
     items_blob: Blob
 
 
 class NoteRecorded(EventBase):
+    """The agent left a note for those who work on the other tasks."""
+
     kind: Literal["note.recorded"] = "note.recorded"
     task: str
     text: str = Field(max_length=2_000)
 
 
 class QuestionAsked(EventBase):
+    """The agent asks a person."""
+
     kind: Literal["question.asked"] = "question.asked"
     question: str = Field(max_length=8_000)
 
 
 class Delegated(EventBase):
+    """The agent gave a part to another one."""
+
     kind: Literal["agent.delegated"] = "agent.delegated"
     call: str
     child: str
@@ -481,12 +527,16 @@ class LimitReached(EventBase):
 
 
 class ChangeExported(EventBase):
+    """What the attempt changed left its sandbox and is pinned in the mirror."""
+
     kind: Literal["change.exported"] = "change.exported"
     change: Change
     pack_bytes: int
 
 
 class CheckRan(EventBase):
+    """The task's `verify` commands have run on a fresh checkout."""
+
     kind: Literal["check.ran"] = "check.ran"
     results_blob: Blob
     """List of `CheckResult`."""
@@ -494,10 +544,25 @@ class CheckRan(EventBase):
     seconds: float
 
 
+class ChangeInspected(EventBase):
+    """Validation named things about the change, beyond the results of its checks."""
+
+    kind: Literal["change.inspected"] = "change.inspected"
+    findings_blob: Blob
+    """List of `Remark`."""
+    blocking: int
+    """How many of them send the change back."""
+    warnings: int
+    first: str = Field(default="", max_length=1_000)
+    """One of them, a blocking one where there is one."""
+
+
 # --- gate/… -----------------------------------------------------------------------------------------------
 
 
 class GateOpened(EventBase):
+    """The gate of a branch begins, or begins anew from another commit."""
+
     kind: Literal["gate.opened"] = "gate.opened"
     repository: str
     branch: str
@@ -505,6 +570,8 @@ class GateOpened(EventBase):
 
 
 class ChangeQueued(EventBase):
+    """A change is in the gate's queue."""
+
     kind: Literal["change.queued"] = "change.queued"
     change: Change
     title: str
@@ -542,6 +609,8 @@ class GateCheckStarted(EventBase):
 
 
 class GateCheckFinished(EventBase):
+    """What the check of a merged tree found."""
+
     kind: Literal["gate.check.finished"] = "gate.check.finished"
     check: str
     tree: str
@@ -555,6 +624,8 @@ class GateCheckFinished(EventBase):
 
 
 class LandingIntended(EventBase):
+    """The target is about to be moved."""
+
     kind: Literal["landing.intended"] = "landing.intended"
     attempt: str
     old: str
@@ -564,6 +635,8 @@ class LandingIntended(EventBase):
 
 
 class ChangeLanded(EventBase):
+    """The target was moved onto a change."""
+
     kind: Literal["change.landed"] = "change.landed"
     attempt: str
     old: str
@@ -587,6 +660,9 @@ class FlakeSeen(EventBase):
     kind: Literal["flake.seen"] = "flake.seen"
     tree: str
     check: str
+    """Id of the gate's check; of a task's own check: the attempt."""
+    reason: str = Field(default="", max_length=2_000)
+    """What failed the first time."""
 
 
 class TipMoved(EventBase):
@@ -663,6 +739,7 @@ Event = Annotated[
     | LimitReached
     | ChangeExported
     | CheckRan
+    | ChangeInspected
     | GateOpened
     | ChangeQueued
     | GateCheckStarted
