@@ -12,7 +12,7 @@ UNIT := $(BIN)/pytest -n $(JOBS) --maxprocesses 8 --dist loadfile tests/unit
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check bench fmt lock wheel clean
+.PHONY: help demo test unit check bench docs fmt lock wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ check: .venv/made ## format, lint, strict types, floors and unit tests
 bench: .venv/made ## the figures: each bench/bench_*.py prints its own beside its peer's
 	@ls bench/bench_*.py >/dev/null 2>&1 || { echo "there is no bench/bench_*.py yet" >&2; exit 1; }
 	@for file in bench/bench_*.py; do $(BIN)/python "$$file" $(ARGS) || exit 1; done
+
+docs: .venv/made ## write docs/reference from the code
+	@$(BIN)/python docs/generate.py
 
 fmt: .venv/made ## format and mend what the linter can mend
 	@$(BIN)/ruff format .

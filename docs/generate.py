@@ -1,0 +1,317 @@
+"""Writes docs/reference from the code: `make docs`. A unit test fails where the written pages are out of date.
+
+Rules
+- What can be read from the code is read from it: commands and options, keys, types, bounds and defaults, events,
+  failure classes, and what their docstrings say of them.
+- What only a person can say stands in `docs/templates`; `{{name}}` there is where a generated part goes.
+- The same code gives the same pages, on every machine and version of Python.
+"""
+
+import ast
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+from pydantic import BaseModel
+from typer.main import get_command
+
+from quarterdeck.cli import registry
+from quarterdeck.cli.main import app
+from quarterdeck.cli.starter import toml_value
+from quarterdeck.kernel import config, entities, events, failures
+from quarterdeck.kernel.config import DeckConfig
+from quarterdeck.kernel.entities import Plan, Task
+
+HERE: Final = Path(__file__).parent
+TEMPLATES: Final = HERE / "templates"
+PAGES: Final = HERE / "reference"
+_TYPES: Final = {"string": "text", "integer": "integer", "number": "number", "boolean": "true or false"}
+_EVERYWHERE: Final = ("json", "no_input", "help")
+"""Options of every command, which the page names once."""
+_WIDTH: Final = 120
+
+Row = tuple[str, ...]
+
+
+def pages() -> dict[str, str]:
+    """Every page of the reference, by file name."""
+    parts: dict[str, Callable[[], str]] = {
+        "commands": commands,
+        "exit_codes": exit_codes,
+        "plan": lambda: keys(Plan, entities, required="required"),
+        "task": lambda: keys(Task, entities, required="required"),
+        "deck": deck,
+        "events": event_list,
+        "classes": failure_classes,
+        "errors": errors,
+    }
+
+    def part(found: re.Match[str]) -> str:
+        return parts[found[1]]().strip()
+
+    return {
+        template.name: re.sub(r"\{\{(\w+)\}\}", part, template.read_text(encoding="utf-8"))
+        for template in sorted(TEMPLATES.glob("*.md"))
+    }
+
+
+def stale() -> list[str]:
+    """Names of the pages that are missing or out of date, or that nothing makes any more."""
+    written = {path.name: path.read_text(encoding="utf-8") for path in PAGES.glob("*.md")}
+    made = pages()
+    return sorted(name for name in written | made if written.get(name) != made.get(name))
+
+
+def main() -> None:
+    """Write every page that is out of date."""
+    made = pages()
+    for name in stale():
+        path = PAGES / name
+        if name in made:
+            path.write_text(made[name], encoding="utf-8")
+        else:
+            path.unlink()
+        sys.stdout.write(f"{path.relative_to(HERE.parent)}\n")
+
+
+# --- what the source says -----------------------------------------------------------------------------------
+
+
+class Source:
+    """The docstrings that pydantic and Python themselves do not keep: those below a class's attributes."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self.text = Path(str(module.__file__)).read_text(encoding="utf-8")
+        self.classes = {node.name: node for node in ast.parse(self.text).body if isinstance(node, ast.ClassDef)}
+
+    def attributes(self, name: str) -> Iterator[tuple[str, str, str]]:
+        """(name, annotation as written, docstring) of the class's own attributes, in their order."""
+        body = self.classes[name].body
+        for node, after in zip(body, [*body[1:], None], strict=True):
+            said = ast.get_docstring(ast.Module([after], [])) if isinstance(after, ast.Expr) else None
+            match node:
+                case ast.AnnAssign(target=ast.Name(id=attribute)):
+                    yield attribute, ast.unparse(node.annotation), _line(said)
+                case ast.Assign(targets=[ast.Name(id=attribute)]):
+                    yield attribute, "", _line(said)
+                case _:
+                    pass
+
+    def doc(self, name: str) -> str:
+        """The class's docstring, on one line."""
+        return _line(ast.get_docstring(self.classes[name]))
+
+    def groups(self) -> Iterator[tuple[str, list[str]]]:
+        """(heading, classes) as the comments of the form `# --- heading ---` divide the module."""
+        heads = [(found.start(), found[1]) for found in re.finditer(r"^# --- (.+?) -{2,}$", self.text, re.MULTILINE)]
+        lines = [0]
+        for line in self.text.splitlines(keepends=True):
+            lines.append(lines[-1] + len(line))
+        for number, (start, head) in enumerate(heads):
+            end = heads[number + 1][0] if number + 1 < len(heads) else len(self.text)
+            yield head, [name for name, node in self.classes.items() if start < lines[node.lineno - 1] < end]
+
+
+def _line(text: str | None) -> str:
+    return " ".join((text or "").split())
+
+
+def table(head: Row, rows: list[Row]) -> str:
+    """A Markdown table; a column that is empty everywhere is left out."""
+    keep = [number for number in range(len(head)) if number == 0 or any(row[number] for row in rows)]
+    lines = [[head[number] for number in keep], ["---"] * len(keep)]
+    lines += [[row[number].replace("|", "\\|") for number in keep] for row in rows]
+    return "\n".join(re.sub(r"\|  (?=\|)", "| ", f"| {' | '.join(cells)} |") for cells in lines)
+
+
+def code(text: str) -> str:
+    return f"`{text}`" if text else ""
+
+
+# --- keys of files ------------------------------------------------------------------------------------------
+
+
+def keys(model: type[BaseModel], module: ModuleType, *, required: str = "") -> str:
+    """A table of a model's keys: what each may be, its default, what it means."""
+    source, schema = Source(module), model.model_json_schema()
+    rows: list[Row] = []
+    for name, annotation, said in source.attributes(model.__name__):
+        field = model.model_fields[name]
+        values = "list of tasks" if name == "tasks" else kind(schema["properties"][name], annotation)
+        default = required if field.is_required() else _default(field.get_default(call_default_factory=True), values)
+        rows.append((code(name), values, default, said))
+    return table(("key", "what it may be", "default", "meaning"), rows)
+
+
+def kind(schema: Mapping[str, Any], annotation: str) -> str:
+    """What a value may be, in words: from its JSON schema, and its type as written."""
+    if "Duration" in annotation:
+        return "duration"
+    if "anyOf" in schema:
+        return " or ".join(kind(each, annotation) for each in schema["anyOf"] if each.get("type") != "null")
+    if "enum" in schema or "const" in schema:
+        return ", ".join(code(toml_value(each)) for each in schema.get("enum", [schema.get("const")]))
+    if schema.get("type") == "array":
+        inner = "text" if schema.get("items", {}).get("type") == "string" else "values"
+        return f"list of {inner}{', at least one' if schema.get('minItems') else ''}"
+    return _TYPES.get(str(schema.get("type")), "table") + _bounds(schema)
+
+
+def _bounds(schema: Mapping[str, Any]) -> str:
+    lowest, highest = schema.get("minimum"), schema.get("maximum")
+    if "maxLength" in schema:
+        return f", at most {schema['maxLength']:,} characters"
+    if "pattern" in schema and re.search(r"\{0,(\d+)\}", schema["pattern"]):
+        return ", at most 64 characters"
+    if lowest is not None and highest is not None:
+        return f", {lowest:,} to {highest:,}"
+    return f", at least {lowest:,}" if lowest is not None else ""
+
+
+def _default(value: Any, values: str) -> str:
+    if value is None or value in ("", {}):
+        return ""
+    if values == "duration":
+        whole = value >= 60 and value % 60 == 0
+        return code(f'"{value / 60:g}m"' if whole else f'"{value:g}s"')
+    return code(toml_value(value))
+
+
+def deck() -> str:
+    """The sections of deck.toml."""
+    source, out = Source(config), []
+    for name, annotation, said in source.attributes(DeckConfig.__name__):
+        inner = re.search(r"\b([A-Z]\w+)\b", annotation)
+        section = getattr(config, inner[1]) if inner else None
+        listed = annotation.startswith("dict")
+        out.append(f"## `[{name}]`\n")
+        about = said or (source.doc(section.__name__) if section is not None else "")
+        out.append(f"{about}\n")
+        if section is None:
+            continue
+        if listed:
+            out.append(f"Each entry is a table. {source.doc(section.__name__)}\n")
+        out.append(f"{keys(section, config, required='required')}\n")
+    return "\n".join(out)
+
+
+# --- events -------------------------------------------------------------------------------------------------
+
+
+def event_list() -> str:
+    """Every kind of event, by stream."""
+    source, out = Source(events), []
+    for head, names in source.groups():
+        known = [name for name in names if issubclass(getattr(events, name), events.EventBase)]
+        if not known:
+            continue
+        out.append(f"## {head if '/' not in head else code(head)}\n")
+        for name in known:
+            kind = getattr(events, name).model_fields["kind"].default
+            out.append(f"### `{kind}`\n")
+            said = source.doc(name)
+            out += [f"{said}\n"] if said else []
+            rows: list[Row] = [
+                (code(field), code(annotation), meaning)
+                for field, annotation, meaning in source.attributes(name)
+                if field != "kind"
+            ]
+            out += [f"{table(('field', 'type', 'meaning'), rows)}\n"] if rows else []
+    return "\n".join(out)
+
+
+# --- failures -----------------------------------------------------------------------------------------------
+
+
+def failure_classes() -> str:
+    """The table of failure classes with their recovery."""
+    said = {name: text for name, _, text in Source(failures).attributes("FailureClass")}
+    rows: list[Row] = []
+    for failure, recovery in failures.RECOVERY.items():
+        tries = f"{recovery.retries}{', with backoff' if recovery.backoff else ''}" if recovery.retries else ""
+        ends = "the run" if recovery.stops_run else "the attempt" if recovery.ends_attempt else ""
+        rows.append((code(failure), said[failure.name], recovery.says, tries, ends))
+    return table(("class", "what it is", "what follows", "retries", "ends"), rows)
+
+
+def errors() -> str:
+    """Every error with its class and exit code."""
+    rows: list[Row] = []
+    for name in Source(failures).classes:
+        error = getattr(failures, name)
+        if issubclass(error, failures.QuarterdeckError) and error is not failures.QuarterdeckError:
+            said = _line((error.__doc__ or "").strip().partition("\n")[0])
+            declared = any("failure" in each.__dict__ for each in error.__mro__[:-4])  # below the common base
+            failure = "its own" if error is failures.ModelFailed else code(error.failure) if declared else ""
+            rows.append((code(name), said, failure, code(str(error.exit_code))))
+    return table(("error", "what happened", "class", "exit code"), rows)
+
+
+# --- the command line ---------------------------------------------------------------------------------------
+
+
+def exit_codes() -> str:
+    """What each exit code means."""
+    said = {name: text for name, _, text in Source(failures).attributes("Exit")}
+    rows: list[Row] = [(code(str(getattr(failures.Exit, name))), text) for name, text in said.items()]
+    return table(("code", "meaning"), rows)
+
+
+def commands() -> str:
+    """Every command with its arguments and options."""
+    group: Any = get_command(app)
+    out: list[str] = []
+    heading = ""
+    for listed in registry.COMMANDS:
+        if listed.group != heading:
+            heading = listed.group
+            out.append(f"## {heading}\n")
+        out += _command(group.get_command(None, listed.name), f"quarterdeck {listed.name}", listed.help)
+    return "\n".join(out)
+
+
+def _command(command: Any, path: str, said: str) -> Iterator[str]:
+    if hasattr(command, "commands"):
+        for name, inner in command.commands.items():
+            yield from _command(inner, f"{path} {name}", said)
+        return
+    arguments = [each for each in command.params if type(each).__name__.endswith("Argument")]
+    options = [each for each in command.params if each not in arguments and not each.hidden]
+    usage = " ".join([path, *(_argument(each) for each in arguments)])
+    yield f"### `{usage}`\n"
+    yield f"{_paragraphs(command.help) or said}\n"
+    rows: list[Row] = [(code(each.metavar or each.name), "", _line(each.help)) for each in arguments]
+    for each in options:
+        if each.name not in _EVERYWHERE:
+            said, _, stated = _line(each.help).partition("[default: ")
+            rows.append((_names(each), stated.removesuffix("]") or _shown(each), said.strip()))
+    yield f"{table(('', 'default', 'meaning'), rows)}\n" if rows else ""
+
+
+def _paragraphs(text: str | None) -> str:
+    return "\n\n".join(textwrap.fill(_line(part), _WIDTH) for part in (text or "").split("\n\n"))
+
+
+def _argument(parameter: Any) -> str:
+    name = str(parameter.metavar or parameter.name)
+    return name if parameter.required else f"[{name}]"
+
+
+def _names(option: Any) -> str:
+    names = ", ".join(code(name) for name in (*option.opts, *option.secondary_opts))
+    return names if option.is_flag else f"{names} {option.metavar or option.name.upper()}"
+
+
+def _shown(option: Any) -> str:
+    default = option.default
+    if option.is_flag or default is None or callable(default) or not option.show_default:
+        return ""
+    return code(str(default))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""The reference is what the code says: pages that are out of date, and things that nobody explained, fail here."""
+
+import re
+from pathlib import Path
+
+import pytest
+from docs import generate
+
+from quarterdeck.cli import registry
+from quarterdeck.kernel import config, entities, events, failures
+
+
+def test_the_written_pages_are_up_to_date() -> None:
+    assert generate.stale() == [], "run `make docs` and commit what it writes"
+
+
+def test_a_page_that_differs_or_that_nothing_makes_is_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in generate.pages().items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(generate, "PAGES", tmp_path)
+    assert generate.stale() == []
+    (tmp_path / "cli.md").write_text("old")
+    (tmp_path / "plan.md").unlink()
+    (tmp_path / "more.md").write_text("left over")
+    assert generate.stale() == ["cli.md", "more.md", "plan.md"]
+
+
+def test_every_part_of_a_template_is_filled() -> None:
+    pages = generate.pages()
+    assert set(pages) == {"cli.md", "deck-toml.md", "events.md", "failures.md", "plan.md"}
+    assert [name for name, text in pages.items() if re.search(r"\{\{\w+\}\}", text)] == []
+
+
+def test_every_command_is_there_with_its_options() -> None:
+    page = generate.pages()["cli.md"]
+    for command in registry.COMMANDS:
+        assert f"### `quarterdeck {command.name}" in page
+    assert "| `--budget` USD |" in page
+    assert "### `quarterdeck audit verify" in page
+
+
+def test_every_key_says_what_it_means() -> None:
+    sections = [name for name in generate.Source(config).classes if name.endswith("Section")] + ["Price"]
+    silent = [
+        f"{name}.{key}"
+        for source, names in ((generate.Source(config), sections), (generate.Source(entities), ["Plan", "Task"]))
+        for name in names
+        for key, _, said in source.attributes(name)
+        if not said
+    ]
+    assert silent == []
+
+
+def test_every_event_class_and_code_says_what_it_means() -> None:
+    source = generate.Source(events)
+    kinds = [name for _, names in source.groups() for name in names]
+    assert len(kinds) == len(events.EventBase.__subclasses__())
+    assert [name for name in kinds if not source.doc(name)] == []
+    failing = generate.Source(failures)
+    assert [name for where in ("Exit", "FailureClass") for name, _, said in failing.attributes(where) if not said] == []
+
+
+@pytest.mark.parametrize(
+    ("schema", "annotation", "words"),
+    [
+        ({"type": "integer", "minimum": 1, "maximum": 1000}, "int", "integer, 1 to 1,000"),
+        ({"type": "number", "exclusiveMinimum": 0}, "Duration", "duration"),
+        ({"anyOf": [{"type": "string"}, {"type": "null"}]}, "str | None", "text"),
+        ({"enum": ["off", "warn"]}, "Level", '`"off"`, `"warn"`'),
+        ({"type": "array", "items": {"type": "string"}, "minItems": 1}, "", "list of text, at least one"),
+    ],
+)
+def test_types_are_said_in_words(schema: dict[str, object], annotation: str, words: str) -> None:
+    assert generate.kind(schema, annotation) == words
