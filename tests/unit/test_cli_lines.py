@@ -152,6 +152,12 @@ CASES: list[tuple[str, EventBase, str, str]] = [
     ),
     ("attempt", e.ChangeExported(change=CHANGE, pack_bytes=2048), "docs.1", "change of 2 files, 2.0 KiB"),
     ("attempt", e.CheckRan(results_blob="b", passed=False, seconds=5), "docs.1", "checks failed in 5.0s"),
+    (
+        "attempt",
+        e.ChangeInspected(findings_blob="b", blocking=1, warnings=2, first="a.py:3: `os` has no name `x`"),
+        "docs.1",
+        "1 blocking finding: a.py:3: `os` has no name `x`",
+    ),
     ("gate", e.GateOpened(repository="/r", branch="main", base=SHA), "gate", "gate of main opened at 3f2a91c0de"),
     ("gate", e.ChangeQueued(change=CHANGE, title="Docs", config_blob="c"), "gate", "queued: docs.1, Docs"),
     (

@@ -21,7 +21,7 @@ def ending(*gone: str) -> Ending:
         budget_nusd=5_000_000_000,
         seconds=61.0,
         warnings=(),
-        flakes=0,
+        flaky=(),
     )
 
 

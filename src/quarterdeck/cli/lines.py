@@ -186,6 +186,9 @@ def _attempt(event: EventBase) -> _Words:
         case e.CheckRan():
             verdict = "passed" if event.passed else "failed"
             return _detail(f"checks {verdict} in {duration(event.seconds)}", Tone.GOOD if event.passed else Tone.BAD)
+        case e.ChangeInspected():
+            words = plural(event.blocking or event.warnings, "blocking finding" if event.blocking else "finding")
+            return _say(_because(words, event.first), Tone.BAD if event.blocking else Tone.WARN)
         case e.LimitReached():
             return _say(f"limit of {event.limit} reached: {event.used:g} of {event.allowed:g}", Tone.WARN)
         case e.QuestionAsked():
@@ -266,7 +269,8 @@ def _gate(event: EventBase) -> _Words:
             words, tone = _OUTCOME.get(event.outcome, (str(event.outcome), Tone.WARN))
             return _detail(_because(f"returned: {words}", event.reason), tone)
         case e.FlakeSeen():
-            return _say(f"a flaky check: failed, then passed on the same tree ({event.check})", Tone.WARN)
+            words = f"a flaky check: failed, then passed on the same tree ({event.check})"
+            return _say(_because(words, event.reason), Tone.WARN)
         case e.TipMoved():
             return _say(f"somebody else moved the target {event.old[:_SHA]} → {event.new[:_SHA]}", Tone.WARN)
         case e.GateDelayed():

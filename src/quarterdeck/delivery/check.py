@@ -1,15 +1,23 @@
-"""The check node: the change's structure, then the task's verify commands on a fresh checkout of it.
+"""The check node: the change's structure, what its files tell, then the task's verify commands on a fresh checkout.
 
 Rules
-- Structure first: a change that may not go on is not worth a run of its tests.
+- Structure first: a change that may not go on is not worth a run of its tests. Then what can be found by reading it.
 - The checkout holds the change and nothing else: what the agent left lying in its workspace cannot help.
+- A verify command that fails is run once more on a fresh checkout, unless it was stopped by a limit. If all pass then,
+  the check is flaky: that is recorded and reported, and the author is not blamed.
+- New tests have to fail without the change: that is tried last, and only where everything else holds.
 """
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
 
 from pydantic import TypeAdapter
 
+from quarterdeck.delivery import inspection, proof
 from quarterdeck.delivery.checks import deadly, headline, outlived, passed, run_checks, summary
+from quarterdeck.delivery.findings import REMARKS, Remark, Rule, Survey, blocking, levelled, listed, remarks
 from quarterdeck.delivery.node import Duty, Result
 from quarterdeck.delivery.validate import SYMLINK, structure_problems
 from quarterdeck.delivery.workshop import Workshop
@@ -19,9 +27,22 @@ from quarterdeck.kernel import probes
 from quarterdeck.kernel.entities import Change, CheckResult, Feedback, Task
 from quarterdeck.kernel.events import Node, Outcome
 from quarterdeck.kernel.failures import BadConfiguration, FailureClass, SandboxDied
+from quarterdeck.workplace.history import FileChange
 from quarterdeck.workplace.mirror import Mirror
 
 RESULTS = TypeAdapter(tuple[CheckResult, ...])
+
+AGAIN_SECONDS: Final = 300.0
+"""A check that took longer than this is not run again to find out whether it is flaky."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What came out of one checkout."""
+
+    survey: Survey
+    found: tuple[Remark, ...]
+    results: tuple[CheckResult, ...] = ()
 
 
 def change_of(duty: Duty) -> Change:
@@ -46,15 +67,21 @@ class Check:
         # What is recorded is recorded: the workspace is not needed any more.
         if duty.state.started is not None:
             await self._workshop.discard(config, duty.state.started.workspace)
-        problems = await self._structure(duty, duty.task, change, mirror)
+        changes = await mirror.changes(change.base, change.commit)
+        problems = await self._structure(duty, duty.task, change, changes, mirror)
         if problems:
             reason = f"the change is not acceptable: {problems[0]}"
             pieces = Feedback(source="structure", reason=reason[:2000], detail="\n".join(problems)[:24_000])
             return Result(Outcome.FAILED, reason=reason, failure=FailureClass.HANDOFF, feedback=(pieces,))
-        return await self._verify(duty, duty.task, change, mirror)
+        try:
+            return await Examination(duty, duty.task, change, changes, mirror, self._journal, self._workshop).result()
+        except BadConfiguration as error:
+            piece = Feedback(source="verify", reason=str(error)[:2000], detail=error.fix)
+            return Result(Outcome.FAILED, reason=str(error), failure=FailureClass.TOOL, feedback=(piece,))
 
-    async def _structure(self, duty: Duty, task: Task, change: Change, mirror: Mirror) -> tuple[str, ...]:
-        changes = await mirror.changes(change.base, change.commit)
+    async def _structure(
+        self, duty: Duty, task: Task, change: Change, changes: Sequence[FileChange], mirror: Mirror
+    ) -> tuple[str, ...]:
         links = {
             item.path: (await mirror.show(change.commit, item.path, 4096) or b"").decode("utf-8", "replace")
             for item in changes
@@ -63,35 +90,141 @@ class Check:
         existing = frozenset(await mirror.files(change.base))
         return structure_problems(task, changes, existing, links, duty.briefing.config.deck.limits)
 
-    async def _verify(self, duty: Duty, task: Task, change: Change, mirror: Mirror) -> Result:
-        if not task.verify:
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """One change, looked at in sandboxes."""
+
+    duty: Duty
+    task: Task
+    change: Change
+    changes: Sequence[FileChange]
+    mirror: Mirror
+    journal: Journal
+    workshop: Workshop
+
+    async def result(self) -> Result:
+        """How the check ends. Raises BadConfiguration where the environment cannot be built."""
+        levels = self.duty.briefing.config.deck.validation
+        look = inspection.worth_a_look(self.changes, levels)
+        if not look and not self.task.verify:
             return Result(Outcome.OK)
-        config = duty.briefing.config
         began = time.monotonic()
+        checked = await self._checked("check", look)
+        flake: tuple[Remark, ...] = ()
+        if _may_be_flaky(checked.results):
+            again = await self._checked("again", False)
+            if passed(again.results):
+                flake = (await self._flaky(headline(checked.results)),)
+                checked = Checked(checked.survey, checked.found, again.results)
+        probes.hit("attempt.checked")
+        blob = await self._recorded(checked.results, time.monotonic() - began) if checked.results else None
+        found = (*checked.found, *flake)
+        if passed(checked.results) and not blocking(found):
+            found += await self._tried(checked.survey)
+        named = await self._named(found) if found else None
+        if not passed(checked.results):
+            return self._failed(checked.results, blob, named)
+        if blocking(found):
+            return self._sent_back(found, blob, named)
+        return Result(Outcome.OK, result_blob=blob, findings_blob=named)
 
-        async def announce(commands: tuple[str, ...]) -> None:
-            await self._journal.append(duty.claim, e.EnvironmentBuilding.of(commands))
+    async def _checked(self, name: str, look: bool) -> Checked:
+        """The survey, and the verify commands unless it speaks against the change, in a fresh checkout."""
+        config = self.duty.briefing.config
 
-        async def checked() -> tuple[CheckResult, ...]:
-            place = self._workshop.checking(config, mirror, f"{duty.attempt}-check", change.commit, announce)
+        async def once() -> Checked:
+            place = self.workshop.checking(
+                config, self.mirror, f"{self.duty.attempt}-{name}", self.change.commit, self._announce
+            )
             async with place as sandbox:
-                return await run_checks(sandbox, task.verify, timeout=config.deck.checks.timeout)
+                told = await inspection.survey(sandbox, self.change, self.changes) if look else Survey()
+                found = remarks(told, self.task, config.deck.validation)
+                if blocking(found):
+                    return Checked(told, found)
+                return Checked(
+                    told, found, await run_checks(sandbox, self.task.verify, timeout=config.deck.checks.timeout)
+                )
 
         try:
-            results = await outlived(checked)
+            return await outlived(once)
         except SandboxDied as death:
-            results = deadly(death)
-        except BadConfiguration as error:
-            piece = Feedback(source="verify", reason=str(error)[:2000], detail=error.fix)
-            return Result(Outcome.FAILED, reason=str(error), failure=FailureClass.TOOL, feedback=(piece,))
-        probes.hit("attempt.checked")
-        blob = await self._journal.put(RESULTS.dump_json(results))
-        event = e.CheckRan(results_blob=blob, passed=passed(results), seconds=round(time.monotonic() - began, 3))
-        await self._journal.append(duty.claim, event)
-        if passed(results):
-            return Result(Outcome.OK, result_blob=blob)
+            return Checked(Survey(), (), deadly(death))
+
+    async def _announce(self, commands: tuple[str, ...]) -> None:
+        await self.journal.append(self.duty.claim, e.EnvironmentBuilding.of(commands))
+
+    async def _tried(self, told: Survey) -> tuple[Remark, ...]:
+        """Whether the new tests fail without the rest of the change."""
+        config = self.duty.briefing.config
+        trials = inspection.wanted_trials(self.task, told, config.deck.validation)
+        if not trials:
+            return ()
+        if not proof.rest([path for item in self.changes for path in (item.path, item.old_path) if path]):
+            sure = any(trial.exact for trial in trials)
+            return levelled((proof.vacuous(told.tests, sure=sure),), config.deck.validation)
+
+        async def once() -> tuple[Remark, ...]:
+            place = self.workshop.checking(
+                config, self.mirror, f"{self.duty.attempt}-proof", self.change.commit, self._announce
+            )
+            async with place as sandbox:
+                return await inspection.tried(sandbox, self.change, self.changes, trials, config.deck.checks)
+
+        try:
+            return levelled(await outlived(once), config.deck.validation)
+        except SandboxDied:
+            return ()  # without the change its tests bring a sandbox down: they do not pass
+
+    async def _flaky(self, said: str) -> Remark:
+        reason = f"{said}: it failed and then passed on the same tree"
+        event = e.FlakeSeen(tree=self.change.tree, check=self.duty.attempt, reason=said[:2000])
+        await self.journal.append(self.duty.claim, event)
+        return Remark(rule=Rule.FLAKY_CHECK, problem=reason)
+
+    async def _recorded(self, results: tuple[CheckResult, ...], seconds: float) -> str:
+        blob = await self.journal.put(RESULTS.dump_json(results))
+        event = e.CheckRan(results_blob=blob, passed=passed(results), seconds=round(seconds, 3))
+        await self.journal.append(self.duty.claim, event)
+        return blob
+
+    async def _named(self, found: tuple[Remark, ...]) -> str:
+        blob = await self.journal.put(REMARKS.dump_json(found))
+        grave = len(blocking(found))
+        first = str((blocking(found) or found)[0])[:1000]
+        event = e.ChangeInspected(findings_blob=blob, blocking=grave, warnings=len(found) - grave, first=first)
+        await self.journal.append(self.duty.claim, event)
+        return blob
+
+    def _failed(self, results: tuple[CheckResult, ...], blob: str | None, named: str | None) -> Result:
         reason = headline(results)
         piece = Feedback(source="verify", reason=reason[:2000], detail=summary(results, 20_000))
         return Result(
-            Outcome.FAILED, reason=reason, failure=FailureClass.TOOL, feedback=(piece,), result_blob=blob, change=change
+            Outcome.FAILED,
+            reason=reason,
+            failure=FailureClass.TOOL,
+            feedback=(piece,),
+            result_blob=blob,
+            findings_blob=named,
+            change=self.change,
         )
+
+    def _sent_back(self, found: tuple[Remark, ...], blob: str | None, named: str | None) -> Result:
+        reason = f"the change is not acceptable: {blocking(found)[0]}"
+        piece = Feedback(source="structure", reason=reason[:2000], detail=listed(found)[:24_000])
+        return Result(
+            Outcome.FAILED,
+            reason=reason,
+            failure=FailureClass.HANDOFF,
+            feedback=(piece,),
+            result_blob=blob,
+            findings_blob=named,
+            change=self.change,
+        )
+
+
+def _may_be_flaky(results: Sequence[CheckResult]) -> bool:
+    """Whether it is worth finding out: it failed by itself, and not after a long time."""
+    failing = [result for result in results if not result.passed]
+    own = all(result.exit_code is not None and not result.reason for result in failing)
+    return bool(failing) and own and sum(result.seconds for result in results) <= AGAIN_SECONDS

@@ -5,8 +5,9 @@ Rules
 - Workspaces of the run are removed here and not before: until the run ends they are evidence.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+from quarterdeck.delivery.findings import REMARKS, Remark, Rule
 from quarterdeck.delivery.node import Duty, Result
 from quarterdeck.delivery.report import Ending, Setback, TaskLine, report, retrospective
 from quarterdeck.delivery.session import workspace_of
@@ -65,7 +66,7 @@ class Endings:
             budget_nusd=view.budget_nusd,
             seconds=records[-1].at - records[0].at,
             warnings=planned[-1].warnings if planned else (),
-            flakes=sum(isinstance(r.event, e.FlakeSeen) and r.at >= records[0].at for r in gate),
+            flaky=(*_flakes(r.event for r in gate if r.at >= records[0].at), *(await self._flakes(records))),
             plan_only=created.plan_only,
         )
 
@@ -88,7 +89,25 @@ class Endings:
             summary=said.summary if said else "",
             limitations=said.limitations if said else (),
             gone=gone,
+            findings=tuple(str(item) for item in await self._found(row.attempt, records)),
         )
+
+    async def _found(self, attempt: str | None, records: list[Record]) -> tuple[Remark, ...]:
+        """What validation named about the change of that attempt."""
+        blobs = [
+            r.event.findings_blob
+            for r in records
+            if isinstance(r.event, e.NodeFinished) and r.event.attempt == attempt and r.event.findings_blob
+        ]
+        return REMARKS.validate_json(await self._journal.get(blobs[-1])) if blobs else ()
+
+    async def _flakes(self, records: list[Record]) -> tuple[str, ...]:
+        """The flakes of the tasks' own checks."""
+        attempts = dict.fromkeys(
+            r.event.attempt for r in records if isinstance(r.event, e.NodeFinished) and r.event.findings_blob
+        )
+        found = [remark for attempt in attempts for remark in await self._found(attempt, records)]
+        return tuple(remark.problem for remark in found if remark.rule is Rule.FLAKY_CHECK)
 
     async def _records(self, stream: str) -> list[Record]:
         found: list[Record] = []
@@ -108,6 +127,12 @@ async def missing(mirror: Mirror, base: str, tip: str, commits: Sequence[str]) -
     held = {entry.commit for entry in await mirror.log(base, tip)}
     # Where the target was rewritten below the run's base, the log from there does not tell.
     return frozenset([commit for commit in commits if commit not in held and not await mirror.ancestor(commit, tip)])
+
+
+def _flakes(events: Iterable[e.EventBase]) -> Iterator[str]:
+    for event in events:
+        if isinstance(event, e.FlakeSeen):
+            yield f"{event.reason or 'a check of the gate'}: it failed and then passed on the same tree {event.tree[:12]}"
 
 
 def _setbacks(records: list[Record]) -> list[Setback]:

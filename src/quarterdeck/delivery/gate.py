@@ -214,8 +214,9 @@ class Gate:
             if last is None or not isinstance(last.event, e.GateCheckFinished):
                 continue
             events.append(last.event)
-            if last.event.passed and (started.tree, started.checks) in state.failing:
-                events.append(e.FlakeSeen(tree=started.tree, check=check))
+            failing = state.failing.get((started.tree, started.checks))
+            if last.event.passed and failing is not None:
+                events.append(e.FlakeSeen(tree=started.tree, check=check, reason=failing.reason[:2000]))
         if events:
             await self._journal.append(claim, *events)
         return await self._book.state(target) if events else state

@@ -78,6 +78,7 @@ class Result:
     change: Change | None = None
     feedback: tuple[Feedback, ...] = ()
     result_blob: str | None = None
+    findings_blob: str | None = None
     commit: str | None = None
     waking: Job | None = None
     """A job to defer instead of advancing the run: the node's end will be recorded by it."""
@@ -179,6 +180,7 @@ class Nodes:
             change=result.change,
             feedback_blob=await feedback_store.save(self._journal, duty.feedback, result.feedback),
             result_blob=result.result_blob,
+            findings_blob=result.findings_blob,
             commit=result.commit,
         )
         advance = jobs.advance(duty.run)

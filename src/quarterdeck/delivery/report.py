@@ -26,6 +26,8 @@ class TaskLine:
     limitations: tuple[str, ...]
     gone: bool = False
     """Its commit landed, but the target does not hold it any more."""
+    findings: tuple[str, ...] = ()
+    """What validation named about its last change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,8 @@ class Ending:
     budget_nusd: int
     seconds: float
     warnings: tuple[str, ...]
-    flakes: int
+    flaky: tuple[str, ...]
+    """Checks that failed and then passed on the same tree, each with what it said."""
     plan_only: bool = False
     """A plan was all that was asked for."""
 
@@ -76,6 +79,7 @@ def report(ending: Ending) -> str:
             tries = f" ({task.attempts} attempts)" if task.attempts > 1 else ""
             lines.append(f"- `{(task.commit or '')[:12]}` **{task.task}**: {task.title}{tries}")
             lines += [f"  - limitation: {text}" for text in task.limitations]
+            lines += [f"  - to look at: {_line(text)}" for text in task.findings[:10]]
         lines.append("")
     lines += _gone(ending, [task for task in merged if task.gone])
     if ending.plan_only:
@@ -84,6 +88,8 @@ def report(ending: Ending) -> str:
         lines += ["## Needs a human", ""]
         lines += [f"- **{task.task}** is {task.status}: {task.reason or 'no reason on record'}" for task in open_tasks]
         lines += ["", f"Try what did not merge again: `quarterdeck resume {ending.run} --retry`", ""]
+    if ending.flaky:
+        lines += ["## Flaky checks", "", *(f"- {_line(text)}" for text in dict.fromkeys(ending.flaky)), ""]
     if ending.warnings:
         lines += ["## Warnings about the plan", "", *(f"- {text}" for text in ending.warnings), ""]
     return "\n".join(lines)
@@ -107,12 +113,11 @@ def _gone(ending: Ending, tasks: list[TaskLine]) -> list[str]:
 def retrospective(ending: Ending) -> str:
     """The retrospective."""
     lines = [f"# Retrospective of `{ending.run}`", ""]
-    if not ending.setbacks and not ending.flakes:
+    if not ending.setbacks and not ending.flaky:
         return "\n".join([*lines, "Nothing went wrong: every task merged at its first attempt.", ""])
     lines += ["## What failed on the way, and why", ""]
     lines += [f"- `{item.attempt}` {item.what}: {_line(item.reason)}" for item in ending.setbacks]
-    if ending.flakes:
-        lines.append(f"- {ending.flakes} check(s) failed and then passed on the same tree: flaky.")
+    lines += [f"- flaky: {_line(text)}" for text in ending.flaky]
     lines += ["", "## What a later run should know", "", *(f"- {text}" for text in _lessons(ending)), ""]
     return "\n".join(lines)
 
@@ -131,7 +136,7 @@ def _lessons(ending: Ending) -> list[str]:
         found.append(
             f"Order or divide the work of: {', '.join(conflicts)}; it met changes of others in the same lines."
         )
-    if ending.flakes:
+    if ending.flaky:
         found.append("Mend the flaky check: each of its failures costs a second run of all checks.")
     return found or ["Nothing beyond the list above."]
 

@@ -10,6 +10,7 @@ Rules
 from quarterdeck.delivery import feedback as feedback_store
 from quarterdeck.delivery.check import RESULTS, change_of
 from quarterdeck.delivery.checks import summary
+from quarterdeck.delivery.findings import REMARKS, listed
 from quarterdeck.delivery.node import Duty, Result
 from quarterdeck.delivery.session import Seat, Sessions, agent_of, spent_elsewhere
 from quarterdeck.delivery.workshop import Workshop
@@ -45,7 +46,7 @@ class Reviews:
             "plan": duty.plan,
             "feedback": duty.feedback,
             "diff": await mirror.diff(change.base, change.commit, limit=DIFF_LIMIT),
-            "evidence": summary(evidence, 12_000),
+            "evidence": await self._named(duty) + summary(evidence, 12_000),
         }
         result = Result(Outcome.FAILED, reason="the reviewer did not finish", failure=FailureClass.HANDOFF)
         number = tries = 0
@@ -79,6 +80,13 @@ class Reviews:
             if result.outcome is not Outcome.FAILED or final:
                 return result
         return result
+
+    async def _named(self, duty: Duty) -> str:
+        """What validation named: it may be what the reviewer has to decide about."""
+        if duty.state.findings_blob is None:
+            return ""
+        found = REMARKS.validate_json(await self._journal.get(duty.state.findings_blob))
+        return f"Validation names:\n{listed(found)}\n\n"
 
     async def _once(self, seat: Seat) -> Result:
         async with self._sessions.work(seat) as session:

@@ -198,6 +198,15 @@ def recognise(command: str) -> tuple[tuple[Runner, ...], bool]:
     return tuple(dict.fromkeys(found)), hidden
 
 
+def sole(command: str) -> bool:
+    """Whether the shell line is one plain command: what is put behind it becomes an argument of it."""
+    simple = list(_simple_commands(command))
+    if len(simple) != 1 or re.search(r"[;|&()<>#`\n]", command):
+        return False
+    rest = _unwrap(simple[0])
+    return bool(rest) and PurePosixPath(rest[0]).name not in _SHELLS | _LAUNCHERS
+
+
 def _inside_shell(argv: Sequence[str]) -> tuple[tuple[Runner, ...], bool]:
     for at, word in enumerate(argv[1:], start=1):
         if word.startswith("-") and word.endswith("c") and at + 1 < len(argv):

@@ -285,6 +285,8 @@ class AttemptState:
     nodes: dict[Node, e.NodeFinished] = field(default_factory=dict)
     checks_blob: str | None = None
     """What the newest check said."""
+    findings_blob: str | None = None
+    """What validation named about the change."""
     delays: int = 0
     """Delays in a row."""
     deaths: int = 0
@@ -305,6 +307,8 @@ def apply_attempt(state: AttemptState, event: e.EventBase, at: float) -> None:
             state.exported = event.change
         case e.CheckRan():
             state.checks_blob = event.results_blob
+        case e.ChangeInspected():
+            state.findings_blob = event.findings_blob
         case e.NodeDelayed():
             state.delays += 1
             state.deaths += event.died
