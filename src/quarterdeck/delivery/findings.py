@@ -1,0 +1,168 @@
+"""What validation has to say about a change beyond "its checks passed". Pure.
+
+Rules
+- A finding has a rule, and the rule has a level: off, warn (named in the report and to the reviewer) or block (the
+  change is sent back with it).
+- Formatting is unrelated only where the change does something else, too: a change that does nothing else is about it.
+- Tests that vanish, are skipped or hold less than before send a change back, because nobody can tell from a green check
+  what it no longer checks. It is only named where the task is about tests alone, or where the change removes what the
+  test tested. A test that was edited in any other way is only named: that may be the point of the task.
+- What the survey says was computed beside sources of an agent: it is bounded here, and never more than words.
+"""
+
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from typing import Final
+
+from pydantic import Field, TypeAdapter
+
+from quarterdeck.delivery.checks import bounded
+from quarterdeck.delivery.survey.sources import is_test
+from quarterdeck.kernel.config import Level, ValidationSection
+from quarterdeck.kernel.entities import Task, Value
+
+SHOWN: Final = 20
+LINE: Final = 300
+_PROBES: Final = ("x.py", "x.js", "x.ts", "x.go", "x.rs", "x.md")
+
+
+class Rule(StrEnum):
+    """What a finding is about; each has its key in `[validation]`."""
+
+    NEW_TESTS = "new_tests"
+    WEAKENED_TESTS = "weakened_tests"
+    UNRELATED_HUNKS = "unrelated_hunks"
+    INVENTED_SYMBOLS = "invented_symbols"
+    NEEDLESS_ABSTRACTION = "needless_abstraction"
+    FLAKY_CHECK = "flaky_check"
+
+
+class Remark(Value):
+    """One thing that validation names."""
+
+    rule: Rule
+    problem: str
+    path: str = ""
+    line: int | None = None
+    blocking: bool = False
+
+    def __str__(self) -> str:
+        place = f"{self.path}:{self.line}: " if self.line else f"{self.path}: " if self.path else ""
+        return f"{place}{self.problem}"
+
+
+REMARKS: Final = TypeAdapter(tuple[Remark, ...])
+
+
+class Spot(Value):
+    """One place that the survey names."""
+
+    path: str
+    line: int
+    what: str = ""
+
+
+class TestName(Value):
+    """One test that the change brings."""
+
+    __test__ = False
+
+    path: str
+    name: str
+    """`Class::method` or the function's name."""
+    new: bool
+
+
+class Weakening(Value):
+    """One test that was there."""
+
+    path: str
+    name: str
+    how: str
+    gone: bool
+
+
+class Survey(Value):
+    """What `delivery.survey` says about a change."""
+
+    formatting: tuple[Spot, ...] = Field(default=(), max_length=200)
+    others: int = 0
+    """Changed blocks that are more than formatting."""
+    tests: tuple[TestName, ...] = Field(default=(), max_length=200)
+    weakened: tuple[Weakening, ...] = Field(default=(), max_length=200)
+    symbols: tuple[Spot, ...] = Field(default=(), max_length=200)
+    abstractions: tuple[Spot, ...] = Field(default=(), max_length=200)
+
+
+def only_tests(paths: Sequence[str]) -> bool:
+    """Whether a task that may change `paths` can change nothing but tests."""
+    for pattern in paths:
+        plain = pattern.lstrip("/").rstrip("*")
+        names = [plain] if not plain.endswith("/") else [plain + probe for probe in _PROBES]
+        if not all(is_test(name) for name in names):
+            return False
+    return True
+
+
+def remarks(survey: Survey, task: Task, levels: ValidationSection) -> tuple[Remark, ...]:
+    """What the survey says, as findings of their level."""
+    return levelled(tuple(_remarks(survey, task)), levels)
+
+
+def levelled(found: Sequence[Remark], levels: ValidationSection) -> tuple[Remark, ...]:
+    """Those findings whose rule is not off; none blocks whose rule only warns."""
+    return tuple(
+        remark.model_copy(
+            update={
+                "problem": bounded(remark.problem, LINE),
+                "blocking": remark.blocking and level(remark.rule, levels) == "block",
+            }
+        )
+        for remark in found
+        if level(remark.rule, levels) != "off"
+    )
+
+
+def level(rule: Rule, levels: ValidationSection) -> Level:
+    """What is done about findings of that rule."""
+    chosen: Level = "warn" if rule is Rule.FLAKY_CHECK else getattr(levels, rule.value)
+    return chosen
+
+
+def _remarks(survey: Survey, task: Task) -> Iterator[Remark]:
+    """With everything blocking that may be so at its rule's level."""
+    if survey.others:
+        for spot in survey.formatting:
+            what = "this only formats, and has nothing to do with the rest of the change: take it back"
+            yield Remark(rule=Rule.UNRELATED_HUNKS, path=spot.path, line=spot.line, problem=what, blocking=True)
+    for test in survey.weakened:
+        said = _WEAKENED.get(test.how, "this test was changed").format(test.name or "the whole file")
+        grave = test.how in ("removed", "skipped", "weaker") and not test.gone and not only_tests(task.paths)
+        yield Remark(rule=Rule.WEAKENED_TESTS, path=test.path, problem=said, blocking=grave)
+    for rule, spots in (
+        (Rule.INVENTED_SYMBOLS, survey.symbols),
+        (Rule.NEEDLESS_ABSTRACTION, survey.abstractions),
+    ):
+        for spot in spots:
+            yield Remark(rule=rule, path=spot.path, line=spot.line, problem=spot.what, blocking=True)
+
+
+_WEAKENED: Final = {
+    "removed": "the existing test `{}` was removed",
+    "skipped": "the existing test `{}` is skipped now",
+    "weaker": "the existing test `{}` holds fewer assertions than before",
+    "edited": "the existing test `{}` was edited: what it expects may have been changed to fit",
+}
+
+
+def blocking(found: Sequence[Remark]) -> tuple[Remark, ...]:
+    """Those that send the change back."""
+    return tuple(remark for remark in found if remark.blocking)
+
+
+def listed(found: Sequence[Remark]) -> str:
+    """The findings, one a line, the blocking ones first; bounded."""
+    ordered = sorted(found, key=lambda remark: not remark.blocking)
+    lines = [f"{'!' if remark.blocking else '-'} [{remark.rule}] {remark}" for remark in ordered[:SHOWN]]
+    more = [f"- and {len(ordered) - SHOWN} more"] if len(ordered) > SHOWN else []
+    return "\n".join([*lines, *more])

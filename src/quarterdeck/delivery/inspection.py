@@ -1,0 +1,118 @@
+"""Looks at a change in sandboxes: the survey of its files, and the trial of its new tests.
+
+Rules
+- The survey runs in the fresh checkout of the change, before anything of the change has run there.
+- The trial has a checkout of its own: the base, with the change's test files.
+- An inspection that cannot be made is no finding: the checks and the gate stand without it. It is logged.
+"""
+
+import json
+import logging
+from collections.abc import Sequence
+from importlib import resources
+from typing import Final
+
+from pydantic import ValidationError
+
+from quarterdeck.delivery import proof
+from quarterdeck.delivery.checks import bounded
+from quarterdeck.delivery.findings import Remark, Survey, only_tests
+from quarterdeck.delivery.survey.sources import MAX_BYTES, is_test
+from quarterdeck.delivery.validate import SUBMODULE, SYMLINK
+from quarterdeck.kernel.config import ChecksSection, ValidationSection
+from quarterdeck.kernel.entities import Change, Task
+from quarterdeck.workplace.history import FileChange
+from quarterdeck.workplace.port import Sandbox
+
+_log = logging.getLogger(__name__)
+
+SECONDS: Final = 60.0
+ANSWER: Final = 1024 * 1024
+OUTPUT: Final = 512 * 1024
+_PACKAGE: Final = "quarterdeck.delivery.survey"
+_MODULES: Final = ("sources", "formatting", "tests", "places", "names", "needless", "report")
+_START: Final = """
+import io, json, sys, types
+given = json.load(sys.stdin)
+for name in given["packages"]:
+    sys.modules[name] = module = types.ModuleType(name)
+    module.__path__ = []
+for name, source in given["modules"]:
+    sys.modules[name] = module = types.ModuleType(name)
+    exec(compile(source, name, "exec"), module.__dict__)
+sys.stdin = io.StringIO(json.dumps(given["request"]))
+sys.modules[given["modules"][-1][0]].main()
+"""
+_TAKE_AWAY: Final = """
+import json, pathlib, subprocess, sys
+given = json.load(sys.stdin)
+for name in given["away"]:
+    pathlib.Path(name).unlink(missing_ok=True)
+if given["back"]:
+    command = ["git", "--literal-pathspecs", "checkout", "-q", given["base"], "--pathspec-from-file=-"]
+    names = "\\0".join(given["back"]).encode("utf-8", "surrogateescape")
+    subprocess.run([*command, "--pathspec-file-nul"], input=names, check=True)
+"""
+
+
+def worth_a_look(changes: Sequence[FileChange], levels: ValidationSection) -> bool:
+    """Whether the survey could say anything about these changes."""
+    wanted = set(levels.model_dump().values()) != {"off"}
+    return wanted and any(
+        change.path.endswith(".py") or is_test(change.path) or change.status in "MR" for change in _plain(changes)
+    )
+
+
+async def survey(sandbox: Sandbox, change: Change, changes: Sequence[FileChange]) -> Survey:
+    """What there is to say about the change that is checked out in this sandbox. Raises SandboxFailed."""
+    files = [(item.path, item.old_path or item.path, item.status) for item in _plain(changes)]
+    packages = [_PACKAGE.rsplit(".", at)[0] for at in (2, 1)] + [_PACKAGE]
+    modules = [(f"{_PACKAGE}.{name}", (resources.files(_PACKAGE) / f"{name}.py").read_text()) for name in _MODULES]
+    given = {"packages": packages, "modules": modules, "request": {"base": change.base, "files": files}}
+    done = await sandbox.exec(
+        ("python3", "-I", "-c", _START), stdin=json.dumps(given).encode(), timeout=SECONDS, output_limit=ANSWER
+    )
+    try:
+        return Survey.model_validate_json(done.stdout)
+    except ValidationError:
+        said = bounded(done.stderr.decode("utf-8", "replace"), 2000)
+        _log.warning("the survey of %s failed (exit %s): %s", change.attempt, done.exit_code, said)
+        return Survey()
+
+
+def wanted_trials(task: Task, found: Survey, levels: ValidationSection) -> tuple[proof.Trial, ...]:
+    """What has to be run to see whether the new tests prove something."""
+    if levels.new_tests == "off" or not found.tests or only_tests(task.paths):
+        return ()
+    return proof.trials(task.verify, found.tests)
+
+
+async def tried(
+    sandbox: Sandbox,
+    change: Change,
+    changes: Sequence[FileChange],
+    trials: Sequence[proof.Trial],
+    checks: ChecksSection,
+) -> tuple[Remark, ...]:
+    """Run the trials in this fresh checkout of the change, without the rest of it. Raises SandboxFailed."""
+    back = {c.old_path if c.status == "R" else c.path for c in changes if c.status not in "AC"}
+    away = {c.path for c in changes if c.status in "ARC"}
+    given = {"base": change.base, "back": sorted(proof.rest(tuple(back))), "away": sorted(proof.rest(tuple(away)))}
+    done = await sandbox.exec(("python3", "-I", "-c", _TAKE_AWAY), stdin=json.dumps(given).encode(), timeout=SECONDS)
+    if done.exit_code != 0:
+        said = bounded(done.stderr.decode("utf-8", "replace"), 2000)
+        _log.warning("the base could not be restored for the trial of %s: %s", change.attempt, said)
+        return ()
+    proofs = []
+    for trial in trials:
+        ran = await sandbox.exec(trial.command, env=trial.env, timeout=checks.timeout, output_limit=OUTPUT)
+        text = (ran.stdout + b"\n" + ran.stderr).decode("utf-8", "replace")
+        proofs.append((trial, proof.judge(trial, ran.exit_code, text)))
+        if proofs[-1][1].verdict is proof.Verdict.PROVEN:
+            break
+    return proof.verdict(proofs)
+
+
+def _plain(changes: Sequence[FileChange]) -> list[FileChange]:
+    odd = {SYMLINK, SUBMODULE}
+    return [c for c in changes if c.size <= MAX_BYTES and not odd & {c.old_mode, c.new_mode}]

@@ -1,0 +1,114 @@
+"""Puts the survey together: JSON in, JSON out.
+
+Rules
+- In: the base, and what changed. Out: what there is to say, bounded.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from quarterdeck.delivery.survey.formatting import formatting
+from quarterdeck.delivery.survey.names import invented
+from quarterdeck.delivery.survey.needless import needless
+from quarterdeck.delivery.survey.places import Places
+from quarterdeck.delivery.survey.sources import MAX_BYTES, defined, is_test
+from quarterdeck.delivery.survey.tests import tests_of, weakened
+
+MAX_FILES = 4_000
+SHOWN = 100
+
+
+class Edit(NamedTuple):
+    """One changed file, as text."""
+
+    path: str
+    old: str
+    """"" = it is new."""
+    new: str
+    """"" = it is gone."""
+
+
+def survey(edits: Sequence[Edit], sources: Mapping[str, str]) -> dict[str, Any]:
+    """Everything there is to say. `sources`: the Python files of the tree."""
+    told: dict[str, Any] = {"formatting": [], "others": 0}
+    for edit in edits:
+        lines, others = formatting(*edit) if edit.old and edit.new else ([], 1)
+        told["formatting"] += [{"path": edit.path, "line": line} for line in lines]
+        told["others"] += others
+    told["tests"] = list(_tests(edits))
+    code = [edit for edit in edits if edit.path.endswith(".py") and not is_test(edit.path)]
+    gone = {name for edit in code for name in defined(edit.old) - defined(edit.new)}
+    suspects = [edit for edit in edits if edit.old and is_test(edit.path)]
+    told["weakened"] = [vars(found) for found in weakened(suspects, gone)]
+    told["symbols"] = list(_symbols(edits, sources))
+    told["abstractions"] = [
+        {"path": edit.path, "line": line, "what": what} for edit in code for line, what in needless(*edit, sources)
+    ]
+    return {key: value[:SHOWN] if isinstance(value, list) else value for key, value in told.items()}
+
+
+def _tests(edits: Sequence[Edit]) -> Any:
+    for path, old, new in edits:
+        before = tests_of(path, old) if is_test(path) else {}
+        for name, test in tests_of(path, new).items() if is_test(path) else ():
+            if name not in before or before[name].print != test.print:
+                yield {"path": path, "name": name, "new": name not in before}
+
+
+def _symbols(edits: Sequence[Edit], sources: Mapping[str, str]) -> Any:
+    touched = {edit.path for edit in edits}
+    others = [text for path, text in sources.items() if path not in touched]
+    known = {module for text in others for module in re.findall(r"(?m)^\s*(?:from|import)\s+(\w+)", text)}
+    places = Places(sources)
+    for path, old, new in edits:
+        if path.endswith(".py") and new:
+            earlier = {what for _, what in invented(path, old, places, known)}
+            for line, what in invented(path, new, places, known):
+                if what not in earlier:
+                    yield {"path": path, "line": line, "what": what}
+
+
+def main() -> None:
+    """Read the base and the changed files from stdin; print what was found."""
+    wanted = json.load(sys.stdin)
+    edits = []
+    for path, old_path, status in wanted["files"]:
+        old = _at(wanted["base"], old_path) if status != "A" else ""
+        new = _here(path) if status != "D" else ""
+        if old is not None and new is not None:
+            edits.append(Edit(path, old, new))
+    sources = {}
+    if any(edit.path.endswith(".py") for edit in edits):
+        listing = subprocess.run(["git", "ls-files", "-z", "--", "*.py"], capture_output=True, check=True).stdout
+        for path in listing.decode("utf-8", "replace").split("\0")[:MAX_FILES]:
+            if path and (text := _here(path)) is not None:
+                sources[path] = text
+    print(json.dumps(survey(edits, sources)))
+
+
+def _at(commit: str, path: str) -> str | None:
+    return _text(subprocess.run(["git", "cat-file", "blob", f"{commit}:{path}"], capture_output=True).stdout)
+
+
+def _here(path: str) -> str | None:
+    file = Path(path)
+    if file.is_symlink() or not file.is_file() or file.stat().st_size > MAX_BYTES:
+        return None
+    return _text(file.read_bytes())
+
+
+def _text(data: bytes) -> str | None:
+    """Text, or None for what is none or too much."""
+    if len(data) > MAX_BYTES or b"\0" in data:
+        return None
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return None

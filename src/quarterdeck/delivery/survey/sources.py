@@ -1,0 +1,49 @@
+"""What all of the survey asks of a source.
+
+Rules
+- A source that cannot be parsed is none.
+- Whether a file is a test is told by its name and its folder.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import Union
+
+Function = (ast.FunctionDef, ast.AsyncFunctionDef)
+AnyFunction = Union[ast.FunctionDef, ast.AsyncFunctionDef]  # noqa: UP007 - evaluated by Python 3.9, too
+
+MAX_BYTES = 400_000
+MAX_LINES = 6_000
+
+TEST_FOLDERS = frozenset(("tests", "test", "__tests__", "spec", "specs", "testdata", "__snapshots__", "e2e"))
+TEST_NAMES = re.compile(
+    r"^(test_.*\.py|.*_test\.(py|go)|tests?\.py|conftest\.py|.*\.(test|spec)\.[cm]?[jt]sx?|.*_spec\.rb"
+    r"|.*Tests?\.(java|kt))$"
+)
+
+
+def is_test(path: str) -> bool:
+    """Whether this file is a test, or stands among tests."""
+    *folders, name = path.split("/")
+    return bool(TEST_FOLDERS.intersection(folders) or TEST_NAMES.match(name))
+
+
+def parsed(source: str) -> ast.Module | None:
+    """The source's syntax tree; None where it is none."""
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def name_of(node: ast.AST) -> str:
+    """What a name, an attribute or a definition is called; "" = nothing."""
+    return str(getattr(node, "id", getattr(node, "attr", getattr(node, "name", ""))))
+
+
+def defined(source: str) -> set[str]:
+    """Every function and class that a source defines."""
+    tree = parsed(source) if source else None
+    return {node.name for node in ast.walk(tree) if isinstance(node, (*Function, ast.ClassDef))} if tree else set()
