@@ -2,10 +2,12 @@
 
 Rules
 - The operator's files win. What the repository says is read at the base commit, never from a work tree or an agent's
-  change. What nobody says is detected there.
+  change. What nobody says is detected there. Symbolic links are followed inside of the commit, never out of it.
+- What was not written for us (AGENTS.md, `.claude/agents/`) is used as far as it can be and never refuses a run.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +16,17 @@ from quarterdeck.delivery.detect import detect, reads
 from quarterdeck.kernel.config import DeckConfig
 from quarterdeck.kernel.entities import Agent
 from quarterdeck.kernel.failures import BadConfiguration
-from quarterdeck.settings import DECK_FILE, merge, operator_config, parse_deck_toml
+from quarterdeck.settings import (
+    DECK_FILE,
+    MAX_FILE,
+    Partial,
+    decode_text,
+    merge,
+    operator_config,
+    parse_deck_toml,
+    read_text,
+)
 from quarterdeck.workplace.mirror import Mirror
-
-_LIMIT = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +45,12 @@ async def configuration(home: Path, mirror: Mirror, commit: str) -> Found:
     files = await mirror.files(commit)
     operator = operator_config(home)
     name = f".quarterdeck/{DECK_FILE}"
-    text = await _text(mirror, commit, name) if name in files else None
-    repository = None if text is None else parse_deck_toml(text, name)
-    contents = {path: await mirror.show(commit, path, _LIMIT) if reads(path) else None for path in files}
+    repository = await _repository(mirror, commit, name) if name in files else None
+    contents = {path: await mirror.show(commit, path, MAX_FILE) if reads(path) else None for path in files}
     detected = detect(contents)
     deck, lines = merge(operator, repository, detected.partial())
     agents, warnings = await _agents(home, mirror, commit, files)
-    guide = await _text(mirror, commit, "AGENTS.md") if "AGENTS.md" in files else ""
+    guide = (await _data(mirror, commit, "AGENTS.md")).decode("utf-8", "replace") if "AGENTS.md" in files else ""
     read = () if repository is None else (f"{name} is read at {commit[:12]}",)
     return Found(deck, agents, guide[:40_000], (*read, *lines, *detected.lines, *warnings))
 
@@ -50,29 +58,51 @@ async def configuration(home: Path, mirror: Mirror, commit: str) -> Found:
 async def _agents(
     home: Path, mirror: Mirror, commit: str, files: tuple[str, ...]
 ) -> tuple[Mapping[str, Agent], tuple[str, ...]]:
-    own = {str(path): _read(path) for path in sorted((home / "agents").glob("*.md"))}
+    own = {str(path): _own(path) for path in sorted((home / "agents").glob("*.md"))}
     taken = {parse_agent(text, origin).name for origin, text in own.items()}
     theirs = {path: await _text(mirror, commit, path) for path in files if _below(path, ".quarterdeck/agents/")}
-    kept = {path: text for path, text in theirs.items() if parse_agent(text, path).name not in taken}
-    claude = {path: await _text(mirror, commit, path) for path in files if _below(path, ".claude/agents/")}
-    roster = build_roster(shipped_agents(), claude, {**kept, **own})
+    with _committed():
+        kept = {path: text for path, text in theirs.items() if parse_agent(text, path).name not in taken}
+    claude = {path: await _data(mirror, commit, path) for path in files if _below(path, ".claude/agents/")}
+    foreign = {path: data.decode("utf-8", "replace") for path, data in claude.items()}
+    roster = build_roster(shipped_agents(), foreign, {**kept, **own})
     return roster.agents, roster.warnings
+
+
+async def _repository(mirror: Mirror, commit: str, name: str) -> Partial:
+    text = await _text(mirror, commit, name)
+    with _committed():
+        return parse_deck_toml(text, name)
+
+
+@contextmanager
+def _committed() -> Iterator[None]:
+    """What is wrong with a file of the repository has to be committed after it was mended."""
+    try:
+        yield
+    except BadConfiguration as error:
+        raise BadConfiguration(error.message, why=error.why, fix=f"{error.fix}, and commit it") from error
 
 
 def _below(path: str, folder: str) -> bool:
     return path.startswith(folder) and path.endswith(".md") and "/" not in path.removeprefix(folder)
 
 
-def _read(path: Path) -> str:
+def _own(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadConfiguration(f"{path} cannot be read", why=str(error), fix=f"check {path}") from error
+        return read_text(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise BadConfiguration(f"{path} leads nowhere", why=str(error.strerror), fix=f"remove {path}") from error
 
 
 async def _text(mirror: Mirror, commit: str, path: str) -> str:
-    data = await mirror.show(commit, path, _LIMIT)
-    try:
-        return (data or b"").decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise BadConfiguration(f"{path} is not UTF-8 text", fix=f"correct {path} and commit it") from error
+    data = await _data(mirror, commit, path)
+    with _committed():
+        return decode_text(data, path)
+
+
+async def _data(mirror: Mirror, commit: str, path: str) -> bytes:
+    """The beginning of a file of ours; empty where it is a link that leads nowhere."""
+    file = await mirror.followed(commit, path)
+    data = await mirror.show(commit, file, MAX_FILE + 1) if file is not None else None
+    return data or b""

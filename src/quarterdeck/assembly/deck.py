@@ -258,7 +258,9 @@ class Deck:
         return await configuration(self.settings.home, mirror, head)
 
     async def resolve(self, id: str) -> tuple[str, str]:
-        """(`run`, `task` or `attempt`, full id) of a full id or a unique beginning. Raises NotFound."""
+        """(`run`, `task` or `attempt`, full id) of a full id or a unique beginning. Raises NotFound, Conflicting."""
+        if not id:  # else it would be the beginning of every id: an unset variable of a script must not cancel a run
+            raise NotFound("the id is empty", fix="quarterdeck ps")
         found: list[tuple[str, str]] = []
         for run in [view.run for view in await self.views.runs()]:
             if run == id or (run.startswith(id) and "." not in id):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from quarterdeck.assembly.configuration import Found, configuration
 from quarterdeck.assembly.parts import Parts
+from quarterdeck.assembly.planfile import read_plan_file
 from quarterdeck.delivery import jobs
 from quarterdeck.delivery.order import Order
 from quarterdeck.delivery.plan import check_plan, parse_plan, plan_warnings
@@ -33,8 +34,10 @@ MAX_PLAN_BYTES = 8 * 1024 * 1024
 
 async def create(parts: Parts, order: Order) -> str:
     """Store a run; returns its id. Raises BadPlan, BadInput, BadConfiguration, BadRepository, SandboxUnavailable."""
-    plan = _plan(order)
+    plan = await _plan(order)
     mirror = await parts.workshop.mirror(str(order.repository))
+    if order.into is not None:
+        await _possible(mirror, short(order.into), named=True)
     base = await _base(mirror, order)
     await mirror.fetch(base)
     frozen = await _config_of(parts, order)
@@ -42,7 +45,7 @@ async def create(parts: Parts, order: Order) -> str:
     if plan is not None:
         check_plan(plan, origin=str(order.plan_path), agents=config.agents.keys())
     run = ids.new_run_id(parts.clock.wall())
-    branch = short(order.into or config.deck.deck.into.replace("{run}", run))
+    branch = short(config.deck.deck.into.replace("{run}", run) if order.into is None else order.into)
     into, checkout = await target(mirror, branch, named=order.into is not None)
     if not order.plan_only:
         check_gate(config)
@@ -54,14 +57,10 @@ async def create(parts: Parts, order: Order) -> str:
     return run
 
 
-def _plan(order: Order) -> Plan | None:
+async def _plan(order: Order) -> Plan | None:
     if order.plan_path is None:
         return None
-    try:
-        with order.plan_path.open("rb") as file:
-            data = file.read(MAX_PLAN_BYTES + 1)
-    except OSError as error:
-        raise BadInput(f"{order.plan_path} cannot be read", why=error.strerror or str(error)) from error
+    data = await read_plan_file(order.plan_path, MAX_PLAN_BYTES + 1)
     return parse_plan(data, origin=str(order.plan_path))
 
 
@@ -92,6 +91,10 @@ def _adapted(order: Order, config: RunConfig) -> RunConfig:
         deck = deck.model_copy(update={"budget": deck.budget.model_copy(update={"run": order.budget_usd})})
     if order.sandbox is not None:
         deck = fenced(deck, order.sandbox)
+    if order.agent is not None and order.agent not in config.agents:
+        raise BadInput(
+            f"there is no agent {order.agent!r}", fix=f"--agent with one of: {', '.join(sorted(config.agents))}"
+        )
     return config.model_copy(update={"deck": deck, "default_agent": order.agent or config.default_agent})
 
 
@@ -113,7 +116,7 @@ def check_gate(config: RunConfig) -> None:
 async def _base(mirror: Mirror, order: Order) -> str:
     if order.base is None and order.into is not None and (tip := await mirror.tip(short(order.into))) is not None:
         return tip
-    return await mirror.resolve(order.base or "HEAD")
+    return await mirror.resolve("HEAD" if order.base is None else order.base)
 
 
 def short(branch: str) -> str:
@@ -121,13 +124,18 @@ def short(branch: str) -> str:
     return branch.removeprefix("refs/heads/")
 
 
+async def _possible(mirror: Mirror, branch: str, *, named: bool) -> None:
+    if not await mirror.valid_branch(branch):
+        fix = "--into NAME" if named else 'correct [deck] into in deck.toml, for example "quarterdeck/{run}"'
+        raise BadInput(f"{branch[:100]!r} is not a possible name of a branch", fix=fix)
+
+
 async def target(mirror: Mirror, branch: str, *, named: bool) -> tuple[str, str | None]:
     """The target branch, and the clean work tree that is moved with it, if any.
 
     `named`: a person named the branch, so that it may be checked out. Raises BadInput, BadRepository.
     """
-    if not await mirror.valid_branch(branch):
-        raise BadInput(f"{branch!r} is not a possible branch name", fix="--into NAME")
+    await _possible(mirror, branch, named=named)
     if (other := await mirror.in_the_way(branch)) is not None:
         raise BadRepository(
             f"there can be no branch {branch} beside the branch {other}",

@@ -37,7 +37,7 @@ from quarterdeck.kernel.clock import Clock, SystemClock
 from quarterdeck.kernel.config import DeadlinesSection, ModelSection, RunConfig
 from quarterdeck.kernel.entities import Harness
 from quarterdeck.kernel.events import Node
-from quarterdeck.kernel.failures import MissingPart, StoreUnavailable
+from quarterdeck.kernel.failures import BadConfiguration, MissingPart, StoreUnavailable
 from quarterdeck.models.factory import Models, make_factory
 from quarterdeck.models.limiter import Limiters
 from quarterdeck.models.port import Deadlines
@@ -163,7 +163,9 @@ def _make_home(settings: Settings) -> None:
         settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         settings.logs.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
-        raise StoreUnavailable(
+        # Somebody else's directory, or none at all, is a wrong setting; anything else is the machine's trouble.
+        setting = isinstance(error, PermissionError | FileExistsError | NotADirectoryError)
+        raise (BadConfiguration if setting else StoreUnavailable)(
             f"The home {settings.home} cannot be written",
             why=error.strerror or str(error),
             fix="make it writable, or set QUARTERDECK_HOME to another directory",

@@ -42,13 +42,17 @@ async def _init(call: Call, repository: Path) -> None:
         raise BadRepository(f"{place} has no work tree", fix="run this in a clone that has one")
     folder = place / ".quarterdeck"
     for existing in (folder / DECK_FILE, folder / "agents" / "README"):
-        if existing.exists():
+        if existing.exists() or existing.is_symlink():
             raise Conflicting(f"{existing} exists", why="nothing is overwritten", fix=f"edit {existing}, or remove it")
     found = await _look(place)
     written = [folder / DECK_FILE, folder / "agents" / "README"]
-    (folder / "agents").mkdir(parents=True, exist_ok=True)
-    for file, text in zip(written, (starter(found), AGENTS_README), strict=True):
-        file.write_text(text, encoding="utf-8")
+    try:
+        (folder / "agents").mkdir(parents=True, exist_ok=True)
+        for file, text in zip(written, (starter(found), AGENTS_README), strict=True):
+            file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        fix = f"look at {folder}, which has to be a directory that you can write"
+        raise BadRepository(f"{folder} cannot be written", why=error.strerror or str(error), fix=fix) from error
     call.emit("init", {"files": [str(file) for file in written], "gate": found.gate, "languages": found.languages})
     for file in written:
         call.data(str(file))

@@ -5,6 +5,7 @@ Rules
 - Nothing leaves here as a bare trace: a foreseen error is explained, an unforeseen one is written to a file and named.
 """
 
+import difflib
 import os
 import sys
 import time
@@ -18,7 +19,7 @@ from typer.main import get_command
 from quarterdeck import __version__
 from quarterdeck.cli import faults, registry
 from quarterdeck.cli.call import Call
-from quarterdeck.kernel.failures import UNWELL, Exit, QuarterdeckError, Stop
+from quarterdeck.kernel.failures import UNWELL, BadInput, Exit, QuarterdeckError, Stop
 
 
 class LazyGroup(TyperGroup):
@@ -30,6 +31,8 @@ class LazyGroup(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         command = registry.find(cmd_name)
         if command is None:
+            if close := difflib.get_close_matches(cmd_name, self.list_commands(ctx), n=1):
+                raise BadInput(f"There is no command {cmd_name}", fix=f"quarterdeck {close[0]}")
             return None
         app = registry.load(f"quarterdeck.cli.{command.module}", "app", f"`{cmd_name}` cannot be loaded")
         loaded = get_command(app)

@@ -11,9 +11,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
 from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
 from quarterdeck.cli.following import follow
@@ -21,9 +22,10 @@ from quarterdeck.cli.port import DeckApi
 from quarterdeck.cli.showing import show_result
 from quarterdeck.cli.text import Tone
 from quarterdeck.delivery.order import Order
+from quarterdeck.kernel.complaints import complaint
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.events import RunStatus
-from quarterdeck.kernel.failures import BadInput, Conflicting, Exit
+from quarterdeck.kernel.failures import BadInput, BadRepository, Conflicting, Exit
 from quarterdeck.settings import DECK_FILE
 from quarterdeck.workplace.repository import clean, examine
 
@@ -35,7 +37,8 @@ Goal = Annotated[
 Repository = Annotated[Path, typer.Option("--repo", help="The git repository to work on.", metavar="DIR")]
 Run = Annotated[str, typer.Argument(help="Id of the run, or its beginning.", metavar="RUN")]
 Budget = Annotated[
-    float | None, typer.Option(help="What the run may spend at most.", metavar="USD", min=0, show_default=False)
+    float | None,
+    typer.Option(help="What the run may spend at most.", metavar="USD", min=0, max=1e9, show_default=False),
 ]
 Base = Annotated[
     str | None, typer.Option(help="Revision to start from.  [default: HEAD]", metavar="REV", show_default=False)
@@ -88,8 +91,8 @@ def run(
         raise BadInput(
             "There is neither a goal nor a plan", fix='quarterdeck run "GOAL"   or   quarterdeck run --plan FILE'
         )
-    order = Order(
-        goal=_wanted(goal),
+    order = _order(
+        goal=_wanted(goal, "run"),
         plan_path=plan.absolute() if plan else None,
         repository=repo.absolute(),
         base=base,
@@ -131,8 +134,8 @@ def plan(
     call = begin(context, json, no_input)
     if goal is None:
         raise BadInput("There is no goal to plan", fix='quarterdeck plan "GOAL"')
-    order = Order(
-        goal=_wanted(goal),
+    order = _order(
+        goal=_wanted(goal, "plan"),
         repository=repo.absolute(),
         base=base,
         agent=agent,
@@ -167,7 +170,7 @@ def resume(
         str | None, typer.Option(help="Answer to what the run asks.", metavar="TEXT", show_default=False)
     ] = None,
     budget: Annotated[
-        float | None, typer.Option(help="New budget of the run.", metavar="USD", min=0, show_default=False)
+        float | None, typer.Option(help="New budget of the run.", metavar="USD", min=0, max=1e9, show_default=False)
     ] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Try again what did not merge in a finished run.")] = False,
     json: Json = False,
@@ -258,10 +261,23 @@ async def run_id(deck: DeckApi, given: str) -> str:
     return full
 
 
-def _wanted(goal: str | None) -> str | None:
+def _wanted(goal: str | None, command: str) -> str | None:
     if goal is not None and not goal.strip():
-        raise BadInput("The goal is empty", fix='quarterdeck run "GOAL"')
+        raise BadInput("The goal is empty", fix=f'quarterdeck {command} "GOAL"')
     return goal
+
+
+def _order(**fields: Any) -> Order:
+    """The order as a value. Raises BadInput for what cannot be used."""
+    try:
+        return Order(**fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        if name == "goal":
+            fix = "put the long part into a file of the repository and name that file in the goal"
+            raise BadInput("The goal cannot be used", why=complaint(first), fix=fix) from error
+        raise BadInput(f"--{name.replace('_', '-')} cannot be used", why=complaint(first)) from error
 
 
 async def _note(call: Call, deck: DeckApi, run: str, repository: Path) -> None:
@@ -279,8 +295,11 @@ async def _note(call: Call, deck: DeckApi, run: str, repository: Path) -> None:
         return
     if not from_file and (place / ".quarterdeck" / DECK_FILE).exists():
         call.say(f"note: .quarterdeck/{DECK_FILE} is not in the base commit and is not used; commit it", Tone.WARN)
-    if not await clean(place):
-        call.say(f"note: {place} has uncommitted changes; they are not part of the run", Tone.WARN)
+    try:
+        if not await clean(place):
+            call.say(f"note: {place} has uncommitted changes; they are not part of the run", Tone.WARN)
+    except BadRepository as error:  # it concerns the work tree, and the run does not use it
+        call.say(f"note: {error}", Tone.WARN)
 
 
 def _warn_unfenced(call: Call, config: RunConfig) -> None:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from quarterdeck.kernel.entities import Usage, Value
+from quarterdeck.kernel.entities import Usage, Usd, Value
 from quarterdeck.kernel.events import RunStatus, TaskStatus
 
 
@@ -27,7 +27,7 @@ class Order(Value):
     """Branch to land on; None = `[deck] into`."""
     agent: str | None = None
     """Agent of every task that names none."""
-    budget_usd: float | None = Field(default=None, ge=0)
+    budget_usd: Usd | None = None
     max_parallel: int | None = Field(default=None, ge=1, le=1000)
     sandbox: str | None = None
     plan_only: bool = False

@@ -119,6 +119,10 @@ def child_environment(changes: Mapping[str, str | None], environ: Mapping[str, s
 def _home(environ: Mapping[str, str]) -> Path:
     user_home = environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
     if told := environ.get("QUARTERDECK_HOME"):
+        if any("\ud800" <= letter <= "\udfff" for letter in told):
+            raise BadConfiguration(
+                f"QUARTERDECK_HOME is {os.fsencode(told)!r}, which is not UTF-8 text", fix="choose another directory"
+            )
         if told == "~" or told.startswith("~/"):
             told = user_home + told[1:]
         return Path(os.path.abspath(told))  # noqa: PTH100 - resolve() would follow links the operator made on purpose

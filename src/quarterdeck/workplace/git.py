@@ -127,7 +127,7 @@ class Git:
         done = await _run(
             command, stdin, git_environment({**self.environment, **(env or {})}), self.umask, timeout, limit
         )
-        name = " ".join(("git", *arguments))[:300]
+        name = " ".join(("git", *(word for word in arguments if not word.startswith("--upload-pack="))))[:300]
         if done.cut and not may_cut:
             raise GitFailed(f"`{name}` printed more than {limit} bytes")
         if not done.cut and done.exit_code not in ok:

@@ -6,6 +6,7 @@ Rules
 - No external diff, text conversion or merge driver ever runs.
 """
 
+import posixpath
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ SYMLINK: Final = "120000"
 GITLINK: Final = "160000"
 ABSENT: Final = "000000"
 
+_MAX_LINKS: Final = 10
 _RENAMES: Final = ("-M", "-l1000")
 _MERGE_SETTINGS: Final = (
     "merge.conflictStyle=merge",
@@ -221,6 +223,19 @@ class History:
             return None
         blob = head.split(b" ")[2].decode("ascii")
         return (await self._git.run("cat-file", "blob", blob, limit=limit, may_cut=True)).stdout
+
+    async def followed(self, commit: str, path: str) -> str | None:
+        """The path of the file that `path` is or, through symbolic links inside the tree, leads to; None = none."""
+        for _ in range(_MAX_LINKS):
+            listing = await self._git.run("ls-tree", "-z", commit, "--", path, env={"GIT_LITERAL_PATHSPECS": "1"})
+            mode = listing.stdout[:6].decode("ascii")
+            if mode != SYMLINK:
+                return path if mode.startswith("100") else None
+            target = decode(await self.show(commit, path, 4096) or b"")
+            path = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+            if path.startswith(("/", "../")) or path in (".", ".."):
+                return None
+        return None
 
     async def ancestor(self, a: str, b: str) -> bool:
         """Whether `a` is `b` or one of its ancestors."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from quarterdeck.kernel.failures import GitFailed
-from quarterdeck.workplace.git import Git, decode
+from quarterdeck.workplace.git import Git, decode, encode
 from quarterdeck.workplace.history import GITLINK, FileChange, parse_raw
 from quarterdeck.workplace.port import Exported
 
@@ -50,16 +50,16 @@ def is_git_directory_name(component: str) -> bool:
 def forbidden(changes: Iterable[FileChange]) -> str | None:
     """Why a change with these paths must not be imported; None = it may."""
     for change in changes:
+        try:
+            f"{change.path}{change.old_path}".encode()
+        except UnicodeEncodeError:
+            return f"the path {encode(change.path)!r} is not UTF-8 text and could not be recorded; rename it"
         if change.new_mode == "000000":
             continue
         if any(is_git_directory_name(part) for part in change.path.split("/")):
             return f"the path {change.path!r} stands for a git directory"
         if change.new_mode == GITLINK and change.old_mode != GITLINK:
             return f"the path {change.path!r} is a new submodule"
-        try:
-            change.path.encode("utf-8")
-        except UnicodeEncodeError:
-            return f"the path {change.path!r} is not UTF-8"
     return None
 
 

@@ -22,12 +22,12 @@ from typing import Final
 
 from quarterdeck.kernel import probes
 from quarterdeck.kernel.failures import BadInput, BadRepository, Conflicting, GitFailed
-from quarterdeck.workplace.git import NO_CONFIGURATION, Completed, Git, options
+from quarterdeck.workplace.git import NO_CONFIGURATION, Completed, Git, encode, options
 from quarterdeck.workplace.history import COMMITTER, History
 from quarterdeck.workplace.incoming import receive
 from quarterdeck.workplace.lock import held
 from quarterdeck.workplace.port import Exported
-from quarterdeck.workplace.repository import Checkout, clean, examine, holders
+from quarterdeck.workplace.repository import Checkout, clean, examine, holders, is_text, unfetchable
 
 _NAMESPACE: Final = "refs/quarterdeck/"
 _NOTES: Final = "refs/notes/quarterdeck"
@@ -45,6 +45,9 @@ _READABLE: Final = 0o022
 """Sandboxes may run under another user id: what the mirror creates is readable."""
 _FETCH_TIMEOUT: Final = 900.0
 _TRIES: Final = 20
+_LONGEST_BRANCH: Final = 1_000
+_LONGEST_PART: Final = 240
+"""Bytes; a file name may have 255, and git appends `.lock`."""
 
 
 class Mirror(History):
@@ -94,19 +97,28 @@ class Mirror(History):
 
     async def resolve(self, rev: str) -> str:
         """The commit that `rev` names in the user's repository. Raises BadInput."""
-        if not rev.startswith("-"):
+        if rev and not rev.startswith("-") and "\0" not in rev:
             done = await self._user.run("rev-parse", "--verify", "--quiet", f"{rev}^{{commit}}", ok=range(256))
             if done.exit_code == 0 and done.text:
                 return done.text
-        raise BadInput(f"{rev!r} names no commit in {self.repository}", fix="see `git log --oneline --all`")
+        if rev == "HEAD":
+            head = await self._user.run("symbolic-ref", "--quiet", "--short", "HEAD", ok=range(256))
+            raise BadRepository(
+                f"there is nothing to start from in {self.repository}",
+                why=f"HEAD is the branch {head.text}, which has no commit yet" if head.text else "HEAD is no commit",
+                fix="commit something there, or name another start with --base",
+            )
+        raise BadInput(f"{rev[:100]!r} names no commit in {self.repository}", fix="see `git log --oneline --all`")
 
     async def tip(self, branch: str) -> str | None:
         """The commit of a branch of the user's repository; None = no such branch."""
         return await _read(self._user, f"refs/heads/{branch}")
 
     async def valid_branch(self, name: str) -> bool:
-        """Whether a branch can have this name."""
-        if name.startswith("-") or name == "HEAD":
+        """Whether a branch can have this name, also as a file on disk, and be named on git's command line."""
+        if name.startswith(("-", "refs/")) or name in ("HEAD", "@") or "\0" in name or not is_text(name):
+            return False
+        if len(encode(name)) > _LONGEST_BRANCH or any(len(encode(part)) > _LONGEST_PART for part in name.split("/")):
             return False
         return (await self._own.run("check-ref-format", f"refs/heads/{name}", ok=range(256))).exit_code == 0
 
@@ -123,14 +135,17 @@ class Mirror(History):
         return tuple([Checkout(path, await clean(path)) for path in await holders(self._user, branch)])
 
     async def fetch(self, commit: str) -> None:
-        """Bring a commit of the user's repository, with its history, into the mirror and pin it."""
+        """Bring a commit of the user's repository, with its history, into the mirror and pin it.
+
+        Raises BadRepository where objects are missing there.
+        """
         pin = f"{_NAMESPACE}base/{commit}"
         if await self.read_ref(pin) == commit:
             return
         # The other side is the user's repository and needs the user's configuration to trust its directory.
         git = Git(f"--git-dir={self.path}", umask=_READABLE)
         async with held(self.path / "fetch.lock", timeout=_FETCH_TIMEOUT):
-            await git.run(
+            done = await git.run(
                 *_FETCH,
                 "--update-shallow",
                 f"--upload-pack={_upload_pack()}",
@@ -138,7 +153,10 @@ class Mirror(History):
                 f"{commit}:{pin}",
                 settings=_FETCH_SETTINGS,
                 timeout=_FETCH_TIMEOUT,
+                ok=range(256),
             )
+        if done.exit_code != 0:
+            raise unfetchable(self.repository, commit, done.complaint)
 
     async def land(self, branch: str, old: str | None, new: str, *, into_checkout: Path | None = None) -> None:
         """Move a branch of the user's repository from `old` (None = it must not exist) forward to `new`.

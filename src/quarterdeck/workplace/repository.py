@@ -5,12 +5,16 @@ Rules
 - What cannot be used is refused with the reason and the command that mends it.
 """
 
+import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from quarterdeck.kernel.failures import BadRepository
+from quarterdeck.kernel.failures import BadRepository, GitFailed
 from quarterdeck.workplace.git import Git, decode
+
+_BROKEN: Final = ("bad object", "missing blob", "missing tree", "missing commit", "is corrupt", "unable to read")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +56,29 @@ async def examine(repository: Path) -> tuple[Path, Path, str]:
     place = common_dir if bare == "true" or top.exit_code != 0 else Path(top.text)
     head = await git.run("rev-parse", "--verify", "--quiet", "HEAD^{commit}", ok=range(256))
     if head.exit_code != 0 and not await git.text("for-each-ref", "--count=1"):
-        raise BadRepository(f"{repository} has no commits", fix="git commit --allow-empty -m 'Start'")
+        fix = f"git -C {shlex.quote(str(repository))} commit --allow-empty -m 'Start'"
+        raise BadRepository(f"{repository} has no commits", fix=fix)
     return place, common_dir, object_format
 
 
 def _directory(path: Path) -> Path:
     if not path.is_dir():
-        raise BadRepository(f"{path} is not a directory", fix="name a git repository with --repo")
+        what = "is not a directory" if path.exists() else "does not exist"
+        raise BadRepository(f"{path} {what}", fix="name a git repository with --repo")
+    if not is_text(os.fspath(path)):
+        raise BadRepository(
+            f"the path {os.fsencode(path)!r} is not UTF-8 text", why="it could not be recorded", fix="rename it"
+        )
     return path.absolute()
+
+
+def is_text(name: str) -> bool:
+    """Whether a name can be recorded: it came from bytes that are UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _unusable(repository: Path, complaint: str) -> BadRepository:
@@ -69,6 +88,25 @@ def _unusable(repository: Path, complaint: str) -> BadRepository:
     if "not a git repository" in complaint:
         return BadRepository(f"{repository} is not a git repository", fix="git init, then commit; or use --repo")
     return BadRepository(f"git cannot use {repository}", why=complaint, fix=f"git -C {repository} status")
+
+
+def unfetchable(repository: Path, commit: str, complaint: str) -> BadRepository | GitFailed:
+    """The error for a repository from which the history of a commit cannot be had: its own fault, or the machine's."""
+    place = shlex.quote(str(repository))
+    if "promisor" in complaint or "lazy fetching" in complaint:
+        return BadRepository(
+            f"{repository} is a partial clone, and objects of {commit[:12]} are missing in it",
+            why="nothing is fetched from another machine on your behalf",
+            fix=f"git -C {place} fetch --refetch --no-filter",
+        )
+    what, why, fix = (
+        f"{commit[:12]} cannot be read from {repository}",
+        " ".join(complaint.split()),
+        f"git -C {place} fsck",
+    )
+    if any(sign in complaint for sign in _BROKEN):
+        return BadRepository(what, why=why, fix=fix)
+    return GitFailed(what, why=why, fix=fix)
 
 
 def _real(path: str) -> Path:
@@ -81,8 +119,18 @@ async def holders(git: Git, branch: str) -> tuple[Path, ...]:
 
 
 async def clean(checkout: Path) -> bool:
-    """Whether a work tree has nothing modified, staged or untracked."""
-    done = await Git("-C", str(checkout)).run(
-        "status", "--porcelain", "-z", "--untracked-files=normal", limit=1 << 16, may_cut=True
-    )
+    """Whether a work tree has nothing modified, staged or untracked.
+
+    Raises BadRepository where git cannot tell, for example because a filter program of the user's is missing.
+    """
+    try:
+        done = await Git("-C", str(checkout)).run(
+            "status", "--porcelain", "-z", "--untracked-files=normal", limit=1 << 16, may_cut=True
+        )
+    except GitFailed as error:
+        raise BadRepository(
+            f"git cannot tell whether {checkout} has changes",
+            why=" ".join(error.why.split()),
+            fix=f"git -C {shlex.quote(str(checkout))} status",
+        ) from error
     return not done.stdout
