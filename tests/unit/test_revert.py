@@ -7,12 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quarterdeck.assembly.undoing import Source, choose
 from quarterdeck.cli.config import difference, document
 from quarterdeck.delivery.blueprint import BLUEPRINTS, Turn
-from quarterdeck.delivery.revert import dependents, revert_plan, standing, taken_back, task_id
+from quarterdeck.delivery.revert import Standing, dependents, revert_plan, standing, taken_back, task_id
+from quarterdeck.kernel import events as e
 from quarterdeck.kernel.config import ChecksSection, DeckConfig, RunConfig
 from quarterdeck.kernel.entities import Agent, Landed, Plan, Task
 from quarterdeck.kernel.events import Node, Outcome
+from quarterdeck.kernel.failures import Conflicting
 from quarterdeck.workplace.history import LogEntry
 
 RUN = "r-00000000001"
@@ -100,6 +103,61 @@ def test_no_outcome_of_a_revert_leads_to_another_attempt_by_itself() -> None:
     turns = {BLUEPRINTS["revert"].turn(node, outcome) for node in (Node.IMPLEMENT, Node.GATE) for outcome in Outcome}
     assert turns == {Turn.NEXT, Turn.FAIL, Turn.CANCEL}
     assert BLUEPRINTS["revert"].after(Node.IMPLEMENT, RunConfig(deck=DeckConfig())) is Node.GATE
+
+
+# --- what an order chooses --------------------------------------------------------------------------------
+
+
+def source(needs: dict[str, tuple[str, ...]], *, back: Sequence[str] = (), again: bool = False) -> Source:
+    """A run whose tasks landed in the order of its plan; those of `back` are taken back."""
+    created = e.RunCreated(
+        run=RUN,
+        goal="Do it",
+        goal_blob="b",
+        repository="repo",
+        target="t",
+        base="base",
+        into="work",
+        config_blob="b",
+        budget_nusd=0,
+        max_parallel=1,
+        user="ada",
+        sandbox="none",
+        reverts="r-other" if again else "",
+    )
+    commits = {name: f"c-{name}" for name in needs}
+    stands = {name: landed(name, commit) for name, commit in commits.items() if name not in back}
+    titles = {name: name.title() for name in needs}
+    return Source(created, plan(needs), titles, commits, "work", "tip", (), Standing(stands, frozenset(back)))
+
+
+THREE: dict[str, tuple[str, ...]] = {"one": (), "two": ("one",), "other": ()}
+
+
+def test_a_run_is_taken_back_newest_first_save_for_what_is_back_already() -> None:
+    chosen, warnings = choose(source(THREE), "", with_dependents=False)
+    assert ([item.task for item in chosen], warnings) == (["other", "two", "one"], ())
+    chosen, (warning,) = choose(source(THREE, back=["two"]), "", with_dependents=False)
+    assert [item.task for item in chosen] == ["other", "one"]
+    assert warning.endswith("work does not hold them any more: two")
+
+
+def test_a_task_that_others_need_is_refused_unless_they_go_with_it() -> None:
+    with pytest.raises(Conflicting, match="^two needs one"):
+        choose(source(THREE), "one", with_dependents=False)
+    chosen, (warning,) = choose(source(THREE), "one", with_dependents=True)
+    assert [item.task for item in chosen] == ["two", "one"]
+    assert "two" in warning
+    # What is taken back already needs nothing any more, and the tasks of a revert do not build on each other.
+    assert [item.task for item in choose(source(THREE, back=["two"]), "one", with_dependents=False)[0]] == ["one"]
+    assert [item.task for item in choose(source(THREE, again=True), "one", with_dependents=False)[0]] == ["one"]
+
+
+@pytest.mark.parametrize(("task", "words"), [("two", "two is taken back already"), ("none", "none never landed")])
+def test_what_cannot_be_taken_back_is_refused(task: str, words: str) -> None:
+    with pytest.raises(Conflicting, match=words) as refused:
+        choose(source(THREE, back=["two"]), task, with_dependents=False)
+    assert refused.value.fix
 
 
 # --- configuration as text --------------------------------------------------------------------------------

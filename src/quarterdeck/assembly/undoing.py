@@ -31,7 +31,7 @@ _SHA = 12
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
+class Source:
     """The run of which something is taken back, as it stands on the branch."""
 
     created: e.RunCreated
@@ -102,7 +102,7 @@ async def create(parts: Parts, order: RevertOrder) -> str:
     return new
 
 
-async def _source(parts: Parts, mirror: Mirror, created: e.RunCreated, order: RevertOrder) -> _Source:
+async def _source(parts: Parts, mirror: Mirror, created: e.RunCreated, order: RevertOrder) -> Source:
     view = await parts.views.run(created.run)
     if not view.status.finished:
         raise Conflicting(
@@ -129,7 +129,7 @@ async def _source(parts: Parts, mirror: Mirror, created: e.RunCreated, order: Re
     assert plan is not None, "what landed was planned"
     titles = {row.task: row.title for row in rows}
     stands = standing(history, created.run, commits)
-    return _Source(created, plan, titles, commits, branch, tip, history, stands)
+    return Source(created, plan, titles, commits, branch, tip, history, stands)
 
 
 async def _planned(parts: Parts, run: str) -> str | None:
@@ -138,7 +138,7 @@ async def _planned(parts: Parts, run: str) -> str | None:
     return next((r.event.plan_blob for r in page if isinstance(r.event, e.RunPlanned)), None)
 
 
-def choose(source: _Source, task: str, *, with_dependents: bool) -> tuple[tuple[Landed, ...], tuple[str, ...]]:
+def choose(source: Source, task: str, *, with_dependents: bool) -> tuple[tuple[Landed, ...], tuple[str, ...]]:
     """What is to be taken back, newest first, and what a person should know. Raises Conflicting.
 
     `task`: empty = the whole run.
@@ -155,7 +155,8 @@ def choose(source: _Source, task: str, *, with_dependents: bool) -> tuple[tuple[
         raise Conflicting(f"{source.run}.{task} never landed", fix=f"quarterdeck show {source.run}.{task}")
     if task not in landed:
         raise _nothing(source, f"{source.run}.{task}", task)
-    needing = dependents(source.plan, task, landed)
+    # The tasks of a revert only stand in a row: none of them builds on the one before.
+    needing = () if source.again else dependents(source.plan, task, landed)
     if needing and not with_dependents:
         raise Conflicting(
             f"{', '.join(needing[:_SHOWN])} {'needs' if len(needing) == 1 else 'need'} {task}",
@@ -167,7 +168,7 @@ def choose(source: _Source, task: str, *, with_dependents: bool) -> tuple[tuple[
     return tuple(item for item in newest if item.task in wanted), warnings
 
 
-def _nothing(source: _Source, what: str, task: str = "") -> Conflicting:
+def _nothing(source: Source, what: str, task: str = "") -> Conflicting:
     back = source.standing.taken_back
     if task in back or (not task and back):
         return Conflicting(
@@ -180,13 +181,13 @@ def _nothing(source: _Source, what: str, task: str = "") -> Conflicting:
     )
 
 
-def _goal(source: _Source, task: str, chosen: Sequence[Landed]) -> str:
+def _goal(source: Source, task: str, chosen: Sequence[Landed]) -> str:
     what = f"{source.run}.{task}: {source.titles.get(task, '')}" if task else f"{source.run}: {source.created.goal}"
     more = f" (and {len(chosen) - 1} more that need it)" if task and len(chosen) > 1 else ""
     return f"Revert {what}{more}"[:16_000]
 
 
-async def _not_twice(parts: Parts, source: _Source, chosen: Sequence[Landed]) -> None:
+async def _not_twice(parts: Parts, source: Source, chosen: Sequence[Landed]) -> None:
     """Refuse what another run is taking back at this moment."""
     wanted = {item.commit for item in chosen}
     for view in await parts.views.runs():
@@ -202,7 +203,7 @@ async def _not_twice(parts: Parts, source: _Source, chosen: Sequence[Landed]) ->
             )
 
 
-async def _merges(mirror: Mirror, source: _Source, chosen: Sequence[Landed]) -> None:
+async def _merges(mirror: Mirror, source: Source, chosen: Sequence[Landed]) -> None:
     """Take everything back once, in order. Raises Conflicting with the first conflict."""
     onto = source.tip
     for item in chosen:
@@ -218,7 +219,7 @@ async def _merges(mirror: Mirror, source: _Source, chosen: Sequence[Landed]) -> 
         onto = await mirror.commit(found.tree, (onto,), "for looking", author=COMMITTER, when=0)
 
 
-async def _in_the_way(mirror: Mirror, source: _Source, item: Landed, paths: Sequence[str]) -> Conflicting:
+async def _in_the_way(mirror: Mirror, source: Source, item: Landed, paths: Sequence[str]) -> Conflicting:
     later = await merging.touching(mirror, item.commit, source.tip, paths)
     shown = [_told(entry) for entry in later[-_SHOWN:]]
     if len(later) > _SHOWN:
