@@ -196,7 +196,8 @@ async def test_what_never_landed_or_is_gone_already_is_refused(place: Place) -> 
 
 
 async def test_a_revert_that_breaks_the_checks_does_not_land(place: Place) -> None:
-    """The gate decides, not the order: here something that landed later needs what is taken back."""
+    """The gate decides, not the order: here something that landed later needs what is taken back. When that is gone,
+    the same run can be resumed."""
     async with carried(place, add("a"), into="work") as (deck, first):
         tip = place.commit({"a-user": "needs a\n", "check.sh": "test ! -e a-user || test -e a.txt\n"})
         git(place.repository, "switch", "-q", "work")
@@ -209,6 +210,23 @@ async def test_a_revert_that_breaks_the_checks_does_not_land(place: Place) -> No
         assert git(place.repository, "rev-parse", "work") == before
         with pytest.raises(Conflicting, match=r"nothing of r-.* landed"):
             await deck.revert(RevertOrder(of=result.run, user="ada"))
+        git(place.repository, "switch", "-q", "work")
+        git(place.repository, "rm", "-q", "a-user")
+        git(place.repository, "commit", "-qm", "no user of a")
+        git(place.repository, "switch", "-q", "main")
+        await deck.control(result.run, "resume")
+        await deck.work(result.run)
+        assert "a.txt" not in git(place.repository, "ls-tree", "--name-only", "work").splitlines()
+        assert (await deck.result(result.run)).status is RunStatus.DONE
+
+
+async def test_a_branch_that_is_checked_out_moves_with_its_files(place: Place) -> None:
+    async with carried(place, add("a"), into="main") as (deck, first):
+        assert (place.repository / "a.txt").exists()
+        result = await undo(deck, first.run)
+        assert result.status is RunStatus.DONE
+        assert not (place.repository / "a.txt").exists()
+        assert git(place.repository, "status", "--porcelain") == ""
 
 
 async def test_what_comes_between_the_order_and_the_gate_is_seen(place: Place) -> None:
