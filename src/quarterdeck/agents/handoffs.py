@@ -4,6 +4,7 @@ Rules
 - One name, one schema: submission, review, plan, answer. The schema shown to the model and the check are the same
   value type.
 - A refused handoff names every problem (bounded) and shows an example, so that the next try can be right.
+- What is accepted can be stored: half a surrogate pair is replaced, NaN and what is nested too deep are refused.
 - The schema stands alone (no references), because not every provider follows them.
 """
 
@@ -17,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from quarterdeck.agents.port import Handoff
 from quarterdeck.kernel.entities import Answer, Plan, Review, Submission
+from quarterdeck.models import sound
 from quarterdeck.tools.schema import standalone
 
 MAX_PROBLEMS: Final = 12
@@ -85,7 +87,10 @@ def schema(expects: str) -> dict[str, Any]:
 
 def parse(expects: str, data: Mapping[str, Any], *, goal: str = "") -> Handoff | Refused:
     """The handoff that `data` is, or why it is none. `goal` stands in a plan that does not repeat it."""
-    fields = dict(data)
+    try:
+        fields = sound.value(dict(data))
+    except ValueError as error:
+        return refuse(expects, [str(error)])
     if expects == "plan":
         fields.setdefault("goal", goal or "-")
         fields.setdefault("v", 1)

@@ -46,7 +46,10 @@ class Run:
         if "\0" in command:
             return ToolResult("Not run: the command holds a NUL byte.", ok=False)
         timeout = min(float(arguments.get("timeout", DEFAULT_TIMEOUT)), where.timeout)
-        result = await where.sandbox.exec(command, timeout=timeout, output_limit=where.output_limit * 2)
+        try:
+            result = await where.sandbox.exec(command, timeout=timeout, output_limit=where.output_limit * 2)
+        except (ValueError, OSError) as error:  # half a surrogate pair, or no process is left to start it with
+            return ToolResult(f"Not run: {error}", ok=False)
         return report(result, timeout, where.output_limit)
 
     async def happened(self, arguments: Mapping[str, Any], where: Surroundings) -> bool | None:

@@ -8,6 +8,7 @@ Rules
 from collections.abc import Mapping
 from typing import Any, Final
 
+from quarterdeck.kernel.failures import SandboxFailed
 from quarterdeck.models.port import ToolSpec
 from quarterdeck.tools.arguments import failed, parameters, text
 from quarterdeck.tools.bounds import readable
@@ -47,7 +48,7 @@ class Search:
         try:
             if "pattern" not in arguments:
                 listed = await where.sandbox.call("list", path=inside(path), depth=MAX_DEPTH, limit=MAX_HITS, glob=glob)
-                return report(listed["entries"], bool(listed["truncated"]), where.output_limit)
+                return answered(listed, "entries", where.output_limit)
             found = await where.sandbox.call(
                 "search",
                 pattern=str(arguments["pattern"]),
@@ -62,10 +63,18 @@ class Search:
             return failed(f"`{shown(path)}` is a file; give `pattern` to search in it.")
         except (ValueError, OSError) as error:
             return failed(f"The search could not be made: {error}")
-        return report(found["matches"], bool(found["truncated"]), where.output_limit)
+        return answered(found, "matches", where.output_limit)
 
     async def happened(self, arguments: Mapping[str, Any], where: Surroundings) -> bool | None:
         return None
+
+
+def answered(answer: Mapping[str, Any], key: str, limit: int) -> ToolResult:
+    """The worker's answer. Raises SandboxFailed where it is none: what comes out of a sandbox is not believed."""
+    try:
+        return report(answer[key], bool(answer["truncated"]), limit)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise SandboxFailed("the worker inside the sandbox gave no proper answer", why=repr(error)) from error
 
 
 def report(hits: Any, more: bool, limit: int) -> ToolResult:
