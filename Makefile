@@ -3,6 +3,7 @@
 PYTHON ?=
 JOBS ?= auto
 ARGS ?=
+SECONDS ?= 60
 
 BIN := .venv/bin
 # By file, so that what a file reads or imports once is not read by every worker.
@@ -12,7 +13,7 @@ UNIT := $(BIN)/pytest -n $(JOBS) --maxprocesses 8 --dist loadfile tests/unit
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check bench docs fmt lock wheel clean
+.PHONY: help demo test unit check bench docs fuzz fmt lock wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,12 +41,18 @@ bench: .venv/made ## the figures: each bench/bench_*.py prints its own beside it
 docs: .venv/made ## write docs/reference from the code
 	@$(BIN)/python docs/generate.py
 
+fuzz: .venv/made ## search every parser of untrusted input for bugs, SECONDS each (60), or one: make fuzz TARGET=plan_file
+	@mkdir -p build
+	@for target in $(or $(TARGET),$$($(BIN)/python -m fuzz)); do echo "$$target"; \
+	  $(BIN)/python -m fuzz $$target --seconds $(SECONDS) >build/fuzz-$$target.log 2>&1 \
+	    || { tail -n 40 build/fuzz-$$target.log >&2; exit 1; }; grep '^Done' build/fuzz-$$target.log; done
+
 fmt: .venv/made ## format and mend what the linter can mend
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
 lock: .venv/made ## resolve the dependencies anew into requirements.lock (newer versions: make lock ARGS=--upgrade)
-	@$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --extra dev --extra bwrap \
+	@$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --extra dev --extra bwrap --extra fuzz \
 	  --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
 	  --custom-compile-command "make lock" --output-file requirements.lock $(ARGS)
 
