@@ -9,13 +9,16 @@ from hypothesis import strategies as st
 
 from quarterdeck.assembly.undoing import Source, choose
 from quarterdeck.cli.config import difference, document
+from quarterdeck.cli.lines import describe
 from quarterdeck.delivery.blueprint import BLUEPRINTS, Turn
 from quarterdeck.delivery.revert import Standing, dependents, revert_plan, standing, taken_back, task_id
+from quarterdeck.journal.port import Record
 from quarterdeck.kernel import events as e
-from quarterdeck.kernel.config import ChecksSection, DeckConfig, RunConfig
+from quarterdeck.kernel.config import BudgetSection, ChecksSection, DeckConfig, RunConfig, SandboxSection
 from quarterdeck.kernel.entities import Agent, Landed, Plan, Task
 from quarterdeck.kernel.events import Node, Outcome
 from quarterdeck.kernel.failures import Conflicting
+from quarterdeck.settings import wider
 from quarterdeck.workplace.history import LogEntry
 
 RUN = "r-00000000001"
@@ -186,3 +189,28 @@ def test_everything_a_run_depends_on_is_in_its_document() -> None:
     assert set(changes) | {"origin"} == set(RunConfig.model_fields)
     for field, value in changes.items():
         assert document(base.model_copy(update={field: value})) != document(base), field
+
+
+def test_what_an_earlier_configuration_allows_beyond_todays_is_named() -> None:
+    free = DeckConfig(
+        budget=BudgetSection(run=9.0),
+        sandbox=SandboxSection(backend="none", network=("a.example", "b.example"), memory_mb=128),
+        checks=ChecksSection(gate=("true",)),
+    )
+    tight = DeckConfig(sandbox=SandboxSection(network=("b.example",)), budget=BudgetSection(run=5.0))
+    assert wider(free, tight) == (
+        "budget.run was 9.0, today it is 5.0",
+        "sandbox.backend was none, today it is bubblewrap",
+        "sandbox.network was a.example, b.example, today it is b.example",
+    )
+    assert wider(free, free) == ()
+
+
+def test_a_revert_is_told_as_one_in_the_log() -> None:
+    created = source(THREE, again=True).created.model_copy(update={"config_of": "r-config"})
+    line = describe(Record(f"run/{RUN}", 1, 0.0, 1, created, ""))
+    assert ", reverts r-other, with the configuration of r-config, onto work" in line.text
+    started = e.AttemptStarted(
+        run=RUN, task="a", number=1, agent="git", harness=None, incarnation=1, base="c" * 40, workspace=""
+    )
+    assert describe(Record(f"attempt/{RUN}.a.1", 1, 0.0, 1, started, "")).text == "git starts from cccccccccc"

@@ -25,8 +25,8 @@ from quarterdeck.delivery.order import Order
 from quarterdeck.kernel.complaints import complaint
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.events import RunStatus
-from quarterdeck.kernel.failures import BadInput, BadRepository, Conflicting, Exit
-from quarterdeck.settings import DECK_FILE
+from quarterdeck.kernel.failures import BadConfiguration, BadInput, BadRepository, Conflicting, Exit
+from quarterdeck.settings import DECK_FILE, wider
 from quarterdeck.workplace.repository import clean, examine
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -111,6 +111,8 @@ async def _run(call: Call, order: Order, config_of: str | None, *, detach: bool)
         if config_of is not None:
             order = order.model_copy(update={"config_of": await run_id(deck, config_of)})
         call.run = await deck.create(order)
+        if order.config_of is not None:
+            await _warn_wider(call, deck, order.config_of, order.repository)
         await _note(call, deck, call.run, order.repository)
         if not detach:
             return await carry(call, deck, call.run)
@@ -300,6 +302,17 @@ async def _note(call: Call, deck: DeckApi, run: str, repository: Path) -> None:
             call.say(f"note: {place} has uncommitted changes; they are not part of the run", Tone.WARN)
     except BadRepository as error:  # it concerns the work tree, and the run does not use it
         call.say(f"note: {error}", Tone.WARN)
+
+
+async def _warn_wider(call: Call, deck: DeckApi, run: str, repository: Path) -> None:
+    """Name what the configuration of an earlier run allows beyond today's."""
+    try:
+        today = await deck.current(repository)
+    except BadConfiguration as error:
+        call.warn(f"today's configuration cannot be used, so that of {run} is not compared with it: {error}")
+        return
+    for line in wider((await deck.frozen(run)).deck, today.deck):
+        call.warn(f"the configuration of {run} allows more than today's: {line}")
 
 
 def _warn_unfenced(call: Call, config: RunConfig) -> None:

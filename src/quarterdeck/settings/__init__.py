@@ -11,7 +11,7 @@ from quarterdeck.settings.files import (
     parse_deck_toml,
     read_text,
 )
-from quarterdeck.settings.merging import merge
+from quarterdeck.settings.merging import merge, wider
 
 __all__ = [
     "DECK_FILE",
@@ -28,4 +28,5 @@ __all__ = [
     "operator_config",
     "parse_deck_toml",
     "read_text",
+    "wider",
 ]

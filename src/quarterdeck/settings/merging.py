@@ -90,6 +90,24 @@ def _narrowed(section: str, key: str, bound: Any, asked: Any) -> tuple[Any, str]
     return _OPEN, ""
 
 
+def wider(used: DeckConfig, today: DeckConfig) -> tuple[str, ...]:
+    """Where an earlier configuration allows more money, network or sandbox than the one that holds today."""
+    lines: list[str] = []
+    for section in DeckConfig.model_fields:
+        if section in _TABLES:
+            continue
+        for key in type(getattr(used, section)).model_fields:
+            then, now = getattr(getattr(used, section), key), getattr(getattr(today, section), key)
+            allowed, _ = _narrowed(section, key, now, then)
+            if allowed is not _OPEN and allowed != then:
+                lines.append(f"{section}.{key} was {_plain(then)}, today it is {_plain(now)}")
+    return tuple(lines)
+
+
+def _plain(value: Any) -> str:
+    return (", ".join(value) or "none") if isinstance(value, tuple) else str(value)
+
+
 def _merge_table(section: str, layers: list[Partial], operator: Partial, repository: Partial | None) -> _Merged:
     chosen: dict[str, Any] = {}
     lines: list[str] = []
