@@ -18,7 +18,8 @@ from quarterdeck.agents import handoffs
 from quarterdeck.agents.port import Assignment, Finished, Handoff
 from quarterdeck.journal.port import Journal
 from quarterdeck.kernel import probes
-from quarterdeck.kernel.entities import Feedback, Submission
+from quarterdeck.kernel.config import RunConfig
+from quarterdeck.kernel.entities import Agent, Feedback, Submission
 from quarterdeck.kernel.events import HarnessFinished, HarnessStarted, LimitReached, Outcome
 from quarterdeck.kernel.failures import FailureClass, SandboxDied
 from quarterdeck.tools.bounds import bounded, readable
@@ -145,6 +146,9 @@ class CommandHarness:
     @property
     def resumable(self) -> bool:
         return False
+
+    def prepare(self, agent: Agent, config: RunConfig) -> None:
+        """There is nothing to load."""
 
     async def work(self, assignment: Assignment) -> Finished:
         """Run the program to its end. Raises SandboxFailed, StoreUnavailable, StaleClaim."""

@@ -5,11 +5,15 @@ Rules
 - What is wrong with the machine is raised, so that nobody is blamed; everything else is how the attempt ended.
 """
 
+import contextlib
+
 from quarterdeck.agents import endings
 from quarterdeck.agents.loop import Loop
 from quarterdeck.agents.port import Assignment, Finished
 from quarterdeck.agents.ports import Ports
-from quarterdeck.kernel.failures import FailureClass, QuarterdeckError, StaleClaim
+from quarterdeck.kernel.config import RunConfig
+from quarterdeck.kernel.entities import Agent
+from quarterdeck.kernel.failures import BadConfiguration, FailureClass, QuarterdeckError, StaleClaim
 
 
 class NativeHarness:
@@ -21,6 +25,13 @@ class NativeHarness:
     @property
     def resumable(self) -> bool:
         return True
+
+    def prepare(self, agent: Agent, config: RunConfig) -> None:
+        """Load the SDK of the agent's first model, while its workspace is made."""
+        first = [agent.model] if agent.model is not None else config.deck.tiers.get(agent.tier, ())[:1]
+        for name in first:
+            with contextlib.suppress(BadConfiguration):  # `work` says so
+                self._ports.models(name)
 
     async def work(self, assignment: Assignment) -> Finished:
         """Carry the attempt to its end. Raises SandboxFailed, StoreUnavailable, StaleClaim."""

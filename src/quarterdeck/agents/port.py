@@ -80,6 +80,10 @@ class HarnessAdapter(Protocol):
         """Whether `work` can go on in the workspace that a killed process left behind."""
         ...
 
+    def prepare(self, agent: Agent, config: RunConfig) -> None:
+        """The agent will be put to work: begin, without waiting, to load what takes long."""
+        ...
+
     async def work(self, assignment: Assignment) -> Finished:
         """Raises SandboxFailed, StoreUnavailable, StaleClaim (nothing is blamed on the agent); any other failure is a
         `Finished`."""

@@ -102,6 +102,7 @@ class Sessions:
         harness = self._harnesses(seat.briefing.config).get(seat.agent.harness)
         if harness is None:
             raise MissingPart(f"the {seat.agent.harness} harness is not there yet (agent {seat.agent.name})")
+        harness.prepare(seat.agent, seat.briefing.config)
         sandbox, started, at = await self._seated(seat, harness)
         try:
             probes.hit("workspace.ready")

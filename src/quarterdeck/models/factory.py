@@ -4,17 +4,23 @@ Rules
 - `anthropic:` Messages; `openai:` Responses; `chat:` Chat Completions at a base URL (vLLM and the like); `ollama:`
   Ollama's own interface, at localhost unless configured.
 - One connection per provider, base URL and key source, shared by all agents.
-- A provider's SDK is loaded when its first model is made, never before: it costs most of a second.
+- A provider's SDK is loaded when its first model is made, never before. It costs most of a second: a thread does it,
+  and the first call waits for it, nothing else.
 - The environment is not read here: keys come in, and are read again through `reload_key` after a 401.
 """
 
+import asyncio
+import contextlib
 import importlib
+import sys
+import threading
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from quarterdeck.kernel.config import ModelSection
 from quarterdeck.kernel.failures import BadConfiguration
-from quarterdeck.models.port import Deadlines, Model
+from quarterdeck.models import windows
+from quarterdeck.models.port import Deadlines, Model, Reply, Request
 from quarterdeck.models.streaming import Dialect, StreamingModel, Transport
 
 MODULES: Final = {
@@ -25,6 +31,69 @@ MODULES: Final = {
 }
 KEYS: Final = {"anthropic": "ANTHROPIC_API_KEY", "openai": "OPENAI_API_KEY"}
 """Providers that cannot be used without a key, and where people put it."""
+
+
+Made = tuple[Transport, Dialect]
+
+
+class _Connection:
+    """A way to a provider; its SDK is being loaded, and the client is made when it is first needed."""
+
+    def __init__(self, module: str, make: Callable[[Any], Made]) -> None:
+        """`make` gets the loaded `module`."""
+        self._module = module
+        self._make = make
+        self._made: Made | None = None
+        self._making = asyncio.Lock()
+        if module not in sys.modules:
+            threading.Thread(target=_load, args=(module,), daemon=True, name=f"load {module}").start()
+
+    async def get(self) -> Made:
+        async with self._making:
+            if self._made is None:
+                self._made = self._make(await asyncio.to_thread(importlib.import_module, self._module))
+            return self._made
+
+    async def close(self) -> None:
+        if self._made is not None:
+            await self._made[0].close()
+
+
+def _load(module: str) -> None:
+    with contextlib.suppress(ImportError):  # whoever needs it asks again, and is told
+        importlib.import_module(module)
+
+
+class _Model:
+    """A model over a connection that may still be loading."""
+
+    def __init__(self, name: str, connection: _Connection, deadlines: Deadlines, context: int | None) -> None:
+        self._name = name
+        self._connection = connection
+        self._deadlines = deadlines
+        self._window = context or windows.known(*name.split(":", 1))
+        self._ready: StreamingModel | None = None
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    async def window(self) -> int:
+        if self._window is not None:
+            return self._window
+        return await (await self._streaming()).window()
+
+    async def complete(self, request: Request) -> Reply:
+        return await (await self._streaming()).complete(request)
+
+    async def close(self) -> None:
+        """Nothing of its own to close: the connection belongs to the factory."""
+
+    async def _streaming(self) -> StreamingModel:
+        if self._ready is None:
+            transport, dialect = await self._connection.get()
+            self._ready = StreamingModel(self._name, transport, dialect, self._deadlines, self._window)
+        return self._ready
 
 
 class Models:
@@ -43,8 +112,8 @@ class Models:
         self._sections = models
         self._deadlines = deadlines
         self._reload_key = reload_key
-        self._connections: dict[tuple[str, str | None, str], tuple[Transport, Dialect]] = {}
-        self._models: dict[str, StreamingModel] = {}
+        self._connections: dict[tuple[str, str | None, str], _Connection] = {}
+        self._models: dict[str, _Model] = {}
 
     def __call__(self, name: str) -> Model:
         """The model of that name. Raises BadConfiguration."""
@@ -52,7 +121,7 @@ class Models:
             self._models[name] = self._make(name)
         return self._models[name]
 
-    def _make(self, name: str) -> StreamingModel:
+    def _make(self, name: str) -> _Model:
         provider, _, model = name.partition(":")
         if provider not in MODULES or not model:
             raise BadConfiguration(
@@ -73,25 +142,25 @@ class Models:
                 why="chat: is for servers of your own",
                 fix=f'set OPENAI_BASE_URL, or [models."{name}"] base_url in deck.toml',
             )
-        transport, dialect = self._connect(provider, base_url, source, key)
-        return StreamingModel(name, transport, dialect, self._deadlines, section.context)
+        return _Model(name, self._connect(provider, base_url, source, key), self._deadlines, section.context)
 
-    def _connect(self, provider: str, base_url: str | None, source: str, key: str | None) -> tuple[Transport, Dialect]:
+    def _connect(self, provider: str, base_url: str | None, source: str, key: str | None) -> _Connection:
         place = (provider, base_url, source)
         if place not in self._connections:
-            module = importlib.import_module(MODULES[provider])
-            made: tuple[Transport, Dialect] = module.connect(
-                provider, key, base_url, self._deadlines, lambda: self._reload_key(source)
-            )
-            self._connections[place] = made
+
+            def make(module: Any) -> Made:
+                made: Made = module.connect(provider, key, base_url, self._deadlines, lambda: self._reload_key(source))
+                return made
+
+            self._connections[place] = _Connection(MODULES[provider], make)
         return self._connections[place]
 
     async def close(self) -> None:
         """Close all connections. Idempotent."""
         connections, self._connections = self._connections, {}
         self._models.clear()
-        for transport, _ in connections.values():
-            await transport.close()
+        for connection in connections.values():
+            await connection.close()
 
 
 def _no_key(source: str) -> str | None:

@@ -2,6 +2,8 @@
 
 Rules
 - One sandbox a workspace at a time. A workspace whose owner lives in another process is left alone.
+- Few launches at a time, in the order in which they are asked for: of many that begin together, the first is ready
+  soon, and the last no later.
 - A launch that fails leaves no workspace behind.
 - A launch is never torn down half-way: its process would outlive it unrecorded. A cancelled one is finished, which its
   own deadline bounds, and closed.
@@ -9,6 +11,7 @@ Rules
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -21,6 +24,7 @@ from quarterdeck.workplace.sandboxed import WorkerSandbox
 from quarterdeck.workplace.workspaces import Occupation, Process, Workspaces
 
 _END_DEADLINE: Final = 10.0
+_LAUNCHES: Final = 2 * (os.cpu_count() or 1)
 Launch = Callable[[Spec, Path, bool], Awaitable[WorkerSandbox]]
 """(spec, workspace, whether another sandbox left it behind)"""
 
@@ -33,6 +37,7 @@ class Provision:
         self._workspaces = workspaces
         self._launch = launch
         self._open: dict[str, WorkerSandbox] = {}
+        self._launching = asyncio.Semaphore(_LAUNCHES)
 
     async def create(self, spec: Spec) -> WorkerSandbox:
         """See the port."""
@@ -78,12 +83,13 @@ class Provision:
         await asyncio.to_thread(self._workspaces.remove, id)
 
     async def _start(self, spec: Spec, workspace: Path, *, left_behind: bool) -> WorkerSandbox:
-        launching = asyncio.ensure_future(self._launch(spec, workspace, left_behind))
-        try:
-            sandbox = await asyncio.shield(launching)
-        except asyncio.CancelledError:
-            await _undone(launching)
-            raise
+        async with self._launching:
+            launching = asyncio.ensure_future(self._launch(spec, workspace, left_behind))
+            try:
+                sandbox = await asyncio.shield(launching)
+            except asyncio.CancelledError:
+                await _undone(launching)
+                raise
         self._open[spec.id] = sandbox
         return sandbox
 
