@@ -307,6 +307,21 @@ async def test_a_run_uses_exactly_the_configuration_of_another_one(place: Place)
         assert (frozen.agents, frozen.deck.checks) == (used.agents, used.deck.checks)
 
 
+def test_a_broken_configuration_is_gone_round(place: Place, quarterdeck: Quarterdeck) -> None:
+    first = first_run(place, add("a"))
+    plan = ("--repo", str(place.repository), "--plan", str(place.plan(add("b"))))
+    place.home.joinpath("deck.toml").write_text("[budget]\nrun = 0.25\n")
+    place.commit({".quarterdeck/agents/shell.md": "no front matter"})
+    assert quarterdeck("run", *plan)[0] == Exit.USAGE
+    code, out, err = quarterdeck("run", *plan, "--config-of", first, "--json")
+    assert (code, json.loads(out.splitlines()[-1])["status"]) == (0, "done"), err
+    assert "today's configuration cannot be used" in err
+    place.commit({".quarterdeck/agents/shell.md": "---\nname: shell\n---\n"})
+    code, _, err = quarterdeck("run", *plan, "--config-of", first)
+    assert code == 0
+    assert f"the configuration of {first} allows more than today's: budget.run was 5.0, today it is 0.25" in err
+
+
 def test_the_repositorys_files_are_written_back(place: Place, quarterdeck: Quarterdeck) -> None:
     first = first_run(place, add("a"))
     folder = place.repository / ".quarterdeck"
