@@ -42,7 +42,7 @@ _SAYS: Final = {
 def complaint(error: Mapping[str, Any]) -> str:
     """One entry of pydantic's `ValidationError.errors()` in plain words, without the value and its place."""
     kind = str(error["type"])
-    context = error.get("ctx") or {}
+    context = {key: _number(value) for key, value in (error.get("ctx") or {}).items()}
     if kind in ("string_too_short", "too_short") and context.get("min_length") == 1:
         return "it must not be empty"
     if kind in _SAYS:
@@ -50,6 +50,10 @@ def complaint(error: Mapping[str, Any]) -> str:
     if kind != "value_error" and (said := _BELONGS.get(kind.partition("_")[0])):
         return said
     return str(error["msg"]).removeprefix("Value error, ")
+
+
+def _number(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
