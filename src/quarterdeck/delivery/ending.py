@@ -132,7 +132,8 @@ async def missing(mirror: Mirror, base: str, tip: str, commits: Sequence[str]) -
 def _flakes(events: Iterable[e.EventBase]) -> Iterator[str]:
     for event in events:
         if isinstance(event, e.FlakeSeen):
-            yield f"{event.reason or 'a check of the gate'}: it failed and then passed on the same tree {event.tree[:12]}"
+            said = event.reason or "a check of the gate"
+            yield f"{said}: it failed and then passed on the same tree {event.tree[:12]}"
 
 
 def _setbacks(records: list[Record]) -> list[Setback]:

@@ -42,15 +42,21 @@ class Places:
                     self._tree.setdefault(".".join(parts[at:end]), [])
 
     def has(self, module: str) -> bool:
-        """Whether there is a module of that dotted name."""
-        return module in self._tree or _spec(module) is not None
+        """Whether there is, or may be, a module of that dotted name."""
+        if module in self._tree or _spec(module) is not None:
+            return True
+        parent, _, last = module.rpartition(".")
+        if not parent or not self.has(parent) or self._tree.get(parent) == []:
+            return False
+        names = self._of(parent)  # `os.path` is no file, but a name
+        return names is None or last in names
 
     def lacks(self, module: str, name: str) -> bool:
         """Whether the module certainly has no such name."""
-        if self.has(f"{module}.{name}"):
-            return False
         names = self._of(module)
-        return names is not None and name not in names and not (name.startswith("__") and name.endswith("__"))
+        if names is None or name in names or (name.startswith("__") and name.endswith("__")):
+            return False
+        return not self.has(f"{module}.{name}")
 
     def _of(self, module: str) -> set[str] | None:
         """Its names; None = any."""

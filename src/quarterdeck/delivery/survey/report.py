@@ -19,7 +19,7 @@ from quarterdeck.delivery.survey.names import invented
 from quarterdeck.delivery.survey.needless import needless
 from quarterdeck.delivery.survey.places import Places
 from quarterdeck.delivery.survey.sources import MAX_BYTES, defined, is_test
-from quarterdeck.delivery.survey.tests import tests_of, weakened
+from quarterdeck.delivery.survey.tests import find_tests, weakened
 
 MAX_FILES = 4_000
 SHOWN = 100
@@ -56,8 +56,8 @@ def survey(edits: Sequence[Edit], sources: Mapping[str, str]) -> dict[str, Any]:
 
 def _tests(edits: Sequence[Edit]) -> Any:
     for path, old, new in edits:
-        before = tests_of(path, old) if is_test(path) else {}
-        for name, test in tests_of(path, new).items() if is_test(path) else ():
+        before = find_tests(path, old) if is_test(path) else {}
+        for name, test in find_tests(path, new).items() if is_test(path) else ():
             if name not in before or before[name].print != test.print:
                 yield {"path": path, "name": name, "new": name not in before}
 

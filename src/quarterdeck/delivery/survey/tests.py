@@ -63,7 +63,7 @@ class Weakened:
     """What it tested was removed, too."""
 
 
-def tests_of(path: str, source: str) -> dict[str, Test]:
+def find_tests(path: str, source: str) -> dict[str, Test]:
     """The tests in a file; a method is called `Class::method`."""
     for suffixes, (pattern, _) in _FOREIGN.items():
         if path.endswith(suffixes):
@@ -108,12 +108,12 @@ def weakened(files: Iterable[tuple[str, str, str]], gone: set[str]) -> Iterator[
     `gone`: the functions and classes that the change removed from the code.
     """
     files = list(files)
-    here = [(name, test) for path, _, new in files for name, test in tests_of(path, new).items()]
+    here = [(name, test) for path, _, new in files for name, test in find_tests(path, new).items()]
     names = {name.rpartition("::")[2] for name, _ in here}
     bodies = {test.body for _, test in here if test.print}
     for path, old, new in files:
-        now = tests_of(path, new)
-        for name, test in tests_of(path, old).items():
+        now = find_tests(path, new)
+        for name, test in find_tests(path, old).items():
             if name not in now:
                 if name.rpartition("::")[2] not in names and test.body not in bodies:
                     used = {name_of(node) for node in ast.walk(test.node)} if test.node else set()

@@ -1,0 +1,212 @@
+"""Which new tests prove something, and what is done about findings."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quarterdeck.delivery.findings import (
+    Remark,
+    Rule,
+    Spot,
+    Survey,
+    TestName,
+    Weakening,
+    blocking,
+    levelled,
+    listed,
+    only_tests,
+    remarks,
+)
+from quarterdeck.delivery.proof import Proof, Trial, Verdict, judge, narrowed, rest, trials, verdict
+from quarterdeck.delivery.runners import CARGO, GO, JAVASCRIPT, NODE, PYTEST, UNITTEST, Runner, sole
+from quarterdeck.kernel.config import Level, ValidationSection
+from quarterdeck.kernel.entities import Task
+
+NEW = TestName(path="tests/test_a.py", name="TestA::test_new", new=True)
+PLAIN = TestName(path="tests/test_a.py", name="test_plain", new=True)
+TASK = Task(id="a", title="A", paths=("src/", "tests/"))
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("pytest -q", True),
+        ("PYTHONPATH=src python3 -m unittest -q", True),
+        ("cd x && pytest", False),
+        ("pytest | tee log", False),
+        ("pytest > log", False),
+        ("sh -c 'pytest'", False),
+        ("make test", False),
+        ("pytest # all", False),
+    ],
+)
+def test_a_sole_command_takes_more_arguments(command: str, says: bool) -> None:
+    assert sole(command) is says
+
+
+def named(path: str, name: str) -> TestName:
+    return TestName(path=path, name=name, new=True)
+
+
+@pytest.mark.parametrize(
+    ("runner", "command", "test", "narrow"),
+    [
+        (UNITTEST, "python3 -m unittest", NEW, "python3 -m unittest -k TestA.test_new"),
+        (GO, "go test ./...", named("a_test.go", "TestX"), "go test ./... -run '^(TestX)$'"),
+        (CARGO, "cargo test", named("tests/a.rs", "works"), "cargo test -- works"),
+        (JAVASCRIPT, "npx jest", named("a.test.js", "adds 1"), "npx jest -t 'adds\\ 1'"),
+        (NODE, "node --test x", named("x/a.test.js", "a"), "node --test --test-name-pattern=a x"),
+    ],
+)
+def test_a_runner_is_told_which_tests(runner: Runner, command: str, test: TestName, narrow: str) -> None:
+    assert narrowed(command, runner, (test,)) == Trial(narrow, runner, (test,), exact=True)
+
+
+def test_only_commands_that_may_run_the_tests_are_tried() -> None:
+    assert [trial.command for trial in trials(["ruff check .", "go test ./...", "pytest -q"], [NEW])] == ["pytest -q"]
+    assert [trial.exact for trial in trials(["cd x && python3 -m unittest"], [NEW])] == [False]
+    assert [trial.runner for trial in trials(["make test"], [NEW])] == [PYTEST]
+    assert trials(["pytest -q"], []) == ()
+
+
+def run(where: Path, trial: Trial) -> Proof:
+    path = f"{Path(sys.executable).parent}:{os.defpath}"
+    done = subprocess.run(
+        ["sh", "-c", trial.command],
+        cwd=where,
+        env={"PATH": path, **trial.env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return judge(trial, done.returncode, done.stdout + done.stderr)
+
+
+SOURCE = """\
+import unittest
+{head}
+def test_plain():
+    assert True
+def test_old():
+    raise AssertionError
+class TestA(unittest.TestCase):
+    def test_new(self):
+        self.assertEqual({expression}, 1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("head", "expression", "says", "passed"),
+    [
+        ("", "1", Verdict.EMPTY, (NEW, PLAIN)),
+        ("", "2", Verdict.PROVEN, (PLAIN,)),
+        ("import what_the_change_brings", "1", Verdict.PROVEN, ()),
+    ],
+)
+def test_what_pytest_says(
+    tmp_path: Path, head: str, expression: str, says: Verdict, passed: tuple[TestName, ...]
+) -> None:
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_a.py").write_text(SOURCE.format(head=head, expression=expression))
+    trial = narrowed("pytest -q tests", PYTEST, (NEW, PLAIN))
+    assert run(tmp_path, trial) == Proof(says, passed)
+
+
+@pytest.mark.parametrize(("expression", "says"), [("1", Verdict.EMPTY), ("2", Verdict.PROVEN)])
+def test_what_unittest_says(tmp_path: Path, expression: str, says: Verdict) -> None:
+    (tmp_path / "test_a.py").write_text(SOURCE.format(head="", expression=expression))
+    assert run(tmp_path, narrowed("python3 -m unittest -q", UNITTEST, (NEW,))) == Proof(says)
+    elsewhere = TestName(path="test_a.py", name="TestA::test_other", new=True)
+    assert run(tmp_path, narrowed("python3 -m unittest -q", UNITTEST, (elsewhere,))) == Proof(Verdict.SILENT)
+
+
+def test_what_follows_from_a_trial() -> None:
+    trial = narrowed("pytest", PYTEST, (NEW, PLAIN))
+    (blocked,) = verdict([(trial, Proof(Verdict.EMPTY, (NEW, PLAIN)))])
+    assert blocked.blocking
+    (told,) = verdict([(trial, Proof(Verdict.EMPTY, (NEW,))), (trial, Proof(Verdict.PROVEN, (PLAIN,)))])
+    assert (told.blocking, told.problem) == (False, "`test_plain` passes without the change, too")
+    assert verdict([(trial, Proof(Verdict.SILENT))]) == ()
+    edited = NEW.model_copy(update={"new": False})
+    (mild,) = verdict([(trial, Proof(Verdict.EMPTY, (edited,)))])
+    assert not mild.blocking, "in other words it may say the same as before"
+    unsure = Trial("cd x && pytest", UNITTEST, (NEW,), exact=False)
+    (mild,) = verdict([(unsure, Proof(Verdict.EMPTY))])
+    assert not mild.blocking
+
+
+def test_the_rest_of_a_change_is_what_is_no_test() -> None:
+    assert rest(["src/a.py", "tests/test_a.py", "tests/data.json", "conftest.py", "README"]) == ("src/a.py", "README")
+
+
+@pytest.mark.parametrize(
+    ("paths", "says"),
+    [
+        (["tests/"], True),
+        (["tests/**", "src/test_a.py"], True),
+        (["test_*.py"], True),
+        (["**"], False),
+        (["src/", "tests/"], False),
+        (["a.py"], False),
+    ],
+)
+def test_tasks_about_tests_alone(paths: list[str], says: bool) -> None:
+    assert only_tests(paths) is says
+
+
+SPOT = Spot(path="a.py", line=3, what="`os` has no name `x`")
+FOUND = Survey(
+    formatting=(SPOT,),
+    others=1,
+    weakened=(Weakening(path="test_a.py", name="test_a", how="removed", gone=False),),
+    symbols=(SPOT,),
+    abstractions=(SPOT,),
+)
+
+
+def test_defaults_block_what_can_be_known_and_name_what_may_be_meant() -> None:
+    found = {remark.rule: remark.blocking for remark in remarks(FOUND, TASK, ValidationSection())}
+    assert found == {
+        Rule.UNRELATED_HUNKS: True,
+        Rule.WEAKENED_TESTS: True,
+        Rule.INVENTED_SYMBOLS: False,
+        Rule.NEEDLESS_ABSTRACTION: False,
+    }
+
+
+def test_formatting_is_unrelated_only_beside_something_else() -> None:
+    alone = FOUND.model_copy(update={"others": 0})
+    assert Rule.UNRELATED_HUNKS not in {remark.rule for remark in remarks(alone, TASK, ValidationSection())}
+
+
+def test_tests_may_go_where_they_are_the_task_or_their_subject_is_gone() -> None:
+    mine = Task(id="a", title="A", paths=("tests/",))
+    (weak,) = FOUND.weakened
+    gone = FOUND.model_copy(update={"weakened": (weak.model_copy(update={"gone": True}),)})
+    edited = FOUND.model_copy(update={"weakened": (weak.model_copy(update={"how": "edited"}),)})
+    for survey, task in ((FOUND, mine), (gone, TASK), (edited, TASK)):
+        (found,) = [r for r in remarks(survey, task, ValidationSection()) if r.rule is Rule.WEAKENED_TESTS]
+        assert not found.blocking
+
+
+LEVELS = st.sampled_from(["off", "warn", "block"])
+
+
+@given(LEVELS, st.booleans())
+def test_a_level_decides_what_becomes_of_a_finding(level: Level, grave: bool) -> None:
+    remark = Remark(rule=Rule.NEW_TESTS, problem="x" * 1000, blocking=grave)
+    found = levelled((remark,), ValidationSection(new_tests=level))
+    assert len(found) == (level != "off")
+    assert bool(blocking(found)) == (grave and level == "block")
+    assert all(len(item.problem) <= 300 for item in found)
+
+
+def test_the_list_is_bounded_and_starts_with_what_blocks() -> None:
+    mild, grave = (Remark(rule=Rule.INVENTED_SYMBOLS, problem=str(n), blocking=bool(n)) for n in (0, 1))
+    text = listed([mild] * 30 + [grave]).splitlines()
+    assert (text[0], text[-1], len(text)) == ("! [invented_symbols] 1", "- and 11 more", 21)
