@@ -66,10 +66,8 @@ class Implement:
             return await self._hand_in(duty, duty.task, mirror, session)
 
     async def _base(self, duty: Duty, mirror: Mirror) -> str:
-        if duty.state.started is not None:
-            return duty.state.started.base
-        created = duty.briefing.created
-        base = await mirror.tip(created.into) or created.base
+        created, started = duty.briefing.created, duty.state.started
+        base = started.base if started is not None else await mirror.tip(created.into) or created.base
         await mirror.fetch(base)
         return base
 

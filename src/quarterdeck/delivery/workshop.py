@@ -35,9 +35,10 @@ class Workshop:
     async def mirror(self, repository: str) -> Mirror:
         """The mirror of that repository. Raises BadRepository, GitFailed."""
         async with self._opening:
-            if repository not in self._open:
-                self._open[repository] = await Mirror.open(self._mirrors, Path(repository))
-            return self._open[repository]
+            mirror = self._open.get(repository)
+            if mirror is None or not mirror.path.is_dir():  # somebody removed it: what it is made from is still there
+                mirror = self._open[repository] = await Mirror.open(self._mirrors, Path(repository))
+            return mirror
 
     def provider(self, config: RunConfig) -> Provider:
         """The sandbox provider of a run. Raises BadConfiguration."""

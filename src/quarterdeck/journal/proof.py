@@ -68,7 +68,7 @@ class Walk:
 async def verify(
     store: Store, prefix: str, anchors: dict[str, tuple[int, str]], faults: list[ChainFault]
 ) -> Verification:
-    """Check all streams that start with `prefix`, and with an empty one the blobs too.
+    """Check all streams that start with `prefix`, and with an empty one the blobs and the database file too.
 
     anchors: (seq, hash in hex) by stream, as last anchored. faults: what was found before; taken over.
     """
@@ -91,6 +91,7 @@ async def verify(
     ]
     if not prefix:
         faults += await _verify_blobs(store)
+        faults += [ChainFault("database", 0, text) for text in await _verify_file(store)]
     return Verification(len(heads), sum(walk.seq for walk in walks.values()), tuple(faults))
 
 
@@ -105,6 +106,12 @@ async def _verify_blobs(store: Store) -> list[ChainFault]:
             if not _holds(row)
         ]
     return faults
+
+
+async def _verify_file(store: Store) -> list[str]:
+    """What is wrong with pages that no record lies on: the indexes and the read tables."""
+    found = [str(value) for row in await store.read("database_faults") for value in row.values()]
+    return [text for text in found if text != "ok"]
 
 
 def _holds(row: Row) -> bool:

@@ -4,6 +4,8 @@ Rules
 - The mirror holds the history of the commits that runs started from and what was made on top of them, nothing else:
   a branch that no run was started from is not in it.
 - Nothing is ever pruned from it, each base commit is pinned by a ref, and its configuration is written once.
+- A lock that a killed git left in the mirror is removed once git has waited for it in vain; in the user's repository
+  locks are waited for, named and left alone.
 - Every ref moves by compare-and-swap. Doing a step again that is already done succeeds.
 - In the user's repository only three things change: objects are added, one branch moves forward, one note is written.
   A checked-out branch moves only where the caller names the work tree, and then git moves its files.
@@ -16,7 +18,8 @@ import os
 import shlex
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -48,6 +51,8 @@ _TRIES: Final = 20
 _LONGEST_BRANCH: Final = 1_000
 _LONGEST_PART: Final = 240
 """Bytes; a file name may have 255, and git appends `.lock`."""
+_LOCK_TRIES: Final = 20
+_LOCK_PAUSE: Final = 0.25
 
 
 class Mirror(History):
@@ -145,16 +150,18 @@ class Mirror(History):
         # The other side is the user's repository and needs the user's configuration to trust its directory.
         git = Git(f"--git-dir={self.path}", umask=_READABLE)
         async with held(self.path / "fetch.lock", timeout=_FETCH_TIMEOUT):
-            done = await git.run(
+            fetch = partial(
+                git.run,
                 *_FETCH,
                 "--update-shallow",
                 f"--upload-pack={_upload_pack()}",
                 str(self.common_dir),
                 f"{commit}:{pin}",
                 settings=_FETCH_SETTINGS,
-                timeout=_FETCH_TIMEOUT,
                 ok=range(256),
+                timeout=_FETCH_TIMEOUT,
             )
+            done = await _despite_the_dead(self.path / f"{pin}.lock", fetch)
         if done.exit_code != 0:
             raise unfetchable(self.repository, commit, done.complaint)
 
@@ -254,7 +261,8 @@ class Mirror(History):
 
         Raises Conflicting where it is somewhere else.
         """
-        done = await _update(self._own, _ours(ref), new, old)
+        lock = self.path / f"{_ours(ref)}.lock"
+        done = await _despite_the_dead(lock, partial(_update, self._own, ref, new, old))
         if done.exit_code == 0:
             return
         found = await self.read_ref(ref)
@@ -338,6 +346,29 @@ async def _read(git: Git, ref: str) -> str | None:
     return None
 
 
+async def _despite_the_dead(lock: Path, act: Callable[[], Awaitable[Completed]]) -> Completed:
+    """`act`, and again without the lock file where that was left behind: git holds one for milliseconds, and has just
+    waited for this one for seconds."""
+    before = _identity(lock)
+    done = await act()
+    if done.exit_code == 0 or before is None or before != _identity(lock):
+        return done
+    _remove(lock)
+    return await act()
+
+
+def _remove(lock: Path) -> None:
+    lock.unlink(missing_ok=True)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        info = path.stat()
+    except FileNotFoundError:
+        return None
+    return info.st_ino, info.st_mtime_ns
+
+
 async def _update(git: Git, ref: str, new: str, old: str | None, *arguments: str) -> Completed:
     expected = old if old is not None else "0" * len(new)
     return await git.run("update-ref", *arguments, ref, new, expected, ok=range(256))
@@ -354,18 +385,22 @@ async def _fast_forward(checkout: Path, branch: str, new: str) -> None:
             f"the branch {branch} is checked out in {checkout}, which is not clean",
             fix=f"git -C {shlex.quote(str(checkout))} stash --include-untracked",
         )
-    done = await git.run(
-        "merge",
-        "--quiet",
-        "--ff-only",
-        "--no-stat",
-        "--no-autostash",
-        "--no-overwrite-ignore",
-        new,
-        settings=("submodule.recurse=false",),
-        ok=range(256),
-        timeout=_FETCH_TIMEOUT,
-    )
+    for _ in range(_LOCK_TRIES):
+        done = await git.run(
+            "merge",
+            "--quiet",
+            "--ff-only",
+            "--no-stat",
+            "--no-autostash",
+            "--no-overwrite-ignore",
+            new,
+            settings=("submodule.recurse=false",),
+            ok=range(256),
+            timeout=_FETCH_TIMEOUT,
+        )
+        if b"index.lock': File exists" not in done.stderr:
+            break
+        await asyncio.sleep(_LOCK_PAUSE)  # the user works there: git itself does not wait for this lock
     if done.exit_code != 0 or await git.text("rev-parse", "--verify", "--quiet", f"refs/heads/{branch}") != new:
         why = " ".join(done.complaint.split())
         if "would be overwritten" in why:

@@ -5,12 +5,16 @@ Rules
 - An exec in flight when the sandbox dies is answered with the flag `died`: its command may be what killed it. Any later
   call raises SandboxFailed.
 - While the sandbox lives, a watchdog looks at it; commands that run when it strikes are flagged with its verdict.
+- What fails because the machine took the workspace or the mirror away, or has no room left, is the machine's failure,
+  not that of whoever works inside.
 - An exported commit is recomputed here from what the caller asked for: what comes out of a sandbox is not believed.
 """
 
 import asyncio
 import contextlib
+import errno
 import logging
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +33,8 @@ _FILE_DEADLINE: Final = 120.0
 _GIT_DEADLINE: Final = 900.0
 _EXEC_GRACE: Final = 30.0
 _START_DEADLINE: Final = 60.0
+_NO_ROOM: Final = 64 * 1024
+"""Bytes; with less on its disk, git can do nothing any more."""
 _PACK_LIMIT: Final = 256 * 1024 * 1024
 
 
@@ -82,6 +88,7 @@ class WorkerSandbox:
         self._channel = channel
         self._ender = ender
         self._root_pid = root_pid
+        self._workspace = workspace
         self._watchdog = Watchdog(root_pid, workspace, spec.limits)
         self._spare: frozenset[int] = frozenset()
         self._active: dict[object, set[Verdict]] = {}
@@ -173,7 +180,11 @@ class WorkerSandbox:
     ) -> None:
         shallow = await asyncio.to_thread(_shallow, self._spec.objects)
         arguments = {"commit": commit, "tree": tree, "identity": list(identity), "shallow": shallow}
-        await self._request("import", arguments, deadline=_GIT_DEADLINE)
+        try:
+            await self._request("import", arguments, deadline=_GIT_DEADLINE)
+        except (ValueError, OSError) as error:  # nobody has worked in it yet who could be to blame
+            self._refuse_if_unwell(error)
+            raise SandboxFailed("the workspace cannot be filled", why=str(error)) from error
 
     async def export(
         self,
@@ -194,7 +205,11 @@ class WorkerSandbox:
             "max_bytes": min(max_bytes, _PACK_LIMIT),
             "exclude": list(exclude),
         }
-        header, pack = await self._request("export", arguments, deadline=_GIT_DEADLINE)
+        try:
+            header, pack = await self._request("export", arguments, deadline=_GIT_DEADLINE)
+        except (ValueError, OSError) as error:
+            self._refuse_if_unwell(error)
+            raise
         if not header:
             return None
         tree, commit = str(header.get("tree")), str(header.get("commit"))
@@ -203,6 +218,14 @@ class WorkerSandbox:
         if len(pack) > max_bytes:
             raise ValueError(f"the change is larger than {max_bytes} bytes")
         return Exported(commit, tree, pack)
+
+    def _refuse_if_unwell(self, error: Exception) -> None:
+        """Raises SandboxFailed or OSError where it was the machine that `error` comes from."""
+        for directory in (self._workspace, *self._spec.objects):
+            if not directory.is_dir():
+                raise SandboxFailed(f"{directory} was deleted while it was in use") from error
+        if _no_room(self._workspace):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._workspace)) from error
 
     async def stats(self) -> Stats:
         return await asyncio.to_thread(self._watchdog.stats)
@@ -262,6 +285,11 @@ class WorkerSandbox:
                 killed = False
             if not killed:
                 await self._ender.end()
+
+
+def _no_room(directory: Path) -> bool:
+    info = os.statvfs(directory)
+    return info.f_bavail * info.f_frsize < _NO_ROOM or (info.f_files > 0 and info.f_favail == 0)
 
 
 def _shallow(objects: Sequence[Path]) -> str:

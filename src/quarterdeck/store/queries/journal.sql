@@ -68,3 +68,7 @@ SELECT codec, body FROM blobs WHERE digest = :digest;
 -- name: blobs_all
 -- Bodies in the order they came, to verify their digests.
 SELECT id, digest, codec, body FROM blobs WHERE id > :after ORDER BY id LIMIT :limit;
+
+-- name: database_faults
+-- What SQLite itself finds wrong with the file, tables and indexes, at most 50 lines; the one line `ok` = nothing.
+PRAGMA integrity_check(50);
