@@ -34,9 +34,8 @@ check: .venv/made ## format, lint, strict types, floors and unit tests
 	@$(BIN)/lint-imports --no-logo >.import_linter_cache.log 2>&1 || { cat .import_linter_cache.log; exit 1; }
 	@$(UNIT) $(ARGS)
 
-bench: .venv/made ## the figures: each bench/bench_*.py prints its own beside its peer's
-	@ls bench/bench_*.py >/dev/null 2>&1 || { echo "there is no bench/bench_*.py yet" >&2; exit 1; }
-	@for file in bench/bench_*.py; do $(BIN)/python "$$file" $(ARGS) || exit 1; done
+bench: .venv/made ## the figures beside the peers', each in its own environment; build/bench.json (one: make bench ARGS=steps)
+	@$(BIN)/python -m bench $(ARGS)
 
 docs: .venv/made ## write docs/reference from the code
 	@$(BIN)/python docs/generate.py

@@ -1,7 +1,7 @@
 """DBOS: one step a record, of workflows that run at the same time, on SQLite.
 
-As shipped, the database keeps a rollback journal; variant `wal` switches it to a write-ahead log, as ours has. Both wait
-for the disk at each commit (SQLite's default, synchronous=FULL). Starting and ending a workflow does not count.
+As shipped, the database keeps a rollback journal; variant `wal` switches it to a write-ahead log, as ours has. Both
+wait for the disk at each commit (SQLite's default, synchronous=FULL). Starting and ending a workflow does not count.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """LangGraph: one superstep a record, of threads that run at the same time, with the SQLite saver and sync durability.
 
-The state holds the last record alone: a state that grows with the conversation is written whole at every step and costs
-more. Variant `transcript` keeps all records, as an agent's messages are kept. The saver sets a write-ahead log; SQLite's
-own default waits for the disk at each commit.
+The state holds the last record alone: a state that grows with the conversation is written whole at every step and
+costs more. Variant `transcript` keeps all records, as an agent's messages are kept. The saver sets a write-ahead log;
+SQLite's own default waits for the disk at each commit.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""openai-agents: an agent with one function tool over Chat Completions, in memory, without a sandbox; tracing is off."""
+"""openai-agents: an agent with one function tool over Chat Completions, in memory, no sandbox; tracing is off."""
 
 import asyncio
 

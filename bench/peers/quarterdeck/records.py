@@ -39,9 +39,7 @@ async def journal() -> None:
     await asyncio.gather(*(agent(number) for number in range(OPTIONS.agents)))
     assert not (await log.verify()).faults
     await store.close()
-    measuring.report(
-        version=measuring.versions("quarterdeck"), **counted.result(OPTIONS.agents * OPTIONS.records)
-    )
+    measuring.report(version=measuring.versions("quarterdeck"), **counted.result(OPTIONS.agents * OPTIONS.records))
 
 
 def alone() -> None:

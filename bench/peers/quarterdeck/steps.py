@@ -72,18 +72,18 @@ def _on_cpu(process: int) -> int:
         return 0
 
 
-async def sandboxes(provider: Provider, count: int, files: Path) -> list[Sandbox]:
-    """So many sandboxes, each with the files in its workspace."""
+async def sandboxes(provider: Provider, count: int, files: dict[str, bytes]) -> list[Sandbox]:
+    """So many sandboxes, each with the files (name to content) in its workspace."""
     made: list[Sandbox] = []
     for number in range(count):
         sandbox = await provider.create(Spec(id=f"bench-{number}"))
         made.append(sandbox)
-        for file in sorted(files.iterdir()):
-            await sandbox.write(file.name, file.read_bytes())
+        for file, content in files.items():
+            await sandbox.write(file, content)
     return made
 
 
-async def measure(options: argparse.Namespace, ground: Ground) -> None:
+async def measure(options: argparse.Namespace, ground: Ground, files: dict[str, bytes]) -> None:
     store = await SqliteStore.open(options.place / "deck.db")
     journal, treasury, clock = Log(store, SystemClock()), Budgets(), SystemClock()
     await store.write(lambda tx: treasury.open(tx, RUN, 10**15))
@@ -100,7 +100,7 @@ async def measure(options: argparse.Namespace, ground: Ground) -> None:
         )
     )
     provider = Plain(ground) if options.variant == "none" else Bubblewrap(ground)
-    boxes = await sandboxes(provider, options.agents + 1, options.place / "files")
+    boxes = await sandboxes(provider, options.agents + 1, files)
 
     async def converse(number: int) -> None:
         attempt = ids.attempt_id(RUN, "read", number + 1)
@@ -131,8 +131,9 @@ async def measure(options: argparse.Namespace, ground: Ground) -> None:
 def main() -> None:
     options = measuring.arguments(__doc__)
     ground = Ground(options.place / "home").prepare()
+    files = {file.name: file.read_bytes() for file in (options.place / "files").iterdir()}
     try:
-        asyncio.run(measure(options, ground))
+        asyncio.run(measure(options, ground, files))
     finally:
         ground.destroy()
 
