@@ -1,7 +1,7 @@
 """What tests of agents share: a real journal, real budgets, a real workspace, and assignments made of plain values."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -157,6 +157,7 @@ class Kit:
         deadlines: Deadlines | None = None,
         reload_key: Callable[[str], str | None] = lambda source: None,
         tools: tuple[Tool, ...] = (),
+        urls: Mapping[str, str] | None = None,
         **ports: Any,
     ) -> AsyncIterator[Wire]:
         """The native harness against a scripted model; waits between tries are recorded, not waited."""
@@ -167,7 +168,12 @@ class Kit:
         async with ScriptedServer(script, now=clock.monotonic) as server:
             models = make_factory(
                 keys={"anthropic": "key", "openai": "key", "chat": "key"},
-                base_urls={"anthropic": server.url, "openai": f"{server.url}/v1", "chat": f"{server.url}/v1"},
+                base_urls={
+                    "anthropic": server.url,
+                    "openai": f"{server.url}/v1",
+                    "chat": f"{server.url}/v1",
+                    **(urls or {}),
+                },
                 models=windows,
                 deadlines=deadlines,
                 reload_key=reload_key,

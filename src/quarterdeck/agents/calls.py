@@ -124,6 +124,7 @@ class ModelCalls:
             failure=FailureClass.INFRASTRUCTURE,
             reason=CUT_OFF,
             cost_nusd=asked.reserved_nusd,
+            estimated=asked.reserved_nusd > 0,
         )
         await self._settled(event, _holder(self._assignment, asked.step, asked.number))
 

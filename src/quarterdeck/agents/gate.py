@@ -188,8 +188,9 @@ class ActionGate:
 
     async def _recovered(self, owed: Owed, intent: e.ToolIntended, timeout: float) -> ToolResult:
         """Settle a call whose outcome was lost, by the rule of the tool that was last intended for it."""
+        again: tuple[str, ...] = ("rerun",)
         if intent.tool != owed.call.name[:200]:
-            owed = _as(owed, intent.tool)
+            owed, again = _as(owed, intent.tool), ("fallback", "rerun")
         tool = self._tools.get(owed.call.name)
         unknown = ToolResult(
             "The outcome of this call is unknown: the process was interrupted while it ran. It may have taken effect, "
@@ -210,7 +211,7 @@ class ActionGate:
         if decision.verdict != "allow":
             return await self._done(owed, self._refused(decision), 0.0)
         called = await self._called(owed, timeout)
-        result = replace(called.result, flags=(*called.result.flags, "rerun"))
+        result = replace(called.result, flags=(*called.result.flags, *again))
         return await self._done(owed, result, called.seconds)
 
     def _where(self, owed: Owed, timeout: float) -> Surroundings:
