@@ -7,6 +7,7 @@ Rules
 """
 
 import asyncio
+import math
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cache
@@ -111,6 +112,7 @@ async def _exec(sandbox: WorkerSandbox) -> object:
     assert len(result.stderr) <= 100
     assert result.exit_code is None or isinstance(result.exit_code, int)
     assert all(isinstance(flag, str) for flag in result.flags)
+    assert 0 <= result.seconds < math.inf, "a time that no event could hold"
     return result
 
 

@@ -66,5 +66,5 @@ def cost(usage: Usage, price: Price) -> int:
 
 def worst_case(input_tokens: int, max_output: int, price: Price) -> int:
     """Nano-USD that a call may cost at most: every input token at its dearest rate, all output used."""
-    dearest = max(price.input, price.cache_write or 0.0)
+    dearest = max(price.input, price.cache_read or 0.0, price.cache_write or 0.0)
     return cost(Usage(input=input_tokens, output=max_output), price.model_copy(update={"input": dearest}))

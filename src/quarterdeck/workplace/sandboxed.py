@@ -35,6 +35,8 @@ _EXEC_GRACE: Final = 30.0
 _START_DEADLINE: Final = 60.0
 _NO_ROOM: Final = 64 * 1024
 """Bytes; with less on its disk, git can do nothing any more."""
+_LONGEST: Final = 1e9
+"""Seconds that no command can have taken."""
 _PACK_LIMIT: Final = 256 * 1024 * 1024
 
 
@@ -300,11 +302,18 @@ def _shallow(objects: Sequence[Path]) -> str:
 
 def _exec_result(header: Mapping[str, object], data: bytes, strikes: set[Verdict], limit: int) -> ExecResult:
     code, seconds, flags, cut = (header.get(key) for key in ("exit_code", "seconds", "flags", "stdout"))
-    if not isinstance(seconds, int | float) or not isinstance(flags, list) or not isinstance(cut, int):
+    if (
+        not isinstance(seconds, int | float)
+        or not 0 <= seconds <= _LONGEST  # which nan is not
+        or not isinstance(cut, int)
+        or not 0 <= cut <= len(data)
+        or not isinstance(flags, list)
+        or not all(isinstance(flag, str) for flag in flags)
+    ):
         raise SandboxFailed("the worker inside the sandbox gave no proper answer")
     known = {"timeout", "stdout-truncated", "stderr-truncated"}
     return ExecResult(
-        exit_code=code if isinstance(code, int) and not strikes else None,
+        exit_code=code if isinstance(code, int) and 0 <= code < 256 and not strikes else None,
         stdout=data[:cut][:limit],
         stderr=data[cut:][:limit],
         seconds=float(seconds),
