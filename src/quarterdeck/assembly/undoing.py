@@ -27,6 +27,7 @@ from quarterdeck.workplace.history import COMMITTER, LogEntry
 from quarterdeck.workplace.mirror import Mirror
 
 _SHOWN = 10
+_GOAL = 400
 _SHA = 12
 
 
@@ -80,7 +81,7 @@ async def create(parts: Parts, order: RevertOrder) -> str:
     put = parts.journal.put
     event = e.RunCreated(
         run=new,
-        goal=plan.goal[:16_000],
+        goal=plan.goal,
         goal_blob=await put(plan.goal.encode()),
         plan_blob=await put(plan.model_dump_json().encode()),
         repository=str(mirror.repository),
@@ -182,9 +183,10 @@ def _nothing(source: Source, what: str, task: str = "") -> Conflicting:
 
 
 def _goal(source: Source, task: str, chosen: Sequence[Landed]) -> str:
-    what = f"{source.run}.{task}: {source.titles.get(task, '')}" if task else f"{source.run}: {source.created.goal}"
+    words = source.titles.get(task, "") if task else source.created.goal.strip().partition("\n")[0]
+    what = f"{source.run}.{task}: {words}" if task else f"{source.run}: {words}"
     more = f" (and {len(chosen) - 1} more that need it)" if task and len(chosen) > 1 else ""
-    return f"Revert {what}{more}"[:16_000]
+    return f"Revert {what[:_GOAL]}{more}"
 
 
 async def _not_twice(parts: Parts, source: Source, chosen: Sequence[Landed]) -> None:
