@@ -274,6 +274,13 @@ def test_the_command_survives_kills_and_ends_like_a_run(place: Place, quarterdec
     assert git(place.repository, "rev-parse", "work") == moved == ended["target"]["sha"]
     assert subjects(place, "work").count('Revert "a"') == 1
 
+    for what in (first, f"{first}.a"):
+        shown = json.loads(quarterdeck("show", what, "--json")[1])
+        assert shown["reverted_by"] == [{"run": run, "of": f"{first}.a", "status": "done"}]
+    assert json.loads(quarterdeck("show", f"{first}.b", "--json")[1])["reverted_by"] == []
+    assert f"taken back by {run}, done ({first}.a)" in quarterdeck("show", first)[1]
+    assert f"reverts    {first}.a" in quarterdeck("show", run)[1]
+
     code, out, err = quarterdeck("revert", f"{first}.a.1")
     assert (code, out) == (Exit.STALE, "")
     assert f"{first}.a is taken back already" in err

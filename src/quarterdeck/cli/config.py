@@ -19,7 +19,7 @@ from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
 from quarterdeck.cli.port import DeckApi
 from quarterdeck.cli.runs import run_id
 from quarterdeck.cli.starter import effective
-from quarterdeck.cli.text import Tone
+from quarterdeck.cli.text import Tone, clean
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Agent
 from quarterdeck.kernel.failures import BadInput, BadRepository, Conflicting, NotFound
@@ -78,7 +78,7 @@ async def _of(call: Call, given: str, repository: Path | None, *, diff: bool, wr
             lines = difference(used, await deck.current(place))
             call.emit("config.diff", {"run": run, "repository": str(place), "lines": lines})
             for line in lines:
-                call.data(line)
+                call.data(clean(line))
             if not lines:
                 call.say(f"a new run in {place} would use the same configuration as {run}")
             return
@@ -86,7 +86,8 @@ async def _of(call: Call, given: str, repository: Path | None, *, diff: bool, wr
             await _write_back(call, deck, run, place)
             return
     call.emit("config", {"run": run, "config": used.deck, "origin": used.origin, "used": used})
-    call.data("\n".join(document(used, used.origin)))
+    for line in document(used, used.origin):
+        call.data(clean(line))  # prompts are text of the repository's
     call.say(f"use it again: quarterdeck run GOAL --config-of {run}")
 
 
@@ -145,7 +146,7 @@ async def _write_back(call: Call, deck: DeckApi, run: str, repository: Path) -> 
         await git.run("restore", f"--source={ordered.base}", "--worktree", "--", _FOLDER)
     call.emit("config.written", {"run": run, "base": ordered.base, "files": changed})
     for name in changed:
-        call.data(name)
+        call.data(clean(name))
     if not changed:
         call.say(f".quarterdeck/ is as {run} found it")
         return

@@ -18,7 +18,7 @@ from quarterdeck.cli.lines import describe
 from quarterdeck.cli.port import DeckApi
 from quarterdeck.cli.reading import About, history
 from quarterdeck.cli.showing import pairs
-from quarterdeck.cli.text import Column, Tone, fit
+from quarterdeck.cli.text import Column, Tone, clean, fit
 from quarterdeck.journal.port import Record
 from quarterdeck.journal.views import CostView, RunView, TaskView, WaitView
 from quarterdeck.kernel import events as e
@@ -92,7 +92,8 @@ async def _text(call: Call, id: str, *, report: bool) -> None:
         if kind != "run":
             raise BadInput(f"{full} is a {kind}, not a run", fix=f"quarterdeck show {call.run}")
         text = await (deck.report(full) if report else deck.plan_text(full))
-    call.data(text.rstrip("\n"))
+    # A report repeats what others wrote; a plan has escapes of its own and is printed as it is read back.
+    call.data((clean(text, lines=True) if report else text).rstrip("\n"))
     call.emit("report" if report else "plan", {"run": full, "markdown" if report else "yaml": text})
 
 
@@ -108,20 +109,24 @@ async def _show(call: Call, id: str, last: int) -> None:
         about = About(full)
         records = [r for r in await history(deck.journal, call.run, run.target) if kind == "run" or about(r)]
         ordered = await deck.ordered(call.run)
+        back = await _reverts(deck, full)
     common: dict[str, Any] = {
         "attempts": [asdict(each) for each in attempts],
         "costs": [cost_object(cost) for cost in costs],
         "waits": [asdict(wait) for wait in waits],
+        "reverted_by": back,
         "events": [as_object(record, run.run) for record in records[len(records) - last :]] if last else [],
     }
     if kind == "run":
         took = {"reverts": ordered.reverts, "config_of": ordered.config_of}
         call.emit("run", {**run_object(run), **took, "tasks": [asdict(task) for task in tasks], **common})
         _run_block(call, run, tasks, ordered)
+        _told_back(call, back)
     elif kind == "task":
         task = _task(tasks, full)
         call.emit("task", {**asdict(task), **common})
         _task_block(call, task, sum(cost.cost_nusd for cost in costs))
+        _told_back(call, back)
     else:
         call.emit("attempt", {"run": run.run, "attempt": full, **common})
         pairs(call, [("attempt", full), ("cost", usd(sum(cost.cost_nusd for cost in costs)))])
@@ -137,6 +142,24 @@ async def _show(call: Call, id: str, last: int) -> None:
         call.table(columns, [(a.attempt, a.status, a.agent, a.harness, str(a.steps)) for a in attempts])
     _waits(call, waits)
     _last(call, records, last)
+
+
+async def _reverts(deck: DeckApi, full: str) -> list[dict[str, str]]:
+    """Runs that took this run or task, its run, or tasks of it back, oldest first."""
+    run = full.partition(".")[0]
+    found = []
+    for view in reversed(await deck.views.runs()):
+        if view.goal.startswith(f"Revert {run}"):  # spares reading the order of every run there is
+            of = (await deck.ordered(view.run)).reverts
+            if of == run or _within(of, full):
+                found.append({"run": view.run, "of": of, "status": str(view.status)})
+    return found
+
+
+def _told_back(call: Call, back: list[dict[str, str]]) -> None:
+    for each in back:
+        what = f" (with all of {each['of']})" if "." not in each["of"] else f" ({each['of']})"
+        pairs(call, [("taken back", f"by {each['run']}, {each['status']}{what}")])
 
 
 def _within(attempt: str, id: str) -> bool:
