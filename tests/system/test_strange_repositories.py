@@ -2,6 +2,7 @@
 the command that mends it; with everything else a run simply works. The user's checkout stays as it was, and what
 somebody else does meanwhile is never lost."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -502,3 +503,56 @@ def test_a_target_that_somebody_else_moves_meanwhile(
         assert (done.stdout.strip() if done.returncode == 0 else None) == content
     assert git(repository, "status", "--porcelain") == ""
     assert git(repository, "symbolic-ref", "HEAD") == "refs/heads/main"
+
+
+def test_a_repository_that_goes_away_meanwhile(place: Place) -> None:
+    repository = place.begin()
+    away = place.root / "away"
+
+    def somebody(probe: str) -> None:
+        if probe == "change.exported" and not away.exists():
+            repository.rename(away)
+
+    probes.install(somebody)
+    try:
+        said = run(place, repository)
+    finally:
+        probes.install(None)
+    assert said.code == Exit.FAILED
+    assert f"{repository} does not exist" in said.err
+    away.rename(repository)
+    name = said.out.split()[0]
+    again = call(place, "resume", name, "--retry")
+    assert again.code == Exit.DONE, again.err
+    assert git(repository, "show", f"quarterdeck/{name}:a.txt") == "a"
+
+
+STEERS = "\x1b]0;title\x07\x1b[31m\u202e\x9b31m"
+
+
+def test_text_that_would_steer_a_terminal(place: Place) -> None:
+    place.begin(deck=ONCE)
+    fails = task("a", f"printf '%s' '{STEERS}' >&2; exit 3", title=f"title {STEERS}")
+    plan = place.plan(fails)
+    goal = f"--goal {STEERS} \U0001f680 'quoted' \"twice\" $(touch x) \\ \t"
+    said = call(place, "run", "--plan", str(plan), "--repo", str(place.repository), "--", goal)
+    assert said.code == Exit.FAILED
+    name = said.out.split()[0]
+    shown = [said, *(call(place, *command) for command in _looks(name))]
+    assert [each.code for each in shown[1:]] == [Exit.DONE] * (len(shown) - 1)
+    for each in shown:
+        assert not set(each.out + each.err) & set("\x1b\x07\x9b\u202e")
+    stored = json.loads(call(place, "ps", "--json").out)["goal"]
+    assert stored == goal
+
+
+def _looks(name: str) -> tuple[tuple[str, ...], ...]:
+    return (
+        ("ps",),
+        ("show", name),
+        ("show", name, "--report"),
+        ("show", f"{name}.a"),
+        ("show", f"{name}.a.1"),
+        ("logs", name),
+        ("cost", name),
+    )

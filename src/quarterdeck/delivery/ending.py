@@ -8,6 +8,7 @@ Rules
 from collections.abc import Iterable, Iterator, Sequence
 
 from quarterdeck.delivery.findings import REMARKS, Remark, Rule
+from quarterdeck.delivery.merging import unusable
 from quarterdeck.delivery.node import Duty, Result
 from quarterdeck.delivery.report import Ending, Setback, TaskLine, report, retrospective
 from quarterdeck.delivery.session import workspace_of
@@ -18,6 +19,7 @@ from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids, probes
 from quarterdeck.kernel.entities import Submission
 from quarterdeck.kernel.events import Node, Outcome, TaskStatus
+from quarterdeck.kernel.failures import BadRepository, GitFailed
 from quarterdeck.workplace.mirror import Mirror
 
 
@@ -51,7 +53,7 @@ class Endings:
         planned = [r.event for r in records if isinstance(r.event, e.RunPlanned)]
         gate = await self._records(ids.gate_stream(created.target))
         rows = await self._views.tasks(duty.run)
-        sha = await mirror.tip(created.into) or created.base
+        sha = await _tip(mirror, created)
         merged = [row.commit for row in rows if row.status is TaskStatus.MERGED and row.commit]
         lost = await missing(mirror, created.base, sha, merged)
         tasks = [await self._line(row, records, row.commit in lost) for row in rows]
@@ -119,6 +121,16 @@ class Endings:
         for attempt in await self._views.attempts(duty.run):
             for incarnation in range(1, attempt.incarnation + 1):
                 await self._workshop.discard(duty.briefing.config, workspace_of(attempt.attempt, incarnation))
+
+
+async def _tip(mirror: Mirror, created: e.RunCreated) -> str:
+    """Where the target stands. Raises BadRepository where only a person can bring the repository back."""
+    try:
+        return await mirror.tip(created.into) or created.base
+    except GitFailed as error:
+        if gone := await unusable(created.repository):
+            raise BadRepository(gone) from error
+        raise
 
 
 async def missing(mirror: Mirror, base: str, tip: str, commits: Sequence[str]) -> frozenset[str]:
