@@ -68,6 +68,10 @@ class Moving(SystemClock):
         self._gone += self._step
         return super().monotonic() + self._gone
 
+    def looked(self) -> float:
+        """The time, without moving on."""
+        return super().monotonic() + self._gone
+
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         self._gone += seconds
@@ -77,6 +81,9 @@ class Still(Moving):
     """A clock that moves on when somebody sleeps, and not otherwise: how far apart things are is exact."""
 
     def monotonic(self) -> float:
+        return self._gone
+
+    def looked(self) -> float:
         return self._gone
 
 
@@ -165,7 +172,7 @@ class Kit:
         windows = dict.fromkeys(MODELS, ModelSection(context=window))
         everything = dict.fromkeys(("implementer", "scout", "reviewer", "planner"))
         limiters = Limiters(clock, clock.sleep)
-        async with ScriptedServer(script, now=clock.monotonic) as server:
+        async with ScriptedServer(script, now=clock.looked) as server:
             models = make_factory(
                 keys={"anthropic": "key", "openai": "key", "chat": "key"},
                 base_urls={

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,20 @@ import pytest
 from agent_kit import MODELS, Kit, Parked, Still, Wire, deck, kit, scenario
 from test_faults_model import AGAIN, ALL, DONE, FAILS, HAND_IN, ONCE, OTHER, SUBMIT, WIRES, config, journal, log, money
 
+from quarterdeck.assembly.parts import Fleet
 from quarterdeck.govern.policy import DefaultPolicy
 from quarterdeck.kernel import probes
-from quarterdeck.kernel.config import RunConfig
-from quarterdeck.kernel.entities import Agent
-from quarterdeck.kernel.events import Outcome, ToolDone
+from quarterdeck.kernel.config import DeckConfig, ModelSection, RunConfig
+from quarterdeck.kernel.entities import Agent, Harness
+from quarterdeck.kernel.events import ModelErred, Outcome, ToolDone
 from quarterdeck.kernel.failures import FailureClass, QuarterdeckError, WorkspaceOverLimit
 from quarterdeck.models.port import Deadlines, ToolSpec
 from quarterdeck.models.scripted.faults import Fault, Kind
 from quarterdeck.models.scripted.heard import Format
 from quarterdeck.models.scripted.ledger import End
 from quarterdeck.models.scripted.scenario import Match, Rule, Turn, act
+from quarterdeck.models.scripted.server import ScriptedServer
+from quarterdeck.settings import load_settings
 from quarterdeck.tools.port import Effect, Replay, Surroundings, ToolResult
 
 AGENT = Agent(name="implementer", prompt="You implement.")
@@ -364,3 +367,53 @@ async def test_killed_in_its_fallback_a_call_goes_on_with_that(bench: Kit) -> No
         "done copy ok fallback rerun",
         *HAND_IN,
     )
+
+
+# --- what the operator sets -------------------------------------------------------------------------------
+
+
+SIZED = {"anthropic:scripted": ModelSection(context=200_000)}
+
+
+@asynccontextmanager
+async def fleet(bench: Kit, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, key: Path) -> AsyncIterator[Fleet]:
+    """The harnesses as a deck makes them, from its environment."""
+    monkeypatch.setenv("ANTHROPIC_API_KEY_FILE", str(key))
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", server.url)
+    made = Fleet(load_settings(), bench.journal, bench.treasury, bench.clock)
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+async def test_a_key_rotated_in_its_file_is_taken_up(
+    bench: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = tmp_path / "key"
+    key.write_text("old\n")
+    wanted = RunConfig(deck=deck(models=SIZED))
+    async with ScriptedServer(scenario(ONCE, SUBMIT).model_copy(update={"key": "new"})) as server:
+        async with fleet(bench, server, monkeypatch, key) as made:
+            assignment = await bench.assignment(AGENT, config=wanted)
+            key.write_text("new\n")
+            finished = await made.harnesses(wanted)[Harness.NATIVE].work(assignment)
+        assert [asked.status for asked in server.requests] == [401, 200, 200]
+    assert finished.outcome is Outcome.OK
+    assert await journal(bench) == ("asked", "erred auth", *DONE)
+    assert await log(bench) == "once\n"
+
+
+async def test_deadlines_are_set_in_the_deck(bench: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = tmp_path / "key"
+    key.write_text("key")
+    limits = {"connect": "5s", "first_byte": "2s", "idle": "90s", "total": "10m"}
+    wanted = RunConfig(deck=DeckConfig.model_validate({**deck(models=SIZED).model_dump(), "deadlines": limits}))
+    hangs = scenario(ONCE, SUBMIT, faults=(Fault(kind=Kind.HANG, step=0),))
+    async with ScriptedServer(hangs) as server, fleet(bench, server, monkeypatch, key) as made:
+        finished = await made.harnesses(wanted)[Harness.NATIVE].work(await bench.assignment(AGENT, config=wanted))
+        assert [asked.end for asked in server.requests] == [End.ABORTED, End.FINISHED, End.FINISHED]
+    assert finished.outcome is Outcome.OK
+    erred = next(event for event in await bench.events() if isinstance(event, ModelErred))
+    assert "the first sign of life took over 2 s" in erred.reason
+    assert await log(bench) == "once\n"

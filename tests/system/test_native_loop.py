@@ -334,7 +334,7 @@ async def test_an_unknown_price_is_refused_and_names_the_key(bench: Kit) -> None
         (AgentLimits(turns=3), "turns"),
         (AgentLimits(tokens=4000), "tokens"),
         (AgentLimits(usd=0.2), "usd"),
-        (AgentLimits(wall=40.0), "wall"),
+        (AgentLimits(wall=90.0), "wall"),
     ],
 )
 async def test_at_a_bound_it_reports_what_is_complete(bench: Kit, limits: AgentLimits, limit: str) -> None:

@@ -135,6 +135,18 @@ CASES: list[tuple[str, EventBase, str, str]] = [
     ),
     (
         "attempt",
+        e.ToolFellBack(step=1, call="c", tool="fetch", to="copy", failure=FailureClass.TRANSIENT, reason="it is down"),
+        "docs.1",
+        "step 1: fetch failed, copy instead: it is down",
+    ),
+    (
+        "attempt",
+        e.IncidentOpened(failure=FailureClass.AUTH, subject="anthropic:x", reason="HTTP 401", fix="give it a key"),
+        "docs.1",
+        "needs a person: auth of anthropic:x; give it a key: HTTP 401",
+    ),
+    (
+        "attempt",
         e.ContextCompacted(step=9, messages=(), before_tokens=9000, after_tokens=1200),
         "docs.1",
         "context compacted, 9.0k to 1.2k tokens",

@@ -5,6 +5,7 @@ Rules
 - Harnesses are made for a run's frozen configuration: two runs may name the same model and mean different servers.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -51,6 +52,8 @@ from quarterdeck.workplace.packages import Packages
 from quarterdeck.workplace.plain import Plain
 from quarterdeck.workplace.port import Provider
 from quarterdeck.workplace.proxy import Proxies
+
+_log = logging.getLogger(__name__)
 
 _CONCURRENCY = 1000
 """Jobs at the same time. Attempts are bounded by each run's `max_parallel`, checks by `checks.parallel`."""
@@ -123,8 +126,12 @@ def _keys(settings: Settings) -> dict[str, str | None]:
 
 
 def _reloaded(source: str) -> str | None:
-    """The key as it is now: it may have been rotated in the operator's configuration."""
-    return _keys(load_settings()).get(source)
+    """The key as it is now: the file that holds it may have been changed. None where that cannot be known."""
+    try:
+        return _keys(load_settings()).get(source)
+    except BadConfiguration as error:  # the refusal of the old key is what is reported
+        _log.warning("the key of %s was refused and cannot be read again: %s", source, error)
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,22 +67,25 @@ class Limiter:
 
     async def enter(self, at_most: float = math.inf) -> float:
         """Return when a call may leave, or when it was held back for `at_most` seconds; the answer is for how many."""
-        began = self._clock.monotonic()
-        waits = self._door.locked() or self.wait() > 0
+        began = now = self._clock.monotonic()
+        waits = self._door.locked()
         async with self._door:
-            while (due := self._due(waits)) > _TICK:
-                patience = at_most - (self._clock.monotonic() - began)
+            if waits:
+                now = self._clock.monotonic()
+            while (due := self._due(waits)) > now + _TICK:
+                patience = began + at_most - now
                 if patience <= 0:
-                    return self._clock.monotonic() - began
+                    return now - began
                 waits = True
-                await self._sleep(min(due, patience))
-            self._left = self._clock.monotonic()
-        return self._left - began
+                await self._sleep(min(due - now, patience))
+                now = self._clock.monotonic()
+            self._left = now
+        return now - began
 
     def _due(self, waits: bool) -> float:
-        """Seconds until the next call may leave."""
+        """When the next call may leave, by the clock."""
         gap = self._gap or (SPACING if waits else 0.0)
-        return max(self._until, self._left + gap) - self._clock.monotonic()
+        return max(self._until, self._left + gap)
 
 
 class Limiters:

@@ -91,6 +91,20 @@ class Settings:
         return self.home / "logs"
 
 
+def _key(environ: Mapping[str, str], name: str) -> str | None:
+    """A key: what the file named by `<name>_FILE` holds, else the variable itself. Raises BadConfiguration.
+
+    A file can be changed under a running deck, a variable cannot.
+    """
+    path = environ.get(f"{name}_FILE")
+    if not path:
+        return environ.get(name) or None
+    try:
+        return Path(path).read_text(encoding="utf-8").strip() or None
+    except (OSError, ValueError) as error:
+        raise BadConfiguration(f"{name}_FILE names a file that cannot be read", why=str(error)) from error
+
+
 def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     """The settings of this environment. Raises BadConfiguration."""
     home = _home(environ)
@@ -100,7 +114,7 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         home=home,
         user=_user(environ),
         database_url=environ.get("QUARTERDECK_DATABASE_URL") or None,
-        keys={name: environ[name] for name in (*_KEYS, *named) if environ.get(name)},
+        keys={name: key for name in (*_KEYS, *named) if (key := _key(environ, name))},
         anthropic_base_url=environ.get("ANTHROPIC_BASE_URL") or None,
         openai_base_url=environ.get("OPENAI_BASE_URL") or None,
         no_color=bool(environ.get("NO_COLOR")) or environ.get("TERM") == "dumb",
