@@ -117,6 +117,24 @@ async def test_after_a_complaint_about_growth_a_fleet_starts_slowly(bench: Kit, 
     assert gaps == pytest.approx([0.75, 0.75**2, 0.75**3]), "closer after each answer"
 
 
+@pytest.mark.parametrize("wire", ALL)
+async def test_a_key_that_one_agent_read_again_serves_them_all(bench: Kit, wire: str) -> None:
+    read: list[str] = []
+
+    def reload_key(source: str) -> str:
+        read.append(source)
+        return "new"
+
+    rotated = scenario(ONCE, SUBMIT).model_copy(update={"key": "new"})
+    async with bench.native(rotated, clock=Still(), reload_key=reload_key) as made:
+        for number in (1, 2):
+            assert (await made.work(AGENT, number, config=config(wire))).outcome is Outcome.OK
+        assert [asked.status for asked in made.server.requests] == [401, 200, 200, 200, 200]
+    assert read == [WIRES[wire]]
+    assert await journal(bench) == ("asked", "erred auth", *DONE)
+    assert await journal(bench, SECOND) == DONE
+
+
 # --- models that cannot be reached ------------------------------------------------------------------------
 
 

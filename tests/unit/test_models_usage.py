@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from quarterdeck.kernel.config import ModelSection
 from quarterdeck.kernel.failures import BadConfiguration, FailureClass
@@ -10,7 +12,8 @@ from quarterdeck.kernel.prices import LIST
 from quarterdeck.models import anthropic_messages, errors, openai_chat
 from quarterdeck.models.errors import WireError
 from quarterdeck.models.factory import make_factory
-from quarterdeck.models.port import Message, Opaque, Request, Text, ToolCall, ToolOutcome, ToolSpec
+from quarterdeck.models.port import Message, Opaque, Request, StopReason, Text, ToolCall, ToolOutcome, ToolSpec
+from quarterdeck.models.reply import Draft, DraftCall, conclude
 
 RUN = ToolSpec(
     name="run", description="Run", parameters={"type": "object", "properties": {"command": {"type": "string"}}}
@@ -75,6 +78,49 @@ def test_what_is_missing_is_named() -> None:
 )
 def test_the_class_of_an_error(error: WireError, kind: FailureClass) -> None:
     assert errors.classify(error) is kind
+
+
+@pytest.mark.parametrize(
+    ("error", "ramp"),
+    [
+        (WireError(503, "rate_limit_error", "slow_down"), True),
+        (WireError(429, "rate_limit_error", "slow_down"), True),
+        (WireError(429, "rate_limit_error", message="Usage increased too fast; please ramp up."), True),
+        (WireError(429, "rate_limit_error", message="Number of requests exceeded"), False),
+        (WireError(529, "overloaded_error", message="too fast"), False),
+    ],
+)
+def test_growth_is_told_from_use(error: WireError, ramp: bool) -> None:
+    assert errors.failed("m", error).ramp is ramp
+
+
+IDS = st.text("abc-_", min_size=1, max_size=80)
+ARGUMENTS = st.sampled_from(['{"a": 1}', "", "{", "[1]", "null", '{"a": '])
+
+
+@given(st.lists(st.tuples(IDS, ARGUMENTS), max_size=8), st.sampled_from(list(StopReason)))
+def test_a_call_that_cannot_be_made_says_so_and_ids_never_repeat(
+    calls: list[tuple[str, str]], stop: StopReason
+) -> None:
+    parts = tuple(DraftCall(name, "run", arguments) for name, arguments in calls)
+    made = conclude("m", Request("", (), (), 10), Draft(parts, stop, begun=True)).message.calls
+    if stop is StopReason.LENGTH:
+        assert made == ()
+        return
+    assert len(made) == len({call.id for call in made}) == len(calls)
+    seen: set[str] = set()
+    for (name, arguments), call in zip(calls, made, strict=True):
+        if call.flaw is None:
+            assert call.id == name
+            assert arguments.strip() in ("", '{"a": 1}')
+        elif call.flaw.rule == "duplicate-id":
+            assert name in seen
+            assert call.id != name
+            assert len(call.id) <= 64
+        else:
+            assert call.arguments == {}
+            assert arguments[:1] in ("{", "[", "n")
+        seen.add(name)
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,9 @@ async def _story(deck: _Deck) -> None:
     await deck.attempt(B1, _started(B1, "implementer"), ev.QuestionAsked(question="which one?"))
     review = ids.child_attempt(A1, "review", 1)
     await deck.attempt(review, _started(review, "reviewer"), _answered(1, cost=1))
-    erred = ev.ModelErred(step=3, model="p:m", failure=FailureClass.TRANSIENT, reason="cut", cost_nusd=2)
+    erred = ev.ModelErred(
+        step=3, model="p:m", failure=FailureClass.TRANSIENT, reason="cut", cost_nusd=2, estimated=True
+    )
     await deck.attempt(A1, erred, ev.HarnessFinished(incarnation=1, ok=True))
     await deck.run(ev.NodeStarted(node=Node.GATE, task="a", attempt=A1))
     await deck.run(ev.TaskMerged(task="a", attempt=A1, commit="c0ffee"))

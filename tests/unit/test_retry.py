@@ -1,13 +1,14 @@
 """When a call is made again, and how a provider's wish holds the whole fleet."""
 
 import asyncio
+import itertools
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from quarterdeck.kernel.failures import RECOVERY, FailureClass
-from quarterdeck.models.limiter import Limiters
+from quarterdeck.models.limiter import LARGEST_GAP, LONGEST_HOLD, Limiters, closer, wider
 from quarterdeck.models.retry import LONGEST, PATIENCE, next_try
 
 CLASSES = st.sampled_from(list(FailureClass))
@@ -68,6 +69,48 @@ class FakeTime:
             self.now, _, event = self.sleepers.pop(0)
             event.set()
             await self.settle()
+
+
+@given(st.lists(st.sampled_from(["too fast", "answered"]), max_size=40))
+def test_calls_are_kept_apart_within_bounds_and_come_together_again(heard: list[str]) -> None:
+    gap = 0.0
+    for what in heard:
+        before, gap = gap, wider(gap) if what == "too fast" else closer(gap)
+        assert gap > before or gap in (before, LARGEST_GAP) if what == "too fast" else gap <= before
+        assert 0 <= gap <= LARGEST_GAP
+    for _ in range(30):
+        gap = closer(gap)
+    assert gap == 0.0
+
+
+async def test_a_fleet_that_grew_too_fast_starts_slowly() -> None:
+    time = FakeTime()
+    limiter = Limiters(time, time.sleep).of("anthropic:a")
+    limiter.too_fast()
+    left: list[float] = []
+
+    async def agent() -> None:
+        await limiter.enter()
+        left.append(time.now)
+        if len(left) > 2:
+            limiter.answered()
+
+    agents = [asyncio.create_task(agent()) for _ in range(5)]
+    await time.run()
+    await asyncio.gather(*agents)
+    gaps = [after - before for before, after in itertools.pairwise(left)]
+    assert gaps == pytest.approx([1.0, 1.0, 0.75, 0.75**2]), "those that wait already leave sooner after an answer"
+
+
+async def test_nobody_is_held_for_more_than_an_hour_or_than_he_can_wait() -> None:
+    time = FakeTime()
+    limiter = Limiters(time, time.sleep).of("anthropic:a")
+    limiter.heard(float("inf"))
+    assert limiter.wait() == LONGEST_HOLD
+    entering = asyncio.create_task(limiter.enter(at_most=10.0))
+    await time.run()
+    assert await entering == 10.0
+    assert time.now == 10.0
 
 
 async def test_a_wish_heard_by_one_agent_holds_all_of_that_provider() -> None:

@@ -40,6 +40,19 @@ def test_a_relative_home_is_made_absolute(tmp_path: Path, monkeypatch: pytest.Mo
     assert load_settings({"QUARTERDECK_HOME": "deck"}).home == tmp_path / "deck"
 
 
+def test_a_key_may_lie_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("secret-f\n")
+    environ = {
+        "QUARTERDECK_HOME": str(tmp_path),
+        "ANTHROPIC_API_KEY": "secret-a",
+        "ANTHROPIC_API_KEY_FILE": str(tmp_path / "key"),
+        "OPENAI_API_KEY_FILE": "",
+    }
+    assert dict(load_settings(environ).keys) == {"ANTHROPIC_API_KEY": "secret-f"}
+    with pytest.raises(BadConfiguration, match="OPENAI_API_KEY_FILE names a file that cannot be read"):
+        load_settings({**environ, "OPENAI_API_KEY_FILE": str(tmp_path / "none")})
+
+
 def test_keys_are_read_and_never_shown(tmp_path: Path) -> None:
     (tmp_path / "deck.toml").write_text('[models."openai:mine"]\napi_key_env = "MY_KEY"\n')
     environ = {

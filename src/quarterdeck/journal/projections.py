@@ -217,8 +217,7 @@ def _attempt(attempt: str, at: float, event: ev.EventBase) -> list[Op]:
         case ev.ModelAnswered():
             return [Spend(attempt, event.model, event.usage, event.cost_nusd, event.estimated)]
         case ev.ModelErred():
-            # Tokens of a failed call are an estimate: no usage came over the wire.
-            return [Spend(attempt, event.model, event.usage, event.cost_nusd, event.cost_nusd > 0)]
+            return [Spend(attempt, event.model, event.usage, event.cost_nusd, event.estimated)]
         case ev.AttemptStarted():
             values = {
                 "attempt": attempt,

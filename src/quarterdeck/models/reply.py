@@ -93,10 +93,12 @@ def conclude(model: str, request: Request, draft: Draft) -> Reply:
 
 def _blocks(parts: list[Part]) -> tuple[Block, ...]:
     blocks: list[Block] = []
-    taken: set[str] = set()
+    came: set[str] = set()
+    taken = {sound.text(part.id) for part in parts if isinstance(part, DraftCall)}
     for part in parts:
         if isinstance(part, DraftCall):
-            call = _call(part, taken)
+            call = _call(part, came, taken)
+            came.add(sound.text(part.id))
             taken.add(call.id)
             blocks.append(call)
         elif isinstance(part, Opaque):
@@ -106,10 +108,10 @@ def _blocks(parts: list[Part]) -> tuple[Block, ...]:
     return tuple(blocks)
 
 
-def _call(part: DraftCall, taken: set[str]) -> ToolCall:
-    """The tool call, with its flaw if it has one. `taken`: ids of the calls before it."""
+def _call(part: DraftCall, came: set[str], taken: set[str]) -> ToolCall:
+    """The tool call, with its flaw if it has one. `came`: ids of the calls before it; `taken`: all ids."""
     arguments, part = _object(part.arguments), _whole(part)
-    if part.id in taken:
+    if part.id in came:
         why = "An earlier call of the same answer has the same id. Make this call again if it is still needed."
         flaw, name = Flaw(rule="duplicate-id", why=why), _free(part.id, taken)
         return ToolCall(id=name, name=part.name, arguments=arguments or {}, flaw=flaw)
