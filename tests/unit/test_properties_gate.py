@@ -1,0 +1,272 @@
+"""The merge gate by property: its ledger under any events, and its decisions in any state and any view of the world.
+
+The random walk in test_queue.py stays in worlds that can be; here states and views need not fit together, as after a
+lost cache, a forged ref or a bug elsewhere: what may never happen must not happen then either.
+"""
+
+import copy
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quarterdeck.delivery.ledger import PAUSE, TRIES, Colour, GateState, Trouble, fold
+from quarterdeck.delivery.queue import (
+    PATIENCE,
+    Clash,
+    Command,
+    DropCheck,
+    Land,
+    Merged,
+    NeedMerge,
+    RecordLanded,
+    RecordMove,
+    Return,
+    StartCheck,
+    View,
+    Wait,
+    decide,
+    delayed,
+)
+from quarterdeck.journal.port import Record
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel.entities import Change
+from quarterdeck.kernel.events import Outcome
+
+ATTEMPTS = st.sampled_from("abcd")
+COMMITS = st.sampled_from(["c0", "c1", "c2", "c3"])
+TREES = st.sampled_from(["t0", "t1", "t2"])
+CHECKS = st.sampled_from(["k", "other"])
+NUMBERS = st.sampled_from(["x.1", "x.2", "x.3"])
+
+
+def queued(attempt: str, checks: str) -> e.ChangeQueued:
+    change = Change(run="r", task=attempt, attempt=attempt, base="c0", commit=attempt, tree="t")
+    return e.ChangeQueued(change=change, title=attempt, config_blob="c", checks=checks)
+
+
+EVENTS: st.SearchStrategy[e.EventBase] = st.one_of(
+    st.just(e.GateOpened(repository="/r", branch="b", base="c0")),
+    st.builds(queued, ATTEMPTS, CHECKS),
+    st.builds(
+        e.GateCheckStarted,
+        check=NUMBERS,
+        tip=COMMITS,
+        stack=st.just(()),
+        commits=st.just(()),
+        tree=TREES,
+        config_blob=st.just("c"),
+        checks=CHECKS,
+    ),
+    st.builds(
+        e.GateCheckFinished,
+        check=NUMBERS,
+        tree=TREES,
+        passed=st.booleans(),
+        infrastructure=st.sampled_from([False, False, True]),
+        cancelled=st.sampled_from([False, False, True]),
+        reason=st.just("red"),
+    ),
+    st.builds(e.LandingIntended, attempt=ATTEMPTS, old=COMMITS, new=COMMITS, tree=TREES),
+    st.builds(e.ChangeLanded, attempt=ATTEMPTS, old=COMMITS, new=COMMITS),
+    st.builds(e.ChangeReturned, attempt=ATTEMPTS, outcome=st.sampled_from(Outcome), reason=st.just("")),
+    st.builds(e.TipMoved, old=COMMITS, new=COMMITS),
+    st.builds(e.GateDelayed, reason=st.just("git"), seconds=st.just(2.0), number=st.integers(1, 3)),
+    st.builds(e.NoteFailed, attempt=ATTEMPTS, commit=COMMITS, reason=st.just("")),
+    st.builds(e.NoteWritten, attempt=ATTEMPTS, commit=COMMITS),
+)
+
+
+def recorded(happened: list[e.EventBase]) -> list[Record]:
+    return [Record("gate/x", seq, 100.0 * seq, 1, event, "") for seq, event in enumerate(happened, 1)]
+
+
+def opened(found: list[e.EventBase]) -> list[Record]:
+    return recorded([e.GateOpened(repository="/r", branch="b", base="c0"), *found])
+
+
+def checked(tree: str, checks: str, passed: bool, times: int) -> list[e.EventBase]:
+    started = e.GateCheckStarted(check="y", tip="c0", stack=(), commits=(), tree=tree, config_blob="c", checks=checks)
+    ended = e.GateCheckFinished(check="y", tree=tree, passed=passed, reason="red")
+    return [started, ended] * times
+
+
+HISTORIES = st.lists(EVENTS, max_size=25).map(opened)
+VERDICTS = st.lists(st.builds(checked, TREES, CHECKS, st.booleans(), st.integers(1, 2)), min_size=2, max_size=8)
+QUEUES = st.lists(st.builds(queued, ATTEMPTS, st.sampled_from("kkk") | CHECKS), min_size=1, max_size=4)
+BUSY = st.builds(
+    lambda before, queue, verdicts, after: opened([*before, *queue, *(v for pair in verdicts for v in pair), *after]),
+    st.lists(EVENTS, max_size=4),
+    QUEUES,
+    VERDICTS,
+    st.lists(EVENTS, max_size=2),
+)
+"""Histories after which there is something to decide."""
+
+PAIRS = [(f"c{number}", attempt) for number in range(4) for attempt in "abcd"]
+
+
+def merged(choice: int) -> Merged | Clash | None:
+    """One of the outcomes of a merge; None = not tried yet."""
+    if choice < 40:
+        return None if choice < 12 else Clash(("p",))
+    return Merged(f"c{choice % 4}", f"t{choice % 3}")
+
+
+MERGES = st.binary(min_size=len(PAIRS), max_size=len(PAIRS)).map(
+    lambda choices: {pair: m for pair, c in zip(PAIRS, choices, strict=True) if (m := merged(c)) is not None}
+)
+VIEWS = st.builds(
+    View,
+    now=st.floats(0, 10_000),
+    tip=COMMITS,
+    tree=TREES,
+    exists=st.booleans(),
+    slots=st.integers(1, 3),
+    merges=MERGES,
+    intent_landed=st.booleans(),
+)
+
+
+# --- the ledger -------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=40)
+@given(HISTORIES, st.data())
+def test_the_ledger_is_the_same_at_once_or_taken_up_anywhere(records: list[Record], data: st.DataObject) -> None:
+    at = data.draw(st.integers(0, len(records)))
+    assert fold(records[at:], fold(records[:at])) == fold(records)
+    assert fold(records).seq == len(records)
+
+
+@settings(max_examples=60)
+@given(HISTORIES)
+def test_verdicts_are_what_the_checks_said(records: list[Record]) -> None:
+    """Against a second reckoning, check by check: green for good, red after two failures, forgotten with the queue."""
+    state, running = GateState(), dict[str, tuple[str, str]]()
+    green, failed = set[tuple[str, str]](), dict[tuple[str, str], int]()
+    waiting: list[str] = []
+    for record in records:
+        state = fold([record], state)
+        match record.event:
+            case e.GateCheckStarted(check=check, tree=tree, checks=checks):
+                running[check] = (tree, checks)
+            case e.GateCheckFinished() as ended if (key := running.pop(ended.check, None)) is not None:
+                if not (ended.cancelled or ended.infrastructure):
+                    green |= {key} if ended.passed else set()
+                    failed = {k: n for k, n in failed.items() if k != key} | (
+                        {} if ended.passed else {key: failed.get(key, 0) + 1}
+                    )
+            case e.ChangeQueued(change=change):
+                waiting.append(change.attempt)
+            case e.ChangeLanded(attempt=attempt) | e.ChangeReturned(attempt=attempt):
+                waiting = [other for other in waiting if other != attempt]
+                failed = failed if waiting else {}
+            case _:
+                pass
+        assert [item.attempt for item in state.queue] == waiting
+        assert {*state.running} == {*running}
+        for key in [(tree, checks) for tree in ("t0", "t1", "t2") for checks in ("k", "other")]:
+            times = failed.get(key, 0)
+            expected = Colour.RED if times >= TRIES else Colour.DOUBTFUL if times else Colour.UNKNOWN
+            assert state.colour(key) is (Colour.GREEN if key in green else expected)
+
+
+@given(st.floats(0, 1e6), st.floats(0, 1e5), st.floats(-1e3, 1e5))
+def test_no_pause_is_shorter_than_nothing_or_longer_than_the_longest(since: float, row: float, later: float) -> None:
+    assert 0.0 <= Trouble(since, since + row, "").due(since + row + later) <= PAUSE[1]
+
+
+# --- decisions --------------------------------------------------------------------------------------------
+
+
+def judged(state: GateState, view: View, commands: tuple[Command, ...]) -> None:
+    """What may never be decided, whatever the state and the view."""
+    waiting = [item.attempt for item in state.queue]
+    checks = {item.attempt: item.checks for item in state.queue}
+    starts = [command for command in commands if isinstance(command, StartCheck)]
+    drops = [command.check for command in commands if isinstance(command, DropCheck)]
+    for command in commands:
+        match command:
+            case Land(attempt, old, new, tree):
+                assert commands == (command,), "nothing is done beside a landing"
+                assert state.colour((tree, checks[attempt])) is Colour.GREEN, "an untested tree would land"
+                assert view.merges[view.tip, attempt] == Merged(new, tree), "it would not land on the tip"
+                assert old == (view.tip if view.exists else None)
+                assert view.tip == state.tip, "somebody else's move was not recorded first"
+            case Return(attempt, Outcome.FAILED):
+                merged = view.merges[view.tip, attempt]
+                assert isinstance(merged, Merged)
+                assert state.colour((merged.tree, checks[attempt])) is Colour.RED
+                assert state.colour((view.tree, checks[attempt])) is Colour.GREEN, "blamed without knowing the tip"
+            case Return(attempt, Outcome.CONFLICT):
+                assert isinstance(view.merges[view.tip, attempt], Clash), "it waits for those ahead of it"
+            case Return(attempt, outcome):
+                assert outcome is Outcome.HELD
+                trouble = state.trouble is not None and state.trouble.last - state.trouble.since > PATIENCE
+                assert trouble or state.colour((view.tree, checks[attempt])) is Colour.RED
+            case StartCheck():
+                assert state.colour(command.key) in (Colour.UNKNOWN, Colour.DOUBTFUL), "a verdict is known"
+                assert command.tip == view.tip
+                assert len(command.stack) == len(command.commits) == len({*command.stack})
+                assert [name for name in waiting if name in command.stack] == [*command.stack], "not the queue's order"
+            case NeedMerge(onto, attempt):
+                assert (onto, attempt) not in view.merges, "merged twice"
+                assert attempt in waiting
+            case Wait(delay):
+                assert 0 < delay <= PAUSE[1]
+            case RecordLanded() | RecordMove():
+                assert commands == (command,)
+            case _:
+                pass
+    left = {(s.tree, s.checks) for check, s in state.running.items() if check not in drops}
+    assert len(left) + len(starts) <= view.slots or not starts, "more checks than there is room for"
+    keys = [start.key for start in starts]
+    assert len({*keys}) == len(keys), "checked twice at the same time"
+    assert not left & {*keys}, "checked twice at the same time"
+    returned = [command.attempt for command in commands if isinstance(command, Return)]
+    assert len({*returned}) == len(returned)
+    assert {*returned} <= {*waiting}
+
+
+def unique(records: list[Record]) -> list[Record]:
+    """Without a second queueing of what waits: the gate queues an attempt once."""
+    waiting, kept = set[str](), list[Record]()
+    for record in records:
+        match record.event:
+            case e.ChangeQueued(change=change):
+                if change.attempt in waiting:
+                    continue
+                waiting.add(change.attempt)
+            case e.ChangeLanded(attempt=attempt) | e.ChangeReturned(attempt=attempt):
+                waiting.discard(attempt)
+            case _:
+                pass
+        kept.append(record)
+    return kept
+
+
+@settings(max_examples=150)
+@given(BUSY.map(unique), VIEWS, st.integers(0, 5))
+def test_what_may_never_be_decided_is_not_decided_in_any_state(records: list[Record], view: View, foreign: int) -> None:
+    state = fold(records)
+    if foreign:  # else nearly every decision is to record somebody else's move
+        view = replace(view, tip=state.tip)
+    before = copy.deepcopy(state)
+    commands = decide(state, view)
+    assert decide(state, view) == commands, "the same facts, another decision"
+    assert state == before, "deciding changed the state"
+    judged(state, view, commands)
+
+
+@given(HISTORIES, st.floats(0, 20_000), st.booleans())
+def test_a_delay_of_the_gate_is_bounded_and_counts_on(records: list[Record], now: float, worked: bool) -> None:
+    state = fold(records)
+    event = delayed(state, now, "git is broken", worked=worked)
+    if event is None:
+        assert state.stall is not None
+        assert not worked
+        assert now - state.stall.since > PATIENCE
+    else:
+        assert PAUSE[0] <= event.seconds <= PAUSE[1]
+        assert event.number == 1 or (state.stall is not None and event.number == state.stall.number + 1)
