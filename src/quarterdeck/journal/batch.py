@@ -10,6 +10,7 @@ import asyncio
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from quarterdeck.journal.port import Also, Claim, Entry
@@ -77,7 +78,7 @@ class _Appender:
         self._tx = tx
         self._plans = plans_of(tx)
         self._heads = heads
-        self._events: list[dict[str, Any]] = []
+        self._events: list[tuple[Any, ...]] = []
         self._moved: dict[int, Head] = {}
         self._changes = Changes()
         self._last: int = tx.run("event_last")[0]["last"]
@@ -112,19 +113,9 @@ class _Appender:
         head.seq += 1
         head.hash = chain(head.hash, head.name, head.seq, at, head.epoch, line.body)
         head.at = at
-        head.step = getattr(line.event, "step", head.step)
-        self._events.append(
-            {
-                "id": head.last,
-                "stream": head.id,
-                "seq": head.seq,
-                "prev": previous,
-                "at": at,
-                "epoch": head.epoch,
-                "hash": head.hash,
-                "body": line.body,
-            }
-        )
+        if _has_step(type(line.event)):
+            head.step = getattr(line.event, "step")  # noqa: B009 - not every event has one
+        self._events.append((head.last, head.id, head.seq, previous, at, head.epoch, head.hash, line.body))
 
     def finish(self) -> None:
         if self._events:
@@ -133,17 +124,14 @@ class _Appender:
             self._changes.apply(self._tx)
 
 
-def _moved(head: Head) -> dict[str, Any]:
-    return {
-        "id": head.id,
-        "before": head.before,
-        "epoch": head.epoch,
-        "seq": head.seq,
-        "hash": head.hash,
-        "last": head.last,
-        "at": head.at,
-        "step": head.step,
-    }
+def _moved(head: Head) -> tuple[Any, ...]:
+    return head.id, head.before, head.epoch, head.seq, head.hash, head.last, head.at, head.step
+
+
+@cache
+def _has_step(kind: type[EventBase]) -> bool:
+    """Remembered, because asking an event for a field that it has not got is slow."""
+    return "step" in kind.model_fields
 
 
 def store_batch(tx: Tx, heads: dict[str, Head], commits: list[Commit], blobs: dict[str, bytes]) -> None:

@@ -24,8 +24,9 @@ class Tx(Protocol):
         """Execute the named statement and return its rows (empty for statements that return none)."""
         ...
 
-    def run_many(self, statement: str, rows: Sequence[Mapping[str, Any]], /) -> None:
-        """Execute the named statement once for each mapping of parameters."""
+    def run_many(self, statement: str, rows: Sequence[Mapping[str, Any]] | Sequence[tuple[Any, ...]], /) -> None:
+        """Execute the named statement once for each mapping of parameters, or for each tuple where it numbers them
+        (`?1`): binding by name costs the most frequent statements a third of their time."""
         ...
 
     def alone(self, work: Callable[["Tx"], T], /) -> T:

@@ -160,7 +160,7 @@ class _SqliteTx:
             self._note(error)
             raise
 
-    def run_many(self, statement: str, rows: Sequence[Mapping[str, Any]], /) -> None:
+    def run_many(self, statement: str, rows: Sequence[Mapping[str, Any]] | Sequence[tuple[Any, ...]], /) -> None:
         sql = self._sql[statement]
         try:
             self._connection.executemany(sql, rows)
@@ -375,11 +375,14 @@ class SqliteStore:
                 if ask.future.cancelled():
                     continue
                 try:
-                    ask.value = tx.alone(ask.work)
+                    ask.value = tx.alone(ask.work) if len(asks) > 1 else ask.work(tx)
                 except BaseException as error:  # noqa: BLE001 - given to the caller, whatever it is
                     ask.error = error
                 if tx.broken is not None:
                     raise tx.broken
+            if len(asks) == 1 and asks[0].error is not None:  # it had no savepoint: the whole transaction is its own
+                connection.execute("ROLLBACK")
+                return False
             connection.execute("COMMIT")
         except (sqlite3.Error, StoreUnavailable) as error:
             self._drop()

@@ -22,19 +22,19 @@ SELECT name FROM streams WHERE name >= :prefix AND name < :prefix || char(111411
 
 -- name: stream_advance
 -- Move a stream's head after an append. Where it is not where the caller thinks, or has a newer claim, this fails (seq
--- is never null): the fence holds although heads are cached.
-UPDATE streams SET seq = CASE WHEN seq = :before AND epoch = :epoch THEN :seq END, hash = :hash, last = :last, at = :at,
-    steps = max(steps, :step)
-WHERE id = :id;
+-- is never null): the fence holds although heads are cached. Parameters: id, seq before, epoch, seq, hash, last, at,
+-- step.
+UPDATE streams SET seq = CASE WHEN seq = ?2 AND epoch = ?3 THEN ?4 END, hash = ?5, last = ?6, at = ?7,
+    steps = max(steps, ?8)
+WHERE id = ?1;
 
 -- name: event_last
 -- The newest record's id.
 SELECT coalesce(max(id), 0) AS last FROM events;
 
 -- name: event_add
--- Append one record.
-INSERT INTO events (id, stream, seq, prev, at, epoch, hash, body)
-VALUES (:id, :stream, :seq, :prev, :at, :epoch, :hash, :body);
+-- Append one record; parameters in the order of the columns.
+INSERT INTO events (id, stream, seq, prev, at, epoch, hash, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8);
 
 -- name: events_of
 -- Records of one stream after `after`, in order: the chain is walked back from its head.
