@@ -1,6 +1,7 @@
 """The embedded store: conformance, and what only SQLite can suffer from."""
 
 import asyncio
+import re
 import resource
 import sqlite3
 from collections.abc import AsyncIterator
