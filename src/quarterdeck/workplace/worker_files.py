@@ -24,6 +24,8 @@ TYPE_CHECKING = False  # loading `typing` would slow the start of every sandbox
 if TYPE_CHECKING:
     from typing import Any
 
+OID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+
 _TEXT_LIMIT = 400
 _DEPTH = 200
 _SEARCH_FILE_LIMIT = 8 * 1024 * 1024
@@ -243,6 +245,54 @@ def _matches(path: str, glob: str) -> bool:
         or fnmatch.fnmatchcase(path, glob.replace("**/", ""))
         or ("/" not in glob and fnmatch.fnmatchcase(path.rsplit("/", 1)[-1], glob))
     )
+
+
+def larger_than(root: bytes, limit: int) -> list[bytes]:
+    """Regular files under `root` of more than `limit` bytes, as paths from there; `.git` is left out."""
+    found: list[bytes] = []
+    waiting = [b""]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            entries = list(os.scandir(os.path.join(root, folder)))
+        except OSError:
+            continue  # whoever collects the files says that this one cannot be read
+        for entry in entries:
+            name = os.path.join(folder, entry.name)
+            if entry.is_dir(follow_symlinks=False):
+                waiting += [name] if entry.name != b".git" else []
+                continue
+            with contextlib.suppress(OSError):  # it may have gone meanwhile
+                if entry.is_file(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_size > limit:
+                    found.append(name)
+    return found[:1000]
+
+
+def agents_head(directory: str) -> str | None:
+    """The commit at the agent's HEAD, from plain files; None where there is none to be read."""
+    head = _line(os.path.join(directory, "HEAD"), 1024)
+    if head is None or not head.startswith("ref: "):
+        return head if head and OID.fullmatch(head) else None
+    name = head[5:].strip()
+    if not name.startswith("refs/") or ".." in name:
+        return None
+    found = _line(os.path.join(directory, name), 1024)
+    if found is None:
+        packed = _line(os.path.join(directory, "packed-refs"), 4 * 1024 * 1024) or ""
+        found = next((line[: -len(name) - 1] for line in packed.splitlines() if line.endswith(" " + name)), "")
+    return found if OID.fullmatch(found) else None
+
+
+def _line(path: str, limit: int) -> str | None:
+    """Text of a small regular file; None for anything else."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    with os.fdopen(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return None
+        return file.read(limit).decode("utf-8", "replace").strip()
 
 
 def make_readable(root: str, *, below: bool = True) -> None:

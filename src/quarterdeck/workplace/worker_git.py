@@ -8,8 +8,8 @@ Rules
 - The same base, tree, author, message and time give the same commit.
 - A nested repository is an error, never silently a gitlink; a file whose bytes the checkout produced is unchanged, even
   where its attributes would normalise it on the way back.
-- What git may not read is made readable, and is an error where that does not help: of a directory git only
-  warns.
+- What git may not read is made readable, and is an error where that does not help: of a directory git only warns.
+- A file that is too large for a change is refused before git reads it: a sparse one costs an agent nothing.
 """
 
 # Raw paths; pathlib would only slow the start of every sandbox.
@@ -17,14 +17,13 @@ Rules
 from __future__ import annotations
 
 import os
-import re
 import stat
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
 
-from quarterdeck.workplace.worker_files import make_readable
+from quarterdeck.workplace.worker_files import OID, agents_head, larger_than, make_readable
 
 TYPE_CHECKING = False  # loading `typing` would slow the start of every sandbox
 if TYPE_CHECKING:
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 _TIMEOUT = 300.0
 _RESTORE_LIMIT = 1000
 _PAST = 10
-_OID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _SAFE = (
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
@@ -120,6 +118,7 @@ class Git:
         git = _Private(directory, self._workspace, self._env, cancelled)
         make_readable(self._workspace, below=False)
         self._read_base(git, directory, base)
+        self._refuse_oversized(git, int(arguments["max_bytes"]))
         self._collect(git, base, excluded)
         changes = _changes(git)
         if _restore_normalised(git, self._workspace, changes):
@@ -138,6 +137,16 @@ class Git:
             bound=int(arguments["max_bytes"]),
         )
         return {"commit": commit, "tree": tree}, pack
+
+    def _refuse_oversized(self, git: _Private, limit: int) -> None:
+        large = larger_than(os.fsencode(self._workspace), limit)
+        literal = [b":(top,literal)" + name for name in large]
+        changed = (
+            git("ls-files", "-z", "-m", "-o", "--exclude-standard", "--", *map(os.fsdecode, literal)) if large else b""
+        )
+        if changed:
+            names = ", ".join(sorted(_shown(name) for name in changed.split(b"\0")[:-1])[:5])
+            raise ValueError(f"larger than {limit} bytes: {names}")
 
     def _collect(self, git: _Private, base: str, excluded: list[str]) -> None:
         """Bring the workspace's files into the index. Only where git was refused one are they all looked at."""
@@ -163,7 +172,7 @@ class Git:
 
     def _add_committed(self, git: _Private, base: str, excluded: list[str]) -> None:
         """Add ignored files that the agent's own HEAD holds, where that can be read at all."""
-        head = _agents_head(os.path.join(self._workspace, ".git"))
+        head = agents_head(os.path.join(self._workspace, ".git"))
         if head is None or head == base:
             return
         names = self._head_names(git, head)
@@ -321,7 +330,7 @@ def _remove(directory: str) -> None:
 
 
 def _oid(text: str) -> str:
-    if _OID.fullmatch(text) is None:
+    if OID.fullmatch(text) is None:
         raise ValueError(f"not an object id: {text!r}")
     return text
 
@@ -430,33 +439,6 @@ def _has_attributes(workspace: str, path: bytes) -> bool:
         if not folder:
             return False
         folder = os.path.dirname(folder)
-
-
-def _agents_head(directory: str) -> str | None:
-    """The commit at the agent's HEAD, from plain files; None where there is none to be read."""
-    head = _line(os.path.join(directory, "HEAD"), 1024)
-    if head is None or not head.startswith("ref: "):
-        return head if head and _OID.fullmatch(head) else None
-    name = head[5:].strip()
-    if not name.startswith("refs/") or ".." in name:
-        return None
-    found = _line(os.path.join(directory, name), 1024)
-    if found is None:
-        packed = _line(os.path.join(directory, "packed-refs"), 4 * 1024 * 1024) or ""
-        found = next((line[: -len(name) - 1] for line in packed.splitlines() if line.endswith(" " + name)), "")
-    return found if _OID.fullmatch(found) else None
-
-
-def _line(path: str, limit: int) -> str | None:
-    """Text of a small regular file; None for anything else."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return None
-    with os.fdopen(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return None
-        return file.read(limit).decode("utf-8", "replace").strip()
 
 
 def _plain(workspace: str, name: bytes) -> bool:
