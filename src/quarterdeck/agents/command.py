@@ -23,6 +23,7 @@ from quarterdeck.kernel.entities import Agent, Feedback, Submission
 from quarterdeck.kernel.events import HarnessFinished, HarnessStarted, LimitReached, Outcome
 from quarterdeck.kernel.failures import FailureClass, SandboxDied
 from quarterdeck.tools.bounds import bounded, readable
+from quarterdeck.tools.run import LAST_SIGNAL
 from quarterdeck.workplace.port import ExecResult
 
 OUTPUT_LIMIT: Final = 256 * 1024
@@ -125,7 +126,7 @@ def _ending(result: ExecResult, wall: float) -> str:
         return "used more disk than it may and was stopped"
     if result.exit_code is None:
         return f"was killed ({', '.join(result.flags) or 'no reason known'})"
-    if result.exit_code > 128:
+    if 128 < result.exit_code <= 128 + LAST_SIGNAL:
         return f"was ended by signal {result.exit_code - 128}"
     return f"ended with exit code {result.exit_code}"
 

@@ -16,6 +16,8 @@ from quarterdeck.tools.port import Effect, Replay, Surroundings, ToolResult
 from quarterdeck.workplace.port import ExecResult
 
 DEFAULT_TIMEOUT: Final = 120
+LAST_SIGNAL: Final = 64
+"""An exit code beyond 128 plus this is a program's own: no signal has such a number."""
 
 _FLAGS: Final = frozenset({"timeout", "memory", "disk", "died"})
 
@@ -81,6 +83,6 @@ def _ending(result: ExecResult, timeout: float) -> str:
         return "[stopped: it used more disk than this sandbox has]"
     if result.exit_code is None:
         return "[it was killed]"
-    if result.exit_code > 128:
+    if 128 < result.exit_code <= 128 + LAST_SIGNAL:
         return f"[exit code {result.exit_code}: ended by signal {result.exit_code - 128}]"
     return f"[exit code {result.exit_code}]"

@@ -10,6 +10,7 @@ Rules
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -34,6 +35,9 @@ from quarterdeck.workplace.shipping import (
 from quarterdeck.workplace.watchdog import descendants, kill_descendants
 from quarterdeck.workplace.workspaces import Workspaces
 
+_log = logging.getLogger(__name__)
+
+_END_SECONDS: Final = 5.0
 _WARNING: Final = "no sandbox: agents can read and change whatever this user can, and reach the network"
 
 
@@ -96,20 +100,36 @@ class _Ender:
     async def end(self) -> None:
         if self._process.returncode is not None:
             return
+        try:
+            await self._end_below()
+        except OSError as error:
+            _log.warning("what runs below process %d cannot be looked at: %s", self._process.pid, error)
+            await self._ask_to_end()
         if sys.platform == "linux":
-            try:
-                for _ in range(20):
-                    below = descendants(self._process.pid)
-                    if not below:
-                        break
-                    await asyncio.to_thread(kill_descendants, self._process.pid, below)
-            finally:
-                # Also where nothing can be looked at. asyncio's own kill reaps the process behind its watcher's back.
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(self._process.pid, signal.SIGKILL)
-        elif self._process.stdin is not None:
-            self._process.stdin.close()  # the worker ends the process groups it started
+            # asyncio's own kill reaps the process behind its watcher's back
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGKILL)
         await self._process.wait()
+
+    async def _end_below(self) -> None:
+        """End all that the worker started. Raises OSError where the machine does not let us look."""
+        if sys.platform != "linux":
+            await self._ask_to_end()
+            return
+        for _ in range(20):
+            below = descendants(self._process.pid)
+            if not below:
+                break
+            await asyncio.to_thread(kill_descendants, self._process.pid, below)
+
+    async def _ask_to_end(self) -> None:
+        """At the end of its input the worker ends the process groups that it started."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        if sys.platform == "linux":
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_END_SECONDS):
+                    await self._process.wait()
 
 
 def _inside(spec: Spec, workspace: Path, scratch: Path, python: Interpreter) -> Inside:
