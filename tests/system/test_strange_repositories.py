@@ -76,6 +76,41 @@ def _damaged(place: Place) -> tuple[Path, ...]:
     return (place.repository,)
 
 
+def _broken_ref(place: Place) -> tuple[Path, ...]:
+    (place.repository / ".git" / "refs" / "heads" / "zz").write_text("nonsense\n")
+    return (place.repository,)
+
+
+def _broken_settings(place: Place) -> tuple[Path, ...]:
+    (place.repository / ".git" / "config").write_text("[core\n")
+    return (place.repository,)
+
+
+def _work_tree_elsewhere(place: Place) -> tuple[Path, ...]:
+    git(place.repository, "config", "core.worktree", "/nowhere")
+    return (place.repository,)
+
+
+def _from_the_future(place: Place) -> tuple[Path, ...]:
+    git(place.repository, "config", "core.repositoryFormatVersion", "9")
+    return (place.repository,)
+
+
+def _git_file_to_nowhere(place: Place) -> tuple[Path, ...]:
+    folder = place.root / "plain"
+    folder.mkdir()
+    (folder / ".git").write_text("gitdir: /nowhere\n")
+    return (folder,)
+
+
+def _deck_out_of_the_tree(place: Place) -> tuple[Path, ...]:
+    deck = place.repository / ".quarterdeck" / "deck.toml"
+    deck.unlink()
+    deck.symlink_to("/etc/hostname")
+    place.commit({})
+    return (place.repository,)
+
+
 def _of_another_user(place: Place) -> tuple[Path, ...]:
     if os.getuid() != 0:
         pytest.skip("only root can give files away")
@@ -104,6 +139,12 @@ def _branch_in_the_way(place: Place) -> tuple[Path, ...]:
         (_unborn, ("nothing to start from", "HEAD is the branch unborn, which has no commit yet", "--base")),
         (_partial, ("is a partial clone, and objects of", "fetch --refetch --no-filter")),
         (_damaged, ("cannot be read from", "fsck")),
+        (_broken_ref, ("has a ref that leads nowhere", "update-ref --no-deref -d refs/heads/zz")),
+        (_broken_settings, ("git cannot use", "bad config line 1 in file .git/config")),
+        (_work_tree_elsewhere, ("should be /nowhere, which does not exist", "config --unset core.worktree")),
+        (_from_the_future, ("git cannot use", "repo version")),
+        (_git_file_to_nowhere, ("plain is not a git repository", "/nowhere")),
+        (_deck_out_of_the_tree, ("deck.toml is not a file at", "inside of the commit only")),
         (_of_another_user, ("belongs to another user", "safe.directory")),
         (_name_is_no_text, ("is not UTF-8 text", "rename it")),
         (_branch_in_the_way, ("there can be no branch quarterdeck/r-", "beside the branch quarterdeck")),
@@ -201,6 +242,8 @@ def _odd_names(place: Place) -> Path:
     (place.repository / "absolute").symlink_to("/etc/passwd")
     (place.repository / "out").symlink_to("../../x")
     (place.repository / "loop").symlink_to("loop")
+    (place.repository / ".quarterdeck" / "deck.toml").rename(place.repository / "deck.toml")
+    (place.repository / ".quarterdeck" / "deck.toml").symlink_to("../deck.toml")
     (place.repository / "CLAUDE.md").write_text("Read this.\n")
     (place.repository / "AGENTS.md").symlink_to("CLAUDE.md")
     agents = place.repository / ".claude" / "agents"
@@ -267,7 +310,7 @@ def test_a_repository_that_works(place: Place, make: Callable[[Place], Path], no
     nobody = place.root / "nobody"
     nobody.mkdir()
     before = _checkout(repository)
-    said = run(place, repository, HOME=str(nobody), GIT_AUTHOR_NAME="", EMAIL="")
+    said = run(place, repository, HOME=str(nobody), GIT_AUTHOR_NAME="", EMAIL="", USER="\udcff")
     assert said.code == Exit.DONE, said.err
     assert note in said.err
     branch = said.out.split()[2]

@@ -96,6 +96,9 @@ def _own(path: Path) -> str:
 
 
 async def _text(mirror: Mirror, commit: str, path: str) -> str:
+    if await mirror.followed(commit, path) is None:
+        why = "a symbolic link is followed inside of the commit only"
+        raise BadConfiguration(f"{path} is not a file at {commit[:12]}", why=why, fix=f"commit {path} as a file")
     data = await _data(mirror, commit, path)
     with _committed():
         return decode_text(data, path)

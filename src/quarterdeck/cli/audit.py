@@ -14,7 +14,7 @@ from quarterdeck.cli.amounts import plural
 from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
 from quarterdeck.cli.text import Column, Tone
 from quarterdeck.journal.port import Verification
-from quarterdeck.kernel.failures import BadInput, Conflicting, Exit
+from quarterdeck.kernel.failures import UNWELL, BadInput, Conflicting, Exit
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 audit = typer.Typer(rich_markup_mode=None, add_completion=False, help="Check that the journal is intact.")
@@ -89,11 +89,16 @@ async def _export(call: Call, run: str, to: Path | None) -> None:
         if kind != "run":
             raise BadInput(f"{call.run} is a {kind}, not a run", fix=f"quarterdeck export {call.run.partition('.')[0]}")
         directory = (to or Path(call.run)).absolute()
+        fix = f"quarterdeck export {call.run} --to DIRECTORY"
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-            raise Conflicting(
-                f"{directory} exists and is not empty", fix=f"quarterdeck export {call.run} --to DIRECTORY"
-            )
-        files = await deck.export(call.run, directory)
+            what = "exists and is not empty" if directory.is_dir() else "is a file"
+            raise Conflicting(f"{directory} {what}", why="nothing is overwritten", fix=fix)
+        try:
+            files = await deck.export(call.run, directory)
+        except OSError as error:
+            if error.errno in UNWELL:
+                raise
+            raise BadInput(f"{directory} cannot be written", why=error.strerror or str(error), fix=fix) from error
     call.emit("export", {"run": call.run, "directory": str(directory), "files": [str(file) for file in files]})
     for file in files:
         call.data(str(file))

@@ -149,7 +149,7 @@ def _home(environ: Mapping[str, str]) -> Path:
 
 def _user(environ: Mapping[str, str]) -> str:
     if name := environ.get("USER") or environ.get("LOGNAME"):
-        return name
+        return name.encode("utf-8", "replace").decode()  # it goes into the record of who ordered what
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:

@@ -54,8 +54,14 @@ async def examine(repository: Path) -> tuple[Path, Path, str]:
     object_format = await git.text("rev-parse", "--show-object-format")
     top = await git.run("rev-parse", "--show-toplevel", ok=range(256))
     place = common_dir if bare == "true" or top.exit_code != 0 else Path(top.text)
+    if not _exists(place):
+        fix = f"git --git-dir={shlex.quote(str(common_dir))} config --unset core.worktree"
+        raise BadRepository(f"the work tree of {repository} should be {place}, which does not exist", fix=fix)
     head = await git.run("rev-parse", "--verify", "--quiet", "HEAD^{commit}", ok=range(256))
-    if head.exit_code != 0 and not await git.text("for-each-ref", "--count=1"):
+    refs = await git.run("for-each-ref", "--count=1", ok=range(256))
+    if refs.exit_code != 0 or "broken ref" in refs.complaint:
+        raise _damaged(repository, refs.complaint)
+    if head.exit_code != 0 and not refs.stdout:
         fix = f"git -C {shlex.quote(str(repository))} commit --allow-empty -m 'Start'"
         raise BadRepository(f"{repository} has no commits", fix=fix)
     return place, common_dir, object_format
@@ -72,6 +78,14 @@ def _directory(path: Path) -> Path:
     return path.absolute()
 
 
+def _damaged(repository: Path, complaint: str) -> BadRepository:
+    """With a ref that leads nowhere git refuses to take in new objects: better said now than when work is to land."""
+    place = f"git -C {shlex.quote(str(repository))}"
+    broken = complaint.partition("broken ref ")[2].partition("\n")[0]
+    fix = f"{place} update-ref --no-deref -d {shlex.quote(broken)}" if broken else f"{place} fsck"
+    return BadRepository(f"{repository} has a ref that leads nowhere", why=" ".join(complaint.split()), fix=fix)
+
+
 def is_text(name: str) -> bool:
     """Whether a name can be recorded: it came from bytes that are UTF-8."""
     try:
@@ -86,7 +100,10 @@ def _unusable(repository: Path, complaint: str) -> BadRepository:
         fix = f"git config --global --add safe.directory {shlex.quote(str(repository))}"
         return BadRepository(f"{repository} belongs to another user", why="git does not trust it", fix=fix)
     if "not a git repository" in complaint:
-        return BadRepository(f"{repository} is not a git repository", fix="git init, then commit; or use --repo")
+        why = "" if "(or any" in complaint else " ".join(complaint.split())
+        return BadRepository(
+            f"{repository} is not a git repository", why=why, fix="git init, then commit; or use --repo"
+        )
     return BadRepository(f"git cannot use {repository}", why=complaint, fix=f"git -C {repository} status")
 
 
@@ -107,6 +124,10 @@ def unfetchable(repository: Path, commit: str, complaint: str) -> BadRepository 
     if any(sign in complaint for sign in _BROKEN):
         return BadRepository(what, why=why, fix=fix)
     return GitFailed(what, why=why, fix=fix)
+
+
+def _exists(path: Path) -> bool:
+    return path.is_dir()
 
 
 def _real(path: str) -> Path:
