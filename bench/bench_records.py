@@ -13,12 +13,11 @@ Rules
 
 import argparse
 import statistics
-import sys
 
 from bench import peers
 from bench.figures import Figure, Target, show
 
-LOADS = ((1, 200), (50, 40), (1000, 4))
+LOADS = ((1, 100), (50, 20), (1000, 2))
 """(agents at the same time, records of each)."""
 
 VARIANTS = (
@@ -99,4 +98,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

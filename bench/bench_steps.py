@@ -11,7 +11,6 @@ Rules
 
 import argparse
 import statistics
-import sys
 
 from bench import peers
 from bench.figures import Figure, Target, show
@@ -64,4 +63,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

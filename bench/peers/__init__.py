@@ -98,23 +98,23 @@ def _fill(files: Path) -> None:
 
 
 @contextmanager
-def scripted(*, first_byte: float = 0.0) -> Iterator[str]:
-    """The scripted model in a process of its own: ten tool calls, then the end; the address for Chat Completions.
-
-    first_byte: seconds until an answer begins.
-    """
+def scripted() -> Iterator[str]:
+    """The scripted model in a process of its own: ten tool calls, then the end, at once; a task that ends in `Slowly.`
+    gets no sixth answer. Yields the address for Chat Completions."""
     turns = [
         {"text": f"I read file{number}.txt.", "actions": [{"read": {"path": f"file{number}.txt"}}]}
         for number in range(10)
     ]
     submits = {"actions": [{"submit": {"summary": "All were read. Done."}}]}
+    silent = [{"kind": "hang", "step": 5, "times": 0}]
     rules = [
+        {"name": "slow", "match": {"first": r"Slowly\."}, "turns": turns, "faults": silent},
         {"name": "ours", "match": {"system": "submit"}, "turns": [*turns, submits]},
         {"name": "peers", "turns": turns},
     ]
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         scenario = Path(name) / "scenario.json"
-        scenario.write_text(json.dumps({"rules": rules, "latency": {"first_byte": first_byte}}))
+        scenario.write_text(json.dumps({"rules": rules}))
         server = subprocess.Popen(
             [sys.executable, "-m", "quarterdeck.models.scripted", "--scenario", str(scenario)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,

@@ -23,6 +23,9 @@ CALLS = TOOL_STEPS + 1
 """Model calls of one conversation."""
 PROMPT = "You are careful. Read the files you are asked for, one after the other, then say that you are done."
 TASK = "Read file0.txt to file9.txt."
+SLOW = " Slowly."
+"""Said behind the task: the model answers five times, then no more."""
+ANSWERED = 5
 
 
 def arguments(doc: str | None) -> argparse.Namespace:
@@ -34,6 +37,9 @@ def arguments(doc: str | None) -> argparse.Namespace:
     parser.add_argument("--together", action="store_true", help="all at once instead of one after the other")
     parser.add_argument("--records", type=int, default=0, help="records of each agent")
     parser.add_argument("--variant", default="")
+    parser.add_argument(
+        "--hold", action="store_true", help="let the agents wait for a slow model; measure their memory"
+    )
     return parser.parse_args()
 
 
@@ -56,22 +62,52 @@ def resident() -> int:
     raise OSError("/proc/self/status has no VmRSS")
 
 
-async def spend(options: argparse.Namespace, converse: Callable[[int], Awaitable[object]]) -> dict[str, float]:
-    """CPU and wall seconds of a model call in `options.agents` conversations; `converse(0)` warms up."""
-    await converse(0)
+async def spend(options: argparse.Namespace, converse: Callable[[int, str], Awaitable[object]]) -> dict[str, float]:
+    """CPU and wall seconds of a model call in `options.agents` conversations, or the memory of as many that wait.
+
+    `converse(number, task)` carries one conversation to its end; number 0 warms up.
+    """
+    await converse(0, TASK)
     gc.collect()
+    if options.hold:
+        return await held(options.agents, [converse(number, TASK + SLOW) for number in range(1, options.agents + 1)])
     wall, used = time.perf_counter(), time.process_time()
     if options.together:
-        await asyncio.gather(*(converse(number) for number in range(1, options.agents + 1)))
+        await asyncio.gather(*(converse(number, TASK) for number in range(1, options.agents + 1)))
     else:
         for number in range(1, options.agents + 1):
-            await converse(number)
+            await converse(number, TASK)
     calls = options.agents * CALLS
     return {
         "cpu_ms": (time.process_time() - used) / calls * 1000,
         "wall_ms": (time.perf_counter() - wall) / calls * 1000,
         "calls": calls,
     }
+
+
+async def held(agents: int, conversations: list[Awaitable[object]]) -> dict[str, float]:
+    """Bytes of memory that each conversation adds while all of them wait for the model's sixth answer."""
+    before = resident()
+    tasks = [asyncio.ensure_future(conversation) for conversation in conversations]
+    while _reads["so far"] < CALLS - 1 + agents * ANSWERED:
+        await asyncio.wait(tasks, timeout=0.05, return_when=asyncio.FIRST_COMPLETED)
+        if ended := [task for task in tasks if task.done()]:
+            raise ValueError(f"a conversation ended early: {ended[0]}")
+    await asyncio.sleep(1.0)  # the sixth question leaves
+    gc.collect()
+    found = {"bytes": (resident() - before) / agents, "calls": agents * ANSWERED}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    return found
+
+
+_reads = {"so far": 0}
+
+
+def count() -> None:
+    """A tool was called."""
+    _reads["so far"] += 1
 
 
 def check(answer: str) -> None:
@@ -82,6 +118,7 @@ def check(answer: str) -> None:
 
 def read(place: Path, path: str) -> str:
     """The tool of every peer: the text of a file."""
+    count()
     return (place / "files" / Path(path).name).read_text()
 
 

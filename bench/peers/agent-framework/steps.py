@@ -18,8 +18,8 @@ async def main() -> None:
     client = OpenAIChatCompletionClient(model="scripted", api_key="none", base_url=options.url)
     agent = Agent(client=client, instructions=measuring.PROMPT, tools=[read])
 
-    async def converse(number: int) -> None:
-        answer = await agent.run(measuring.TASK)
+    async def converse(number: int, task: str) -> None:
+        answer = await agent.run(task)
         measuring.check(answer.text)
 
     found = await measuring.spend(options, converse)

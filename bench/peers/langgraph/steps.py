@@ -21,8 +21,8 @@ async def main() -> None:
     model = ChatOpenAI(model="scripted", base_url=options.url, api_key="none", use_responses_api=False)
     agent = create_react_agent(model, [read], prompt=measuring.PROMPT)
 
-    async def converse(number: int) -> None:
-        answer = await agent.ainvoke({"messages": [("user", measuring.TASK)]}, {"recursion_limit": 100})
+    async def converse(number: int, task: str) -> None:
+        answer = await agent.ainvoke({"messages": [("user", task)]}, {"recursion_limit": 100})
         measuring.check(answer["messages"][-1].text)
 
     found = await measuring.spend(options, converse)

@@ -20,8 +20,8 @@ async def main() -> None:
     model = OpenAIChatCompletionsModel(model="scripted", openai_client=client)
     agent = Agent(name="reader", instructions=measuring.PROMPT, model=model, tools=[read])
 
-    async def converse(number: int) -> None:
-        answer = await Runner.run(agent, measuring.TASK, max_turns=20)
+    async def converse(number: int, task: str) -> None:
+        answer = await Runner.run(agent, task, max_turns=20)
         measuring.check(str(answer.final_output))
 
     found = await measuring.spend(options, converse)

@@ -18,8 +18,8 @@ async def main() -> None:
         """Read a text file."""
         return measuring.read(options.place, path)
 
-    async def converse(number: int) -> None:
-        answer = await agent.run(measuring.TASK)
+    async def converse(number: int, task: str) -> None:
+        answer = await agent.run(task)
         measuring.check(answer.output)
 
     found = await measuring.spend(options, converse)

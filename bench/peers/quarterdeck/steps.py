@@ -9,7 +9,9 @@ Rules
 import argparse
 import asyncio
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import measuring
 
@@ -27,6 +29,8 @@ from quarterdeck.kernel.events import Outcome
 from quarterdeck.models.factory import make_factory
 from quarterdeck.models.limiter import Limiters
 from quarterdeck.store.sqlite import SqliteStore
+from quarterdeck.tools import files
+from quarterdeck.tools.port import Surroundings, ToolResult
 from quarterdeck.tools.toolbox import Toolbox
 from quarterdeck.workplace.bubblewrap import Bubblewrap
 from quarterdeck.workplace.ground import Ground
@@ -44,6 +48,14 @@ CONFIG = RunConfig(
         models={MODEL: ModelSection(context=200_000)},
     )
 )
+
+
+class Read(files.Read):
+    """Our own tool; that it was called is counted, as in every peer."""
+
+    async def call(self, arguments: Mapping[str, Any], where: Surroundings) -> ToolResult:
+        measuring.count()
+        return await super().call(arguments, where)
 
 
 def descendants() -> dict[int, int]:
@@ -72,18 +84,31 @@ def _on_cpu(process: int) -> int:
         return 0
 
 
+def proportional(processes: Iterable[int]) -> int:
+    """Bytes of memory of processes; what they share counts once."""
+    found = 0
+    for process in processes:
+        for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                found += int(line.split()[1]) * 1024
+    return found
+
+
 async def sandboxes(provider: Provider, count: int, files: dict[str, bytes]) -> list[Sandbox]:
     """So many sandboxes, each with the files (name to content) in its workspace."""
-    made: list[Sandbox] = []
-    for number in range(count):
-        sandbox = await provider.create(Spec(id=f"bench-{number}"))
-        made.append(sandbox)
-        for file, content in files.items():
-            await sandbox.write(file, content)
-    return made
+    few = asyncio.Semaphore(8)
+
+    async def one(number: int) -> Sandbox:
+        async with few:
+            sandbox = await provider.create(Spec(id=f"bench-{number}"))
+            for file, content in files.items():
+                await sandbox.write(file, content)
+            return sandbox
+
+    return await asyncio.gather(*(one(number) for number in range(count)))
 
 
-async def measure(options: argparse.Namespace, ground: Ground, files: dict[str, bytes]) -> None:
+async def measure(options: argparse.Namespace, ground: Ground, contents: dict[str, bytes]) -> None:
     store = await SqliteStore.open(options.place / "deck.db")
     journal, treasury, clock = Log(store, SystemClock()), Budgets(), SystemClock()
     await store.write(lambda tx: treasury.open(tx, RUN, 10**15))
@@ -94,19 +119,23 @@ async def measure(options: argparse.Namespace, ground: Ground, files: dict[str, 
             policy=DefaultPolicy(),
             treasury=treasury,
             models=models,
-            toolbox=Toolbox(),
+            toolbox=Toolbox((Read(),)),
             clock=clock,
             limiters=Limiters(clock),
         )
     )
     provider = Plain(ground) if options.variant == "none" else Bubblewrap(ground)
-    boxes = await sandboxes(provider, options.agents + 1, files)
+    before_sandboxes = measuring.resident()
+    boxes = await sandboxes(provider, options.agents + 1, contents)
+    sandbox_bytes = (measuring.resident() - before_sandboxes) / len(boxes)
 
-    async def converse(number: int) -> None:
+    async def converse(number: int, task: str) -> None:
         attempt = ids.attempt_id(RUN, "read", number + 1)
+        claim = await journal.claim(ids.attempt_stream(attempt))
+        given = TASK.model_copy(update={"instructions": task})
         assignment = Assignment(
             run=RUN, attempt=attempt, number=number + 1, incarnation=1, agent=AGENT, config=CONFIG, goal="Read",
-            task=TASK, claim=await journal.claim(ids.attempt_stream(attempt)), sandbox=boxes[number],
+            task=given, claim=claim, sandbox=boxes[number],
         )  # fmt: skip
         finished = await harness.work(assignment)
         assert finished.outcome is Outcome.OK, finished
@@ -116,14 +145,16 @@ async def measure(options: argparse.Namespace, ground: Ground, files: dict[str, 
     after = descendants()
     inside = sum(after[process] - before.get(process, 0) for process in after)
     records = sum((await journal.lengths("attempt/")).values()) / (options.agents + 1)
-    for box in boxes:
-        await box.close()
+    worker_bytes = proportional(after) / len(boxes) if options.hold else 0.0
+    await asyncio.gather(*(box.close() for box in boxes))
     await models.close()
     await store.close()
     measuring.report(
         version=measuring.versions("quarterdeck"),
         inside_ms=inside / 1e6 / (found["calls"] + measuring.CALLS),
         records=records,
+        sandbox_bytes=sandbox_bytes,
+        worker_bytes=worker_bytes,
         **found,
     )
 
@@ -131,9 +162,9 @@ async def measure(options: argparse.Namespace, ground: Ground, files: dict[str, 
 def main() -> None:
     options = measuring.arguments(__doc__)
     ground = Ground(options.place / "home").prepare()
-    files = {file.name: file.read_bytes() for file in (options.place / "files").iterdir()}
+    contents = {file.name: file.read_bytes() for file in (options.place / "files").iterdir()}
     try:
-        asyncio.run(measure(options, ground, files))
+        asyncio.run(measure(options, ground, contents))
     finally:
         ground.destroy()
 

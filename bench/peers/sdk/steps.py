@@ -54,10 +54,10 @@ async def main() -> None:
     client = openai.AsyncOpenAI(base_url=options.url, api_key="none", max_retries=0)
     ask = streamed if options.variant == "stream" else whole
 
-    async def converse(number: int) -> None:
+    async def converse(number: int, task: str) -> None:
         messages: list[Any] = [
             {"role": "system", "content": measuring.PROMPT},
-            {"role": "user", "content": measuring.TASK},
+            {"role": "user", "content": task},
         ]
         asked = 0
         while True:
