@@ -344,11 +344,23 @@ def make_plan(
     return Plan(goal=f"Replay {len(steps)} commits up to {steps[-1].commit}", tasks=tuple(tasks))
 
 
-def write_home(home: Path, gate: Sequence[str], setup: Sequence[str] | None, parallel: int) -> None:
-    """The deck's home that the plan runs with: its agent and its deck.toml."""
+def write_home(
+    home: Path,
+    gate: Sequence[str],
+    setup: Sequence[str] | None,
+    parallel: int,
+    *,
+    work: float = 0.0,
+    checks: int | None = None,
+) -> None:
+    """The deck's home that the plan runs with: its agent and its deck.toml.
+
+    `work`: seconds that an agent takes before it applies its commit. `checks`: trees checked at the same time.
+    """
     agents = home / "agents"
     agents.mkdir(parents=True, exist_ok=True)
-    command = json.dumps(["python3", "-c", PROGRAM])  # JSON is YAML
+    program = ["python3", "-c", PROGRAM]
+    command = json.dumps(["sh", "-c", f'sleep {work}; exec "$@"', "sh", *program] if work else program)  # JSON is YAML
     front = (
         f"name: {AGENT}\ndescription: Applies the commit that its task carries\nharness: command\ncommand: {command}\n"
     )
@@ -356,6 +368,10 @@ def write_home(home: Path, gate: Sequence[str], setup: Sequence[str] | None, par
         f"---\n{front}---\nApplies the commit that its task carries.\n", encoding="utf-8"
     )
     lines = ["[deck]", f"max_parallel = {parallel}", "[checks]", f"gate = {json.dumps(list(gate))}"]
+    if checks is not None:
+        lines.append(f"parallel = {checks}")
+    # People wrote these commits: what validation thinks of them is named, and not theirs to mend.
+    lines += ["[validation]", *(f'{rule} = "warn"' for rule in ("new_tests", "weakened_tests", "unrelated_hunks"))]
     if setup is not None:
         lines += ["[sandbox]", f"setup = {json.dumps([command for command in setup if command])}"]
     (home / "deck.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,0 +1,37 @@
+"""What the benchmarks compute from what they measured, where it needs no machine."""
+
+from pathlib import Path
+
+from bench import bench_replay, bench_resume
+from bench.bench_replay import Pace
+from bench.history_plan import write_home
+
+
+def test_the_shortest_makespan_is_the_longest_chain_or_all_work_shared() -> None:
+    pace = Pace(work=5.0, gate=2.0)
+    chain = tuple(frozenset({number - 1} if number else ()) for number in range(4))
+    assert bench_replay.shortest(chain, 8, pace) == 4 * 7.0
+    assert bench_replay.shortest((frozenset(),) * 32, 8, pace) == 32 * 5.0 / 8 + 2.0
+    assert bench_replay.shortest((), 8, pace) == 0
+    assert bench_replay.serial(chain, pace) == 28.0
+
+
+def test_agents_of_a_replay_take_their_time_and_checks_run_side_by_side(tmp_path: Path) -> None:
+    write_home(tmp_path, ["sleep 1"], [""], 8, work=5.0, checks=3)
+    assert "sleep 5.0" in (tmp_path / "agents" / "apply-commit.md").read_text()
+    assert "\nparallel = 3\n" in (tmp_path / "deck.toml").read_text()
+
+
+def record(stream: str, kind: str, step: int, at: float) -> dict[str, object]:
+    return {"stream": stream, "at": at, "event": {"kind": kind, "step": step}}
+
+
+def test_a_new_step_is_one_that_this_process_began() -> None:
+    steps = bench_resume.Steps(since=100.0)
+    steps.take(record("a", "model.asked", 1, 99.0))  # printed late, made by the process that was killed
+    steps.take(record("a", "tool.done", 7, 101.0))  # the end of what it had begun
+    assert (steps.first, steps.begun, steps.made) == (101.0, None, None)
+    steps.take(record("a", "model.asked", 8, 102.0))
+    steps.take(record("b", "tool.done", 8, 103.0))
+    steps.take(record("a", "model.answered", 8, 104.0))
+    assert (steps.begun, steps.made, steps.active) == (102.0, 104.0, {"a": 104.0})
