@@ -63,7 +63,7 @@ FAMILIES: Final = ("SWE-agent demonstrations", "tau-bench airline")
 LONG: Final = "SWE-agent demonstrations in a row"
 TARGET: Final = Target("ratio", 1.1)
 SIDE_BY_SIDE: Final = 20
-_NO_END: Final = 1_000_000_000
+_YEAR: Final = 31_536_000
 _UNIT: Final = "billed input tokens"
 _ROOM: Final = "too small for this task"
 
@@ -232,7 +232,7 @@ class Bench:
         attempt = ids.attempt_id(self.run, f"t{number}", 1)
         tools = tuple(map(tool_name, trajectory.tools))
         deck = DeckConfig(
-            limits=LimitsSection(turns=10_000, wall=_NO_END, tokens=_NO_END),
+            limits=LimitsSection(turns=10_000, wall=_YEAR, tokens=10**9),
             tiers={"hands": (MODEL,)},
             prices={MODEL: Price(input=1, output=OUTPUT, cache_read=READ, cache_write=WRITE)},
         )

@@ -425,10 +425,10 @@ async def test_what_cannot_work_is_refused_before_a_run_exists(place: Place) -> 
     other = place.root / "other.json"
     other.write_text(json.dumps({"v": 1, "goal": "g", "tasks": [task("a", "true", agent="nobody")]}))
     assert "nobody" in await refused(place, plan_path=other)
-    assert "no agent called ghost" in await refused(place, goal="g", agent="ghost")
+    assert "there is no agent 'ghost'" in await refused(place, goal="g", agent="ghost")
     assert "nowhere" in await refused(place, plan_path=good, base="nowhere")
-    assert "there is no sandbox called moon" in await refused(place, plan_path=good, sandbox="moon")
-    assert "'a..b' is not a possible branch name" in await refused(place, plan_path=good, into="a..b")
+    assert "there is no sandbox called 'moon'" in await refused(place, plan_path=good, sandbox="moon")
+    assert "'a..b' is not a possible name of a branch" in await refused(place, plan_path=good, into="a..b")
     assert "[tiers]" in await refused(place, goal="g")
     git(place.repository, "switch", "-q", "-c", "mine")
     (place.repository / "dirty").write_text("x")

@@ -604,7 +604,7 @@ async def test_a_repository_that_goes_away_in_the_middle_holds_the_changes(deck:
     await deck.serve(engine, gate)
     news = await deck.outcome(journal, "one")
     assert news.outcome is Outcome.HELD
-    assert "is not a directory" in news.reason
+    assert "repository does not exist" in news.reason
     assert git(away, "for-each-ref", f"refs/heads/{BRANCH}") == ""
 
 

@@ -414,7 +414,7 @@ REJECTED: dict[str, tuple[str, tuple[str, ...], str]] = {
     "link-out": ("ln -s ../../outside away", ("**",), "the symbolic link away leads out of the repository"),
     "link-absolute": ("ln -s /etc/passwd away", ("**",), "the symbolic link away leads out of the repository"),
     "link-instead": ("rm -r case; ln -s /etc case", ("**",), "the symbolic link case leads out of the repository"),
-    "big": ("head -c 31457280 /dev/zero > big", ("**",), "31457280 bytes in changed files, at most 2000000"),
+    "big": ("head -c 31457280 /dev/zero > big", ("**",), "larger than 4000000 bytes: big"),
     "many": ("for i in $(seq 600); do : > m$i; done", ("**",), "600 files changed, at most 500"),
     "repository": ("git init -q sub; echo x > sub/f", ("**",), "a repository lies inside the workspace"),
     "dot-git": ("mkdir .GIT; echo x > .GIT/config", ("**",), "invalid path '.GIT/config'"),
@@ -585,6 +585,8 @@ def test_text_that_would_steer_a_terminal(place: Place) -> None:
     assert [each.code for each in shown[1:]] == [Exit.DONE] * (len(shown) - 1)
     for each in shown:
         assert not set(each.out + each.err) & set("\x1b\x07\x9b\u202e")
+    for where, code in (("/proc/nowhere", Exit.USAGE), (str(plan), Exit.STALE)):
+        assert_refused(call(place, "export", name, "--to", where), code, where, "--to DIRECTORY")
     stored = json.loads(call(place, "ps", "--json").out)["goal"]
     assert stored == goal
 

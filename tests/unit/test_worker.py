@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from quarterdeck.workplace.shipping import FILES
@@ -17,6 +17,7 @@ from quarterdeck.workplace.worker_git import commit_body, object_id
 
 
 @given(st.lists(st.binary(max_size=60), max_size=20), st.integers(min_value=0, max_value=200))
+@example([bytes(47)], 46)
 def test_output_is_whole_or_head_and_tail(chunks: list[bytes], limit: int) -> None:
     keeper = Keeper(limit)
     for chunk in chunks:

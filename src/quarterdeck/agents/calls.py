@@ -20,6 +20,7 @@ import json
 import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 from quarterdeck.agents import context
@@ -62,7 +63,7 @@ SMALLER: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Prompt:
     """What a call sends, but for the model's own limits."""
 
@@ -72,6 +73,19 @@ class Prompt:
     """Messages of a call beside the transcript; None = the transcript."""
     output: int | None = None
     """Tokens; None = the model's own maximum."""
+
+    @cached_property
+    def prefix(self) -> bytes:
+        """What stands before the messages, as it is stored."""
+        return json.dumps([self.system, [tool.model_dump() for tool in self.tools]]).encode()
+
+    @cached_property
+    def prefix_digest(self) -> str:
+        return ids.digest(self.prefix)
+
+    @cached_property
+    def prefix_tokens(self) -> int:
+        return context.prefix_tokens(self.system, self.tools)
 
 
 class NotAsked(ModelFailed):
@@ -254,9 +268,8 @@ class ModelCalls:
         state = self._log.state
         messages = tuple(state.messages) if prompt.aside is None else prompt.aside
         output = min(window.max_output, prompt.output or window.max_output)
-        prefix = json.dumps([prompt.system, [tool.model_dump() for tool in prompt.tools]]).encode()
         digests = state.digests if prompt.aside is None else [ids.digest(encode(message)) for message in messages]
-        before = context.prefix_tokens(prompt.system, prompt.tools)
+        before = prompt.prefix_tokens
         whole = prompt.aside is None
         size = context.worst_size(state, before, name) if whole else context.worst_of(before, messages)
         amount = worst_case(size, output, price)
@@ -267,8 +280,8 @@ class ModelCalls:
             number=state.tries + 1 if retry else 1,
             model=name,
             messages=0 if prompt.aside is not None else len(messages),
-            request_hash=ids.digest(json.dumps([ids.digest(prefix), digests, output]).encode()),
-            prefix_blob=await self._log.put(prefix),
+            request_hash=ids.digest(json.dumps([prompt.prefix_digest, digests, output]).encode()),
+            prefix_blob=await self._log.put(prompt.prefix),
             reserved_nusd=amount,
         )
         self._within_own_cap(amount)

@@ -25,7 +25,7 @@ class Compaction:
     def __init__(self, log: AttemptLog, calls: ModelCalls, prompt: Prompt) -> None:
         self._log = log
         self._calls = calls
-        self._prefix = context.prefix_tokens(prompt.system, prompt.tools)
+        self._prefix = prompt.prefix_tokens
 
     async def where_needed(self) -> None:
         """Compact near the window's end, or where the provider found the prompt too long.

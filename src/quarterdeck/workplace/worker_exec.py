@@ -63,7 +63,7 @@ class Keeper:
         if not self.truncated:
             return bytes(self._head) + tail
         note = b"\n[... %d bytes cut ...]\n" % (self.total - self._limit)
-        if len(note) * 2 > self._limit:
+        if len(note) * 2 >= self._limit:
             return (bytes(self._head) + tail[-self._tail_limit :] if self._tail_limit else b"")[: self._limit]
         keep = self._tail_limit - len(note)
         return bytes(self._head) + note + tail[-keep:]
