@@ -5,6 +5,8 @@ Each row was tried by hand first, and its message read as a user would.
 
 import json
 import os
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -374,6 +376,30 @@ COMMANDS: list[tuple[tuple[str, ...], int, tuple[str, ...]]] = [
 @pytest.mark.parametrize(("arguments", "code", "words"), COMMANDS, ids=[ascii(" ".join(row[0])) for row in COMMANDS])
 def test_commands_about_nothing(shared: Place, arguments: tuple[str, ...], code: int, words: tuple[str, ...]) -> None:
     assert_refused(call(shared, *arguments), code, *words)
+
+
+# --- streams of the process ---------------------------------------------------------------------------------
+
+
+@pytest.mark.sandbox
+def test_closed_streams_harm_nothing(place: Place) -> None:
+    """As in `quarterdeck run >&- 2>&-`: no file of the deck gets the number of a standard stream."""
+    plan = place.plan(task("a", "echo a > a.txt"))
+    command = '"$0" -m quarterdeck.cli.main "$@" <&- >&- 2>&-'
+    environment = {**os.environ, "QUARTERDECK_HOME": str(place.home)}
+    for arguments in (("run", "--plan", str(plan)), ("ps",), ("show", "r-nothing"), ("--help",)):
+        ends = Exit.NOT_FOUND if "show" in arguments else Exit.DONE
+        done = subprocess.run(
+            ["sh", "-c", command, sys.executable, *arguments],
+            cwd=place.repository,
+            env=environment,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == ends, arguments
+    code, out, _ = place.call("audit", "verify")
+    assert (code, out.startswith("intact")) == (Exit.DONE, True)
+    assert not list((place.home / "logs").glob("trace-*"))
 
 
 # --- the home of the deck -----------------------------------------------------------------------------------

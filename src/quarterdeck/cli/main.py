@@ -3,13 +3,17 @@
 Rules
 - Commands are loaded when they are asked for (`registry`).
 - Nothing leaves here as a bare trace: a foreseen error is explained, an unforeseen one is written to a file and named.
+- A standard stream that was closed (`>&-`) goes nowhere: else the next file that is opened takes its number, and what
+  is printed lands in it.
 """
 
 import difflib
 import os
+import re
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -72,6 +76,7 @@ def quarterdeck(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    _standard_streams()
     call = Call()
     call.json = "--json" in given  # until the command has read its own options, for errors in them
     try:
@@ -99,11 +104,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return Exit.DONE
 
 
+def _standard_streams() -> None:
+    """Open those that are closed."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, which is this one
+    nowhere = Path(os.devnull)
+    sys.stdin = sys.stdin or nowhere.open(encoding="utf-8")
+    sys.stdout = sys.stdout or nowhere.open("w", encoding="utf-8")
+    sys.stderr = sys.stderr or nowhere.open("w", encoding="utf-8")
+
+
 def _of_usage(error: typer.TyperException) -> faults.Fault:
     """What is said about options and arguments that cannot be used."""
     context = getattr(error, "ctx", None)
     path = getattr(context, "command_path", None) or "quarterdeck"
-    return faults.Fault(message=error.format_message(), fix=f"{path} --help", exit_code=Exit.USAGE)
+    # The library names its own classes and methods in what it says about a value.
+    message = re.sub(r"Value error, |Input |, unable to parse string as an? \w+", "", error.format_message())
+    return faults.Fault(message=message, fix=f"{path} --help", exit_code=Exit.USAGE)
 
 
 def _record(call: Call, error: Exception) -> faults.Written:
