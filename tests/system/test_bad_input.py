@@ -330,7 +330,7 @@ OPTIONS: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     ),
     (("--into", "main/x"), ("there can be no branch main/x beside the branch main",)),
     (("--jsn",), ("No such option: --jsn", "--json", "quarterdeck run --help")),
-    (("and", "another"), ("Got unexpected extra argument",)),
+    (("and", "another"), ("Got unexpected extra argument", "a goal of several words needs quotes", 'run "GOAL"')),
 ]
 
 

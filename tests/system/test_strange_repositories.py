@@ -119,6 +119,15 @@ def _of_another_user(place: Place) -> tuple[Path, ...]:
     return (place.repository,)
 
 
+def _read_only(place: Place) -> tuple[Path, ...]:
+    """Work of hours could not land: that is said before it begins."""
+    if os.getuid() != 0:
+        pytest.skip("only root can mount a read-only file system")
+    for options in (("--bind", str(place.repository)), ("-o", "remount,ro,bind")):
+        subprocess.run(["mount", *options, str(place.repository)], check=True, capture_output=True)
+    return (place.repository,)
+
+
 def _name_is_no_text(place: Place) -> tuple[Path, ...]:
     target = os.fsdecode(os.fsencode(place.root) + b"/\xff")
     return (place.repository.rename(target),)
@@ -146,6 +155,7 @@ def _branch_in_the_way(place: Place) -> tuple[Path, ...]:
         (_git_file_to_nowhere, ("plain is not a git repository", "/nowhere")),
         (_deck_out_of_the_tree, ("deck.toml is not a file at", "inside of the commit only")),
         (_of_another_user, ("belongs to another user", "safe.directory")),
+        (_read_only, ("repository cannot be written", "is read-only for this user", "clone of it with --repo")),
         (_name_is_no_text, ("is not UTF-8 text", "rename it")),
         (_branch_in_the_way, ("there can be no branch quarterdeck/r-", "beside the branch quarterdeck")),
     ],
@@ -155,7 +165,11 @@ def test_a_repository_that_is_refused(
 ) -> None:
     place.begin()
     (repository,) = make(place)
-    assert_refused(run(place, repository), Exit.USAGE, *words)
+    try:
+        assert_refused(run(place, repository), Exit.USAGE, *words)
+    finally:
+        if make is _read_only:
+            subprocess.run(["umount", str(repository)], check=True, capture_output=True)
     assert call(place, "ps", "--json").out == ""
 
 

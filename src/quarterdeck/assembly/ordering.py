@@ -48,6 +48,7 @@ async def create(parts: Parts, order: Order) -> str:
     branch = short(config.deck.deck.into.replace("{run}", run) if order.into is None else order.into)
     into, checkout = await target(mirror, branch, named=order.into is not None)
     if not order.plan_only:
+        mirror.check_writable()
         check_gate(config)
     _check_agents(parts, config, plan, plan_only=order.plan_only)
     await check_sandbox(parts, config)

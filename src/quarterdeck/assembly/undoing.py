@@ -72,6 +72,7 @@ async def create(parts: Parts, order: RevertOrder) -> str:
     deck = fenced(found.deck, order.sandbox) if order.sandbox is not None else found.deck
     config = RunConfig(deck=deck, default_agent=BY, blueprint="revert", origin=found.origin)
     check_gate(config)
+    mirror.check_writable()
     named = order.into is not None or created.into_explicit
     into, checkout = await target(mirror, source.branch, named=named)
     await check_sandbox(parts, config)

@@ -127,7 +127,8 @@ class Git:
         done = await _run(
             command, stdin, git_environment({**self.environment, **(env or {})}), self.umask, timeout, limit
         )
-        name = " ".join(("git", *(word for word in arguments if not word.startswith("--upload-pack="))))[:300]
+        # Without its options, so that what git complains about is not cut off behind them.
+        name = " ".join(("git", *(word for word in arguments if not word.startswith("-"))))[:200]
         if done.cut and not may_cut:
             raise GitFailed(f"`{name}` printed more than {limit} bytes")
         if not done.cut and done.exit_code not in ok:

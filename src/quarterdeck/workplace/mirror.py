@@ -30,7 +30,7 @@ from quarterdeck.workplace.history import COMMITTER, History
 from quarterdeck.workplace.incoming import receive
 from quarterdeck.workplace.lock import held
 from quarterdeck.workplace.port import Exported
-from quarterdeck.workplace.repository import Checkout, clean, examine, holders, is_text, unfetchable
+from quarterdeck.workplace.repository import Checkout, check_writable, clean, examine, holders, is_text, unfetchable
 
 _NAMESPACE: Final = "refs/quarterdeck/"
 _NOTES: Final = "refs/notes/quarterdeck"
@@ -99,6 +99,10 @@ class Mirror(History):
         return (self.path / "shallow").exists()
 
     # --- the user's repository ----------------------------------------------------------------------------
+
+    def check_writable(self) -> None:
+        """Raises BadRepository where nothing could land in the user's repository."""
+        check_writable(self.repository, self.common_dir)
 
     async def resolve(self, rev: str) -> str:
         """The commit that `rev` names in the user's repository. Raises BadInput."""

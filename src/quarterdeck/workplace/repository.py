@@ -78,6 +78,17 @@ def _directory(path: Path) -> Path:
     return path.absolute()
 
 
+def check_writable(repository: Path, common_dir: Path) -> None:
+    """Raises BadRepository where no commit could be written: better said now than when work is to land."""
+    for folder in (common_dir, common_dir / "objects", common_dir / "refs"):
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise BadRepository(
+                f"{repository} cannot be written",
+                why=f"{folder} is read-only for this user, and what a run lands has to be stored there",
+                fix="make it writable, or use a clone of it with --repo",
+            )
+
+
 def _damaged(repository: Path, complaint: str) -> BadRepository:
     """With a ref that leads nowhere git refuses to take in new objects: better said now than when work is to land."""
     place = f"git -C {shlex.quote(str(repository))}"
