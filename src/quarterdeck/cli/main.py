@@ -123,6 +123,9 @@ def _of_usage(error: typer.TyperException) -> faults.Fault:
     path = getattr(context, "command_path", None) or "quarterdeck"
     # The library names its own classes and methods in what it says about a value.
     message = re.sub(r"Value error, |Input |, unable to parse string as an? \w+", "", error.format_message())
+    if "unexpected extra argument" in message and path.endswith((" run", " plan")):
+        why, fix = "a goal of several words needs quotes", f'{path} "GOAL"   (or {path} --help)'
+        return faults.Fault(message=message, why=why, fix=fix, exit_code=Exit.USAGE)
     return faults.Fault(message=message, fix=f"{path} --help", exit_code=Exit.USAGE)
 
 
