@@ -31,6 +31,13 @@ EMPTY = [
     ("npm test", 0, "> x@1.0.0 test\n> mocha\n\n  0 passing (1ms)\n"),
     ("ctest", 0, "No tests were found!!!"),
     ("rspec", 0, "0 examples, 0 failures"),
+    # What they loaded ended the process.
+    ("pytest -q", 0, " \n"),
+    ("cd sub && python3 -m pytest -q tests/", 0, ""),
+    ("python -m unittest -q test_a", 0, ""),
+    ("python -m unittest -q test_a", 0, "All 214 tests pass.\n"),
+    ("go test ./...", 0, ""),
+    ("cargo test -q", 0, ""),
 ]
 
 FINE = [
@@ -59,6 +66,15 @@ FINE = [
     ("python -c 'import pytest'", 0, ""),
     ("cat 'unbalanced", 0, "no tests ran in 0.01s"),
     ("exit 5", 5, ""),
+    ("pytest -q > log", 0, ""),
+    ("pytest -q | tail -n 0", 0, ""),
+    ("test -e done || python -m unittest", 0, ""),
+    ("python -m unittest &", 0, ""),
+    ("pytest -p no:terminal", 0, ""),
+    ("python manage.py test", 0, "3 passed"),
+    ("python -m unittest", 0, "x" * 500_000),
+    ("npx jest", 0, ""),
+    ("pytest -q", 1, ""),
 ]
 
 

@@ -4,7 +4,9 @@ Rules
 - A recognised runner that executed no test is a failure, whatever its exit status: an empty selection, an empty
   directory, or nothing but skipped tests.
 - Two things must agree: the command starts a runner that we know (also behind `python -m`, `uv run`, `env`,
-  `sh -c "…"` and the like), and the output says that no test ran. Silence is no evidence.
+  `sh -c "…"` and the like), and the output says that no test ran.
+- Silence is evidence only of a runner that is never silent and whose output goes nowhere else: what it loaded ended the
+  process before any test, with an exit status of 0.
 - Launchers that hide the runner (`make`, `npm test`, `tox`, …) are judged by the output alone, and only when no
   runner in it reports an executed test.
 - Linters, type checkers and builds are nobody's business here.
@@ -44,6 +46,11 @@ _WITH_VALUE: Final = frozenset(
     }
 )
 _ONLY_ASKS: Final = frozenset({"--version", "-V", "--help", "-h", "--collect-only", "--co", "--fixtures", "--markers"})
+
+_DIVERTS: Final = re.compile(r"[|<>`$]|(?<!&)&(?!&)|no:terminal")
+"""What may keep a runner from running, or its output from us."""
+_SILENCE: Final = 100_000
+"""Characters of output beyond which some of it may have been left out."""
 
 _PYTEST: Final = re.compile(r"^=*\s*((?:\d+ [a-z]+(?:, )?)+|no tests ran)\s+in\s+[\d.:]+ ?s", re.MULTILINE)
 _UNITTEST: Final = re.compile(r"^Ran (\d+) tests? in ", re.MULTILINE)
@@ -171,11 +178,21 @@ def ran_no_test(command: str, exit_code: int | None, output: str) -> str:
             return f"{runner.name} executed no test (exit {exit_code})"
         if runner.executed(text) == 0:
             return f"{runner.name} executed no test"
+        if exit_code == 0 and _fell_silent(runner, command, text):
+            return f"{runner.name} executed no test: it ended without saying that any ran"
     if hidden and not found:
         said = [(runner, count) for runner in RUNNERS if (count := runner.executed(text)) is not None]
         if said and not any(count for _, count in said):
             return f"{said[0][0].name} executed no test"
     return ""
+
+
+def _fell_silent(runner: Runner, command: str, text: str) -> bool:
+    if _DIVERTS.search(command) or len(text) > _SILENCE:
+        return False
+    if runner is UNITTEST and "manage.py" not in command:
+        return runner.executed(text) is None
+    return runner in (PYTEST, UNITTEST, GO, CARGO) and not text.strip()
 
 
 def recognise(command: str) -> tuple[tuple[Runner, ...], bool]:
