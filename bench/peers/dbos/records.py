@@ -35,11 +35,13 @@ async def warm_up() -> None:
 async def main() -> None:
     database = OPTIONS.place / "dbos.sqlite"
     config = DBOSConfig(name="bench", system_database_url=f"sqlite:///{database}", log_level="ERROR", enable_otlp=False)
+    base = sqlite3.connect(database)
+    if OPTIONS.variant == "wal":
+        base.execute("PRAGMA journal_mode=WAL")  # stays with the file; nobody else may have it open
+    base.close()
     DBOS(config=config)
     DBOS.launch()
     base = sqlite3.connect(database)
-    if OPTIONS.variant == "wal":
-        base.execute("PRAGMA journal_mode=WAL")  # stays with the file
     (mode,) = base.execute("PRAGMA journal_mode").fetchone()
     base.close()
     await warm_up()

@@ -1,4 +1,4 @@
-"""Our journal: two records a step of 1.1 KB each, the intent before and the outcome after, each waited for.
+"""Our journal: one record of 1.1 KB after the other, each waited for.
 
 Group commit, write-ahead log, waits for the disk at each commit; hash chain and read tables included. Variant `sqlite`
 is the least there could be: SQLite alone, one row and one commit a record.
