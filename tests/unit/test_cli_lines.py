@@ -77,7 +77,7 @@ CASES: list[tuple[str, EventBase, str, str]] = [
             run=RUN, task="docs", number=1, agent="bee", harness=Harness.NATIVE, incarnation=2, base=SHA, workspace="w"
         ),
         "docs.1",
-        "bee (native) starts from 3f2a91c0de, restarted in a fresh workspace (2)",
+        "bee (native) starts from 3f2a91c0de, anew in a fresh workspace",
     ),
     (
         "attempt",
@@ -185,7 +185,7 @@ CASES: list[tuple[str, EventBase, str, str]] = [
         "gate",
         e.LandingIntended(attempt=CHANGE.attempt, old="", new=SHA, tree=SHA),
         "docs.1",
-        "from nothing → 3f2a91c0de",
+        "from nothing to 3f2a91c0de",
     ),
     ("gate", e.ChangeLanded(attempt=CHANGE.attempt, old=SHA, new=SHA), "docs.1", "landed, target at 3f2a91c0de"),
     (
@@ -195,7 +195,7 @@ CASES: list[tuple[str, EventBase, str, str]] = [
         "returned: held: red",
     ),
     ("gate", e.FlakeSeen(tree=SHA, check="k"), "gate", "a flaky check"),
-    ("gate", e.TipMoved(old=SHA, new="f" * 40), "gate", "somebody else moved the target 3f2a91c0de → ffffffffff"),
+    ("gate", e.TipMoved(old=SHA, new="f" * 40), "gate", "somebody else moved the target from 3f2a91c0de to ffffffffff"),
     ("gate", e.GateDelayed(reason="disk full", seconds=30), "gate", "cannot work and tries again in 30s: disk full"),
     (
         "gate",
@@ -336,6 +336,6 @@ def test_a_gate_that_cannot_work_concerns_whoever_has_a_change_queued() -> None:
     assert not other.concerns(delayed)
     line = Board(RUN).take(record("gate", delayed))
     assert line is not None
-    assert "for the 3. time in a row" in line.text
+    assert "3 times in a row now" in line.text
     assert mine.concerns(e.ChangeReturned(attempt=CHANGE.attempt, outcome=Outcome.HELD, reason=""))
     assert not mine.concerns(delayed)

@@ -29,6 +29,7 @@ from quarterdeck.kernel.config import DeckConfig, ModelSection, Price
 from quarterdeck.kernel.entities import Usage
 from quarterdeck.kernel.events import RunStatus, TaskStatus
 from quarterdeck.kernel.failures import BadPlan, BudgetExhausted, Exit, MissingPart, Stop
+from quarterdeck.kernel.prices import price_of
 from quarterdeck.settings import Partial, merge, parse_deck_toml
 
 Capture = pytest.CaptureFixture[str]
@@ -97,6 +98,22 @@ def test_wrong_usage_is_explained(arguments: list[str], capsys: Capture) -> None
     assert shown.out == ""
     assert shown.err.startswith("quarterdeck: ")
     assert "next: quarterdeck" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "x", "--budget", "abc"], "Invalid value for '--budget': should be a valid number\n"),
+        (
+            ["run", "x", "--max-parallel", "0"],
+            "Invalid value for '--max-parallel': should be greater than or equal to 1\n",
+        ),
+        (["cost", "--by", "moon"], "Invalid value for '--by': 'moon' is not one of 'run', 'agent', 'model', 'task'.\n"),
+    ],
+)
+def test_a_wrong_value_is_named_in_plain_words(arguments: list[str], said: str, capsys: Capture) -> None:
+    assert main(arguments) == Exit.USAGE
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [["up"], ["inbox"], ["approve", "a"], ["deny", "a", "--reason", "no"]])
@@ -253,6 +270,16 @@ def test_what_a_starter_file_mentions_is_known() -> None:
     config = parse_deck_toml(text, "deck.toml").config
     assert config.limits == DeckConfig().limits
     assert config.review.agent == "reviewer"
+    named = [model for tier in config.tiers.values() for model in tier]
+    assert named
+    assert all(price_of(model, {}) for model in named)
+
+
+def test_every_duration_is_printed_with_its_unit() -> None:
+    printed = effective(DeckConfig(), [".quarterdeck/deck.toml is read at 3f2a91c0de"])
+    assert 'first_byte = "2m"' in printed
+    assert 'connect = "10s"' in printed
+    assert printed.endswith("# .quarterdeck/deck.toml is read at 3f2a91c0de")
 
 
 def test_a_printed_configuration_can_be_read_again() -> None:

@@ -144,6 +144,8 @@ def status_of(board: Board) -> RunStatus:
 def budget(board: Board) -> tuple[float, str]:
     """(share of the budget that is spent, `$0.42 of $5.00`)."""
     total = board.state.budget_nusd
+    if board.state.created is None:
+        return 0.0, usd(0)
     share = min(1.0, board.spent_nusd / total) if total > 0 else float(board.spent_nusd > 0)
     return share, f"{usd(board.spent_nusd)} of {usd(total)}"
 

@@ -60,7 +60,8 @@ async def _init(call: Call, repository: Path) -> None:
         call.say(f"found {line}")
     if not found.gate:
         call.warn(f"no checks were detected; set [checks] gate in {written[0]}")
-    call.say("next: git add .quarterdeck && git commit -m 'Add Quarterdeck', then quarterdeck run \"GOAL\"")
+    call.say("next: git add .quarterdeck && git commit -m 'Add Quarterdeck'")
+    call.say('then: quarterdeck run --plan FILE, or with models under [tiers] and a key: quarterdeck run "GOAL"')
 
 
 async def _look(place: Path) -> Detected:
@@ -128,7 +129,7 @@ async def _agents(call: Call, repository: Path) -> None:
         found = await deck.roster(repository)
     for agent in found.values():
         call.emit("agent", agent)
-    columns = [Column("agent"), Column("harness"), Column("model"), Column("owns"), Column("description")]
+    columns = [Column("agent"), Column("harness"), Column("runs on"), Column("owns"), Column("description")]
     rows = [
         (
             agent.name,

@@ -167,9 +167,9 @@ def _node(event: e.NodeStarted | e.NodeFinished | e.NodeDelayed) -> _Words:
 def _attempt(event: EventBase) -> _Words:
     match event:
         case e.AttemptStarted():
-            again = f", restarted in a fresh workspace ({event.incarnation})" if event.incarnation > 1 else ""
+            again = ", anew in a fresh workspace" if event.incarnation > 1 else ""
             by = event.agent if event.harness is None else f"{event.agent} ({event.harness})"
-            return _detail(f"{by} starts from {event.base[:_SHA]}{again}", Tone.PLAIN)
+            return (_say if again else _detail)(f"{by} starts from {event.base[:_SHA]}{again}", Tone.PLAIN)
         case e.EnvironmentBuilding():
             return _say(_because("waits for its environment to be built", "; ".join(event.commands)), Tone.BUSY)
         case e.HarnessStarted():
@@ -262,7 +262,7 @@ def _gate(event: EventBase) -> _Words:
                 return _detail(f"merged tree {event.tree[:_SHA]} is green", Tone.GOOD)
             return _say(_because(f"merged tree {event.tree[:_SHA]} is red", event.reason), Tone.BAD)
         case e.LandingIntended():
-            return _detail(f"target is to move {event.old[:_SHA] or 'from nothing'} → {event.new[:_SHA]}")
+            return _detail(f"target is to move from {event.old[:_SHA] or 'nothing'} to {event.new[:_SHA]}")
         case e.ChangeLanded():
             return _detail(f"landed, target at {event.new[:_SHA]}", Tone.GOOD)
         case e.ChangeReturned():
@@ -272,9 +272,9 @@ def _gate(event: EventBase) -> _Words:
             words = f"a flaky check: failed, then passed on the same tree ({event.check})"
             return _say(_because(words, event.reason), Tone.WARN)
         case e.TipMoved():
-            return _say(f"somebody else moved the target {event.old[:_SHA]} → {event.new[:_SHA]}", Tone.WARN)
+            return _say(f"somebody else moved the target from {event.old[:_SHA]} to {event.new[:_SHA]}", Tone.WARN)
         case e.GateDelayed():
-            again = f" (for the {event.number}. time in a row)" if event.number > 1 else ""
+            again = f" ({event.number} times in a row now)" if event.number > 1 else ""
             words = f"the merge gate cannot work and tries again in {duration(event.seconds)}{again}"
             return _say(_because(words, event.reason), Tone.WARN)
         case e.NoteFailed():

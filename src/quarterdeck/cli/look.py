@@ -57,7 +57,14 @@ async def _ps(call: Call) -> None:
         call.table(
             columns,
             [
-                (r.run, str(r.status), usd(r.cost_nusd), duration(now - r.created_at), fit(r.branch, 32), r.goal)
+                (
+                    r.run,
+                    _status(r, attended=attended),
+                    usd(r.cost_nusd),
+                    duration(now - r.created_at),
+                    fit(r.branch, 32),
+                    r.goal,
+                )
                 for r in runs
             ],
         )
@@ -109,6 +116,7 @@ async def _show(call: Call, id: str, last: int) -> None:
         about = About(full)
         records = [r for r in await history(deck.journal, call.run, run.target) if kind == "run" or about(r)]
         ordered = await deck.ordered(call.run)
+        attended = await deck.attended()
         back = await _reverts(deck, full)
     common: dict[str, Any] = {
         "attempts": [asdict(each) for each in attempts],
@@ -120,8 +128,10 @@ async def _show(call: Call, id: str, last: int) -> None:
     if kind == "run":
         took = {"reverts": ordered.reverts, "config_of": ordered.config_of}
         call.emit("run", {**run_object(run), **took, "tasks": [asdict(task) for task in tasks], **common})
-        _run_block(call, run, tasks, ordered)
+        _run_block(call, run, tasks, ordered, attended=attended)
         _told_back(call, back)
+        if _going(run) and not attended:
+            call.say(f"no process works on it; go on with: quarterdeck resume {run.run}", Tone.WARN)
     elif kind == "task":
         task = _task(tasks, full)
         call.emit("task", {**asdict(task), **common})
@@ -178,13 +188,18 @@ def _going(run: RunView) -> bool:
     return not run.status.finished and run.status not in (RunStatus.PAUSED, RunStatus.WAITING)
 
 
-def _run_block(call: Call, run: RunView, tasks: list[TaskView], ordered: e.RunCreated) -> None:
+def _status(run: RunView, *, attended: bool) -> str:
+    """What a person reads: nothing runs where nobody works on it."""
+    return str(run.status) if attended or not _going(run) else "interrupted"
+
+
+def _run_block(call: Call, run: RunView, tasks: list[TaskView], ordered: e.RunCreated, *, attended: bool) -> None:
     end = run.finished_at or time.time()
     pairs(
         call,
         [
             ("run", run.run),
-            ("status", f"{run.status}{f', {run.reason}' if run.reason else ''}"),
+            ("status", f"{_status(run, attended=attended)}{f', {run.reason}' if run.reason else ''}"),
             ("goal", fit(run.goal, 400)),
             ("reverts", ordered.reverts),
             ("config of", ordered.config_of),

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
+from quarterdeck.cli.amounts import plural
 from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
 from quarterdeck.cli.following import follow
 from quarterdeck.cli.port import DeckApi
@@ -24,7 +25,7 @@ from quarterdeck.cli.text import Tone
 from quarterdeck.delivery.order import Order
 from quarterdeck.kernel.complaints import complaint
 from quarterdeck.kernel.config import RunConfig
-from quarterdeck.kernel.events import RunStatus
+from quarterdeck.kernel.events import RunStatus, TaskStatus
 from quarterdeck.kernel.failures import BadConfiguration, BadInput, BadRepository, Conflicting, Exit
 from quarterdeck.settings import DECK_FILE, wider
 from quarterdeck.workplace.repository import clean, examine
@@ -201,6 +202,10 @@ async def _resume(call: Call, run: str, answer: str | None, budget: float | None
         if asked or status.finished or status in (RunStatus.PAUSED, RunStatus.WAITING):
             await deck.control(run, "resume", answer=answer, budget_usd=budget)
         _warn_unfenced(call, await deck.frozen(run))
+        tasks = await deck.views.tasks(run)
+        merged = sum(task.status is TaskStatus.MERGED for task in tasks)
+        far = f", {merged} of {plural(len(tasks), 'task')} merged" if tasks else ""
+        call.say(f"{run} goes on{far}")
         return await carry(call, deck, run, since=time.time())
 
 

@@ -50,10 +50,17 @@ _SHOWN: Final = {
 }
 """What a starter file mentions; `quarterdeck config` shows everything."""
 
+_TIERS: Final = """\
+[tiers]
+# For agents that are models, together with a key (`quarterdeck doctor` looks for it). The first model is preferred, the
+# rest is failover; brain plans and reviews, hands implements.
+# brain = ["anthropic:claude-sonnet-5-5", "openai:gpt-6-sol"]
+# hands = ["anthropic:claude-haiku-5-5", "openai:gpt-6-luna"]"""
+
 _EXAMPLE: Final = {("review", "agent"): "reviewer", ("sandbox", "setup"): ["uv sync"]}
 """What stands in a comment for a key whose default is nothing."""
 
-_DURATIONS: Final = {"timeout", "wall", "setup_timeout"}
+_DURATIONS: Final = {"timeout", "wall", "setup_timeout", "connect", "first_byte", "idle", "total"}
 
 
 def starter(found: Detected) -> str:
@@ -73,6 +80,7 @@ def starter(found: Detected) -> str:
             value = getattr(getattr(default, section), key)
             shown = _EXAMPLE.get((section, key), value) if value is None else value
             out.append(f"# {key} = {_text(key, shown)}")
+    out += ["", _TIERS]
     return "\n".join(out) + "\n"
 
 
@@ -91,7 +99,7 @@ def effective(config: DeckConfig, origin: Iterable[str]) -> str:
             line = f"# {name} is not set" if plain is None else f"{name} = {_text(key, plain)}"
             why = notes.pop(f"{section}.{name}", [])
             out.append(f"{line}{'  # ' + '; '.join(why) if why else ''}")
-    out += [f"# {key}: {text}" for key, texts in notes.items() for text in texts]
+    out += [f"# {key}: {text}" if text else f"# {key}" for key, texts in notes.items() for text in texts]
     return "\n".join(out[1:])
 
 

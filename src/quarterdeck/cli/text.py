@@ -33,6 +33,7 @@ STATUS_TONE: Final = {
     "partial": Tone.WARN,
     "waiting": Tone.WARN,
     "paused": Tone.WARN,
+    "interrupted": Tone.WARN,
     "blocked": Tone.WARN,
     "cancelled": Tone.QUIET,
     "pending": Tone.QUIET,

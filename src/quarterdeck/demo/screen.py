@@ -195,7 +195,8 @@ def _cost(story: Story, proof: Proof, seconds: float) -> tuple[tuple[str, str], 
 
 _NEXT: Final = (
     ("export ANTHROPIC_API_KEY=...", "or OPENAI_API_KEY"),
-    ("cd YOUR/REPOSITORY && quarterdeck init", "writes .quarterdeck/deck.toml: commit it"),
+    ("cd YOUR/REPOSITORY && quarterdeck init", "writes .quarterdeck/deck.toml"),
+    ("$EDITOR .quarterdeck/deck.toml", "name your models under [tiers], then commit it"),
     ('quarterdeck run "WHAT YOU WANT"', "lands on a branch of its own"),
 )
 
