@@ -460,7 +460,7 @@ async def carried_out(path: Path, row: Row, wire: str) -> None:
         ) as made,
     ):
         finished = await made.work(AGENT, config=config(wire, row.second))
-        await made.server.served(len(row.requests))
+        await made.server.idle()
         requests(row, made)
         assert await journal(bench) == row.events
         ended(row, finished)

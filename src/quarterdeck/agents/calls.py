@@ -11,7 +11,7 @@ Rules
 - A refused key is tried again only where reading it again gave another one.
 - A call cut off, by a crash or because the work was cancelled, may have been billed: its whole reservation counts as
   spent, and where the attempt goes on it is made anew. A cancelled call is closed before the cancellation goes on, if
-  that does not take long; what could not be closed then is closed when the attempt is taken up again.
+  that does not take long; else when the attempt is taken up again.
 - An answer that was cut off (`length`) is recorded as failed and nothing of it is kept; the model is asked for less.
 """
 
@@ -219,7 +219,8 @@ class ModelCalls:
             async with asyncio.timeout(max(1.0, self._left())):
                 reply = await model.complete(request)
         except TimeoutError as error:
-            failed = ModelFailed("no answer within the attempt's wall time", FailureClass.TRANSIENT, billed=True)
+            why = "the attempt's wall time was over"
+            failed = ModelFailed(f"{name} did not answer", FailureClass.TRANSIENT, billed=True, why=why)
             await self._erred(asked, failed, holder)
             raise failed from error
         except ModelFailed as error:
@@ -233,7 +234,7 @@ class ModelCalls:
         probes.hit("model.replied")
         limiter.answered()
         spent = cost(reply.usage, price)
-        if failed_reply := _unusable(reply):
+        if failed_reply := _unusable(name, reply):
             nudge = () if prompt.aside is not None or reply.stop is not StopReason.LENGTH else (SMALLER,)
             await self._erred(asked, failed_reply, holder, reply.usage, spent, nudge)
             raise failed_reply
@@ -371,7 +372,9 @@ class ModelCalls:
                 tried += 1
                 seconds = next_try(error.kind, tried, error.retry_after, self._ports.rng.random())
                 if seconds is None or self._left() <= 0 or (error.kind is FailureClass.AUTH and not error.renewed):
-                    raise NotAsked(error.message, error.kind, retry_after=error.retry_after, why=error.why) from error
+                    raise NotAsked(
+                        error.message, error.kind, retry_after=error.retry_after, why=error.why, fix=error.fix
+                    ) from error
             await self._ports.sleep(min(seconds, max(0.0, self._left())))
 
     async def _window(self, model: Model) -> Window:
@@ -397,10 +400,12 @@ def _holder(assignment: Assignment, step: int, number: int) -> str:
     return f"{assignment.attempt}/{step}/{number}"
 
 
-def _unusable(reply: Reply) -> ModelFailed | None:
-    """Why nothing of an answer may be used, or None."""
+def _unusable(name: str, reply: Reply) -> ModelFailed | None:
+    """Why nothing of an answer of the model may be used, or None."""
     if reply.stop is StopReason.LENGTH:
-        return ModelFailed("the answer reached the output limit", FailureClass.TRUNCATED)
+        fix = f'[models."{name}"] max_output in deck.toml allows longer answers'
+        return ModelFailed(f"the answer of {name} reached its output limit", FailureClass.TRUNCATED, fix=fix)
     if reply.stop is StopReason.REFUSED:
-        return ModelFailed("the model refused to answer", FailureClass.REFUSED)
+        said = " ".join(reply.message.text.split())[:300]
+        return ModelFailed(f"{name} refused to answer", FailureClass.REFUSED, why=said)
     return None

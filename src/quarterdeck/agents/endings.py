@@ -17,6 +17,7 @@ from quarterdeck.agents.transcript import Transcript
 from quarterdeck.kernel.entities import Feedback
 from quarterdeck.kernel.events import Outcome
 from quarterdeck.kernel.failures import RECOVERY, FailureClass, ModelFailed
+from quarterdeck.models.factory import key_variable
 
 HANDOFF_TRIES: Final = RECOVERY[FailureClass.HANDOFF].retries + 1
 SILENT_TURNS: Final = 3
@@ -50,21 +51,22 @@ def failed(reason: str, failure: FailureClass, detail: str = "") -> Finished:
     return Finished(Outcome.FAILED, reason=reason[:2000], failure=failure, feedback=(feedback,))
 
 
-def model_failed(error: ModelFailed) -> Finished:
-    """An ending because no model could be asked."""
-    return failed(f"the model call failed ({error.kind}): {error}", error.kind)
+def model_failed(error: ModelFailed, fix: str) -> Finished:
+    """An ending because no model could be asked. `fix`: what a person can do about it."""
+    return failed(f"the model call failed ({error.kind}): {error}{f' ({fix})' if fix else ''}", error.kind)
 
 
-def fix(kind: FailureClass, model: str) -> str:
-    """What a person has to do where nothing else helps."""
-    provider = model.partition(":")[0]
-    match kind:
+def fix(error: ModelFailed, model: str, assignment: Assignment) -> str:
+    """What a person can do where nothing else helps."""
+    provider, again = model.partition(":")[0], f"then: quarterdeck resume {assignment.run} --retry"
+    match error.kind:
         case FailureClass.AUTH:
-            return f"give the deck a key that {provider} accepts for {model}, then start the run again"
+            variable = key_variable(model, assignment.config.deck.models.get(model))
+            return f"give {variable} a key that {provider} accepts for {model}, {again}"
         case FailureClass.QUOTA:
-            return f"raise the spend limit or add credit at {provider}, then start the run again"
+            return f"raise the spend limit or add credit at {provider}, {again}"
         case _:
-            return ""
+            return f"{error.fix}, {again}" if error.fix else ""
 
 
 def complete(state: Transcript, reached: Reached, files: str) -> bytes:

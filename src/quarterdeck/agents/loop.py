@@ -88,15 +88,15 @@ class Loop:
         except ModelFailed as error:
             squeezable = self._log.state.too_long and not self._log.state.squeezes
             if not squeezable and self._seconds_left() > 0:  # else the next pass shortens the prompt, or stops
-                await self._escalate(error)
-                self._failed = endings.model_failed(error)
+                fix = endings.fix(error, self._calls.model, self._assignment)
+                await self._escalate(error, fix)
+                self._failed = endings.model_failed(error, fix)
 
-    async def _escalate(self, error: ModelFailed) -> None:
+    async def _escalate(self, error: ModelFailed, fix: str) -> None:
         """Open an incident where only a person can help."""
         if RECOVERY[error.kind].stops_run:
-            model = self._calls.model
             event = e.IncidentOpened(
-                failure=error.kind, subject=model, reason=str(error)[:2000], fix=endings.fix(error.kind, model)
+                failure=error.kind, subject=self._calls.model, reason=str(error)[:2000], fix=fix[:2000]
             )
             await self._log.append(event)
 

@@ -197,8 +197,9 @@ class ModelFailed(QuarterdeckError):
         estimated: bool = False,
         ramp: bool = False,
         why: str = "",
+        fix: str = "",
     ) -> None:
-        super().__init__(message, why=why)
+        super().__init__(message, why=why, fix=fix)
         self.kind = kind
         self.retry_after = retry_after
         self.billed = billed

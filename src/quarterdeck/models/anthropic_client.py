@@ -9,8 +9,7 @@ import anthropic
 import httpx2
 
 from quarterdeck.kernel.failures import ModelFailed
-from quarterdeck.models import anthropic_messages, errors, tls
-from quarterdeck.models.errors import WireError
+from quarterdeck.models import anthropic_messages, connection, errors, tls
 from quarterdeck.models.port import Deadlines
 from quarterdeck.models.streaming import Dialect
 
@@ -34,6 +33,7 @@ class AnthropicTransport:
     def __init__(self, key: str | None, base_url: str, deadlines: Deadlines, reload: Callable[[], str | None]) -> None:
         self._key = key
         self._reload = reload
+        self._address = base_url
         plain = tls.needless(base_url)
         self._client = anthropic.AsyncAnthropic(
             api_key=key or "",
@@ -68,13 +68,13 @@ class AnthropicTransport:
             finally:
                 await stream.close()
         except (anthropic.APIError, httpx2.HTTPError, ValueError, RecursionError) as error:
-            raise failure(name, error) from error
+            raise failure(name, self._address, error) from error
 
     async def window(self, model: str) -> int | None:
         try:
             return (await self._client.models.retrieve(model)).max_input_tokens
         except (anthropic.APIError, httpx2.HTTPError) as error:
-            raise failure(f"anthropic:{model}", error) from error
+            raise failure(f"anthropic:{model}", self._address, error) from error
 
     async def reload_key(self, used: str | None) -> None:
         if used == self._key and (fresh := self._reload()):
@@ -84,11 +84,10 @@ class AnthropicTransport:
         await self._client.close()
 
 
-def failure(name: str, error: Exception) -> ModelFailed:
-    """What an exception of the SDK means."""
+def failure(name: str, address: str, error: Exception) -> ModelFailed:
+    """What an exception of the SDK means, in a call to the server at `address`."""
     if isinstance(error, anthropic.APIStatusError):
         wait = errors.retry_after(error.response.headers, time.time())
         return errors.failed(name, errors.read_body(error.status_code, error.body, wait, error.message))
     cause = error.__cause__ if isinstance(error, anthropic.APIConnectionError) and error.__cause__ else error
-    unsent = isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout)
-    return errors.failed(name, WireError(None, "connection", message=f"{cause!r}"), billed=not unsent)
+    return connection.broken(name, address, cause)

@@ -5,6 +5,7 @@ Rules
 - Rate limits, overload, server errors and anything of the connection are transient.
 - A request that the provider does not understand is a bug of ours; a model that it does not have is refused, so that
   the tier's next model is asked.
+- A failure names the model; what a proxy says in HTML is said without its tags.
 Sources: the error pages of platform.claude.com/docs and developers.openai.com/docs.
 """
 
@@ -16,6 +17,11 @@ from typing import Any, Final
 
 from quarterdeck.kernel.entities import Usage
 from quarterdeck.kernel.failures import FailureClass, ModelFailed
+
+_PAGE: Final = re.compile(r"\s*<(!doctype|html|\?xml)", re.I)
+_TAG: Final = re.compile(r"<(head|style|script)\b.*?</\1>|<[^<>]*>", re.I | re.S)
+_LARGEST: Final = 20_000
+"""Characters of a page that are read."""
 
 _RAMP: Final = re.compile(r"too fast|ramp up|acceleration|increased too quickly", re.I)
 
@@ -101,7 +107,8 @@ def classify(error: WireError) -> FailureClass:
             return kind
     if error.status is None or error.status in (400, 422, 429):
         for pattern, names in _SAYS:
-            if pattern.search(error.message):
+            # A rate limit may well be worded in tokens, or name a policy: of a 429 only the want of money is told so.
+            if pattern.search(error.message) and (error.status != 429 or names is _QUOTA):
                 return next(kind for known, kind in _CLASSES if known is names)
     if error.status in _BY_STATUS:
         return _BY_STATUS[error.status]
@@ -117,16 +124,16 @@ def grew_too_fast(error: WireError) -> bool:
 
 def failed(model: str, error: WireError, *, billed: bool = False, usage: Usage | None = None) -> ModelFailed:
     """The failure of a call to `model` that ended with `error`."""
-    what = f"HTTP {error.status}" if error.status is not None else "the connection"
     why = " ".join(part for part in (error.code or error.type, error.message[:500]) if part)
     return ModelFailed(
-        f"{model} failed with {what}" if error.status is not None else f"{model} failed",
+        f"{model} failed with HTTP {error.status}" if error.status is not None else f"{model} failed in its answer",
         classify(error),
         retry_after=error.retry_after,
         billed=billed,
         usage=usage,
         ramp=grew_too_fast(error),
-        why=why or what,
+        why=why or "no reason is given",
+        fix="correct the model's name, or the address of its server" if error.status == 404 else "",
     )
 
 
@@ -138,7 +145,14 @@ def read_body(status: int | None, body: Any, retry_after: float | None = None, f
         code = error.get("code") or (details.get("error_code") if isinstance(details, dict) else None)
         kind, message = str(error.get("type") or ""), str(error.get("message") or fallback)
         return WireError(status, "" if kind == "error" else kind, str(code or ""), message, retry_after)
-    return WireError(status, message=str(error or fallback)[:500], retry_after=retry_after)
+    return WireError(status, message=_plain(str(error or fallback))[:500], retry_after=retry_after)
+
+
+def _plain(text: str) -> str:
+    """The text of a page without its tags; anything else as it is."""
+    if not _PAGE.match(text):
+        return text
+    return " ".join(_TAG.sub(" ", text[:_LARGEST]).split())
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:

@@ -16,6 +16,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from quarterdeck.kernel.config import ModelSection
 from quarterdeck.kernel.failures import BadConfiguration
@@ -31,6 +32,15 @@ MODULES: Final = {
 }
 KEYS: Final = {"anthropic": "ANTHROPIC_API_KEY", "openai": "OPENAI_API_KEY"}
 """Providers that cannot be used without a key, and where people put it."""
+
+ADDRESSES: Final = {"anthropic": "ANTHROPIC_BASE_URL", "openai": "OPENAI_BASE_URL", "chat": "OPENAI_BASE_URL"}
+"""Where people put the address of a provider's server."""
+
+
+def key_variable(name: str, section: ModelSection | None = None) -> str:
+    """The environment variable in which the key of that model is looked for."""
+    own = section.api_key_env if section is not None else None
+    return own or KEYS.get(name.partition(":")[0], KEYS["openai"])
 
 
 Made = tuple[Transport, Dialect]
@@ -133,14 +143,23 @@ class Models:
         source = section.api_key_env or provider
         base_url = section.base_url or self._base_urls.get(provider)
         key = self._keys.get(source)
+        variable = key_variable(name, section)
         if key is None and (section.api_key_env or provider in KEYS):
-            variable = section.api_key_env or KEYS[provider]
             raise BadConfiguration(f"{name} needs a key", why=f"{variable} is not set", fix=f"export {variable}=...")
+        if key is not None and not (key.isascii() and key.isprintable() and key == key.strip()):
+            why = f"{variable} holds a space at an end, a line break or a character beyond ASCII"
+            raise BadConfiguration(f"the key of {name} cannot be sent", why=why, fix=f"export {variable}=...")
         if provider == "chat" and base_url is None:
             raise BadConfiguration(
                 f"{name} has no address",
                 why="chat: is for servers of your own",
                 fix=f'set OPENAI_BASE_URL, or [models."{name}"] base_url in deck.toml',
+            )
+        if base_url is not None and not _is_address(base_url):
+            raise BadConfiguration(
+                f"the address of {name} cannot be used",
+                why=f"{base_url!r} is not of the form http://host:port/path or https://...",
+                fix=f'correct {ADDRESSES.get(provider, "base_url")}, or [models."{name}"] base_url in deck.toml',
             )
         return _Model(name, self._connect(provider, base_url, source, key), self._deadlines, section.context)
 
@@ -161,6 +180,14 @@ class Models:
         self._models.clear()
         for connection in connections.values():
             await connection.close()
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, a bracket without the other one
+        return False
 
 
 def _no_key(source: str) -> str | None:

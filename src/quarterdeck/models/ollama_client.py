@@ -9,8 +9,7 @@ from typing import Any, Final
 import httpx2
 
 from quarterdeck.kernel.failures import ModelFailed
-from quarterdeck.models import errors, ollama_chat, tls, windows
-from quarterdeck.models.errors import WireError
+from quarterdeck.models import connection, errors, ollama_chat, tls, windows
 from quarterdeck.models.port import Deadlines
 from quarterdeck.models.streaming import Dialect
 
@@ -41,6 +40,7 @@ class OllamaTransport:
         self._reload = reload
         # The address of the OpenAI-compatible interface is what people have at hand.
         root = (base_url or DEFAULT_URL).rstrip("/").removesuffix("/v1")
+        self._address = root
         plain = tls.needless(root)
         self._client = httpx2.AsyncClient(
             base_url=root + "/",
@@ -67,7 +67,7 @@ class OllamaTransport:
                     if line.strip():
                         yield json.loads(line)
         except (httpx2.HTTPError, ValueError, RecursionError) as error:
-            raise _failure(name, error) from error
+            raise _failure(name, self._address, error) from error
 
     async def window(self, model: str) -> int | None:
         try:
@@ -76,7 +76,7 @@ class OllamaTransport:
                 raise _refused(f"ollama:{model}", response)
             shown = response.json()
         except (httpx2.HTTPError, json.JSONDecodeError) as error:
-            raise _failure(f"ollama:{model}", error) from error
+            raise _failure(f"ollama:{model}", self._address, error) from error
         info = shown.get("model_info") or {}
         maximum = info.get(f"{info.get('general.architecture')}.context_length")
         set_to = re.search(r"^num_ctx\s+(\d+)", shown.get("parameters") or "", re.MULTILINE)
@@ -99,6 +99,5 @@ def _refused(name: str, response: httpx2.Response) -> ModelFailed:
     return errors.failed(name, errors.read_body(response.status_code, body, wait))
 
 
-def _failure(name: str, error: Exception) -> ModelFailed:
-    unsent = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout)
-    return errors.failed(name, WireError(None, "connection", message=f"{error!r}"), billed=not unsent)
+def _failure(name: str, address: str, error: Exception) -> ModelFailed:
+    return connection.broken(name, address, error)

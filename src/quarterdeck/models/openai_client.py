@@ -10,8 +10,7 @@ import httpx2
 import openai
 
 from quarterdeck.kernel.failures import ModelFailed
-from quarterdeck.models import errors, openai_chat, openai_responses, tls
-from quarterdeck.models.errors import WireError
+from quarterdeck.models import connection, errors, openai_chat, openai_responses, tls
 from quarterdeck.models.port import Deadlines
 from quarterdeck.models.streaming import Dialect
 
@@ -63,7 +62,7 @@ class OpenAITransport:
         self._provider = provider
         self._key = key
         self._reload = reload
-        address = base_url or "https://api.openai.com/v1"
+        self._address = address = base_url or "https://api.openai.com/v1"
         plain = tls.needless(address)
         self._client = openai.AsyncOpenAI(
             # Local servers ask for no key, but the SDK does.
@@ -97,7 +96,7 @@ class OpenAITransport:
             finally:
                 await stream.close()
         except (openai.APIError, httpx2.HTTPError, ValueError, RecursionError) as error:
-            raise failure(f"{self._provider}:{body['model']}", error) from error
+            raise failure(f"{self._provider}:{body['model']}", self._address, error) from error
 
     async def window(self, model: str) -> int | None:
         try:
@@ -105,7 +104,7 @@ class OpenAITransport:
         except openai.NotFoundError:
             return None
         except (openai.APIError, httpx2.HTTPError, json.JSONDecodeError) as error:
-            raise failure(f"{self._provider}:{model}", error) from error
+            raise failure(f"{self._provider}:{model}", self._address, error) from error
         extra = next((entry.to_dict(warnings=False) for entry in listed if entry.id == model), {})
         window = extra.get("max_model_len")
         return window if isinstance(window, int) else None
@@ -118,13 +117,12 @@ class OpenAITransport:
         await self._client.close()
 
 
-def failure(name: str, error: Exception) -> ModelFailed:
-    """What an exception of the SDK means."""
+def failure(name: str, address: str, error: Exception) -> ModelFailed:
+    """What an exception of the SDK means, in a call to the server at `address`."""
     if isinstance(error, openai.APIStatusError):
         wait = errors.retry_after(error.response.headers, time.time())
         return errors.failed(name, errors.read_body(error.status_code, error.body, wait, error.message))
     if isinstance(error, openai.APIError) and not isinstance(error, openai.APIConnectionError):
         return errors.failed(name, errors.read_body(None, error.body, fallback=error.message), billed=True)
     cause = error.__cause__ if isinstance(error, openai.APIConnectionError) and error.__cause__ else error
-    unsent = isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout)
-    return errors.failed(name, WireError(None, "connection", message=f"{cause!r}"), billed=not unsent)
+    return connection.broken(name, address, cause)

@@ -118,6 +118,10 @@ class ScriptedServer:
         """Wait until `count` model requests are over, however they ended."""
         await self._ledger.until(ended=count)
 
+    async def idle(self) -> None:
+        """Wait until every model request that has arrived is over."""
+        await self._ledger.until(ended=self._ledger.begun)
+
     # --- connections --------------------------------------------------------------------------------------
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

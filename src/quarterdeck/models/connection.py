@@ -1,0 +1,49 @@
+"""What it means when a connection to a provider is not made, or breaks. Pure but for the names of httpx2's errors.
+
+Rules
+- What cannot have reached the other side costs nothing and names the address; what broke off may have been billed.
+- The reason is what the system said at the bottom of the exceptions, not the name of the last one.
+"""
+
+import os
+from typing import Final
+
+import httpx2
+
+from quarterdeck.kernel.failures import FailureClass, ModelFailed
+
+_UNSENT: Final = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.PoolTimeout,
+    httpx2.UnsupportedProtocol,
+    httpx2.LocalProtocolError,
+)
+_DEPTH: Final = 10
+"""Causes of causes that are looked at."""
+
+
+def broken(model: str, address: str, cause: BaseException) -> ModelFailed:
+    """The failure of a call to `model` at `address` that got no answer, or lost it."""
+    if isinstance(cause, _UNSENT):
+        fix = "check the network and the address of the model's server"
+        return ModelFailed(f"{model} cannot be reached at {address}", FailureClass.TRANSIENT, why=words(cause), fix=fix)
+    return ModelFailed(f"{model} broke off", FailureClass.TRANSIENT, billed=True, why=words(cause))
+
+
+def words(cause: BaseException) -> str:
+    """What the system said at the bottom of an exception, else the exception itself."""
+    found: BaseException | None = cause
+    for _ in range(_DEPTH):
+        if isinstance(found, OSError) and found.strerror:
+            # asyncio puts the address where the system's words should be.
+            if found.errno is not None and found.strerror.startswith("Connect call failed"):
+                return os.strerror(found.errno)
+            return found.strerror
+        if isinstance(found, BaseExceptionGroup):
+            found = found.exceptions[0]
+        elif found is not None:
+            found = found.__cause__ or found.__context__
+    if isinstance(cause, httpx2.ConnectTimeout):
+        return "nobody picked up in time"
+    return f"{type(cause).__name__}: {cause}".removesuffix(": ")[:500]
