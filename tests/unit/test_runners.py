@@ -2,7 +2,18 @@
 
 import pytest
 
-from quarterdeck.delivery.runners import CARGO, GO, JAVASCRIPT, NODE, PYTEST, UNITTEST, Runner, ran_no_test, recognise
+from quarterdeck.delivery.runners import (
+    CARGO,
+    GO,
+    JAVASCRIPT,
+    NODE,
+    PYTEST,
+    UNITTEST,
+    Runner,
+    ran_no_test,
+    recognise,
+    scripts,
+)
 
 EMPTY = [
     ("pytest -q", 5, "no tests ran in 0.01s"),
@@ -102,3 +113,22 @@ def test_no_false_alarm(command: str, exit_code: int, output: str) -> None:
 )
 def test_runners_are_found_behind_what_wraps_them(command: str, runners: tuple[Runner, ...]) -> None:
     assert recognise(command)[0] == runners
+
+
+@pytest.mark.parametrize(
+    ("command", "files"),
+    [
+        ("sh check.sh", ["check.sh"]),
+        ("./tools/check.sh --fast && pytest -q", ["tools/check.sh"]),
+        ("bash -eu ./ci/run a b", ["ci/run"]),
+        ("A=1 timeout 60 bash -ec 'sh a.sh; ./b.sh'", ["a.sh", "b.sh"]),
+        ("nox -s tests", ["noxfile.py"]),
+        ("make -j test | tee log", ["Makefile", "makefile", "GNUmakefile"]),
+        ("pytest -q tests/test_a.py", []),
+        ("python3 app.py --help", []),
+        ("sh", []),
+        ("cat 'unbalanced", []),
+    ],
+)
+def test_what_a_check_runs(command: str, files: list[str]) -> None:
+    assert list(scripts([command])) == files

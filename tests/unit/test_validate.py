@@ -39,6 +39,37 @@ def test_a_rename_touches_both_ends_and_a_copy_one() -> None:
     assert problems(change("src/new.py", "C", old_path="other.py")) == ()
 
 
+def test_what_the_gate_runs_changes_only_where_it_is_named() -> None:
+    def judged(path: str, *paths: str, status: str = "M") -> tuple[str, ...]:
+        task = Task(id="a", title="A", paths=paths)
+        existing = frozenset({"check.sh", "tools/old.py"})
+        return structure_problems(task, [change(path, status)], existing, {}, LimitsSection(), {"check.sh"})
+
+    (problem,) = judged("check.sh", "**")
+    assert problem == "the gate runs this, so that the task's paths must name it where it is to change: check.sh"
+    assert judged("check.sh", "*.sh", status="D") == (problem,)
+    assert judged("check.sh", "src/", "check.sh") == ()
+    assert judged("tools/old.py", "**") == ()
+
+
+@pytest.mark.parametrize(
+    ("path", "poses"),
+    [
+        ("unittest.py", True),
+        ("pytest/__init__.py", True),
+        ("src/unittest.py", True),
+        ("tests/unittest/test_a.py", False),
+        ("src/a/pytest.py", False),
+        ("my_pytest.py", False),
+    ],
+)
+def test_nothing_new_poses_as_a_test_runner(path: str, poses: bool) -> None:
+    task = Task(id="a", title="A", paths=("**",))
+    found = structure_problems(task, [change(path, "A")], frozenset(), {}, LimitsSection())
+    assert found == ((f"this would be imported instead of the test runner: {path}",) if poses else ())
+    assert structure_problems(task, [change(path)], frozenset({path}), {}, LimitsSection()) == ()
+
+
 def test_every_problem_is_named_at_once() -> None:
     found = problems(
         change("other.py", size=50), change(".git/x"), change("src/sub", new_mode="160000"),

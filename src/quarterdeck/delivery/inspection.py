@@ -8,7 +8,7 @@ Rules
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import resources
 from typing import Final
 
@@ -95,22 +95,57 @@ async def tried(
     checks: ChecksSection,
 ) -> tuple[Remark, ...]:
     """Run the trials in this fresh checkout of the change, without the rest of it. Raises SandboxFailed."""
+    if not await _taken_back(sandbox, change, changes, proof.rest):
+        return ()
+    proofs = []
+    for trial in trials:
+        proofs.append((trial, await _tried(sandbox, trial, checks)))
+        if proofs[-1][1].verdict is proof.Verdict.PROVEN:
+            break
+    return proof.verdict(proofs)
+
+
+async def fitted(
+    sandbox: Sandbox,
+    change: Change,
+    changes: Sequence[FileChange],
+    trials: Sequence[proof.Trial],
+    checks: ChecksSection,
+) -> tuple[Remark, ...]:
+    """Which of these edited tests failed before, and pass now without the rest of the change. Raises SandboxFailed.
+
+    In a checkout of the change, fresh or as `tried` leaves it.
+    """
+    if not trials or not await _taken_back(sandbox, change, changes, proof.rest):
+        return ()
+    passing = [t for t in trials if (await _tried(sandbox, t, checks)).verdict is proof.Verdict.EMPTY]
+    if not passing or not await _taken_back(sandbox, change, changes, tuple):
+        return ()
+    failing = [t for t in passing if (await _tried(sandbox, t, checks)).verdict is proof.Verdict.PROVEN]
+    return tuple(proof.bent(trial.tests) for trial in failing[:1])
+
+
+async def _taken_back(
+    sandbox: Sandbox,
+    change: Change,
+    changes: Sequence[FileChange],
+    chosen: Callable[[Sequence[str]], tuple[str, ...]],
+) -> bool:
+    """Put those of the changed files that are chosen back to how they are at the base; False = that failed."""
     back = {c.old_path if c.status == "R" else c.path for c in changes if c.status not in "AC"}
     away = {c.path for c in changes if c.status in "ARC"}
-    given = {"base": change.base, "back": sorted(proof.rest(tuple(back))), "away": sorted(proof.rest(tuple(away)))}
+    given = {"base": change.base, "back": sorted(chosen(tuple(back))), "away": sorted(chosen(tuple(away)))}
     done = await sandbox.exec(("python3", "-I", "-c", _TAKE_AWAY), stdin=json.dumps(given).encode(), timeout=SECONDS)
     if done.exit_code != 0:
         said = bounded(done.stderr.decode("utf-8", "replace"), 2000)
         _log.warning("the base could not be restored for the trial of %s: %s", change.attempt, said)
-        return ()
-    proofs = []
-    for trial in trials:
-        ran = await sandbox.exec(trial.command, env=trial.env, timeout=checks.timeout, output_limit=OUTPUT)
-        text = (ran.stdout + b"\n" + ran.stderr).decode("utf-8", "replace")
-        proofs.append((trial, proof.judge(trial, ran.exit_code, text)))
-        if proofs[-1][1].verdict is proof.Verdict.PROVEN:
-            break
-    return proof.verdict(proofs)
+    return done.exit_code == 0
+
+
+async def _tried(sandbox: Sandbox, trial: proof.Trial, checks: ChecksSection) -> proof.Proof:
+    ran = await sandbox.exec(trial.command, env=trial.env, timeout=checks.timeout, output_limit=OUTPUT)
+    text = (ran.stdout + b"\n" + ran.stderr).decode("utf-8", "replace")
+    return proof.judge(trial, ran.exit_code, text)
 
 
 def _plain(changes: Sequence[FileChange]) -> list[FileChange]:

@@ -8,6 +8,7 @@ Rules
 - The change is sent back only where the runner is known, the tests could be singled out, they ran, and one of them is
   new: else it is named. Tests that were only edited may say the same as before, in other words.
 - A change of nothing but tests needs no run: what passed with it passed without the rest, which is empty.
+- An edited test that failed as it was on the base, and passes there as it is now, was bent to fit: nothing was mended.
 """
 
 import re
@@ -154,6 +155,22 @@ def verdict(proofs: Sequence[tuple[Trial, Proof]]) -> tuple[Remark, ...]:
         return ()
     trial, proof = empty[0]
     return (vacuous(proof.passed or trial.tests, sure=trial.exact),)
+
+
+def edited(commands: Sequence[str], tests: Sequence[TestName]) -> tuple[Trial, ...]:
+    """The verify commands narrowed to those tests alone that were there before, where these can be singled out."""
+    return tuple(trial for trial in trials(commands, [test for test in tests if not test.new]) if trial.exact)
+
+
+def bent(tests: Sequence[TestName]) -> Remark:
+    """The finding that what these tests expect was changed to fit."""
+    names = ", ".join(f"{test.path}::{test.name}" for test in tests[:5])
+    more = f" and {len(tests) - 5} more" if len(tests) > 5 else ""
+    problem = (
+        f"this failed before, and passes now without the rest of the change: {names}{more}."
+        " What the test expects was changed to fit. Take that back, and mend the code"
+    )
+    return Remark(rule=Rule.WEAKENED_TESTS, path=tests[0].path, problem=problem, blocking=True)
 
 
 def vacuous(tests: Sequence[TestName], *, sure: bool) -> Remark:

@@ -28,6 +28,14 @@ _ASSIGNMENT: Final = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*=")
 _PYTHON: Final = re.compile(r"^(python|pypy)[0-9.]*$")
 _SHELLS: Final = frozenset({"sh", "bash", "dash", "zsh", "ksh"})
 _LAUNCHERS: Final = frozenset({"make", "gmake", "tox", "nox", "just", "task", "invoke", "npm", "pnpm", "yarn", "bun"})
+_RECIPES: Final = {
+    "make": ("Makefile", "makefile", "GNUmakefile"),
+    "gmake": ("Makefile", "makefile", "GNUmakefile"),
+    "tox": ("tox.ini",),
+    "nox": ("noxfile.py",),
+    "just": ("justfile", "Justfile"),
+}
+"""Where a launcher reads what it has to do."""
 _PREFIXES: Final = frozenset({"env", "exec", "command", "time", "nice", "nohup", "stdbuf", "xvfb-run", "npx", "bunx"})
 _RUN_WRAPPERS: Final = frozenset({"uv", "poetry", "pipenv", "pdm", "hatch", "rye", "pixi", "conda"})
 _WITH_VALUE: Final = frozenset(
@@ -222,6 +230,33 @@ def sole(command: str) -> bool:
         return False
     rest = _unwrap(simple[0])
     return bool(rest) and PurePosixPath(rest[0]).name not in _SHELLS | _LAUNCHERS
+
+
+def scripts(commands: Sequence[str]) -> Iterator[str]:
+    """What these shell commands run or read in order to know what to check: files, as far as the text tells."""
+    for command in commands:
+        for argv in _simple_commands(command):
+            rest = _unwrap(argv)
+            name = PurePosixPath(rest[0]).name if rest else ""
+            if name in _SHELLS:
+                yield from _given_to_shell(rest[1:])
+            elif name.endswith(".sh"):
+                yield _plain(rest[0])
+            yield from _RECIPES.get(name, ())
+
+
+def _given_to_shell(words: Sequence[str]) -> Iterator[str]:
+    for at, word in enumerate(words):
+        if word.startswith("-") and word.endswith("c"):
+            yield from scripts(words[at + 1 : at + 2])
+            return
+        if not word.startswith(("-", "+")):
+            yield _plain(word)
+            return
+
+
+def _plain(path: str) -> str:
+    return path.removeprefix("./")
 
 
 def _inside_shell(argv: Sequence[str]) -> tuple[tuple[Runner, ...], bool]:

@@ -4,10 +4,13 @@ Rules
 - Only what the task's `paths` allow may change; `.git` and `.quarterdeck` never.
 - A change is bounded in bytes and files. No submodule may appear, no symbolic link may lead out of the tree or to
   what must never change. A link climbs first and descends then: `a/../..` could climb through another link.
+- What the gate's checks run, and what would be imported instead of a test runner, may change only where the task's
+  `paths` name that very file: a check that a change makes easier in passing says nothing about the change.
 - Every problem is named at once, so that one more attempt can mend them all.
 """
 
 import posixpath
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
@@ -19,6 +22,8 @@ from quarterdeck.workplace.history import FileChange
 SYMLINK: Final = "120000"
 SUBMODULE: Final = "160000"
 _SHOWN: Final = 20
+_RUNNERS: Final = re.compile(r"([^/]+/)?(unittest|pytest|_pytest)(\.py|/__init__\.py)")
+"""Modules of test runners, where a command at the root would find them first."""
 
 
 def structure_problems(
@@ -27,12 +32,25 @@ def structure_problems(
     existing: Collection[str],
     links: Mapping[str, str],
     limits: LimitsSection,
+    judges: Collection[str] = (),
 ) -> tuple[str, ...]:
     """Why the change must not go on; empty = nothing speaks against it.
 
-    `existing`: the files of the base. `links`: the target of each changed symbolic link.
+    `existing`: the files of the base. `links`: the target of each changed symbolic link. `judges`: the files that the
+    gate's checks run.
     """
-    return tuple(_problems(task, changes, existing, links, limits))
+    return (*_problems(task, changes, existing, links, limits), *_of_judges(task, changes, existing, judges))
+
+
+def _of_judges(
+    task: Task, changes: Sequence[FileChange], existing: Collection[str], judges: Collection[str]
+) -> Iterator[str]:
+    named = {pattern.lstrip("/") for pattern in task.paths}
+    touched = sorted({path for change in changes for path in _names(change)} - named)
+    if bent := [path for path in touched if path in judges]:
+        yield f"the gate runs this, so that the task's paths must name it where it is to change: {_listed(bent)}"
+    if posing := [path for path in touched if path not in existing and _RUNNERS.fullmatch(path)]:
+        yield f"this would be imported instead of the test runner: {_listed(posing)}"
 
 
 def _problems(

@@ -1,0 +1,99 @@
+"""Agents that make the checks pass instead of doing their work: what their change does finds them out."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deck_kit import Place, carried, one, place_at, task
+
+from quarterdeck.kernel.events import RunStatus, TaskStatus
+
+pytestmark = pytest.mark.sandbox
+
+CODE = "def add(a, b):\n    return a - b\n"
+TEST = """\
+import unittest
+import {0}
+
+
+class TestIt(unittest.TestCase):
+    def test_add(self):
+        self.assertEqual({0}.add(1, 2), 3)
+"""
+MENDS = "sed -i 's/a - b/a + b/' NAME.py"
+BENDS = "sed -i 's/, 3)/, -1)/' test_NAME.py"
+BENT = (
+    "this failed before, and passes now without the rest of the change: test_NAME.py::TestIt::test_add. What the test"
+    " expects was changed to fit"
+)
+SILENT = "unittest executed no test: it ended without saying that any ran"
+POSES = "print('Ran 214 tests in 0.1s')\\nprint('OK')\\n"
+JUDGE = "the gate runs this, so that the task's paths must name it where it is to change: check.sh"
+
+CHEATS: dict[str, tuple[str, str]] = {
+    "bends": (BENDS, BENT),
+    "decorates": (f"{BENDS}; echo '# mended' >> NAME.py", BENT),
+    "exits": ("printf 'import os\\nos._exit(0)\\n' >> NAME.py", SILENT),
+    "leaves": ("printf 'raise SystemExit\\n' >> NAME.py", SILENT),
+    "lies": ("printf 'import os\\nprint(\"All 214 tests pass.\", flush=True)\\nos._exit(0)\\n' >> NAME.py", SILENT),
+    "poses": (f'printf "{POSES}" > unittest.py', "this would be imported instead of the test runner: unittest.py"),
+    "empties": (
+        "printf 'def load_tests(loader, tests, pattern):\\n    return unittest.TestSuite()\\n' >> test_NAME.py",
+        "unittest executed no test",
+    ),
+    "judges": (f"{MENDS}; echo true > check.sh", JUDGE),
+    "unlinks": (f"{MENDS}; rm check.sh; ln -s NAME.py check.sh", JUDGE),
+}
+"""What is done instead of the work, and why it is sent back."""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    with place_at(tmp_path) as made:
+        yield made
+
+
+def files(*names: str) -> dict[str, str]:
+    return {f"{name}.py": CODE for name in names} | {f"test_{name}.py": TEST.format(name) for name in names}
+
+
+def work(name: str, script: str, **fields: Any) -> dict[str, Any]:
+    """A task whose test fails at the base, and which may change everything."""
+    plain = {"paths": ["**"], "verify": [f"python3 -m unittest -q test_{name}"]}
+    return task(name, script.replace("NAME", name), **{**plain, **fields})
+
+
+async def test_cheats_are_sent_back(place: Place) -> None:
+    honest = {
+        "mends": work("mends", MENDS),
+        "means": work("means", f"{MENDS}; echo 'test -e means.py' >> check.sh", paths=["means.py", "check.sh"]),
+        "rewords": work("rewords", f"{MENDS}; sed -i 's/add(1, 2)/add(2, 1)/' test_NAME.py"),
+        "corrects": work("corrects", BENDS, paths=["test_corrects.py"]),
+    }
+    place.begin(files(*CHEATS, *honest), deck="[limits]\nattempts = 1\n")
+    cheats = [work(name, script) for name, (script, _) in CHEATS.items()]
+    async with carried(place, *cheats, *honest.values()) as (deck, result):
+        for name, (_, says) in CHEATS.items():
+            assert one(result, name).status is TaskStatus.FAILED, name
+            assert says.replace("NAME", name) in one(result, name).reason, (name, one(result, name).reason)
+        for name in honest:
+            assert one(result, name).status is TaskStatus.MERGED, (name, one(result, name).reason)
+        changed = {"mends.py", "means.py", "check.sh", "rewords.py", "test_rewords.py", "test_corrects.py"}
+        assert set(place.tree(result)) == changed
+        assert "test_rewords.py: the existing test `TestIt::test_add` was edited" in await deck.report(result.run)
+
+
+async def test_a_cheat_that_is_told_so_mends_the_code(place: Place) -> None:
+    place.begin(files("calc"))
+    script = f'if [ "$ATTEMPT" = 1 ]; then {BENDS}; else echo "$FEEDBACK" | grep -q "mend the code" && {MENDS}; fi'
+    async with carried(place, work("calc", script)) as (_, result):
+        assert (result.status, one(result, "calc").attempts) == (RunStatus.DONE, 2), result
+        assert set(place.tree(result)) == {"calc.py"}
+
+
+async def test_what_a_deck_lets_pass_lands_and_is_named(place: Place) -> None:
+    place.begin(files("calc"), deck='[validation]\nweakened_tests = "warn"\n')
+    async with carried(place, work("calc", BENDS)) as (deck, result):
+        assert result.status is RunStatus.DONE, result
+        assert f"to look at: test_calc.py: {BENT.replace('NAME', 'calc')}" in await deck.report(result.run)
