@@ -162,7 +162,6 @@ def test_tasks_about_tests_alone(paths: list[str], says: bool) -> None:
 SPOT = Spot(path="a.py", line=3, what="`os` has no name `x`")
 FOUND = Survey(
     formatting=(SPOT,),
-    others=1,
     weakened=(Weakening(path="test_a.py", name="test_a", how="removed", gone=False),),
     symbols=(SPOT,),
     abstractions=(SPOT,),
@@ -179,17 +178,41 @@ def test_defaults_block_what_can_be_known_and_name_what_may_be_meant() -> None:
     }
 
 
-def test_formatting_is_unrelated_only_beside_something_else() -> None:
-    alone = FOUND.model_copy(update={"others": 0})
-    assert Rule.UNRELATED_HUNKS not in {remark.rule for remark in remarks(alone, TASK, ValidationSection())}
+@pytest.mark.parametrize(
+    ("title", "slight", "grave"),
+    [("Add retries", False, True), ("Add retries", True, False), ("Update ruff and reformat", False, False)],
+)
+def test_formatting_is_sent_back_where_nobody_asked_for_it(title: str, slight: bool, grave: bool) -> None:
+    told = Survey(formatting=(SPOT.model_copy(update={"slight": slight}),))
+    (found,) = remarks(told, TASK.model_copy(update={"title": title}), ValidationSection())
+    assert (found.rule, found.blocking) == (Rule.UNRELATED_HUNKS, grave)
+
+
+@pytest.mark.parametrize(
+    ("words", "grave"),
+    [
+        ("Drop the legacy mode; delete test_a and what it needs.", False),
+        ("Remove TestA, it tests what is gone.", False),
+        ("Make test_a pass.", True),
+        ("Remove the legacy mode.\nKeep test_a green.", True),
+        ("Delete test_another.", True),
+    ],
+)
+def test_a_test_may_go_where_the_task_says_so(words: str, grave: bool) -> None:
+    told = Survey(weakened=(Weakening(path="tests/test_a.py", name="TestA::test_a", how="removed", gone=False),))
+    (found,) = remarks(told, TASK.model_copy(update={"instructions": words}), ValidationSection())
+    assert found.blocking is grave
 
 
 def test_tests_may_go_where_they_are_the_task_or_their_subject_is_gone() -> None:
     mine = Task(id="a", title="A", paths=("tests/",))
     (weak,) = FOUND.weakened
     gone = FOUND.model_copy(update={"weakened": (weak.model_copy(update={"gone": True}),)})
-    edited = FOUND.model_copy(update={"weakened": (weak.model_copy(update={"how": "edited"}),)})
-    for survey, task in ((FOUND, mine), (gone, TASK), (edited, TASK)):
+    edited, elsewhere = (
+        FOUND.model_copy(update={"weakened": (weak.model_copy(update={"how": how}),)})
+        for how in ("edited", "skipped elsewhere")
+    )
+    for survey, task in ((FOUND, mine), (gone, TASK), (edited, TASK), (elsewhere, TASK)):
         (found,) = [r for r in remarks(survey, task, ValidationSection()) if r.rule is Rule.WEAKENED_TESTS]
         assert not found.blocking
 

@@ -3,13 +3,16 @@
 Rules
 - A finding has a rule, and the rule has a level: off, warn (named in the report and to the reviewer) or block (the
   change is sent back with it).
-- Formatting is unrelated only where the change does something else, too: a change that does nothing else is about it.
+- Unrelated formatting sends a change back. It is only named where the task asks for formatting, or where nothing but
+  empty lines and space at the ends of lines differ.
 - Tests that vanish, are skipped or hold less than before send a change back, because nobody can tell from a green check
-  what it no longer checks. It is only named where the task is about tests alone, or where the change removes what the
-  test tested. A test that was edited in any other way is only named: that may be the point of the task.
+  what it no longer checks. It is only named where the task is about tests alone or asks for it by the test's name, or
+  where the change removes what the test tested. A test that was edited in any other way, or is skipped elsewhere but
+  not here, is only named: that may be the point of the task.
 - What the survey says was computed beside sources of an agent: it is bounded here, and never more than words.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import Final
@@ -60,6 +63,8 @@ class Spot(Value):
     path: str
     line: int
     what: str = ""
+    slight: bool = False
+    """Not worth another attempt."""
 
 
 class TestName(Value):
@@ -86,8 +91,6 @@ class Survey(Value):
     """What `delivery.survey` says about a change."""
 
     formatting: tuple[Spot, ...] = Field(default=(), max_length=200)
-    others: int = 0
-    """Changed blocks that are more than formatting."""
     tests: tuple[TestName, ...] = Field(default=(), max_length=200)
     weakened: tuple[Weakening, ...] = Field(default=(), max_length=200)
     symbols: tuple[Spot, ...] = Field(default=(), max_length=200)
@@ -131,13 +134,15 @@ def level(rule: Rule, levels: ValidationSection) -> Level:
 
 def _remarks(survey: Survey, task: Task) -> Iterator[Remark]:
     """With everything blocking that may be so at its rule's level."""
-    if survey.others:
-        for spot in survey.formatting:
-            what = "this only formats, and has nothing to do with the rest of the change: take it back"
-            yield Remark(rule=Rule.UNRELATED_HUNKS, path=spot.path, line=spot.line, problem=what, blocking=True)
+    asked = bool(_FORMATS.search(f"{task.title}\n{task.instructions}"))
+    for spot in survey.formatting:
+        what = "this only formats, and has nothing to do with the rest of the change: take it back"
+        grave = not spot.slight and not asked
+        yield Remark(rule=Rule.UNRELATED_HUNKS, path=spot.path, line=spot.line, problem=what, blocking=grave)
     for test in survey.weakened:
         said = _WEAKENED.get(test.how, "this test was changed").format(test.name or "the whole file")
-        grave = test.how in ("removed", "skipped", "weaker") and not test.gone and not only_tests(task.paths)
+        meant = test.gone or only_tests(task.paths) or _asks_to_remove(task, test.name)
+        grave = test.how in ("removed", "skipped", "weaker") and not meant
         yield Remark(rule=Rule.WEAKENED_TESTS, path=test.path, problem=said, blocking=grave)
     for rule, spots in (
         (Rule.INVENTED_SYMBOLS, survey.symbols),
@@ -147,10 +152,20 @@ def _remarks(survey: Survey, task: Task) -> Iterator[Remark]:
             yield Remark(rule=rule, path=spot.path, line=spot.line, problem=spot.what, blocking=True)
 
 
+def _asks_to_remove(task: Task, test: str) -> bool:
+    """Whether the task's own words ask for the removal of that test (`Class::method`)."""
+    names = "|".join(re.escape(name) for name in test.split("::") if name)
+    words = f"{task.title}\n{task.instructions}"
+    return bool(names) and re.search(rf"(?i:{_REMOVES})[^.\n]{{0,120}}\b({names})\b", words) is not None
+
+
+_FORMATS: Final = re.compile(r"\b(re)?format|\bre?indent|\blint|\bstyle\b|\bprettier|\bgofmt|\bblack\b|\bruff\b", re.I)
+_REMOVES: Final = r"\b(?:remove|delete|drop|skip|disable|retire|replace|rewrite)"
 _WEAKENED: Final = {
-    "removed": "the existing test `{}` was removed",
-    "skipped": "the existing test `{}` is skipped now",
-    "weaker": "the existing test `{}` holds fewer assertions than before",
+    "removed": "the existing test `{}` was removed: keep it, and let it say what holds now",
+    "skipped": "the existing test `{}` is skipped now: let it run",
+    "skipped elsewhere": "the existing test `{}` is skipped under a condition now",
+    "weaker": "the existing test `{}` holds fewer assertions than before: keep them, and let them say what holds now",
     "edited": "the existing test `{}` was edited: what it expects may have been changed to fit",
 }
 

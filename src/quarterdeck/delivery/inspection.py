@@ -30,7 +30,11 @@ SECONDS: Final = 60.0
 ANSWER: Final = 1024 * 1024
 OUTPUT: Final = 512 * 1024
 _PACKAGE: Final = "quarterdeck.delivery.survey"
-_MODULES: Final = ("sources", "formatting", "tests", "places", "names", "needless", "report")
+_MODULES: Final = (
+    *("sources", "conditions", "silence", "formatting", "tests"),
+    *("imports", "places", "names", "needless", "report"),
+)
+"""In the order in which they need each other."""
 _START: Final = """
 import io, json, sys, types
 given = json.load(sys.stdin)

@@ -2,9 +2,13 @@
 
 Rules
 - A block of changed lines only formats where the program means the same without it. In Python that is: taken back
-  alone it changes neither the syntax tree nor a comment. In files whose indentation means something: the lines
-  differ in trailing space and empty lines alone. Elsewhere: in white space alone.
+  alone it changes neither the syntax tree nor a comment. In languages with braces: it changes no token. In files that
+  are read row by row: the rows differ in trailing space and empty lines alone. In prose, data and what is not known
+  here, space can mean anything: nothing is said.
 - Formatting within three lines of a real change belongs to it.
+- It is unrelated where some code is changed for real, or a file of the same kind: where a formatter came or went, the
+  code that it formatted is what the change is about.
+- Empty lines and space at the ends of lines are slight: editors do that by themselves.
 """
 
 from __future__ import annotations
@@ -14,15 +18,73 @@ import difflib
 import io
 import re
 import tokenize
-from typing import Optional
+from collections.abc import Iterable, Iterator
+from posixpath import basename, splitext
+from typing import NamedTuple, Optional
 
 from quarterdeck.delivery.survey.sources import MAX_LINES, parsed
 
 NEAR = 3
-INDENTED = (".yml", ".yaml", ".mk", ".haml", ".pug", ".coffee", ".nim", ".py", "Makefile", "makefile")
+MAX_BLOCKS = 150
+BRACES = re.compile(r"\.([cm]?[jt]sx?|go|rs|java|kt|c|h|cc|cpp|hpp|cs|swift|php|scala|css|scss|json)$")
+CODE = re.compile(rf"{BRACES.pattern}|\.py$")
+ROWS = re.compile(r"(\.(ya?ml|toml|ini|cfg|mk|sh|rb|py)|[Mm]akefile)$")
 
 Block = tuple[int, int, int, int]
-Shape = Optional[tuple[str, tuple[str, ...]]]  # noqa: UP045 - evaluated by Python 3.9, too
+Shape = Optional[tuple[str, ...]]  # noqa: UP045 - evaluated by Python 3.9, too
+
+# Where a line ends matters after these words, in a comment and in a preprocessor's line.
+_TOKEN = re.compile(
+    r"""(?x) \b(?:return|break|continue|throw|yield)\b[ \t]*\n | //[^\n]* | /\*.*?\*/ | ^[ \t]*\#[^\n]*
+    | "(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*' | `(?:\\.|[^`\\])*` | \w+ | [^\w\s]""",
+    re.DOTALL | re.MULTILINE,
+)
+
+
+class Spot(NamedTuple):
+    """The first line of a block that only formats."""
+
+    line: int
+    slight: bool
+
+
+class Layout(NamedTuple):
+    """What a change does to one file."""
+
+    path: str
+    spots: list[Spot]
+    """Formatting that stands apart from real changes."""
+    real: bool
+    """It does something else, too."""
+
+    @property
+    def kind(self) -> str:
+        return splitext(self.path)[1] or basename(self.path)
+
+
+def unrelated(layouts: Iterable[Layout]) -> Iterator[tuple[str, Spot]]:
+    """The formatting that has nothing to do with the rest of the change."""
+    layouts = list(layouts)
+    real = {layout.kind for layout in layouts if layout.real}
+    for layout in layouts:
+        if layout.kind in real or any(map(CODE.search, real)):
+            yield from ((layout.path, spot) for spot in layout.spots)
+
+
+def formatting(path: str, old: str, new: str) -> Layout:
+    """Where a file is only formatted, and whether it is changed otherwise."""
+    was, now = old.splitlines(True), new.splitlines(True)
+    if not old or not new or len(was) > MAX_LINES or len(now) > MAX_LINES:
+        return Layout(path, [], True)
+    found = blocks(was, now)
+    if len(found) > MAX_BLOCKS:
+        return Layout(path, [], True)
+    shape = _shape(path, new)
+    bare = {block for block in found if _only_formats(path, was, now, block, shape)}
+    real = [block for block in found if block not in bare]
+    apart = [b for b in found if b in bare and all(b[3] + NEAR <= r[2] or r[3] + NEAR <= b[2] for r in real)]
+    spots = [Spot(b[2] + 1, _rows(was[b[0] : b[1]]) == _rows(now[b[2] : b[3]])) for b in apart]
+    return Layout(path, spots, len(found) > len(apart))
 
 
 def blocks(old: list[str], new: list[str]) -> list[Block]:
@@ -37,41 +99,29 @@ def blocks(old: list[str], new: list[str]) -> list[Block]:
     return [(a + start, b + start, c + start, d + start) for tag, a, b, c, d in matcher.get_opcodes() if tag != "equal"]
 
 
-def formatting(path: str, old: str, new: str) -> tuple[list[int], int]:
-    """First lines of the blocks that only format and stand apart from real changes, and the number of other blocks."""
-    was, now = old.splitlines(True), new.splitlines(True)
-    if len(was) > MAX_LINES or len(now) > MAX_LINES:
-        return [], 1
-    found = blocks(was, now)
-    shape = _shape(new) if path.endswith(".py") else None
-    bare = [block for block in found if _only_formats(path, was, now, block, shape)]
-    real = [block for block in found if block not in bare]
-    apart = [b for b in bare if all(b[3] + NEAR <= r[2] or r[3] + NEAR <= b[2] for r in real)]
-    return [block[2] + 1 for block in apart], len(found) - len(apart)
-
-
 def _only_formats(path: str, was: list[str], now: list[str], block: Block, shape: Shape) -> bool:
-    before, after = "".join(was[block[0] : block[1]]), "".join(now[block[2] : block[3]])
-    if shape is not None:
-        noise = r"[\s,()\\'\"]"
-        if re.sub(noise, "", before) != re.sub(noise, "", after):
-            return False
-        return _shape("".join(now[: block[2]]) + before + "".join(now[block[3] :])) == shape
-    if path.endswith(INDENTED):
-        return _rows(before) == _rows(after)
-    return re.sub(r"\s", "", before) == re.sub(r"\s", "", after)
+    before, after = was[block[0] : block[1]], now[block[2] : block[3]]
+    if shape is None:
+        return bool(ROWS.search(path)) and _rows(before) == _rows(after)
+    noise = r"[\s,()\\'\"]" if path.endswith(".py") else r"\s"
+    if re.sub(noise, "", "".join(before)) != re.sub(noise, "", "".join(after)):
+        return False
+    return _shape(path, "".join([*now[: block[2]], *before, *now[block[3] :]])) == shape
 
 
-def _rows(text: str) -> list[str]:
-    return [row.rstrip() for row in text.splitlines() if row.strip()]
+def _rows(lines: list[str]) -> list[str]:
+    return [line.rstrip() for line in lines if line.strip()]
 
 
-def _shape(source: str) -> Shape:
-    tree = parsed(source)
+def _shape(path: str, source: str) -> Shape:
+    """What a source means, without its layout; None = that is not known."""
+    if BRACES.search(path):
+        return tuple(_TOKEN.findall(source))
+    tree = parsed(source) if path.endswith(".py") else None
     if tree is None:
         return None
     try:
         tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-        return ast.dump(tree), tuple(token.string for token in tokens if token.type == tokenize.COMMENT)
+        return (ast.dump(tree), *(token.string for token in tokens if token.type == tokenize.COMMENT))
     except (tokenize.TokenError, SyntaxError, RecursionError):
         return None

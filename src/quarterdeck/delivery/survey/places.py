@@ -34,7 +34,7 @@ class Places:
         self._tree: dict[str, list[str]] = {}
         self._names: dict[str, set[str] | None] = {}
         for path in sources:
-            parts = path[:-3].split("/")
+            parts = path.rpartition(".")[0].split("/")
             parts = parts[:-1] if parts[-1] == "__init__" else parts
             for at in range(len(parts)):
                 self._tree.setdefault(".".join(parts[at:]), []).append(path)
@@ -66,14 +66,17 @@ class Places:
         return self._names[module]
 
     def _look(self, module: str) -> set[str] | None:
-        if module in self._tree:
-            found = [self._bound(self._sources[path], path, module) for path in self._tree[module]]
-            known = [names for names in found if names is not None]
-            return set().union(*known) if known and len(known) == len(found) else None
+        # The end of a path may be somebody else's name: a `types.py` of the tree does not hide the interpreter's.
+        found = [self._bound(self._sources[path], path, module) for path in self._tree.get(module, ())]
         if module.split(".", maxsplit=1)[0] in getattr(sys, "stdlib_module_names", ()):
-            return _standard(module)
-        spec = _spec(module)
-        if spec is None or not spec.origin or not spec.origin.endswith(".py"):
+            found.append(_standard(module))
+        elif (spec := _spec(module)) is not None:
+            found.append(self._installed(spec, module))
+        known = [names for names in found if names is not None]
+        return set().union(*known) if known and len(known) == len(found) else None
+
+    def _installed(self, spec: ModuleSpec, module: str) -> set[str] | None:
+        if not spec.origin or not spec.origin.endswith(".py"):
             return None
         with contextlib.suppress(OSError, ValueError), open(spec.origin, encoding="utf-8") as file:  # noqa: PTH123 - stdlib 3.9
             return self._bound(file.read(MAX_BYTES * 4), spec.origin, module)

@@ -7,14 +7,14 @@ Rules
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from quarterdeck.delivery.survey.formatting import formatting
+from quarterdeck.delivery.survey.formatting import formatting, unrelated
+from quarterdeck.delivery.survey.imports import MANIFESTS, known
 from quarterdeck.delivery.survey.names import invented
 from quarterdeck.delivery.survey.needless import needless
 from quarterdeck.delivery.survey.places import Places
@@ -23,6 +23,7 @@ from quarterdeck.delivery.survey.tests import find_tests, weakened
 
 MAX_FILES = 4_000
 SHOWN = 100
+SOURCES = (".py", ".pyi", ".pyx")
 
 
 class Edit(NamedTuple):
@@ -35,23 +36,23 @@ class Edit(NamedTuple):
     """"" = it is gone."""
 
 
-def survey(edits: Sequence[Edit], sources: Mapping[str, str]) -> dict[str, Any]:
-    """Everything there is to say. `sources`: the Python files of the tree."""
-    told: dict[str, Any] = {"formatting": [], "others": 0}
-    for edit in edits:
-        lines, others = formatting(*edit) if edit.old and edit.new else ([], 1)
-        told["formatting"] += [{"path": edit.path, "line": line} for line in lines]
-        told["others"] += others
-    told["tests"] = list(_tests(edits))
+def survey(edits: Sequence[Edit], sources: Mapping[str, str], manifests: str = "") -> dict[str, Any]:
+    """Everything there is to say. `sources`: the Python files of the tree; `manifests`: what it declares."""
     code = [edit for edit in edits if edit.path.endswith(".py") and not is_test(edit.path)]
     gone = {name for edit in code for name in defined(edit.old) - defined(edit.new)}
-    suspects = [edit for edit in edits if edit.old and is_test(edit.path)]
-    told["weakened"] = [vars(found) for found in weakened(suspects, gone)]
-    told["symbols"] = list(_symbols(edits, sources))
-    told["abstractions"] = [
-        {"path": edit.path, "line": line, "what": what} for edit in code for line, what in needless(*edit, sources)
-    ]
-    return {key: value[:SHOWN] if isinstance(value, list) else value for key, value in told.items()}
+    plain = {path: text for path, text in sources.items() if path.endswith(".py")}
+    told = {
+        "formatting": [
+            {"path": path, **spot._asdict()} for path, spot in unrelated(formatting(*edit) for edit in edits)
+        ],
+        "tests": list(_tests(edits)),
+        "weakened": [vars(found) for found in weakened([edit for edit in edits if is_test(edit.path)], gone)],
+        "symbols": list(_symbols(edits, sources, manifests)),
+        "abstractions": [
+            {"path": edit.path, "line": line, "what": what} for edit in code for line, what in needless(*edit, plain)
+        ],
+    }
+    return {key: value[:SHOWN] for key, value in told.items()}
 
 
 def _tests(edits: Sequence[Edit]) -> Any:
@@ -62,15 +63,17 @@ def _tests(edits: Sequence[Edit]) -> Any:
                 yield {"path": path, "name": name, "new": name not in before}
 
 
-def _symbols(edits: Sequence[Edit], sources: Mapping[str, str]) -> Any:
+def _symbols(edits: Sequence[Edit], sources: Mapping[str, str], manifests: str) -> Any:
     touched = {edit.path for edit in edits}
-    others = [text for path, text in sources.items() if path not in touched]
-    known = {module for text in others for module in re.findall(r"(?m)^\s*(?:from|import)\s+(\w+)", text)}
+    edited = [edit for edit in edits if MANIFESTS.search(edit.path)]
+    before = "\n".join([manifests, *(edit.old for edit in edited)]) if edited else manifests
+    declared = "\n".join([manifests, *(edit.new for edit in edited)])
+    counted_on = known({path: text for path, text in sources.items() if path not in touched}, declared, before)
     places = Places(sources)
     for path, old, new in edits:
         if path.endswith(".py") and new:
-            earlier = {what for _, what in invented(path, old, places, known)}
-            for line, what in invented(path, new, places, known):
+            earlier = {what for _, what in invented(path, old, places, counted_on)}
+            for line, what in invented(path, new, places, counted_on):
                 if what not in earlier:
                     yield {"path": path, "line": line, "what": what}
 
@@ -84,13 +87,21 @@ def main() -> None:
         new = _here(path) if status != "D" else ""
         if old is not None and new is not None:
             edits.append(Edit(path, old, new))
-    sources = {}
+    sources: dict[str, str] = {}
+    manifests: list[str] = []
     if any(edit.path.endswith(".py") for edit in edits):
-        listing = subprocess.run(["git", "ls-files", "-z", "--", "*.py"], capture_output=True, check=True).stdout
-        for path in listing.decode("utf-8", "replace").split("\0")[:MAX_FILES]:
-            if path and (text := _here(path)) is not None:
+        touched = {edit.path for edit in edits}
+        for path in _listing():
+            if path.endswith(SOURCES) and len(sources) < MAX_FILES and (text := _here(path)) is not None:
                 sources[path] = text
-    print(json.dumps(survey(edits, sources)))
+            if path not in touched and MANIFESTS.search(path):
+                manifests.append(_here(path) or "")
+    print(json.dumps(survey(edits, sources, "\n".join(manifests))))
+
+
+def _listing() -> list[str]:
+    listing = subprocess.run(["git", "ls-files", "-z"], capture_output=True, check=True).stdout
+    return [path for path in listing.decode("utf-8", "replace").split("\0") if path]
 
 
 def _at(commit: str, path: str) -> str | None:

@@ -1,9 +1,11 @@
 """Which tests a change brings, and which of the tests that were there hold less than before.
 
 Rules
-- A test is known by its name within its file; one that went to another file, or got another name, is not removed.
-- A test is skipped where it says so now and did not, weaker where it holds fewer things against the code, edited
-  where it differs otherwise.
+- A test is known by its name within its file. One that went to another file or got another name is not removed; one
+  whose statements mostly live on in new tests is edited.
+- A test is skipped where it, its class or its file says so now and did not. Under a condition that is false here, or
+  cannot be told here, it is only skipped elsewhere.
+- A test is weaker where it lost things that it held against the code, and got none for them.
 - A removed test that used something which the change removes from the code has gone for a reason.
 """
 
@@ -14,6 +16,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from quarterdeck.delivery.survey.silence import Silence, of_class, of_function, of_module
 from quarterdeck.delivery.survey.sources import AnyFunction, Function, name_of, parsed
 
 _FOREIGN = {
@@ -27,13 +30,9 @@ _FOREIGN = {
         r"#\[ignore",
     ),
 }
-_WHOLE_FILE = re.compile(
-    r"^pytestmark\s*=.*(?:skip|xfail)|^(?:pytest\.skip|raise unittest\.SkipTest)\b|^collect_ignore"
-    r"|^__test__\s*=\s*False",
-    re.MULTILINE,
-)
-_MARK = re.compile(r"'(skip\w*|xfail|expectedFailure)'")
-_CALL = re.compile(r"'(skip|skipTest|xfail|importorskip)'")
+_CASE = re.compile(r"TestCase$|Tests?$")
+MOSTLY = 0.6
+"""Part of a test's statements that has to be found again in new tests."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +44,17 @@ class Test:
     print: str = ""
     """What it is made of, without places; "" = unknown."""
     node: AnyFunction | None = None
+    silence: Silence = Silence.NONE
 
     @property
     def body(self) -> str:
         return re.sub(r"name='\w+'", "", self.print, count=1)
+
+    @property
+    def rows(self) -> set[str]:
+        """Its statements, each on a row."""
+        body = [row.strip() for node in self.node.body for row in ast.unparse(node).splitlines()] if self.node else []
+        return {row for row in body if not row.startswith(('"""', "'"))}
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ class Weakened:
     path: str
     name: str
     how: str
-    """`removed`, `skipped`, `weaker` or `edited`."""
+    """`removed`, `skipped`, `skipped elsewhere`, `weaker` or `edited`."""
     gone: bool
     """What it tested was removed, too."""
 
@@ -72,34 +78,31 @@ def find_tests(path: str, source: str) -> dict[str, Test]:
     found: dict[str, Test] = {}
     for node in tree.body if tree else ():
         if isinstance(node, ast.ClassDef) and (node.name.startswith("Test") or any(map(_is_case, node.bases))):
+            around = of_class(node)
             for inner in node.body:
                 if isinstance(inner, Function) and inner.name.startswith("test"):
-                    found[f"{node.name}::{inner.name}"] = Test(ast.dump(inner), inner)
+                    found[f"{node.name}::{inner.name}"] = Test(ast.dump(inner), inner, max(around, of_function(inner)))
         elif isinstance(node, Function) and node.name.startswith("test"):
-            found[node.name] = Test(ast.dump(node), node)
+            found[node.name] = Test(ast.dump(node), node, of_function(node))
     return found
 
 
 def _is_case(base: ast.expr) -> bool:
-    return "TestCase" in ast.dump(base)
+    return bool(_CASE.search(name_of(base)))
 
 
-def assertions(node: ast.AST) -> int:
-    """How many things a test holds against the code. `assert True` holds nothing."""
-    count = 0
+def assertions(node: ast.AST) -> set[str]:
+    """The things that a test holds against the code. `assert True` holds nothing."""
+    found = set()
     for inner in ast.walk(node):
-        if isinstance(inner, ast.Assert):
-            count += not isinstance(inner.test, ast.Constant)
+        if isinstance(inner, ast.Assert) and not isinstance(inner.test, ast.Constant):
+            found.add(ast.dump(inner.test))
         elif isinstance(inner, ast.Call):
             name = name_of(inner.func).lower()
-            count += name.startswith("assert") or name in ("raises", "warns", "fail", "expect")
-    return count
-
-
-def skipped(node: AnyFunction) -> bool:
-    """Whether a test says that it is not to be run, or not to count."""
-    calls = [ast.dump(inner.func) for inner in ast.walk(node) if isinstance(inner, ast.Call)]
-    return any(_MARK.search(ast.dump(mark)) for mark in node.decorator_list) or any(map(_CALL.search, calls))
+            idle = bool(inner.args) and all(isinstance(given, ast.Constant) for given in inner.args)
+            if name in ("raises", "warns", "fail", "expect") or (name.startswith("assert") and not idle):
+                found.add(ast.dump(inner))
+    return found
 
 
 def weakened(files: Iterable[tuple[str, str, str]], gone: set[str]) -> Iterator[Weakened]:
@@ -107,33 +110,46 @@ def weakened(files: Iterable[tuple[str, str, str]], gone: set[str]) -> Iterator[
 
     `gone`: the functions and classes that the change removed from the code.
     """
-    files = list(files)
-    here = [(name, test) for path, _, new in files for name, test in find_tests(path, new).items()]
-    names = {name.rpartition("::")[2] for name, _ in here}
-    bodies = {test.body for _, test in here if test.print}
+    both = [(path, find_tests(path, old), find_tests(path, new)) for path, old, new in files]
+    bodies = {test.body for _, _, now in both for test in now.values() if test.print}
+    fresh = [(name, test) for _, was, now in both for name, test in now.items() if name not in was]
+    names = {name.rpartition("::")[2] for name, _ in fresh}
+    rows = {row for _, test in fresh for row in test.rows}
+    for path, was, now in both:
+        for name, test in was.items():
+            if name in now:
+                how = _how(test, now[name])
+            elif name.rpartition("::")[2] in names or test.body in bodies:
+                how = ""
+            else:
+                how = "edited" if test.rows and len(test.rows & rows) >= MOSTLY * len(test.rows) else "removed"
+            if how:
+                used = {name_of(node) for node in ast.walk(test.node)} if test.node else set()
+                yield Weakened(path, name, how, how == "removed" and bool(gone & used))
     for path, old, new in files:
-        now = find_tests(path, new)
-        for name, test in find_tests(path, old).items():
-            if name not in now:
-                if name.rpartition("::")[2] not in names and test.body not in bodies:
-                    used = {name_of(node) for node in ast.walk(test.node)} if test.node else set()
-                    yield Weakened(path, name, "removed", bool(gone & used))
-            elif now[name].print != test.print and test.node is not None:
-                yield Weakened(path, name, _how(test.node, now[name].node), False)
-        if _silenced(path, new) > _silenced(path, old):
-            yield Weakened(path, "", "skipped", False)
+        if (how := _whole(path, old, new)) != "":
+            yield Weakened(path, "", how, False)
 
 
-def _how(old: AnyFunction, new: AnyFunction | None) -> str:
-    if new is None:
-        return "edited"
-    if skipped(new) and not skipped(old):
-        return "skipped"
-    return "weaker" if assertions(new) < assertions(old) else "edited"
+def _how(old: Test, new: Test) -> str:
+    """What became of a test that is still there; "" = nothing."""
+    if old.node is None or new.node is None:
+        return ""
+    if new.silence > old.silence:
+        return "skipped" if new.silence is Silence.HERE else "skipped elsewhere"
+    if new.print == old.print:
+        return ""
+    return "weaker" if assertions(new.node) < assertions(old.node) else "edited"
 
 
-def _silenced(path: str, source: str) -> int:
-    """Marks that skip more than one test of Python, or any of another language."""
-    foreign = [skip for suffixes, (_, skip) in _FOREIGN.items() if path.endswith(suffixes)]
-    pattern = re.compile(foreign[0]) if foreign else _WHOLE_FILE
-    return len(pattern.findall(source))
+def _whole(path: str, old: str, new: str) -> str:
+    """Whether more of a whole file is skipped than before, or more tests of another language."""
+    if not new:
+        return ""  # its tests have gone with it
+    for suffixes, (_, skip) in _FOREIGN.items():
+        if path.endswith(suffixes):
+            return "skipped" if len(re.findall(skip, new)) > len(re.findall(skip, old)) else ""
+    before, after = of_module(old), of_module(new)
+    if after <= before:
+        return ""
+    return "skipped" if after is Silence.HERE else "skipped elsewhere"
