@@ -12,6 +12,7 @@ import pytest
 from agent_kit import Kit, Still, Wire, deck, kit, scenario
 
 from quarterdeck.agents.port import Finished
+from quarterdeck.agents.reminders import ENDS_REPEATS, TOLD_REPEATS
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Agent
@@ -59,6 +60,8 @@ class Row:
     deadlines: Deadlines | None = None
     keys: tuple[str, ...] = ()
     """The key that the provider accepts, then the one that reading it again gives."""
+    why: str = ""
+    """What the record of the first failure says."""
     too_long: str = ""
     """The fault hits every prompt that ends like this, instead of the tries at one place."""
 
@@ -80,6 +83,12 @@ OTHER = tuple(event.replace("asked", "asked second") for event in DONE)
 FAILS = ("asked", "erred transient")
 DROPPED = ("asked", "erred transient estimated")
 AGAIN = (None, None)
+MALFORMED = (
+    "asked",
+    "answered tools",
+    "intended run deny malformed-arguments",
+    "done run failed malformed-arguments",
+)
 
 ROWS = (
     Row(
@@ -239,6 +248,22 @@ ROWS = (
         told=((1, "smaller steps"),),
     ),
     Row(
+        "truncated output again and again: asked for less twice, then the tier's next model goes on",
+        hit(Kind.MAX_TOKENS, times=0),
+        (*[Kind.MAX_TOKENS] * 3, *AGAIN),
+        (*("asked", "erred truncated", "told truncated") * 3, *OTHER),
+        second=True,
+        told=((1, "smaller steps"), (2, "smaller steps")),
+    ),
+    Row(
+        "truncated output for ever: it ends",
+        hit(Kind.MAX_TOKENS, times=0),
+        (Kind.MAX_TOKENS,) * 3,
+        ("asked", "erred truncated", "told truncated") * 3,
+        log="",
+        failure=FailureClass.TRUNCATED,
+    ),
+    Row(
         "empty turn: told once, in new words",
         hit(Kind.EMPTY, step=1),
         (None, Kind.EMPTY, None),
@@ -293,15 +318,19 @@ ROWS = (
         "malformed arguments: an error for the agent",
         hit(Kind.MALFORMED_JSON),
         (Kind.MALFORMED_JSON, *AGAIN),
-        (
-            "asked",
-            "answered tools",
-            "intended run deny malformed-arguments",
-            "done run failed malformed-arguments",
-            *DONE,
-        ),
+        (*MALFORMED, *DONE),
         turns=(ONCE, ONCE, SUBMIT),
         told=((1, "not a JSON object"),),
+    ),
+    Row(
+        "malformed arguments again and again: counted, told, and in the end it is over",
+        (Fault(kind=Kind.MALFORMED_JSON, times=0),),
+        (Kind.MALFORMED_JSON,) * ENDS_REPEATS,
+        (*MALFORMED * TOLD_REPEATS, *("told reminder:repeated", *MALFORMED) * (ENDS_REPEATS - TOLD_REPEATS)),
+        turns=(ONCE,) * ENDS_REPEATS,
+        told=((1, "not a JSON object"), (TOLD_REPEATS, "the same call 3 times")),
+        log="",
+        failure=FailureClass.TOOL,
     ),
     Row(
         "unknown tool: an error for the agent",
@@ -337,6 +366,34 @@ ROWS = (
         (*DROPPED, *DONE),
     ),
     Row(
+        "truncated stream again and again: the tier's next model goes on",
+        hit(Kind.CUT, times=0, after=1000),
+        (*[Kind.CUT] * 3, *AGAIN),
+        (*("asked", "erred truncated estimated") * 3, *OTHER),
+        second=True,
+    ),
+    Row(
+        "a stream without its last event: dropped, and its usage is known",
+        hit(Kind.LAST_MISSING),
+        (Kind.LAST_MISSING, *AGAIN),
+        ("asked", "erred truncated", *DONE),
+        wires=("messages",),
+    ),
+    Row(
+        "a stream without its last event, which is all that tells its end: dropped",
+        hit(Kind.LAST_MISSING),
+        (Kind.LAST_MISSING, *AGAIN),
+        ("asked", "erred truncated estimated", *DONE),
+        wires=("responses",),
+    ),
+    Row(
+        "a stream without its `[DONE]`, but with its stop reason: nothing of it is missing",
+        hit(Kind.LAST_MISSING),
+        (Kind.LAST_MISSING, None),
+        DONE,
+        wires=("chat",),
+    ),
+    Row(
         "unknown events and pings: passed over",
         hit(Kind.STRANGE_EVENTS, after=2),
         (Kind.STRANGE_EVENTS, None),
@@ -349,6 +406,7 @@ ROWS = (
         (Kind.HANG, *AGAIN),
         (*DROPPED, *DONE),
         deadlines=QUICK,
+        why="the first sign of life took over 2 s",
     ),
     Row(
         "slow-loris: a byte now and then is no sign of life",
@@ -356,6 +414,7 @@ ROWS = (
         (Kind.SLOW, *AGAIN),
         (*DROPPED, *DONE),
         deadlines=QUICK,
+        why="the first sign of life took over 2 s",
     ),
     Row(
         "silence in the middle of a stream: left at the idle deadline",
@@ -363,6 +422,7 @@ ROWS = (
         (Kind.STALL, *AGAIN),
         (*DROPPED, *DONE),
         deadlines=QUICK,
+        why="the next event took over 2 s",
     ),
     Row(
         "no end: left at the total deadline",
@@ -370,6 +430,7 @@ ROWS = (
         (Kind.HANG, *AGAIN),
         (*DROPPED, *DONE),
         deadlines=BRIEF,
+        why="no end after 2 s",
     ),
     Row("502 of a proxy: tried again", hit(Kind.BAD_GATEWAY), (Kind.BAD_GATEWAY, *AGAIN), (*FAILS, *DONE)),
     Row("200 with half a body: tried again", hit(Kind.CUT_JSON), (Kind.CUT_JSON, *AGAIN), (*DROPPED, *DONE)),
@@ -463,6 +524,8 @@ async def carried_out(path: Path, row: Row, wire: str) -> None:
         await made.server.idle()
         requests(row, made)
         assert await journal(bench) == row.events
+        erred = [event.reason for event in await bench.events() if isinstance(event, e.ModelErred)]
+        assert row.why in "".join(erred[:1])
         ended(row, finished)
         assert await log(bench) == row.log
         await money(bench)

@@ -44,8 +44,8 @@ def output_characters(said: Said) -> int:
 
 
 def tokens(characters: int, chars_per_token: int) -> int:
-    """Output tokens; even an empty answer costs one."""
-    return max(1, -(-characters // chars_per_token))
+    """Output tokens; even an empty answer costs two."""
+    return max(2, -(-characters // chars_per_token))
 
 
 def metered(said: Said, counted: Counted, output: int) -> Said:

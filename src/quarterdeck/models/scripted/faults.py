@@ -51,6 +51,8 @@ class Kind(StrEnum):
 
     OVERLOADED_MIDSTREAM = "overloaded_midstream"
     CUT = "cut"
+    LAST_MISSING = "last_missing"
+    """A stream ends before its very last event."""
     RESET = "reset"
     HANG = "hang"
     STALL = "stall"
@@ -128,6 +130,14 @@ _OPENAI: Final[dict[Kind, tuple[int, str, str | None, str]]] = {
 }
 
 
+_TOO_LONG: Final = (
+    400,
+    "string_above_max_length",
+    "Invalid 'input[0].content': string too long. Expected a string with maximum length 10485760.",
+)
+"""What is too large for the Responses endpoint by one of its texts."""
+
+
 def http_error(fault: Fault, wire: Format) -> HttpError | None:
     """The response that replaces the answer, or None where this fault does not replace it."""
     if fault.kind is Kind.BAD_GATEWAY:
@@ -142,6 +152,8 @@ def http_error(fault: Fault, wire: Format) -> HttpError | None:
         status, kind, code, message = _OPENAI[fault.kind]
         if fault.kind is Kind.SLOW_DOWN and wire is Format.RESPONSES:
             status = 429  # only the older endpoints say 503
+        if fault.kind is Kind.TOO_LARGE and wire is Format.RESPONSES:
+            status, code, message = _TOO_LONG
         return openai_error(status, kind, code, message, _openai_headers(fault))
     return None
 

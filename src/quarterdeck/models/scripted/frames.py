@@ -2,7 +2,8 @@
 
 Rules
 - A frame is what a provider sends at once; it knows how many characters of output it carries, for time and money.
-- From the frame that carries the stop reason on, frames are `final`: a cut stream never contains one.
+- From the frame that carries the stop reason on, frames are `final`: a cut stream never contains one; one whose last
+  event is missing may.
 """
 
 import json
@@ -84,6 +85,8 @@ def disturb(frames: list[Frame], fault: Fault | None, wire: Format) -> list[Fram
     at = min(fault.after, before_end)
     if fault.kind is Kind.CUT:
         return frames[:at]
+    if fault.kind is Kind.LAST_MISSING:
+        return frames[:-1]
     if fault.kind is Kind.OVERLOADED_MIDSTREAM:
         return [*frames[:at], _OVERLOADED[wire]]
     if fault.kind is Kind.STRANGE_EVENTS:

@@ -381,7 +381,8 @@ class _Exchange:
         self._end = End.FINISHED
 
     def _cuts(self) -> bool:
-        return self._fault is not None and self._fault.kind in (Kind.CUT, Kind.OVERLOADED_MIDSTREAM)
+        cutting = (Kind.CUT, Kind.LAST_MISSING, Kind.OVERLOADED_MIDSTREAM)
+        return self._fault is not None and self._fault.kind in cutting
 
     async def _stream(self, said: Said, request: Heard) -> None:
         frames = answer.as_frames(said, request, self._fault)
