@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from quarterdeck.workplace.shipping import FILES
 from quarterdeck.workplace.worker_exec import Keeper, Run
 from quarterdeck.workplace.worker_files import Files
-from quarterdeck.workplace.worker_git import commit_body, object_id
+from quarterdeck.workplace.worker_git import GitError, _Private, commit_body, object_id
 
 
 @given(st.lists(st.binary(max_size=60), max_size=20), st.integers(min_value=0, max_value=200))
@@ -134,3 +134,21 @@ def test_shipped_files_need_only_the_standard_library(tmp_path: Path) -> None:
         [sys.executable, "-I", "-S", "-B", "-c", code, str(tmp_path)], capture_output=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("does", "says"),
+    [
+        ("kill -9 $$", "git add: it was killed, as is what needs more memory or disk than this sandbox has"),
+        ("exit 3", "git add: it ended with 3"),
+        ("echo no room >&2; exit 128", "git add: no room"),
+    ],
+)
+def test_a_git_that_ends_says_why_or_how(tmp_path: Path, does: str, says: str) -> None:
+    program = tmp_path / "git"
+    program.write_text(f"#!/bin/sh\n{does}\n")
+    program.chmod(0o755)
+    git = _Private(str(tmp_path), str(tmp_path), {"PATH": f"{tmp_path}:/usr/bin:/bin"}, lambda: False)
+    with pytest.raises(GitError) as caught:
+        git("add", "-A")
+    assert str(caught.value) == says

@@ -17,6 +17,7 @@ Rules
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import subprocess
 import threading
@@ -249,7 +250,7 @@ class _Private:
             process.kill()
             process.wait()
         if process.returncode not in ok:
-            raise GitError(f"git {arguments[0]}: {err.decode('utf-8', 'replace').strip()[-2000:]}")
+            raise GitError(f"git {arguments[0]}: {err.decode('utf-8', 'replace').strip()[-2000:] or _end(process)}")
         self.said = err.decode("utf-8", "replace")
         return out
 
@@ -384,6 +385,13 @@ def _backdate(workspace: str) -> None:
 def _refresh(git: _Private) -> None:
     """Compare files with the index by content, and note the time stamps of those that are the same."""
     git("update-index", "-q", "--refresh", ok=(0, 1))
+
+
+def _end(process: subprocess.Popen[bytes]) -> str:
+    """How it ended, where it said nothing itself."""
+    if process.returncode == -signal.SIGKILL:
+        return "it was killed, as is what needs more memory or disk than this sandbox has"
+    return f"it ended with {process.returncode}"
 
 
 def _add(git: _Private, *arguments: str, stdin: bytes = b"") -> None:
