@@ -188,10 +188,28 @@ async def test_what_never_landed_or_is_gone_already_is_refused(place: Place) -> 
         assert one(first, "bad").status is TaskStatus.FAILED
         with pytest.raises(Conflicting, match="bad never landed"):
             await deck.revert(RevertOrder(of=f"{first.run}.bad", user="ada"))
-        await undo(deck, first.run)
+        back = await undo(deck, first.run)
         for of in (first.run, f"{first.run}.good"):
-            with pytest.raises(Conflicting, match="taken back already"):
+            with pytest.raises(Conflicting, match="taken back already") as refused:
                 await deck.revert(RevertOrder(of=of, user="ada"))
+            assert f"task revert-good of {back.run}" in refused.value.why
+            assert refused.value.fix.startswith(f"quarterdeck revert {back.run} ")
+        with pytest.raises(NotFound, match=r"^there is no branch nowhere$"):
+            await deck.revert(RevertOrder(of=first.run, into="nowhere", user="ada"))
+
+
+async def test_of_what_somebody_took_back_by_hand_nothing_is_left(place: Place) -> None:
+    async with carried(place, add("a"), add("b"), into="work") as (deck, first):
+        git(place.repository, "switch", "-q", "work")
+        git(place.repository, "rm", "-q", "a.txt")
+        git(place.repository, "commit", "-qm", "no a")
+        git(place.repository, "switch", "-q", "main")
+        with pytest.raises(Conflicting, match=r"does not hold what .* changed any more \(a\)"):
+            await deck.revert(RevertOrder(of=f"{first.run}.a", user="ada"))
+        result = await undo(deck, first.run)
+        assert (result.status, [item.id for item in result.tasks]) == (RunStatus.DONE, ["revert-b"])
+        planned = [event for event in await run_events(deck, result.run) if isinstance(event, e.RunPlanned)]
+        assert planned[0].warnings == ("nothing is left to take back of a",)
 
 
 async def test_a_revert_that_breaks_the_checks_does_not_land(place: Place) -> None:
@@ -351,6 +369,9 @@ def test_the_repositorys_files_are_written_back(place: Place, quarterdeck: Quart
     assert (code, json.loads(out)["files"]) == (0, [".quarterdeck/agents/new.md", ".quarterdeck/deck.toml"]), err
     assert (folder / "deck.toml").read_text() == before
     assert not (folder / "agents" / "new.md").exists()
+    code, out, err = quarterdeck("config", "--of", first, "--write")
+    assert (code, out) == (0, "")
+    assert f".quarterdeck/ is as {first} found it" in err
     git(place.repository, "commit", "-qam", "back")
     code, out, _ = quarterdeck("config", "--of", first, "--diff", "--json")
     assert (code, json.loads(out)["lines"]) == (0, [])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quarterdeck.assembly.undoing import Source, choose
+from quarterdeck.assembly.undoing import Source, choose, standing_of
 from quarterdeck.cli.config import difference, document
 from quarterdeck.cli.lines import describe
 from quarterdeck.delivery.blueprint import BLUEPRINTS, Turn
@@ -54,6 +54,20 @@ def test_each_revert_of_the_last_one_turns_it_round(times: int) -> None:
     """A commit stands after an even number of reverts, each of the one before."""
     chain = [entry("0"), *(entry(str(number), reverts=str(number - 1)) for number in range(1, times + 1))]
     assert ("0" in taken_back(chain)) == (times % 2 == 1)
+
+
+@pytest.mark.parametrize(
+    ("later", "stands"),
+    [
+        ([entry("a"), entry("b")], "ab"),
+        ([entry("r", reverts="mine"), entry("again", reverts="r"), entry("b")], "b"),  # it came back
+        ([entry("a"), entry("r", reverts="a"), entry("b")], "b"),
+        ([entry("r", reverts="older")], "r"),
+        ([entry("a"), entry("r", reverts="a"), entry("s", reverts="r")], "a"),
+    ],
+)
+def test_what_came_and_went_is_in_nobodys_way(later: list[LogEntry], stands: str) -> None:
+    assert "".join(entry.commit for entry in standing_of(later)) == stands
 
 
 def test_a_rewritten_branch_is_known_by_its_trailers() -> None:

@@ -5,6 +5,8 @@ Rules
 - What needs a task that is taken back is taken back with it, and only if that is asked for.
 - All of it is merged here once, newest first: a conflict is refused with the files and the commits in the way, before
   anything is started. The gate merges and checks again, on the target as it is then.
+- Of what a commit changed nothing may be left. It is passed over where something else is left to take back.
+- What came and went again since is in nobody's way.
 - The checks are those that hold at the target's tip today.
 """
 
@@ -16,7 +18,7 @@ from quarterdeck.assembly.ordering import check_gate, check_sandbox, fenced, sho
 from quarterdeck.assembly.parts import Parts
 from quarterdeck.delivery import merging
 from quarterdeck.delivery.order import RevertOrder
-from quarterdeck.delivery.revert import BY, Standing, dependents, inverse, revert_plan, standing
+from quarterdeck.delivery.revert import BY, Standing, dependents, inverse, revert_plan, standing, taken_back
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids, probes
 from quarterdeck.kernel.config import RunConfig
@@ -67,7 +69,11 @@ async def create(parts: Parts, order: RevertOrder) -> str:
     source = await _source(parts, mirror, created, order)
     chosen, warnings = choose(source, task, with_dependents=order.with_dependents)
     await _not_twice(parts, source, chosen)
-    await _merges(mirror, source, chosen)
+    merging_back = await _merges(mirror, source, chosen)
+    empty = [item.task for item in chosen if item not in merging_back]
+    if empty:
+        warnings += (f"nothing is left to take back of {', '.join(empty[:_SHOWN])}",)
+    chosen = merging_back
     found = await configuration(parts.settings.home, mirror, source.tip)
     deck = fenced(found.deck, order.sandbox) if order.sandbox is not None else found.deck
     config = RunConfig(deck=deck, default_agent=BY, blueprint="revert", origin=found.origin)
@@ -119,6 +125,8 @@ async def _source(parts: Parts, mirror: Mirror, created: e.RunCreated, order: Re
     branch = short(order.into or created.into)
     tip = await mirror.tip(branch)
     if tip is None:
+        if order.into:
+            raise NotFound(f"there is no branch {branch}", fix="git branch --list")
         raise NotFound(
             f"there is no branch {branch} any more",
             why=f"{created.run} landed there",
@@ -171,15 +179,21 @@ def choose(source: Source, task: str, *, with_dependents: bool) -> tuple[tuple[L
 
 
 def _nothing(source: Source, what: str, task: str = "") -> Conflicting:
-    back = source.standing.taken_back
-    if task in back or (not task and back):
+    mine = {source.commits[name] for name in source.standing.taken_back if task in ("", name)}
+    if not mine:
         return Conflicting(
-            f"{what} is taken back already",
-            why=f"a later commit of {source.branch} does it",
-            fix=f"git log --grep=Reverts: {source.branch}",
+            f"{source.branch} does not hold {what}", why="the branch was rewritten", fix="--into BRANCH that holds it"
         )
+    gone = taken_back(source.history)
+    named = (entry for entry in source.history if entry.trailers.get(merging.REVERTS_TRAILER) in mine)
+    by = [entry for entry in named if entry.commit not in gone]
+    runs = list(
+        dict.fromkeys(entry.trailers[merging.RUN_TRAILER] for entry in by if merging.RUN_TRAILER in entry.trailers)
+    )
     return Conflicting(
-        f"{source.branch} does not hold {what}", why="the branch was rewritten", fix="--into BRANCH that holds it"
+        f"{what} is taken back already",
+        why="; ".join(map(_told, by[-_SHOWN:])) or f"a later commit of {source.branch} does it",
+        fix=f"quarterdeck revert {runs[-1]}   (brings it back)" if runs else f"git log --grep=Reverts: {source.branch}",
     )
 
 
@@ -206,32 +220,39 @@ async def _not_twice(parts: Parts, source: Source, chosen: Sequence[Landed]) -> 
             )
 
 
-async def _merges(mirror: Mirror, source: Source, chosen: Sequence[Landed]) -> None:
-    """Take everything back once, in order. Raises Conflicting with the first conflict."""
+async def _merges(mirror: Mirror, source: Source, chosen: Sequence[Landed]) -> tuple[Landed, ...]:
+    """Take everything back once, in order; returns that of which something is left.
+
+    Raises Conflicting with the first conflict, or where nothing is left of anything.
+    """
     onto = source.tip
+    left = []
     for item in chosen:
         found = await mirror.merge(onto, await inverse(mirror, item, "for looking", 0))
         if found.tree is None:
             raise await _in_the_way(mirror, source, item, found.conflicts)
-        if found.tree == await mirror.tree(onto):
-            raise Conflicting(
-                f"{source.branch} does not hold what {item.run}.{item.task} changed any more",
-                why=merging.GONE,
-                fix=f"git show {item.commit[:_SHA]}",
-            )
-        onto = await mirror.commit(found.tree, (onto,), "for looking", author=COMMITTER, when=0)
+        if found.tree != await mirror.tree(onto):
+            left.append(item)
+            onto = await mirror.commit(found.tree, (onto,), "for looking", author=COMMITTER, when=0)
+    if not left:
+        tasks = ", ".join(item.task for item in chosen[:_SHOWN])
+        raise Conflicting(
+            f"{source.branch} does not hold what {chosen[0].run} changed any more ({tasks})",
+            why=merging.GONE,
+            fix=f"git show {chosen[0].commit[:_SHA]}",
+        )
+    return tuple(left)
 
 
 async def _in_the_way(mirror: Mirror, source: Source, item: Landed, paths: Sequence[str]) -> Conflicting:
-    later = await merging.touching(mirror, item.commit, source.tip, paths)
+    later = standing_of(await merging.touching(mirror, item.commit, source.tip, paths))
     shown = [_told(entry) for entry in later[-_SHOWN:]]
     if len(later) > _SHOWN:
         shown.insert(0, f"{len(later) - _SHOWN} more")
     files = ", ".join(paths[:_SHOWN]) + (f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else "")
-    theirs = [entry.trailers for entry in later if merging.TASK_TRAILER in entry.trailers]
     fix = f"take back what came later first, or change {files} by hand on {source.branch}"
-    if theirs:
-        newest = theirs[-1]
+    newest = later[-1].trailers if later else {}
+    if merging.TASK_TRAILER in newest:
         fix = (
             f"quarterdeck revert {newest.get(merging.RUN_TRAILER, 'RUN')}.{newest[merging.TASK_TRAILER]}   (then again)"
         )
@@ -240,6 +261,14 @@ async def _in_the_way(mirror: Mirror, source: Source, item: Landed, paths: Seque
         why="; ".join(shown) or "the paths have been renamed since",
         fix=fix,
     )
+
+
+def standing_of(later: Sequence[LogEntry]) -> list[LogEntry]:
+    """Those commits, oldest first, that are neither taken back nor only take another one of them back."""
+    gone = taken_back(later) & {entry.commit for entry in later}
+    return [
+        entry for entry in later if entry.commit not in gone and entry.trailers.get(merging.REVERTS_TRAILER) not in gone
+    ]
 
 
 def _told(entry: LogEntry) -> str:

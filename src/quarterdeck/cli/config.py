@@ -130,6 +130,14 @@ async def _write_back(call: Call, deck: DeckApi, run: str, repository: Path) -> 
     if place == common_directory:
         raise BadRepository(f"{place} has no work tree", fix="run this in a clone that has one")
     git = Git("-C", str(place))
+    held = await git.run("cat-file", "-e", f"{ordered.base}^{{commit}}", ok=range(256))
+    if held.exit_code != 0:
+        raise NotFound(f"{place} does not hold {ordered.base}, the commit that {run} started from", fix="git fetch")
+    changed = await _names(git, "diff", "--name-only", ordered.base)
+    if not changed and not await _names(git, "ls-files", "--others", "--exclude-standard"):
+        call.emit("config.written", {"run": run, "base": ordered.base, "files": changed})
+        call.say(f".quarterdeck/ is as {run} found it")
+        return
     status = await git.run("status", "--porcelain", "--untracked-files=all", "--", _FOLDER)
     if status.stdout:
         raise Conflicting(
@@ -137,23 +145,20 @@ async def _write_back(call: Call, deck: DeckApi, run: str, repository: Path) -> 
             why=", ".join(line[3:] for line in status.text.splitlines()[:5]),
             fix="commit them, or git stash -u -- .quarterdeck",
         )
-    held = await git.run("cat-file", "-e", f"{ordered.base}^{{commit}}", ok=range(256))
-    if held.exit_code != 0:
-        raise NotFound(f"{place} does not hold {ordered.base}, the commit that {run} started from", fix="git fetch")
-    listing = await git.run("diff", "--name-only", "-z", ordered.base, "--", _FOLDER)
-    changed = [decode(name) for name in listing.stdout.split(b"\0") if name]
-    if changed:
-        await git.run("restore", f"--source={ordered.base}", "--worktree", "--", _FOLDER)
+    await git.run("restore", f"--source={ordered.base}", "--worktree", "--", _FOLDER)
     call.emit("config.written", {"run": run, "base": ordered.base, "files": changed})
     for name in changed:
         call.data(clean(name))
-    if not changed:
-        call.say(f".quarterdeck/ is as {run} found it")
-        return
     call.say("next: git add .quarterdeck && git commit   (a run reads it from the commit that it starts from)")
     left = _elsewhere(await deck.frozen(run))
     if left:
         call.say(f"not in the repository, and left as it is: {', '.join(left)}", Tone.WARN)
+
+
+async def _names(git: Git, *command: str) -> list[str]:
+    """The files in the repository's folder that a git command lists."""
+    listing = await git.run(*command, "-z", "--", _FOLDER)
+    return [decode(name) for name in listing.stdout.split(b"\0") if name]
 
 
 def _elsewhere(config: RunConfig) -> list[str]:
