@@ -419,9 +419,11 @@ git mv 'old name.txt' new.txt
 git mv case/Name case/name
 rm gone.txt
 ln -s crlf.txt link
+git mv media/old.bin media/moved.bin; sed s/5/6/ media/moved.bin > media/second.bin; echo x > media/plain
 mkfifo pipe; mkdir -p empty-directory/below
 chmod 000 empty; mkdir closed; echo x > closed/file; chmod 555 closed"""
 
+POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'5' * 64}\nsize 12345\n"
 REJECTED: dict[str, tuple[str, tuple[str, ...], str]] = {
     "not-utf8": ("python3 -c \"open(b'\\xff\\xfe', 'w')\"", ("**",), "the path b'\\xff\\xfe' is not UTF-8 text"),
     "not-utf8-gone": ("python3 -c \"import os; os.remove(b'\\xfe')\"", ("**",), "the path b'\\xfe' is not UTF-8 text"),
@@ -439,6 +441,8 @@ REJECTED: dict[str, tuple[str, tuple[str, ...], str]] = {
     "ours": ("echo >> .quarterdeck/deck.toml", ("**",), "these must never change: .quarterdeck/deck.toml"),
     "mode-outside": ("chmod +x check.sh", ("*.md",), "outside of the task's paths (*.md): check.sh"),
     "rename-from": ("mv shared.txt x.md", ("*.md",), "outside of the task's paths (*.md): shared.txt"),
+    "lfs": ("head -c 1000 /dev/urandom > media/new.bin", ("**",), "Git LFS keeps these files, and agents cannot store"),
+    "lfs-outside": ("echo x > media/old.bin", ("*.md",), "outside of the task's paths (*.md): media/old.bin"),
     "nothing": ("mkdir -p a/b", ("**",), "nothing differs from the base"),
 }
 
@@ -452,6 +456,8 @@ async def test_changes_of_every_kind(place: Place) -> None:
     repository = place.begin(
         {
             ".gitattributes": "*.dos text eol=crlf\n*.evil filter=evil\n",
+            "media/.gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n",
+            "media/old.bin": POINTER,
             "old name.txt": "".join(f"{number}\n" for number in range(30)),
             "mode.sh": "#!/bin/sh\n",
             "case/Name": "x\n",
@@ -481,6 +487,10 @@ async def test_changes_of_every_kind(place: Place) -> None:
         "empty": "A 100644",
         "gone.txt": "D 000000",
         "link": "A 120000",
+        "media/moved.bin": "A 100644",
+        "media/old.bin": "D 000000",
+        "media/plain": "A 100644",
+        "media/second.bin": "A 100644",
         "mode.sh": "M 100755",
         "new.txt": "A 100644",
         "old name.txt": "D 000000",

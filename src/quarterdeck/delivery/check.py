@@ -33,6 +33,9 @@ from quarterdeck.workplace.mirror import Mirror
 
 RESULTS = TypeAdapter(tuple[CheckResult, ...])
 
+LFS_POINTER: Final = b"version https://git-lfs.github.com/spec/"
+"""How the file begins that stands for one that Git LFS keeps (its specification, version 1)."""
+
 AGAIN_SECONDS: Final = 300.0
 """A check that took longer than this is not run again to find out whether it is flaky."""
 
@@ -91,7 +94,26 @@ class Check:
         existing = frozenset(await mirror.files(change.base))
         deck = duty.briefing.config.deck
         judges = frozenset(runners.scripts(deck.checks.gate)) & existing
-        return structure_problems(task, changes, existing, links, deck.limits, judges)
+        problems = structure_problems(task, changes, existing, links, deck.limits, judges)
+        return problems or await _of_lfs(mirror, change, changes, existing)
+
+
+async def _is_pointer(mirror: Mirror, commit: str, path: str) -> bool:
+    return await mirror.show(commit, path, len(LFS_POINTER)) == LFS_POINTER
+
+
+async def _of_lfs(
+    mirror: Mirror, change: Change, changes: Sequence[FileChange], existing: frozenset[str]
+) -> tuple[str, ...]:
+    """No filter runs where an agent works: what Git LFS should keep elsewhere would land in the repository itself."""
+    if not any(path.rpartition("/")[2] == ".gitattributes" for path in existing):
+        return ()
+    written = [item.path for item in changes if item.new_mode.startswith("100")]
+    kept = await mirror.attributed(change.commit, "filter", "lfs", written)
+    found = [path for path in kept if not await _is_pointer(mirror, change.commit, path)]
+    if not found:
+        return ()
+    return (f"Git LFS keeps these files, and agents cannot store anything there: {', '.join(found[:20])}",)
 
 
 @dataclass(frozen=True, slots=True)

@@ -246,6 +246,16 @@ class History:
         done = await self._git.run("ls-tree", "-r", "-z", "--name-only", "--full-tree", commit)
         return tuple(decode(name) for name in done.stdout.split(b"\0") if name)
 
+    async def attributed(self, commit: str, attribute: str, value: str, paths: Sequence[str]) -> tuple[str, ...]:
+        """Those of `paths` to which the commit's `.gitattributes` give this attribute."""
+        with tempfile.TemporaryDirectory(prefix="quarterdeck-") as folder:
+            env = {"GIT_INDEX_FILE": f"{folder}/index"}
+            await self._git.run("read-tree", commit, env=env)
+            names = b"".join(encode(path) + b"\0" for path in paths)
+            done = await self._git.run("check-attr", "--cached", "-z", "--stdin", attribute, stdin=names, env=env)
+        fields = [decode(field) for field in done.stdout.split(b"\0")]
+        return tuple(path for path, found in zip(fields[::3], fields[2::3], strict=False) if found == value)
+
     async def log(self, old: str | None, new: str) -> tuple[LogEntry, ...]:
         """The commits of `new` that `old` does not have (None = all), oldest first."""
         done = await self._git.run(
