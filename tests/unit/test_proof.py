@@ -180,7 +180,13 @@ def test_defaults_block_what_can_be_known_and_name_what_may_be_meant() -> None:
 
 @pytest.mark.parametrize(
     ("title", "slight", "grave"),
-    [("Add retries", False, True), ("Add retries", True, False), ("Update ruff and reformat", False, False)],
+    [
+        ("Add retries", False, True),
+        ("Add retries", True, False),
+        ("Read a new file format", False, True),
+        ("Update ruff", False, False),
+        ("Reformat the parser", False, False),
+    ],
 )
 def test_formatting_is_sent_back_where_nobody_asked_for_it(title: str, slight: bool, grave: bool) -> None:
     told = Survey(formatting=(SPOT.model_copy(update={"slight": slight}),))

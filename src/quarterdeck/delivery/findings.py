@@ -159,7 +159,12 @@ def _asks_to_remove(task: Task, test: str) -> bool:
     return bool(names) and re.search(rf"(?i:{_REMOVES})[^.\n]{{0,120}}\b({names})\b", words) is not None
 
 
-_FORMATS: Final = re.compile(r"\b(re)?format|\bre?indent|\blint|\bstyle\b|\bprettier|\bgofmt|\bblack\b|\bruff\b", re.I)
+_FORMATS: Final = re.compile(
+    r"\b(?:reformat|re-?indent|prettier\b|gofmt\b|rustfmt\b|linter|white ?space|(?:black|ruff)\b"
+    r"|(?:code )?formatting\b|code style|format (?:the |all )?(?:code|files|sources))",
+    re.IGNORECASE,
+)
+"""A task that asks for formatting. "Format" alone can be anything."""
 _REMOVES: Final = r"\b(?:remove|delete|drop|skip|disable|retire|replace|rewrite)"
 _WEAKENED: Final = {
     "removed": "the existing test `{}` was removed: keep it, and let it say what holds now",
