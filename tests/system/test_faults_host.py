@@ -1,9 +1,10 @@
-"""Faults of tools and of the machine, made to happen: what is done about each, by the journal, the tree and the exit.
+"""Faults of the machine, of agents and of checks, made to happen: the reaction, by the journal, the tree and the exit.
 
-Where else such faults are tested: SIGKILL between a reply and its record (`model.replied`), between a tool's effect and
-its record (`tool.effected`) and between the update of a ref and its record (`change.pinned`, `gate.moved`) in
-`test_kill.py::test_killed_at`; each sandbox provider under a hanging command, 50 MB and bytes that are no text in
-`test_sandbox.py::test_conformance`; limits of memory, disk and processes in `test_isolation.py`.
+Where else such faults are tested: the tools of a native agent in `test_faults_tools.py`; SIGKILL between a reply and
+its record (`model.replied`), between a tool's effect and its record (`tool.effected`) and between the update of a ref
+and its record (`change.pinned`, `gate.moved`) in `test_kill.py::test_killed_at`; each sandbox provider under a hanging
+command, 50 MB and bytes that are no text in `test_sandbox.py::test_conformance`; limits of memory, disk and processes
+in `test_isolation.py`; a database that is held for long, and patience in general, in `test_machine_faults.py`.
 
 A suspended machine is a step of its wall clock: the monotonic clock stands still meanwhile.
 """
@@ -20,26 +21,22 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_kit import Kit, kit, scenario
 from deck_kit import Place, events, git, one, place_at, run_events, task
 
 from quarterdeck.assembly import Deck, open_deck
 from quarterdeck.delivery.order import RunResult
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids, probes
-from quarterdeck.kernel.entities import Agent, AgentLimits, Submission
-from quarterdeck.kernel.events import Outcome, RunStatus, TaskStatus
+from quarterdeck.kernel.events import RunStatus, TaskStatus
 from quarterdeck.kernel.failures import Exit, QuarterdeckError, SandboxFailed, StoreLost, StoreUnavailable
-from quarterdeck.models.scripted.scenario import Turn, act
 from quarterdeck.workplace.bubblewrap import Bubblewrap
 from quarterdeck.workplace.ground import Ground
 from quarterdeck.workplace.plain import Plain
-from quarterdeck.workplace.port import Limits, Provider, Spec
+from quarterdeck.workplace.port import Provider, Spec
 from quarterdeck.workplace.watchdog import descendants
 
 pytestmark = pytest.mark.sandbox
@@ -186,64 +183,6 @@ class Trouble:
 
 
 # --- tools ----------------------------------------------------------------------------------------------------
-
-WORKER = Agent(name="implementer", prompt="You implement.", limits=AgentLimits(turns=40))
-HUNGRY = "import time; b = bytearray(60 << 20); b[::4096] = b'x' * len(b[::4096]); time.sleep(600)"
-TOOLS: dict[str, tuple[str, int, bool, set[str], str]] = {
-    "hangs and ignores SIGTERM": (
-        "trap '' TERM; (trap '' TERM; sleep 600) & echo begun; sleep 600",
-        1,
-        False,
-        {"timeout"},
-        "begun\n[stopped after 1 s: give it more time, or less to do]",
-    ),
-    "50 MB": ("echo first; head -c 52428800 /dev/zero | tr '\\0' x; echo last", 60, True, {"truncated"}, "last"),
-    "NUL bytes": (r"printf 'a\0b'", 20, True, set(), "a\ufffdb\n[exit code 0]"),
-    "invalid UTF-8": (r"printf '\377\376ok'", 20, True, set(), "\ufffd\ufffdok\n[exit code 0]"),
-    "killed by the kernel": ("kill -9 $$", 20, False, set(), "[exit code 137: ended by signal 9]"),
-    "killed by the watchdog": (
-        f'for i in 1 2 3; do python3 -c "{HUNGRY}" & done; wait',
-        60,
-        False,
-        {"memory"},
-        "[stopped: it used more memory than this sandbox has]",
-    ),
-}
-
-
-@pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Kit]:
-    async with kit(tmp_path) as made:
-        yield made
-
-
-async def test_whatever_a_tool_does_the_agent_is_told_and_goes_on(bench: Kit, tmp_path: Path) -> None:
-    """One turn each. The result is bounded, is text, says what happened, and reaches the model as it is on record."""
-    turns = [Turn(actions=(act("run", command=row[0], timeout=row[1]),)) for row in TOOLS.values()]
-    turns += [
-        Turn(actions=(act("write", path="hello.txt", content="hello\n"),)),
-        Turn(actions=(act("submit", summary="done"),)),
-    ]
-    ground = Ground(tmp_path / "tools")
-    provider = Bubblewrap(ground)
-    sandbox = await provider.create(Spec("tools", limits=Limits(memory_bytes=120 * MEBIBYTE)))
-    try:
-        async with replace(bench, sandbox=sandbox).native(scenario(*turns)) as wire:
-            finished = await wire.work(WORKER)
-            assert (finished.outcome, finished.handoff) == (Outcome.OK, Submission(summary="done"))
-            assert len(wire.server.requests) == len(turns)
-        alive = await sandbox.exec("cat /proc/[0-9]*/stat | grep sleep | grep -v ') Z '", timeout=20)
-        assert alive.stdout == b"", "what hung is gone"
-    finally:
-        await sandbox.close()
-        ground.destroy()
-    done = [event for event in await bench.events() if isinstance(event, e.ToolDone) and event.tool == "run"]
-    for (name, row), event in zip(TOOLS.items(), done, strict=True):
-        text = (await bench.journal.get(event.result_blob)).decode()
-        assert (event.ok, set(event.flags)) == (row[2], row[3]), (name, text)
-        assert row[4] in text, (name, text[-300:])
-        assert len(text.encode()) <= 40 * 1024, name
-        assert text.isprintable() or {c for c in text if not c.isprintable()} <= {"\n"}, name
 
 
 async def test_agents_and_checks_that_misbehave_end_their_attempt_and_nothing_else(place: Place) -> None:
@@ -542,6 +481,19 @@ async def test_a_home_that_cannot_be_written_is_refused_in_words(place: Place) -
             pass
 
 
+async def test_a_place_for_workspaces_that_cannot_be_written_delays_and_blames_nobody(place: Place) -> None:
+    place.begin(gate=CALM)
+    ground = Ground(place.home).prepare()
+    locked = read_only(ground.workspaces)
+    async with begun(place, task("a", "echo a > a.txt")) as (deck, run):
+        with at("attempt.claimed", locked.__enter__):
+            result = await waited_out(deck, run, e.NodeDelayed, lambda: locked.__exit__(None, None, None))
+        reasons = await delays(deck, run)
+        assert reasons
+        assert all("Read-only file system" in reason for reason in reasons), reasons
+        await whole(deck, place, result)
+
+
 async def test_a_repository_that_cannot_be_written_delays_the_landing(place: Place) -> None:
     place.begin(gate=CALM)
     locked = read_only(place.repository)
@@ -592,36 +544,6 @@ async def test_a_step_of_the_clock_holds_nothing_back(
         assert [record.seq for record in records] == list(range(1, len(records) + 1))
         assert (records[-1].at > records[0].at) == (hours > 0), "records carry what the clock said"
         await whole(deck, place, result)
-
-
-@pytest.mark.parametrize("hours", [1, -1])
-async def test_a_step_of_the_clock_is_no_work_time_of_an_agent(
-    hours: int, bench: Kit, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real, looked = time.time, [0]
-
-    def stepping() -> float:
-        looked[0] += 1
-        return real() + looked[0] * hours * 3600.0
-
-    monkeypatch.setattr(time, "time", stepping)
-    turns = (
-        Turn(actions=(act("run", command="echo one"),)),
-        Turn(actions=(act("write", path="hello.txt", content="hello\n"),)),
-        Turn(actions=(act("submit", summary="done"),)),
-    )
-    agent = replace_limits(WORKER, wall=60)
-    async with bench.native(scenario(*turns)) as wire:
-        finished = await wire.work(agent)
-    assert finished.outcome is Outcome.OK
-    assert looked[0] >= 3
-    found = await bench.events()
-    assert not [event for event in found if isinstance(event, e.LimitReached)]
-    assert all(0 <= event.seconds < 60 for event in found if isinstance(event, e.ToolDone | e.ModelAnswered))
-
-
-def replace_limits(agent: Agent, **limits: Any) -> Agent:
-    return agent.model_copy(update={"limits": agent.limits.model_copy(update=limits)})
 
 
 # --- git and directories --------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from quarterdeck.cli import faults
 from quarterdeck.delivery.ledger import PAUSE, GateState, Trouble
 from quarterdeck.delivery.queue import PATIENCE as GATE_PATIENCE
 from quarterdeck.delivery.queue import delayed
-from quarterdeck.engine.embedded import EmbeddedEngine
+from quarterdeck.engine.embedded import PATIENCE, EmbeddedEngine
 from quarterdeck.engine.port import Job
 from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.failures import UNWELL, Exit, StoreLost, StoreUnavailable
@@ -38,9 +38,12 @@ class _Refusing:
     def __init__(self, store: Store) -> None:
         self._inner = store
         self.refusal: StoreUnavailable | None = None
+        self.refused = 0
+        self.mended: Callable[[], bool] = lambda: False
 
     async def write(self, work: Write[T]) -> T:
-        if self.refusal is not None:
+        if self.refusal is not None and not self.mended():
+            self.refused += 1
             raise self.refusal
         return await self._inner.write(work)
 
@@ -55,22 +58,24 @@ class _Refusing:
 
 
 class _Clock(SystemClock):
-    """Monotonic time that passes when it is told to."""
+    """Monotonic time that passes when it is told to, or by so much whenever it is looked at."""
 
     passed = 0.0
+    step = 0.0
 
     def monotonic(self) -> float:
+        self.passed += self.step
         return self.passed
 
 
 @asynccontextmanager
 async def served(
-    root: Path, refusal: StoreUnavailable, told: Callable[[_Refusing, _Clock], None]
+    root: Path, refusal: StoreUnavailable, told: Callable[[_Refusing, _Clock], None], *, patience: float = 100.0
 ) -> AsyncIterator[tuple[EmbeddedEngine, "asyncio.Task[None]", list[StoreUnavailable | None]]]:
     """An engine whose store refuses everything once a job has been performed. `told`: what happens when it says so."""
     inner = await SqliteStore.open(root / "deck.db", durability="normal")
     store, clock, said = _Refusing(inner), _Clock(), list[StoreUnavailable | None]()
-    engine = EmbeddedEngine(store, root / "owner.lock", "o-1", clock, patience=100.0)
+    engine = EmbeddedEngine(store, root / "owner.lock", "o-1", clock, patience=patience)
 
     async def handle(_: Job) -> None:
         store.refusal = refusal
@@ -110,6 +115,22 @@ async def test_a_store_that_comes_back_in_time_is_waited_for(tmp_path: Path) -> 
         await serving
         assert said == [full, None]
         assert await engine.unfinished() == 0
+
+
+async def test_a_database_that_is_held_for_thirty_seconds_is_within_a_decks_patience(tmp_path: Path) -> None:
+    busy = StoreUnavailable("database is locked")
+    stores: list[_Refusing] = []
+
+    def told(store: _Refusing, clock: _Clock) -> None:
+        stores.append(store)
+        clock.step, until = 5.0, clock.passed + 30.0
+        store.mended = lambda: clock.passed >= until
+
+    async with served(tmp_path, busy, told, patience=PATIENCE) as (engine, serving, said):
+        await serving
+        assert said == [busy, None], "said once, not at every try"
+        assert await engine.unfinished() == 0
+        assert stores[0].refused >= 6, "tried again all the while"
 
 
 async def test_patience_ends_and_the_job_is_still_there(tmp_path: Path) -> None:

@@ -213,7 +213,8 @@ def _step(event: EventBase) -> _Words:
             return _detail(f"step {event.step}: answer ({event.stop}) after {duration(event.seconds)}, {used}")
         case e.ModelErred():
             after = "" if event.retry_after is None else f", asked to wait {duration(event.retry_after)}"
-            return _detail(_because(f"step {event.step}: {event.failure}{after}", event.reason), Tone.WARN)
+            # Shown while it happens: an agent that waits for its provider would look as if nothing was wrong.
+            return _say(_because(f"step {event.step}: {event.failure}{after}", event.reason), Tone.WARN)
         case e.ToolIntended():
             if event.decision == "allow":
                 return _detail(f"step {event.step}: {event.tool}")
