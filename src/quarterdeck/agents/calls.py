@@ -18,18 +18,20 @@ Rules
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 from quarterdeck.agents import context
+from quarterdeck.agents.attempt_log import CLOSING, AttemptLog
 from quarterdeck.agents.context import Window
 from quarterdeck.agents.limits import Bounds, Reached
 from quarterdeck.agents.port import Assignment
 from quarterdeck.agents.ports import Ports
 from quarterdeck.agents.recovery import after, candidates
-from quarterdeck.agents.transcript import AttemptLog, encode, said
+from quarterdeck.agents.transcript import encode, said
+from quarterdeck.journal.port import Also
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids, probes
 from quarterdeck.kernel.config import ModelSection, Price
@@ -46,14 +48,10 @@ from quarterdeck.kernel.prices import cost, price_of, worst_case
 from quarterdeck.models.limiter import Limiter
 from quarterdeck.models.port import Message, Model, Reply, Request, StopReason, ToolSpec
 from quarterdeck.models.retry import PATIENCE, next_try
-from quarterdeck.store.port import Tx
 
 _log = logging.getLogger(__name__)
 
 DEFAULT_OUTPUT: Final = 8_192
-
-CLOSING: Final = 2.5
-"""Seconds that a cancellation waits for one thing to be recorded."""
 
 CUT_OFF: Final = "the process ended or gave the work up while the call was under way; its reservation counts as spent"
 
@@ -248,7 +246,7 @@ class ModelCalls:
             estimated=reply.estimated,
             seconds=max(0.0, self._ports.clock.monotonic() - began),
         )
-        await self._settled(event, holder)
+        self._log.append_soon(event, also=self._settlement(holder, spent))
         return reply
 
     async def _held_back(self, name: str, limiter: Limiter) -> ModelFailed | None:
@@ -289,7 +287,7 @@ class ModelCalls:
         holder = _holder(self._assignment, asked.step, asked.number)
         run, treasury = self._assignment.run, self._ports.treasury
         try:
-            await _whole(self._log.append(asked, also=lambda tx: treasury.reserve(tx, run, holder, amount)))
+            await self._log.append(asked, also=lambda tx: treasury.reserve(tx, run, holder, amount))
         except BudgetExhausted as error:
             spent = (state.cost_nusd + self._below()) / 1e9
             raise OverBound(Reached("usd", spent, spent, str(error), exhausted=True)) from error
@@ -344,13 +342,12 @@ class ModelCalls:
         ]
         await self._settled(event, holder, *more)
 
-    async def _settled(self, event: e.ModelAnswered | e.ModelErred, holder: str, *more: e.EventBase) -> None:
-        run, treasury, spent = self._assignment.run, self._ports.treasury, event.cost_nusd
+    async def _settled(self, event: e.ModelErred, holder: str, *more: e.EventBase) -> None:
+        await self._log.append(event, *more, also=self._settlement(holder, event.cost_nusd))
 
-        def settle(tx: Tx) -> None:
-            treasury.settle(tx, run, holder, spent)
-
-        await _whole(self._log.append(event, *more, also=settle))
+    def _settlement(self, holder: str, spent: int) -> Also:
+        run, treasury = self._assignment.run, self._ports.treasury
+        return lambda tx: treasury.settle(tx, run, holder, spent)
 
     def _price(self, name: str) -> Price:
         price = price_of(name, self._assignment.config.deck.prices)
@@ -382,18 +379,6 @@ class ModelCalls:
         size = await model.window()
         own = self._assignment.agent.limits.context
         return context.window_of(min(size, own) if own else size, section.max_output or DEFAULT_OUTPUT)
-
-
-async def _whole(recording: Coroutine[Any, Any, None]) -> None:
-    """Record to the end even when cancelled meanwhile, so that the fold knows what is on record; then be cancelled."""
-    task = asyncio.ensure_future(recording)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait((task,), timeout=CLOSING)
-        if not task.cancel() and not task.cancelled() and (error := task.exception()) is not None:
-            _log.warning("not recorded while being cancelled: %s", error)
-        raise
 
 
 def _holder(assignment: Assignment, step: int, number: int) -> str:

@@ -7,9 +7,10 @@ Rules
 """
 
 from quarterdeck.agents import context, prompts
+from quarterdeck.agents.attempt_log import AttemptLog
 from quarterdeck.agents.calls import ModelCalls, Prompt
 from quarterdeck.agents.context import Told
-from quarterdeck.agents.transcript import AttemptLog, encode, said
+from quarterdeck.agents.transcript import encode, said
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.failures import RECOVERY, ModelFailed
 from quarterdeck.models.port import Message

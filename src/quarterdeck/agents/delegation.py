@@ -13,11 +13,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from quarterdeck.agents import handoffs
+from quarterdeck.agents.attempt_log import AttemptLog
 from quarterdeck.agents.handoffs import Refused
 from quarterdeck.agents.limits import Bounds
 from quarterdeck.agents.port import Assignment, Finished
 from quarterdeck.agents.ports import Ports
-from quarterdeck.agents.transcript import AttemptLog, Transcript
+from quarterdeck.agents.transcript import Transcript
 from quarterdeck.journal.port import Claim, Journal
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids

@@ -19,10 +19,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from quarterdeck.agents.attempt_log import AttemptLog
 from quarterdeck.agents.delegation import AgentDesk
 from quarterdeck.agents.port import Assignment
 from quarterdeck.agents.ports import Ports
-from quarterdeck.agents.transcript import AttemptLog, Owed
+from quarterdeck.agents.transcript import Owed
 from quarterdeck.govern.policy import decide_safely
 from quarterdeck.govern.port import Action, Decision
 from quarterdeck.kernel import events as e
@@ -236,7 +237,7 @@ class ActionGate:
             seconds=seconds,
         )
         before = () if intended is None else (intended,)
-        await self._log.append(*before, *await self._desk.take(), done)
+        self._log.append_soon(*before, *await self._desk.take(), done)
         return result
 
     def _refused(self, decision: Decision) -> ToolResult:

@@ -12,6 +12,7 @@ Rules
 from typing import Final
 
 from quarterdeck.agents import endings, limits, prompts, reminders
+from quarterdeck.agents.attempt_log import AttemptLog
 from quarterdeck.agents.calls import ModelCalls, OverBound, Prompt
 from quarterdeck.agents.compaction import Compaction, TooSmall
 from quarterdeck.agents.delegation import AgentDesk, Work, delegates
@@ -19,7 +20,6 @@ from quarterdeck.agents.gate import ActionGate
 from quarterdeck.agents.limits import Reached, Used
 from quarterdeck.agents.port import Assignment, Finished
 from quarterdeck.agents.ports import Ports
-from quarterdeck.agents.transcript import AttemptLog
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.failures import RECOVERY, FailureClass, ModelFailed, WorkspaceOverLimit
 
@@ -64,6 +64,7 @@ class Loop:
                 await self._stop(reached)
             else:
                 await self._think()
+        await self._log.recorded()
         return finished
 
     async def _open(self) -> None:

@@ -15,14 +15,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from quarterdeck.journal.port import Also, Claim, Journal
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.entities import TodoItem, Usage
 from quarterdeck.kernel.failures import FailureClass
 from quarterdeck.models.port import Message, StopReason, Text, ToolCall, ToolOutcome
 
-PAGE: Final = 2_000
 RECENT: Final = 12
 """Among how many calls a repetition is looked for."""
 
@@ -271,42 +269,3 @@ def _done(state: Transcript, event: e.ToolDone, bodies: Mapping[str, bytes]) -> 
         )
         _say(state, Message(role="user", blocks=blocks))
         state._calls, state._outcomes, state._intents = (), {}, {}
-
-
-class AttemptLog:
-    """An attempt's stream, with its fold kept up to date."""
-
-    def __init__(self, journal: Journal, claim: Claim) -> None:
-        self._journal = journal
-        self._claim = claim
-        self._bodies: dict[str, bytes] = {}
-        self.state = Transcript()
-
-    async def open(self) -> None:
-        """Read what is on record."""
-        after = 0
-        while records := await self._journal.read(self._claim.stream, after, PAGE):
-            for record in records:
-                for digest in bodies_of(record.event):
-                    self._bodies[digest] = await self._journal.get(digest)
-                apply(self.state, record.event, self._bodies)
-                self._bodies.clear()
-            after = records[-1].seq
-
-    async def put(self, data: bytes) -> str:
-        """Keep a body that the next events will name; returns its digest."""
-        digest = await self._journal.put(data)
-        self._bodies[digest] = data
-        return digest
-
-    async def append(self, *events: e.EventBase, also: Also | None = None) -> None:
-        """Record events, then take them over. Raises StaleClaim, StoreUnavailable, and what `also` raises."""
-        await self._journal.append(self._claim, *events, also=also)
-        for event in events:
-            apply(self.state, event, self._bodies)
-        self._bodies.clear()
-
-    async def say(self, text: str, why: str) -> None:
-        """Record a message that no model wrote."""
-        blob = await self.put(encode(said(text)))
-        await self.append(e.TranscriptExtended(step=self.state.step, message_blob=blob, why=why))

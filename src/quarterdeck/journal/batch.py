@@ -1,7 +1,8 @@
 """One transaction's appends: fence, project, chain, and write with few statements. Runs on the store's thread.
 
 Rules
-- A commit is taken in whole or not at all; what is wrong with it is kept for its caller and harms no neighbour.
+- A commit is taken in whole or not at all; what is wrong with it is kept for its caller and harms no neighbour. Only
+  where nobody waited for it (`soon`), what its claim brings later fails with it: it builds on it.
 - A commit's `also` runs before its events are added.
 - Moving a stream's head fails in the database where the head is not where this process remembers it.
 """
@@ -37,7 +38,9 @@ class Commit:
     also: Also | None
     at: float
     future: "asyncio.Future[None]"
-    error: BaseException | None = None
+    soon: bool = False
+    """More was queued without waiting for it."""
+    error: Exception | None = None
 
 
 @dataclass(slots=True)
@@ -54,6 +57,30 @@ class Head:
     step: int = 0
     before: int = 0
     """`seq` as this transaction found it."""
+
+
+class Faults:
+    """What went wrong with commits that others build on, by claim."""
+
+    def __init__(self) -> None:
+        self._by_claim: dict[Claim, Exception] = {}
+
+    def before(self, commit: Commit) -> Exception | None:
+        """Why the commit cannot be taken, whatever it says."""
+        if not self._by_claim:
+            return None
+        return next((self._by_claim[line.claim] for line in commit.lines if line.claim in self._by_claim), None)
+
+    def add(self, commit: Commit, error: Exception) -> None:
+        commit.error = error
+        if commit.soon:
+            self._by_claim.update((line.claim, error) for line in commit.lines)
+
+    def forget(self, commits: Iterable[Commit]) -> None:
+        """The commits are tried again."""
+        for commit in commits:
+            for line in commit.lines if commit.soon else ():
+                self._by_claim.pop(line.claim, None)
 
 
 def lines_of(entries: Iterable[Entry]) -> list[Line]:
@@ -134,7 +161,7 @@ def _has_step(kind: type[EventBase]) -> bool:
     return "step" in kind.model_fields
 
 
-def store_batch(tx: Tx, heads: dict[str, Head], commits: list[Commit], blobs: dict[str, bytes]) -> None:
+def store_batch(tx: Tx, heads: dict[str, Head], commits: list[Commit], blobs: dict[str, bytes], faults: Faults) -> None:
     """Blobs first, then the commits that hold."""
     if blobs:
         tx.run_many("blob_put", [_blob_row(digest, data) for digest, data in blobs.items()])
@@ -142,16 +169,13 @@ def store_batch(tx: Tx, heads: dict[str, Head], commits: list[Commit], blobs: di
         return
     appender = _Appender(tx, heads, commits)
     for commit in commits:
-        commit.error = None
-        try:
-            appender.add(commit)
-        except Exception as error:  # noqa: BLE001 - raised again at the commit's caller
-            commit.error = error
+        commit.error = faults.before(commit)
+        if commit.error is None:
+            try:
+                appender.add(commit)
+            except Exception as error:  # noqa: BLE001 - raised again at the commit's caller
+                faults.add(commit, error)
     appender.finish()
-
-
-def store_one(commit: Commit, blobs: dict[str, bytes], tx: Tx) -> None:
-    store_batch(tx, {}, [commit], blobs)
 
 
 def _blob_row(digest: str, data: bytes) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
-from quarterdeck.journal.batch import Commit, Head, lines_of, store_batch, store_one
+from quarterdeck.journal.batch import Commit, Faults, Head, lines_of, store_batch
 from quarterdeck.journal.port import Also, ChainFault, Claim, Entry, Record, Verification
 from quarterdeck.journal.proof import verify
 from quarterdeck.kernel import ids
@@ -27,7 +27,7 @@ from quarterdeck.kernel.clock import Clock
 from quarterdeck.kernel.events import DeckAnchored, EventBase, decode
 from quarterdeck.kernel.failures import NotFound, StaleClaim, StoreUnavailable
 from quarterdeck.store.blobs import unpack
-from quarterdeck.store.port import Row, Store
+from quarterdeck.store.port import Row, Store, Tx
 
 _BATCH: Final = 2000
 """Most commits in one transaction."""
@@ -69,6 +69,7 @@ class Log:
         self._backlog = 0
         self._known = _Digests()
         self._heads: dict[str, Head] = {}
+        self._faults = Faults()
         self._flushing: asyncio.Task[None] | None = None
 
     # --- writing --------------------------------------------------------------------------------------------
@@ -79,13 +80,19 @@ class Log:
         return Claim(stream, rows[0]["epoch"])
 
     async def commit(self, *entries: Entry, also: Also | None = None) -> None:
-        future = asyncio.get_running_loop().create_future()
-        self._commits.append(Commit(lines_of(entries), also, self._clock.wall(), future))
-        self._flush_soon()
-        await future
+        await self._queued(entries, also)
 
-    async def append(self, claim: Claim, *events: EventBase, also: Also | None = None) -> None:
-        await self.commit(Entry(claim, events), also=also)
+    def append(self, claim: Claim, *events: EventBase, also: Also | None = None) -> "asyncio.Future[None]":
+        return self._queued((Entry(claim, events),), also)
+
+    def append_soon(self, claim: Claim, *events: EventBase, also: Also | None = None) -> "asyncio.Future[None]":
+        return self._queued((Entry(claim, events),), also, soon=True)
+
+    def _queued(self, entries: tuple[Entry, ...], also: Also | None, *, soon: bool = False) -> "asyncio.Future[None]":
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._commits.append(Commit(lines_of(entries), also, self._clock.wall(), future, soon))
+        self._flush_soon()
+        return future
 
     async def put(self, data: bytes) -> str:
         digest = ids.digest(data)
@@ -148,7 +155,7 @@ class Log:
         if len(self._heads) > _HEADS:
             self._heads.clear()
         try:
-            await self._store.write(lambda tx: store_batch(tx, self._heads, commits, blobs))
+            await self._store.write(lambda tx: self._store_batch(self._heads, commits, blobs, tx))
             stale = any(isinstance(commit.error, StaleClaim) for commit in commits)
             if not stale:
                 return
@@ -164,21 +171,26 @@ class Log:
 
     async def _write_again(self, commits: list[Commit], blobs: dict[str, bytes]) -> None:
         self._heads.clear()
+        self._faults.forget(commits)
         try:
-            await self._store.write(lambda tx: store_batch(tx, {}, commits, blobs))
+            await self._store.write(lambda tx: self._store_batch({}, commits, blobs, tx))
             return
         except StoreUnavailable:
             raise
         except Exception:
             if len(commits) < 2:
                 raise
+        self._faults.forget(commits)
         for commit in commits:
             try:
-                await self._store.write(functools.partial(store_one, commit, blobs))
+                await self._store.write(functools.partial(self._store_batch, {}, [commit], blobs))
             except StoreUnavailable:
                 raise
             except Exception as error:  # noqa: BLE001 - raised again at the commit's caller
-                commit.error = error
+                self._faults.add(commit, error)
+
+    def _store_batch(self, heads: dict[str, Head], commits: list[Commit], blobs: dict[str, bytes], tx: Tx) -> None:
+        store_batch(tx, heads, commits, blobs, self._faults)
 
     # --- reading --------------------------------------------------------------------------------------------
 
@@ -257,6 +269,8 @@ def _answer(commit: Commit, error: BaseException | None) -> None:
         commit.future.cancel()
     else:
         commit.future.set_exception(error)
+        if commit.soon:
+            commit.future.exception()  # where nobody asks any more, nothing is to be said about it
 
 
 def _record(stream: str, row: Row) -> Record:

@@ -8,6 +8,7 @@ Rules
 - Read tables are brought up to date in the same transaction as the append.
 """
 
+from asyncio import Future
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -76,8 +77,16 @@ class Journal(Protocol):
         """Append all entries and run `also` in one transaction. Raises StaleClaim, StoreUnavailable."""
         ...
 
-    async def append(self, claim: Claim, *events: EventBase, also: Also | None = None) -> None:
-        """`commit` of one entry."""
+    def append(self, claim: Claim, *events: EventBase, also: Also | None = None) -> "Future[None]":
+        """`commit` of one entry: queued at once, in order, also before it is awaited."""
+        ...
+
+    def append_soon(self, claim: Claim, *events: EventBase, also: Also | None = None) -> "Future[None]":
+        """`append` for whoever does not wait: written with what comes next.
+
+        Where it fails, what the claim brings later fails too. Await what it returns before anything outside the
+        journal relies on it.
+        """
         ...
 
     async def read(self, stream: str, after: int = 0, limit: int = 10_000) -> list[Record]:

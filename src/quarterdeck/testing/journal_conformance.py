@@ -117,6 +117,42 @@ class JournalConformance:
         assert all([len(await journal.read(f"run/{n}")) == 1 for n in range(10)])
         assert (await journal.verify()).faults == ()
 
+    async def test_what_nobody_waits_for_comes_first_and_in_the_same_transaction(
+        self, open_journal: OpenJournal
+    ) -> None:
+        journal = await open_journal()
+        claim = await journal.claim("run/a")
+        seen: list[int] = []
+        soon = journal.append_soon(claim, _event(1), also=lambda tx: seen.append(id(tx)))
+        await journal.append(claim, _event(2), also=lambda tx: seen.append(id(tx)))
+        assert soon.done()
+        await soon
+        assert [record.event for record in await journal.read("run/a")] == [_event(1), _event(2)]
+        assert seen == [seen[0]] * 2
+        journal.append_soon(claim, _event(3))
+        await journal.append(await journal.claim("run/b"), _event(4))
+        assert len(await journal.read("run/a")) == 3
+
+    async def test_where_what_nobody_waits_for_fails_nothing_follows_it(self, open_journal: OpenJournal) -> None:
+        journal = await open_journal()
+        a, b = await journal.claim("run/a"), await journal.claim("run/b")
+
+        def fails(_: Tx) -> None:
+            raise _Oops
+
+        soon = journal.append_soon(a, _event(1), also=fails)
+        behind, neighbour = journal.append(a, _event(2)), journal.append(b, _event(3))
+        await neighbour
+        for failed in (soon, behind, journal.append(a, _event(4))):
+            with pytest.raises(_Oops):
+                await failed
+        assert await journal.read("run/a") == []
+        again = await journal.claim("run/a")
+        with pytest.raises(_Oops):
+            await journal.append(again, _event(5), also=fails)
+        await journal.append(again, _event(6))
+        assert [record.event for record in await journal.read("run/a")] == [_event(6)]
+
     async def test_concurrent_appends_to_one_stream_form_one_chain(self, open_journal: OpenJournal) -> None:
         journal = await open_journal()
         claim = await journal.claim("run/a")
