@@ -3,6 +3,7 @@
 Each row was tried by hand first, and its message read as a user would.
 """
 
+import asyncio
 import json
 import os
 import subprocess
@@ -18,7 +19,7 @@ import pytest
 from cli_kit import assert_refused, call
 from deck_kit import GATE, Place, git, place_at, task
 
-from quarterdeck.assembly import planfile
+from quarterdeck.assembly import open_deck, planfile
 from quarterdeck.kernel.failures import Exit
 
 
@@ -400,6 +401,15 @@ def test_closed_streams_harm_nothing(place: Place) -> None:
     code, out, _ = place.call("audit", "verify")
     assert (code, out.startswith("intact")) == (Exit.DONE, True)
     assert not list((place.home / "logs").glob("trace-*"))
+
+
+async def test_whoever_follows_a_run_that_nobody_works_on_is_told(place: Place) -> None:
+    async with open_deck(place.settings) as deck:
+        run = await deck.create(place.order(task("a", "echo a > a.txt")))
+    with place.quarterdeck("logs", run, "--follow") as process:
+        assert process.stderr is not None
+        told = await asyncio.to_thread(process.stderr.readline)
+    assert told == f"no process works on it; go on with: quarterdeck resume {run}\n"
 
 
 # --- the home of the deck -----------------------------------------------------------------------------------

@@ -294,6 +294,8 @@ async def _logs(call: Call, id: str, *, follow: bool) -> None:
         call.run = full.partition(".")[0]
         run = await deck.views.run(call.run)
         if follow and not run.status.finished:
+            if _going(run) and not await deck.attended():
+                call.say(f"no process works on it; go on with: quarterdeck resume {run.run}", Tone.WARN)
             await _follow(call, deck, kind, full)
             return
         about = About(full)
