@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quarterdeck.delivery.commands import sole
 from quarterdeck.delivery.findings import (
     Remark,
     Rule,
@@ -23,7 +24,7 @@ from quarterdeck.delivery.findings import (
     remarks,
 )
 from quarterdeck.delivery.proof import Proof, Trial, Verdict, judge, narrowed, rest, trials, verdict
-from quarterdeck.delivery.runners import CARGO, GO, JAVASCRIPT, NODE, PYTEST, UNITTEST, Runner, sole
+from quarterdeck.delivery.runners import ANY, BUN, CARGO, GO, JAVASCRIPT, MOCHA, NODE, PYTEST, UNITTEST, Runner
 from quarterdeck.kernel.config import Level, ValidationSection
 from quarterdeck.kernel.entities import Task
 
@@ -60,6 +61,8 @@ def named(path: str, name: str) -> TestName:
         (GO, "go test ./...", named("a_test.go", "TestX"), "go test ./... -run '^(TestX)$'"),
         (CARGO, "cargo test", named("tests/a.rs", "works"), "cargo test -- works"),
         (JAVASCRIPT, "npx jest", named("a.test.js", "adds 1"), "npx jest -t 'adds\\ 1'"),
+        (MOCHA, "npx mocha", named("a.test.js", "adds"), "npx mocha -g adds"),
+        (BUN, "bun test", named("a.test.ts", "adds"), "bun test -t adds"),
         (NODE, "node --test x", named("x/a.test.js", "a"), "node --test --test-name-pattern=a x"),
     ],
 )
@@ -136,8 +139,35 @@ def test_what_follows_from_a_trial() -> None:
     (mild,) = verdict([(trial, Proof(Verdict.EMPTY, (edited,)))])
     assert not mild.blocking, "in other words it may say the same as before"
     unsure = Trial("cd x && pytest", UNITTEST, (NEW,), exact=False)
-    (mild,) = verdict([(unsure, Proof(Verdict.EMPTY))])
+    (mild,) = verdict([(unsure, judge(unsure, 0, "Ran 3 tests in 0.1s\n\nOK"))])
     assert not mild.blocking
+    assert "do they prove the rest of the change? tests/test_a.py::TestA::test_new" in mild.problem
+    assert verdict([(unsure, judge(unsure, 1, "Ran 3 tests in 0.1s\n\nFAILED"))]) == ()
+
+
+@pytest.mark.parametrize(
+    ("command", "test", "runner", "output", "says"),
+    [
+        (
+            "make test",
+            NEW,
+            PYTEST,
+            "PASSED tests/test_a.py::TestA::test_new\n1 passed in 0.1s",
+            Proof(Verdict.EMPTY, (NEW,)),
+        ),
+        ("make test", NEW, PYTEST, "FAILED tests/test_a.py::TestA::test_new - x", Proof(Verdict.PROVEN)),
+        ("tox", NEW, PYTEST, "30 passed in 0.1s", Proof(Verdict.EMPTY, sure=False)),
+        ("make test", NEW, PYTEST, "Ran 3 tests in 0.1s\n\nOK", Proof(Verdict.EMPTY, sure=False)),
+        ("make test", NEW, PYTEST, "all good", Proof(Verdict.SILENT)),
+        ("npm test", named("a.test.js", "a"), ANY, "  3 passing (1ms)", Proof(Verdict.EMPTY, sure=False)),
+        ("./scripts/test", named("a_test.go", "TestX"), ANY, "ok  \tx\t0.1s", Proof(Verdict.EMPTY, sure=False)),
+        ("python run_tests.py", NEW, PYTEST, "no tests ran in 0.1s", Proof(Verdict.SILENT)),
+    ],
+)
+def test_what_a_launcher_says(command: str, test: TestName, runner: Runner, output: str, says: Proof) -> None:
+    (trial,) = trials([command], [test])
+    assert (trial.command, trial.runner) == (command, runner)
+    assert judge(trial, 1 if "FAILED" in output else 0, output) == says
 
 
 def test_the_rest_of_a_change_is_what_is_no_test() -> None:

@@ -2,18 +2,8 @@
 
 import pytest
 
-from quarterdeck.delivery.runners import (
-    CARGO,
-    GO,
-    JAVASCRIPT,
-    NODE,
-    PYTEST,
-    UNITTEST,
-    Runner,
-    ran_no_test,
-    recognise,
-    scripts,
-)
+from quarterdeck.delivery.commands import ran_no_test, recognise, scripts
+from quarterdeck.delivery.runners import CARGO, GO, JAVASCRIPT, NODE, PYTEST, UNITTEST, Runner
 
 EMPTY = [
     ("pytest -q", 5, "no tests ran in 0.01s"),
@@ -77,6 +67,17 @@ FINE = [
     ("python -c 'import pytest'", 0, ""),
     ("cat 'unbalanced", 0, "no tests ran in 0.01s"),
     ("exit 5", 5, ""),
+    ("mvn test", 0, "[INFO] Tests run: 3, Failures: 0, Errors: 0, Skipped: 1\n"),
+    ("mvn package", 0, "[INFO] No tests to run."),
+    ("dotnet test", 0, "Passed!  - Failed:     0, Passed:     3, Skipped:     0, Total:     3"),
+    ("dotnet build", 0, ""),
+    ("phpunit", 0, "OK (3 tests, 5 assertions)"),
+    ("bun test", 0, " 3 pass\n 0 fail\n"),
+    ("bun run build", 0, "built"),
+    ("deno test", 0, "ok | 3 passed | 0 failed (3ms)"),
+    ("./run_tests", 0, "fine"),
+    (".venv/bin/ruff check .", 0, "All checks passed!"),
+    ("/usr/bin/grep -r ran .", 0, "no tests ran in 0.01s"),
     ("pytest -q > log", 0, ""),
     ("pytest -q | tail -n 0", 0, ""),
     ("test -e done || python -m unittest", 0, ""),

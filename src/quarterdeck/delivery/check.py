@@ -16,7 +16,7 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
-from quarterdeck.delivery import inspection, proof, runners
+from quarterdeck.delivery import commands, inspection, proof
 from quarterdeck.delivery.checks import deadly, headline, outlived, passed, run_checks, summary
 from quarterdeck.delivery.findings import REMARKS, Remark, Rule, Survey, blocking, levelled, listed, remarks
 from quarterdeck.delivery.node import Duty, Result
@@ -93,7 +93,7 @@ class Check:
         }
         existing = frozenset(await mirror.files(change.base))
         deck = duty.briefing.config.deck
-        judges = frozenset(runners.scripts(deck.checks.gate)) & existing
+        judges = frozenset(commands.scripts(deck.checks.gate)) & existing
         problems = structure_problems(task, changes, existing, links, deck.limits, judges)
         return problems or await _of_lfs(mirror, change, changes, existing)
 

@@ -14,7 +14,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
-from quarterdeck.delivery.runners import ran_no_test
+from quarterdeck.delivery.commands import ran_no_test
 from quarterdeck.kernel.entities import CheckResult
 from quarterdeck.kernel.failures import SandboxDied
 from quarterdeck.workplace.port import ExecResult, Sandbox

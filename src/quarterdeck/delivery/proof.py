@@ -7,6 +7,7 @@ Rules
   are named.
 - The change is sent back only where the runner is known, the tests could be singled out, they ran, and one of them is
   new: else it is named. Tests that were only edited may say the same as before, in other words.
+- Behind a launcher that hides its runner no test can be told from another: what passes there is only named.
 - A change of nothing but tests needs no run: what passed with it passed without the rest, which is empty.
 - An edited test that failed as it was on the base, and passes there as it is now, was bent to fit: nothing was mended.
 """
@@ -18,20 +19,22 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from quarterdeck.delivery.commands import recognise, sole
 from quarterdeck.delivery.findings import Remark, Rule, TestName
-from quarterdeck.delivery.runners import CARGO, GO, JAVASCRIPT, NODE, PYTEST, UNITTEST, Runner, recognise, sole
+from quarterdeck.delivery.runners import ANY, BUN, CARGO, GO, JAVASCRIPT, MOCHA, NODE, PYTEST, UNITTEST, Runner
 from quarterdeck.delivery.survey.sources import is_test
 
 MOST: Final = 40
 """Tests that a command is narrowed to; beyond that all of its tests run."""
 
+_SCRIPTS: Final = (".js", ".jsx", ".ts", ".tsx", ".mjs", ".cjs")
 _SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {
     PYTEST.name: (".py",),
     UNITTEST.name: (".py",),
     GO.name: (".go",),
     CARGO.name: (".rs",),
-    JAVASCRIPT.name: (".js", ".jsx", ".ts", ".tsx", ".mjs", ".cjs"),
-    NODE.name: (".js", ".jsx", ".ts", ".tsx", ".mjs", ".cjs"),
+    **{runner.name: _SCRIPTS for runner in (JAVASCRIPT, MOCHA, NODE, BUN)},
+    ANY.name: ("",),
 }
 _LINE: Final = re.compile(r"^(PASSED|FAILED|ERROR|XFAIL|XPASS|SKIPPED) ([^\s:]+)(?:::(\S+))?", re.MULTILINE)
 
@@ -64,6 +67,8 @@ class Proof:
     verdict: Verdict
     passed: tuple[TestName, ...] = ()
     """Tests that are known to have passed."""
+    sure: bool = True
+    """It was these tests that passed, and not others beside which they may not have run."""
 
 
 def trials(commands: Sequence[str], tests: Sequence[TestName]) -> tuple[Trial, ...]:
@@ -71,7 +76,7 @@ def trials(commands: Sequence[str], tests: Sequence[TestName]) -> tuple[Trial, .
     found = []
     for command in commands:
         runners, hidden = recognise(command)
-        for runner in runners or ((PYTEST,) if hidden else ()):
+        for runner in runners or ((PYTEST, ANY) if hidden else ()):
             own = tuple(test for test in tests if test.path.endswith(_SUFFIXES.get(runner.name, ())))
             if own:
                 found.append(narrowed(command, runner, own))
@@ -100,6 +105,8 @@ def narrowed(command: str, runner: Runner, tests: tuple[TestName, ...]) -> Trial
         GO.name: f"-run {shlex.quote(f'^({pattern})$')}",
         CARGO.name: " ".join(["--", *map(shlex.quote, names)]),
         JAVASCRIPT.name: f"-t {shlex.quote(pattern)}",
+        BUN.name: f"-t {shlex.quote(pattern)}",
+        MOCHA.name: f"-g {shlex.quote(pattern)}",
     }.get(runner.name)
     if extra is None or (runner is CARGO and " -- " in command):
         return Trial(command, runner, tests, exact=False)
@@ -112,8 +119,10 @@ def judge(trial: Trial, exit_code: int | None, output: str) -> Proof:
         return _by_name(trial.tests, said, exit_code)
     if exit_code != 0 and exit_code != trial.runner.empty_exit:
         return Proof(Verdict.PROVEN)
-    ran = trial.runner.executed(output)
-    return Proof(Verdict.EMPTY if ran else Verdict.SILENT)
+    # A launcher may keep the options from pytest, or start another runner.
+    if not (ANY if trial.runner is PYTEST else trial.runner).executed(output):
+        return Proof(Verdict.SILENT)
+    return Proof(Verdict.EMPTY, sure=trial.exact and trial.runner is not PYTEST)
 
 
 def _by_name(tests: Sequence[TestName], said: Sequence[tuple[str, str, str]], exit_code: int | None) -> Proof:
@@ -154,7 +163,7 @@ def verdict(proofs: Sequence[tuple[Trial, Proof]]) -> tuple[Remark, ...]:
     if not empty:
         return ()
     trial, proof = empty[0]
-    return (vacuous(proof.passed or trial.tests, sure=trial.exact),)
+    return (vacuous(proof.passed or trial.tests, sure=proof.sure),)
 
 
 def edited(commands: Sequence[str], tests: Sequence[TestName]) -> tuple[Trial, ...]:
@@ -177,10 +186,12 @@ def vacuous(tests: Sequence[TestName], *, sure: bool) -> Remark:
     """The finding that these tests prove nothing."""
     names = ", ".join(f"{test.path}::{test.name}" for test in tests[:5])
     more = f" and {len(tests) - 5} more" if len(tests) > 5 else ""
-    problem = (
-        f"the new tests pass without the rest of the change, so they prove nothing: {names}{more}."
-        " Write a test that fails without the change"
-    )
+    problem = f"the checks pass with the new tests alone: do they prove the rest of the change? {names}{more}"
+    if sure:
+        problem = (
+            f"the new tests pass without the rest of the change, so they prove nothing: {names}{more}."
+            " Write a test that fails without the change"
+        )
     return Remark(
         rule=Rule.NEW_TESTS, path=tests[0].path, problem=problem, blocking=sure and any(test.new for test in tests)
     )

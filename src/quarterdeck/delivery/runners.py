@@ -1,65 +1,19 @@
-"""Recognises test runners, so that "nothing was tested" is not taken for "everything passed".
+"""What test runners say in their output: how many tests they executed.
 
 Rules
-- A recognised runner that executed no test is a failure, whatever its exit status: an empty selection, an empty
-  directory, or nothing but skipped tests.
-- Two things must agree: the command starts a runner that we know (also behind `python -m`, `uv run`, `env`,
-  `sh -c "…"` and the like), and the output says that no test ran.
-- Silence is evidence only of a runner that is never silent and whose output goes nowhere else: what it loaded ended the
-  process before any test, with an exit status of 0.
-- Launchers that hide the runner (`make`, `npm test`, `tox`, …) are judged by the output alone, and only when no
-  runner in it reports an executed test.
-- Linters, type checkers and builds are nobody's business here.
+- A skipped or deselected test is not executed; one that failed is.
+- A reader that finds nothing of its runner in the output says nothing: that is not the same as "none".
 """
 
 import re
-import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Final
 
 Verdict = Callable[[str], int | None]
 """Output of a runner to the number of tests it says it executed; None = it says nothing about it."""
 
 _ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_SEPARATORS: Final = frozenset({"&&", "||", ";", "|", "&", "(", ")", ";;", "|&", "\n", "{", "}", "!", "then", "do"})
-_ASSIGNMENT: Final = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*=")
-_PYTHON: Final = re.compile(r"^(python|pypy)[0-9.]*$")
-_SHELLS: Final = frozenset({"sh", "bash", "dash", "zsh", "ksh"})
-_LAUNCHERS: Final = frozenset({"make", "gmake", "tox", "nox", "just", "task", "invoke", "npm", "pnpm", "yarn", "bun"})
-_RECIPES: Final = {
-    "make": ("Makefile", "makefile", "GNUmakefile"),
-    "gmake": ("Makefile", "makefile", "GNUmakefile"),
-    "tox": ("tox.ini",),
-    "nox": ("noxfile.py",),
-    "just": ("justfile", "Justfile"),
-}
-"""Where a launcher reads what it has to do."""
-_PREFIXES: Final = frozenset({"env", "exec", "command", "time", "nice", "nohup", "stdbuf", "xvfb-run", "npx", "bunx"})
-_RUN_WRAPPERS: Final = frozenset({"uv", "poetry", "pipenv", "pdm", "hatch", "rye", "pixi", "conda"})
-_WITH_VALUE: Final = frozenset(
-    {
-        "--with",
-        "--extra",
-        "--group",
-        "--python",
-        "-p",
-        "--package",
-        "--project",
-        "--directory",
-        "--env-file",
-        "-n",
-        "-e",
-    }
-)
-_ONLY_ASKS: Final = frozenset({"--version", "-V", "--help", "-h", "--collect-only", "--co", "--fixtures", "--markers"})
-
-_DIVERTS: Final = re.compile(r"[|<>`$]|(?<!&)&(?!&)|no:terminal")
-"""What may keep a runner from running, or its output from us."""
-_SILENCE: Final = 100_000
-"""Characters of output beyond which some of it may have been left out."""
-
 _PYTEST: Final = re.compile(r"^=*\s*((?:\d+ [a-z]+(?:, )?)+|no tests ran)\s+in\s+[\d.:]+ ?s", re.MULTILINE)
 _UNITTEST: Final = re.compile(r"^Ran (\d+) tests? in ", re.MULTILINE)
 _UNITTEST_SKIPPED: Final = re.compile(r"^(?:OK|FAILED|NO TESTS RAN) \([^)]*skipped=(\d+)", re.MULTILINE)
@@ -74,6 +28,14 @@ _MOCHA: Final = re.compile(r"^\s*(\d+) (?:passing|failing)\b", re.MULTILINE)
 _NODE: Final = re.compile(r"^(?:#|ℹ) (pass|fail|cancelled) (\d+)\s*$", re.MULTILINE)
 _NODE_ALL: Final = re.compile(r"^(?:#|ℹ) tests (\d+)\s*$", re.MULTILINE)
 _CTEST: Final = re.compile(r"tests passed, \d+ tests failed out of (\d+)")
+_MAVEN: Final = re.compile(
+    r"^(?:\[\w+\] )?Tests run: (\d+), Failures: \d+, Errors: \d+, Skipped: (\d+)\s*$", re.MULTILINE
+)
+_DOTNET: Final = re.compile(r"Failed:\s+(\d+), Passed:\s+(\d+), Skipped:")
+_PHPUNIT: Final = re.compile(r"^(?:OK \(|Tests: )(\d+)", re.MULTILINE)
+_PHPUNIT_SKIPPED: Final = re.compile(r"^Tests: .*Skipped: (\d+)", re.MULTILINE)
+_BUN: Final = re.compile(r"^ *(\d+) (?:pass|fail)$", re.MULTILINE)
+_DENO: Final = re.compile(r"^(?:ok|FAILED) \| (\d+) passed(?: \([^)]*\))? \| (\d+) failed", re.MULTILINE)
 _RSPEC: Final = re.compile(r"^(\d+) examples?, \d+ failures?(?:, (\d+) pending)?", re.MULTILINE)
 
 
@@ -140,6 +102,41 @@ def _rspec(output: str) -> int | None:
     return sum(int(n) - int(pending or 0) for n, pending in counts) if counts else None
 
 
+def _maven(output: str) -> int | None:
+    counts = _MAVEN.findall(output)
+    if counts:
+        return sum(int(n) - int(skipped) for n, skipped in counts)
+    return 0 if "No tests to run" in output else None
+
+
+def _dotnet(output: str) -> int | None:
+    counts = _DOTNET.findall(output)
+    if counts:
+        return sum(int(a) + int(b) for a, b in counts)
+    return 0 if "No test is available" in output or "No test matches the given" in output else None
+
+
+def _phpunit(output: str) -> int | None:
+    if "No tests executed!" in output:
+        return 0
+    counts = _PHPUNIT.findall(output)
+    return sum(map(int, counts)) - sum(map(int, _PHPUNIT_SKIPPED.findall(output))) if counts else None
+
+
+def _bun(output: str) -> int | None:
+    counts = _BUN.findall(output)
+    if counts:
+        return sum(map(int, counts))
+    return 0 if "No tests found!" in output or "had no matches" in output else None
+
+
+def _deno(output: str) -> int | None:
+    counts = _DENO.findall(output)
+    if counts:
+        return sum(int(a) + int(b) for a, b in counts)
+    return 0 if "No test modules found" in output else None
+
+
 @dataclass(frozen=True, slots=True)
 class Runner:
     """A test runner that we know how to read."""
@@ -160,190 +157,27 @@ NODE: Final = Runner("node --test", _node)
 CTEST: Final = Runner("ctest", _ctest)
 RSPEC: Final = Runner("rspec", _rspec)
 
-RUNNERS: Final = (PYTEST, UNITTEST, GO, CARGO, JAVASCRIPT, MOCHA, NODE, CTEST, RSPEC)
+MAVEN: Final = Runner("maven", _maven)
+DOTNET: Final = Runner("dotnet test", _dotnet)
+PHPUNIT: Final = Runner("phpunit", _phpunit)
+BUN: Final = Runner("bun test", _bun)
+DENO: Final = Runner("deno test", _deno)
 
-_BY_NAME: Final = {
-    "pytest": PYTEST,
-    "py.test": PYTEST,
-    "unittest": UNITTEST,
-    "jest": JAVASCRIPT,
-    "vitest": JAVASCRIPT,
-    "mocha": MOCHA,
-    "ctest": CTEST,
-    "rspec": RSPEC,
-}
+RUNNERS: Final = (
+    *(PYTEST, UNITTEST, GO, CARGO, JAVASCRIPT, MOCHA, NODE, CTEST, RSPEC),
+    *(MAVEN, DOTNET, PHPUNIT, BUN, DENO),
+)
 
 
-def ran_no_test(command: str, exit_code: int | None, output: str) -> str:
-    """Why this finished command counts as "executed no test"; "" = it does not.
-
-    `command` is what was given to `sh -c`, `output` its stdout and stderr together.
-    """
-    text = _ANSI.sub("", output)
-    found, hidden = recognise(command)
-    for runner in found:
-        if exit_code is not None and exit_code == runner.empty_exit and runner.executed(text) in (0, None):
-            return f"{runner.name} executed no test (exit {exit_code})"
-        if runner.executed(text) == 0:
-            return f"{runner.name} executed no test"
-        if exit_code == 0 and _fell_silent(runner, command, text):
-            return f"{runner.name} executed no test: it ended without saying that any ran"
-    if hidden and not found:
-        said = [(runner, count) for runner in RUNNERS if (count := runner.executed(text)) is not None]
-        if said and not any(count for _, count in said):
-            return f"{said[0][0].name} executed no test"
-    return ""
+def _any(output: str) -> int | None:
+    said = [count for runner in RUNNERS if (count := runner.executed(output)) is not None]
+    return max(said, default=None)
 
 
-def _fell_silent(runner: Runner, command: str, text: str) -> bool:
-    if _DIVERTS.search(command) or len(text) > _SILENCE:
-        return False
-    if runner is UNITTEST and "manage.py" not in command:
-        return runner.executed(text) is None
-    return runner in (PYTEST, UNITTEST, GO, CARGO) and not text.strip()
+ANY: Final = Runner("the test runner", _any)
+"""Whichever runner a launcher hides."""
 
 
-def recognise(command: str) -> tuple[tuple[Runner, ...], bool]:
-    """The runners that a shell command starts, in order, and whether it starts something that may hide one."""
-    found: list[Runner] = []
-    hidden = False
-    for argv in _simple_commands(command):
-        rest = _unwrap(argv)
-        if not rest or _ONLY_ASKS.intersection(rest[1:]):
-            continue
-        name = PurePosixPath(rest[0]).name
-        if name in _SHELLS:
-            inner, inner_hidden = _inside_shell(rest)
-            found += inner
-            hidden = hidden or inner_hidden
-        elif (runner := _runner(name, rest)) is not None:
-            found.append(runner)
-        elif name in _LAUNCHERS:
-            hidden = True
-    return tuple(dict.fromkeys(found)), hidden
-
-
-def sole(command: str) -> bool:
-    """Whether the shell line is one plain command: what is put behind it becomes an argument of it."""
-    simple = list(_simple_commands(command))
-    if len(simple) != 1 or re.search(r"[;|&()<>#`\n]", command):
-        return False
-    rest = _unwrap(simple[0])
-    return bool(rest) and PurePosixPath(rest[0]).name not in _SHELLS | _LAUNCHERS
-
-
-def scripts(commands: Sequence[str]) -> Iterator[str]:
-    """What these shell commands run or read in order to know what to check: files, as far as the text tells."""
-    for command in commands:
-        for argv in _simple_commands(command):
-            rest = _unwrap(argv)
-            name = PurePosixPath(rest[0]).name if rest else ""
-            if name in _SHELLS:
-                yield from _given_to_shell(rest[1:])
-            elif name.endswith(".sh"):
-                yield _plain(rest[0])
-            yield from _RECIPES.get(name, ())
-
-
-def _given_to_shell(words: Sequence[str]) -> Iterator[str]:
-    for at, word in enumerate(words):
-        if word.startswith("-") and word.endswith("c"):
-            yield from scripts(words[at + 1 : at + 2])
-            return
-        if not word.startswith(("-", "+")):
-            yield _plain(word)
-            return
-
-
-def _plain(path: str) -> str:
-    return path.removeprefix("./")
-
-
-def _inside_shell(argv: Sequence[str]) -> tuple[tuple[Runner, ...], bool]:
-    for at, word in enumerate(argv[1:], start=1):
-        if word.startswith("-") and word.endswith("c") and at + 1 < len(argv):
-            return recognise(argv[at + 1])
-    return (), True
-
-
-def _runner(name: str, argv: Sequence[str]) -> Runner | None:
-    if name in _BY_NAME:
-        return _BY_NAME[name]
-    arguments = argv[1:]
-    first = next((word for word in arguments if not word.startswith(("-", "+"))), "")
-    if name == "go" and first == "test":
-        return GO
-    if name == "cargo" and first in {"test", "t", "nextest"}:
-        return CARGO
-    if name == "node" and "--test" in arguments:
-        return NODE
-    if name == "manage.py" and first == "test":
-        return UNITTEST
-    return None
-
-
-def _simple_commands(command: str) -> Iterator[list[str]]:
-    """The simple commands of a shell line. What cannot be parsed yields nothing: no evidence, no verdict."""
-    lexer = shlex.shlex(command.replace("\n", " ; "), posix=True, punctuation_chars="();|&")
-    lexer.whitespace_split = True
-    lexer.commenters = ""
-    current: list[str] = []
-    try:
-        words = list(lexer)
-    except ValueError:
-        return
-    for word in words:
-        if word in _SEPARATORS or set(word) <= set("();|&"):
-            if current:
-                yield current
-            current = []
-        else:
-            current.append(word)
-    if current:
-        yield current
-
-
-def _unwrap(argv: Sequence[str]) -> list[str]:
-    """The argv without what only wraps it: assignments, `env`, `timeout 5`, `uv run`, `python -m`, and the like."""
-    rest = list(argv)
-    while rest:
-        name = PurePosixPath(rest[0]).name
-        if _ASSIGNMENT.match(rest[0]):
-            rest = rest[1:]
-        elif name == "timeout":
-            rest = _options_off(rest[1:])[1:]
-        elif name in _PREFIXES:
-            rest = _options_off(rest[1:])
-        elif name in _RUN_WRAPPERS and "run" in rest[1:]:
-            rest = _options_off(rest[rest.index("run") + 1 :])
-        elif name in {"pnpm", "yarn", "npm", "bundle"} and rest[1:2] in (["exec"], ["dlx"]):
-            rest = _options_off(rest[2:])
-        elif name == "coverage" and rest[1:2] == ["run"]:
-            rest = _module(rest[2:])
-        elif _PYTHON.match(name):
-            rest = _module(rest[1:])
-        else:
-            return rest
-    return rest
-
-
-def _options_off(words: list[str]) -> list[str]:
-    at = 0
-    while at < len(words) and words[at].startswith("-"):
-        if words[at] == "--":
-            return words[at + 1 :]
-        at += 2 if words[at] in _WITH_VALUE else 1
-    return words[at:]
-
-
-def _module(words: list[str]) -> list[str]:
-    """What `python WORDS` runs: `-m NAME …` or `SCRIPT …`; the module `unittest` gets its runner's name."""
-    at = 0
-    while at < len(words) and words[at].startswith("-"):
-        if words[at] == "-m" and at + 1 < len(words):
-            module = words[at + 1]
-            return ["unittest" if module.startswith("unittest") else module, *words[at + 2 :]]
-        if words[at] == "-c":
-            return []
-        at += 2 if words[at] in {"-X", "-W"} else 1
-    return words[at:]
+def plain(output: str) -> str:
+    """A runner's output without its colours."""
+    return _ANSI.sub("", output)
