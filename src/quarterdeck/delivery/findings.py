@@ -160,7 +160,7 @@ def _asks_to_remove(task: Task, test: str) -> bool:
 
 
 _FORMATS: Final = re.compile(
-    r"\b(?:reformat|re-?indent|prettier\b|gofmt\b|rustfmt\b|linter|white ?space|(?:black|ruff)\b"
+    r"\b(?:reformat|re-?indent|prettier\b|gofmt\b|rustfmt\b|lint(?:er|ing)|white ?space|(?:black|ruff)\b"
     r"|(?:code )?formatting\b|code style|format (?:the |all )?(?:code|files|sources))",
     re.IGNORECASE,
 )
