@@ -14,6 +14,7 @@ from quarterdeck.delivery.survey.needless import needless
 from quarterdeck.delivery.survey.places import Places
 from quarterdeck.delivery.survey.report import Edit, survey
 from quarterdeck.delivery.survey.sources import is_test
+from quarterdeck.delivery.survey.steering import steers
 from quarterdeck.delivery.survey.tests import assertions, find_tests, weakened
 
 FILLER = "".join(f"line_{n} = {n}\n" for n in range(10))
@@ -360,3 +361,37 @@ def test_abstractions(source: str, says: str) -> None:
     assert len(found) == bool(says)
     assert says in "".join(found)
     assert list(needless("a.py", source, source, {"a.py": source})) == [], "what was there is not this change's"
+
+
+# --- what holds for all tests -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("new", "says"),
+    [
+        ("import unittest\nunittest.TestCase.assertEqual = print\n", [("patches", "unittest.TestCase.assertEqual")]),
+        ("def f():\n    TestCase.assertTrue: int = 1\n", [("patches", "TestCase.assertTrue")]),
+        ("setattr(unittest.TestCase, 'run', None)\n", [("patches", "unittest.TestCase.run")]),
+        ("pytest.raises = a = b\n", [("patches", "pytest.raises")]),
+        (
+            "def pytest_collection_modifyitems(items):\n    items.clear()\n",
+            [("hooks", "pytest_collection_modifyitems")],
+        ),
+        ("class P:\n    async def pytest_runtest_makereport(self): ...\n", [("hooks", "pytest_runtest_makereport")]),
+        ("pytest.shared = 1\nself.assertEqual(1, 1)\nx.run = 1\nsetattr(x, y, 1)\nf().run = 2\nsetattr(*a)\n", []),
+        ("def pytest_addoption(parser): ...\n", []),
+        ("not python", []),
+    ],
+)
+def test_what_steers_all_tests(new: str, says: list[tuple[str, str]]) -> None:
+    assert list(steers("", new)) == says
+    assert list(steers(new, f"{new}\nmore = 1\n" if says else new)) == []
+
+
+def test_whatever_steers_is_told_of_every_file() -> None:
+    patch = "import unittest\nunittest.TestCase.assertEqual = print\n"
+    told = survey([Edit("a.py", "", patch), Edit("conftest.py", "", "def pytest_runtestloop(): ...\n")], {})
+    assert [(found["path"], found["how"]) for found in told["weakened"]] == [
+        ("a.py", "patches"),
+        ("conftest.py", "hooks"),
+    ]

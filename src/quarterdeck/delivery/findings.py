@@ -9,6 +9,7 @@ Rules
   what it no longer checks. It is only named where the task is about tests alone or asks for it by the test's name, or
   where the change removes what the test tested. A test that was edited in any other way, or is skipped elsewhere but
   not here, is only named: that may be the point of the task.
+- What replaces a part of the test framework sends the change back, and a hook into it is named: both are for all tests.
 - What the survey says was computed beside sources of an agent: it is bounded here, and never more than words.
 """
 
@@ -142,7 +143,7 @@ def _remarks(survey: Survey, task: Task) -> Iterator[Remark]:
     for test in survey.weakened:
         said = _WEAKENED.get(test.how, "this test was changed").format(test.name or "the whole file")
         meant = test.gone or only_tests(task.paths) or _asks_to_remove(task, test.name)
-        grave = test.how in ("removed", "skipped", "weaker") and not meant
+        grave = test.how == "patches" or (test.how in ("removed", "skipped", "weaker") and not meant)
         yield Remark(rule=Rule.WEAKENED_TESTS, path=test.path, problem=said, blocking=grave)
     for rule, spots in (
         (Rule.INVENTED_SYMBOLS, survey.symbols),
@@ -171,6 +172,8 @@ _WEAKENED: Final = {
     "skipped": "the existing test `{}` is skipped now: let it run",
     "skipped elsewhere": "the existing test `{}` is skipped under a condition now",
     "weaker": "the existing test `{}` holds fewer assertions than before: keep them, and let them say what holds now",
+    "patches": "`{}` is replaced for all tests: leave the test framework as it is",
+    "hooks": "`{}` decides for all tests which of them run, or how they end: look at what it does",
     "edited": "the existing test `{}` was edited: what it expects may have been changed to fit",
 }
 

@@ -31,7 +31,7 @@ ANSWER: Final = 1024 * 1024
 OUTPUT: Final = 512 * 1024
 _PACKAGE: Final = "quarterdeck.delivery.survey"
 _MODULES: Final = (
-    *("sources", "conditions", "silence", "formatting", "tests"),
+    *("sources", "conditions", "silence", "steering", "formatting", "tests"),
     *("imports", "places", "names", "needless", "report"),
 )
 """In the order in which they need each other."""

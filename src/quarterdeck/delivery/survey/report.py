@@ -19,6 +19,7 @@ from quarterdeck.delivery.survey.names import invented
 from quarterdeck.delivery.survey.needless import needless
 from quarterdeck.delivery.survey.places import Places
 from quarterdeck.delivery.survey.sources import MAX_BYTES, defined, is_test
+from quarterdeck.delivery.survey.steering import steers
 from quarterdeck.delivery.survey.tests import find_tests, weakened
 
 MAX_FILES = 4_000
@@ -46,7 +47,15 @@ def survey(edits: Sequence[Edit], sources: Mapping[str, str], manifests: str = "
             {"path": path, **spot._asdict()} for path, spot in unrelated(formatting(*edit) for edit in edits)
         ],
         "tests": list(_tests(edits)),
-        "weakened": [vars(found) for found in weakened([edit for edit in edits if is_test(edit.path)], gone)],
+        "weakened": [
+            *(vars(found) for found in weakened([edit for edit in edits if is_test(edit.path)], gone)),
+            *(
+                {"path": path, "name": name, "how": how, "gone": False}
+                for path, old, new in edits
+                if path.endswith(".py")
+                for how, name in steers(old, new)
+            ),
+        ],
         "symbols": list(_symbols(edits, sources, manifests)),
         "abstractions": [
             {"path": edit.path, "line": line, "what": what} for edit in code for line, what in needless(*edit, plain)
