@@ -9,6 +9,7 @@ import pytest
 from deck_kit import REVIEWER, Place, carried, events, git, one, place_at, task
 
 from quarterdeck.assembly import Deck
+from quarterdeck.delivery import check
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.events import RunStatus, TaskStatus
@@ -115,6 +116,22 @@ async def test_what_validation_finds_is_sent_back(place: Place) -> None:
             assert says in one(result, name).reason, name
         assert "unittest executed no test" in one(result, "empty").reason
         assert git(place.repository, "branch", "--list", result.target.branch) == ""
+
+
+async def test_a_new_test_that_hangs_without_the_change_has_failed(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "PATIENCE", 3.0)
+    place.begin(files("calc") | {"calc.py": f"{MODULE}READY = False\n"}, deck=ONCE)
+    waits = 'printf "\n    def test_ready(self):\n        while not calc.READY: pass\n" >> test_calc.py'
+    task_ = work("calc", f"sed -i s/False/True/ calc.py; {waits}")
+    async with carried(place, task_) as (deck, result):
+        assert one(result, "calc").status is TaskStatus.MERGED, result
+        assert not [
+            x
+            for x in await events(deck, ids.attempt_stream(f"{result.run}.calc.1"))
+            if isinstance(x, e.ChangeInspected)
+        ]
 
 
 async def test_what_only_warns_is_named_to_the_reviewer_and_in_the_report(place: Place) -> None:

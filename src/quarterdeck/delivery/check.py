@@ -6,7 +6,8 @@ Rules
 - A verify command that fails is run once more on a fresh checkout, unless it was stopped by a limit. If all pass then,
   the check is flaky: that is recorded and reported, and the author is not blamed.
 - New tests have to fail without the change, and edited ones must not be bent to fit: that is tried last, and only where
-  everything else holds.
+  everything else holds. A test that hangs without the change has failed; how long it may take is told by how long the
+  checks took with it.
 """
 
 import time
@@ -38,6 +39,10 @@ LFS_POINTER: Final = b"version https://git-lfs.github.com/spec/"
 
 AGAIN_SECONDS: Final = 300.0
 """A check that took longer than this is not run again to find out whether it is flaky."""
+
+
+PATIENCE: Final = 60.0
+"""Seconds that any command may take without the change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +151,7 @@ class Examination:
         blob = await self._recorded(checked.results, time.monotonic() - began) if checked.results else None
         found = (*checked.found, *flake)
         if passed(checked.results) and not blocking(found):
-            found += await self._tried(checked.survey)
+            found += await self._tried(checked.survey, _patience(checked.results))
         named = await self._named(found) if found else None
         if not passed(checked.results):
             return self._failed(checked.results, blob, named)
@@ -179,8 +184,8 @@ class Examination:
     async def _announce(self, commands: tuple[str, ...]) -> None:
         await self.journal.append(self.duty.claim, e.EnvironmentBuilding.of(commands))
 
-    async def _tried(self, told: Survey) -> tuple[Remark, ...]:
-        """Whether the new tests fail without the rest of the change."""
+    async def _tried(self, told: Survey, patience: float) -> tuple[Remark, ...]:
+        """Whether the new tests fail without the rest of the change. `patience`: seconds that a command may take."""
         config = self.duty.briefing.config
         trials = inspection.wanted_trials(self.task, told, config.deck.validation)
         if not trials:
@@ -197,6 +202,7 @@ class Examination:
                 config, self.mirror, f"{self.duty.attempt}-proof", self.change.commit, self._announce
             )
             checks = config.deck.checks
+            checks = checks.model_copy(update={"timeout": min(checks.timeout, patience)})
             async with place as sandbox:
                 found = empty or await inspection.tried(sandbox, self.change, self.changes, trials, checks)
                 return (*await inspection.fitted(sandbox, self.change, self.changes, edited, checks), *found)
@@ -251,6 +257,11 @@ class Examination:
             findings_blob=named,
             change=self.change,
         )
+
+
+def _patience(results: Sequence[CheckResult]) -> float:
+    """Seconds after which a command hangs that passed within these results."""
+    return PATIENCE + 5 * max((result.seconds for result in results), default=0.0)
 
 
 def _may_be_flaky(results: Sequence[CheckResult]) -> bool:
