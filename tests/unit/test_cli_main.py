@@ -157,6 +157,11 @@ def test_faults_say_what_why_and_next() -> None:
     assert faults.of_interrupt(None).exit_code == Exit.INTERRUPTED
 
 
+def test_a_sentence_goes_on_with_its_reason() -> None:
+    assert str(BudgetExhausted(why="$2.00 are left")).endswith("of this call: $2.00 are left")
+    assert str(BudgetExhausted()).endswith("of this call.")
+
+
 def test_a_bug_is_written_down_and_named(tmp_path: Path) -> None:
     try:
         raise RuntimeError("first line\nsecond line")

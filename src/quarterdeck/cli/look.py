@@ -16,6 +16,7 @@ from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
 from quarterdeck.cli.following import as_object
 from quarterdeck.cli.lines import describe
 from quarterdeck.cli.port import DeckApi
+from quarterdeck.cli.printed import printed
 from quarterdeck.cli.reading import About, history
 from quarterdeck.cli.showing import pairs
 from quarterdeck.cli.text import Column, Tone, clean, fit
@@ -81,15 +82,31 @@ def show(
     id: Id,
     report: Annotated[bool, typer.Option("--report", help="The run's report, as Markdown.")] = False,
     plan: Annotated[bool, typer.Option("--plan", help="The run's plan, as YAML.")] = False,
+    output: Annotated[bool, typer.Option("--output", help="What its agents and checks printed.")] = False,
     events: Annotated[int, typer.Option(help="How many of the last events.", metavar="N", min=0)] = 12,
     json: Json = False,
     no_input: NoInput = False,
 ) -> None:
     """Show one run, task or attempt with its costs, questions and last events."""
     call = begin(context, json, no_input)
-    if report and plan:
-        raise BadInput("--report and --plan exclude each other", fix=f"quarterdeck show {id} --report")
-    drive(_text(call, id, report=report) if report or plan else _show(call, id, events))
+    if report + plan + output > 1:
+        raise BadInput("--report, --plan and --output exclude each other", fix=f"quarterdeck show {id} --report")
+    if output:
+        drive(_output(call, id))
+    else:
+        drive(_text(call, id, report=report) if report or plan else _show(call, id, events))
+
+
+async def _output(call: Call, id: str) -> None:
+    async with call.deck() as deck:
+        kind, full = await deck.resolve(id)
+        call.run = full.partition(".")[0]
+        run = await deck.views.run(call.run)
+        about = About(full)
+        records = [r for r in await history(deck.journal, call.run, run.target) if kind == "run" or about(r)]
+        async for each in printed(deck.journal, records):
+            call.emit("output", each)
+            call.data(each.lines())
 
 
 async def _text(call: Call, id: str, *, report: bool) -> None:

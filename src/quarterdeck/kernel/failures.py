@@ -138,7 +138,7 @@ class QuarterdeckError(Exception):
         super().__init__(self.message)
 
     def __str__(self) -> str:
-        return self.message if not self.why else f"{self.message}: {self.why}"
+        return self.message if not self.why else f"{self.message.removesuffix('.')}: {self.why}"
 
 
 class BadInput(QuarterdeckError):
