@@ -5,6 +5,7 @@ that was cut off and made all the same, would be seen in the merged tree. The si
 are the rows of `test_faults_model.py`.
 """
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, Final
 
 import pytest
 from deck_kit import Place, events, one, place_at
+from test_faults_host import at, delays, descriptors, waited_out
 
 from quarterdeck.assembly import Deck, open_deck
 from quarterdeck.delivery.order import RunResult
@@ -152,6 +154,28 @@ async def test_what_passes_costs_no_attempt_and_does_nothing_twice(place: Place,
                 erred = await record(deck, result, name, e.ModelErred)
                 assert [event.failure for event in erred] == ([row.failure] if row.failure else []), name
             assert (await deck.verify()).faults == ()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in /proc")
+async def test_a_machine_without_descriptors_for_a_call_delays_it_and_blames_no_model(place: Place) -> None:
+    async with ScriptedServer(script({"a": ()})) as server:
+        begin(place, server, "anthropic")
+        async with open_deck(place.settings) as deck:
+            run = await deck.create(place.order(work("a")))
+            short = descriptors(0)
+            with at("model.intended", short.__enter__):
+                result = await waited_out(deck, run, e.NodeDelayed, lambda: short.__exit__(None, None, None))
+            (reason, *_) = await delays(deck, run)
+            assert "Too many open files" in reason
+            assert (
+                "the client of anthropic cannot be loaded" in reason or "anthropic:scripted cannot be called" in reason
+            )
+            erred = await record(deck, result, "a", e.ModelErred)
+            assert {(event.failure, event.cost_nusd) for event in erred} == {(FailureClass.INFRASTRUCTURE, 0)}
+            assert {asked.model for asked in of(server, run, "a")} == {"scripted"}, "the other model is not asked"
+            assert len(of(server, run, "a")) == 2
+            assert (result.status, one(result, "a").attempts) == (RunStatus.DONE, 1)
+            assert place.tree(result) == {"a.txt": "once"}
 
 
 @pytest.mark.parametrize(("provider", "kind"), [("anthropic", Kind.SPEND_LIMIT), ("openai", Kind.FORBIDDEN)])

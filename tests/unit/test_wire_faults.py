@@ -6,6 +6,7 @@ Sources: platform.claude.com/docs (errors, streaming, stop reasons), developers.
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -13,10 +14,11 @@ import pytest
 
 from quarterdeck.kernel.config import ModelSection
 from quarterdeck.kernel.entities import Usage
-from quarterdeck.kernel.failures import BadConfiguration, FailureClass
+from quarterdeck.kernel.failures import BadConfiguration, FailureClass, ModelFailed
 from quarterdeck.models import connection, errors
 from quarterdeck.models.errors import WireError
-from quarterdeck.models.factory import make_factory
+from quarterdeck.models.factory import MODULES, make_factory
+from quarterdeck.models.port import Message, Request, Text
 from quarterdeck.models.retry import next_try
 from quarterdeck.models.scripted import answer
 from quarterdeck.models.scripted.cache import Counted
@@ -338,8 +340,14 @@ def _caused(error: Exception, cause: BaseException) -> Exception:
             "m cannot be reached at http://here: Name or service not known",
             False,
         ),
+        (
+            _caused(httpx2.ConnectError("no"), ExceptionGroup("", [OSError(24, "Too many open files")])),
+            "m cannot be called from here: Too many open files",
+            False,
+        ),
         (httpx2.ConnectTimeout(""), "m cannot be reached at http://here: nobody picked up in time", False),
         (httpx2.ReadError(""), "m broke off: ReadError", True),
+        (ConnectionResetError(104, "Connection reset by peer"), "m broke off: Connection reset by peer", True),
         (
             httpx2.RemoteProtocolError("peer closed connection"),
             "m broke off: RemoteProtocolError: peer closed connection",
@@ -349,8 +357,10 @@ def _caused(error: Exception, cause: BaseException) -> Exception:
 )
 def test_a_connection_that_fails_says_where_and_why(error: Exception, says: str, billed: bool) -> None:
     failed = connection.broken("m", "http://here", error)
-    assert (str(failed), failed.kind, failed.billed) == (says, FailureClass.TRANSIENT, billed)
-    assert ("address" in failed.fix) == (not billed)
+    here = "from here" in says
+    assert (str(failed), failed.billed) == (says, billed)
+    assert failed.kind is (FailureClass.INFRASTRUCTURE if here else FailureClass.TRANSIENT)
+    assert ("address" in failed.fix) == (not billed and not here)
 
 
 @pytest.mark.parametrize(
@@ -371,6 +381,25 @@ def test_what_cannot_be_called_is_refused_before_anything_is(url: str | None, ke
     assert why in caught.value.why
     assert key not in str(caught.value) or key == "k"
     assert fix in caught.value.fix
+
+
+async def test_a_client_that_cannot_be_loaded_now_is_loaded_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "scarce_client.py").write_text(
+        "open('descriptor').close()\nfrom quarterdeck.models.anthropic_client import *"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(MODULES, "anthropic", "scarce_client")
+    models = make_factory(keys={"anthropic": "k"}, base_urls={"anthropic": "http://127.0.0.1:9"})
+    request = Request(system="", tools=(), messages=(Message(role="user", blocks=(Text(text="a"),)),), max_output=16)
+    for says, kind in (("client of scarce", FailureClass.INFRASTRUCTURE), ("be reached", FailureClass.TRANSIENT)):
+        with pytest.raises(ModelFailed, match=says) as caught:
+            await models("anthropic:claude-a").complete(request)
+        assert (caught.value.kind, caught.value.billed) == (kind, False)
+        (tmp_path / "descriptor").touch()
+    await models.close()
 
 
 def test_a_key_of_a_models_own_is_named() -> None:

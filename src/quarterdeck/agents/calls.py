@@ -7,6 +7,7 @@ Rules
   tier's next model, or give up. A model that had to be left stays left for this attempt.
 - A failed call costs what the adapter counted or estimated of it; where it may have been billed and nothing is known
   (it hung before the first event), its whole reservation counts as spent.
+- What this machine refuses (no descriptor for a connection) is its own trouble: no model is left because of it.
 - A provider that wants to be left alone for longer than is waited for is not asked; that too is on record.
 - A refused key is tried again only where reading it again gave another one.
 - A call cut off, by a crash or because the work was cancelled, may have been billed: its whole reservation counts as
@@ -165,6 +166,8 @@ class ModelCalls:
     async def _follow_up(self, name: str, failure: ModelFailed) -> str:
         """The model to ask next, after waiting where that helps. Raises the failure again where nothing does."""
         rest = self._candidates[self._candidates.index(name) + 1 :]
+        if failure.kind is FailureClass.INFRASTRUCTURE:
+            raise failure  # this machine refuses: no model is to blame, and none helps
         if isinstance(failure, NotAsked):
             if RECOVERY[failure.kind].failover and rest:
                 return rest[0]

@@ -12,7 +12,7 @@ from quarterdeck.agents.calls import ModelCalls, Prompt
 from quarterdeck.agents.context import Told
 from quarterdeck.agents.transcript import encode, said
 from quarterdeck.kernel import events as e
-from quarterdeck.kernel.failures import RECOVERY, ModelFailed
+from quarterdeck.kernel.failures import RECOVERY, FailureClass, ModelFailed
 from quarterdeck.models.port import Message
 
 
@@ -31,7 +31,7 @@ class Compaction:
     async def where_needed(self) -> None:
         """Compact near the window's end, or where the provider found the prompt too long.
 
-        Raises TooSmall, OverBound, ModelFailed where a person has to act."""
+        Raises TooSmall, OverBound, ModelFailed where a person has to act or the machine is not well."""
         state, window = self._log.state, await self._calls.window()
         if window is None:
             return
@@ -71,7 +71,7 @@ class Compaction:
             reply = await self._calls.ask(Prompt(prompts.SUMMARY_SYSTEM, (), (request,), max(256, tokens)))
             summary = reply.message.text.strip()
         except ModelFailed as error:  # its tries are on record
-            if RECOVERY[error.kind].stops_run:
+            if RECOVERY[error.kind].stops_run or error.kind is FailureClass.INFRASTRUCTURE:
                 raise
             summary = ""
         return summary or context.without_model(middle, int(tokens * context.BYTES_PER_TOKEN))

@@ -177,9 +177,9 @@ class ActionGate:
         except StaleClaim:
             raise
         except QuarterdeckError as error:
-            if error.failure in _PASSES:
-                raise
             kind = error.kind if isinstance(error, ModelFailed) else error.failure
+            if kind in _PASSES:
+                raise
             result = ToolResult(f"The call failed: {error}", ok=False, failure=kind)
         except Exception as error:  # noqa: BLE001 - recorded with its trace; the agent's other work goes on
             trace = "".join(traceback.format_exception(error))

@@ -87,6 +87,8 @@ class Loop:
         except TooSmall as error:
             self._failed = endings.failed(str(error), FailureClass.CONTEXT)
         except ModelFailed as error:
+            if error.kind is FailureClass.INFRASTRUCTURE:
+                raise
             squeezable = self._log.state.too_long and not self._log.state.squeezes
             if not squeezable and self._seconds_left() > 0:  # else the next pass shortens the prompt, or stops
                 fix = endings.fix(error, self._calls.model, self._assignment)

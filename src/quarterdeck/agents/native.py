@@ -13,7 +13,7 @@ from quarterdeck.agents.port import Assignment, Finished
 from quarterdeck.agents.ports import Ports
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Agent
-from quarterdeck.kernel.failures import BadConfiguration, FailureClass, QuarterdeckError, StaleClaim
+from quarterdeck.kernel.failures import BadConfiguration, FailureClass, ModelFailed, QuarterdeckError, StaleClaim
 
 
 class NativeHarness:
@@ -40,6 +40,7 @@ class NativeHarness:
         except StaleClaim:
             raise
         except QuarterdeckError as error:
-            if error.failure is FailureClass.INFRASTRUCTURE:
+            failure = error.kind if isinstance(error, ModelFailed) else error.failure
+            if failure is FailureClass.INFRASTRUCTURE:
                 raise
-            return endings.failed(f"{error}{f' ({error.fix})' if error.fix else ''}", error.failure)
+            return endings.failed(f"{error}{f' ({error.fix})' if error.fix else ''}", failure)

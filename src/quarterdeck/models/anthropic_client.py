@@ -67,7 +67,7 @@ class AnthropicTransport:
                         yield json.loads(sent.data)
             finally:
                 await stream.close()
-        except (anthropic.APIError, httpx2.HTTPError, ValueError, RecursionError) as error:
+        except (anthropic.APIError, httpx2.HTTPError, OSError, ValueError, RecursionError) as error:
             raise failure(name, self._address, error) from error
 
     async def window(self, model: str) -> int | None:

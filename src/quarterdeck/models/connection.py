@@ -2,6 +2,7 @@
 
 Rules
 - What cannot have reached the other side costs nothing and names the address; what broke off may have been billed.
+- What this machine itself refuses (no descriptor, no memory) is not the provider's fault.
 - The reason is what the system said at the bottom of the exceptions, not the name of the last one.
 """
 
@@ -10,7 +11,7 @@ from typing import Final
 
 import httpx2
 
-from quarterdeck.kernel.failures import FailureClass, ModelFailed
+from quarterdeck.kernel.failures import UNWELL, FailureClass, ModelFailed
 
 _UNSENT: Final = (
     httpx2.ConnectError,
@@ -25,25 +26,35 @@ _DEPTH: Final = 10
 
 def broken(model: str, address: str, cause: BaseException) -> ModelFailed:
     """The failure of a call to `model` at `address` that got no answer, or lost it."""
-    if isinstance(cause, _UNSENT):
-        fix = "check the network and the address of the model's server"
-        return ModelFailed(f"{model} cannot be reached at {address}", FailureClass.TRANSIENT, why=words(cause), fix=fix)
-    return ModelFailed(f"{model} broke off", FailureClass.TRANSIENT, billed=True, why=words(cause))
+    below, unsent = _below(cause), isinstance(cause, _UNSENT)
+    if below is not None and below.errno in UNWELL and (unsent or isinstance(cause, OSError)):
+        return ModelFailed(f"{model} cannot be called from here", FailureClass.INFRASTRUCTURE, why=words(cause))
+    if not unsent:
+        return ModelFailed(f"{model} broke off", FailureClass.TRANSIENT, billed=True, why=words(cause))
+    fix = "check the network and the address of the model's server"
+    return ModelFailed(f"{model} cannot be reached at {address}", FailureClass.TRANSIENT, why=words(cause), fix=fix)
 
 
 def words(cause: BaseException) -> str:
     """What the system said at the bottom of an exception, else the exception itself."""
+    below = _below(cause)
+    if below is not None and below.strerror:
+        # asyncio puts the address where the system's words should be.
+        of_asyncio = below.errno is not None and below.strerror.startswith("Connect call failed")
+        return os.strerror(below.errno or 0) if of_asyncio else below.strerror
+    if isinstance(cause, httpx2.ConnectTimeout):
+        return "nobody picked up in time"
+    return f"{type(cause).__name__}: {cause}".removesuffix(": ")[:500]
+
+
+def _below(cause: BaseException) -> OSError | None:
+    """The error of the system that an exception came from."""
     found: BaseException | None = cause
     for _ in range(_DEPTH):
         if isinstance(found, OSError) and found.strerror:
-            # asyncio puts the address where the system's words should be.
-            if found.errno is not None and found.strerror.startswith("Connect call failed"):
-                return os.strerror(found.errno)
-            return found.strerror
+            return found
         if isinstance(found, BaseExceptionGroup):
             found = found.exceptions[0]
         elif found is not None:
             found = found.__cause__ or found.__context__
-    if isinstance(cause, httpx2.ConnectTimeout):
-        return "nobody picked up in time"
-    return f"{type(cause).__name__}: {cause}".removesuffix(": ")[:500]
+    return None

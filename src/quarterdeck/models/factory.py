@@ -19,7 +19,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from quarterdeck.kernel.config import ModelSection
-from quarterdeck.kernel.failures import BadConfiguration
+from quarterdeck.kernel.failures import BadConfiguration, FailureClass, ModelFailed
 from quarterdeck.models import windows
 from quarterdeck.models.port import Deadlines, Model, Reply, Request
 from quarterdeck.models.streaming import Dialect, StreamingModel, Transport
@@ -59,9 +59,14 @@ class _Connection:
             threading.Thread(target=_load, args=(module,), daemon=True, name=f"load {module}").start()
 
     async def get(self) -> Made:
+        """The way, ready. Raises ModelFailed."""
         async with self._making:
             if self._made is None:
-                self._made = self._make(await asyncio.to_thread(importlib.import_module, self._module))
+                try:
+                    self._made = self._make(await asyncio.to_thread(importlib.import_module, self._module))
+                except OSError as error:  # no descriptor, no memory: asked again when the machine is well
+                    what = f"the client of {self._module.rpartition('.')[2].partition('_')[0]} cannot be loaded"
+                    raise ModelFailed(what, FailureClass.INFRASTRUCTURE, why=str(error)) from error
             return self._made
 
     async def close(self) -> None:
@@ -70,7 +75,7 @@ class _Connection:
 
 
 def _load(module: str) -> None:
-    with contextlib.suppress(ImportError):  # whoever needs it asks again, and is told
+    with contextlib.suppress(ImportError, OSError):  # whoever needs it asks again, and is told
         importlib.import_module(module)
 
 

@@ -66,7 +66,7 @@ class OllamaTransport:
                 async for line in response.aiter_lines():
                     if line.strip():
                         yield json.loads(line)
-        except (httpx2.HTTPError, ValueError, RecursionError) as error:
+        except (httpx2.HTTPError, OSError, ValueError, RecursionError) as error:
             raise _failure(name, self._address, error) from error
 
     async def window(self, model: str) -> int | None:

@@ -95,7 +95,7 @@ class OpenAITransport:
                     yield cast("dict[str, Any]", event)  # whoever collects it finds out where it is none
             finally:
                 await stream.close()
-        except (openai.APIError, httpx2.HTTPError, ValueError, RecursionError) as error:
+        except (openai.APIError, httpx2.HTTPError, OSError, ValueError, RecursionError) as error:
             raise failure(f"{self._provider}:{body['model']}", self._address, error) from error
 
     async def window(self, model: str) -> int | None:
