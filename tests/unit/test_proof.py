@@ -21,6 +21,7 @@ from quarterdeck.delivery.findings import (
     levelled,
     listed,
     only_tests,
+    pins,
     remarks,
 )
 from quarterdeck.delivery.proof import Proof, Trial, Verdict, judge, narrowed, rest, trials, verdict
@@ -172,6 +173,24 @@ def test_what_a_launcher_says(command: str, test: TestName, runner: Runner, outp
 
 def test_the_rest_of_a_change_is_what_is_no_test() -> None:
     assert rest(["src/a.py", "tests/test_a.py", "tests/data.json", "conftest.py", "README"]) == ("src/a.py", "README")
+
+
+@pytest.mark.parametrize(
+    ("title", "rest", "says"),
+    [
+        ("Add tests for the parser", (), True),
+        ("Improve test coverage of retries", ("CHANGELOG.md",), True),
+        ("Cover the error paths", (), True),
+        ("Test the parser", (), True),
+        ("Add tests for the parser", ("src/parser.py",), False),
+        ("Add retries and tests", (), False),
+        ("Add retries", (), False),
+        ("Fix the failing tests", (), False),
+        ("Testing mode", (), False),
+    ],
+)
+def test_a_task_that_asks_for_tests_has_nothing_else_to_prove(title: str, rest: tuple[str, ...], says: bool) -> None:
+    assert pins(TASK.model_copy(update={"title": title}), rest) is says
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 
 from quarterdeck.delivery import commands, inspection, proof
 from quarterdeck.delivery.checks import deadly, headline, outlived, passed, run_checks, summary
-from quarterdeck.delivery.findings import REMARKS, Remark, Rule, Survey, blocking, levelled, listed, remarks
+from quarterdeck.delivery.findings import REMARKS, Remark, Rule, Survey, blocking, levelled, listed, pins, remarks
 from quarterdeck.delivery.node import Duty, Result
 from quarterdeck.delivery.validate import SYMLINK, structure_problems
 from quarterdeck.delivery.workshop import Workshop
@@ -191,10 +191,13 @@ class Examination:
         if not trials:
             return ()
         levels = config.deck.validation
-        alone = not proof.rest([path for item in self.changes for path in (item.path, item.old_path) if path])
+        rest = proof.rest([path for item in self.changes for path in (item.path, item.old_path) if path])
+        if pins(self.task, rest):
+            trials = ()
+        alone = bool(trials) and not rest
         empty = (proof.vacuous(told.tests, sure=any(trial.exact for trial in trials)),) if alone else ()
         edited = proof.edited(self.task.verify, told.tests) if levels.weakened_tests != "off" else ()
-        if alone and not edited:
+        if not edited and (alone or not trials):
             return levelled(empty, levels)
 
         async def once() -> tuple[Remark, ...]:

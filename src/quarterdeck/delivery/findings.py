@@ -108,6 +108,14 @@ def only_tests(paths: Sequence[str]) -> bool:
     return True
 
 
+def pins(task: Task, rest: Sequence[str]) -> bool:
+    """Whether the task asks for tests of what is there already, and the change keeps to that.
+
+    `rest`: the files that the change touches beside tests.
+    """
+    return _PINS.match(task.title) is not None and all(path.endswith(_PROSE) for path in rest)
+
+
 def remarks(survey: Survey, task: Task, levels: ValidationSection) -> tuple[Remark, ...]:
     """What the survey says, as findings of their level."""
     return levelled(tuple(_remarks(survey, task)), levels)
@@ -160,6 +168,12 @@ def _asks_to_remove(task: Task, test: str) -> bool:
     return bool(names) and re.search(rf"(?i:{_REMOVES})[^.\n]{{0,120}}\b({names})\b", words) is not None
 
 
+_PROSE: Final = (".md", ".rst", ".txt")
+_PINS: Final = re.compile(
+    r"(?!.*\b(?:and|fix)\b)(?:(?:add|write|extend|improve|increase|more|pin)\b.*\b(?:tests?|coverage)|cover|test)\b",
+    re.IGNORECASE,
+)
+"""A title that asks for tests and nothing else."""
 _FORMATS: Final = re.compile(
     r"\b(?:reformat|re-?indent|prettier\b|gofmt\b|rustfmt\b|lint(?:er|ing)|white ?space|(?:black|ruff)\b"
     r"|(?:code )?formatting\b|code style|format (?:the |all )?(?:code|files|sources))",

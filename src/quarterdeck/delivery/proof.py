@@ -1,7 +1,8 @@
 """Whether new tests prove something: they must not pass without the rest of their change. Pure.
 
 Rules
-- A task that may change nothing but tests is exempt: there is no rest.
+- A task that may change nothing but tests is exempt: there is no rest. So is one whose title asks for tests and nothing
+  else, where the change brings no code.
 - The verify command that runs the tests is run again on the base with the change's test files alone, narrowed to the
   tests that are new or edited. One of them that fails there is proof enough: others may pin what holds already, and
   are named.
