@@ -277,7 +277,7 @@ async def figures(data: Path | None, windows: Sequence[int] = WINDOWS) -> list[F
         families[LONG] = [in_a_row(swe)]
     found = []
     for family, window in itertools.product((*FAMILIES, LONG), windows):
-        name, target = f"context: {family}, window {window // 1000}k", TARGET if family in FAMILIES else None
+        name, target = f"(g) context: {family}, window {window // 1000}k", TARGET if family in FAMILIES else None
         if family not in families:
             found.append(Figure(name, _UNIT, None, target=target, note="no data below BENCH_DATA"))
             continue

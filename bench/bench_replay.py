@@ -84,7 +84,9 @@ def replay(source: Path, out: Path, pace: Pace) -> Replayed:
 
 def figure(name: str, source: Path | None, pace: Pace) -> Figure:
     """The makespan of one repository's history."""
-    title = f"replay: {COMMITS} commits of {name}, {AGENTS} agents, {pace.work:g} s of work, {pace.gate:g} s of checks"
+    title = (
+        f"(f) replay: {COMMITS} commits of {name}, {AGENTS} agents, {pace.work:g} s of work, {pace.gate:g} s of checks"
+    )
     if source is None or not source.is_dir():
         return Figure(title, "s", None, target=TARGET, note="no clone below BENCH_DATA")
     with tempfile.TemporaryDirectory(prefix="quarterdeck-replay-") as folder:

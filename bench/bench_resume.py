@@ -183,7 +183,7 @@ def measure(agents: int, rounds: int, backend: str) -> list[Figure]:
         "`quarterdeck resume --help`": _middle([seconds_of(*command, "resume", "--help") for _ in resumed]),
         f"bare Python {sys.version.split()[0]}": _middle([seconds_of(sys.executable, "-c", "pass") for _ in resumed]),
     }
-    name = f"resume of {agents} agents, sandbox {backend}"
+    name = f"(e) resume of {agents} agents, sandbox {backend}"
     note = f"median of {rounds}; best {{:.2f}}; load {os.getloadavg()[0]:.1f}"
     told: list[tuple[str, Any, Target | None]] = [
         ("first new step begun", lambda one: one.begun, Target("ours", LIMIT)),

@@ -195,11 +195,11 @@ def _proportional(pid: int) -> int:
 def table(timed: Timed, version: str) -> list[Figure]:
     """The figures of single operations."""
     chosen = (
-        ("sandbox: write 4 KB", "write", Target("ours", 2.0)),
-        ("sandbox: read 4 KB", "read", Target("ours", 2.0)),
-        ("sandbox: command", "command", None),
-        ("sandbox: start", "start", None),
-        ("sandbox: workspace of a click-sized repository", "workspace", Target("ours", 150.0)),
+        ("(d) sandbox: write 4 KB", "write", Target("ours", 2.0)),
+        ("(d) sandbox: read 4 KB", "read", Target("ours", 2.0)),
+        ("(d) sandbox: command", "command", None),
+        ("(d) sandbox: start", "start", None),
+        ("(d) sandbox: workspace of a click-sized repository", "workspace", Target("ours", 150.0)),
     )
     found = []
     for name, what, target in chosen:
@@ -232,7 +232,7 @@ async def measure(repository: Path, home: Path, version: str, rounds: int, side_
         trees = await crowd_of_trees(place, side_by_side)
     finally:
         ground.destroy()
-    name, plain = f"sandbox: {side_by_side} workspaces side by side", _NAMES["none"]
+    name, plain = f"(d) sandbox: {side_by_side} workspaces side by side", _NAMES["none"]
     return [
         *table(timed, version),
         Figure(

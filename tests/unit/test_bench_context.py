@@ -80,7 +80,7 @@ async def test_a_replay_bills_more_than_perfect_and_less_than_naive(tmp_path: Pa
     (tmp_path / "tau-bench").mkdir()
     (tmp_path / "tau-bench" / "airline.json").write_text(json.dumps([{"traj": chat}]))
     found = {figure.name: figure for figure in await bench_context.figures(tmp_path, (200_000,))}
-    figure = found["context: tau-bench airline, window 200k"]
+    figure = found["(g) context: tau-bench airline, window 200k"]
     assert figure.holds, figure
     assert figure.ratio["perfect prefix cache"] >= 1 > figure.ratio["naive resending"]
-    assert found["context: SWE-agent demonstrations, window 200k"].ours is None
+    assert found["(g) context: SWE-agent demonstrations, window 200k"].ours is None

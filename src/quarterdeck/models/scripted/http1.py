@@ -97,7 +97,7 @@ class Connection:
     def reset(self) -> None:
         """Drop the connection with a TCP reset."""
         raw: socket.socket | None = self._writer.get_extra_info("socket")
-        if raw is not None:
+        if raw is not None and raw.fileno() >= 0:  # the client may have closed it already
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._writer.transport.abort()
 
