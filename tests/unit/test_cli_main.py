@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -175,6 +176,16 @@ def test_a_bug_is_written_down_and_named(tmp_path: Path) -> None:
     assert faults.write_trace(RuntimeError(), Path("/dev/null/x"), 0.0).path is None
 
 
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """What is done about signals, put back afterwards."""
+    found = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for each, handler in found.items():
+        signal.signal(each, handler)
+
+
+@pytest.mark.usefixtures("signals")
 def test_being_asked_to_end_becomes_stop() -> None:
     async def work() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -182,6 +193,35 @@ def test_being_asked_to_end_becomes_stop() -> None:
 
     with pytest.raises(Stop):
         drive(work())
+
+
+async def _ended_under(number: int, tidied: list[str]) -> None:
+    """Work that is asked to end, and again while it ends."""
+    os.kill(os.getpid(), signal.SIGTERM)
+    try:
+        await asyncio.Event().wait()
+    finally:
+        os.kill(os.getpid(), number)
+        tidied.append("everything")
+
+
+@pytest.mark.usefixtures("signals")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_an_echo_of_a_signal_is_the_same_signal(number: int) -> None:
+    """`timeout` sends one to the process and then to its group."""
+    tidied: list[str] = []
+    with pytest.raises(Stop):
+        drive(_ended_under(number, tidied))
+    assert tidied == ["everything"]
+
+
+@pytest.mark.usefixtures("signals")
+def test_whoever_asks_twice_does_not_want_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("quarterdeck.cli.call.ECHO_SECONDS", -1.0)
+    tidied: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        drive(_ended_under(signal.SIGINT, tidied))
+    assert tidied == []
 
 
 # --- values ---------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from dataclasses import asdict, is_dataclass
 from functools import cached_property
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol, TextIO, TypeVar, cast, runtime_checkable
 
 import typer
@@ -177,6 +178,10 @@ def format_line(line: "Line", *, color: bool) -> str:
     ).rstrip()
 
 
+ECHO_SECONDS: Final = 1.0
+"""A signal this soon after the first is the same one: `timeout` and others send it to the process and to its group."""
+
+
 def drive(work: Coroutine[Any, Any, T]) -> T:
     """Run the async part of a command to its end. Raises Stop where the process was asked to end."""
     return asyncio.run(_stoppable(work))
@@ -185,15 +190,21 @@ def drive(work: Coroutine[Any, Any, T]) -> T:
 async def _stoppable(work: Coroutine[Any, Any, T]) -> T:
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
-    asked: list[int] = []
+    asked: list[float] = []
 
     def stop(number: int) -> None:
-        asked.append(number)
+        asked.append(time.monotonic())
         for each in signals:
-            # The next one gets the system's own answer: whoever asks twice does not want to wait.
             loop.remove_signal_handler(each)
+            signal.signal(each, again)
         if task is not None:
             task.cancel()
+
+    def again(number: int, frame: FrameType | None) -> None:
+        # Whoever asks twice does not want to wait: the system's own answer. Not by the loop, which may hang.
+        if time.monotonic() - asked[0] > ECHO_SECONDS:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+            os.kill(os.getpid(), number)
 
     # What the caller has the process ignore (nohup, a shell's background job) stays ignored.
     wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -207,5 +218,6 @@ async def _stoppable(work: Coroutine[Any, Any, T]) -> T:
             raise Stop from None
         raise
     finally:
-        for each in signals:
-            loop.remove_signal_handler(each)
+        if not asked:
+            for each in signals:
+                loop.remove_signal_handler(each)
