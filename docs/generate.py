@@ -11,7 +11,9 @@ import ast
 import re
 import sys
 import textwrap
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from enum import EnumType
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -22,6 +24,7 @@ from typer.main import get_command
 from quarterdeck.cli import registry
 from quarterdeck.cli.main import app
 from quarterdeck.cli.starter import toml_value
+from quarterdeck.delivery import findings
 from quarterdeck.kernel import config, entities, events, failures
 from quarterdeck.kernel.config import DeckConfig
 from quarterdeck.kernel.entities import Plan, Task
@@ -29,7 +32,12 @@ from quarterdeck.kernel.entities import Plan, Task
 HERE: Final = Path(__file__).parent
 TEMPLATES: Final = HERE / "templates"
 PAGES: Final = HERE / "reference"
+FIELDS: Final = TEMPLATES / "event-fields.toml"
+"""Fields that several events share, explained once."""
 _TYPES: Final = {"string": "text", "integer": "integer", "number": "number", "boolean": "true or false"}
+BODIES: Final = {entities: ("Change", "CheckResult", "Feedback", "Landed", "Usage"), findings: ("Remark",)}
+"""Objects in events and in their larger bodies, which the page explains below."""
+_VALUES: Final = {"str": "text", "int": "integer", "float": "number", "bool": "true or false", "Blob": "digest"}
 _EVERYWHERE: Final = ("json", "no_input", "help")
 """Options of every command, which the page names once."""
 _WIDTH: Final = 120
@@ -46,6 +54,7 @@ def pages() -> dict[str, str]:
         "task": lambda: keys(Task, entities, required="required"),
         "deck": deck,
         "events": event_list,
+        "bodies": bodies,
         "classes": failure_classes,
         "errors": errors,
     }
@@ -205,6 +214,7 @@ def deck() -> str:
 def event_list() -> str:
     """Every kind of event, by stream."""
     source, out = Source(events), []
+    meant = tomllib.loads(FIELDS.read_text(encoding="utf-8"))
     for head, names in source.groups():
         known = [name for name in names if issubclass(getattr(events, name), events.EventBase)]
         if not known:
@@ -216,12 +226,46 @@ def event_list() -> str:
             said = source.doc(name)
             out += [f"{said}\n"] if said else []
             rows: list[Row] = [
-                (code(field), code(annotation), meaning)
+                (code(field), value(annotation), _null(meaning or meant.get(f"{kind}.{field}") or meant.get(field, "")))
                 for field, annotation, meaning in source.attributes(name)
                 if field != "kind"
             ]
-            out += [f"{table(('field', 'type', 'meaning'), rows)}\n"] if rows else []
+            out += [f"{table(('field', 'what it is', 'meaning'), rows)}\n"] if rows else []
     return "\n".join(out)
+
+
+def bodies() -> str:
+    """The objects that stand in fields of events and in larger bodies."""
+    out: list[str] = []
+    meant = tomllib.loads(FIELDS.read_text(encoding="utf-8"))
+    for source, name in ((Source(module), name) for module, names in BODIES.items() for name in names):
+        rows: list[Row] = [
+            (code(field), value(annotation), _null(said or meant.get(f"{name}.{field}") or meant.get(field, "")))
+            for field, annotation, said in source.attributes(name)
+        ]
+        out.append(f"### `{name}`\n\n{source.doc(name)}\n\n{table(('field', 'what it is', 'meaning'), rows)}\n")
+    return "\n".join(out)
+
+
+def _null(said: str) -> str:
+    """Python's word for nothing as JSON has it."""
+    return re.sub(r"\bNone\b", "null", said)
+
+
+def value(annotation: str) -> str:
+    """What an event's field holds, in words, from its type as written."""
+    if annotation.endswith(" | None"):
+        return f"{value(annotation.removesuffix(' | None'))}, or null"
+    if listed := re.fullmatch(r"tuple\[(\w+), \.\.\.\]", annotation):
+        return f"list of {value(listed[1])}"
+    if annotation.startswith("Literal["):
+        return ", ".join(code(each) for each in ast.literal_eval(annotation.removeprefix("Literal")))
+    if re.fullmatch(r"[A-Z]\w+", annotation) and annotation in {name for names in BODIES.values() for name in names}:
+        return code(annotation)
+    named = getattr(events, annotation, getattr(findings, annotation, None))
+    if isinstance(named, EnumType):
+        return ", ".join(code(str(getattr(each, "value", each))) for each in named.__members__.values())
+    return _VALUES.get(annotation, "object")
 
 
 # --- failures -----------------------------------------------------------------------------------------------

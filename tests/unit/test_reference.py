@@ -1,6 +1,7 @@
 """The reference is what the code says: pages that are out of date, and things that nobody explained, fail here."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -51,11 +52,42 @@ def test_every_key_says_what_it_means() -> None:
     assert silent == []
 
 
+def test_every_explained_field_is_one() -> None:
+    explained = tomllib.loads(generate.FIELDS.read_text(encoding="utf-8"))
+    source = generate.Source(events)
+    known: set[str] = set()
+    for _, names in source.groups():
+        for name in names:
+            kind = getattr(events, name).model_fields["kind"].default
+            for field in (field for field, _, said in source.attributes(name) if not said):
+                known |= {field, f"{kind}.{field}"}
+    for module, names in generate.BODIES.items():
+        for name in names:
+            known |= {f"{name}.{field}" for field, _, said in generate.Source(module).attributes(name) if not said}
+    assert set(explained) - known == set()
+
+
+@pytest.mark.parametrize(
+    ("annotation", "words"),
+    [
+        ("Blob | None", "digest, or null"),
+        ("tuple[str, ...]", "list of text"),
+        ("Literal['allow', 'ask']", "`allow`, `ask`"),
+        ("Node", "`plan`, `dispatch`, `implement`, `check`, `review`, `gate`, `report`, `retrospective`"),
+        ("Usage", "`Usage`"),
+    ],
+)
+def test_what_a_field_holds_is_said_in_words(annotation: str, words: str) -> None:
+    assert generate.value(annotation) == words
+
+
 def test_every_event_class_and_code_says_what_it_means() -> None:
     source = generate.Source(events)
     kinds = [name for _, names in source.groups() for name in names]
     assert len(kinds) == len(events.EventBase.__subclasses__())
     assert [name for name in kinds if not source.doc(name)] == []
+    page = generate.pages()["events.md"]
+    assert re.findall(r"^\| `(\w+)` \| [^|]+ \|(?: \|)?$", page, re.MULTILINE) == []
     failing = generate.Source(failures)
     assert [name for where in ("Exit", "FailureClass") for name, _, said in failing.attributes(where) if not said] == []
 

@@ -131,9 +131,9 @@ class Price(Value):
     output: Usd
     """Output tokens."""
     cache_read: Usd | None = None
-    """None = the price of input."""
+    """Unset = the price of input."""
     cache_write: Usd | None = None
-    """None = the price of input."""
+    """Unset = the price of input."""
 
 
 class SandboxSection(Value):

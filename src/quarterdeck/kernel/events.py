@@ -131,7 +131,7 @@ class RunCreated(EventBase):
     repository: str
     """Real path of the user's repository."""
     target: str
-    """`ids.target_id` of the merge gate."""
+    """Id of the merge gate: of the repository and the branch."""
     base: str
     into: str
     into_explicit: bool = False
@@ -586,7 +586,7 @@ class ChangeQueued(EventBase):
     checkout: str | None = None
     """Clean work tree that holds the target branch and is moved with it."""
     checks: str = ""
-    """`queue.checks_key` of the configuration; filled by the gate."""
+    """Hash of the commands that have to pass; filled by the gate."""
     reverts: str = ""
     """The landed commit that this change takes back; empty = it is work of its own."""
 
