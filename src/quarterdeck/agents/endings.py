@@ -7,6 +7,7 @@ Rules
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from quarterdeck.agents import handoffs
@@ -52,8 +53,9 @@ def failed(reason: str, failure: FailureClass, detail: str = "") -> Finished:
 
 
 def model_failed(error: ModelFailed, fix: str) -> Finished:
-    """An ending because no model could be asked. `fix`: what a person can do about it."""
-    return failed(f"the model call failed ({error.kind}): {error}{f' ({fix})' if fix else ''}", error.kind)
+    """An ending because no model could be asked. `fix`: what a person can do about it; no agent is told that."""
+    ending = failed(f"the model call failed ({error.kind}): {error}", error.kind)
+    return replace(ending, reason=f"{ending.reason[:1500]} ({fix})") if fix else ending
 
 
 def fix(error: ModelFailed, model: str, assignment: Assignment) -> str:
