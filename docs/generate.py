@@ -262,9 +262,9 @@ def value(annotation: str) -> str:
         return ", ".join(code(each) for each in ast.literal_eval(annotation.removeprefix("Literal")))
     if re.fullmatch(r"[A-Z]\w+", annotation) and annotation in {name for names in BODIES.values() for name in names}:
         return code(annotation)
-    named = getattr(events, annotation, getattr(findings, annotation, None))
+    named: Any = getattr(events, annotation, getattr(findings, annotation, None))
     if isinstance(named, EnumType):
-        return ", ".join(code(str(getattr(each, "value", each))) for each in named.__members__.values())
+        return ", ".join(code(str(each)) for each in named.__members__.values())
     return _VALUES.get(annotation, "object")
 
 

@@ -41,7 +41,7 @@ def quarterdeck(*arguments: str, home: Path, cwd: Path | None = None) -> subproc
 
 def test_init_writes_what_the_repository_shows(repository: Path, tmp_path: Path) -> None:
     done = quarterdeck("init", "--json", home=tmp_path, cwd=repository / "tests")
-    assert (done.returncode, done.stderr.splitlines()[-1][:5]) == (Exit.DONE, "next:")
+    assert (done.returncode, [line[:5] for line in done.stderr.splitlines()[-2:]]) == (Exit.DONE, ["next:", "then:"])
     body = json.loads(done.stdout)
     assert body["gate"] == ["ruff check .", "python3 -m pytest -q"]
     files = [Path(file) for file in body["files"]]

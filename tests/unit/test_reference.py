@@ -61,8 +61,8 @@ def test_every_explained_field_is_one() -> None:
             kind = getattr(events, name).model_fields["kind"].default
             for field in (field for field, _, said in source.attributes(name) if not said):
                 known |= {field, f"{kind}.{field}"}
-    for module, names in generate.BODIES.items():
-        for name in names:
+    for module, bodies in generate.BODIES.items():
+        for name in bodies:
             known |= {f"{name}.{field}" for field, _, said in generate.Source(module).attributes(name) if not said}
     assert set(explained) - known == set()
 
