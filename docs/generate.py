@@ -13,7 +13,7 @@ import sys
 import textwrap
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from enum import EnumType
+from enum import StrEnum
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -262,9 +262,9 @@ def value(annotation: str) -> str:
         return ", ".join(code(each) for each in ast.literal_eval(annotation.removeprefix("Literal")))
     if re.fullmatch(r"[A-Z]\w+", annotation) and annotation in {name for names in BODIES.values() for name in names}:
         return code(annotation)
-    named: Any = getattr(events, annotation, getattr(findings, annotation, None))
-    if isinstance(named, EnumType):
-        return ", ".join(code(str(each)) for each in named.__members__.values())
+    named = getattr(events, annotation, getattr(findings, annotation, None))
+    if isinstance(named, type) and issubclass(named, StrEnum):
+        return ", ".join(code(each) for each in named)
     return _VALUES.get(annotation, "object")
 
 
