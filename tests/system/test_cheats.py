@@ -88,14 +88,6 @@ async def test_cheats_are_sent_back(place: Place) -> None:
         assert "test_rewords.py: the existing test `TestIt::test_add` was edited" in await deck.report(result.run)
 
 
-async def test_a_cheat_that_is_told_so_mends_the_code(place: Place) -> None:
-    place.begin(files("calc"))
-    script = f'if [ "$ATTEMPT" = 1 ]; then {BENDS}; else echo "$FEEDBACK" | grep -q "mend the code" && {MENDS}; fi'
-    async with carried(place, work("calc", script)) as (_, result):
-        assert (result.status, one(result, "calc").attempts) == (RunStatus.DONE, 2), result
-        assert set(place.tree(result)) == {"calc.py"}
-
-
 async def test_what_a_deck_lets_pass_lands_and_is_named(place: Place) -> None:
     place.begin(files("calc"), deck='[validation]\nweakened_tests = "warn"\n')
     async with carried(place, work("calc", BENDS)) as (deck, result):

@@ -22,10 +22,10 @@ pytestmark = pytest.mark.sandbox
 
 DECK = """\
 [tiers]
-hands = ["{provider}:scripted"]
+hands = ["anthropic:scripted"]
 [prices]
-"{provider}:scripted" = {{ input = 3, output = 15 }}
-[models."{provider}:scripted"]
+"anthropic:scripted" = { input = 3, output = 15 }
+[models."anthropic:scripted"]
 context = 100000
 max_output = 4096
 """
@@ -59,12 +59,12 @@ def does(name: str, *actions: Action, told: str = "") -> Rule:
 
 
 @asynccontextmanager
-async def modelled(place: Place, *rules: Rule, provider: str = "anthropic") -> AsyncIterator[None]:
+async def modelled(place: Place, *rules: Rule) -> AsyncIterator[None]:
     """The place with a deck whose only model follows these rules."""
     async with ScriptedServer(Scenario(rules=rules, prices={"scripted": Price(input=3, output=15)})) as server:
-        place.url, place.keys = server.url, {"ANTHROPIC_API_KEY": "k", "OPENAI_API_KEY": "k"}
+        place.url, place.keys = server.url, {"ANTHROPIC_API_KEY": "k"}
         place.home.mkdir()
-        (place.home / "deck.toml").write_text(DECK.format(provider=provider))
+        (place.home / "deck.toml").write_text(DECK)
         yield
 
 
@@ -108,8 +108,7 @@ async def test_a_fleet_of_hostile_models(place: Place) -> None:
     assert list(Ground(place.home).workspaces.iterdir()) == []
 
 
-@pytest.mark.parametrize("provider", ["anthropic", "chat"])
-async def test_a_model_that_bends_the_test_or_claims_is_told_and_mends_the_code(place: Place, provider: str) -> None:
+async def test_a_model_that_bends_the_test_or_claims_is_told_and_mends_the_code(place: Place) -> None:
     """It never runs anything in its first attempts, and says both times that all tests pass."""
     mends = act("edit", path="calc.py", old="a - b", new="a + b")
     rules = (
@@ -120,7 +119,7 @@ async def test_a_model_that_bends_the_test_or_claims_is_told_and_mends_the_code(
         does("claims", act("write", path="claims.txt", content="right\n"), told="`grep right claims.txt` failed"),
         does("claims", act("write", path="claims.txt", content="wrong\n")),
     )
-    async with modelled(place, *rules, provider=provider):
+    async with modelled(place, *rules):
         test = "import calc, unittest\n\n\nclass T(unittest.TestCase):\n    def test_add(self):\n"
         place.begin(
             {
