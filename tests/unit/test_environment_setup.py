@@ -1,6 +1,6 @@
 """Which commands build an environment, and when two environments are the same."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from quarterdeck.workplace.environment import Recipe
@@ -76,6 +76,7 @@ SETUP = st.lists(st.text("ab\0", max_size=2), max_size=3).map(tuple)
 
 
 @given(FILES, SETUP, FILES, SETUP)
+@example({}, ("", "", ""), {"": b""}, ("",))
 def test_only_the_same_recipe_has_the_same_key(
     one: dict[str, bytes], setup: tuple[str, ...], other: dict[str, bytes], other_setup: tuple[str, ...]
 ) -> None:

@@ -54,12 +54,11 @@ class Recipe:
     @property
     def key(self) -> str:
         """32 hex characters; another environment has another key."""
-        digest = hashlib.sha256()
-        parts = [_VERSION, platform.machine(), platform.system(), self.interpreter, *self.setup]
-        for part in (*(part.encode() for part in parts), b""):
+        texts = (_VERSION, platform.machine(), platform.system(), self.interpreter, *self.setup)
+        files = (part for name, data in sorted(self.files.items()) for part in (name.encode(), data))
+        digest = hashlib.sha256(b"%d;" % len(texts))  # else a command could pass for a file
+        for part in (*(text.encode() for text in texts), *files):
             digest.update(b"%d:%s" % (len(part), part))
-        for name, data in sorted(self.files.items()):
-            digest.update(b"%d:%s%d:%s" % (len(name.encode()), name.encode(), len(data), data))
         return digest.hexdigest()[:32]
 
 

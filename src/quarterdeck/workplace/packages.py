@@ -20,8 +20,6 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
-import httpx2
-
 from quarterdeck.kernel.failures import BadConfiguration
 from quarterdeck.workplace.proxy import Indexes, is_listed
 
@@ -176,6 +174,8 @@ class Packages:
         return configured(self._facts, self._variables, self._uv)
 
     async def _ask_index(self, url: str) -> tuple[str, ...]:
+        import httpx2  # noqa: PLC0415 - a tenth of what every start would load
+
         certificates = await self.certificates()
         page = f"{url.rstrip('/')}/pip/"
         try:
