@@ -6,7 +6,12 @@ Rules
   strict check and is pinned by a ref before anything else is recorded of it.
 - Unfinished work of a failed attempt is pinned too, so that the next one can go on from it.
 - An agent that changed nothing has not done the task.
+- Few attempts are begun at a time: where many wait (a resume), the first is soon at work instead of all at once late.
 """
+
+import asyncio
+import os
+from typing import Final
 
 from quarterdeck.agents.port import Finished, Sibling
 from quarterdeck.delivery.node import Duty, Result
@@ -26,6 +31,8 @@ UNFINISHED = "refs/quarterdeck/unfinished"
 FILE_BYTES = 48 * 1024
 """How much of the list of files an event takes."""
 
+_AT_ONCE: Final = max(2, os.cpu_count() or 1)
+
 
 class Implement:
     """Performs the implement node."""
@@ -35,16 +42,23 @@ class Implement:
         self._views = views
         self._workshop = workshop
         self._sessions = sessions
+        self._few = asyncio.Semaphore(_AT_ONCE)
 
     async def __call__(self, duty: Duty) -> Result:
         assert duty.task is not None
         assert duty.plan is not None
-        mirror = await self._workshop.mirror(duty.briefing.created.repository)
+        async with self._few:
+            mirror = await self._workshop.mirror(duty.briefing.created.repository)
+            seat = await self._seat(duty, duty.task, duty.plan, mirror)
+        async with self._sessions.work(seat) as session:
+            return await self._hand_in(duty, duty.task, mirror, session)
+
+    async def _seat(self, duty: Duty, task: Task, plan: Plan, mirror: Mirror) -> Seat:
         base = await self._base(duty, mirror)
         agent = agent_of(duty.briefing, duty.agent or duty.briefing.config.default_agent)
-        seat = Seat(
+        return Seat(
             attempt=duty.attempt,
-            task=duty.task.id,
+            task=task.id,
             number=duty.number,
             agent=agent,
             claim=duty.claim,
@@ -54,16 +68,14 @@ class Implement:
             base=base,
             tree=await self._carried(duty, mirror, base),
             extras={
-                "task": duty.task,
-                "plan": duty.plan,
+                "task": task,
+                "plan": plan,
                 "feedback": duty.feedback,
-                "siblings": await self._siblings(duty.run, duty.task, duty.plan),
+                "siblings": await self._siblings(duty.run, task, plan),
                 "notes": tuple(await self._views.notes(duty.run)),
-                "spent_nusd": await spent_elsewhere(self._views, duty.run, duty.task.id, duty.attempt),
+                "spent_nusd": await spent_elsewhere(self._views, duty.run, task.id, duty.attempt),
             },
         )
-        async with self._sessions.work(seat) as session:
-            return await self._hand_in(duty, duty.task, mirror, session)
 
     async def _base(self, duty: Duty, mirror: Mirror) -> str:
         created, started = duty.briefing.created, duty.state.started

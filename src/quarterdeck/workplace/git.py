@@ -14,6 +14,7 @@ import shutil
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -77,11 +78,18 @@ def encode(text: str) -> bytes:
 
 def git_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The whole environment of a git process. Raises GitFailed where git is not installed."""
-    program = shutil.which("git")
-    if program is None:
-        raise GitFailed("git is not installed", fix="install git 2.38 or later, then run `quarterdeck doctor`")
+    program = _program(os.pathsep.join(os.get_exec_path()))
     path = os.pathsep.join((str(Path(program).parent), os.defpath))
     return {"PATH": path, "HOME": str(Path.home()), **_ENVIRONMENT, **(extra or {})}
+
+
+@lru_cache(maxsize=8)
+def _program(path: str) -> str:
+    """git's program. It is looked for once: each call of git would look through all of `path`."""
+    program = shutil.which("git", path=path)
+    if program is None:
+        raise GitFailed("git is not installed", fix="install git 2.38 or later, then run `quarterdeck doctor`")
+    return program
 
 
 def options(*settings: str) -> tuple[str, ...]:

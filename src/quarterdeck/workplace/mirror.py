@@ -149,7 +149,7 @@ class Mirror(History):
         Raises BadRepository where objects are missing there.
         """
         pin = f"{_NAMESPACE}base/{commit}"
-        if await self.read_ref(pin) == commit:
+        if _stands_in(self.path / pin, commit) or await self.read_ref(pin) == commit:
             return
         # The other side is the user's repository and needs the user's configuration to trust its directory.
         git = Git(f"--git-dir={self.path}", umask=_READABLE)
@@ -338,6 +338,14 @@ def _ours(ref: str) -> str:
     if not ref.startswith(_NAMESPACE):
         raise ValueError(f"{ref!r} is not below {_NAMESPACE}")
     return ref
+
+
+def _stands_in(loose: Path, commit: str) -> bool:
+    """Whether a ref's own file says so: true for nearly every pin, and no process has to be started for it."""
+    try:
+        return loose.read_text(encoding="ascii") == f"{commit}\n"
+    except (OSError, ValueError):
+        return False  # packed, or kept in another way: git knows
 
 
 async def _read(git: Git, ref: str) -> str | None:
