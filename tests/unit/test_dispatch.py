@@ -495,9 +495,35 @@ def test_disjoint_work_first_then_the_longest_chain() -> None:
     made = plan(
         task("a", paths=("x.py",)), task("b", paths=("x.py",)), task("c"), task("d", "c"), task("e", paths=("y.py",))
     )
-    assert [one.id for one in choose(RunState(), made, 3)] == ["c", "a", "e"]
-    assert [one.id for one in choose(RunState(), made, 4)] == ["c", "a", "e", "b"]
-    assert choose(RunState(), made, 0) == []
+    assert [one.id for one in choose(RunState(), made, 3, 3)] == ["c", "a", "e"]
+    assert [one.id for one in choose(RunState(), made, 4, 4)] == ["c", "a", "e", "b"]
+    assert choose(RunState(), made, 0, 4) == []
+
+
+def test_the_chain_that_decides_goes_before_work_that_overlaps_nothing() -> None:
+    made = plan(task("a", paths=("x.py",)), task("b", paths=("y.py",)), task("c", paths=("x.py",)), task("d", "c"))
+    assert [one.id for one in choose(RunState(), made, 2, 2)] == ["c", "b"]
+    assert [one.id for one in choose(RunState(), made, 2, 3)] == ["c", "b"]
+    assert [one.id for one in choose(RunState(), made, 1, 3)] == ["c"]
+
+
+def test_a_slot_is_kept_for_the_chain_that_decides() -> None:
+    chain = (task("a"), task("b", "a"), task("c", "b"), task("d", "c"))
+    world = World(plan(*chain, task("x"), task("y")), config(parallel=2))
+    assert names(world.jobs) == ["a:implement", "x:implement"]
+    world.through("a", Node.IMPLEMENT, Node.CHECK)
+    assert names(world.jobs) == ["x:implement", "a:gate"]  # y could start, and would keep b waiting
+    world.through("x", Node.IMPLEMENT, Node.CHECK)
+    assert names(world.jobs) == ["a:gate", "x:gate", "y:implement"]  # never the last slot
+    world.through("a", Node.GATE)
+    assert names(world.jobs) == ["x:gate", "y:implement", "b:implement"]
+
+
+def test_no_slot_is_kept_where_the_work_itself_takes_longer_than_the_chain() -> None:
+    others = [task(f"o{number}") for number in range(9)]
+    world = World(plan(task("a"), task("b", "a"), task("c", "b"), *others), config(parallel=2))
+    world.through("a", Node.IMPLEMENT, Node.CHECK)
+    assert names(world.jobs) == ["o0:implement", "a:gate", "o1:implement"]
 
 
 def test_a_planned_goal_alone_changes_nothing() -> None:

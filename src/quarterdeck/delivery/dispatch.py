@@ -5,7 +5,10 @@
 Rules
 - A task is ready when everything it needs is merged. Ready tasks become attempts, at most `max_parallel` at a time
   (changes in the merge gate do not count: nobody works on them). What was begun goes first.
-- Ready tasks that overlap nothing in progress go first, then those that most others wait for. Overlap never blocks.
+- Ready tasks whose chain decides when the run ends go first, then those that overlap nothing in progress, then those
+  that most others wait for. Overlap never blocks.
+- A task whose chain decides and whose last needs are in the merge gate will be ready soon: a slot is kept for it from
+  those that fewer wait for, but never the last one.
 - The outcome of a node leads where the blueprint says. At most `limits.attempts` attempts fail by their own fault
   or are sent back by a reviewer; as many are returned because of a conflict; then a human has to look.
 - A failure that another attempt cannot mend (authentication, quota, budget) ends the task at once.
@@ -248,32 +251,50 @@ def _cancel_or_dispatch(state: RunState, run: e.RunCreated, plan: Plan, config: 
             if task_state(state, task.id).status is TaskStatus.PENDING:
                 yield e.TaskBlocked(task=task.id, reason=f"not started: {_NO_MONEY}"), None
     elif not state.paused:
-        for task in choose(state, plan, run.max_parallel - state.active):
+        for task in choose(state, plan, run.max_parallel - state.active, run.max_parallel):
             yield _dispatch(state, run, task, config, task_state(state, task.id).added_blob)
 
 
-def ready(state: RunState, plan: Plan) -> list[Task]:
-    """Tasks that can start now: those first that the longest chain waits for."""
-    waiting = [
-        task
-        for task in plan.tasks
-        if task_state(state, task.id).status is TaskStatus.PENDING
-        and all(task_state(state, need).status is TaskStatus.MERGED for need in task.needs)
-    ]
-    rank = ranks(needs_of(plan))
-    return sorted(waiting, key=lambda task: -rank[task.id])
-
-
-def choose(state: RunState, plan: Plan, slots: int) -> list[Task]:
-    """Up to `slots` ready tasks: those that overlap nothing in progress first. Only the heaviest few are compared."""
+def choose(state: RunState, plan: Plan, slots: int, parallel: int) -> list[Task]:
+    """Up to `slots` of the tasks that can start now, of `parallel` slots in all. Only the heaviest few are compared."""
     if slots <= 0:
         return []
-    busy = [task for task in plan.tasks if task_state(state, task.id).running]
-    chosen: list[Task] = []
+    rank = ranks(needs_of(plan))
+    begun = [task for task in plan.tasks if task_state(state, task.id).running]
+    pending = [task for task in plan.tasks if task_state(state, task.id).status is TaskStatus.PENDING]
+    left = len(pending) + sum(not _in_gate(state, task.id) for task in begun)
+    decides = {task.id for task in pending if rank[task.id] * parallel > left}
+    soon = [rank[task.id] for task in pending if task.id in decides and _soon(state, task)]
+    kept = sorted(soon, reverse=True)[: parallel - 1]
+
+    heaviest = sorted((task for task in pending if _ready(state, task)), key=lambda task: -rank[task.id])[: slots * 4]
+    first = [task for task in heaviest if task.id in decides]
+    apart: list[Task] = []
     overlapping: list[Task] = []
-    for task in ready(state, plan)[: slots * 4]:
-        (overlapping if any(_overlap(task, other) for other in (*busy, *chosen)) else chosen).append(task)
-    return (chosen + overlapping)[:slots]
+    for task in heaviest:
+        if task.id not in decides:
+            others = (*begun, *first, *apart)
+            (overlapping if any(_overlap(task, other) for other in others) else apart).append(task)
+    chosen: list[Task] = []
+    for task in (*first, *apart, *overlapping):
+        if len(chosen) + sum(one > rank[task.id] for one in kept) < slots:
+            chosen.append(task)
+    return chosen
+
+
+def _ready(state: RunState, task: Task) -> bool:
+    return all(task_state(state, need).status is TaskStatus.MERGED for need in task.needs)
+
+
+def _soon(state: RunState, task: Task) -> bool:
+    """Whether only the merge gate is between the task and its start."""
+    missing = [need for need in task.needs if task_state(state, need).status is not TaskStatus.MERGED]
+    return bool(missing) and all(_in_gate(state, need) for need in missing)
+
+
+def _in_gate(state: RunState, task: str) -> bool:
+    current = task_state(state, task)
+    return current.running and current.node is Node.GATE
 
 
 def _overlap(one: Task, other: Task) -> bool:
