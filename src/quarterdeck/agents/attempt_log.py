@@ -72,7 +72,7 @@ class AttemptLog:
     async def recorded(self) -> None:
         """Wait until everything is on record. Raises like `append`."""
         while self._unwaited:
-            await self._unwaited.pop(0)
+            await asyncio.shield(self._unwaited.pop(0))
 
     async def say(self, text: str, why: str) -> None:
         """Record a message that no model wrote."""

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from quarterdeck.delivery.survey.conditions import holds
 from quarterdeck.delivery.survey.imports import Known
 from quarterdeck.delivery.survey.places import Places, absolute
-from quarterdeck.delivery.survey.sources import Function, name_of, parsed
+from quarterdeck.delivery.survey.sources import Function, name_of, nodes, parsed
 
 _ASKS = re.compile(
     r"TYPE_CHECKING|(?i:version|platform|python_implementation|hasattr|getattr|find_spec|is_installed)"
@@ -38,7 +38,7 @@ def invented(path: str, source: str, places: Places, known: Known) -> Iterator[t
         return
     guarded = _guarded(tree)
     modules: dict[str, str] = {}
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if id(node) in guarded:
             continue
         if isinstance(node, ast.Import):
@@ -75,7 +75,7 @@ def _attributes(
 ) -> Iterator[tuple[int, str]]:
     bound: Counter[str] = Counter()
     given: set[str] = set()
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
             bound[node.id] += 1
         elif isinstance(node, ast.arg):
@@ -87,7 +87,7 @@ def _attributes(
         elif isinstance(node, ast.Call) and name_of(node.func) in ("hasattr", "getattr", "setattr", "patch", "object"):
             # It is asked for, or put there.
             given.update(str(a.value).rpartition(".")[2] for a in node.args if isinstance(a, ast.Constant))
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if not (isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)) or id(node) in guarded:
             continue
         name = node.value.id if isinstance(node.value, ast.Name) else ""
@@ -101,7 +101,7 @@ def _attributes(
 def _guarded(tree: ast.Module) -> set[int]:
     """The nodes that may fail on purpose."""
     found: set[int] = set()
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, (ast.If, ast.IfExp)):
             guards = holds(node.test) is not None or _asks(node.test)
         elif isinstance(node, ast.BoolOp):
@@ -129,7 +129,7 @@ def _expects(context: ast.expr) -> bool:
 
 
 def _unbound(path: str, source: str, tree: ast.Module, guarded: set[int]) -> Iterator[tuple[int, str]]:
-    stars = (n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.names[0].name == "*")
+    stars = (n for n in nodes(tree) if isinstance(n, ast.ImportFrom) and n.names[0].name == "*")
     if any(stars) or re.search(r"\bexec\(|\bglobals\(\)|\blocals\(\)", source):
         return
     try:
@@ -148,7 +148,7 @@ def _unbound(path: str, source: str, tree: ast.Module, guarded: set[int]) -> Ite
             elif symbol.is_referenced() and (symbol.is_global() or table is top):
                 wanted.add(symbol.get_name())
     missing = wanted - have - set(dir(builtins)) - _AMBIENT
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if not isinstance(node, ast.Name) or id(node) in guarded:
             continue
         if node.id in missing and not node.id.startswith("__"):

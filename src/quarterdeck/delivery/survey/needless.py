@@ -14,7 +14,7 @@ import ast
 import re
 from collections.abc import Iterator, Mapping
 
-from quarterdeck.delivery.survey.sources import AnyFunction, Function, is_test, name_of, parsed
+from quarterdeck.delivery.survey.sources import AnyFunction, Function, is_test, name_of, nodes, parsed
 
 
 def needless(path: str, old: str, new: str, sources: Mapping[str, str]) -> Iterator[tuple[int, str]]:
@@ -23,7 +23,7 @@ def needless(path: str, old: str, new: str, sources: Mapping[str, str]) -> Itera
     had = {name_of(node) for node in before.body} if before else set()
     imports = {
         (alias.asname or alias.name).split(".")[0]
-        for node in (ast.walk(tree) if tree else ())
+        for node in (nodes(tree) if tree else ())
         if isinstance(node, ast.Import)
         for alias in node.names
     }
@@ -61,7 +61,7 @@ def _implementations(name: str, methods: set[str], sources: Mapping[str, str]) -
         if name not in text and not (methods and all(method in text for method in methods)):
             continue
         tree = parsed(text)
-        for other in ast.walk(tree) if tree else ():
+        for other in nodes(tree) if tree else ():
             if isinstance(other, ast.ClassDef) and other.name != name:
                 bases = [base.value if isinstance(base, ast.Subscript) else base for base in other.bases]
                 own = {inner.name for inner in other.body if isinstance(inner, Function)}

@@ -81,10 +81,9 @@ def _symbols(edits: Sequence[Edit], sources: Mapping[str, str], manifests: str) 
     places = Places(sources)
     for path, old, new in edits:
         if path.endswith(".py") and new:
-            earlier = {what for _, what in invented(path, old, places, counted_on)}
-            for line, what in invented(path, new, places, counted_on):
-                if what not in earlier:
-                    yield {"path": path, "line": line, "what": what}
+            now = list(invented(path, new, places, counted_on))
+            earlier = {what for _, what in invented(path, old, places, counted_on)} if now else ()
+            yield from ({"path": path, "line": line, "what": what} for line, what in now if what not in earlier)
 
 
 def main() -> None:

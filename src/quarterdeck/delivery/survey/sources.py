@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import lru_cache
 from typing import Union
 
 Function = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -30,12 +31,19 @@ def is_test(path: str) -> bool:
     return bool(TEST_FOLDERS.intersection(folders) or TEST_NAMES.match(name))
 
 
+@lru_cache(maxsize=256)
 def parsed(source: str) -> ast.Module | None:
     """The source's syntax tree; None where it is none."""
     try:
         return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
+
+
+@lru_cache(maxsize=64)
+def nodes(tree: ast.AST) -> tuple[ast.AST, ...]:
+    """All of a syntax tree. Remembered, because many questions are asked of the same few trees."""
+    return tuple(ast.walk(tree))
 
 
 def name_of(node: ast.AST) -> str:
@@ -46,4 +54,4 @@ def name_of(node: ast.AST) -> str:
 def defined(source: str) -> set[str]:
     """Every function and class that a source defines."""
     tree = parsed(source) if source else None
-    return {node.name for node in ast.walk(tree) if isinstance(node, (*Function, ast.ClassDef))} if tree else set()
+    return {node.name for node in nodes(tree) if isinstance(node, (*Function, ast.ClassDef))} if tree else set()

@@ -12,7 +12,7 @@ import ast
 import re
 from collections.abc import Iterator
 
-from quarterdeck.delivery.survey.sources import Function, parsed
+from quarterdeck.delivery.survey.sources import Function, nodes, parsed
 
 _FRAMEWORK = re.compile(
     r"(?:unittest|pytest|_pytest|TestCase|TestResult|TextTestResult|TestSuite)\.(?:.*\.)?"
@@ -43,7 +43,7 @@ def steers(old: str, new: str) -> Iterator[tuple[str, str]]:
 
 def _found(source: str) -> Iterator[tuple[str, str]]:
     tree = parsed(source) if source else None
-    for node in ast.walk(tree) if tree else ():
+    for node in nodes(tree) if tree else ():
         if isinstance(node, Function) and node.name in _HOOKS:
             yield "hooks", node.name
         yield from (("patches", name) for name in _replaced(node) if _FRAMEWORK.fullmatch(name))
