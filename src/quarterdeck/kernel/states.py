@@ -149,7 +149,7 @@ def _resumed(state: RunState, event: e.RunResumed) -> None:
             task.reason, task.failure = "", None
             if task.kept is not None:
                 task.last, task.node, task.kept = task.kept, task.kept.node, None
-                task.status = _STATUS_OF_NODE[task.last.node]
+                task.status = _STATUS_OF_NODE.get(task.last.node, task.status)
 
 
 def _goes_on(state: RunState) -> bool:
@@ -208,7 +208,7 @@ def _node_event(state: RunState, event: e.NodeStarted | e.NodeFinished) -> None:
     task = task_state(state, event.task)
     if isinstance(event, e.NodeStarted):
         task.node, task.running, task.last = event.node, True, None
-        task.status = _STATUS_OF_NODE[event.node]
+        task.status = _STATUS_OF_NODE.get(event.node, task.status)
         return
     task.running, task.last, task.reason, task.taken = False, event, event.reason, event.record
     task.change = event.change or task.change
