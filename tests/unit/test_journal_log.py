@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from quarterdeck.agents.attempt_log import AttemptLog
 from quarterdeck.journal.log import Log
 from quarterdeck.journal.port import Journal
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.events import RunPaused, RunPlanned
 from quarterdeck.kernel.failures import StoreUnavailable
+from quarterdeck.store.port import Tx
 from quarterdeck.store.sqlite import SqliteStore
 from quarterdeck.testing.journal_conformance import JournalConformance, OpenJournal
 
@@ -118,6 +120,46 @@ async def test_a_projection_that_fails_harms_only_its_own_commit(store: SqliteSt
     assert results[1] is None
     assert isinstance(results[2], ValueError)
     assert len(await log.read("run/b")) == 1
+
+
+async def test_a_commit_that_spoils_the_transaction_spares_those_that_come_meanwhile(store: SqliteStore) -> None:
+    log = Log(store, SystemClock())
+    a, b = await log.claim("run/a"), await log.claim("run/b")
+
+    def fences_itself(tx: Tx) -> None:
+        tx.run("stream_claim", stream="run/a")
+
+    digest = await log.put(b"kept all the same")
+    first = log.append(a, RunPaused(by="me"), also=fences_itself)
+    await asyncio.sleep(0)
+    second = log.append(b, RunPaused(by="me"))
+    with pytest.raises(sqlite3.Error):
+        await first
+    await second
+    assert await Log(store, SystemClock()).get(digest) == b"kept all the same"
+    assert await log.read("run/a") == []
+
+
+async def test_after_an_outcome_that_could_not_be_recorded_nothing_is(store: SqliteStore) -> None:
+    """Not even where the database is well again: the attempt is taken up from what is on record."""
+    log = Log(store, SystemClock())
+    claim = await log.claim("attempt/r-1.a.1")
+    attempt = AttemptLog(log, claim)
+    await attempt.say("Begin.", "task")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))
+    try:
+        await log.put(b"".join(ids.digest(str(n).encode()).encode() for n in range(20_000)))
+        attempt.append_soon(RunPaused(by="lost"))
+        with pytest.raises(StoreUnavailable):
+            await attempt.recorded()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with pytest.raises(StoreUnavailable):
+        await attempt.append(RunPaused(by="next"))
+    assert len(await log.read(claim.stream)) == 1
+    await log.append(claim, RunPaused(by="whoever goes on"))
+    assert len(await log.read(claim.stream)) == 2
 
 
 async def test_while_the_disk_is_full_blobs_wait_and_nothing_is_lost(store: SqliteStore) -> None:

@@ -113,6 +113,20 @@ async def test_nobody_is_held_for_more_than_an_hour_or_than_he_can_wait() -> Non
     assert time.now == 10.0
 
 
+async def test_who_waits_leaves_when_his_time_is_over_or_the_hold_becomes_too_long() -> None:
+    time = FakeTime()
+    limiter = Limiters(time, time.sleep).of("anthropic:a")
+    limiter.heard(20.0)
+    first = asyncio.create_task(limiter.enter(longest_hold=600.0))
+    second = asyncio.create_task(limiter.enter(longest_hold=600.0))
+    await asyncio.sleep(0)
+    assert await limiter.enter(at_most=0.0) == 0.0, "those before him take longer than he has"
+    limiter.heard(3000.0)
+    await time.run()
+    assert (await first, await second) == (20.0, 20.0)
+    assert limiter.wait() == 2980.0
+
+
 async def test_a_wish_heard_by_one_agent_holds_all_of_that_provider() -> None:
     time = FakeTime()
     limiters = Limiters(time, time.sleep)

@@ -50,7 +50,13 @@ class AttemptLog:
         return digest
 
     async def append(self, *events: e.EventBase, also: Also | None = None) -> None:
-        """Record events, then take them over. Raises StaleClaim, StoreUnavailable, and what `also` raises."""
+        """Record events, then take them over. Raises StaleClaim, StoreUnavailable, and what `also` raises.
+
+        Nothing is recorded any more where what came before could not be.
+        """
+        for earlier in self._unwaited:
+            if earlier.done():
+                earlier.result()
         recording = self._journal.append(self._claim, *events, also=also)
         try:
             await asyncio.shield(recording)
@@ -72,7 +78,8 @@ class AttemptLog:
     async def recorded(self) -> None:
         """Wait until everything is on record. Raises like `append`."""
         while self._unwaited:
-            await asyncio.shield(self._unwaited.pop(0))
+            await asyncio.shield(self._unwaited[0])
+            del self._unwaited[0]
 
     async def say(self, text: str, why: str) -> None:
         """Record a message that no model wrote."""

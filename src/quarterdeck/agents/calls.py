@@ -257,10 +257,11 @@ class ModelCalls:
 
         Raises NotAsked where the attempt's time ended meanwhile.
         """
-        if (held := limiter.wait()) <= PATIENCE:
-            await limiter.enter(max(0.0, self._left()))
+        if limiter.wait() <= PATIENCE:
+            await limiter.enter(max(0.0, self._left()), PATIENCE)
             if self._left() <= 0:
                 raise NotAsked(f"{name} was not asked", FailureClass.TRANSIENT, why="the attempt's time was over")
+        if (held := limiter.wait()) <= PATIENCE:
             return None
         why = f"its provider wants to be left alone for another {held:.0f} s"
         return ModelFailed(f"{name} was not asked", FailureClass.TRANSIENT, retry_after=held, why=why)

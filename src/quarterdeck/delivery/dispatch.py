@@ -8,7 +8,7 @@ Rules
 - Ready tasks whose chain decides when the run ends go first, then those that overlap nothing in progress, then those
   that most others wait for. Overlap never blocks.
 - A task whose chain decides and whose last needs are in the merge gate will be ready soon: a slot is kept for it from
-  those that fewer wait for, but never the last one.
+  those that fewer wait for, but never more than half of them.
 - The outcome of a node leads where the blueprint says. At most `limits.attempts` attempts fail by their own fault
   or are sent back by a reviewer; as many are returned because of a conflict; then a human has to look.
 - A failure that another attempt cannot mend (authentication, quota, budget) ends the task at once.
@@ -265,7 +265,7 @@ def choose(state: RunState, plan: Plan, slots: int, parallel: int) -> list[Task]
     left = len(pending) + sum(not _in_gate(state, task.id) for task in begun)
     decides = {task.id for task in pending if rank[task.id] * parallel > left}
     soon = [rank[task.id] for task in pending if task.id in decides and _soon(state, task)]
-    kept = sorted(soon, reverse=True)[: parallel - 1]
+    kept = sorted(soon, reverse=True)[: parallel // 2]
 
     heaviest = sorted((task for task in pending if _ready(state, task)), key=lambda task: -rank[task.id])[: slots * 4]
     first = [task for task in heaviest if task.id in decides]

@@ -11,6 +11,7 @@ Rules
 
 import asyncio
 import os
+from collections import defaultdict
 from typing import Final
 
 from quarterdeck.agents.port import Finished, Sibling
@@ -42,13 +43,15 @@ class Implement:
         self._views = views
         self._workshop = workshop
         self._sessions = sessions
-        self._few = asyncio.Semaphore(_AT_ONCE)
+        self._few: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(_AT_ONCE))
+        """By repository."""
 
     async def __call__(self, duty: Duty) -> Result:
         assert duty.task is not None
         assert duty.plan is not None
-        async with self._few:
-            mirror = await self._workshop.mirror(duty.briefing.created.repository)
+        repository = duty.briefing.created.repository
+        async with self._few[repository]:
+            mirror = await self._workshop.mirror(repository)
             seat = await self._seat(duty, duty.task, duty.plan, mirror)
         async with self._sessions.work(seat) as session:
             return await self._hand_in(duty, duty.task, mirror, session)

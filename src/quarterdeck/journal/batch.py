@@ -2,7 +2,7 @@
 
 Rules
 - A commit is taken in whole or not at all; what is wrong with it is kept for its caller and harms no neighbour. Only
-  where nobody waited for it (`soon`), what its claim brings later fails with it: it builds on it.
+  where nobody waited for it (`soon`), what its claim has queued behind it fails with it: it builds on it.
 - A commit's `also` runs before its events are added.
 - Moving a stream's head fails in the database where the head is not where this process remembers it.
 """
@@ -75,6 +75,10 @@ class Faults:
         commit.error = error
         if commit.soon:
             self._by_claim.update((line.claim, error) for line in commit.lines)
+
+    def clear(self) -> None:
+        """What was queued behind them is answered: whoever brings more can know what went wrong."""
+        self._by_claim.clear()
 
     def forget(self, commits: Iterable[Commit]) -> None:
         """The commits are tried again."""

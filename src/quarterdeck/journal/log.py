@@ -119,6 +119,10 @@ class Log:
             while self._commits or self._blobs:
                 if not await self._flush_once():
                     return
+                for commit in self._commits:
+                    if (error := self._faults.before(commit)) is not None:
+                        _answer(commit, error)
+                self._faults.clear()
                 # Whoever was answered just now may have more to say: let it join the next transaction.
                 await asyncio.sleep(0)
         finally:
@@ -156,10 +160,13 @@ class Log:
             self._heads.clear()
         try:
             await self._store.write(lambda tx: self._store_batch(self._heads, commits, blobs, tx))
-            stale = any(isinstance(commit.error, StaleClaim) for commit in commits)
+            stale = [commit for commit in commits if isinstance(commit.error, StaleClaim)]
             if not stale:
                 return
-            commits = [commit for commit in commits if isinstance(commit.error, StaleClaim)]
+            for commit in commits:
+                if not isinstance(commit.error, StaleClaim):
+                    _answer(commit, commit.error)
+            commits = stale
         except StoreUnavailable:
             self._heads.clear()
             raise
@@ -178,16 +185,18 @@ class Log:
         except StoreUnavailable:
             raise
         except Exception:
-            if len(commits) < 2:
+            if not commits:
                 raise
         self._faults.forget(commits)
+        await self._store.write(lambda tx: self._store_batch({}, [], blobs, tx))
         for commit in commits:
             try:
-                await self._store.write(functools.partial(self._store_batch, {}, [commit], blobs))
+                await self._store.write(functools.partial(self._store_batch, {}, [commit], {}))
             except StoreUnavailable:
                 raise
             except Exception as error:  # noqa: BLE001 - raised again at the commit's caller
                 self._faults.add(commit, error)
+            _answer(commit, commit.error)
 
     def _store_batch(self, heads: dict[str, Head], commits: list[Commit], blobs: dict[str, bytes], tx: Tx) -> None:
         store_batch(tx, heads, commits, blobs, self._faults)

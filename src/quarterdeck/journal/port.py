@@ -84,8 +84,8 @@ class Journal(Protocol):
     def append_soon(self, claim: Claim, *events: EventBase, also: Also | None = None) -> "Future[None]":
         """`append` for whoever does not wait: written with what comes next.
 
-        Where it fails, what the claim brings later fails too. Await what it returns before anything outside the
-        journal relies on it.
+        Where it fails, what the claim has queued behind it by then fails too. Look at what it returns before the claim
+        brings more, and await it before anything outside the journal relies on it.
         """
         ...
 

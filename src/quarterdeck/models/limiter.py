@@ -23,6 +23,8 @@ CLOSER: Final = 0.75
 LONGEST_HOLD: Final = 3600.0
 """Seconds."""
 
+_LOOK: Final = 30.0
+"""Seconds after which a call that is held back looks whether the provider wants to be left alone for longer."""
 _TICK: Final = 1e-6
 """Seconds that are not worth a sleep."""
 
@@ -65,21 +67,31 @@ class Limiter:
         """Seconds for which the provider wants to be left alone from now on."""
         return max(0.0, self._until - self._clock.monotonic())
 
-    async def enter(self, at_most: float = math.inf) -> float:
-        """Return when a call may leave, or when it was held back for `at_most` seconds; the answer is for how many."""
+    async def enter(self, at_most: float = math.inf, longest_hold: float = math.inf) -> float:
+        """Return when a call may leave, or when it was held back for `at_most` seconds; the answer is for how many.
+
+        It also returns where the provider asks meanwhile to be left alone for longer than `longest_hold` seconds.
+        """
         began = now = self._clock.monotonic()
         waits = self._door.locked()
-        async with self._door:
+        try:
+            async with asyncio.timeout(at_most if waits and at_most < math.inf else None):
+                await self._door.acquire()
+        except TimeoutError:
+            return self._clock.monotonic() - began
+        try:
             if waits:
                 now = self._clock.monotonic()
             while (due := self._due(waits)) > now + _TICK:
                 patience = began + at_most - now
-                if patience <= 0:
+                if patience <= 0 or self.wait() > longest_hold:
                     return now - began
                 waits = True
-                await self._sleep(min(due - now, patience))
+                await self._sleep(min(due - now, patience, _LOOK))
                 now = self._clock.monotonic()
             self._left = now
+        finally:
+            self._door.release()
         return now - began
 
     def _due(self, waits: bool) -> float:

@@ -78,7 +78,10 @@ def encode(text: str) -> bytes:
 
 def git_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The whole environment of a git process. Raises GitFailed where git is not installed."""
-    program = _program(os.pathsep.join(os.get_exec_path()))
+    path = os.pathsep.join(os.get_exec_path())
+    if not os.access(program := _program(path), os.X_OK):  # git was moved
+        _program.cache_clear()
+        program = _program(path)
     path = os.pathsep.join((str(Path(program).parent), os.defpath))
     return {"PATH": path, "HOME": str(Path.home()), **_ENVIRONMENT, **(extra or {})}
 
