@@ -24,8 +24,10 @@ from quarterdeck.delivery.findings import (
     pins,
     remarks,
 )
-from quarterdeck.delivery.proof import Proof, Trial, Verdict, judge, narrowed, rest, trials, verdict
+from quarterdeck.delivery.inspection import idle_tests, wanted_trials
+from quarterdeck.delivery.proof import Proof, Trial, Verdict, idle, judge, narrowed, rest, trials, verdict
 from quarterdeck.delivery.runners import ANY, BUN, CARGO, GO, JAVASCRIPT, MOCHA, NODE, PYTEST, UNITTEST, Runner
+from quarterdeck.delivery.survey.silence import Silence
 from quarterdeck.kernel.config import Level, ValidationSection
 from quarterdeck.kernel.entities import Task
 
@@ -119,6 +121,31 @@ def test_what_pytest_says(
     (tmp_path / "tests" / "test_a.py").write_text(SOURCE.format(head=head, expression=expression))
     trial = narrowed("pytest -q tests", PYTEST, (NEW, PLAIN))
     assert run(tmp_path, trial) == Proof(says, passed)
+
+
+def test_what_is_expected_to_fail_is_no_failure(tmp_path: Path) -> None:
+    (tmp_path / "test_a.py").write_text(
+        "import pytest\n@pytest.mark.xfail\ndef test_n(): assert False\n@pytest.mark.skip\ndef test_m(): assert False\n"
+    )
+    failing, skipped = (TestName(path="test_a.py", name=name, new=True) for name in ("test_n", "test_m"))
+    trial = narrowed("pytest -q", PYTEST, (failing, skipped))
+    assert run(tmp_path, trial) == Proof(Verdict.EMPTY, (failing,))
+    assert run(tmp_path, narrowed("pytest -q", PYTEST, (skipped,))) == Proof(Verdict.SILENT)
+
+
+def test_new_tests_that_do_not_count_prove_nothing() -> None:
+    always, here, elsewhere = (
+        NEW.model_copy(update={"silence": silence}) for silence in (Silence.ALWAYS, Silence.HERE, Silence.ELSEWHERE)
+    )
+    edited = always.model_copy(update={"new": False})
+    cases = [([always], [True]), ([here], [False]), ([always, PLAIN], [False]), ([elsewhere], []), ([edited], [])]
+    for tests, grave in cases:
+        assert [remark.blocking for remark in idle(tests)] == grave
+    told, levels = Survey(tests=(always, PLAIN)), ValidationSection()
+    (trial,) = wanted_trials(TASK.model_copy(update={"verify": ("pytest",)}), told, levels)
+    assert trial.tests == (PLAIN,)
+    assert idle_tests(TASK, told, levels)
+    assert not idle_tests(TASK.model_copy(update={"paths": ("tests/",)}), told, levels)
 
 
 @pytest.mark.parametrize(("expression", "says"), [("1", Verdict.EMPTY), ("2", Verdict.PROVEN)])

@@ -213,6 +213,15 @@ def test_a_class_that_is_skipped_skips_its_tests(new: str, how: str) -> None:
     ]
 
 
+def test_a_new_test_is_told_with_how_silent_it_is() -> None:
+    marks = {"": 0, "@pytest.mark.xfail\n": 3, "@skipif(os.name != '')\n": 2, "@skipif(True)\n": 3, "@skipif(X)\n": 1}
+    for mark, silence in marks.items():
+        (found,) = survey([Edit("test_a.py", "", f"{mark}def test_a(): assert f()\n")], {})["tests"]
+        assert (found["name"], found["new"], found["silence"]) == ("test_a", True, silence), mark
+    whole = survey([Edit("test_a.py", "", "pytestmark = pytest.mark.skip\ndef test_a(): assert f()\n")], {})
+    assert [found["silence"] for found in whole["tests"]] == [3]
+
+
 @pytest.mark.parametrize(
     ("source", "count"),
     [

@@ -187,18 +187,21 @@ class Examination:
     async def _tried(self, told: Survey, patience: float) -> tuple[Remark, ...]:
         """Whether the new tests fail without the rest of the change. `patience`: seconds that a command may take."""
         config = self.duty.briefing.config
-        trials = inspection.wanted_trials(self.task, told, config.deck.validation)
-        if not trials:
-            return ()
         levels = config.deck.validation
+        trials = inspection.wanted_trials(self.task, told, levels)
         rest = proof.rest([path for item in self.changes for path in (item.path, item.old_path) if path])
-        if pins(self.task, rest):
+        meant = pins(self.task, rest)
+        idle = () if meant else inspection.idle_tests(self.task, told, levels)
+        if not trials:
+            return levelled(idle, levels)
+        if meant:
             trials = ()
         alone = bool(trials) and not rest
-        empty = (proof.vacuous(told.tests, sure=any(trial.exact for trial in trials)),) if alone else ()
+        counting = [test for test in told.tests if test.counts]
+        empty = (proof.vacuous(counting, sure=any(trial.exact for trial in trials)),) if alone else ()
         edited = proof.edited(self.task.verify, told.tests) if levels.weakened_tests != "off" else ()
         if not edited and (alone or not trials):
-            return levelled(empty, levels)
+            return levelled((*empty, *idle), levels)
 
         async def once() -> tuple[Remark, ...]:
             place = self.workshop.checking(
@@ -211,9 +214,11 @@ class Examination:
                 return (*await inspection.fitted(sandbox, self.change, self.changes, edited, checks), *found)
 
         try:
-            return levelled(await outlived(once), levels)
+            return levelled((*await outlived(once), *idle), levels)
         except SandboxDied:
-            return levelled(empty, levels)  # without the change its tests bring a sandbox down: they do not pass
+            return levelled(
+                (*empty, *idle), levels
+            )  # without the change its tests bring a sandbox down: they do not pass
 
     async def _flaky(self, said: str) -> Remark:
         reason = f"{said}: it failed and then passed on the same tree"

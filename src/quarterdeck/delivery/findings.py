@@ -21,6 +21,7 @@ from typing import Final
 from pydantic import Field, TypeAdapter
 
 from quarterdeck.delivery.checks import bounded
+from quarterdeck.delivery.survey.silence import Silence
 from quarterdeck.delivery.survey.sources import is_test
 from quarterdeck.kernel.config import Level, ValidationSection
 from quarterdeck.kernel.entities import Task, Value
@@ -77,6 +78,13 @@ class TestName(Value):
     name: str
     """`Class::method` or the function's name."""
     new: bool
+    silence: Silence = Silence.NONE
+    """How far it says that it is not to be run, or not to count."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether it can prove anything here: what is skipped or expected to fail cannot."""
+        return self.silence < Silence.HERE
 
 
 class Weakening(Value):

@@ -88,7 +88,12 @@ def wanted_trials(task: Task, found: Survey, levels: ValidationSection) -> tuple
     """What has to be run to see whether the new tests prove something."""
     if levels.new_tests == "off" or not found.tests or only_tests(task.paths):
         return ()
-    return proof.trials(task.verify, found.tests)
+    return proof.trials(task.verify, [test for test in found.tests if test.counts])
+
+
+def idle_tests(task: Task, found: Survey, levels: ValidationSection) -> tuple[Remark, ...]:
+    """The new tests that cannot prove anything, where they should."""
+    return () if levels.new_tests == "off" or only_tests(task.paths) else proof.idle(found.tests)
 
 
 async def tried(

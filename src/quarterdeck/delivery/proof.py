@@ -5,7 +5,8 @@ Rules
   else, where the change brings no code.
 - The verify command that runs the tests is run again on the base with the change's test files alone, narrowed to the
   tests that are new or edited. One of them that fails there is proof enough: others may pin what holds already, and
-  are named.
+  are named. An error while they are collected is a failure, too.
+- What is skipped or expected to fail neither fails nor passes: it proves nothing, whatever becomes of it.
 - The change is sent back only where the runner is known, the tests could be singled out, they ran, and one of them is
   new: else it is named. Tests that were only edited may say the same as before, in other words.
 - Behind a launcher that hides its runner no test can be told from another: what passes there is only named.
@@ -23,6 +24,7 @@ from typing import Final
 from quarterdeck.delivery.commands import recognise, sole
 from quarterdeck.delivery.findings import Remark, Rule, TestName
 from quarterdeck.delivery.runners import ANY, BUN, CARGO, GO, JAVASCRIPT, MOCHA, NODE, PYTEST, UNITTEST, Runner
+from quarterdeck.delivery.survey.silence import Silence
 from quarterdeck.delivery.survey.sources import is_test
 
 MOST: Final = 40
@@ -56,7 +58,7 @@ class Verdict(StrEnum):
     PROVEN = "proven"
     """A test failed without the change."""
     EMPTY = "empty"
-    """They passed without it."""
+    """None of them failed without it."""
     SILENT = "silent"
     """None of them ran."""
 
@@ -67,7 +69,7 @@ class Proof:
 
     verdict: Verdict
     passed: tuple[TestName, ...] = ()
-    """Tests that are known to have passed."""
+    """Tests that are known not to have failed."""
     sure: bool = True
     """It was these tests that passed, and not others beside which they may not have run."""
 
@@ -134,9 +136,9 @@ def _by_name(tests: Sequence[TestName], said: Sequence[tuple[str, str, str]], ex
             for outcome, path, name in said
             if (test.path.endswith(path) or path.endswith(test.path)) and name.partition("[")[0] in ("", test.name)
         }
-        if ends & {"FAILED", "ERROR", "XFAIL"}:
+        if ends & {"FAILED", "ERROR"}:
             return Proof(Verdict.PROVEN, tuple(t for t in tests if _passed(t, said)))
-        if ends & {"PASSED", "XPASS"}:
+        if ends & {"PASSED", "XPASS", "XFAIL"}:
             passed.append(test)
     if not passed and exit_code not in (0, 5):
         return Proof(Verdict.PROVEN)  # its support files do not even load without the change
@@ -190,11 +192,21 @@ def vacuous(tests: Sequence[TestName], *, sure: bool) -> Remark:
     problem = f"the checks pass with the new tests alone: do they prove the rest of the change? {names}{more}"
     if sure:
         problem = (
-            f"the new tests pass without the rest of the change, so they prove nothing: {names}{more}."
+            f"the new tests do not fail without the rest of the change, so they prove nothing: {names}{more}."
             " Write a test that fails without the change"
         )
     return Remark(
         rule=Rule.NEW_TESTS, path=tests[0].path, problem=problem, blocking=sure and any(test.new for test in tests)
+    )
+
+
+def idle(tests: Sequence[TestName]) -> tuple[Remark, ...]:
+    """The new tests that are skipped or expected to fail. They block where the change brings no others at all."""
+    silent = [test for test in tests if test.new and not test.counts]
+    grave = len(silent) == len(tests) and all(test.silence is Silence.ALWAYS for test in silent)
+    what = "the new test `{}` is skipped or expected to fail, so it proves nothing"
+    return tuple(
+        Remark(rule=Rule.NEW_TESTS, path=test.path, problem=what.format(test.name), blocking=grave) for test in silent
     )
 
 

@@ -18,6 +18,7 @@ from quarterdeck.delivery.survey.imports import MANIFESTS, known
 from quarterdeck.delivery.survey.names import invented
 from quarterdeck.delivery.survey.needless import needless
 from quarterdeck.delivery.survey.places import Places
+from quarterdeck.delivery.survey.silence import Silence, of_module
 from quarterdeck.delivery.survey.sources import MAX_BYTES, defined, is_test
 from quarterdeck.delivery.survey.steering import steers
 from quarterdeck.delivery.survey.tests import find_tests, weakened
@@ -66,10 +67,13 @@ def survey(edits: Sequence[Edit], sources: Mapping[str, str], manifests: str = "
 
 def _tests(edits: Sequence[Edit]) -> Any:
     for path, old, new in edits:
-        before = find_tests(path, old) if is_test(path) else {}
-        for name, test in find_tests(path, new).items() if is_test(path) else ():
+        if not is_test(path):
+            continue
+        before, around = find_tests(path, old), of_module(new) if path.endswith(".py") else Silence.NONE
+        for name, test in find_tests(path, new).items():
             if name not in before or before[name].print != test.print:
-                yield {"path": path, "name": name, "new": name not in before}
+                silence = max(test.silence, around)
+                yield {"path": path, "name": name, "new": name not in before, "silence": silence}
 
 
 def _symbols(edits: Sequence[Edit], sources: Mapping[str, str], manifests: str) -> Any:

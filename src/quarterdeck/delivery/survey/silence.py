@@ -28,6 +28,8 @@ class Silence(IntEnum):
     ELSEWHERE = 1
     """Under a condition that is false here, or that cannot be told here."""
     HERE = 2
+    """Under a condition that is true here."""
+    ALWAYS = 3
 
 
 def of_function(node: AnyFunction) -> Silence:
@@ -66,12 +68,14 @@ def _mark(mark: ast.expr) -> Silence:
     named = [given.value for given in call.keywords if given.arg == "condition"] if call else []
     positional = call.args if call and name != "skip" else []
     if not positional and not named:
-        return Silence.HERE
+        return Silence.ALWAYS
     return _under((positional or named)[0], name == "skipUnless")
 
 
 def _under(test: ast.expr, negated: bool = False) -> Silence:
     told = holds(test)
+    if told is not None and told != negated and isinstance(test, ast.Constant):
+        return Silence.ALWAYS
     return Silence.ELSEWHERE if told is None or told == negated else Silence.HERE
 
 
@@ -86,13 +90,13 @@ def _assigned(body: Iterable[ast.stmt]) -> Silence:
         if "pytestmark" in names:
             found.append(_marked(value.elts if isinstance(value, (ast.List, ast.Tuple)) else [value]))
         elif ("__test__" in names and off) or {"collect_ignore", "collect_ignore_glob"} & names:
-            found.append(Silence.HERE)
+            found.append(Silence.ALWAYS)
     return max(found)
 
 
 def _said(body: Iterable[ast.stmt]) -> Silence:
     """What the statements that are run say, by a call or by raising `SkipTest`."""
-    return max(_calls(body, Silence.HERE), default=Silence.NONE)
+    return max(_calls(body, Silence.ALWAYS), default=Silence.NONE)
 
 
 def _calls(body: Iterable[ast.AST], within: Silence) -> Iterator[Silence]:

@@ -135,8 +135,8 @@ def _how(old: Test, new: Test) -> str:
     """What became of a test that is still there; "" = nothing."""
     if old.node is None or new.node is None:
         return ""
-    if new.silence > old.silence:
-        return "skipped" if new.silence is Silence.HERE else "skipped elsewhere"
+    if min(new.silence, Silence.HERE) > old.silence:
+        return "skipped" if new.silence >= Silence.HERE else "skipped elsewhere"
     if new.print == old.print:
         return ""
     return "weaker" if assertions(new.node) < assertions(old.node) else "edited"
@@ -150,6 +150,6 @@ def _whole(path: str, old: str, new: str) -> str:
         if path.endswith(suffixes):
             return "skipped" if len(re.findall(skip, new)) > len(re.findall(skip, old)) else ""
     before, after = of_module(old), of_module(new)
-    if after <= before:
+    if min(after, Silence.HERE) <= before:
         return ""
-    return "skipped" if after is Silence.HERE else "skipped elsewhere"
+    return "skipped" if after >= Silence.HERE else "skipped elsewhere"
