@@ -7,6 +7,7 @@ Rules
   the reason, and the exit status is 1.
 - What needs data from outside says so in its own rows; `BENCH_DATA` names the directory.
 - What a benchmark has printed before it failed is kept.
+- `build/bench.json` keeps the rows of benchmarks that are not run this time; each row names its own (`bench`).
 """
 
 import argparse
@@ -78,6 +79,22 @@ def failed(name: str, reason: str) -> dict[str, Any]:
     return {"name": f"bench_{name}", **empty, "note": f"failed: {reason}"}
 
 
+def merged(before: list[dict[str, Any]], name: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """All rows, in the order of the benchmarks: `rows` stand for what `name` had. What belongs to no benchmark goes."""
+    order = {known: place for place, known in enumerate(found())}
+    kept = [row for row in before if row.get("bench") in order and row["bench"] != name]
+    return sorted([*kept, *({**row, "bench": name} for row in rows)], key=lambda row: order[row["bench"]])
+
+
+def earlier() -> list[dict[str, Any]]:
+    """The rows of before; none where there is no such file, or it is none of ours."""
+    try:
+        rows = json.loads(RESULT.read_text())
+    except (FileNotFoundError, ValueError):
+        return []
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+
 def summary(rows: list[dict[str, Any]]) -> str:
     """How many targets hold."""
     judged = [row for row in rows if row["holds"] is not None]
@@ -99,18 +116,20 @@ def main() -> int:
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}; there are {', '.join(found())}")
     sys.stderr.write(f"{machine()}\n")
     rows: list[dict[str, Any]] = []
+    stored: list[dict[str, Any]] = []
     broken = False
     for name in options.names or found():
         sys.stderr.write(f"\n{name}\n")
         printed, wrong = run(name, options.seconds)
-        rows += printed
         if wrong:
             broken = True
-            rows.append(failed(name, wrong))
+            printed.append(failed(name, wrong))
             sys.stderr.write(f"FAILED bench_{name}: {wrong}\n")
+        rows += printed
+        stored = merged(earlier(), name, printed)
         RESULT.parent.mkdir(exist_ok=True)
-        RESULT.write_text(json.dumps(rows, indent=1) + "\n")
-    sys.stderr.write(f"\n{summary(rows)}\n{RESULT.relative_to(ROOT)}: {len(rows)} rows\n")
+        RESULT.write_text(json.dumps(stored, indent=1) + "\n")
+    sys.stderr.write(f"\n{summary(rows)}\n{RESULT.relative_to(ROOT)}: {len(stored)} rows\n")
     return 1 if broken else 0
 
 

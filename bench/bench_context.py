@@ -9,8 +9,9 @@ Rules
   scripted model's simulation of Anthropic's cache.
 - Billed is input: 1 a token, 0.1 read from the cache, 1.25 written to it; a summary's output counts 5 a token. A token
   is four characters of the body.
-- Naive resending bills every prompt of the plain recorded conversation at 1. The perfect cache writes each new token
-  once and reads all earlier ones. Neither has reminders, a shortest cacheable prefix, or a window that ends.
+- Naive resending bills every prompt of the plain recorded conversation at 1. The perfect cache is the cheapest
+  there can be: it reads what was sent before, writes what is sent again, and what the last prompt adds it does not
+  write, since nothing reads it. Neither has reminders, a shortest cacheable prefix, or a window that ends.
 - Every trajectory begins with an empty cache; its tools are the recorded ones, in bare schemas, beside our own.
 - The demonstrations are shorter than either window; in a row they are one conversation that outgrows the small one.
 - The model's tools and answers are the recorded ones, whatever the window: only what is sent differs.
@@ -96,7 +97,8 @@ def billed(usage: Usage) -> float:
 def plain_bills(sizes: Sequence[int]) -> tuple[float, float]:
     """(naive, perfect) for prompts of these sizes, each a prefix of the next."""
     earlier = (0, *sizes[:-1])
-    perfect = sum(WRITE * (size - before) + READ * before for before, size in zip(earlier, sizes, strict=True))
+    new = [size - before for before, size in zip(earlier, sizes, strict=True)]
+    perfect = WRITE * sum(new[:-1]) + sum(new[-1:]) + READ * sum(earlier)
     return float(sum(sizes)), perfect
 
 

@@ -5,15 +5,19 @@ usage: BENCH_DATA=DIR python -m bench.bench_replay [--repositories NAME ...] [--
 Rules
 - The last 30 consecutive commits of `$BENCH_DATA/NAME` are one task each; a task needs the earlier ones whose lines it
   touches (`history_plan`). Its agent takes a fixed time, then applies the commit; the gate's check takes a fixed time.
+- Set otherwise than shipped: as many trees are checked at the same time as there are agents (`checks.parallel` is 2), a
+  task's own check is `true`, and what validation says of these commits is a warning.
 - The shortest makespan is a lower bound: the longest chain of work and check, or all work shared evenly by the agents
   and one check, whichever is longer. Nothing that a machine needs for itself is in it.
-- The makespan is the whole command's, from its start to its end. A history that does not merge whole is no figure.
+- The makespan is the whole command's, from its start to its end. A history that does not merge whole is no figure:
+  its row says why, the others are still run, and the exit status is 1.
 - The clone is copied; it is never changed.
 """
 
 import argparse
 import os
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +34,7 @@ COMMITS: Final = 30
 WORK: Final = 5.0
 GATE: Final = 2.0
 TARGET: Final = Target("ratio", 1.3)
+SETTINGS: Final = f"checks.parallel {AGENTS}, verify `true`, validation warns"
 REPOSITORIES: Final = ("boltons", "attrs", "dirty-equals", "click")
 SQUASHED: Final = frozenset({"click"})
 """Repositories whose own history is of merges: each merge counts as one commit."""
@@ -82,13 +87,21 @@ def replay(source: Path, out: Path, pace: Pace) -> Replayed:
     return Replayed(graph, ran, home)
 
 
-def figure(name: str, source: Path | None, pace: Pace) -> Figure:
-    """The makespan of one repository's history."""
+def figure(name: str, source: Path | None, pace: Pace) -> tuple[Figure, bool]:
+    """The makespan of one repository's history, and whether it failed; one that is not there did not."""
     title = (
         f"(f) replay: {COMMITS} commits of {name}, {AGENTS} agents, {pace.work:g} s of work, {pace.gate:g} s of checks"
     )
     if source is None or not source.is_dir():
-        return Figure(title, "s", None, target=TARGET, note="no clone below BENCH_DATA")
+        return Figure(title, "s", None, target=TARGET, note="no clone below BENCH_DATA"), False
+    try:
+        return _figure(title, source, pace), False
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - its row says it, and the other histories are still run
+        why = " ".join(str(error).split())[:500]
+        return Figure(title, "s", None, target=TARGET, note=f"failed: {why or type(error).__name__}"), True
+
+
+def _figure(title: str, source: Path, pace: Pace) -> Figure:
     with tempfile.TemporaryDirectory(prefix="quarterdeck-replay-") as folder:
         try:
             done = replay(source, Path(folder), pace)
@@ -99,7 +112,7 @@ def figure(name: str, source: Path | None, pace: Pace) -> Figure:
     bound = shortest(done.graph, AGENTS, pace)
     note = (
         f"chain of {depth(done.graph)}; {tries} attempts of {len(done.graph)} tasks, {took.gate_checks} checks;"
-        f" {serial(done.graph, pace):.0f} s one after the other; load {os.getloadavg()[0]:.1f}"
+        f" {serial(done.graph, pace):.0f} s one after the other; {SETTINGS}; load {os.getloadavg()[0]:.1f}"
     )
     return Figure(title, "s", round(done.ran.wall, 2), {"shortest makespan of the graph": bound}, TARGET, note)
 
@@ -112,8 +125,12 @@ def main() -> None:
     parser.add_argument("--gate", type=float, default=GATE, help="seconds of a check")
     chosen = parser.parse_args()
     data = os.environ.get("BENCH_DATA")
+    broken = False
     for name in chosen.repositories:
-        show([figure(name, Path(data) / name if data else None, Pace(chosen.work, chosen.gate))])
+        found, failed = figure(name, Path(data) / name if data else None, Pace(chosen.work, chosen.gate))
+        show([found])
+        broken |= failed
+    sys.exit(1 if broken else 0)
 
 
 if __name__ == "__main__":

@@ -64,10 +64,11 @@ def test_what_is_not_there_is_no_family(tmp_path: Path) -> None:
     assert list(trajectories.load(tmp_path)) == ["tau-bench airline"]
 
 
-def test_the_perfect_cache_writes_once_and_reads_what_is_older() -> None:
+def test_the_perfect_cache_writes_only_what_is_read_again() -> None:
     naive, perfect = bench_context.plain_bills([100, 150])
     assert naive == 250
-    assert perfect == pytest.approx(1.25 * 150 + 0.1 * 100)
+    assert perfect == pytest.approx(1.25 * 100 + 0.1 * 100 + 50)
+    assert bench_context.plain_bills([100]) == (100, 100)
     assert bench_context.billed(Usage(input=1, cache_read=10, cache_write=4)) == pytest.approx(7)
 
 

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from bench import bench_replay, bench_resume
+from bench import __main__ as main
+from bench import bench_footprint, bench_replay, bench_resume
+from bench.bench_footprint import Took
 from bench.bench_replay import Pace
 from bench.history_plan import write_home
 
@@ -35,3 +37,27 @@ def test_a_new_step_is_one_that_this_process_began() -> None:
     steps.take(record("b", "tool.done", 8, 103.0))
     steps.take(record("a", "model.answered", 8, 104.0))
     assert (steps.begun, steps.made, steps.active) == (102.0, 104.0, {"a": 104.0})
+
+
+def test_a_history_that_fails_is_a_row_with_its_reason_and_one_that_is_not_there_is_no_failure(tmp_path: Path) -> None:
+    (tmp_path / "broken").mkdir()  # no repository
+    figure, failed = bench_replay.figure("broken", tmp_path / "broken", Pace(0.0, 0.0))
+    assert (figure.ours, failed) == (None, True)
+    assert figure.note.startswith("failed: ")
+    absent, failed = bench_replay.figure("absent", tmp_path / "absent", Pace(0.0, 0.0))
+    assert (absent.ours, failed) == (None, False)
+
+
+def test_a_benchmark_run_alone_leaves_the_rows_of_the_others() -> None:
+    old = {"name": "(b) x", "bench": "steps"}
+    other = {"name": "(c) x", "bench": "footprint"}
+    rows = main.merged([old, other, {"name": "whose?"}], "steps", [{"name": "(b) y"}])
+    assert rows == [other, {"name": "(b) y", "bench": "steps"}]
+
+
+def test_of_an_import_the_empty_interpreters_time_is_taken_off_but_no_more() -> None:
+    many, empty = [Took(60.0, 50.0), Took(90.0, 52.0), Took(70.0, 51.0)], [Took(20.0, 10.0)]
+    figure = bench_footprint.waited("import", many, 45.0, empty)
+    assert (figure.ours, figure.holds) == (50.0, False)
+    assert "best 40; CPU 41" in figure.note
+    assert bench_footprint.waited("import", empty, 45.0, many).ours == 0.0

@@ -1,10 +1,15 @@
-"""Our journal: one record of 1.1 KB after the other, each waited for.
+"""Our journal: one record after the other, each waited for.
 
-Group commit, write-ahead log, waits for the disk at each commit; hash chain and read tables included. Variant `sqlite`
-is the least there could be: SQLite alone, one row and one commit a record.
+The records are what an attempt writes: a model is asked, it answers, a tool is intended, it is done; each names a body
+of 1.1 KB that was never stored before and shrinks as text does. The hash chain and the read tables are included; the
+attempt and its run have their rows, so that tokens and money are summed up. Group commit, write-ahead log, waits for
+the disk at each commit. The loop itself waits for intents alone; here outcomes are waited for too. Budgets are no part
+of it. Claiming a stream, starting the run and its attempts do not count. Variant `sqlite` is the least there could be:
+SQLite alone, one row and one commit a record of the same size.
 """
 
 import asyncio
+import random
 import sqlite3
 import sys
 import time
@@ -13,27 +18,69 @@ import measuring
 
 from quarterdeck.journal.log import Log
 from quarterdeck.kernel import events as e
+from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import SystemClock
+from quarterdeck.kernel.entities import Harness, Usage
 from quarterdeck.store.sqlite import SqliteStore
 
 OPTIONS = measuring.arguments(__doc__)
+RUN, TASK, MODEL, TOOL = "r-bench", "write", "anthropic:claude", "read"
+USAGE = Usage(input=120, cache_read=9_000, cache_write=400, output=350)
 
 
-def record(number: int) -> e.EventBase:
-    return e.HarnessStarted(incarnation=number + 1, detail=measuring.RECORD)
+def bodies(agent: int) -> list[bytes]:
+    """One for each record; made before anything is counted."""
+    many = random.Random(agent)
+    return [many.randbytes(len(measuring.RECORD) // 2).hex().encode() for _ in range(OPTIONS.records)]
+
+
+def record(number: int, blob: str) -> e.EventBase:
+    """The `number`-th record of an attempt, from 0; `blob` names its body."""
+    step, part = number // 4 + 1, number % 4
+    call = f"call-{step}"
+    if part == 0:
+        return e.ModelAsked(
+            step=step, model=MODEL, messages=2 * step, request_hash=blob, prefix_blob=blob, reserved_nusd=90_000_000
+        )
+    if part == 1:
+        return e.ModelAnswered(
+            step=step, model=MODEL, message_blob=blob, stop="tools", usage=USAGE, cost_nusd=9_810_000, seconds=2.5
+        )
+    if part == 2:
+        return e.ToolIntended(
+            step=step, call=call, tool=TOOL, arguments_blob=blob, arguments_hash=blob, decision="allow", rules=("read",)
+        )
+    return e.ToolDone(step=step, call=call, tool=TOOL, ok=True, result_blob=blob, seconds=0.01)
+
+
+async def run_begins(log: Log) -> None:
+    """The run's row in the read tables."""
+    blob = await log.put(b"{}")
+    created = e.RunCreated(
+        run=RUN, goal="Write", goal_blob=blob, repository="/repository", target="main", base="0" * 40, into="main",
+        config_blob=blob, budget_nusd=10**12, max_parallel=OPTIONS.agents, user="bench", sandbox="none",
+    )  # fmt: skip
+    await log.append(await log.claim(ids.run_stream(RUN)), created)
 
 
 async def journal() -> None:
     counted = measuring.Counted(OPTIONS.agents)
     store = await SqliteStore.open(OPTIONS.place / "journal.db")
     log = Log(store, SystemClock())
+    await run_begins(log)
 
     async def agent(number: int) -> None:
-        claim = await log.claim(f"attempt/bench.{number}")
-        await log.append(claim, record(-1))
+        attempt = ids.attempt_id(RUN, TASK, number + 1)
+        claim = await log.claim(ids.attempt_stream(attempt))
+        started = e.AttemptStarted(
+            run=RUN, task=TASK, number=number + 1, agent="implementer", harness=Harness.NATIVE, incarnation=1,
+            base="0" * 40, workspace=attempt,
+        )  # fmt: skip
+        await log.append(claim, started)
+        mine = bodies(number)
         await counted.begin()
-        for turn in range(OPTIONS.records):
-            await log.append(claim, record(turn))
+        for turn, body in enumerate(mine):
+            await log.append(claim, record(turn, await log.put(body)))
         await counted.end()
 
     await asyncio.gather(*(agent(number) for number in range(OPTIONS.agents)))
@@ -44,10 +91,11 @@ async def journal() -> None:
 
 def alone() -> None:
     base = sqlite3.connect(OPTIONS.place / "bare.db", isolation_level=None)
-    base.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; CREATE TABLE r (body BLOB)")
+    base.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; CREATE TABLE r (event BLOB, body BLOB)")
+    rows = [(e.encode(record(turn, ids.digest(body))), body) for turn, body in enumerate(bodies(0))]
     wall, used = time.perf_counter(), time.process_time()
-    for turn in range(OPTIONS.records):
-        base.execute("INSERT INTO r VALUES (?)", (e.encode(record(turn)),))
+    for row in rows:
+        base.execute("INSERT INTO r VALUES (?, ?)", row)
     spent, seconds = time.process_time() - used, time.perf_counter() - wall
     base.close()
     measuring.report(
