@@ -59,10 +59,13 @@ def adds(asserts: str, *, sub: bool = True) -> str:
 
 PROVES = adds("self.assertEqual(NAME.sub(2, 2), 0)")
 EMPTY = adds("self.assertEqual(NAME.add(2, 2), 4)")
+ODD = "python3 -c \"print('def test_odd():\\n    x = ' + '+'.join('1' * 1500))\" > test_NAME_odd.py"
+"""A test file that is too deep to be looked at."""
 CHANGES = {
     "vacuous": EMPTY,
     "untested": adds("self.assertEqual(NAME.add(2, 2), 4)", sub=False),
     "removes": f'{PROVES}; sed -i "/def test_value/,+1d" test_NAME.py',
+    "hides": f'{PROVES}; sed -i "/def test_value/,+1d" test_NAME.py; {ODD}',
     "skips": f"{PROVES}; sed -i 's/    def test_add/    @unittest.skip(\"later\")\\n&/' test_NAME.py",
     "weakens": f'{PROVES}; sed -i "/add(0, 0)/d" test_NAME.py',
     "formats": f'{PROVES}; sed -i "s/VALUE_3 = .3, 3./VALUE_3 = [ 3,3 ]/" NAME.py',
@@ -73,6 +76,7 @@ SAYS = {
     "vacuous": "so they prove nothing: test_vacuous.py::TestIt::test_new",
     "untested": "so they prove nothing: test_untested.py::TestIt::test_new",
     "removes": "test_removes.py: the existing test `TestIt::test_value` was removed",
+    "hides": "test_hides.py: the existing test `TestIt::test_value` was removed",
     "skips": "test_skips.py: the existing test `TestIt::test_add` is skipped now",
     "weakens": "test_weakens.py: the existing test `TestIt::test_add` holds fewer assertions than before",
     "formats": "formats.py:6: this only formats",

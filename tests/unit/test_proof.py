@@ -299,6 +299,18 @@ def test_tests_may_go_where_they_are_the_task_or_their_subject_is_gone() -> None
         assert not found.blocking
 
 
+def test_what_nobody_could_look_at_is_named() -> None:
+    told = Survey(failed="exit 1", unseen=(Spot(path="a.py", line=0, what="this could not be looked at"),))
+    found = remarks(told, TASK, ValidationSection())
+    assert [(remark.rule, remark.path, remark.blocking) for remark in found] == [
+        (Rule.NOT_LOOKED_AT, "", False),
+        (Rule.NOT_LOOKED_AT, "a.py", False),
+    ]
+    assert "the survey failed (exit 1)" in found[0].problem
+    unreadable = Survey(weakened=(Weakening(path="test_a.py", name="", how="unreadable", gone=False),))
+    assert blocking(remarks(unreadable, TASK, ValidationSection()))
+
+
 LEVELS = st.sampled_from(["off", "warn", "block"])
 
 

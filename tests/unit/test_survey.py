@@ -93,7 +93,8 @@ def test_blocks_turn_the_old_into_the_new(old: list[str], new: list[str]) -> Non
 @given(st.text(max_size=200), st.text(max_size=200))
 def test_nothing_breaks_the_survey(old: str, new: str) -> None:
     told = survey([Edit("a.py", old, new), Edit("test_a.py", old, new)], {"a.py": new, "test_a.py": new})
-    assert set(told) == {"formatting", "tests", "weakened", "symbols", "abstractions"}
+    assert set(told) == {"formatting", "tests", "weakened", "symbols", "abstractions", "unseen"}
+    assert told["unseen"] == []
 
 
 # --- tests ------------------------------------------------------------------------------------------------
@@ -235,6 +236,28 @@ def test_a_new_test_is_told_with_how_silent_it_is() -> None:
 )
 def test_assertions_are_counted(source: str, count: int) -> None:
     assert len(assertions(ast.parse(source))) == count
+
+
+# --- what cannot be looked at -------------------------------------------------------------------------------
+
+DEEP = f"def test_deep():\n    x = {'+'.join('1' * 1500)}\n"
+
+
+def test_one_odd_file_hides_nothing_of_the_others() -> None:
+    edits = [Edit("test_a.py", OLD, ""), Edit("test_odd.py", "", DEEP), Edit("odd.py", DEEP, "x = 1\n")]
+    told = survey([*edits, STYLE, CODE], {"odd.py": "x = 1\n"})
+    assert [(found["path"], found["how"]) for found in told["weakened"]] == [("test_a.py", "removed")] * 2
+    assert [spot["path"] for spot in told["formatting"]] == ["b.py"]
+    assert [spot["path"] for spot in told["unseen"]] == ["test_odd.py", "odd.py"]
+
+
+def test_tests_that_cannot_be_looked_at_any_more_are_named() -> None:
+    told = survey([Edit("test_a.py", OLD, DEEP + OLD)], {}, unread=[("test_b.py", OLD), ("b.png", ""), ("c.py", "")])
+    assert [(found["path"], found["how"]) for found in told["weakened"]] == [
+        ("test_a.py", "unreadable"),
+        ("test_b.py", "unreadable"),
+    ]
+    assert [spot["path"] for spot in told["unseen"]] == ["c.py"]
 
 
 # --- names ------------------------------------------------------------------------------------------------

@@ -211,7 +211,8 @@ class Examination:
             checks = checks.model_copy(update={"timeout": min(checks.timeout, patience)})
             async with place as sandbox:
                 found = empty or await inspection.tried(sandbox, self.change, self.changes, trials, checks)
-                return (*await inspection.fitted(sandbox, self.change, self.changes, edited, checks), *found)
+                found = (*await inspection.fitted(sandbox, self.change, self.changes, edited, checks), *found)
+                return tuple(dict.fromkeys(found))
 
         try:
             return levelled((*await outlived(once), *idle), levels)

@@ -32,7 +32,7 @@ _PROBES: Final = ("x.py", "x.js", "x.ts", "x.go", "x.rs", "x.md")
 
 
 class Rule(StrEnum):
-    """What a finding is about; each has its key in `[validation]`."""
+    """What a finding is about; each has its key in `[validation]`, save for the last two, which only warn."""
 
     NEW_TESTS = "new_tests"
     WEAKENED_TESTS = "weakened_tests"
@@ -40,6 +40,7 @@ class Rule(StrEnum):
     INVENTED_SYMBOLS = "invented_symbols"
     NEEDLESS_ABSTRACTION = "needless_abstraction"
     FLAKY_CHECK = "flaky_check"
+    NOT_LOOKED_AT = "not_looked_at"
 
 
 class Remark(Value):
@@ -104,6 +105,10 @@ class Survey(Value):
     weakened: tuple[Weakening, ...] = Field(default=(), max_length=200)
     symbols: tuple[Spot, ...] = Field(default=(), max_length=200)
     abstractions: tuple[Spot, ...] = Field(default=(), max_length=200)
+    unseen: tuple[Spot, ...] = Field(default=(), max_length=200)
+    """What could not be looked at."""
+    failed: str = Field(default="", max_length=200)
+    """How the survey itself ended; "" = well."""
 
 
 def only_tests(paths: Sequence[str]) -> bool:
@@ -145,12 +150,17 @@ def levelled(found: Sequence[Remark], levels: ValidationSection) -> tuple[Remark
 
 def level(rule: Rule, levels: ValidationSection) -> Level:
     """What is done about findings of that rule."""
-    chosen: Level = "warn" if rule is Rule.FLAKY_CHECK else getattr(levels, rule.value)
+    chosen: Level = "warn" if rule in (Rule.FLAKY_CHECK, Rule.NOT_LOOKED_AT) else getattr(levels, rule.value)
     return chosen
 
 
 def _remarks(survey: Survey, task: Task) -> Iterator[Remark]:
     """With everything blocking that may be so at its rule's level."""
+    if survey.failed:
+        problem = f"nobody looked at what the change does to tests and names: the survey failed ({survey.failed})"
+        yield Remark(rule=Rule.NOT_LOOKED_AT, problem=problem)
+    for spot in survey.unseen:
+        yield Remark(rule=Rule.NOT_LOOKED_AT, path=spot.path, problem=spot.what)
     asked = bool(_FORMATS.search(f"{task.title}\n{task.instructions}"))
     for spot in survey.formatting:
         what = "this only formats, and has nothing to do with the rest of the change: take it back"
@@ -159,7 +169,7 @@ def _remarks(survey: Survey, task: Task) -> Iterator[Remark]:
     for test in survey.weakened:
         said = _WEAKENED.get(test.how, "this test was changed").format(test.name or "the whole file")
         meant = test.gone or only_tests(task.paths) or _asks_to_remove(task, test.name)
-        grave = test.how == "patches" or (test.how in ("removed", "skipped", "weaker") and not meant)
+        grave = test.how == "patches" or (test.how in _LESS and not meant)
         yield Remark(rule=Rule.WEAKENED_TESTS, path=test.path, problem=said, blocking=grave)
     for rule, spots in (
         (Rule.INVENTED_SYMBOLS, survey.symbols),
@@ -189,11 +199,13 @@ _FORMATS: Final = re.compile(
 )
 """A task that asks for formatting. "Format" alone can be anything."""
 _REMOVES: Final = r"\b(?:remove|delete|drop|skip|disable|retire|replace|rewrite)"
+_LESS: Final = frozenset(("removed", "skipped", "weaker", "unreadable"))
 _WEAKENED: Final = {
     "removed": "the existing test `{}` was removed: keep it, and let it say what holds now",
     "skipped": "the existing test `{}` is skipped now: let it run",
     "skipped elsewhere": "the existing test `{}` is skipped under a condition now",
     "weaker": "the existing test `{}` holds fewer assertions than before: keep them, and let them say what holds now",
+    "unreadable": "this file holds tests that could be read before, and now it cannot be: keep it plain",
     "patches": "`{}` is replaced for all tests: leave the test framework as it is",
     "hooks": "`{}` decides for all tests which of them run, or how they end: look at what it does",
     "edited": "the existing test `{}` was edited: what it expects may have been changed to fit",

@@ -3,7 +3,8 @@
 Rules
 - The survey runs in the fresh checkout of the change, before anything of the change has run there.
 - The trial has a checkout of its own: the base, with the change's test files.
-- An inspection that cannot be made is no finding: the checks and the gate stand without it. It is logged.
+- An inspection that cannot be made sends nothing back: the checks and the gate stand without it. It is named, so that
+  somebody looks, and logged.
 """
 
 import json
@@ -16,7 +17,7 @@ from pydantic import ValidationError
 
 from quarterdeck.delivery import proof
 from quarterdeck.delivery.checks import bounded
-from quarterdeck.delivery.findings import Remark, Survey, only_tests
+from quarterdeck.delivery.findings import Remark, Rule, Survey, only_tests
 from quarterdeck.delivery.survey.sources import MAX_BYTES, is_test
 from quarterdeck.delivery.validate import SUBMODULE, SYMLINK
 from quarterdeck.kernel.config import ChecksSection, ValidationSection
@@ -27,6 +28,11 @@ from quarterdeck.workplace.port import Sandbox
 _log = logging.getLogger(__name__)
 
 SECONDS: Final = 60.0
+CODE: Final = (".py", ".js", ".jsx", ".ts", ".tsx", ".mjs", ".cjs", ".go", ".rs")
+UNTRIED: Final = Remark(
+    rule=Rule.NOT_LOOKED_AT,
+    problem="the base could not be restored, so that the tests were not tried without the change",
+)
 ANSWER: Final = 1024 * 1024
 OUTPUT: Final = 512 * 1024
 _PACKAGE: Final = "quarterdeck.delivery.survey"
@@ -81,7 +87,7 @@ async def survey(sandbox: Sandbox, change: Change, changes: Sequence[FileChange]
     except ValidationError:
         said = bounded(done.stderr.decode("utf-8", "replace"), 2000)
         _log.warning("the survey of %s failed (exit %s): %s", change.attempt, done.exit_code, said)
-        return Survey()
+        return Survey(failed="timed out" if done.exit_code is None else f"exit {done.exit_code}")
 
 
 def wanted_trials(task: Task, found: Survey, levels: ValidationSection) -> tuple[proof.Trial, ...]:
@@ -105,7 +111,7 @@ async def tried(
 ) -> tuple[Remark, ...]:
     """Run the trials in this fresh checkout of the change, without the rest of it. Raises SandboxFailed."""
     if not await _taken_back(sandbox, change, changes, proof.rest):
-        return ()
+        return (UNTRIED,)
     proofs = []
     for trial in trials:
         proofs.append((trial, await _tried(sandbox, trial, checks)))
@@ -125,11 +131,15 @@ async def fitted(
 
     In a checkout of the change, fresh or as `tried` leaves it.
     """
-    if not trials or not await _taken_back(sandbox, change, changes, proof.rest):
+    if not trials:
         return ()
+    if not await _taken_back(sandbox, change, changes, proof.rest):
+        return (UNTRIED,)
     passing = [t for t in trials if (await _tried(sandbox, t, checks)).verdict is proof.Verdict.EMPTY]
-    if not passing or not await _taken_back(sandbox, change, changes, tuple):
+    if not passing:
         return ()
+    if not await _taken_back(sandbox, change, changes, tuple):
+        return (UNTRIED,)
     failing = [t for t in passing if (await _tried(sandbox, t, checks)).verdict is proof.Verdict.PROVEN]
     return tuple(proof.bent(trial.tests) for trial in failing[:1])
 
@@ -159,4 +169,5 @@ async def _tried(sandbox: Sandbox, trial: proof.Trial, checks: ChecksSection) ->
 
 def _plain(changes: Sequence[FileChange]) -> list[FileChange]:
     odd = {SYMLINK, SUBMODULE}
-    return [c for c in changes if c.size <= MAX_BYTES and not odd & {c.old_mode, c.new_mode}]
+    # Code that is too large is named by the survey; anything else may be as large as it likes.
+    return [c for c in changes if (c.size <= MAX_BYTES or c.path.endswith(CODE)) and not odd & {c.old_mode, c.new_mode}]
