@@ -20,7 +20,7 @@ import statistics
 from bench import peers
 from bench.figures import Figure, Target, show
 
-LOADS = ((1, 100, True), (50, 12, True), (1000, 4, False))
+LOADS = ((1, 100, True), (50, 8, True), (1000, 4, False))
 """(agents at the same time, records of each: whole steps of ours, whether it is measured more than once)."""
 
 VARIANTS = (

@@ -33,6 +33,8 @@ from quarterdeck.workplace.watchdog import descendants
 FILES: Final = 166
 SIDE_BY_SIDE: Final = 35
 DATA: Final = b"x" * 4096
+TRIES: Final = 50
+"""How often a worktree is tried."""
 
 Work = Callable[[], Awaitable[object]]
 
@@ -75,10 +77,16 @@ class Place:
         await sandbox.close()
         await self.providers[who].discard(sandbox.id)
 
-    async def worktree(self, name: str) -> None:
-        """What a fleet without isolation does."""
+    async def worktree(self, name: str) -> int:
+        """What a fleet without isolation does. Returns how many tries failed: one may, while git makes another of the
+        same repository. Exits where none succeeds."""
         path = str(self.ground.workspaces / name)
-        await _run("git", "-C", str(self.repository), "worktree", "add", "-q", "--detach", path, self.head)
+        argv = ("git", "-C", str(self.repository), "worktree", "add", "-q", "--detach", path, self.head)
+        for failed in range(TRIES):
+            process = await asyncio.create_subprocess_exec(*argv, stderr=asyncio.subprocess.DEVNULL)
+            if not await process.wait():
+                return failed
+        raise SystemExit(f"git made no worktree {path}")
 
     async def drop_worktree(self, name: str) -> None:
         path = str(self.ground.workspaces / name)
@@ -172,14 +180,33 @@ async def crowd(place: Place, who: str, count: int) -> Crowd:
     return Crowd(seconds, megabytes)
 
 
-async def crowd_of_trees(place: Place, count: int) -> float:
-    """Seconds for the same number of worktrees of one repository, side by side too; no command is run in them."""
+@dataclass(frozen=True, slots=True)
+class Trees:
+    """Many worktrees of one repository; no command is run in them."""
+
+    at_once: float
+    """Seconds."""
+    failed: int
+    """Tries that git gave up, since it was making another one; each was made again."""
+    in_turn: float
+    """Seconds, one after the other."""
+
+
+async def crowd_of_trees(place: Place, count: int) -> Trees:
+    """The same number of worktrees, side by side as ours are, and one after the other."""
+    names = [f"crowd-{number}" for number in range(count)]
     began = time.perf_counter()
-    await asyncio.gather(*(place.worktree(f"crowd-{number}") for number in range(count)))
-    seconds = time.perf_counter() - began
-    for number in range(count):
-        await place.drop_worktree(f"crowd-{number}")
-    return seconds
+    failed = sum(await asyncio.gather(*map(place.worktree, names)))
+    at_once = time.perf_counter() - began
+    for name in names:
+        await place.drop_worktree(name)
+    began = time.perf_counter()
+    for name in names:
+        await place.worktree(name)
+    in_turn = time.perf_counter() - began
+    for name in names:
+        await place.drop_worktree(name)
+    return Trees(at_once, failed, in_turn)
 
 
 def _proportional(pid: int) -> int:
@@ -238,8 +265,13 @@ async def measure(repository: Path, home: Path, version: str, rounds: int, side_
             f"{name}, all ready",
             "s",
             round(many["bubblewrap"].seconds, 3),
-            {plain: round(many["none"].seconds, 3), version: round(trees, 3)},
-            note=f"all succeeded; ours ran a command each as well; load {os.getloadavg()[0]:.1f}",
+            {
+                plain: round(many["none"].seconds, 3),
+                f"{version}, side by side": round(trees.at_once, 3),
+                f"{version}, one after the other": round(trees.in_turn, 3),
+            },
+            note=f"ours all succeeded and ran a command each; {trees.failed} tries of git side by side failed and were"
+            f" made again; load {os.getloadavg()[0]:.1f}",
         ),
         Figure(
             f"{name}, memory of all processes",
