@@ -194,6 +194,61 @@ def test_a_test_that_moved_is_not_removed_and_one_may_go_with_what_it_tested() -
     assert skipped.how == "skipped"
 
 
+@pytest.mark.parametrize(
+    ("fresh", "says"),
+    [
+        ("def test_b():\n    pass\n", ["weaker"]),
+        ("@pytest.mark.skip\ndef test_b():\n    assert g()\n", ["skipped"]),
+        ("def test_b():\n    assert True\n", ["weaker"]),
+        ("def test_b():\n    assert other() == 1\n", []),
+        ("class TestX:\n    def test_b(self):\n        pass\n", ["weaker"]),
+        ("def test_b():\n    pass\nclass TestX:\n    def test_b(self):\n        assert other()\n", []),
+    ],
+)
+def test_a_test_that_went_elsewhere_holds_no_less(fresh: str, says: list[str]) -> None:
+    first, _ = OLD.split("\n\n")
+    found = weakened([("test_a.py", OLD, first), ("test_b.py", "", fresh)], set())
+    assert [(weak.name, weak.how) for weak in found] == [("test_b", how) for how in says]
+
+
+def test_a_test_that_went_elsewhere_with_fewer_assertions_was_edited() -> None:
+    fresh = "def test_a(n):\n    assert f(n) == n + 1\n"
+    (found,) = weakened([("test_a.py", OLD, OLD.split("\n\n")[1]), ("test_b.py", "", fresh)], set())
+    assert (found.name, found.how) == ("test_a", "edited")
+
+
+METHOD = "class TestX:\n    def test_a(self):\n        assert f()\n    def test_b(self):\n        assert g()\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "more", "says"),
+    [
+        (OLD, "del test_a\n", ["test_a"]),
+        (OLD, "test_a = None\n", ["test_a"]),
+        (OLD, "test_a = test_b = None\n", ["test_a", "test_b"]),
+        (OLD, "test_a = slow(test_a)\ndel helper\nx = None\n", []),
+        (METHOD, "    del test_a\n", ["TestX::test_a"]),
+        (METHOD, "    test_b = None\n", ["TestX::test_b"]),
+        (METHOD, "del TestX.test_a\n", ["TestX::test_a"]),
+        (METHOD, "TestX.test_a = None\nTestX.timeout = 3\n", ["TestX::test_a"]),
+        (METHOD, "TestX = None\n", ["TestX::test_a", "TestX::test_b"]),
+        (METHOD, "class TestY(TestX):\n    pass\ndel TestX\n", []),
+        ("test_a = None\n" + OLD, "", []),
+    ],
+)
+def test_a_test_whose_name_is_taken_away_is_removed(old: str, more: str, says: list[str]) -> None:
+    found = weakened([("test_a.py", old, old + more)], set())
+    assert [(weak.name, weak.how) for weak in found] == [(name, "removed") for name in says]
+
+
+def test_what_matters_is_told_first_where_not_all_is() -> None:
+    many = "".join(f"def test_{n}():\n    assert f({n})\n" for n in range(150))
+    edits = [Edit("test_a.py", many, many.replace("f(", "g(")), Edit("test_b.py", OLD, "")]
+    told = survey(edits, {})["weakened"]
+    assert len(told) == 100
+    assert [found["how"] for found in told[:3]] == ["removed", "removed", "edited"]
+
+
 CASE = "class TestX(TestCase):\n    def setUp(self):\n        pass\n    def test_a(self):\n        assert f()\n"
 
 

@@ -1,7 +1,7 @@
 """Puts the survey together: JSON in, JSON out.
 
 Rules
-- In: the base, and what changed. Out: what there is to say, bounded.
+- In: the base, and what changed. Out: what there is to say, bounded, and what matters first.
 - A file or a question that cannot be looked at is left out and named: it hides nothing of the others.
 - A file whose tests could be read and now cannot be is told as if it were weakened.
 """
@@ -68,11 +68,14 @@ def survey(
     told = {
         "formatting": [{"path": path, **spot._asdict()} for path, spot in unrelated(layouts)],
         "tests": _each(edits, _tests, unseen),
-        "weakened": [
-            *({"path": path, "name": "", "how": "unreadable", "gone": False} for path in sorted(lost)),
-            *_guarded("tests", lambda: map(vars, weakened(ours, gone)), unseen),
-            *_each(edits, _steers, unseen),
-        ],
+        "weakened": sorted(
+            [
+                *({"path": path, "name": "", "how": "unreadable", "gone": False} for path in sorted(lost)),
+                *_guarded("tests", lambda: map(vars, weakened(ours, gone)), unseen),
+                *_each(edits, _steers, unseen),
+            ],
+            key=_slight,
+        ),
         "symbols": _guarded("names", lambda: _symbols(edits, sources, manifests, unseen), unseen),
         "abstractions": _each(
             code, lambda edit: [_spot(edit.path, what, line) for line, what in needless(*edit, plain)], unseen
@@ -114,6 +117,11 @@ def _guarded(what: str, ask: Callable[[], Iterable[_T]], unseen: list[dict[str, 
 
 def _spot(path: str, what: str, line: int = 0) -> dict[str, Any]:
     return {"path": path, "line": line, "what": what}
+
+
+def _slight(found: Mapping[str, Any]) -> bool:
+    """Whether that is only named: what is cut off must not be what matters."""
+    return bool(found["gone"]) or found["how"] in ("edited", "skipped elsewhere", "hooks")
 
 
 def _tests(edit: Edit) -> Iterator[dict[str, Any]]:

@@ -1,8 +1,9 @@
 """Which tests a change brings, and which of the tests that were there hold less than before.
 
 Rules
-- A test is known by its name within its file. One that went to another file or got another name is not removed; one
-  whose statements mostly live on in new tests is edited.
+- A test is known by its name within its file. One that went to another file or got another name is not removed, but
+  looked at like one that stayed; one whose statements mostly live on in new tests is edited.
+- A test whose name is taken away again, by `del` or a constant, is none.
 - A test is skipped where it, its class or its file says so now and did not. Under a condition that is false here, or
   cannot be told here, it is only skipped elsewhere.
 - A test is weaker where it lost things that it held against the code, and got none for them.
@@ -31,6 +32,7 @@ _FOREIGN = {
     ),
 }
 _CASE = re.compile(r"TestCase$|Tests?$")
+_GRAVITY = ("", "edited", "skipped elsewhere", "weaker", "skipped")
 MOSTLY = 0.6
 """Part of a test's statements that has to be found again in new tests."""
 
@@ -78,13 +80,32 @@ def find_tests(path: str, source: str) -> dict[str, Test]:
     found: dict[str, Test] = {}
     for node in tree.body if tree else ():
         if isinstance(node, ast.ClassDef) and (node.name.startswith("Test") or any(map(_is_case, node.bases))):
-            around = of_class(node)
+            around, gone = of_class(node), set(_dropped(node.body))
             for inner in node.body:
-                if isinstance(inner, Function) and inner.name.startswith("test"):
+                if isinstance(inner, Function) and inner.name.startswith("test") and inner.name not in gone:
                     found[f"{node.name}::{inner.name}"] = Test(ast.dump(inner), inner, max(around, of_function(inner)))
         elif isinstance(node, Function) and node.name.startswith("test"):
             found[node.name] = Test(ast.dump(node), node, of_function(node))
+    if tree:
+        bases = {name_of(base) for node in tree.body if isinstance(node, ast.ClassDef) for base in node.bases}
+        gone = set(_dropped(tree.body)) - bases  # a base is put away so that it does not run by itself
+        found = {name: test for name, test in found.items() if gone.isdisjoint((name, name.partition("::")[0]))}
     return found
+
+
+def _dropped(body: Iterable[ast.stmt]) -> Iterator[str]:
+    """The names that these statements bind, and take away again: `test_a`, or `TestX::test_a`."""
+    have: set[str] = set()
+    for node in body:
+        targets: list[ast.expr] = []
+        if isinstance(node, (*Function, ast.ClassDef)):
+            have.add(node.name)
+        elif isinstance(node, ast.Delete) or (isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)):
+            targets = node.targets
+        for target in targets:
+            owner = name_of(target.value) if isinstance(target, ast.Attribute) else name_of(target)
+            if owner in have:
+                yield f"{owner}::{target.attr}" if isinstance(target, ast.Attribute) else owner
 
 
 def _is_case(base: ast.expr) -> bool:
@@ -113,22 +134,34 @@ def weakened(files: Iterable[tuple[str, str, str]], gone: set[str]) -> Iterator[
     both = [(path, find_tests(path, old), find_tests(path, new)) for path, old, new in files]
     bodies = {test.body for _, _, now in both for test in now.values() if test.print}
     fresh = [(name, test) for _, was, now in both for name, test in now.items() if name not in was]
-    names = {name.rpartition("::")[2] for name, _ in fresh}
+    named: dict[str, list[Test]] = {}
+    for name, other in fresh:
+        named.setdefault(name.rpartition("::")[2], []).append(other)
     rows = {row for _, test in fresh for row in test.rows}
     for path, was, now in both:
         for name, test in was.items():
             if name in now:
                 how = _how(test, now[name])
-            elif name.rpartition("::")[2] in names or test.body in bodies:
+            elif test.body in bodies:
                 how = ""
+            elif moved := named.get(name.rpartition("::")[2]):
+                how = min((_moved(test, other) for other in moved), key=_GRAVITY.index)
             else:
                 how = "edited" if test.rows and len(test.rows & rows) >= MOSTLY * len(test.rows) else "removed"
             if how:
                 used = {name_of(node) for node in ast.walk(test.node)} if test.node else set()
-                yield Weakened(path, name, how, how == "removed" and bool(gone & used))
+                yield Weakened(path, name, how, name not in now and how != "edited" and bool(gone & used))
     for path, old, new in files:
         if (how := _whole(path, old, new)) != "":
             yield Weakened(path, "", how, False)
+
+
+def _moved(old: Test, new: Test) -> str:
+    """What became of a test that may be this one now. Other words, but no fewer, are nothing."""
+    how = _how(old, new)
+    if how == "edited" and old.node and new.node:
+        return "edited" if len(assertions(new.node)) < len(assertions(old.node)) else ""
+    return how
 
 
 def _how(old: Test, new: Test) -> str:
