@@ -311,6 +311,14 @@ def test_what_nobody_could_look_at_is_named() -> None:
     assert blocking(remarks(unreadable, TASK, ValidationSection()))
 
 
+@pytest.mark.parametrize(("how", "grave"), [("deselects", True), ("narrows", False)])
+def test_options_that_leave_out_tests_are_weaker_tests(how: str, grave: bool) -> None:
+    told = Survey(weakened=(Weakening(path="pytest.ini", name="--deselect a.py::b", how=how, gone=False),))
+    (found,) = remarks(told, TASK, ValidationSection())
+    assert (found.rule, found.blocking) == (Rule.WEAKENED_TESTS, grave)
+    assert "`--deselect a.py::b`" in found.problem
+
+
 LEVELS = st.sampled_from(["off", "warn", "block"])
 
 

@@ -11,6 +11,7 @@ from quarterdeck.delivery.survey.formatting import blocks, formatting
 from quarterdeck.delivery.survey.imports import known
 from quarterdeck.delivery.survey.names import invented
 from quarterdeck.delivery.survey.needless import needless
+from quarterdeck.delivery.survey.options import narrows
 from quarterdeck.delivery.survey.places import Places
 from quarterdeck.delivery.survey.report import Edit, survey
 from quarterdeck.delivery.survey.sources import is_test
@@ -473,6 +474,44 @@ def test_abstractions(source: str, says: str) -> None:
 def test_what_steers_all_tests(new: str, says: list[tuple[str, str]]) -> None:
     assert list(steers("", new)) == says
     assert list(steers(new, f"{new}\nmore = 1\n" if says else new)) == []
+
+
+TOML, INI = "[tool.pytest.ini_options]\n", "[pytest]\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "new", "says"),
+    [
+        (
+            "pytest.ini",
+            f"{INI}addopts = -q --deselect tests/test_a.py::test_a\n",
+            ["--deselect tests/test_a.py::test_a"],
+        ),
+        ("pytest.ini", f"{INI}addopts =\n    -q\n    --deselect=a.py::b\n", ["--deselect a.py::b"]),
+        ("setup.cfg", "[tool:pytest]\naddopts = -k 'not slow'\n", ["-k not slow"]),
+        ("tox.ini", f"[tox]\nx = 1\n{INI}addopts = --co\n[testenv]\naddopts = -k x\n", ["--co"]),
+        (
+            "pyproject.toml",
+            f'{TOML}addopts = ["-q", "--ignore=tests/a", "-m", "not slow"]\n',
+            ["--ignore tests/a", "-m not slow"],
+        ),
+        ("pyproject.toml", f"{TOML}addopts = \"-q --deselect 'a.py::b'\"\n[tool.x]\n", ["--deselect a.py::b"]),
+        ("pyproject.toml", f'{TOML}addopts = "-p no:python -p no:cacheprovider"\n', ["-p no:python"]),
+        ("pyproject.toml", f'{TOML}addopts = "-ra --import-mode=importlib --cov -p xdist"\nmarkers = ["-k x"]\n', []),
+        ("pyproject.toml", "[tool.other]\naddopts = '-k x'\n", []),
+        ("pytest.ini", f"{INI}# addopts = -k x\naddopts = -q\n", []),
+        ("notes.ini", f"{INI}addopts = -k x\n", []),
+    ],
+)
+def test_options_that_leave_out_tests(path: str, new: str, says: list[str]) -> None:
+    assert [name for _, name in narrows(path, "", new)] == says
+    assert list(narrows(path, new, f"{new}\n# more\n")) == []
+
+
+def test_options_that_leave_out_single_tests_are_grave() -> None:
+    new = f"{INI}addopts = --deselect a.py::b --ignore=docs\n"
+    found = survey([Edit("pytest.ini", f"{INI}addopts = -q\n", new)], {})["weakened"]
+    assert [item["how"] for item in found] == ["deselects", "narrows"]
 
 
 def test_whatever_steers_is_told_of_every_file() -> None:

@@ -9,6 +9,8 @@ Rules
   what it no longer checks. It is only named where the task is about tests alone or asks for it by the test's name, or
   where the change removes what the test tested. A test that was edited in any other way, or is skipped elsewhere but
   not here, is only named: that may be the point of the task.
+- Options in pytest's configuration that leave out tests are as if these were skipped. What may be housekeeping is only
+  named.
 - What replaces a part of the test framework sends the change back, and a hook into it is named: both are for all tests.
 - What the survey says was computed beside sources of an agent: it is bounded here, and never more than words.
 """
@@ -199,7 +201,7 @@ _FORMATS: Final = re.compile(
 )
 """A task that asks for formatting. "Format" alone can be anything."""
 _REMOVES: Final = r"\b(?:remove|delete|drop|skip|disable|retire|replace|rewrite)"
-_LESS: Final = frozenset(("removed", "skipped", "weaker", "unreadable"))
+_LESS: Final = frozenset(("removed", "skipped", "weaker", "unreadable", "deselects"))
 _WEAKENED: Final = {
     "removed": "the existing test `{}` was removed: keep it, and let it say what holds now",
     "skipped": "the existing test `{}` is skipped now: let it run",
@@ -208,6 +210,8 @@ _WEAKENED: Final = {
     "unreadable": "this file holds tests that could be read before, and now it cannot be: keep it plain",
     "patches": "`{}` is replaced for all tests: leave the test framework as it is",
     "hooks": "`{}` decides for all tests which of them run, or how they end: look at what it does",
+    "deselects": "`{}` leaves tests out of every run of pytest: take it back",
+    "narrows": "`{}` may leave tests out of every run of pytest: look at what it does",
     "edited": "the existing test `{}` was edited: what it expects may have been changed to fit",
 }
 

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from quarterdeck.delivery import proof
 from quarterdeck.delivery.checks import bounded
 from quarterdeck.delivery.findings import Remark, Rule, Survey, only_tests
+from quarterdeck.delivery.survey.options import FILES
 from quarterdeck.delivery.survey.sources import MAX_BYTES, is_test
 from quarterdeck.delivery.validate import SUBMODULE, SYMLINK
 from quarterdeck.kernel.config import ChecksSection, ValidationSection
@@ -37,7 +38,7 @@ ANSWER: Final = 1024 * 1024
 OUTPUT: Final = 512 * 1024
 _PACKAGE: Final = "quarterdeck.delivery.survey"
 _MODULES: Final = (
-    *("sources", "conditions", "silence", "steering", "formatting", "tests"),
+    *("sources", "conditions", "silence", "steering", "options", "formatting", "tests"),
     *("imports", "places", "names", "needless", "report"),
 )
 """In the order in which they need each other."""
@@ -69,7 +70,8 @@ def worth_a_look(changes: Sequence[FileChange], levels: ValidationSection) -> bo
     """Whether the survey could say anything about these changes."""
     wanted = set(levels.model_dump().values()) != {"off"}
     return wanted and any(
-        change.path.endswith(".py") or is_test(change.path) or change.status in "MR" for change in _plain(changes)
+        change.path.endswith(".py") or is_test(change.path) or FILES.search(change.path) or change.status in "MR"
+        for change in _plain(changes)
     )
 
 

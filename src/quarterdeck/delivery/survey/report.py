@@ -20,6 +20,7 @@ from quarterdeck.delivery.survey.formatting import formatting, unrelated
 from quarterdeck.delivery.survey.imports import MANIFESTS, known
 from quarterdeck.delivery.survey.names import invented
 from quarterdeck.delivery.survey.needless import needless
+from quarterdeck.delivery.survey.options import narrows
 from quarterdeck.delivery.survey.places import Places
 from quarterdeck.delivery.survey.silence import Silence, of_module
 from quarterdeck.delivery.survey.sources import MAX_BYTES, defined, is_test
@@ -121,7 +122,7 @@ def _spot(path: str, what: str, line: int = 0) -> dict[str, Any]:
 
 def _slight(found: Mapping[str, Any]) -> bool:
     """Whether that is only named: what is cut off must not be what matters."""
-    return bool(found["gone"]) or found["how"] in ("edited", "skipped elsewhere", "hooks")
+    return bool(found["gone"]) or found["how"] in ("edited", "skipped elsewhere", "hooks", "narrows")
 
 
 def _tests(edit: Edit) -> Iterator[dict[str, Any]]:
@@ -136,7 +137,8 @@ def _tests(edit: Edit) -> Iterator[dict[str, Any]]:
 
 
 def _steers(edit: Edit) -> Iterator[dict[str, Any]]:
-    for how, name in steers(edit.old, edit.new) if edit.path.endswith(".py") else ():
+    found = steers(edit.old, edit.new) if edit.path.endswith(".py") else narrows(*edit)
+    for how, name in found:
         yield {"path": edit.path, "name": name, "how": how, "gone": False}
 
 

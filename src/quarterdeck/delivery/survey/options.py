@@ -1,0 +1,47 @@
+"""Options of pytest that a change writes into its configuration, and with which fewer tests run.
+
+Rules
+- Only `addopts` is looked at, in the files and sections that pytest reads it from.
+- An option that was there already, with the same value, is the base's affair.
+- What leaves out single tests or all of them (`--deselect`, `-k`, `--collect-only`) is told apart from what may be
+  housekeeping (`--ignore`, `-m`, a plugin that is turned off).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+FILES = re.compile(r"(^|/)(\.?pytest\.ini|pyproject\.toml|setup\.cfg|tox\.ini|\.?pytest\.toml)$")
+_SECTION = re.compile(
+    r"^\[(?:pytest|tool:pytest|tool\.pytest(?:\.ini_options)?)\][^\n]*\n(.*?)(?=^\[[\w.:\"-]+\]|\Z)", re.M | re.S
+)
+_ADDOPTS = re.compile(r"^addopts\s*=(.*?)(?=^[\w.-]+\s*=|\Z)", re.M | re.S)
+_COMMENT = re.compile(r"^\s*[#;].*$", re.M)
+_OPTION = re.compile(
+    r"""(?<![\w-])(?P<option>--deselect|--ignore-glob|--ignore|--collect-only|--co(?![\w-])|-[kmp])"""
+    r"""(?:(?:=|\s+|["']\s*,\s*)?(?P<value>"[^"\n]*"|'[^'\n]*'|[^\s"',\]]+))?"""
+)
+_PLAIN = frozenset(("no:cacheprovider", "no:warnings", "no:logging", "no:faulthandler"))
+"""Plugins without which the same tests run."""
+
+
+def narrows(path: str, old: str, new: str) -> Iterator[tuple[str, str]]:
+    """`deselects` or `narrows`, and the option: of a file that becomes another one."""
+    if FILES.search(path):
+        before = set(_found(old))
+        yield from dict.fromkeys(found for found in _found(new) if found not in before)
+
+
+def _found(source: str) -> Iterator[tuple[str, str]]:
+    for section in _SECTION.findall(source):
+        for given in _ADDOPTS.findall(_COMMENT.sub("", section)):
+            for match in _OPTION.finditer(given):
+                option, value = match["option"], (match["value"] or "").strip("\"'")
+                if option in ("--collect-only", "--co"):
+                    yield "deselects", option
+                elif option == "-p":
+                    if value.startswith("no:") and value not in _PLAIN:
+                        yield "narrows", f"{option} {value}"
+                elif value:
+                    yield ("deselects" if option in ("--deselect", "-k") else "narrows"), f"{option} {value}"
