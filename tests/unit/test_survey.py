@@ -13,7 +13,7 @@ from quarterdeck.delivery.survey.names import invented
 from quarterdeck.delivery.survey.needless import needless
 from quarterdeck.delivery.survey.options import narrows
 from quarterdeck.delivery.survey.places import Places
-from quarterdeck.delivery.survey.report import Edit, survey
+from quarterdeck.delivery.survey.report import Edit, survey, text_of
 from quarterdeck.delivery.survey.sources import is_test
 from quarterdeck.delivery.survey.steering import steers
 from quarterdeck.delivery.survey.tests import assertions, find_tests, weakened
@@ -314,6 +314,24 @@ def test_tests_that_cannot_be_looked_at_any_more_are_named() -> None:
         ("test_b.py", "unreadable"),
     ]
     assert [spot["path"] for spot in told["unseen"]] == ["c.py"]
+
+
+@pytest.mark.parametrize(
+    ("data", "python", "says"),
+    [
+        (b"# coding: latin-1\nx = '\xe9'\n", True, "# coding: latin-1\nx = 'é'\n"),
+        ("x = 'é'\n".encode(), True, "x = 'é'\n"),
+        ("x = 1\n".encode("utf-8-sig"), True, "x = 1\n"),
+        (b"x = '\xe9'\n", True, None),
+        (b"# coding: rot13\nk = 1\n", True, None),
+        (b"# coding: nothing\nx = 1\n", True, None),
+        (b"# coding: latin-1\nx = '\xe9'\n", False, None),
+        (b"a\0b", True, None),
+        (b"#" * 400_001, True, None),
+    ],
+)
+def test_python_says_how_it_is_encoded(data: bytes, python: bool, says: str | None) -> None:
+    assert text_of(data, python=python) == says
 
 
 # --- names ------------------------------------------------------------------------------------------------

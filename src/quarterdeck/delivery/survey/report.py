@@ -9,9 +9,11 @@ Rules
 from __future__ import annotations
 
 import ast
+import io
 import json
 import subprocess
 import sys
+import tokenize
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -190,21 +192,23 @@ def _listing() -> list[str]:
 
 
 def _at(commit: str, path: str) -> str | None:
-    return _text(subprocess.run(["git", "cat-file", "blob", f"{commit}:{path}"], capture_output=True).stdout)
+    blob = subprocess.run(["git", "cat-file", "blob", f"{commit}:{path}"], capture_output=True).stdout
+    return text_of(blob, python=path.endswith(".py"))
 
 
 def _here(path: str) -> str | None:
     file = Path(path)
     if file.is_symlink() or not file.is_file() or file.stat().st_size > MAX_BYTES:
         return None
-    return _text(file.read_bytes())
+    return text_of(file.read_bytes(), python=path.endswith(".py"))
 
 
-def _text(data: bytes) -> str | None:
-    """Text, or None for what is none or too much."""
+def text_of(data: bytes, *, python: bool = False) -> str | None:
+    """Text, or None for what is none or too much. Python says itself how it is encoded; all else is UTF-8."""
     if len(data) > MAX_BYTES or b"\0" in data:
         return None
     try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
+        encoding = tokenize.detect_encoding(io.BytesIO(data).readline)[0] if python else "utf-8"
+        return data.decode(encoding)
+    except (UnicodeError, LookupError, SyntaxError):
         return None
