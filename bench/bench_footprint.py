@@ -76,8 +76,8 @@ def took(command: Sequence[str]) -> Took:
 
 def waited(name: str, many: Sequence[Took], most: float, empty: Sequence[Took] = (NOTHING,), more: str = "") -> Figure:
     """The median time that a person waits, less `empty`'s. `most`: its target, milliseconds."""
-    wall = statistics.median(one.wall for one in many) - statistics.median(one.wall for one in empty)
-    best = min(one.wall for one in many) - min(one.wall for one in empty)
+    start = statistics.median(one.wall for one in empty)
+    wall, best = statistics.median(one.wall for one in many) - start, min(one.wall for one in many) - start
     cpu = statistics.median(one.cpu for one in many) - statistics.median(one.cpu for one in empty)
     note = f"wall, median of {len(many)}; best {max(0.0, best):.0f}; CPU {cpu:.0f}{more}; load {os.getloadavg()[0]:.1f}"
     return Figure(name, "ms", round(max(0.0, wall), 1), target=Target("ours", most), note=note)
