@@ -25,7 +25,7 @@ from quarterdeck.delivery.findings import (
     remarks,
 )
 from quarterdeck.delivery.inspection import idle_tests, wanted_trials
-from quarterdeck.delivery.proof import Proof, Trial, Verdict, idle, judge, narrowed, rest, trials, verdict
+from quarterdeck.delivery.proof import Proof, Trial, Verdict, idle, judge, narrowed, rest, trials, unrun, verdict
 from quarterdeck.delivery.runners import ANY, BUN, CARGO, GO, JAVASCRIPT, MOCHA, NODE, PYTEST, UNITTEST, Runner
 from quarterdeck.delivery.survey.silence import Silence
 from quarterdeck.kernel.config import Level, ValidationSection
@@ -131,6 +131,38 @@ def test_what_is_expected_to_fail_is_no_failure(tmp_path: Path) -> None:
     trial = narrowed("pytest -q", PYTEST, (failing, skipped))
     assert run(tmp_path, trial) == Proof(Verdict.EMPTY, (failing,))
     assert run(tmp_path, narrowed("pytest -q", PYTEST, (skipped,))) == Proof(Verdict.SILENT)
+
+
+@pytest.mark.parametrize(
+    ("commands", "named"),
+    [
+        (["pytest -q tests/test_b.py"], True),
+        (["pytest tests/test_b.py::test_x", "PYTHONPATH=src python3 -m pytest -x --tb=short tests/sub/"], True),
+        (["python3 -m unittest -q tests.test_b"], True),
+        (["python3 -m unittest test_b.TestB.test_x"], True),
+        ([], False),
+        (["pytest -q tests/test_b.py", "ruff check ."], False),  # who knows what else starts tests
+        (["pytest -q"], False),
+        (["pytest -q tests"], False),
+        (["pytest ./tests/"], False),
+        (["pytest tests/test_a.py::test_x"], False),
+        (["pytest -c tests/b.ini"], False),
+        (["pytest tests/test_[ab].py"], False),
+        (["cd sub && pytest tests/test_b.py"], False),
+        (["uv run --directory sub pytest tests/test_b.py"], False),
+        (["make test"], False),
+        (["python3 -m unittest discover tests"], False),
+        (["python3 -m unittest test_a.TestB"], False),
+        (["python3 -m unittest tests.test_a", "pytest tests/test_b.py"], False),
+        (["python3 -m unittest tests"], False),
+        (["python3 -m unittest tests/test_a.py"], False),
+        (["python3 -m unittest -k x tests.test_b"], False),
+    ],
+)
+def test_new_tests_that_no_command_runs_are_named(commands: list[str], named: bool) -> None:
+    found = unrun(commands, [NEW, NEW.model_copy(update={"new": False}), TestName(path="a.js", name="a", new=True)])
+    says = ["tests/test_a.py: the new test `TestA::test_new` is run by no verify command"] if named else []
+    assert [(str(remark), remark.blocking) for remark in found] == [(said, False) for said in says]
 
 
 def test_new_tests_that_do_not_count_prove_nothing() -> None:

@@ -192,6 +192,7 @@ class Examination:
         rest = proof.rest([path for item in self.changes for path in (item.path, item.old_path) if path])
         meant = pins(self.task, rest)
         idle = () if meant else inspection.idle_tests(self.task, told, levels)
+        idle += proof.unrun(self.task.verify, told.tests)
         if not trials:
             return levelled(idle, levels)
         if meant:

@@ -71,6 +71,10 @@ _WITH_VALUE: Final = frozenset(
         "-e",
     }
 )
+_FLAG: Final = re.compile(r"-[qvxslb]+|-r\w+|--[a-z-]+=\S*|--(?:quiet|verbose|exitfirst|failfast|buffer|no-header)")
+"""Options of pytest and unittest that take no other word."""
+_ELSEWHERE: Final = re.compile(r"[*?$~\[]|\.\.|(?<!\S)-C\b|--(?:directory|project|chdir|cwd|rootdir|pyargs)\b")
+"""What may make a path mean something else than it says."""
 _ONLY_ASKS: Final = frozenset({"--version", "-V", "--help", "-h", "--collect-only", "--co", "--fixtures", "--markers"})
 
 _DIVERTS: Final = re.compile(r"[|<>`$]|(?<!&)&(?!&)|no:terminal")
@@ -158,6 +162,25 @@ def sole(command: str) -> bool:
         return False
     rest = _unwrap(simple[0])
     return bool(rest) and PurePosixPath(rest[0]).name not in _SHELLS | (_LAUNCHERS - {"bun"})
+
+
+def covers(command: str, path: str) -> bool:
+    """Whether this command may run the tests of that Python file; only what is sure not to do so does not."""
+    simple = list(_simple_commands(command))
+    rest = _unwrap(simple[0]) if simple else []
+    runner = _BY_NAME.get(PurePosixPath(rest[0]).name) if rest else None
+    if runner not in (PYTEST, UNITTEST) or not sole(command) or _ELSEWHERE.search(command):
+        return True
+    given = [word for word in rest[1:] if not _FLAG.fullmatch(word)]
+    if not given or any(word.startswith(("-", "/")) for word in given) or "discover" in given:
+        return True
+    if runner is PYTEST:
+        chosen = [PurePosixPath(word.partition("::")[0]) for word in given]
+        return any(PurePosixPath(path).is_relative_to(each) for each in chosen)
+    module = PurePosixPath(path).with_suffix("").parts
+    modules = [tuple(word.removesuffix(".py").replace("/", ".").split(".")) for word in given]
+    tails = [module[at:] for at in range(len(module))]  # from which folder it is imported is not known here
+    return any(each[: len(tail)] == tail[: len(each)] for each in modules for tail in tails)
 
 
 def scripts(commands: Sequence[str]) -> Iterator[str]:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from quarterdeck.delivery.commands import recognise, sole
+from quarterdeck.delivery.commands import covers, recognise, sole
 from quarterdeck.delivery.findings import Remark, Rule, TestName
 from quarterdeck.delivery.runners import ANY, BUN, CARGO, GO, JAVASCRIPT, MOCHA, NODE, PYTEST, UNITTEST, Runner
 from quarterdeck.delivery.survey.silence import Silence
@@ -207,6 +207,16 @@ def idle(tests: Sequence[TestName]) -> tuple[Remark, ...]:
     what = "the new test `{}` is skipped or expected to fail, so it proves nothing"
     return tuple(
         Remark(rule=Rule.NEW_TESTS, path=test.path, problem=what.format(test.name), blocking=grave) for test in silent
+    )
+
+
+def unrun(commands: Sequence[str], tests: Sequence[TestName]) -> tuple[Remark, ...]:
+    """The new tests that no verify command runs, where each command is sure to run others alone."""
+    what = "the new test `{}` is run by no verify command"
+    return tuple(
+        Remark(rule=Rule.NEW_TESTS, path=test.path, problem=what.format(test.name))
+        for test in tests
+        if commands and test.new and test.path.endswith(".py") and not any(covers(each, test.path) for each in commands)
     )
 
 
