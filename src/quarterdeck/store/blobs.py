@@ -2,7 +2,7 @@
 
 Rules
 - The digest is taken over the plain bytes, so how a body is kept can change without renaming it.
-- Small bodies and bodies that hardly shrink are kept as they are: they would cost time on every read for nothing.
+- Small bodies and bodies that hardly shrink are kept as they are: to compress a kilobyte takes longer than to write it.
 """
 
 import zlib
@@ -11,7 +11,7 @@ from typing import Final
 PLAIN: Final = 0
 ZLIB: Final = 1
 
-_SMALL: Final = 256
+_SMALL: Final = 2048
 _LEVEL: Final = 1
 _WORTH_IT: Final = 0.9
 
