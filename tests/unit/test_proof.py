@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -24,12 +25,13 @@ from quarterdeck.delivery.findings import (
     pins,
     remarks,
 )
-from quarterdeck.delivery.inspection import idle_tests, wanted_trials
+from quarterdeck.delivery.inspection import UNTRIED, fitted, idle_tests, survey, tried, wanted_trials
 from quarterdeck.delivery.proof import Proof, Trial, Verdict, idle, judge, narrowed, rest, trials, unrun, verdict
 from quarterdeck.delivery.runners import ANY, BUN, CARGO, GO, JAVASCRIPT, MOCHA, NODE, PYTEST, UNITTEST, Runner
 from quarterdeck.delivery.survey.silence import Silence
-from quarterdeck.kernel.config import Level, ValidationSection
-from quarterdeck.kernel.entities import Task
+from quarterdeck.kernel.config import ChecksSection, Level, ValidationSection
+from quarterdeck.kernel.entities import Change, Task
+from quarterdeck.workplace.port import ExecResult, Sandbox
 
 NEW = TestName(path="tests/test_a.py", name="TestA::test_new", new=True)
 PLAIN = TestName(path="tests/test_a.py", name="test_plain", new=True)
@@ -326,8 +328,8 @@ def test_tests_may_go_where_they_are_the_task_or_their_subject_is_gone() -> None
         FOUND.model_copy(update={"weakened": (weak.model_copy(update={"how": how}),)})
         for how in ("edited", "skipped elsewhere")
     )
-    for survey, task in ((FOUND, mine), (gone, TASK), (edited, TASK), (elsewhere, TASK)):
-        (found,) = [r for r in remarks(survey, task, ValidationSection()) if r.rule is Rule.WEAKENED_TESTS]
+    for told, task in ((FOUND, mine), (gone, TASK), (edited, TASK), (elsewhere, TASK)):
+        (found,) = [r for r in remarks(told, task, ValidationSection()) if r.rule is Rule.WEAKENED_TESTS]
         assert not found.blocking
 
 
@@ -341,6 +343,35 @@ def test_what_nobody_could_look_at_is_named() -> None:
     assert "the survey failed (exit 1)" in found[0].problem
     unreadable = Survey(weakened=(Weakening(path="test_a.py", name="", how="unreadable", gone=False),))
     assert blocking(remarks(unreadable, TASK, ValidationSection()))
+
+
+class Answers:
+    """A sandbox in which every command ends like this."""
+
+    def __init__(self, end: ExecResult) -> None:
+        self._end = end
+
+    async def exec(self, *_: object, **__: object) -> ExecResult:
+        return self._end
+
+
+@pytest.mark.parametrize(
+    ("end", "says"),
+    [
+        (ExecResult(1, b"", b"RecursionError", 0.1), "exit 1"),
+        (ExecResult(None, b"", b"", 60.0, ("timeout",)), "timeout"),
+        (ExecResult(0, b"{not json", b"", 0.1), "exit 0"),
+    ],
+)
+async def test_a_survey_that_fails_and_a_trial_that_cannot_be_made_are_named(end: ExecResult, says: str) -> None:
+    change = Change(run="r", task="a", attempt="r.a.1", base="b" * 40, commit="c" * 40, tree="d" * 40)
+    sandbox = cast("Sandbox", Answers(end))
+    assert await survey(sandbox, change, []) == Survey(failed=says)
+    trial = narrowed("pytest -q", PYTEST, (NEW,))
+    for ask in (tried, fitted):
+        found = await ask(sandbox, change, [], [trial], ChecksSection())
+        assert (UNTRIED in found) is (end.exit_code != 0)
+        assert not blocking(tuple(r for r in found if r.rule is Rule.NOT_LOOKED_AT))
 
 
 @pytest.mark.parametrize(("how", "grave"), [("deselects", True), ("narrows", False)])

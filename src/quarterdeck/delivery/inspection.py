@@ -89,7 +89,7 @@ async def survey(sandbox: Sandbox, change: Change, changes: Sequence[FileChange]
     except ValidationError:
         said = bounded(done.stderr.decode("utf-8", "replace"), 2000)
         _log.warning("the survey of %s failed (exit %s): %s", change.attempt, done.exit_code, said)
-        return Survey(failed="timed out" if done.exit_code is None else f"exit {done.exit_code}")
+        return Survey(failed=(", ".join(done.flags) or f"exit {done.exit_code}")[:200])
 
 
 def wanted_trials(task: Task, found: Survey, levels: ValidationSection) -> tuple[proof.Trial, ...]:
