@@ -4,6 +4,7 @@ Each row was tried by hand first, and its message read as a user would.
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import subprocess
@@ -494,9 +495,10 @@ def test_the_home_of_another_user(reachable: Path, shared: Place, mode: int, wor
     home = reachable / "home"
     home.mkdir()
     home.chmod(mode)
-    os.seteuid(65534)
-    try:
-        said = call(shared, "ps", cwd=reachable, QUARTERDECK_HOME=str(home))
-    finally:
-        os.seteuid(0)
+    with contextlib.chdir(reachable):  # the checkout may lie where only root can go back to
+        os.seteuid(65534)
+        try:
+            said = call(shared, "ps", cwd=reachable, QUARTERDECK_HOME=str(home))
+        finally:
+            os.seteuid(0)
     assert_refused(said, Exit.USAGE, words, "Permission denied", "QUARTERDECK_HOME")
