@@ -43,6 +43,20 @@ class Policy(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One purse of a chain."""
+
+    purse: str
+    """`attempt/…`, `task/<run>/<task>`, `run/<run>`, `user/<user>/<YYYY-MM-DD>`, `deck/<YYYY-MM-DD>` (days in UTC)."""
+    cap_nusd: int | None
+    """None = the cap that it was opened with, or none of its own."""
+
+
+Chain = tuple[Link, ...]
+"""All purses that a call is paid from, the innermost first."""
+
+
 class Treasury(Protocol):
     """The budgets of all runs. All amounts in nano-USD. Works inside the transactions of the events that spend.
 

@@ -1,0 +1,1 @@
+"""Doors: they expose, they do not decide."""

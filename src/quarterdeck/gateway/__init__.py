@@ -1,0 +1,1 @@
+"""The model gateway: the one door for model calls."""

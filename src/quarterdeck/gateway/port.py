@@ -1,0 +1,53 @@
+"""The port to the model gateway, as whoever starts an agent sees it.
+
+Rules
+- A virtual key stands for one attempt: whose calls they are, which models they may ask, and which money they may spend.
+- Real keys of providers stay here: what a sandbox gets is a virtual key and a socket.
+- A key that was revoked is dead at once: no new call leaves, and those under way are cut and closed on record.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from quarterdeck.govern.port import Chain
+from quarterdeck.journal.port import Claim
+from quarterdeck.kernel.config import RunConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a virtual key stands for."""
+
+    run: str
+    task: str
+    attempt: str
+    agent: str
+    claim: Claim
+    """The attempt's stream: every call is recorded there, before and after."""
+    chain: Chain
+    """The purses that its calls are paid from."""
+    models: tuple[str, ...]
+    """`provider:model` that may be asked; the first is what the name `quarterdeck` means."""
+    config: RunConfig
+    """Prices, facts about models and deadlines, as the run froze them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A way to the gateway."""
+
+    key: str
+    """The virtual key; sent as `x-api-key`, `Authorization: Bearer`, `x-goog-api-key` or `?key=`."""
+    socket: Path
+    """Unix socket of the endpoint (HTTP/1.1), to be bridged to a loopback port of the sandbox."""
+
+
+class Gateway(Protocol):
+    async def grant(self, grant: Grant) -> Opened:
+        """A new key. What an earlier process left open of that attempt counts as spent."""
+        ...
+
+    async def revoke(self, key: str, why: str = "") -> None:
+        """End a key; idempotent. Returns when its calls are closed on record."""
+        ...
