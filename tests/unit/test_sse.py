@@ -1,0 +1,50 @@
+"""Server-sent events: whole events, however the bytes arrive."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quarterdeck.models import sse
+from quarterdeck.models.sse import Events, Sent
+
+STREAM = b': ping\n\nevent: a\ndata: {"x": 1}\n\ndata: two\r\ndata: lines\r\n\r\ndata:bare\r\rdata: last\n\nda'
+
+
+def fed(*chunks: bytes) -> list[Sent]:
+    events = Events()
+    return [sent for chunk in chunks for sent in events.feed(chunk)]
+
+
+def test_events_come_out_whole_with_type_and_data() -> None:
+    sent = fed(STREAM)
+    assert [(item.event, item.data) for item in sent] == [
+        ("", b""),
+        ("a", b'{"x": 1}'),
+        ("", b"two\nlines"),
+        ("", b"bare"),
+        ("", b"last"),
+    ]
+
+
+@given(st.lists(st.integers(0, len(STREAM)), max_size=20))
+def test_where_the_stream_is_cut_into_chunks_does_not_matter(cuts: list[int]) -> None:
+    edges = [0, *sorted(cuts), len(STREAM)]
+    chunks = [STREAM[a:b] for a, b in itertools.pairwise(edges)]
+    sent = fed(*chunks)
+    assert [item.data for item in sent] == [item.data for item in fed(STREAM)]
+    assert b"".join(item.raw for item in sent) == STREAM.removesuffix(b"da")
+
+
+@given(st.binary(max_size=200))
+def test_no_byte_is_lost(data: bytes) -> None:
+    events = Events()
+    sent = events.feed(data)
+    assert b"".join(item.raw for item in sent) + events.rest == data
+
+
+def test_an_endless_event_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "LONGEST", 100)
+    with pytest.raises(ValueError, match="longer"):
+        fed(b"data: " + b"x" * 200)
