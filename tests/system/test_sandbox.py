@@ -6,6 +6,7 @@
 import asyncio
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -16,9 +17,9 @@ import pytest
 from quarterdeck.kernel.failures import SandboxFailed
 from quarterdeck.testing.sandbox_conformance import LIMITS, checks, opened
 from quarterdeck.workplace.bubblewrap import Bubblewrap
-from quarterdeck.workplace.ground import Ground, worker_uid
+from quarterdeck.workplace.ground import Ground, share, socket_folder, worker_uid
 from quarterdeck.workplace.plain import Plain
-from quarterdeck.workplace.port import Limits, Provider, Spec
+from quarterdeck.workplace.port import HOME, WORKSPACE, Limits, Provider, Spec
 from quarterdeck.workplace.workspaces import Process
 
 CHECKS = checks()
@@ -145,6 +146,95 @@ async def test_thirty_five_sandboxes_at_once(provider: Provider) -> None:
             return (await sandbox.exec(f"echo {number}", timeout=60)).stdout
 
     assert await asyncio.gather(*map(one, range(35))) == [f"{number}\n".encode() for number in range(35)]
+
+
+# -- bridges and mounts ------------------------------------------------------------------------------------------------
+
+_CONNECT = """
+import socket, sys
+with socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=20) as connection:
+    connection.sendall(b"hello")
+    connection.shutdown(socket.SHUT_WR)
+    print(connection.recv(100).decode())
+"""
+
+
+async def _shout(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write((await reader.read(100)).upper())
+    await writer.drain()
+    writer.close()
+
+
+async def test_a_bridged_socket_is_reached_and_nothing_else(provider: Provider, ground: Ground) -> None:
+    folder = socket_folder(ground.sockets)
+    servers = [await asyncio.start_unix_server(_shout, path=folder / name) for name in ("wanted", "other")]
+    share(folder / "wanted", 0o660)
+    listening = await asyncio.start_server(_shout, "127.0.0.1", 0)
+    try:
+        async with opened(provider, Spec("b", limits=LIMITS, bridges={4100: folder / "wanted"})) as sandbox:
+            port = sandbox.port(4100)
+            said = await sandbox.exec(["python3", "-c", _CONNECT, str(port)], timeout=30)
+            assert said.stdout == b"HELLO\n", said
+            with pytest.raises(KeyError):
+                sandbox.port(4101)
+            if provider.name == "none":
+                return  # its loopback is the machine's
+            assert port == 4100
+            for closed in (4101, listening.sockets[0].getsockname()[1]):
+                refused = await sandbox.exec(["python3", "-c", _CONNECT, str(closed)], timeout=30)
+                assert b"ConnectionRefusedError" in refused.stderr
+            assert (await sandbox.exec(f"ls /bridges; ls {folder}", timeout=20)).stdout == b"4100\n"
+    finally:
+        for server in (*servers, listening):
+            server.close()
+            await server.wait_closed()
+        shutil.rmtree(folder)
+
+
+async def test_a_bridge_without_a_socket_is_refused(provider: Provider, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SandboxFailed, match="no socket"):
+        await provider.create(Spec("b", bridges={4100: tmp_path / "file"}))
+
+
+async def test_a_tree_below_a_closed_directory_is_seen_but_not_written(provider: Provider, tmp_path: Path) -> None:
+    """As root, the agents' uid cannot enter pytest's directories: what is seen is a copy."""
+    tree = tmp_path / "node"
+    (tree / "bin").mkdir(parents=True)
+    (tree / "lib").mkdir(mode=0o700)
+    (tree / "lib" / "tool").write_text("#!/bin/sh\necho ran $0\n")
+    (tree / "lib" / "tool").chmod(0o755)
+    (tree / "lib" / "secretive").write_text("read me\n")
+    (tree / "lib" / "secretive").chmod(0o600)
+    (tree / "bin" / "tool").symlink_to("../lib/tool")
+    for _ in range(2):
+        async with opened(provider, Spec("m", limits=LIMITS, mounts={"/opt/node": tree})) as sandbox:
+            place = sandbox.where("/opt/node")
+            ran = await sandbox.exec([f"{place}/bin/tool"], timeout=20)
+            assert ran.stdout == f"ran {place}/bin/tool\n".encode(), ran
+            assert (await sandbox.exec(f"cat {place}/lib/secretive", timeout=20)).stdout == b"read me\n"
+            if provider.name != "none" or os.geteuid() == 0:
+                refused = await sandbox.exec(f"echo x > {place}/new || rm {place}/bin/tool", timeout=20)
+                assert refused.exit_code != 0
+    assert (tree / "bin" / "tool").exists()
+
+
+@pytest.mark.parametrize(
+    ("inside", "source"),
+    [
+        *(("/opt/x", place) for place in ("/", "/run", "/var", "/tmp", "/home", "/proc/1", "/no/such/place", "~")),
+        *((place, "tree") for place in ("/tmp/x", f"{WORKSPACE}/x", f"{HOME}/x", "/home", "/usr/x", "/a/../b", "opt")),
+        ("/opt/x", "socket"),
+    ],
+)
+async def test_what_no_sandbox_may_see(provider: Provider, tmp_path: Path, inside: str, source: str) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "socket").mkdir()
+    places = {"~": Path.home(), "tree": tmp_path / "tree", "socket": tmp_path / "socket"}
+    with socket.socket(socket.AF_UNIX) as own:
+        own.bind(str(tmp_path / "socket" / "s"))
+        with pytest.raises(SandboxFailed, match="cannot be shown"):
+            await provider.create(Spec("m", mounts={inside: places.get(source, Path(source))}))
 
 
 # -- git ---------------------------------------------------------------------------------------------------------------

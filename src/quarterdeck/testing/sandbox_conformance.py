@@ -7,12 +7,13 @@ Rules
 
 import asyncio
 import inspect
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
 from quarterdeck.kernel.failures import SandboxFailed
-from quarterdeck.workplace.port import Limits, Provider, Sandbox, Spec
+from quarterdeck.workplace.port import Limits, Provider, Sandbox, Session, Spec
 
 MEBIBYTE: Final = 1024 * 1024
 LIMITS: Final = Limits(
@@ -176,6 +177,103 @@ class Checks:
         assert stats.disk_bytes >= MEBIBYTE
         assert stats.processes >= 0
 
+    async def session_echoes_twenty_megabytes(self, sandbox: Sandbox) -> None:
+        """NUL bytes and one endless line included, in both directions at once."""
+        session = await sandbox.open(["cat"], timeout=120)
+        data = bytes(range(256)) * 4096 * 20
+        sender = asyncio.create_task(_say(session, data))
+        assert await heard(session) == data
+        await sender
+        ended = (await session.wait(), session.flags)
+        assert ended == (0, ()), ended
+        await session.kill()
+        await session.kill()
+        await raises(BrokenPipeError, session.write(b"x"))
+
+    async def session_waits_for_a_slow_reader(self, sandbox: Sandbox) -> None:
+        """What nobody reads is not fetched without bound: the process waits, and writes on once it is read."""
+        script = "import os\nwhile 1: n = os.write(1, b'x' * 65536); open('count', 'a').write('x' * (n // 4096))"
+        session = await sandbox.open(["python3", "-c", script], timeout=60)
+        await sandbox.exec("while ! [ -s count ]; do sleep 0.02; done", timeout=30)
+        still = "a=-1; b=0; while [ $a -ne $b ]; do a=$b; sleep 0.3; b=$(stat -c %s count); done; echo $b"
+        stopped_at = int((await sandbox.exec(still, timeout=30)).stdout) * 4096
+        assert stopped_at < 4 * MEBIBYTE
+        read = 0
+        while read <= stopped_at:
+            read += len(await session.read())
+        await session.kill(0)
+        assert await session.wait() is None
+
+    async def session_that_does_not_read_makes_its_writer_wait(self, sandbox: Sandbox) -> None:
+        session = await sandbox.open(["sh", "-c", "read line; echo ready; exec sleep 600"], timeout=60)
+        writer = asyncio.create_task(session.write(b"go\n" + b"x" * 4 * MEBIBYTE))
+        assert await session.read() == b"ready\n"
+        assert (await sandbox.exec("true", timeout=20)).exit_code == 0, "nobody else waits for it"
+        assert not writer.done()
+        await session.kill(0)
+        await raises(BrokenPipeError, writer)
+
+    async def session_ends_with_its_exit_code_and_last_words(self, sandbox: Sandbox) -> None:
+        session = await sandbox.open(
+            ["sh", "-c", 'echo "$GIVEN"; pwd; echo why >&2; exit 3'], env={"GIVEN": "x"}, timeout=20
+        )
+        assert await heard(session) == f"x\n{sandbox.where('/workspace')}\n".encode()
+        assert (await session.wait(), session.flags, session.ended) == (3, (), True)
+        assert session.stderr_tail() == b"why\n"
+        await session.kill()
+        await raises(FileNotFoundError, sandbox.open(["no-such-program"], timeout=20))
+
+    async def session_kill_reaches_what_ignores_it(self, sandbox: Sandbox) -> None:
+        nap = _nap()
+        script = f"trap '' TERM; (trap '' TERM; exec {nap}) & echo begun; while :; do sleep 1; done"
+        session = await sandbox.open(["sh", "-c", script], timeout=60)
+        assert await session.read() == b"begun\n"
+        await session.kill(0.2)
+        assert (await session.wait(), await session.read()) == (None, b"")
+        assert await _processes(sandbox, nap) == 0
+
+    async def session_leaves_no_daemon(self, sandbox: Sandbox) -> None:
+        """Neither a child in the group nor one that made itself a session of its own; the leader is long gone."""
+        nap = _nap()
+        script = f"{nap} & (setsid setsid {nap} > /dev/null 2>&1 < /dev/null &) ; echo left"
+        session = await sandbox.open(["sh", "-c", script], timeout=60)
+        assert await heard(session) == b"left\n", "a child that holds the pipe is not waited for"
+        assert await session.wait() == 0
+        assert await _processes(sandbox, nap) == 2
+        await session.kill()
+        assert await _processes(sandbox, nap) == 0
+
+    async def session_has_a_deadline(self, sandbox: Sandbox) -> None:
+        session = await sandbox.open(["sh", "-c", "trap '' TERM; while :; do sleep 1; done"], timeout=0.3)
+        assert (await session.wait(), session.flags) == (None, ("timeout",))
+        assert await session.read() == b""
+        await session.kill()
+
+    async def two_sessions_at_once(self, sandbox: Sandbox) -> None:
+        one, two = [await sandbox.open(["cat"], timeout=60) for _ in range(2)]
+        await asyncio.gather(one.write(b"one"), two.write(b"two"))
+        assert (await one.read(), await two.read()) == (b"one", b"two")
+        await one.kill()
+        await two.write(b"more")
+        assert await two.read() == b"more"
+        await two.close_stdin()
+        await two.close_stdin()
+        assert (await heard(two), await two.wait()) == (b"", 0)
+        await two.kill()
+
+    async def sessions_end_with_their_sandbox(self, sandbox: Sandbox) -> None:
+        session = await sandbox.open(["cat"], timeout=60)
+        await sandbox.close()
+        assert (await session.read(), await session.wait(), session.flags) == (b"", None, ("died",))
+        await session.kill()
+        await raises(SandboxFailed, session.write(b"x"))
+        await raises(SandboxFailed, sandbox.open(["cat"], timeout=60))
+
+    async def death_under_a_session_is_told(self, sandbox: Sandbox) -> None:
+        session = await sandbox.open(["sh", "-c", "kill -9 $PPID; sleep 600"], timeout=60)
+        assert (await session.read(), await session.wait(), session.flags) == (b"", None, ("died",))
+        await session.kill()
+
     async def close_is_idempotent_and_final(self, sandbox: Sandbox) -> None:
         await sandbox.exec("setsid sleep 600 & (setsid setsid sleep 600 &)", timeout=20)
         await asyncio.gather(sandbox.close(), sandbox.close())
@@ -195,6 +293,30 @@ class Checks:
         result = await sandbox.exec("kill -9 $PPID; sleep 600", timeout=60)
         assert (result.exit_code, result.flags) == (None, ("died",))
         await raises(SandboxFailed, sandbox.exec("true", timeout=20))
+
+
+async def heard(session: Session) -> bytes:
+    """Everything that it prints until its end."""
+    parts = []
+    while part := await session.read():
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def _say(session: Session, data: bytes) -> None:
+    await session.write(data)
+    await session.close_stdin()
+
+
+def _nap() -> str:
+    """A command that waits, and that no other test on this machine has."""
+    return f"sleep 600.{secrets.randbelow(10**9):09}"
+
+
+async def _processes(sandbox: Sandbox, command: str) -> int:
+    """How many processes run exactly that."""
+    script = f"cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -o '[s]{command[1:]}' | wc -l"
+    return int((await sandbox.exec(script, timeout=20)).stdout)
 
 
 def checks() -> dict[str, Check]:

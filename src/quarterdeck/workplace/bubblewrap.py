@@ -22,7 +22,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -31,8 +31,9 @@ from quarterdeck.kernel.failures import UNWELL, QuarterdeckError, SandboxFailed,
 from quarterdeck.workplace import seccomp
 from quarterdeck.workplace.channel import Channel
 from quarterdeck.workplace.ground import Ground
-from quarterdeck.workplace.port import ENVIRONMENT, WORKSPACE, Limits, Probe, Spec
-from quarterdeck.workplace.profile import ETC, HOME, OWN_ETC, PROGRAM, PROXY, Mounts, System, arguments
+from quarterdeck.workplace.mounts import check_bridges, reachable
+from quarterdeck.workplace.port import ENVIRONMENT, HOME, WORKSPACE, Limits, Probe, Spec
+from quarterdeck.workplace.profile import BRIDGES, ETC, OWN_ETC, PROGRAM, PROXY, Mounts, System, arguments
 from quarterdeck.workplace.provision import Provision
 from quarterdeck.workplace.removal import remove_tree
 from quarterdeck.workplace.sandboxed import Inside, WorkerSandbox, resource_limits
@@ -173,7 +174,9 @@ class Bubblewrap:
 
     async def _launch(self, spec: Spec, workspace: Path, left_behind: bool) -> WorkerSandbox:
         tools = await self._find()
-        process, said = await _started(tools, spec, workspace)
+        check_bridges(spec.bridges)
+        given = await asyncio.to_thread(reachable, self._ground, spec.mounts)
+        process, said = await _started(tools, spec, workspace, given)
         channel = Channel(process)
         ender = _Ender(process)
         try:
@@ -193,7 +196,9 @@ class Bubblewrap:
         return sandbox
 
 
-async def _started(tools: Tools, spec: Spec, workspace: Path) -> tuple[asyncio.subprocess.Process, int]:
+async def _started(
+    tools: Tools, spec: Spec, workspace: Path, given: Mapping[str, Path]
+) -> tuple[asyncio.subprocess.Process, int]:
     """The launched bubblewrap, and a descriptor that says what its child is. Whatever goes wrong, every other
     descriptor is closed again: a machine that is short of them must not become shorter with each try."""
     mounts = Mounts(
@@ -202,6 +207,8 @@ async def _started(tools: Tools, spec: Spec, workspace: Path) -> tuple[asyncio.s
         environment=spec.environment,
         environment_writable=spec.environment_writable,
         proxy=None if spec.proxy_socket is None else spec.proxy_socket.parent,
+        bridges=spec.bridges,
+        given=given,
         tmp_bytes=spec.limits.memory_bytes // 4,
     )
     with contextlib.ExitStack() as open_while_starting, contextlib.ExitStack() as kept:
@@ -324,6 +331,7 @@ def _inside(spec: Spec, python: Interpreter) -> Inside:
         confined=False,
         proxy=None if spec.proxy_socket is None else f"{PROXY}/{spec.proxy_socket.name}",
         proxy_port=PORT,
+        bridges={port: f"{BRIDGES}/{port}" for port in spec.bridges},
         limits=resource_limits(spec.limits),
     )
 

@@ -25,6 +25,7 @@ SHARED_ROOT: Final = Path("/var/lib/quarterdeck")
 _WORKER_UID: Final = 65533
 _ID: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 _DAY: Final = 86400.0
+_SOCKET_PATH_LIMIT: Final = 100
 
 
 def worker_uid() -> tuple[int, int] | None:
@@ -71,8 +72,13 @@ class Ground:
 
     @property
     def sockets(self) -> Path:
-        """Sockets of proxies, each in a directory of its own."""
+        """Sockets of proxies and of the gateway, each in a directory of its own."""
         return self.root / "sockets"
+
+    @property
+    def mounts(self) -> Path:
+        """Copies of trees of the host that agents could not reach where they lie."""
+        return self.root / "mounts"
 
     def prepare(self) -> "Ground":
         """Make the directories, idempotent. Raises SandboxFailed where they cannot be made."""
@@ -108,7 +114,7 @@ class Ground:
             _write_whole(record, str(self.home.resolve()))
 
     def _parts(self) -> tuple[Path, ...]:
-        return (self.workspaces, self.mirrors, self.environments, self.bin, self.sockets)
+        return (self.workspaces, self.mirrors, self.environments, self.bin, self.sockets, self.mounts)
 
     def place(self, id: str) -> Path:
         """The directory that holds the workspace of `id` and its record. Raises ValueError for an id that is not a
@@ -142,6 +148,24 @@ def sweep(*, shared: Path = SHARED_ROOT, idle_seconds: float = _DAY) -> list[Pat
             remove_tree(root)
             removed.append(home)
     return removed
+
+
+def share(path: Path, mode: int) -> None:
+    """Let the agents' uid have the group's rights of `mode` over a file, socket or directory of ours."""
+    dropped = worker_uid()
+    if dropped is not None:
+        os.chown(path, 0, dropped[1])
+    path.chmod(mode)
+
+
+def socket_folder(root: Path) -> Path:
+    """A new directory for sockets that the agents' uid can reach, below `root` where the path is short enough."""
+    # The path of a socket is short by law (108 bytes on Linux): a deep home gets its sockets elsewhere.
+    root.mkdir(parents=True, exist_ok=True)
+    deep = len(os.fsencode(root)) + 20 > _SOCKET_PATH_LIMIT
+    folder = Path(tempfile.mkdtemp(prefix="qd-", dir=None if deep else root))
+    share(folder, 0o750)
+    return folder
 
 
 def _write_whole(path: Path, text: str) -> None:

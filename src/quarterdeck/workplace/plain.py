@@ -14,13 +14,15 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from quarterdeck.kernel.failures import UNWELL, QuarterdeckError, SandboxFailed
 from quarterdeck.workplace.channel import Channel
 from quarterdeck.workplace.ground import Ground
-from quarterdeck.workplace.port import ENVIRONMENT, WORKSPACE, Probe, Spec
+from quarterdeck.workplace.mounts import check_bridges, reachable
+from quarterdeck.workplace.port import ENVIRONMENT, HOME, WORKSPACE, Probe, Spec
 from quarterdeck.workplace.provision import Provision
 from quarterdeck.workplace.sandboxed import Inside, WorkerSandbox, resource_limits
 from quarterdeck.workplace.shipping import (
@@ -74,6 +76,8 @@ class Plain:
         program = ship(self._ground)
         await compile_shipped(python, program)
         scratch = self._workspaces.scratch(spec.id)
+        check_bridges(spec.bridges)
+        given = await asyncio.to_thread(reachable, self._ground, spec.mounts)
         try:
             process = await spawn((str(python.path), *FLAGS, str(program)), {"PATH": SYSTEM_PATH, "LANG": "C.UTF-8"})
         except OSError as error:
@@ -84,7 +88,7 @@ class Plain:
         sandbox = WorkerSandbox(spec, channel, _Ender(process), workspace, process.pid)
         try:
             self._workspaces.occupy(spec.id, process.pid)
-            await sandbox.start(_inside(spec, workspace, scratch, python), left_behind=left_behind)
+            await sandbox.start(_inside(spec, workspace, scratch, python, given), left_behind=left_behind)
         except BaseException:
             await sandbox.close()
             raise
@@ -132,9 +136,9 @@ class _Ender:
                     await self._process.wait()
 
 
-def _inside(spec: Spec, workspace: Path, scratch: Path, python: Interpreter) -> Inside:
+def _inside(spec: Spec, workspace: Path, scratch: Path, python: Interpreter, given: Mapping[str, Path]) -> Inside:
     path = [SYSTEM_PATH, str(python.path.parent)]
-    places = {WORKSPACE: str(workspace)}
+    places = {WORKSPACE: str(workspace), HOME: str(scratch), **{inside: str(path) for inside, path in given.items()}}
     if spec.environment is not None:
         path.insert(0, str(spec.environment / "bin"))
         places[ENVIRONMENT] = str(spec.environment)
@@ -149,6 +153,8 @@ def _inside(spec: Spec, workspace: Path, scratch: Path, python: Interpreter) -> 
         scratch=home,
         confined=True,
         proxy=None if spec.proxy_socket is None else str(spec.proxy_socket),
+        bridges={port: str(socket) for port, socket in spec.bridges.items()},
+        ports_shared=True,
         limits=_limits(spec),
     )
 

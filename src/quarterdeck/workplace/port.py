@@ -6,7 +6,9 @@ Rules
   are done by a worker process inside the sandbox, spoken to over stdio.
 - An exec is never retried here: only the caller knows whether it may run twice.
 - `close` is idempotent, ends every process of the sandbox, and keeps the workspace directory; `discard` removes it.
-- What is inside is called by inside paths: the workspace is `/workspace`, the environment `/env`.
+- What is inside is called by inside paths: the workspace is `/workspace`, the environment `/env`, the home
+  `/home/agent`. Programs inside must be told paths and ports through `where` and `port`: not every provider has a
+  view of its own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +18,8 @@ from typing import Final, Protocol
 
 WORKSPACE: Final = "/workspace"
 ENVIRONMENT: Final = "/env"
+HOME: Final = "/home/agent"
+"""Private to one sandbox, empty at its start, and not below /tmp: some agents refuse to live there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,11 @@ class Spec:
     limits: Limits = Limits()
     proxy_socket: Path | None = None
     """Unix socket of an allow-list proxy; inside, HTTP(S)_PROXY point to a loopback bridge to it. None = no network."""
+    bridges: Mapping[int, Path] = field(default_factory=dict)
+    """Loopback TCP port inside (1024 to 65535) -> unix socket outside. The socket must lie where the agents' uid can
+    reach it (`Ground.sockets`) and be one that it may connect to."""
+    mounts: Mapping[str, Path] = field(default_factory=dict)
+    """Absolute path inside -> directory or file of the host, read-only (see `mounts`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +102,69 @@ class Exported:
     """Thin pack with the new objects, to be imported with `index-pack --strict --fix-thin`."""
 
 
+class Session(Protocol):
+    """A process inside that is spoken to while it runs. Whoever opened it calls `kill` in the end."""
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """`timeout`, `memory`, `disk`, `died`; complete once `wait` has returned."""
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process has ended, as far as is known here."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Everything to its standard input; waits while it does not read. Raises BrokenPipeError where it does not read
+        any more, SandboxFailed. A cancelled write may have been taken in part."""
+        ...
+
+    async def close_stdin(self) -> None:
+        """After what was written, the end of its input. Idempotent."""
+        ...
+
+    async def read(self) -> bytes:
+        """What it has printed since the last call, at least one byte, bounded; b"" = nothing will come any more."""
+        ...
+
+    def stderr_tail(self) -> bytes:
+        """The last of its standard error, at most 16 KiB; up to seconds old while it prints nothing else."""
+        ...
+
+    async def wait(self) -> int | None:
+        """Its exit code, 128 + number for a signal; None = it was killed (see `flags`)."""
+        ...
+
+    async def kill(self, grace: float = 2.0) -> None:
+        """SIGTERM to its process group, SIGKILL after `grace` seconds, and to what is left of it; then forget it.
+        Idempotent; also the way to be done with one that has ended by itself."""
+        ...
+
+
 class Sandbox(Protocol):
     @property
     def id(self) -> str: ...
+
+    def where(self, path: str) -> str:
+        """The path by which processes inside know an inside path."""
+        ...
+
+    def port(self, wanted: int) -> int:
+        """The loopback port that stands for `wanted` of `Spec.bridges`. Raises KeyError."""
+        ...
+
+    async def open(
+        self,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str = WORKSPACE,
+        timeout: float,
+    ) -> Session:
+        """Start a process that is spoken to while it runs, for at most `timeout` seconds. Raises OSError and its kinds
+        where it cannot be started, ValueError where there are too many, SandboxFailed."""
+        ...
 
     async def exec(
         self,

@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from quarterdeck.workplace.port import ENVIRONMENT, WORKSPACE
+from quarterdeck.workplace.port import ENVIRONMENT, HOME, WORKSPACE
 
-HOME: Final = "/home/agent"
 PROGRAM: Final = "/opt/quarterdeck"
 """Where the worker's files are seen inside."""
 PROXY: Final = "/proxy"
+BRIDGES: Final = "/bridges"
+"""Where the sockets of bridges are seen inside, each under its port's number."""
 
 _UID: Final = "1000"
 _MEBIBYTE: Final = 1024 * 1024
@@ -71,6 +72,10 @@ class Mounts:
     environment_writable: bool = False
     proxy: Path | None = None
     """Directory that holds nothing but a proxy's socket."""
+    bridges: Mapping[int, Path] = field(default_factory=dict)
+    """Port to its socket."""
+    given: Mapping[str, Path] = field(default_factory=dict)
+    """Path inside to what is seen there, read-only."""
     tmp_bytes: int = 512 * _MEBIBYTE
     env: Mapping[str, str] = field(default_factory=dict)
 
@@ -119,4 +124,8 @@ def _given(mounts: Mounts) -> list[str]:
         args += ["--bind" if mounts.environment_writable else "--ro-bind", str(mounts.environment), ENVIRONMENT]
     if mounts.proxy is not None:
         args += ["--ro-bind", str(mounts.proxy), PROXY]
+    for port, socket in sorted(mounts.bridges.items()):
+        args += ["--ro-bind", str(socket), f"{BRIDGES}/{port}"]
+    for inside, source in sorted(mounts.given.items()):
+        args += ["--ro-bind", str(source), inside]
     return args

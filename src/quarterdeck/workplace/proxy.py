@@ -12,9 +12,7 @@ Rules
 import asyncio
 import base64
 import ipaddress
-import os
 import shutil
-import tempfile
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import closing
@@ -25,7 +23,7 @@ from urllib.parse import unquote, urlsplit
 
 import h11
 
-from quarterdeck.workplace.ground import worker_uid
+from quarterdeck.workplace.ground import share, socket_folder
 
 DEFAULT: Final = "default"
 """In a list of hosts: the package indexes that this machine is configured for."""
@@ -33,7 +31,6 @@ DEFAULT: Final = "default"
 _PORTS: Final = (80, 443)
 _CHUNK: Final = 64 * 1024
 _HEAD_LIMIT: Final = 64 * 1024
-_SOCKET_PATH_LIMIT: Final = 100
 _INNER: Final = tuple(
     ipaddress.ip_network(text)
     for text in (
@@ -167,7 +164,7 @@ class Proxy:
     async def start(self) -> None:
         """Listen. The socket can be used by us and by the user that sandboxes run as."""
         self._server = await asyncio.start_unix_server(self._serve, path=self.path, limit=_CHUNK)
-        _grant(self.path, 0o660)
+        share(self.path, 0o660)
 
     async def close(self) -> None:
         """Stop listening and end every connection. Idempotent."""
@@ -346,7 +343,7 @@ class Proxies:
         if DEFAULT in key:
             hosts += self._indexes.hosts
         if self._folder is None:
-            self._folder = _folder(self._root)
+            self._folder = socket_folder(self._root)
         path = self._folder / str(len(self._proxies))
         proxy = Proxy(path, hosts, trusted=trusted, upstream=self._indexes.upstream)
         await proxy.start()
@@ -363,22 +360,6 @@ class Indexes:
     """Those that the operator named, rather than the tools' own defaults."""
     upstream: str | None = None
     """URL of the HTTP proxy that this machine must use."""
-
-
-def _folder(root: Path) -> Path:
-    # The path of a socket is short by law (108 bytes on Linux): a deep home gets its sockets elsewhere.
-    root.mkdir(parents=True, exist_ok=True)
-    deep = len(os.fsencode(root)) + 20 > _SOCKET_PATH_LIMIT
-    folder = Path(tempfile.mkdtemp(prefix="qd-", dir=None if deep else root))
-    _grant(folder, 0o750)
-    return folder
-
-
-def _grant(path: Path, mode: int) -> None:
-    dropped = worker_uid()
-    if dropped is not None:
-        os.chown(path, 0, dropped[1])
-    path.chmod(mode)
 
 
 def _is_address(host: str) -> bool:

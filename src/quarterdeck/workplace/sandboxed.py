@@ -24,6 +24,7 @@ from typing import Final, Protocol
 from quarterdeck.kernel.failures import SandboxFailed
 from quarterdeck.workplace.channel import Channel, ChannelClosed
 from quarterdeck.workplace.port import WORKSPACE, ExecResult, Exported, Limits, Spec, Stats
+from quarterdeck.workplace.session import WorkerSession
 from quarterdeck.workplace.watchdog import Verdict, Watchdog, descendants, pause, verdict
 from quarterdeck.workplace.worker_git import commit_body, object_id
 
@@ -53,6 +54,10 @@ class Inside:
     """The worker itself must keep file operations in the workspace, because nothing else does."""
     proxy: str | None = None
     proxy_port: int = 0
+    bridges: Mapping[int, str] = field(default_factory=dict)
+    """Port to the path of a socket, as the worker sees it."""
+    ports_shared: bool = False
+    """The loopback is the machine's: any free port has to do."""
     limits: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -99,6 +104,9 @@ class WorkerSandbox:
         self._closed = asyncio.Lock()
         self._striking = asyncio.Lock()
         self._watching: asyncio.Task[None] | None = None
+        self._places: Mapping[str, str] = {}
+        self._ports: Mapping[int, int] = {}
+        self._sessions = 0
 
     @property
     def id(self) -> str:
@@ -120,10 +128,16 @@ class WorkerSandbox:
             "confined": inside.confined,
             "proxy": inside.proxy,
             "proxy_port": inside.proxy_port,
+            "bridges": sorted(inside.bridges.items()),
+            "ports_shared": inside.ports_shared,
             "limits": dict(inside.limits),
             "left_behind": left_behind,
         }
-        await self._channel.request("configure", arguments, deadline=_START_DEADLINE)
+        try:
+            answer, _ = await self._channel.request("configure", arguments, deadline=_START_DEADLINE)
+        except OSError as error:
+            raise SandboxFailed("a port inside the sandbox cannot be opened", why=str(error)) from error
+        self._places, self._ports = inside.places, _ports(answer, inside.bridges)
         # nothing has been run yet: what is there now keeps the sandbox alive
         self._spare = frozenset(descendants(self._root_pid))
         self._watching = asyncio.create_task(self._watch())
@@ -160,6 +174,42 @@ class WorkerSandbox:
         finally:
             strikes = self._active.pop(ticket)
         return _exec_result(header, data, strikes, output_limit)
+
+    def where(self, path: str) -> str:
+        for inside, real in self._places.items():
+            if path == inside or path.startswith(f"{inside}/"):
+                return real + path[len(inside) :]
+        return path
+
+    def port(self, wanted: int) -> int:
+        return self._ports[wanted]
+
+    async def open(
+        self,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str = WORKSPACE,
+        timeout: float,
+    ) -> WorkerSession:
+        self._sessions += 1
+        number, ticket = self._sessions, object()
+        arguments = {
+            "session": number,
+            "command": list(command),
+            "env": dict(env or {}),
+            "timeout": timeout,
+            "cwd": cwd,
+        }
+        strikes: set[Verdict] = set()
+        async with self._striking:  # as in `exec`
+            self._active[ticket] = strikes
+        try:
+            await self._request("open", arguments)
+        except BaseException:
+            self._active.pop(ticket, None)
+            raise
+        return WorkerSession(self._channel, number, strikes, lambda: self._active.pop(ticket, None))
 
     def _was_running(self, begun: float) -> bool:
         return self._channel.closed_at >= begun
@@ -287,6 +337,19 @@ class WorkerSandbox:
                 killed = False
             if not killed:
                 await self._ender.end()
+
+
+def _ports(answer: Mapping[str, object], wanted: Mapping[int, str]) -> Mapping[int, int]:
+    found = answer.get("bridges")
+    if not isinstance(found, dict):
+        found = {}
+    ports = {}
+    for port in wanted:
+        real = found.get(str(port))
+        if not isinstance(real, int):
+            raise SandboxFailed("the worker inside the sandbox gave no proper answer")
+        ports[port] = real
+    return ports
 
 
 def _no_room(directory: Path) -> bool:

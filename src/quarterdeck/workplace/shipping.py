@@ -18,7 +18,10 @@ from quarterdeck.kernel.failures import SandboxUnavailable
 from quarterdeck.workplace.ground import Ground, worker_uid
 from quarterdeck.workplace.removal import remove_tree
 
-FILES: Final = ("wire.py", "worker.py", "worker_bridge.py", "worker_exec.py", "worker_files.py", "worker_git.py")
+FILES: Final = (
+    *("wire.py", "worker.py", "worker_bridge.py", "worker_exec.py", "worker_files.py", "worker_git.py"),
+    "worker_session.py",
+)
 START: Final = "import sys; sys.path.insert(0, sys.argv[1]); from quarterdeck.workplace.worker import main; main()"
 FLAGS: Final = ("-I", "-S", "-B", "-c", START)
 """Isolated, without site packages, writing no byte code; followed by the directory of the worker's files."""

@@ -23,7 +23,7 @@ import sys
 import threading
 from collections.abc import Callable
 
-from quarterdeck.workplace import wire, worker_bridge
+from quarterdeck.workplace import wire, worker_bridge, worker_session
 from quarterdeck.workplace.worker_exec import Run
 from quarterdeck.workplace.worker_files import Files
 from quarterdeck.workplace.worker_git import Cancelled, Git, preload
@@ -45,6 +45,7 @@ class Worker:
         self._sink = sink
         self._writing = threading.Lock()
         self._running: dict[int, Run] = {}
+        self._sessions = worker_session.Sessions(self._send)
         self._hardening = threading.Thread(target=_harden, daemon=True)
         self._preloading = threading.Thread(target=preload, daemon=True)
         self._env: dict[str, str] = {}
@@ -67,6 +68,7 @@ class Worker:
         """Kill the process groups of running commands."""
         for run in list(self._running.values()):
             run.kill()
+        self._sessions.abandon()
 
     def _take(self, size: int) -> bytes:
         parts = bytearray()
@@ -96,6 +98,9 @@ class Worker:
         }
         if operation in quick:
             self._answer(number, quick[operation], header, payload)
+            return
+        if operation in worker_session.OPERATIONS:
+            self._session(header, payload)
             return
         if operation not in slow:
             self._send({"id": number, "error": "ValueError", "message": f"no such operation: {operation}"})
@@ -132,6 +137,18 @@ class Worker:
             self._running.pop(number, None)
         self._send(answer, data)
 
+    def _session(self, header: dict[str, Any], payload: bytes) -> None:
+        env, cwd = self._env, ""
+        if header["op"] == "open":
+            self._hardening.join()
+            env = {**env, **header["env"]}
+            try:
+                cwd = self._open().real(header["cwd"])
+            except (ValueError, OSError) as error:
+                self._send({"id": header["id"], "error": "ValueError", "message": str(error)})
+                return
+        self._sessions.handle(header, payload, env, cwd)
+
     def _send(self, header: dict[str, Any], payload: bytes = b"") -> None:
         left = memoryview(wire.pack(header, payload))
         with self._writing:
@@ -156,9 +173,12 @@ class Worker:
             url = f"http://127.0.0.1:{port}"
             for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
                 self._env.setdefault(name, url)
+        bridges = {}
+        for wanted, path in header["bridges"]:
+            bridges[wanted] = worker_bridge.start(path, 0 if header["ports_shared"] else wanted)
         self._hardening.start()
         self._preloading.start()
-        return {"python": sys.version.split()[0], "proxy_port": port}, b""
+        return {"python": sys.version.split()[0], "proxy_port": port, "bridges": bridges}, b""
 
     def _read(self, header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
         return {}, self._open().read(header["path"], header["offset"], header["limit"])

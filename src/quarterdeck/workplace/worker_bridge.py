@@ -1,8 +1,8 @@
-"""A loopback TCP port inside a sandbox that leads to the unix socket of an allow-list proxy outside.
+"""Loopback TCP ports inside a sandbox that lead to unix sockets outside: of an allow-list proxy, of the gateway.
 
 Rules
 - Standard library of Python 3.8 only. One thread a connection; what is beyond the bound waits in the listen queue.
-- It understands nothing of what passes: the proxy on the other side decides.
+- It understands nothing of what passes: the other side decides.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ class Run:
     def kill(self) -> None:
         """SIGKILL without grace, because everything ends."""
         if self._leader is not None:
-            _signal(self._leader, signal.SIGKILL)
+            send(self._leader, signal.SIGKILL)
 
     def __call__(
         self, argv: list[str], *, stdin: bytes, env: dict[str, str], cwd: str, timeout: float, limit: int
@@ -121,7 +121,7 @@ class Run:
     ) -> bool:
         """Feed and read until the leader is gone; True where it was killed for its time."""
         pipes = _Pipes(process, stdin, out, err)
-        exit_fd = _watch(process.pid)
+        exit_fd = watch(process.pid)
         if exit_fd is not None:
             pipes.selector.register(exit_fd, selectors.EVENT_READ, "exit")
         timed_out = False
@@ -132,10 +132,10 @@ class Run:
                 now = time.monotonic()
                 if kill_at is None and (now >= deadline or self._cancelled.is_set()):
                     timed_out = not self._cancelled.is_set()
-                    _signal(process.pid, signal.SIGTERM)
+                    send(process.pid, signal.SIGTERM)
                     kill_at = now + TERM_GRACE
                 elif kill_at is not None and now >= kill_at:
-                    _signal(process.pid, signal.SIGKILL)
+                    send(process.pid, signal.SIGKILL)
                     kill_at = now + 0.2
                 if pipes.reading or exit_fd is not None:
                     pipes.turn(max(0.0, min(_TICK, (kill_at or deadline) - now)))
@@ -143,7 +143,7 @@ class Run:
                     time.sleep(pause)
                     pause = min(pause * 2, 0.02)
             if kill_at is not None:
-                _signal(process.pid, signal.SIGKILL)  # the leader heeded SIGTERM, its children may not have
+                send(process.pid, signal.SIGKILL)  # the leader heeded SIGTERM, its children may not have
             if exit_fd is not None:
                 pipes.selector.unregister(exit_fd)
             pipes.linger()
@@ -244,7 +244,7 @@ def _discard(fd: int) -> None:
         os.close(fd)
 
 
-def _watch(pid: int) -> int | None:
+def watch(pid: int) -> int | None:
     """A descriptor that is readable once `pid` has ended, where the system and this Python have such a thing."""
     opener = getattr(os, "pidfd_open", None)
     if opener is None:
@@ -263,7 +263,7 @@ def _ended(pid: int) -> bool:
         return True
 
 
-def _signal(group: int, number: int) -> None:
+def send(group: int, number: int) -> None:
     try:
         os.killpg(group, number)
     except (ProcessLookupError, PermissionError):  # gone, or (macOS) nothing but a zombie
