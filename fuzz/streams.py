@@ -1,4 +1,4 @@
-"""A model's stream as a target: the bytes of a provider's answer, through its SDK, to a reply or to a failure.
+"""A model's stream as a target: the bytes of a provider's answer, through its client, to a reply or to a failure.
 
 Rules
 - The first byte decides: the rest is the body as it is, or choices that mangle well-formed events, or an error page.
@@ -57,11 +57,8 @@ class Provider:
     async def _connected(self, name: str, connect: Connect) -> Model:
         transport, dialect = connect(Deadlines())
         client = httpx2.AsyncClient(transport=httpx2.MockTransport(self._answer), base_url="http://model.invalid")
-        # Only the socket is replaced: everything from the bytes of the answer on is the SDK's and ours.
-        if hasattr(transport._client, "with_options"):
-            transport._client = transport._client.with_options(http_client=client)
-        else:
-            transport._client = client
+        # Only the socket is replaced: everything from the bytes of the answer on is ours.
+        transport.upstream._client = client
         return StreamingModel(name, transport, dialect, Deadlines(), configured=100_000)
 
     async def _answer(self, request: httpx2.Request) -> httpx2.Response:

@@ -1,4 +1,4 @@
-"""What each wire format is sent, what its errors mean, and what is missing is named. No server, no SDK."""
+"""What each wire format is sent, what its errors mean, and what is missing is named. No server."""
 
 from typing import Any
 

@@ -24,7 +24,7 @@ CPU_SECONDS = 5.0
 
 
 QUICK = [name for name in engine.TARGETS if not name.startswith(("stream_", "pack_"))]
-"""The others load SDKs or start git: tests/system/test_fuzz.py."""
+"""The others load the HTTP client or start git: tests/system/test_fuzz.py."""
 
 
 @pytest.mark.parametrize("name", QUICK)

@@ -27,7 +27,7 @@ class NativeHarness:
         return True
 
     def prepare(self, agent: Agent, config: RunConfig) -> None:
-        """Load the SDK of the agent's first model, while its workspace is made."""
+        """Load the client of the agent's first model, while its workspace is made."""
         first = [agent.model] if agent.model is not None else config.deck.tiers.get(agent.tier, ())[:1]
         for name in first:
             with contextlib.suppress(BadConfiguration):  # `work` says so

@@ -1,1 +1,1 @@
-"""Floor 3: model calls behind a small port; one file a vendor SDK; a scripted model that speaks their wire formats."""
+"""Floor 3: model calls behind a small port; one way to each provider's server; a scripted model that speaks theirs."""

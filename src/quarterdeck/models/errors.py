@@ -137,6 +137,13 @@ def failed(model: str, error: WireError, *, billed: bool = False, usage: Usage |
     )
 
 
+def redirected(model: str, status: int, where: str) -> ModelFailed:
+    """The failure of a call that was to go elsewhere: a key is not sent where it was not configured for."""
+    why = f"its server sends calls on to {where[:500] or 'nowhere'}"
+    fix = "correct the address of the model's server"
+    return ModelFailed(f"{model} failed with HTTP {status}", FailureClass.REFUSED, why=why, fix=fix)
+
+
 def read_body(status: int | None, body: Any, retry_after: float | None = None, fallback: str = "") -> WireError:
     """The error in a response body or error event of either provider, or of something in between that is neither."""
     error = body.get("error", body) if isinstance(body, dict) else body

@@ -4,8 +4,8 @@ Rules
 - `anthropic:` Messages; `openai:` Responses; `chat:` Chat Completions at a base URL (vLLM and the like); `ollama:`
   Ollama's own interface, at localhost unless configured.
 - One connection per provider, base URL and key source, shared by all agents.
-- A provider's SDK is loaded when its first model is made, never before. It costs most of a second: a thread does it,
-  and the first call waits for it, nothing else.
+- A provider's client is loaded when its first model is made, never before: with the HTTP client below it that costs a
+  tenth of a second. A thread does it, and the first call waits for it, nothing else.
 - The environment is not read here: keys come in, and are read again through `reload_key` after a 401.
 """
 
@@ -15,39 +15,35 @@ import importlib
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from quarterdeck.kernel.config import ModelSection
 from quarterdeck.kernel.failures import BadConfiguration, FailureClass, ModelFailed
 from quarterdeck.models import windows
 from quarterdeck.models.port import Deadlines, Model, Reply, Request
+from quarterdeck.models.providers import OTHERS_KEY, PROVIDERS
 from quarterdeck.models.streaming import Dialect, StreamingModel, Transport
 
-MODULES: Final = {
-    "anthropic": "quarterdeck.models.anthropic_client",
-    "openai": "quarterdeck.models.openai_client",
-    "chat": "quarterdeck.models.openai_client",
-    "ollama": "quarterdeck.models.ollama_client",
-}
-KEYS: Final = {"anthropic": "ANTHROPIC_API_KEY", "openai": "OPENAI_API_KEY"}
-"""Providers that cannot be used without a key, and where people put it."""
+if TYPE_CHECKING:  # it brings the HTTP client, which is loaded when the first model is made
+    from quarterdeck.models.upstream import Upstream
 
-ADDRESSES: Final = {"anthropic": "ANTHROPIC_BASE_URL", "openai": "OPENAI_BASE_URL", "chat": "OPENAI_BASE_URL"}
-"""Where people put the address of a provider's server."""
+MODULES: Final = {name: provider.client for name, provider in PROVIDERS.items()}
+"""The client of each provider, loaded by name."""
 
 
 def key_variable(name: str, section: ModelSection | None = None) -> str:
     """The environment variable in which the key of that model is looked for."""
     own = section.api_key_env if section is not None else None
-    return own or KEYS.get(name.partition(":")[0], KEYS["openai"])
+    known = PROVIDERS.get(name.partition(":")[0])
+    return own or (known.key_variable if known is not None else OTHERS_KEY)
 
 
 Made = tuple[Transport, Dialect]
 
 
 class _Connection:
-    """A way to a provider; its SDK is being loaded, and the client is made when it is first needed."""
+    """A way to a provider; its module is being loaded, and the client is made when it is first needed."""
 
     def __init__(self, module: str, make: Callable[[Any], Made]) -> None:
         """`make` gets the loaded `module`."""
@@ -136,7 +132,19 @@ class Models:
             self._models[name] = self._make(name)
         return self._models[name]
 
+    async def upstream(self, name: str) -> "Upstream":
+        """The way to the server of the `provider:model` of that name, for requests that are passed on as they are.
+
+        It is shared with every model behind the same address and key. Raises BadConfiguration, ModelFailed.
+        """
+        transport, _ = await self._connection(name).get()
+        return transport.upstream
+
     def _make(self, name: str) -> _Model:
+        context = self._sections.get(name, ModelSection()).context
+        return _Model(name, self._connection(name), self._deadlines, context)
+
+    def _connection(self, name: str) -> _Connection:
         provider, _, model = name.partition(":")
         if provider not in MODULES or not model:
             raise BadConfiguration(
@@ -148,27 +156,8 @@ class Models:
         source = section.api_key_env or provider
         base_url = section.base_url or self._base_urls.get(provider)
         key = self._keys.get(source)
-        variable = key_variable(name, section)
-        if key is None and (section.api_key_env or provider in KEYS):
-            raise BadConfiguration(f"{name} needs a key", why=f"{variable} is not set", fix=f"export {variable}=...")
-        if key is not None and not (key.isascii() and key.isprintable() and key == key.strip()):
-            why = f"{variable} holds a space at an end, a line break or a character beyond ASCII"
-            raise BadConfiguration(f"the key of {name} cannot be sent", why=why, fix=f"export {variable}=...")
-        if provider == "chat" and base_url is None:
-            raise BadConfiguration(
-                f"{name} has no address",
-                why="chat: is for servers of your own",
-                fix=f'set OPENAI_BASE_URL, or [models."{name}"] base_url in deck.toml',
-            )
-        if base_url is not None and not _is_address(base_url):
-            raise BadConfiguration(
-                f"the address of {name} cannot be used",
-                why=f"{base_url!r} is not of the form http://host:port/path or https://...",
-                fix=f'correct {ADDRESSES.get(provider, "base_url")}, or [models."{name}"] base_url in deck.toml',
-            )
-        return _Model(name, self._connect(provider, base_url, source, key), self._deadlines, section.context)
-
-    def _connect(self, provider: str, base_url: str | None, source: str, key: str | None) -> _Connection:
+        _check_key(name, section, key)
+        _check_address(name, base_url)
         place = (provider, base_url, source)
         if place not in self._connections:
 
@@ -185,6 +174,32 @@ class Models:
         self._models.clear()
         for connection in connections.values():
             await connection.close()
+
+
+def _check_key(name: str, section: ModelSection, key: str | None) -> None:
+    variable = key_variable(name, section)
+    if key is None:
+        if section.api_key_env or PROVIDERS[name.partition(":")[0]].needs_key:
+            raise BadConfiguration(f"{name} needs a key", why=f"{variable} is not set", fix=f"export {variable}=...")
+    elif not (key.isascii() and key.isprintable() and key == key.strip()):
+        why = f"{variable} holds a space at an end, a line break or a character beyond ASCII"
+        raise BadConfiguration(f"the key of {name} cannot be sent", why=why, fix=f"export {variable}=...")
+
+
+def _check_address(name: str, base_url: str | None) -> None:
+    provider = name.partition(":")[0]
+    known = PROVIDERS[provider]
+    here = f'[models."{name}"] base_url in deck.toml'
+    if base_url is None:
+        if not known.address:
+            why = f"{provider}: is for servers of your own"
+            raise BadConfiguration(f"{name} has no address", why=why, fix=f"set {known.address_variable}, or {here}")
+    elif not _is_address(base_url):
+        raise BadConfiguration(
+            f"the address of {name} cannot be used",
+            why=f"{base_url!r} is not of the form http://host:port/path or https://...",
+            fix=f"correct {known.address_variable or 'base_url'}, or {here}",
+        )
 
 
 def _is_address(text: str) -> bool:

@@ -86,9 +86,9 @@ class ChatFold:
         self._begun = False
 
     def add(self, event: dict[str, Any]) -> None:
+        self._begun = True
         if event.get("error"):
             raise errors.failed(self._model, errors.read_body(None, event))
-        self._begun = True
         self._usage = event.get("usage") or self._usage
         for choice in event.get("choices") or ():
             delta = choice.get("delta") or {}

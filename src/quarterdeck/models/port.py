@@ -152,7 +152,7 @@ class Model(Protocol):
 
 
 class ModelFactory(Protocol):
-    """Makes the model of a `provider:model` name; one SDK client is shared by all agents."""
+    """Makes the model of a `provider:model` name; one connection to a provider is shared by all agents."""
 
     def __call__(self, name: str) -> Model:
         """Raises BadConfiguration where the provider is unknown or its key is missing."""

@@ -12,12 +12,16 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from quarterdeck.kernel.failures import FailureClass, ModelFailed
 from quarterdeck.models import reply, sound, windows
+from quarterdeck.models.pace import Pace
 from quarterdeck.models.port import Deadlines, Reply, Request
 from quarterdeck.models.reply import Draft, Fold
+
+if TYPE_CHECKING:  # it brings the HTTP client, which is loaded when the first model is made
+    from quarterdeck.models.upstream import Upstream
 
 
 class Transport(Protocol):
@@ -33,6 +37,11 @@ class Transport(Protocol):
 
     async def reload_key(self, used: str | None) -> None:
         """Read the key again, unless it is no longer the one that was `used`."""
+        ...
+
+    @property
+    def upstream(self) -> "Upstream":
+        """The way to its server."""
         ...
 
     @property
@@ -152,18 +161,10 @@ async def paced(
     events: AsyncGenerator[dict[str, Any]], deadlines: Deadlines, name: str
 ) -> AsyncGenerator[dict[str, Any]]:
     """`events` under the deadlines. Raises ModelFailed where one passes."""
-    loop = asyncio.get_running_loop()
-    end = loop.time() + deadlines.total
-    patience, waiting_for = deadlines.first_byte, "the first sign of life"
+    pace = Pace(deadlines, name)
     while True:
-        due = min(loop.time() + patience, end)
         try:
-            async with asyncio.timeout_at(due):
-                event = await anext(events)
+            event = await pace.wait(anext(events))
         except StopAsyncIteration:
             return
-        except TimeoutError as error:
-            why = f"no end after {deadlines.total:g} s" if due == end else f"{waiting_for} took over {patience:g} s"
-            raise ModelFailed(f"{name} is silent", FailureClass.TRANSIENT, billed=True, why=why) from error
-        patience, waiting_for = deadlines.idle, "the next event"
         yield event

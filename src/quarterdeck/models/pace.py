@@ -1,0 +1,48 @@
+"""The deadlines of one call: until the first sign of life, between two of them, and for all of it."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from quarterdeck.kernel.failures import FailureClass, ModelFailed
+from quarterdeck.models.port import Deadlines
+
+T = TypeVar("T")
+
+
+class Pace:
+    """Waits for the steps of one call, which begins when this is made."""
+
+    def __init__(self, deadlines: Deadlines, name: str) -> None:
+        """`name`: of the model, for failures."""
+        self._deadlines = deadlines
+        self._name = name
+        self._now = asyncio.get_running_loop().time
+        began = self._now()
+        self._end = began + deadlines.total
+        self._first: float | None = began + deadlines.first_byte
+
+    async def wait(self, step: Awaitable[T], *, life: bool = True) -> T:
+        """What `step` gives. `life`: it is a sign of life; what only precedes one (the head of a response) is none.
+
+        Raises ModelFailed where a deadline passes before.
+        """
+        late = self._now() + self._deadlines.idle if self._first is None else self._first
+        due = min(late, self._end)
+        try:
+            async with asyncio.timeout_at(due):
+                given = await step
+        except TimeoutError as error:
+            raise self._silent(due) from error
+        if life:
+            self._first = None
+        return given
+
+    def _silent(self, due: float) -> ModelFailed:
+        if due == self._end:
+            why = f"no end after {self._deadlines.total:g} s"
+        elif self._first is not None:
+            why = f"the first sign of life took over {self._deadlines.first_byte:g} s"
+        else:
+            why = f"the next event took over {self._deadlines.idle:g} s"
+        return ModelFailed(f"{self._name} is silent", FailureClass.TRANSIENT, billed=True, why=why)

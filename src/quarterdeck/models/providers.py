@@ -1,0 +1,59 @@
+"""What is known of each provider: where it is, and how a key is shown to it. Pure data.
+
+Rules
+- A model is named `provider:model`. The variables are those that the vendors' own clients read.
+- A key goes out in one header, and to one address.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+OTHERS_KEY: Final = "OPENAI_API_KEY"
+"""Where the key of a server of one's own is looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One way of speaking to models."""
+
+    client: str
+    """The module that speaks it; loaded when its first model is made."""
+    address: str = ""
+    """Where it is unless configured; empty = it has to be."""
+    address_variable: str = ""
+    """Where people put another address; empty = only in the configuration."""
+    key_variable: str = OTHERS_KEY
+    """Where they put its key."""
+    needs_key: bool = False
+    key_header: str = "authorization"
+    key_prefix: str = "Bearer "
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """What every request carries, unless whoever asks says otherwise."""
+
+
+PROVIDERS: Final[Mapping[str, Provider]] = {
+    "anthropic": Provider(
+        client="quarterdeck.models.anthropic_client",
+        address="https://api.anthropic.com",
+        address_variable="ANTHROPIC_BASE_URL",
+        key_variable="ANTHROPIC_API_KEY",
+        needs_key=True,
+        key_header="x-api-key",
+        key_prefix="",
+        headers={"anthropic-version": "2026-10-21"},
+    ),
+    "openai": Provider(
+        client="quarterdeck.models.openai_client",
+        address="https://api.openai.com/v1",
+        address_variable="OPENAI_BASE_URL",
+        needs_key=True,
+    ),
+    "chat": Provider(client="quarterdeck.models.openai_client", address_variable="OPENAI_BASE_URL"),
+    "ollama": Provider(client="quarterdeck.models.ollama_client", address="http://localhost:11434"),
+}
+
+
+def key_headers(provider: Provider, key: str | None) -> dict[str, str]:
+    """How `key` is shown; nothing where there is none."""
+    return {provider.key_header: provider.key_prefix + key} if key else {}

@@ -1,0 +1,192 @@
+"""A way to one provider's server: every call of the native loop and of the gateway leaves through here.
+
+For the gateway: `Models.upstream(name)` gives the way of a `provider:model`, ready; then
+
+    async with upstream.forward(name, path, body, headers) as answer:   # POST
+        answer.status, answer.headers
+        async for chunk in answer.chunks(): ...                         # as they came
+
+Rules
+- Bytes in, bytes out: what is sent is not read here, and what comes back is not changed.
+- The key is added here and nowhere else; one that the caller brings is dropped. After a 401 it can be read again.
+- Nothing is retried and no redirect is followed: a key must not arrive where it was not sent.
+- A connection that cannot be made, breaks, or is silent for too long is a `ModelFailed` that says whether the call may
+  have been billed. An answer with an error status is an answer; `refusal` says what it means.
+- A call that is cancelled closes its connection before the cancellation goes on.
+"""
+
+import json
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, Final
+
+import httpx2
+
+from quarterdeck import __version__
+from quarterdeck.kernel.failures import ModelFailed
+from quarterdeck.models import connection, errors, tls
+from quarterdeck.models.pace import Pace
+from quarterdeck.models.port import Deadlines
+from quarterdeck.models.providers import PROVIDERS, key_headers
+
+_CONNECTIONS: Final = httpx2.Limits(max_connections=1000, max_keepalive_connections=100)
+"""A fleet's worth; calls beyond it wait for one another."""
+_LARGEST_ERROR: Final = 64 * 1024
+_LARGEST_FACTS: Final = 16 * 1024 * 1024
+"""Bytes that are read of what a server says about its models."""
+_NOT_PASSED: Final = frozenset(
+    {
+        *("authorization", "x-api-key", "x-goog-api-key", "proxy-authorization"),
+        *("host", "content-length", "transfer-encoding", "connection", "keep-alive", "te", "trailer", "upgrade"),
+    }
+)
+"""Headers of a caller that do not go on: keys, and what holds for one connection only (RFC 9110, 7.6.1)."""
+_BROKEN: Final = (httpx2.HTTPError, OSError)
+
+
+class Answer:
+    """A response whose body is still on its way."""
+
+    def __init__(self, name: str, address: str, response: httpx2.Response, pace: Pace | None) -> None:
+        self._name = name
+        self._address = address
+        self._response = response
+        self._pace = pace
+
+    @property
+    def status(self) -> int:
+        return self._response.status_code
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """As they came, names in lower case."""
+        return self._response.headers.multi_items()
+
+    def header(self, name: str) -> str | None:
+        return self._response.headers.get(name)
+
+    async def chunks(self, *, plain: bool = False) -> AsyncGenerator[bytes]:
+        """The body, as it arrives. `plain`: without the compression that its headers name. Raises ModelFailed."""
+        body = self._response.aiter_bytes() if plain else self._response.aiter_raw()
+        try:
+            async with aclosing(body):
+                if self._pace is None:
+                    async for chunk in body:
+                        yield chunk
+                else:
+                    while (chunk := await self._pace.wait(anext(body, b""))) != b"":
+                        yield chunk
+        except _BROKEN as error:
+            raise connection.broken(self._name, self._address, error) from error
+
+    async def refusal(self) -> ModelFailed:
+        """What an error status means. Reads the body, within a bound; raises ModelFailed where even that fails."""
+        if 300 <= self.status < 400:
+            return errors.redirected(self._name, self.status, self.header("location") or "")
+        text = (await self._read(_LARGEST_ERROR)).decode("utf-8", "replace")
+        try:
+            body = json.loads(text)
+        except (ValueError, RecursionError):
+            body = text
+        wait = errors.retry_after(self._response.headers, time.time())
+        return errors.failed(self._name, errors.read_body(self.status, body, wait))
+
+    async def facts(self) -> dict[str, Any]:
+        """The body as a JSON object. Raises ModelFailed."""
+        try:
+            found = json.loads(await self._read(_LARGEST_FACTS))
+            if not isinstance(found, dict):
+                raise ValueError("not a JSON object")
+        except (ValueError, RecursionError) as error:
+            raise connection.broken(self._name, self._address, error) from error
+        return found
+
+    async def _read(self, limit: int) -> bytes:
+        read = bytearray()
+        async with aclosing(self.chunks(plain=True)) as chunks:
+            async for chunk in chunks:
+                read += chunk
+                if len(read) >= limit:
+                    break
+        return bytes(read[:limit])
+
+
+class Upstream:
+    """One provider's server and one key: a pool of connections, shared by all agents."""
+
+    def __init__(
+        self,
+        provider: str,
+        key: str | None,
+        base_url: str | None,
+        deadlines: Deadlines,
+        reload: Callable[[], str | None],
+    ) -> None:
+        """`base_url`: as people configure it; None = the provider's own. `reload`: reads the key again."""
+        self.provider = provider
+        self._known = PROVIDERS[provider]
+        self._key = key
+        self._reload = reload
+        self._deadlines = deadlines
+        self.address = (base_url or self._known.address).rstrip("/")
+        plain = tls.needless(self.address)
+        self._client = httpx2.AsyncClient(
+            headers={"user-agent": f"quarterdeck/{__version__}", "accept-encoding": "identity"},
+            timeout=httpx2.Timeout(None, connect=deadlines.connect),
+            limits=_CONNECTIONS,
+            verify=plain if plain is not None else True,
+        )
+
+    @property
+    def key(self) -> str | None:
+        return self._key
+
+    async def reload_key(self, used: str | None) -> None:
+        """Read the key again, unless it is no longer the one that was `used`."""
+        if used == self._key and (fresh := self._reload()):
+            self._key = fresh
+
+    @asynccontextmanager
+    async def exchange(
+        self,
+        name: str,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: Iterable[tuple[str, str]] = (),
+        pace: Pace | None = None,
+    ) -> AsyncIterator[Answer]:
+        """Send `body` to `path` (with its query) below the address; the answer as soon as its head is there.
+
+        `name`: of the model, for failures. Without a `pace` the deadlines are the caller's. Raises ModelFailed.
+        """
+        request = self._client.build_request(
+            method, self.address + path, content=body or None, headers=self._headers(headers)
+        )
+        sending = self._client.send(request, stream=True)
+        try:
+            response = await (sending if pace is None else pace.wait(sending, life=False))
+        except _BROKEN as error:
+            raise connection.broken(name, self.address, error) from error
+        try:
+            yield Answer(name, self.address, response, pace)
+        finally:
+            await response.aclose()
+
+    @asynccontextmanager
+    async def forward(
+        self, name: str, path: str, body: bytes, headers: Iterable[tuple[str, str]] = ()
+    ) -> AsyncIterator[Answer]:
+        """POST under the deadlines, for somebody else's request. Raises ModelFailed, also from the answer's chunks."""
+        async with self.exchange(name, "POST", path, body, headers, Pace(self._deadlines, name)) as answer:
+            yield answer
+
+    def _headers(self, given: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        passed = [(key.lower(), value) for key, value in given if key.lower() not in _NOT_PASSED]
+        said = {key for key, _ in passed}
+        passed += [(key, value) for key, value in self._known.headers.items() if key not in said]
+        return [*passed, *key_headers(self._known, self._key).items()]
+
+    async def close(self) -> None:
+        await self._client.aclose()
