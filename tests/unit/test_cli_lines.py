@@ -155,6 +155,8 @@ CASES: list[tuple[str, EventBase, str, str]] = [
     ("attempt", e.TodoChanged(items_blob="b"), "docs.1", "todo list changed"),
     ("attempt", e.NoteRecorded(task="docs", text="I use YAML"), "docs.1", "noted: I use YAML"),
     ("attempt", e.QuestionAsked(question="which?"), "docs.1", "asks: which?"),
+    ("mail", e.MessageSent(message="m", by="ada", text="use YAML"), "docs.1", "told by ada: use YAML"),
+    ("attempt", e.MessageDelivered(message="m", how="result", text="x"), "docs.1", "has been told: x"),
     ("attempt", e.Delegated(call="c", child="x.sub1", agent="ant"), "docs.1", "delegated to ant (x.sub1)"),
     (
         "attempt",
@@ -206,7 +208,13 @@ CASES: list[tuple[str, EventBase, str, str]] = [
     ("gate", e.NoteWritten(attempt=CHANGE.attempt, commit=SHA), "docs.1", "the note of 3f2a91c0de is written"),
 ]
 
-_STREAM = {"deck": "deck", "run": f"run/{RUN}", "attempt": f"attempt/{RUN}.docs.1", "gate": GATE}
+_STREAM = {
+    "deck": "deck",
+    "run": f"run/{RUN}",
+    "mail": f"mail/{RUN}.docs.1",
+    "attempt": f"attempt/{RUN}.docs.1",
+    "gate": GATE,
+}
 
 
 def record(stream: str, event: EventBase, at: float = 0.0) -> Record:

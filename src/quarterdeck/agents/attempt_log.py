@@ -8,8 +8,8 @@ Rules
 
 import asyncio
 import logging
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Final, Protocol
 
 from quarterdeck.agents.transcript import Transcript, apply, bodies_of, encode, said
 from quarterdeck.journal.port import Also, Claim, Journal
@@ -21,6 +21,40 @@ PAGE: Final = 2_000
 
 CLOSING: Final = 2.5
 """Seconds that a cancellation waits for one thing to be recorded."""
+
+
+class Standing(Protocol):
+    """What the desk and the action gate have to know of where an attempt stands."""
+
+    @property
+    def step(self) -> int: ...
+
+    @property
+    def cost_nusd(self) -> int: ...
+
+    @property
+    def delegated(self) -> Mapping[str, e.Delegated]:
+        """By call."""
+        ...
+
+
+class Recording(Protocol):
+    """What they write to."""
+
+    @property
+    def state(self) -> Standing: ...
+
+    async def put(self, data: bytes) -> str:
+        """Keep a body that the next events will name; returns its digest."""
+        ...
+
+    async def append(self, *events: e.EventBase) -> None:
+        """Record events, then take them over. Raises StaleClaim, StoreUnavailable."""
+        ...
+
+    def append_soon(self, *events: e.EventBase) -> None:
+        """Take events over that will be on record before anything else is."""
+        ...
 
 
 class AttemptLog:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from quarterdeck.agents import handoffs
-from quarterdeck.agents.attempt_log import AttemptLog
+from quarterdeck.agents.attempt_log import Recording, Standing
 from quarterdeck.agents.handoffs import Refused
 from quarterdeck.agents.limits import Bounds
 from quarterdeck.agents.port import Assignment, Finished
@@ -46,7 +46,7 @@ def delegates(assignment: Assignment) -> dict[str, str]:
     }
 
 
-async def spent_below(journal: Journal, state: Transcript) -> int:
+async def spent_below(journal: Journal, state: Standing) -> int:
     """Nano-USD spent by the sub-agents of an attempt, and by theirs."""
     total = 0
     for delegated in state.delegated.values():
@@ -73,7 +73,7 @@ class AgentDesk:
         self,
         assignment: Assignment,
         ports: Ports,
-        log: AttemptLog,
+        log: Recording,
         bounds: Bounds,
         work: Work,
         left: Callable[[], float],

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from quarterdeck.agents.attempt_log import AttemptLog
+from quarterdeck.agents.attempt_log import Recording
 from quarterdeck.agents.delegation import AgentDesk
 from quarterdeck.agents.port import Assignment
 from quarterdeck.agents.ports import Ports
@@ -40,7 +40,14 @@ SLACK: Final = 60.0
 COMMAND_TIMEOUT: Final = 600.0
 """Longest a command may run, seconds, where the attempt has that much time left."""
 
-_UNMAKEABLE: Final = ("unknown-tool", "bad-arguments", "malformed-arguments", "duplicate-id")
+_UNMAKEABLE: Final = (
+    "unknown-tool",
+    "bad-arguments",
+    "malformed-arguments",
+    "duplicate-id",
+    "work-ended",
+    "message-first",
+)
 """Why a call cannot be made, whatever policy says."""
 
 _PASSES: Final = (FailureClass.INFRASTRUCTURE,)
@@ -71,7 +78,7 @@ class ActionGate:
     """The tools of one attempt, behind the policy and the journal."""
 
     def __init__(
-        self, assignment: Assignment, ports: Ports, log: AttemptLog, tools: Mapping[str, Tool], desk: AgentDesk
+        self, assignment: Assignment, ports: Ports, log: Recording, tools: Mapping[str, Tool], desk: AgentDesk
     ) -> None:
         self._assignment = assignment
         self._ports = ports

@@ -7,19 +7,22 @@
 Rules
 - Every pass does one thing and records it; whatever happens between two passes, the next one goes on from the record.
 - Only a handoff accepted by `submit` is success. A bound ends the work with a report of what is complete.
+- What a person says meanwhile stands at the end of the newest message before the model is asked again.
 """
 
 from typing import Final
 
-from quarterdeck.agents import endings, limits, prompts, reminders
+from quarterdeck.agents import endings, limits, mail, prompts, reminders
 from quarterdeck.agents.attempt_log import AttemptLog
 from quarterdeck.agents.calls import ModelCalls, OverBound, Prompt
 from quarterdeck.agents.compaction import Compaction, TooSmall
 from quarterdeck.agents.delegation import AgentDesk, Work, delegates
 from quarterdeck.agents.gate import ActionGate
 from quarterdeck.agents.limits import Reached, Used
+from quarterdeck.agents.mail import Letter
 from quarterdeck.agents.port import Assignment, Finished
 from quarterdeck.agents.ports import Ports
+from quarterdeck.agents.transcript import encode, said
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.failures import RECOVERY, FailureClass, ModelFailed, WorkspaceOverLimit
 
@@ -52,9 +55,17 @@ class Loop:
         self._began = ports.clock.monotonic()
         self._before = 0.0
         self._failed: Finished | None = None
+        self._letters: list[Letter] = []
 
     async def run(self) -> Finished:
         """Carry the attempt to its end. Raises SandboxFailed, StoreUnavailable, StaleClaim."""
+        self._ports.mail.listen(self._assignment.attempt, self._letters.append)
+        try:
+            return await self._run()
+        finally:
+            self._ports.mail.leave(self._assignment.attempt)
+
+    async def _run(self) -> Finished:
         await self._open()
         state = self._log.state
         while (finished := endings.ended(state, self._assignment) or self._failed) is None:
@@ -75,6 +86,7 @@ class Loop:
         self._before = self._log.state.seconds
         if not self._log.state.messages:
             await self._log.say(prompts.first_message(self._assignment), "task")
+        self._letters[:0] = await mail.waiting(self._ports.journal, self._assignment.attempt, self._log.state.heard)
 
     async def _think(self) -> None:
         """Ask the model what is next."""
@@ -106,8 +118,20 @@ class Loop:
     async def _remind(self) -> None:
         """Say what is worth saying beside the results. A call that is made again is sent as it was."""
         if not self._log.state.errors:
+            await self._hear()
             for why, text in reminders.due(self._log.state, self._bounds, self._used()).items():
                 await self._log.say(reminders.wrapped(text), why)
+
+    async def _hear(self) -> None:
+        """Pass on what a person said."""
+        letters, self._letters[:] = tuple(self._letters), ()
+        for letter in letters:
+            if letter.id not in self._log.state.heard:
+                blob = await self._log.put(encode(said(prompts.told(letter.text))))
+                await self._log.append(
+                    e.TranscriptExtended(step=self._log.state.step, message_blob=blob, why="person"),
+                    e.MessageDelivered(message=letter.id, how="transcript", text=letter.text),
+                )
 
     async def _stop(self, reached: Reached) -> None:
         """Record the bound and what is complete by then."""

@@ -23,6 +23,11 @@ class NativeHarness:
         self._ports = ports
 
     @property
+    def ports(self) -> Ports:
+        """What it is built from: an agent that is not our loop gets its desk from the same parts."""
+        return self._ports
+
+    @property
     def resumable(self) -> bool:
         return True
 

@@ -5,6 +5,7 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from quarterdeck.agents.mail import Mail
 from quarterdeck.agents.port import Assignment, Handoff
 from quarterdeck.govern.port import Policy, Treasury
 from quarterdeck.journal.port import Journal
@@ -35,3 +36,5 @@ class Ports:
     inspect: Inspect = no_problems
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     rng: random.Random = field(default_factory=random.Random)
+    mail: Mail = field(default_factory=Mail)
+    """Where messages of people arrive."""

@@ -6,7 +6,7 @@ Rules
 - The first message is one text: three lines that name the task, the role and the attempt, then what is stable, and what
   changes from attempt to attempt last.
 - Text that others wrote (feedback, diffs, notes) is marked as such: it informs, it does not command. What a person
-  answered stands at the end, with the question, and does command.
+  answered stands at the end, with the question, and does command; so does what a person says while the agent works.
 """
 
 import re
@@ -70,6 +70,11 @@ def first_message(assignment: Assignment) -> str:
     parts += _others(assignment)
     parts += [_answer(item) for item in assignment.feedback if item.source == "human"]
     return "\n\n".join(parts)
+
+
+def told(text: str) -> str:
+    """What a person says to an agent at work."""
+    return f"<message-from-a-person>\n{text}\n</message-from-a-person>\nThis is decided: heed it from here on."
 
 
 def _task(task: Task) -> list[str]:

@@ -97,6 +97,8 @@ class Transcript:
     """What an accepted `submit` handed in."""
     question: str = ""
     """Asked of a person; the answer goes to the next attempt."""
+    heard: set[str] = field(default_factory=set)
+    """Messages of people that were passed on."""
     limit: tuple[e.LimitReached, Mapping[str, Any]] | None = None
     incarnation: int = 0
     _calls: tuple[ToolCall, ...] = ()
@@ -175,6 +177,8 @@ def apply(state: Transcript, event: e.EventBase, bodies: Mapping[str, bytes]) ->
             state.question = event.question
         case e.Delegated():
             state.delegated[event.call] = event
+        case e.MessageDelivered():
+            state.heard.add(event.message)
         case e.LimitReached():
             state.limit = (event, json.loads(bodies[event.complete_blob]))
         case _:

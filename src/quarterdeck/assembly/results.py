@@ -132,7 +132,7 @@ async def events(parts: Parts, run: str) -> AsyncIterator[Record]:
     while True:
         mark = await parts.store.changed(mark, _WAIT_SECONDS)
         lengths: dict[str, int] = {}
-        for prefix in (ids.run_stream(run), f"attempt/{run}.", ids.gate_stream(target)):
+        for prefix in (ids.run_stream(run), f"attempt/{run}.", f"mail/{run}.", ids.gate_stream(target)):
             lengths |= await parts.journal.lengths(prefix)
         fresh: list[Record] = []
         for stream, length in lengths.items():
@@ -166,7 +166,9 @@ async def export(parts: Parts, run: str, directory: Path) -> list[Path]:
         written.append(path)
 
     digests: set[str] = set()
-    streams = [ids.run_stream(run), *await parts.journal.streams(f"attempt/{run}.")]
+    streams = [ids.run_stream(run)]
+    for prefix in ("attempt", "mail"):
+        streams += await parts.journal.streams(f"{prefix}/{run}.")
     for stream in (*streams, ids.gate_stream(created.target)):
         lines = [_line(record) for record in await records(parts, stream)]
         for line in lines:

@@ -37,7 +37,7 @@ def describe(record: Record) -> Line:
     """The line of that record."""
     event = record.event
     room = record.stream.partition("/")[0]
-    words = {"run": _run, "attempt": _attempt, "gate": _gate, "check": _check}.get(room, _deck)(event)
+    words = {"run": _run, "attempt": _attempt, "mail": _attempt, "gate": _gate, "check": _check}.get(room, _deck)(event)
     text, tone, detail = words or (event.kind, Tone.QUIET, True)
     return Line(record.at, who(record), clean(text), tone, detail)
 
@@ -45,7 +45,7 @@ def describe(record: Record) -> Line:
 def who(record: Record) -> str:
     """Whom the record is about."""
     room, _, name = record.stream.partition("/")
-    if room == "attempt":
+    if room in ("attempt", "mail"):
         return name.partition(".")[2] or name
     task = getattr(record.event, "task", None)
     attempt = getattr(record.event, "attempt", None)
@@ -195,6 +195,10 @@ def _attempt(event: EventBase) -> _Words:
             return _detail(_because("asks", event.question), Tone.WARN)
         case e.NoteRecorded():
             return _say(_because("noted", event.text))
+        case e.MessageSent():
+            return _say(_because(f"told by {event.by}", event.text))
+        case e.MessageDelivered():
+            return _detail(_because("has been told", event.text), Tone.PLAIN)
         case e.Delegated():
             return _detail(f"delegated to {event.agent} ({event.child})", Tone.PLAIN)
         case _:

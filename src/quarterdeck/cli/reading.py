@@ -9,7 +9,7 @@ Rules
 
 from quarterdeck.journal.port import Journal, Record
 from quarterdeck.kernel import events as e
-from quarterdeck.kernel.ids import attempt_stream, gate_stream, run_stream
+from quarterdeck.kernel.ids import attempt_stream, gate_stream, mail_stream, run_stream
 
 _PAGE = 5_000
 
@@ -44,7 +44,7 @@ def _names(room: str, name: str, event: e.EventBase) -> list[str]:
     task, attempt = getattr(event, "task", None), getattr(event, "attempt", None)
     names = [attempt] if isinstance(attempt, str) else []
     match room:
-        case "attempt":
+        case "attempt" | "mail":
             return [name]
         case "run":
             return [name, *names, *([f"{name}.{task}"] if isinstance(task, str) else [])]
@@ -56,7 +56,9 @@ def _names(room: str, name: str, event: e.EventBase) -> list[str]:
 
 async def history(journal: Journal, run: str, target: str) -> list[Record]:
     """All records of a run up to now. `target`: id of its gate."""
-    streams = [run_stream(run), *await journal.streams(attempt_stream(f"{run}."))]
+    streams = [run_stream(run)]
+    for prefix in (attempt_stream(f"{run}."), mail_stream(f"{run}.")):
+        streams += await journal.streams(prefix)
     records = [record for stream in streams for record in await _all(journal, stream)]
     about = About(run)
     records += [record for record in await _all(journal, gate_stream(target)) if about(record)]

@@ -516,6 +516,25 @@ class Delegated(EventBase):
     agent: str
 
 
+class MessageSent(EventBase):
+    """A person has something to say to an agent at work. Stands in a stream of its own, `mail/…`."""
+
+    kind: Literal["message.sent"] = "message.sent"
+    message: str
+    """Its id."""
+    by: str
+    text: str = Field(max_length=8_000)
+
+
+class MessageDelivered(EventBase):
+    """A person's message reached the agent: in its transcript, with a tool's result, or with a prompt."""
+
+    kind: Literal["message.delivered"] = "message.delivered"
+    message: str
+    how: Literal["transcript", "result", "prompt"]
+    text: str = Field(max_length=8_000)
+
+
 class LimitReached(EventBase):
     """A bound stopped the agent; what was complete by then is on record for whoever decides."""
 
@@ -736,6 +755,8 @@ Event = Annotated[
     | NoteRecorded
     | QuestionAsked
     | Delegated
+    | MessageSent
+    | MessageDelivered
     | LimitReached
     | ChangeExported
     | CheckRan

@@ -4,7 +4,7 @@ Rules
 - A run id sorts by the time it was made and may stand in a branch name, a file name and a URL.
 - Every other id is derived from the run id, so a command repeated after a crash names the same thing
   and can be recognised as already done.
-- A stream name says what it belongs to: `run/…`, `attempt/…`, `gate/…`, `deck`.
+- A stream name says what it belongs to: `run/…`, `attempt/…`, `mail/…`, `gate/…`, `deck`.
 """
 
 import hashlib
@@ -44,6 +44,11 @@ def run_stream(run: str) -> str:
 
 def attempt_stream(attempt: str) -> str:
     return f"attempt/{attempt}"
+
+
+def mail_stream(attempt: str) -> str:
+    """What people have to say to that attempt's agent."""
+    return f"mail/{attempt}"
 
 
 def gate_stream(target: str) -> str:

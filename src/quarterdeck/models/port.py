@@ -26,7 +26,7 @@ class Text(Value):
 class Flaw(Value):
     """Why a tool call cannot be made as it came."""
 
-    rule: Literal["malformed-arguments", "duplicate-id"]
+    rule: Literal["malformed-arguments", "duplicate-id", "work-ended", "message-first"]
     why: str
     """For the model."""
 

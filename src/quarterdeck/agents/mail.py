@@ -1,0 +1,75 @@
+"""Messages of people to agents at work.
+
+Rules
+- A message is on record before anybody is told: in the stream `mail/<attempt>`. That it reached the agent is on record
+  in the attempt's own stream. What stands in the one and not in the other is still to be delivered, after a crash too.
+- It holds for the task: later attempts at it begin without knowing anything, and are told too.
+- An agent that works in this process is told at once; it takes the message with its next step.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Final
+
+from quarterdeck.journal.port import Journal
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel import ids
+
+KEPT: Final = 50
+"""Messages that one attempt is told at most when it begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One message of a person."""
+
+    id: str
+    text: str
+    by: str = ""
+
+
+class Mail:
+    """Who listens in this process."""
+
+    def __init__(self) -> None:
+        self._listeners: dict[str, Callable[[Letter], None]] = {}
+
+    def listen(self, attempt: str, hear: Callable[[Letter], None]) -> None:
+        """Call `hear` for each message to that attempt. Listen before looking at `waiting`, or one may be missed."""
+        self._listeners[attempt] = hear
+
+    def leave(self, attempt: str) -> None:
+        """Listen no longer. Idempotent."""
+        self._listeners.pop(attempt, None)
+
+    def deliver(self, attempt: str, letter: Letter) -> bool:
+        """Tell whoever listens; False where nobody does."""
+        hear = self._listeners.get(attempt)
+        if hear is not None:
+            hear(letter)
+        return hear is not None
+
+
+async def waiting(journal: Journal, attempt: str, heard: Collection[str]) -> list[Letter]:
+    """What that attempt's agent has not been told yet, oldest first. `heard`: ids that its own stream has."""
+    letters = []
+    for source in _sources(await journal.lengths(ids.mail_stream(_beginning(attempt))), attempt):
+        for record in (await journal.read(ids.mail_stream(source)))[-KEPT:]:
+            event = record.event
+            if isinstance(event, e.MessageSent) and event.message not in heard:
+                letters.append(Letter(event.message, event.text, event.by))
+    return letters[-KEPT:]
+
+
+def _beginning(attempt: str) -> str:
+    """What the names of an attempt and of those before it at the same task have in common."""
+    run, task, number = ids.split_attempt(attempt)
+    return f"{run}.{task}." if attempt == ids.attempt_id(run, task, number) else attempt
+
+
+def _sources(streams: Collection[str], attempt: str) -> list[str]:
+    """The attempts whose messages are this one's, oldest first. Pure."""
+    run, task, number = ids.split_attempt(attempt)
+    own = attempt == ids.attempt_id(run, task, number)
+    before = [ids.attempt_id(run, task, earlier) for earlier in range(1, number)] if own else []
+    return [name for name in (*before, attempt) if ids.mail_stream(name) in streams]
