@@ -531,7 +531,9 @@ class MessageDelivered(EventBase):
 
     kind: Literal["message.delivered"] = "message.delivered"
     message: str
+    """Its id."""
     how: Literal["transcript", "result", "prompt"]
+    """What it came with."""
     text: str = Field(max_length=8_000)
 
 
