@@ -143,9 +143,8 @@ def stream(kind: Kind, wire: Format, after: int = 3) -> list[dict[str, Any] | st
     """The events that go over the wire; what is no JSON stays text."""
     fault = Fault(kind=kind, after=after)
     said = distort(fault, SAID)
-    output = answer.tokens(answer.output_characters(said), 4)
     request = Heard(wire, "m", stream=True, system="", spoken=(), tools=(), segments=())
-    frames = answer.as_frames(answer.metered(said, Counted(input=10), output), request, fault)
+    frames = answer.as_frames(answer.metered(said, Counted(input=10), 4), request, fault)
     return list(_parsed(b"".join(frame.data for frame in frames).decode()))
 
 

@@ -13,6 +13,7 @@ import shlex
 from typing import Any, Final
 
 from quarterdeck.kernel.failures import BadInput
+from quarterdeck.models.scripted.code_mode import program, searching_program
 from quarterdeck.models.scripted.heard import Called, Heard, Offered
 from quarterdeck.models.scripted.scenario import Action
 
@@ -49,28 +50,39 @@ _ITEM_TEXT: Final = ("text", "content", "step", "title", "description", "task")
 
 def calls(actions: tuple[Action, ...], request: Heard, answer: str) -> tuple[Called, ...]:
     """The tool calls of a turn. `answer`: the answer's id, from which the calls' ids are made. Raises BadInput."""
-    made = []
-    for index, action in enumerate(actions):
-        name, arguments = translate(action, request.tools)
-        text = json.dumps(arguments, ensure_ascii=False)
-        made.append(Called(id=f"call_{answer}_{index}", name=name, arguments=text))
-    return tuple(made)
+    return tuple(_called(action, request.tools, f"call_{answer}_{index}") for index, action in enumerate(actions))
 
 
-def translate(action: Action, tools: tuple[Offered, ...]) -> tuple[str, dict[str, Any]]:
-    """Name and arguments of the call that performs `action`. Raises BadInput."""
+def _called(action: Action, tools: tuple[Offered, ...], id: str) -> Called:
+    runner = next((tool for tool in tools if tool.within), None)
+    known = action.do == "tool" or find(NAMES[action.do], tools) is not None or as_command(action) is not None
+    if runner is not None and not known:
+        arguments = json.dumps(action.args, ensure_ascii=False)
+        return Called(id, runner.within, searching_program(NAMES[action.do], arguments), _group(runner, tools), True)
+    tool, fitted = translate(action, tools)
+    text = json.dumps(fitted, ensure_ascii=False)
+    if tool.within:
+        return Called(id, tool.within, program(tool.name, text), _group(tool, tools), True)
+    return Called(id, tool.name, text, tool.group)
+
+
+def _group(inner: Offered, tools: tuple[Offered, ...]) -> str:
+    """The namespace of the tool whose programs can call `inner`."""
+    return next((tool.group for tool in tools if tool.name == inner.within and not tool.within), "")
+
+
+def translate(action: Action, tools: tuple[Offered, ...]) -> tuple[Offered, dict[str, Any]]:
+    """The tool that performs `action`, and its arguments. Raises BadInput."""
     if action.do == "tool":
         wanted = str(action.args.get("name", ""))
-        arguments = action.args.get("args", {})
-        offered = find((wanted,), tools)
-        return (offered.name if offered is not None else wanted), dict(arguments)
+        return find((wanted,), tools) or Offered(wanted, {}), dict(action.args.get("args", {}))
     offered = find(NAMES[action.do], tools)
     if offered is not None:
-        return offered.name, fit(action.args, offered.parameters)
+        return offered, fit(action.args, offered.parameters)
     shell = find(NAMES["run"], tools)
     command = as_command(action)
     if shell is not None and command is not None:
-        return shell.name, fit({"command": command}, shell.parameters)
+        return shell, fit({"command": command}, shell.parameters)
     names = ", ".join(tool.name for tool in tools) or "none"
     raise BadInput(f"no tool for the action `{action.do}` among those offered: {names}")
 

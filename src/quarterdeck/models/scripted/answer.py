@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from quarterdeck.kernel.entities import Usage
-from quarterdeck.models.scripted import actions, heard, wire_anthropic, wire_chat, wire_responses
+from quarterdeck.models.scripted import actions, heard, wire_anthropic, wire_chat, wire_gemini, wire_responses
 from quarterdeck.models.scripted.cache import Counted
 from quarterdeck.models.scripted.faults import Fault, distort
 from quarterdeck.models.scripted.frames import Frame, disturb
@@ -19,6 +19,8 @@ def hear(wire: Format, body: dict[str, Any]) -> Heard:
             return wire_anthropic.hear(body)
         case Format.RESPONSES:
             return wire_responses.hear(body)
+        case Format.GEMINI:
+            return wire_gemini.hear(body)
         case _:
             return wire_chat.hear(body, wire)
 
@@ -48,10 +50,12 @@ def tokens(characters: int, chars_per_token: int) -> int:
     return max(2, -(-characters // chars_per_token))
 
 
-def metered(said: Said, counted: Counted, output: int) -> Said:
+def metered(said: Said, counted: Counted, chars_per_token: int) -> Said:
     """The answer with its usage."""
+    output = tokens(output_characters(said), chars_per_token)
     usage = Usage(input=counted.input, cache_read=counted.read, cache_write=counted.write, output=output)
-    return replace(said, usage=usage, long_write=counted.long_write)
+    thought = min(output, -(-len(said.thinking) // chars_per_token))
+    return replace(said, usage=usage, long_write=counted.long_write, thought=thought)
 
 
 def as_json(said: Said, request: Heard) -> dict[str, Any]:
@@ -65,6 +69,8 @@ def as_json(said: Said, request: Heard) -> dict[str, Any]:
             return wire_chat.body(said, request.model)
         case Format.OLLAMA:
             return wire_chat.ollama_body(said, request.model)
+        case Format.GEMINI:
+            return wire_gemini.body(said, request.model)
 
 
 def as_frames(said: Said, request: Heard, fault: Fault | None) -> list[Frame]:
@@ -78,4 +84,6 @@ def as_frames(said: Said, request: Heard, fault: Fault | None) -> list[Frame]:
             frames = wire_chat.frames(said, request.model, request.include_usage)
         case Format.OLLAMA:
             frames = wire_chat.ollama_frames(said, request.model)
+        case Format.GEMINI:
+            frames = wire_gemini.frames(said, request.model)
     return disturb(frames, fault, request.format)

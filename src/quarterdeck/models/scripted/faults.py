@@ -129,6 +129,29 @@ _OPENAI: Final[dict[Kind, tuple[int, str, str | None, str]]] = {
     Kind.CONTENT_FILTER: (400, "invalid_request_error", "content_filter", "The response was filtered."),
 }
 
+_GOOGLE: Final[dict[Kind, tuple[int, str, str]]] = {
+    Kind.RATE_LIMIT: (429, "RESOURCE_EXHAUSTED", "Resource has been exhausted (e.g. check quota)."),
+    Kind.SPEND_LIMIT: (
+        429,
+        "RESOURCE_EXHAUSTED",
+        "You exceeded your current quota, please check your plan and billing.",
+    ),
+    Kind.OWN_LIMIT: (429, "RESOURCE_EXHAUSTED", "Your project has exceeded its monthly spending cap."),
+    Kind.SLOW_DOWN: (429, "RESOURCE_EXHAUSTED", "Resource exhausted, please try again later."),
+    Kind.OVERLOADED: (503, "UNAVAILABLE", "The model is overloaded. Please try again later."),
+    Kind.SERVER_ERROR: (500, "INTERNAL", "An internal error has occurred."),
+    Kind.TIMEOUT_ERROR: (504, "DEADLINE_EXCEEDED", "The request timed out."),
+    Kind.UNAUTHORIZED: (400, "INVALID_ARGUMENT", "API key not valid. Please pass a valid API key."),
+    Kind.FORBIDDEN: (403, "PERMISSION_DENIED", "Permission denied on the model."),
+    Kind.BILLING: (400, "FAILED_PRECONDITION", "User location or billing is not enabled for the API use."),
+    Kind.TOO_LARGE: (400, "INVALID_ARGUMENT", "Request payload size exceeds the limit: 20971520 bytes."),
+    Kind.CONTEXT_EXCEEDED: (
+        400,
+        "INVALID_ARGUMENT",
+        "The input token count (1100000) exceeds the maximum number of tokens allowed (1048576).",
+    ),
+    Kind.CONTENT_FILTER: (400, "INVALID_ARGUMENT", "The prompt was blocked."),
+}
 
 _TOO_LONG: Final = (
     400,
@@ -136,6 +159,8 @@ _TOO_LONG: Final = (
     "Invalid 'input[0].content': string too long. Expected a string with maximum length 10485760.",
 )
 """What is too large for the Responses endpoint by one of its texts."""
+
+_LIKE_OPENAI: Final = (Format.RESPONSES, Format.CHAT, Format.OLLAMA)
 
 
 def http_error(fault: Fault, wire: Format) -> HttpError | None:
@@ -148,7 +173,9 @@ def http_error(fault: Fault, wire: Format) -> HttpError | None:
     if wire is Format.MESSAGES and fault.kind in _ANTHROPIC:
         status, type_, message = _ANTHROPIC[fault.kind]
         return anthropic_error(status, type_, message, _anthropic_headers(fault), fault.kind is Kind.SPEND_LIMIT)
-    if wire is not Format.MESSAGES and fault.kind in _OPENAI:
+    if wire is Format.GEMINI and fault.kind in _GOOGLE:
+        return google_error(*_GOOGLE[fault.kind], details=_google_details(fault))
+    if wire in _LIKE_OPENAI and fault.kind in _OPENAI:
         status, kind, code, message = _OPENAI[fault.kind]
         if fault.kind is Kind.SLOW_DOWN and wire is Format.RESPONSES:
             status = 429  # only the older endpoints say 503
@@ -175,6 +202,57 @@ def openai_error(
     """An error as OpenAI's API words it."""
     body = {"error": {"message": message, "type": kind, "param": None, "code": code}}
     return HttpError(status, (("content-type", "application/json"), *headers), json.dumps(body).encode())
+
+
+def google_error(status: int, kind: str, message: str, details: tuple[dict[str, Any], ...] = ()) -> HttpError:
+    """An error as Google's APIs word it. Source: cloud.google.com/apis/design/errors."""
+    error: dict[str, Any] = {"code": status, "message": message, "status": kind}
+    if details:
+        error["details"] = list(details)
+    return HttpError(
+        status, (("content-type", "application/json; charset=UTF-8"),), json.dumps({"error": error}).encode()
+    )
+
+
+def invalid(wire: Format, message: str, code: str | None = None) -> HttpError:
+    """A request that cannot be answered, as the provider of that format words it."""
+    if wire is Format.MESSAGES:
+        return anthropic_error(400, "invalid_request_error", message)
+    if wire is Format.GEMINI:
+        return google_error(400, "INVALID_ARGUMENT", message)
+    return openai_error(400, "invalid_request_error", code, message)
+
+
+def too_long(wire: Format, count: int, limit: int) -> HttpError:
+    """A prompt of `count` tokens for a window of `limit`."""
+    match wire:
+        case Format.MESSAGES:
+            return invalid(wire, f"prompt is too long: {count} tokens > {limit} maximum")
+        case Format.GEMINI:
+            allowed = f"exceeds the maximum number of tokens allowed ({limit})."
+            return invalid(wire, f"The input token count ({count}) {allowed}")
+        case _:
+            text = f"This model's maximum context length is {limit} tokens, your messages have {count}."
+            return invalid(wire, text, "context_length_exceeded")
+
+
+def _google_details(fault: Fault) -> tuple[dict[str, Any], ...]:
+    """What Google sends with what can be tried again: the time to wait, and which quota it was."""
+    details: list[dict[str, Any]] = []
+    if fault.kind in (Kind.RATE_LIMIT, Kind.SPEND_LIMIT):
+        period = "PerMinute" if fault.kind is Kind.RATE_LIMIT else "PerDay"
+        violation = {
+            "quotaMetric": "generativelanguage.googleapis.com/generate_content_requests",
+            "quotaId": f"GenerateRequests{period}PerProjectPerModel",
+        }
+        details.append({"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [violation]})
+    if fault.kind is Kind.UNAUTHORIZED:
+        reason = {"reason": "API_KEY_INVALID", "domain": "googleapis.com"}
+        details.append({"@type": "type.googleapis.com/google.rpc.ErrorInfo", **reason})
+    if fault.retry_after is not None and fault.kind in (Kind.RATE_LIMIT, Kind.SLOW_DOWN, Kind.OVERLOADED):
+        retry = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{fault.retry_after:g}s"}
+        details.append(retry)
+    return tuple(details)
 
 
 def _retry_after(fault: Fault) -> tuple[tuple[str, str], ...]:

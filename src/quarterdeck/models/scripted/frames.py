@@ -62,6 +62,7 @@ _OVERLOADED: Final[dict[Format, Frame]] = {
             }
         }
     ),
+    Format.GEMINI: sse({"error": {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}}),
     Format.OLLAMA: line({"error": "server busy, please try again.  maximum pending requests exceeded"}),
 }
 
@@ -73,6 +74,8 @@ def strange(wire: Format) -> list[Frame]:
     if wire is Format.CHAT:
         chunk: dict[str, Any] = {"id": "x", "object": "something.new", "created": 0, "model": "x", "choices": []}
         return [Frame(b": keep-alive\n\n"), sse(chunk)]
+    if wire is Format.GEMINI:
+        return [Frame(b": keep-alive\n\n"), sse({"candidates": [], "somethingNew": {"a": [1, 2]}})]
     new = sse({"type": "something_new", "sequence_number": 0, "payload": {"a": [1, 2]}}, "something_new")
     return [Frame(b": keep-alive\n\n"), sse({"type": "ping"}, "ping"), new]
 

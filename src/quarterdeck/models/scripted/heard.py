@@ -25,6 +25,7 @@ class Format(StrEnum):
     RESPONSES = "responses"
     CHAT = "chat"
     OLLAMA = "ollama"
+    GEMINI = "gemini"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,10 @@ class Offered:
 
     name: str
     parameters: dict[str, Any]
+    group: str = ""
+    """The namespace that its calls have to name."""
+    within: str = ""
+    """The tool whose programs can call it; "" = it is called itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,10 @@ class Called:
     id: str
     name: str
     arguments: str
+    group: str = ""
+    """The namespace that the tool was offered in."""
+    program: bool = False
+    """`arguments` is a program for the tool, not JSON."""
 
 
 class Ends(StrEnum):
@@ -108,6 +117,8 @@ class Said:
     """Normalised; each wire format counts in its own way."""
     long_write: int = 0
     """How many of `usage.cache_write` are of the one-hour kind."""
+    thought: int = 0
+    """How many of `usage.output` went into thinking."""
     with_usage: bool = True
 
 
@@ -134,6 +145,11 @@ def step(heard: Heard) -> int:
 def first_prompt(heard: Heard) -> str:
     """Text of the first user message."""
     return next((message.prompt for message in heard.spoken if message.role == "user"), "")
+
+
+def prompts(heard: Heard) -> str:
+    """Text of all user messages, tool results left out."""
+    return "\n".join(message.prompt for message in heard.spoken if message.role == "user" and message.prompt)
 
 
 def prompt(heard: Heard) -> str:

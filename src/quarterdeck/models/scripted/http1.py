@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 import struct
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -24,6 +25,23 @@ class HttpRequest:
     body: bytes
 
 
+def _plain(body: bytes, headers: Mapping[str, str]) -> bytes:
+    """The body as it was before the client compressed it. Raises h11.RemoteProtocolError."""
+    encoding = headers.get("content-encoding", "identity")
+    if encoding == "identity":
+        return body
+    if encoding not in ("gzip", "deflate"):
+        raise h11.RemoteProtocolError(f"content-encoding {encoding} is not known here", error_status_hint=415)
+    unpacking = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+    try:
+        plain = unpacking.decompress(body, MAX_BODY)
+    except zlib.error as error:
+        raise h11.RemoteProtocolError("the body is not compressed as its header says") from error
+    if not unpacking.eof:
+        raise h11.RemoteProtocolError("the request is too large, or its end is missing")
+    return plain
+
+
 class Connection:
     """A client's connection, one request at a time."""
 
@@ -31,6 +49,7 @@ class Connection:
         self._reader = reader
         self._writer = writer
         self._h11 = h11.Connection(h11.SERVER)
+        self._bodiless = False
 
     async def receive(self) -> HttpRequest | None:
         """The next request; None when the client is done. Raises h11.RemoteProtocolError."""
@@ -55,7 +74,8 @@ class Connection:
             elif isinstance(event, h11.EndOfMessage) and head is not None:
                 headers = {name.decode().lower(): value.decode("latin-1") for name, value in head.headers}
                 path = head.target.decode("latin-1").partition("?")[0]
-                return HttpRequest(head.method.decode(), path, headers, bytes(body))
+                self._bodiless = head.method == b"HEAD"
+                return HttpRequest(head.method.decode(), path, headers, _plain(bytes(body), headers))
             else:
                 return None
 
@@ -87,7 +107,8 @@ class Connection:
     async def whole(self, status: int, headers: tuple[tuple[str, str], ...], body: bytes) -> None:
         """Send a complete response."""
         await self.head(status, (*headers, ("content-length", str(len(body)))))
-        await self.send(body)
+        if not self._bodiless:
+            await self.send(body)
         await self.end()
 
     async def json(self, status: int, data: dict[str, Any]) -> None:

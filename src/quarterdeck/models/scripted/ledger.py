@@ -24,6 +24,7 @@ _PROVIDERS: Final = {
     Format.RESPONSES: "openai",
     Format.CHAT: "chat",
     Format.OLLAMA: "ollama",
+    Format.GEMINI: "google",
 }
 
 

@@ -79,13 +79,15 @@ class Match(Value):
     system: str = ""
     first: str = ""
     """The first user message."""
+    said: str = ""
+    """Any user message that is no tool result: clients begin with context of their own, and go on with nudges."""
     prompt: str = ""
     """The last plain prompt."""
     last: str = ""
     """The last user message, tool results included."""
     model: str = ""
 
-    @field_validator("system", "first", "prompt", "last", "model")
+    @field_validator("system", "first", "said", "prompt", "last", "model")
     @classmethod
     def _compiles(cls, pattern: str) -> str:
         try:
@@ -98,6 +100,7 @@ class Match(Value):
         pairs = (
             (self.system, request.system),
             (self.first, listening.first_prompt(request)),
+            (self.said, listening.prompts(request)),
             (self.prompt, listening.prompt(request)),
             (self.last, listening.last_message(request)),
             (self.model, request.model),
@@ -163,7 +166,9 @@ class Chosen(Value):
 
 
 def choose(scenario: Scenario, request: Heard) -> Chosen:
-    """The turn that comes next. The same request always gets the same turn."""
+    """The turn that comes next. The same request always gets the same turn.
+
+    A request that offers no tools is beside the work (a client asks for a title): what needs tools is not for it."""
     at = listening.step(request)
     for index, rule in enumerate(scenario.rules):
         if rule.match.fits(request):
@@ -172,6 +177,8 @@ def choose(scenario: Scenario, request: Heard) -> Chosen:
                 turn = rule.turns[at]
             elif rule.repeat and rule.turns:
                 turn = rule.turns[-1]
+            if turn.actions and not request.tools:
+                return Chosen(rule="", step=at, turn=Turn(text=scenario.done), faults=())
             faults = turn.faults + rule.faults + scenario.faults
             return Chosen(rule=rule.name or f"#{index}", step=at, turn=turn, faults=_at(faults, at))
     return Chosen(rule="", step=at, turn=Turn(text=scenario.done), faults=_at(scenario.faults, at))

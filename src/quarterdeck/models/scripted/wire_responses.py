@@ -6,6 +6,7 @@ Source: the streaming events reference of developers.openai.com/api/docs.
 import json
 from typing import Any
 
+from quarterdeck.models.scripted.code_mode import declared
 from quarterdeck.models.scripted.frames import Frame, pieces, sse
 from quarterdeck.models.scripted.heard import Called, Ends, Format, Heard, Offered, Said, Segment, Spoken
 
@@ -13,11 +14,16 @@ from quarterdeck.models.scripted.heard import Called, Ends, Format, Heard, Offer
 def hear(body: dict[str, Any]) -> Heard:
     """Read a request. Raises KeyError, TypeError, ValueError where it is not one."""
     given = body["input"]
-    items = [{"role": "user", "content": given}] if isinstance(given, str) else [dict(item) for item in given]
-    tools = [tool for tool in body.get("tools") or [] if tool.get("type") == "function"]
+    items: list[dict[str, Any]] = [{"role": "user", "content": given}] if isinstance(given, str) else list(given)
+    tools: list[dict[str, Any]] = [dict(tool) for tool in body.get("tools") or []]
+    later: list[dict[str, Any]] = [
+        tool for item in items if item.get("type") == "additional_tools" for tool in item.get("tools") or []
+    ]
+    items = [item for item in items if item.get("type") != "additional_tools"]
     spoken, told = _converse(items)
     system = "\n".join([str(body.get("instructions") or ""), *told]).strip()
-    segments = [_segment(tool) for tool in tools] + [Segment(f"system:{system}")] + [_segment(item) for item in items]
+    segments = [_segment(tool) for tool in (*tools, *later)]
+    segments += [Segment(f"system:{system}"), *(_segment(item) for item in items)]
     limit = body.get("max_output_tokens")
     return Heard(
         format=Format.RESPONSES,
@@ -25,11 +31,26 @@ def hear(body: dict[str, Any]) -> Heard:
         stream=bool(body.get("stream")),
         system=system,
         spoken=spoken,
-        tools=tuple(Offered(tool["name"], tool.get("parameters") or {}) for tool in tools),
+        tools=tuple(found for tool in (*tools, *later) for found in _offered(tool)),
         segments=tuple(segments),
         max_output=int(limit) if limit is not None else None,
         cache_key=str(body.get("prompt_cache_key") or ""),
     )
+
+
+def _offered(tool: dict[str, Any], group: str = "") -> tuple[Offered, ...]:
+    """What a tool offers: itself, the tools of its namespace, or those that its programs can call."""
+    match tool.get("type"):
+        case "function":
+            return (Offered(tool["name"], tool.get("parameters") or {}, group),)
+        case "namespace":
+            return tuple(found for inner in tool.get("tools") or () for found in _offered(inner, tool["name"]))
+        case "custom":
+            inside = declared(tool["name"], tool.get("description") or "")
+            # Its own entry comes last, so that what its programs can call is found first.
+            return (*inside, Offered(tool["name"], {}, group)) if inside else ()
+        case _:
+            return ()
 
 
 def _segment(data: dict[str, Any]) -> Segment:
@@ -50,13 +71,13 @@ def _converse(items: list[dict[str, Any]]) -> tuple[tuple[Spoken, ...], list[str
         kind, role = item.get("type", "message"), item.get("role")
         if role in ("system", "developer"):
             system.append(_text(item.get("content")))
-        elif kind == "function_call_output":
+        elif kind in ("function_call_output", "custom_tool_call_output"):
             spoken.append(Spoken("user", text=_text(item.get("output")), result=True))
         elif kind == "message" and role == "user":
             text = _text(item.get("content"))
             spoken.append(Spoken("user", text=text, prompt=text))
         else:
-            _add_to_turn(spoken, _text(item.get("content")), int(kind == "function_call"))
+            _add_to_turn(spoken, _text(item.get("content")), int(kind in ("function_call", "custom_tool_call")))
     return tuple(spoken), system
 
 
@@ -87,9 +108,12 @@ def _message(said: Said, text: str, status: str) -> dict[str, Any]:
     return {"type": "message", "id": f"msg_{said.id}", "role": "assistant", "status": status, "content": [part]}
 
 
-def _call(call: Called, index: int, arguments: str, status: str) -> dict[str, Any]:
-    head = {"type": "function_call", "id": f"fc_{call.id[5:]}_{index}", "call_id": call.id, "name": call.name}
-    return {**head, "arguments": arguments, "status": status}
+def _call(call: Called, index: int, status: str) -> dict[str, Any]:
+    kind = "custom_tool_call" if call.program else "function_call"
+    head = {"type": kind, "id": f"fc_{call.id[5:]}_{index}", "call_id": call.id, "name": call.name}
+    if call.group:
+        head["namespace"] = call.group
+    return {**head, "input" if call.program else "arguments": call.arguments, "status": status}
 
 
 def _reasoning(said: Said) -> dict[str, Any]:
@@ -116,7 +140,7 @@ def _output(said: Said) -> list[dict[str, Any]]:
     output = [_reasoning(said)] if said.thinking else []
     if said.text:
         output.append(_message(said, said.text, status))
-    return output + [_call(call, index, call.arguments, status) for index, call in enumerate(said.calls)]
+    return output + [_call(call, index, status) for index, call in enumerate(said.calls)]
 
 
 def body(said: Said, model: str) -> dict[str, Any]:
@@ -171,7 +195,7 @@ def frames(said: Said, model: str) -> list[Frame]:
         match item["type"]:
             case "message":
                 _stream_message(out, index, item)
-            case "function_call":
+            case "function_call" | "custom_tool_call":
                 _stream_call(out, index, item)
             case _:
                 out.add("response.output_item.added", {"output_index": index, "item": item})
@@ -198,11 +222,12 @@ def _stream_message(out: _Numbered, index: int, item: dict[str, Any]) -> None:
 
 
 def _stream_call(out: _Numbered, index: int, item: dict[str, Any]) -> None:
+    field, event = "arguments", "response.function_call_arguments"
+    if item["type"] == "custom_tool_call":
+        field, event = "input", "response.custom_tool_call_input"
     at = {"item_id": item["id"], "output_index": index}
-    added = {**item, "arguments": "", "status": "in_progress"}
-    out.add("response.output_item.added", {"output_index": index, "item": added})
-    for piece in pieces(item["arguments"]):
-        out.add("response.function_call_arguments.delta", {**at, "delta": piece}, len(piece))
-    done = {**at, "name": item["name"], "arguments": item["arguments"]}
-    out.add("response.function_call_arguments.done", done)
+    out.add("response.output_item.added", {"output_index": index, "item": {**item, field: "", "status": "in_progress"}})
+    for piece in pieces(item[field]):
+        out.add(f"{event}.delta", {**at, "delta": piece}, len(piece))
+    out.add(f"{event}.done", {**at, "name": item["name"], field: item[field]})
     out.add("response.output_item.done", {"output_index": index, "item": item})
