@@ -34,7 +34,9 @@ from quarterdeck.agents.native import NativeHarness
 from quarterdeck.agents.port import Assignment
 from quarterdeck.agents.ports import Ports
 from quarterdeck.govern.budgets import Budgets
+from quarterdeck.govern.chain import run_purse
 from quarterdeck.govern.policy import DefaultPolicy
+from quarterdeck.govern.port import Link
 from quarterdeck.journal.log import Log
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import SystemClock
@@ -248,6 +250,7 @@ class Bench:
             sandbox=self.sandbox,
             config=RunConfig(deck=deck),
             goal=trajectory.task,
+            chain=(Link(run_purse(self.run), None, opened=True),),
         )
 
 
@@ -259,7 +262,7 @@ async def bill(trajectories: Sequence[Trajectory], window: int) -> tuple[Bill, i
         sandbox = await Plain(ground).create(Spec(id="unused"))
         try:
             run, treasury = "r-bench", Budgets()
-            await store.write(lambda tx: treasury.open(tx, run, 10**18))
+            await store.write(lambda tx: treasury.open(tx, run_purse(run), 10**18))
             bench = Bench(Log(store, SystemClock()), treasury, sandbox, run, asyncio.Semaphore(SIDE_BY_SIDE))
             bills = await asyncio.gather(
                 *(bench.replay(trajectory, window, number) for number, trajectory in enumerate(trajectories))

@@ -1,6 +1,7 @@
 """What tests of agents share: a real journal, real budgets, a real workspace, and assignments made of plain values."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,7 @@ from quarterdeck.agents.native import NativeHarness
 from quarterdeck.agents.port import Assignment, Finished
 from quarterdeck.agents.ports import Ports
 from quarterdeck.govern.budgets import Budgets
+from quarterdeck.govern.chain import DayCaps, chain_of, run_purse
 from quarterdeck.govern.policy import DefaultPolicy
 from quarterdeck.govern.port import Policy
 from quarterdeck.journal.log import Log
@@ -206,7 +208,17 @@ class Kit:
     async def assignment(self, agent: Agent, number: int = 1, **fields: Any) -> Assignment:
         """A work order with a freshly claimed stream: claiming again is what a restart does."""
         attempt = ids.attempt_id(RUN, TASK.id, number)
-        values: dict[str, Any] = {"config": RunConfig(deck=deck()), "goal": "Greet the world", "task": TASK}
+        values: dict[str, Any] = {"config": RunConfig(deck=deck()), "goal": "Greet the world", "task": TASK, **fields}
+        paid = chain_of(
+            run=RUN,
+            task=TASK.id,
+            attempt=attempt,
+            user="ada",
+            days=DayCaps(50.0, 200.0),
+            now=self.clock.wall(),
+            attempt_usd=agent.limits.usd,
+            task_usd=values["task"].budget_usd if values["task"] is not None else None,
+        )
         return Assignment(
             run=RUN,
             attempt=attempt,
@@ -215,7 +227,7 @@ class Kit:
             agent=agent,
             claim=await self.claim(attempt),
             sandbox=self.sandbox,
-            **{**values, **fields},
+            **{"chain": paid, **values},
         )
 
     async def again(self, assignment: Assignment) -> Assignment:
@@ -231,8 +243,12 @@ class Kit:
 
     async def money(self) -> tuple[int, int]:
         """(settled, reserved) of the run, nano-USD."""
-        rows = await self.store.read("budget_get", run=RUN, holder="")
-        return int(rows[0]["settled"]), int(rows[0]["reserved"])
+        return await self.purse(run_purse(RUN))
+
+    async def purse(self, name: str) -> tuple[int, int]:
+        """(settled, reserved) of a purse, nano-USD."""
+        rows = await self.store.read("purses_of", purses=json.dumps([name]), holder="")
+        return int(rows[0]["settled"] or 0), int(rows[0]["reserved"] or 0)
 
     async def file(self, path: str) -> str:
         return (await self.sandbox.read(path)).decode()
@@ -246,7 +262,7 @@ async def kit(tmp_path: Path, *, budget_nusd: int = 5_000_000_000) -> AsyncItera
     sandbox = None
     try:
         treasury = Budgets()
-        await store.write(lambda tx: treasury.open(tx, RUN, budget_nusd))
+        await store.write(lambda tx: treasury.open(tx, run_purse(RUN), budget_nusd))
         provider = Plain(ground)
         sandbox = await provider.create(Spec(id="work"))
         yield Kit(store, Log(store, SystemClock()), treasury, sandbox)

@@ -9,9 +9,9 @@ import pytest
 from agent_kit import PRICE, RUN, TASK, Kit, deck, kit, scenario
 
 from quarterdeck.agents.transcript import decode
-from quarterdeck.delivery.session import spent_elsewhere
+from quarterdeck.govern.chain import day_of
 from quarterdeck.govern.policy import DefaultPolicy
-from quarterdeck.journal.views import Views
+from quarterdeck.govern.port import Link
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Agent, AgentLimits, Feedback, Note, Plan, Review, Submission
 from quarterdeck.kernel.events import (
@@ -33,6 +33,7 @@ from quarterdeck.kernel.failures import FailureClass
 from quarterdeck.kernel.prices import cost
 from quarterdeck.models.scripted.faults import Fault, Kind
 from quarterdeck.models.scripted.scenario import Match, Rule, Turn, act
+from quarterdeck.store.port import Tx
 
 AGENT = Agent(name="implementer", prompt="You implement.")
 SUBMIT = Turn(actions=(act("submit", summary="hello is written"),))
@@ -165,33 +166,56 @@ async def test_ask_waits_for_a_person_whose_answer_goes_to_the_next_attempt(benc
     )
 
 
+async def _spent(bench: Kit, nusd: int, *purses: str) -> None:
+    """Somebody else has spent so much from these purses."""
+    chain = tuple(Link(purse, None) for purse in purses)
+
+    def work(tx: Tx) -> None:
+        bench.treasury.reserve(tx, chain, "r-test.other.1/1/1", nusd)
+        bench.treasury.settle(tx, "r-test.other.1/1/1", nusd)
+
+    await bench.store.write(work)
+
+
 @pytest.mark.parametrize(
     ("spent", "outcome", "says"),
     [
         (0, Outcome.OK, ""),
-        (900_000_000, Outcome.FAILED, "are left"),
-        (1_000_000_000, Outcome.FAILED, "no usd left for this task"),
-        (2_000_000_000, Outcome.FAILED, "no usd left for this task"),
+        (900_000_000, Outcome.FAILED, "and 0.1000 of 1.00 USD are left for the task greet"),
+        (2_000_000_000, Outcome.FAILED, "and 0.0000 of 1.00 USD are left for the task greet"),
     ],
 )
 async def test_a_task_budget_is_for_all_its_attempts(bench: Kit, spent: int, outcome: Outcome, says: str) -> None:
     task = TASK.model_copy(update={"budget_usd": 1.0})
+    await _spent(bench, spent, f"task/{RUN}/{TASK.id}")
     async with bench.native(scenario(WRITE, SUBMIT)) as wire:
-        finished = await wire.work(AGENT, task=task, spent_nusd=spent)
+        finished = await wire.work(AGENT, task=task)
         assert len(wire.server.requests) == (2 if outcome is Outcome.OK else 0)
     assert (finished.outcome, says in finished.reason) == (outcome, True)
 
 
-async def test_what_a_task_has_spent_leaves_out_the_attempt_itself(bench: Kit) -> None:
-    views = Views(bench.store)
+async def test_every_purse_of_the_chain_holds_what_was_spent(bench: Kit) -> None:
+    task = TASK.model_copy(update={"budget_usd": 3.0})
+    agent = AGENT.model_copy(update={"limits": AgentLimits(usd=2.0)})
     async with bench.native(scenario(WRITE, SUBMIT)) as wire:
-        await wire.work(AGENT)
-        await wire.work(AGENT, 2)
-    by_attempt = {row.attempt: row.cost_nusd for row in await views.costs(RUN)}
-    assert await spent_elsewhere(views, RUN, TASK.id, f"{RUN}.greet.1") == by_attempt[f"{RUN}.greet.2"] > 0
-    whole = sum(by_attempt.values())
-    assert await spent_elsewhere(views, RUN, TASK.id, f"{RUN}.greet.1.review1") == whole == (await bench.money())[0]
-    assert await spent_elsewhere(views, RUN, "other", "x") == 0
+        await wire.work(agent, task=task)
+        await wire.work(agent, 2, task=task)
+    first, second = [await bench.purse(f"attempt/{RUN}.greet.{number}") for number in (1, 2)]
+    assert min(first[0], second[0]) > 0
+    day = day_of(bench.clock.wall())
+    for purse in (f"task/{RUN}/greet", f"run/{RUN}", f"user/ada/{day}", f"deck/{day}"):
+        assert await bench.purse(purse) == (first[0] + second[0], 0), purse
+
+
+async def test_a_day_that_is_used_up_ends_the_work_and_says_when_it_goes_on(bench: Kit) -> None:
+    day = day_of(bench.clock.wall())
+    await _spent(bench, 49_900_000_000, f"user/ada/{day}")
+    async with bench.native(scenario(WRITE, SUBMIT)) as wire:
+        finished = await wire.work(AGENT)
+        assert not wire.server.requests
+    assert finished.outcome is Outcome.EXHAUSTED
+    assert f"0.1000 of 50.00 USD are left for ada on {day} (UTC) (frees at " in finished.reason
+    assert f"is higher: quarterdeck resume {RUN})" in finished.reason
 
 
 async def test_what_the_policy_denies_is_not_done(bench: Kit) -> None:

@@ -1,13 +1,14 @@
 """Money by property: any interleaving over a real store against a model; prices that a reservation always covers."""
 
 import asyncio
+import copy
 import math
 import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from quarterdeck.govern.budgets import Budgets
+from quarterdeck.govern.port import Chain, Link
 from quarterdeck.kernel.config import Price
 from quarterdeck.kernel.entities import NUSD_PER_USD, Usage, to_nusd, to_usd
 from quarterdeck.kernel.failures import BudgetExhausted
@@ -24,9 +26,11 @@ from quarterdeck.store.sqlite import SqliteStore
 
 T = TypeVar("T")
 
-RUNS = ("r", "other")
-HOLDERS = ("a/1", "a/2", "b/1")
+RUNS = ("r-1", "r-10")
+HOLDERS = ("r-1.t.1/1/1", "r-1.t.1/2/1", "r-10.t.1/1/1")
+DAYS = ("deck/monday", "deck/tuesday")
 AMOUNTS = st.integers(0, 60)
+CAPS = st.integers(0, 150)
 
 
 # --- the treasury -----------------------------------------------------------------------------------------
@@ -34,9 +38,9 @@ AMOUNTS = st.integers(0, 60)
 
 @dataclass
 class Account:
-    """What a run's money should be."""
+    """What a purse should hold."""
 
-    cap: int
+    cap: int | None = None
     settled: int = 0
     held: dict[str, int] = field(default_factory=dict)
 
@@ -44,9 +48,12 @@ class Account:
     def reserved(self) -> int:
         return sum(self.held.values())
 
+    def would_hold(self, holder: str, amount: int) -> int:
+        return self.settled + self.reserved - self.held.get(holder, 0) + amount
+
 
 class Treasury(RuleBasedStateMachine):
-    """Agents of two runs that reserve, settle, fail and are killed in any order, each step a transaction."""
+    """Agents of two runs on two days that reserve, settle, fail and die in any order, each step a transaction."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,6 +62,7 @@ class Treasury(RuleBasedStateMachine):
         self.store = self.loop.run_until_complete(SqliteStore.open(self.folder / "deck.db", durability="normal"))
         self.budgets = Budgets()
         self.accounts: dict[str, Account] = {}
+        self.opened: set[str] = set()
 
     def teardown(self) -> None:
         self.loop.run_until_complete(self.store.close())
@@ -64,90 +72,117 @@ class Treasury(RuleBasedStateMachine):
     def write(self, work: Callable[[Tx], T]) -> T:
         return self.loop.run_until_complete(self.store.write(work))
 
-    def purse(self, run: str, holder: str = "") -> dict[str, Any]:
-        (row,) = self.loop.run_until_complete(self.store.read("budget_get", run=run, holder=holder))
-        return {key: row[key] for key in ("cap", "settled", "reserved", "amount")}
+    def account(self, purse: str) -> Account:
+        return self.accounts.setdefault(purse, Account())
 
-    @rule(run=st.sampled_from(RUNS), cap=st.integers(0, 150))
+    def refuses(self, chain: Chain, holder: str, amount: int) -> str | None:
+        """The innermost purse that does not cover it."""
+        for link in chain:
+            account = self.account(link.purse)
+            cap = account.cap if link.cap_nusd is None else link.cap_nusd
+            if cap is not None and account.would_hold(holder, amount) > cap:
+                return link.purse
+        return None
+
+    def hold(self, chain: Chain, holder: str, amount: int) -> None:
+        for account in self.accounts.values():
+            account.held.pop(holder, None)
+        for link in chain:
+            self.account(link.purse).held[holder] = amount
+
+    @rule(run=st.sampled_from(RUNS), cap=CAPS)
     def open(self, run: str, cap: int) -> None:
         """Open, raise, or repeat a command that was lost: a cap never falls."""
-        self.write(lambda tx: self.budgets.open(tx, run, cap))
-        account = self.accounts.setdefault(run, Account(cap))
-        account.cap = max(account.cap, cap)
+        self.write(lambda tx: self.budgets.open(tx, f"run/{run}", cap))
+        account = self.account(f"run/{run}")
+        account.cap = max(account.cap or 0, cap)
+        self.opened.add(run)
 
-    @rule(run=st.sampled_from(RUNS), holder=st.sampled_from(HOLDERS), amount=AMOUNTS)
-    def reserve(self, run: str, holder: str, amount: int) -> None:
-        account = self.accounts.get(run)
-        if account is None:
+    @rule(
+        holder=st.sampled_from(HOLDERS),
+        amount=AMOUNTS,
+        own=st.none() | CAPS,
+        day=st.sampled_from(DAYS),
+        day_cap=CAPS,
+    )
+    def reserve(self, holder: str, amount: int, own: int | None, day: str, day_cap: int) -> None:
+        """With or without a cap of the attempt; a day's cap may be another one each time."""
+        run = holder.partition(".")[0]
+        chain = (
+            Link(f"attempt/{holder.partition('/')[0]}", own),
+            Link(f"run/{run}", None, opened=True),
+            Link(day, day_cap),
+        )
+        if run not in self.opened:
             with pytest.raises(KeyError):
-                self.write(lambda tx: self.budgets.reserve(tx, run, holder, amount))
+                self.write(lambda tx: self.budgets.reserve(tx, chain, holder, amount))
             return
-        would_be = account.settled + account.reserved - account.held.get(holder, 0) + amount
-        if would_be > account.cap:
-            with pytest.raises(BudgetExhausted):
-                self.write(lambda tx: self.budgets.reserve(tx, run, holder, amount))
-        else:
-            self.write(lambda tx: self.budgets.reserve(tx, run, holder, amount))
-            account.held[holder] = amount
-            assert account.settled + account.reserved <= account.cap
+        refuses = self.refuses(chain, holder, amount)
+        if refuses is not None:
+            with pytest.raises(BudgetExhausted) as refused:
+                self.write(lambda tx: self.budgets.reserve(tx, chain, holder, amount))
+            assert refused.value.purse == refuses
+            assert refused.value.free_nusd < amount
+            return
+        self.write(lambda tx: self.budgets.reserve(tx, chain, holder, amount))
+        self.hold(chain, holder, amount)
+        for link in chain:
+            account = self.account(link.purse)
+            cap = account.cap if link.cap_nusd is None else link.cap_nusd
+            assert cap is None or account.settled + account.reserved <= cap
 
-    @precondition(lambda self: "r" in self.accounts)
-    @rule(amounts=st.lists(AMOUNTS, min_size=2, max_size=3))
+    @precondition(lambda self: "r-1" in self.opened)
+    @rule(amounts=st.lists(AMOUNTS, min_size=2, max_size=2))
     def reserve_together(self, amounts: list[int]) -> None:
         """Several in one transaction: all of them, or none."""
-        account = self.accounts["r"]
+        chain = (Link("run/r-1", None, opened=True), Link(DAYS[0], 120))
         wanted = dict(zip(HOLDERS, amounts, strict=False))
 
         def together(tx: Tx) -> None:
             for holder, amount in wanted.items():
-                self.budgets.reserve(tx, "r", holder, amount)
+                self.budgets.reserve(tx, chain, holder, amount)
 
-        held = dict(account.held)
-        fits = True
+        before = copy.deepcopy(self.accounts)
         for holder, amount in wanted.items():
-            held[holder] = amount
-            fits = fits and account.settled + sum(held.values()) <= account.cap
-        if fits:
-            self.write(together)
-            account.held = held
-        else:
-            with pytest.raises(BudgetExhausted):
-                self.write(together)
+            if self.refuses(chain, holder, amount) is not None:
+                self.accounts = before
+                with pytest.raises(BudgetExhausted):
+                    self.write(together)
+                return
+            self.hold(chain, holder, amount)
+        self.write(together)
 
-    @precondition(lambda self: self.accounts)
-    @rule(holder=st.sampled_from(HOLDERS), spent=st.integers(0, 90), data=st.data())
-    def settle(self, holder: str, spent: int, data: st.DataObject) -> None:
-        run = data.draw(st.sampled_from(sorted(self.accounts)))
-        account = self.accounts[run]
-        if holder in account.held:
-            self.write(lambda tx: self.budgets.settle(tx, run, holder, spent))
+    @rule(holder=st.sampled_from(HOLDERS), spent=st.integers(0, 90))
+    def settle(self, holder: str, spent: int) -> None:
+        """Into exactly the purses that were reserved in, whatever was reserved elsewhere since."""
+        mine = [account for account in self.accounts.values() if holder in account.held]
+        if not mine:
+            with pytest.raises(KeyError):
+                self.write(lambda tx: self.budgets.settle(tx, holder, spent))
+            return
+        self.write(lambda tx: self.budgets.settle(tx, holder, spent))
+        for account in mine:
             del account.held[holder]
             account.settled += spent
-        else:
-            with pytest.raises(KeyError):
-                self.write(lambda tx: self.budgets.settle(tx, run, holder, spent))
 
-    @precondition(lambda self: self.accounts)
-    @rule(data=st.data())
-    def everybody_is_gone(self, data: st.DataObject) -> None:
-        run = data.draw(st.sampled_from(sorted(self.accounts)))
-        account = self.accounts[run]
-        assert self.write(lambda tx: self.budgets.settle_all(tx, run)) == account.reserved
-        account.settled += account.reserved
-        account.held.clear()
+    @rule(prefix=st.sampled_from(("r-1.", "r-10.", "r-1.t.1/", "r-2.", "")))
+    def everybody_is_gone(self, prefix: str) -> None:
+        gone = {holder: amount for one in self.accounts.values() for holder, amount in one.held.items()}
+        gone = {holder: amount for holder, amount in gone.items() if holder.startswith(prefix)}
+        assert self.write(lambda tx: self.budgets.settle_all(tx, prefix)) == sum(gone.values())
+        for account in self.accounts.values():
+            for holder in gone:
+                account.settled += account.held.pop(holder, 0)
 
-    @precondition(lambda self: self.accounts)
-    @rule(holder=st.sampled_from(HOLDERS), amount=AMOUNTS)
-    def a_transaction_is_lost(self, holder: str, amount: int) -> None:
+    @precondition(lambda self: "r-1" in self.opened)
+    @rule(amount=AMOUNTS)
+    def a_transaction_is_lost(self, amount: int) -> None:
         """The process dies, or another part of the same commit fails: nothing of it is kept."""
-        run = min(self.accounts)
-        account = self.accounts[run]
-        if account.settled + account.reserved - account.held.get(holder, 0) + amount > account.cap:
-            return
+        chain = (Link("run/r-1", 10**9), Link(DAYS[1], None))
 
         def dies(tx: Tx) -> None:
-            self.budgets.reserve(tx, run, holder, amount)
-            self.budgets.settle(tx, run, holder, 10**6)
+            self.budgets.reserve(tx, chain, HOLDERS[0], amount)
+            self.budgets.settle(tx, HOLDERS[0], 10**6)
             raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):
@@ -155,18 +190,16 @@ class Treasury(RuleBasedStateMachine):
 
     @invariant()
     def the_books_are_right(self) -> None:
-        for run, account in self.accounts.items():
-            for holder in HOLDERS:
-                assert self.purse(run, holder) == {
-                    "cap": account.cap,
-                    "settled": account.settled,
-                    "reserved": account.reserved,
-                    "amount": account.held.get(holder),
-                }
+        rows = self.loop.run_until_complete(self.store.read("view_purses"))
+        found = {row["purse"]: (row["cap"], row["settled"], row["reserved"]) for row in rows}
+        for purse, account in self.accounts.items():
+            expected = (account.cap, account.settled, account.reserved)
+            assert found.pop(purse, (None, 0, 0)) == expected, purse
+        assert not found
 
 
 TestTreasury = Treasury.TestCase
-TestTreasury.settings = settings(max_examples=8, stateful_step_count=15, deadline=None)
+TestTreasury.settings = settings(max_examples=12, stateful_step_count=20, deadline=None)
 
 
 # --- prices -----------------------------------------------------------------------------------------------

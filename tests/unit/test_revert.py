@@ -14,7 +14,7 @@ from quarterdeck.delivery.blueprint import BLUEPRINTS, Turn
 from quarterdeck.delivery.revert import Standing, dependents, revert_plan, standing, taken_back, task_id
 from quarterdeck.journal.port import Record
 from quarterdeck.kernel import events as e
-from quarterdeck.kernel.config import BudgetSection, ChecksSection, DeckConfig, RunConfig, SandboxSection
+from quarterdeck.kernel.config import BudgetSection, ChecksSection, DayBudget, DeckConfig, RunConfig, SandboxSection
 from quarterdeck.kernel.entities import Agent, Landed, Plan, Task
 from quarterdeck.kernel.events import Node, Outcome
 from quarterdeck.kernel.failures import Conflicting
@@ -199,6 +199,7 @@ def test_everything_a_run_depends_on_is_in_its_document() -> None:
         "default_agent": "x",
         "blueprint": "revert",
         "guide": "text",
+        "narrowed": DayBudget(user_day=1.0),
     }
     assert set(changes) | {"origin"} == set(RunConfig.model_fields)
     for field, value in changes.items():

@@ -19,6 +19,7 @@ from quarterdeck.agents.native import NativeHarness
 from quarterdeck.agents.port import Assignment
 from quarterdeck.agents.ports import Ports
 from quarterdeck.govern.budgets import Budgets
+from quarterdeck.govern.chain import DayCaps, chain_of, run_purse
 from quarterdeck.govern.policy import DefaultPolicy
 from quarterdeck.journal.log import Log
 from quarterdeck.kernel import ids
@@ -38,6 +39,7 @@ from quarterdeck.workplace.plain import Plain
 from quarterdeck.workplace.port import Provider, Sandbox, Spec
 
 MODEL = "chat:scripted"
+DAYS = DayCaps(user=1e6, deck=1e6)
 RUN = "r-bench"
 AGENT = Agent(name="implementer", prompt=measuring.PROMPT, tools=("read",))
 TASK = Task(id="read", title="Read", instructions=measuring.TASK, paths=("**",), verify=("true",))
@@ -111,7 +113,7 @@ async def sandboxes(provider: Provider, count: int, files: dict[str, bytes]) -> 
 async def measure(options: argparse.Namespace, ground: Ground, contents: dict[str, bytes]) -> None:
     store = await SqliteStore.open(options.place / "deck.db")
     journal, treasury, clock = Log(store, SystemClock()), Budgets(), SystemClock()
-    await store.write(lambda tx: treasury.open(tx, RUN, 10**15))
+    await store.write(lambda tx: treasury.open(tx, run_purse(RUN), 10**15))
     models = make_factory(keys={}, base_urls={"chat": options.url}, models=CONFIG.deck.models)
     harness = NativeHarness(
         Ports(
@@ -136,6 +138,7 @@ async def measure(options: argparse.Namespace, ground: Ground, contents: dict[st
         assignment = Assignment(
             run=RUN, attempt=attempt, number=number + 1, incarnation=1, agent=AGENT, config=CONFIG, goal="Read",
             task=given, claim=claim, sandbox=boxes[number],
+            chain=chain_of(run=RUN, task="read", attempt=attempt, user="bench", days=DAYS, now=clock.wall()),
         )  # fmt: skip
         finished = await harness.work(assignment)
         assert finished.outcome is Outcome.OK, finished

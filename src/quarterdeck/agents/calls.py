@@ -1,8 +1,9 @@
 """One model call of the native loop: reserve, ask, record, settle, and what follows a failure.
 
 Rules
-- Money is set aside in the transaction that records the intent and settled in the one that records the outcome.
-  A call whose worst case does not fit does not leave. A model without a known price is not asked.
+- Money is set aside in the transaction that records the intent, in every purse of the attempt's chain, and settled in
+  the one that records the outcome. A call whose worst case does not fit into each of them does not leave. A model
+  without a known price is not asked.
 - Every try is on record. What follows a failure is decided by its class (kernel/failures.py): wait and try again, the
   tier's next model, or give up. A model that had to be left stays left for this attempt.
 - A failed call costs what the adapter counted or estimated of it; where it may have been billed and nothing is known
@@ -24,14 +25,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from quarterdeck.agents import context
+from quarterdeck.agents import context, limits
 from quarterdeck.agents.attempt_log import CLOSING, AttemptLog
 from quarterdeck.agents.context import Window
-from quarterdeck.agents.limits import Bounds, Reached
+from quarterdeck.agents.limits import Reached
 from quarterdeck.agents.port import Assignment
 from quarterdeck.agents.ports import Ports
 from quarterdeck.agents.recovery import after, candidates
 from quarterdeck.agents.transcript import encode, said
+from quarterdeck.govern.chain import dated
 from quarterdeck.journal.port import Also
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids, probes
@@ -107,17 +109,13 @@ class ModelCalls:
         assignment: Assignment,
         ports: Ports,
         log: AttemptLog,
-        bounds: Bounds,
         left: Callable[[], float],
-        below: Callable[[], int],
     ) -> None:
-        """`left`: seconds of wall time that the attempt has left; `below`: nano-USD spent by its sub-agents."""
+        """`left`: seconds of wall time that the attempt has left."""
         self._assignment = assignment
         self._ports = ports
         self._log = log
-        self._bounds = bounds
         self._left = left
-        self._below = below
         self._candidates = candidates(assignment)
 
     @property
@@ -287,14 +285,12 @@ class ModelCalls:
             prefix_blob=await self._log.put(prompt.prefix),
             reserved_nusd=amount,
         )
-        self._within_own_cap(amount)
         holder = _holder(self._assignment, asked.step, asked.number)
-        run, treasury = self._assignment.run, self._ports.treasury
+        chain, treasury = dated(self._assignment.chain, self._ports.clock.wall()), self._ports.treasury
         try:
-            await self._log.append(asked, also=lambda tx: treasury.reserve(tx, run, holder, amount))
+            await self._log.append(asked, also=lambda tx: treasury.reserve(tx, chain, holder, amount))
         except BudgetExhausted as error:
-            spent = (state.cost_nusd + self._below()) / 1e9
-            raise OverBound(Reached("usd", spent, spent, str(error), exhausted=True)) from error
+            raise OverBound(limits.refused(error)) from error
         request = Request(
             system=prompt.system,
             tools=prompt.tools,
@@ -304,20 +300,6 @@ class ModelCalls:
             tag=self._assignment.attempt,
         )
         return asked, request
-
-    def _within_own_cap(self, amount: int) -> None:
-        cap = self._bounds.nusd
-        spent = self._log.state.cost_nusd + self._below()
-        if cap is not None and spent + amount > cap:
-            raise OverBound(
-                Reached(
-                    "usd",
-                    spent / 1e9,
-                    cap / 1e9,
-                    f"the next call may cost {amount / 1e9:.4f} USD, and {(cap - spent) / 1e9:.4f} of "
-                    f"{cap / 1e9:.4f} USD are left",
-                )
-            )
 
     async def _erred(
         self,
@@ -350,8 +332,8 @@ class ModelCalls:
         await self._log.append(event, *more, also=self._settlement(holder, event.cost_nusd))
 
     def _settlement(self, holder: str, spent: int) -> Also:
-        run, treasury = self._assignment.run, self._ports.treasury
-        return lambda tx: treasury.settle(tx, run, holder, spent)
+        treasury = self._ports.treasury
+        return lambda tx: treasury.settle(tx, holder, spent)
 
     def _price(self, name: str) -> Price:
         price = price_of(name, self._assignment.config.deck.prices)

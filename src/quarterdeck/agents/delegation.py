@@ -5,8 +5,8 @@ Rules
   repeating a call whose outcome was lost records it once.
 - A sub-agent has a stream and a transcript of its own, works in the same sandbox, and returns a bounded answer. The
   delegation is recorded before it starts, so after a crash the same sub-agent goes on.
-- Bounded: depth 2, 8 sub-agents an attempt, only those the definition names, never itself, and never more money than
-  its parent has left. A sub-agent cannot ask a person; it answers what it could not find out.
+- Bounded: depth 2, 8 sub-agents an attempt, only those the definition names, never itself, and paid from its
+  parent's purses. A sub-agent cannot ask a person; it answers what it could not find out.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,14 +15,14 @@ from typing import Any, Final
 from quarterdeck.agents import handoffs
 from quarterdeck.agents.attempt_log import Recording, Standing
 from quarterdeck.agents.handoffs import Refused
-from quarterdeck.agents.limits import Bounds
 from quarterdeck.agents.port import Assignment, Finished
 from quarterdeck.agents.ports import Ports
 from quarterdeck.agents.transcript import Transcript
+from quarterdeck.govern import chain
 from quarterdeck.journal.port import Claim, Journal
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
-from quarterdeck.kernel.entities import Agent, Answer, Harness, TodoItem, to_usd
+from quarterdeck.kernel.entities import Agent, Answer, Harness, TodoItem
 from quarterdeck.kernel.ids import PLANNER_TASK
 from quarterdeck.tools.bounds import bounded
 from quarterdeck.tools.port import ToolResult
@@ -74,7 +74,6 @@ class AgentDesk:
         assignment: Assignment,
         ports: Ports,
         log: Recording,
-        bounds: Bounds,
         work: Work,
         left: Callable[[], float],
     ) -> None:
@@ -82,7 +81,6 @@ class AgentDesk:
         self._assignment = assignment
         self._ports = ports
         self._log = log
-        self._bounds = bounds
         self._work = work
         self._left = left
         self._pending: list[e.EventBase] = []
@@ -164,13 +162,10 @@ class AgentDesk:
         return _order(parent, delegated, self._bounded(agent), task, claim)
 
     def _bounded(self, agent: Agent) -> Agent:
-        """The sub-agent's definition, with no more money and time than its parent has left."""
-        usd, wall = agent.limits.usd, self._left()
-        if self._bounds.nusd is not None:
-            left = to_usd(max(0, self._bounds.nusd - self._log.state.cost_nusd - self.below_nusd))
-            usd = left if usd is None else min(usd, left)
+        """The sub-agent's definition, with no more time than its parent has left; its money is its parent's too."""
+        wall = self._left()
         wall = max(1.0, min(wall, agent.limits.wall or wall))
-        limits = agent.limits.model_copy(update={"usd": usd, "wall": wall})
+        limits = agent.limits.model_copy(update={"wall": wall})
         return agent.model_copy(update={"expects": "answer", "limits": limits})
 
 
@@ -201,6 +196,7 @@ def _order(parent: Assignment, delegated: e.Delegated, agent: Agent, task: str, 
         config=parent.config,
         goal=task,
         task=parent.task,
+        chain=chain.delegated(parent.chain, delegated.child, agent.limits.usd),
         depth=parent.depth + 1,
         extra={"delegated": task},
     )

@@ -2,7 +2,7 @@
 
 Rules
 - Bounded by turns, wall time, tokens and USD; the agent's own limits come first, then its task's, then the deck's.
-- What a task may spend is for all its attempts and reviews together: an attempt gets what the others have left of it.
+- What a task may spend is for all its attempts and reviews together: its purse refuses, whatever is bounded here.
 - Wall time is time at work: what was recorded before a crash plus what has passed since.
 - Tokens are new tokens: what a cache served again is not counted, or the bound would measure patience, not work.
 - Money is asked before a call, not after it: the worst case of the next call must fit.
@@ -13,7 +13,9 @@ from typing import Literal
 
 from quarterdeck.agents.port import Assignment
 from quarterdeck.agents.transcript import Transcript
+from quarterdeck.govern.chain import OWN, kind_of
 from quarterdeck.kernel.entities import to_nusd, to_usd
+from quarterdeck.kernel.failures import BudgetExhausted
 
 Limit = Literal["turns", "wall", "tokens", "usd"]
 
@@ -25,7 +27,7 @@ class Bounds:
     """Seconds."""
     tokens: int
     nusd: int | None
-    """None = only the run's budget."""
+    """What it could spend at most if nobody else spent anything of it; None = only the run's and the day's budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Reached:
     allowed: float
     reason: str
     exhausted: bool = False
-    """The run's budget, not the agent's own bound."""
+    """The run's or the day's budget, not a bound of the attempt or its task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +55,8 @@ class Used:
 def bounds_of(assignment: Assignment) -> Bounds:
     """The bounds of this assignment."""
     own, deck = assignment.agent.limits, assignment.config.deck.limits
-    caps = [to_nusd(own.usd)] if own.usd is not None else []
-    if assignment.task is not None and assignment.task.budget_usd is not None:
-        caps.append(max(0, to_nusd(assignment.task.budget_usd) - assignment.spent_nusd))
+    task = assignment.task.budget_usd if assignment.task is not None else None
+    caps = [to_nusd(usd) for usd in (own.usd, task) if usd is not None]
     return Bounds(
         turns=own.turns or deck.turns,
         wall=own.wall or deck.wall,
@@ -90,6 +91,13 @@ def reached(bounds: Bounds, state: Transcript, used: Used) -> Reached | None:
             )
             return Reached(limit, amount, allowed, reason)
     return None
+
+
+def refused(error: BudgetExhausted) -> Reached:
+    """The bound that a refused reservation met."""
+    cap, free = to_usd(error.cap_nusd), to_usd(error.free_nusd)
+    reason = f"{error.why or error}{f' ({error.fix})' if error.fix else ''}"
+    return Reached("usd", cap - free, cap, reason, exhausted=kind_of(error.purse) not in OWN)
 
 
 def words(limit: Limit, amount: float) -> str:

@@ -38,10 +38,8 @@ class Loop:
         self._ports = ports
         self._log = AttemptLog(ports.journal, assignment.claim)
         self._bounds = limits.bounds_of(assignment)
-        self._desk = AgentDesk(assignment, ports, self._log, self._bounds, work, self._seconds_left)
-        self._calls = ModelCalls(
-            assignment, ports, self._log, self._bounds, self._seconds_left, lambda: self._desk.below_nusd
-        )
+        self._desk = AgentDesk(assignment, ports, self._log, work, self._seconds_left)
+        self._calls = ModelCalls(assignment, ports, self._log, self._seconds_left)
         tools = ports.toolbox.select(
             assignment.agent.tools,
             expects=assignment.agent.expects,

@@ -242,7 +242,7 @@ class OutsideDesk:
         tools, letters, flaw = self.tools(), self._taken(), self._flaw()
         if letters and tool == "submit" and flaw is None:
             flaw = Flaw(rule="message-first", why="Not taken yet: a person wrote to you. Heed it, then submit again.")
-        desk = _Desk(self._assignment, self._ports, self._log, self._bounds, self._native.work, self._left)
+        desk = _Desk(self._assignment, self._ports, self._log, self._native.work, self._left)
         desk.letters = letters
         gate = ActionGate(self._assignment, self._ports, self._log, tools, desk)
         asked = ToolCall(id=call, name=tool, arguments=arguments, flaw=flaw)

@@ -11,6 +11,7 @@ Rules
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from quarterdeck.govern.port import Chain
 from quarterdeck.journal.port import Claim
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Agent, Answer, Feedback, Note, Plan, Review, Submission, Task
@@ -54,8 +55,8 @@ class Assignment:
     """For a reviewer: the change under review, bounded."""
     evidence: str = ""
     """For a reviewer: what the checks said."""
-    spent_nusd: int = 0
-    """What the task has spent apart from this attempt: earlier attempts, reviews."""
+    chain: Chain = ()
+    """The purses that its calls are paid from; without any, no call leaves."""
     depth: int = 0
     """0 = dispatched by the run; n = delegated n times."""
     extra: dict[str, str] = field(default_factory=dict)

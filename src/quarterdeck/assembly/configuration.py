@@ -13,7 +13,7 @@ from pathlib import Path
 
 from quarterdeck.agents.roster import build_roster, parse_agent, shipped_agents
 from quarterdeck.delivery.detect import detect, reads
-from quarterdeck.kernel.config import DeckConfig
+from quarterdeck.kernel.config import DayBudget, DeckConfig
 from quarterdeck.kernel.entities import Agent
 from quarterdeck.kernel.failures import BadConfiguration
 from quarterdeck.settings import (
@@ -37,6 +37,8 @@ class Found:
     agents: Mapping[str, Agent]
     guide: str
     """AGENTS.md."""
+    narrowed: DayBudget
+    """What the repository says about days."""
     origin: tuple[str, ...]
 
 
@@ -52,7 +54,15 @@ async def configuration(home: Path, mirror: Mirror, commit: str) -> Found:
     agents, warnings = await _agents(home, mirror, commit, files)
     guide = (await _data(mirror, commit, "AGENTS.md")).decode("utf-8", "replace") if "AGENTS.md" in files else ""
     read = () if repository is None else (f"{name} is read at {commit[:12]}",)
-    return Found(deck, agents, guide[:40_000], (*read, *lines, *detected.lines, *warnings))
+    origin = (*read, *lines, *detected.lines, *warnings)
+    return Found(deck, agents, guide[:40_000], _narrowed(repository), origin)
+
+
+def _narrowed(repository: Partial | None) -> DayBudget:
+    if repository is None:
+        return DayBudget()
+    said = repository.config.budget
+    return DayBudget.model_validate(said.model_dump(include=said.model_fields_set & DayBudget.model_fields.keys()))
 
 
 async def _agents(

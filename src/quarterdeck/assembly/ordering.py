@@ -19,6 +19,7 @@ from quarterdeck.delivery import jobs
 from quarterdeck.delivery.order import Order
 from quarterdeck.delivery.plan import check_plan, parse_plan, plan_warnings
 from quarterdeck.delivery.planning import PLANNER
+from quarterdeck.govern.chain import run_purse
 from quarterdeck.journal.port import Entry
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids, probes
@@ -80,7 +81,13 @@ async def _config_of(parts: Parts, order: Order) -> RunConfig | None:
 
 def fresh(found: Found) -> RunConfig:
     """The configuration of a run that is ordered without any wish of its own."""
-    return RunConfig(deck=found.deck, agents=dict(found.agents), guide=found.guide, origin=found.origin)
+    return RunConfig(
+        deck=found.deck,
+        agents=dict(found.agents),
+        guide=found.guide,
+        narrowed=found.narrowed,
+        origin=found.origin,
+    )
 
 
 def _adapted(order: Order, config: RunConfig) -> RunConfig:
@@ -277,7 +284,7 @@ async def store(parts: Parts, created: e.RunCreated, plan: Plan | None, warnings
         events.append(planned)
 
     def also(tx: Tx) -> None:
-        parts.treasury.open(tx, created.run, created.budget_nusd)
+        parts.treasury.open(tx, run_purse(created.run), created.budget_nusd)
         parts.engine.defer(tx, jobs.advance(created.run))
 
     await parts.journal.commit(Entry(claim, tuple(events)), also=also)

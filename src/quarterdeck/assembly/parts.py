@@ -8,6 +8,7 @@ Rules
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from quarterdeck.agents.command import CommandHarness
 from quarterdeck.agents.native import NativeHarness
@@ -30,6 +31,7 @@ from quarterdeck.delivery.workshop import Workshop
 from quarterdeck.engine.embedded import EmbeddedEngine
 from quarterdeck.engine.port import Handler
 from quarterdeck.govern.budgets import Budgets
+from quarterdeck.govern.chain import DayCaps
 from quarterdeck.govern.policy import DefaultPolicy
 from quarterdeck.journal.log import Log
 from quarterdeck.journal.views import Views
@@ -42,7 +44,7 @@ from quarterdeck.kernel.failures import BadConfiguration, MissingPart, StoreUnav
 from quarterdeck.models.factory import Models, make_factory
 from quarterdeck.models.limiter import Limiters
 from quarterdeck.models.port import Deadlines
-from quarterdeck.settings import Settings, load_settings
+from quarterdeck.settings import Settings, load_settings, operator_config
 from quarterdeck.store.sqlite import SqliteStore
 from quarterdeck.tools.toolbox import Toolbox
 from quarterdeck.workplace.bubblewrap import Bubblewrap
@@ -134,6 +136,27 @@ def _reloaded(source: str) -> str | None:
         return None
 
 
+class OperatorsDays:
+    """What may be spent in a day: what the operator's deck.toml says now, narrowed by the repository's at a run's base.
+
+    Read again for each attempt, so that a cap that was raised helps without a restart.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._last = operator_config(home).config.budget
+
+    def __call__(self, config: RunConfig) -> DayCaps:
+        try:
+            self._last = operator_config(self._home).config.budget
+        except BadConfiguration as error:  # whoever edits it now is told by the next command; what held before holds
+            _log.warning("the caps of days stay as they were: %s", error)
+        said = config.narrowed
+        user = self._last.user_day if said.user_day is None else min(self._last.user_day, said.user_day)
+        deck = self._last.deck_day if said.deck_day is None else min(self._last.deck_day, said.deck_day)
+        return DayCaps(user, deck)
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """The parts of one open deck."""
@@ -197,6 +220,7 @@ async def make(settings: Settings) -> Parts:
     treasury, briefings, views = Budgets(), Briefings(journal), Views(store)
     fleet = Fleet(settings, journal, treasury, clock)
     conductor = Conductor(journal, engine, briefings, treasury)
+    days = OperatorsDays(settings.home)
     return Parts(
         settings=settings,
         clock=clock,
@@ -214,7 +238,7 @@ async def make(settings: Settings) -> Parts:
         fleet=fleet,
         briefings=briefings,
         conductor=conductor,
-        handlers=_handlers(journal, engine, views, workshop, fleet, briefings, conductor, clock),
+        handlers=_handlers(journal, engine, views, workshop, fleet, briefings, conductor, days, clock),
         owner=owner,
     )
 
@@ -227,9 +251,10 @@ def _handlers(
     fleet: Fleet,
     briefings: Briefings,
     conductor: Conductor,
+    days: "OperatorsDays",
     clock: Clock,
 ) -> Mapping[str, Handler]:
-    sessions = Sessions(journal, workshop, fleet.harnesses)
+    sessions = Sessions(journal, workshop, fleet.harnesses, days, clock)
     endings = Endings(journal, views, workshop)
     gate = Gate(journal, engine, workshop, clock)
     nodes = Nodes(
@@ -240,7 +265,7 @@ def _handlers(
             Node.PLAN: Planning(journal, workshop, sessions),
             Node.IMPLEMENT: Revert(journal, workshop, otherwise=Implement(journal, views, workshop, sessions)),
             Node.CHECK: Check(journal, workshop),
-            Node.REVIEW: Reviews(journal, views, workshop, sessions),
+            Node.REVIEW: Reviews(journal, workshop, sessions),
             Node.GATE: Submit(journal),
             Node.REPORT: endings.report,
             Node.RETROSPECTIVE: endings.retrospective,

@@ -98,6 +98,8 @@ def document(config: RunConfig, origin: tuple[str, ...] = ()) -> list[str]:
     """A run's whole configuration, line by line."""
     lines = effective(config.deck, origin).splitlines()
     lines += ["", "[run]", f'agent = "{config.default_agent}"', f'blueprint = "{config.blueprint}"']
+    if own := config.narrowed.model_dump(exclude_none=True):
+        lines += ["", "[budget of the repository]", *(f"{key} = {usd!r}" for key, usd in own.items())]
     for name in sorted(config.agents):
         lines += ["", f"[agent {name}]", *_agent(config.agents[name])]
     if config.guide:

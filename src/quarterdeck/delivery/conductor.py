@@ -10,6 +10,7 @@ from quarterdeck.delivery import jobs
 from quarterdeck.delivery.briefing import Briefings
 from quarterdeck.delivery.dispatch import Decision, decide, revived
 from quarterdeck.engine.port import Engine, Job, Later
+from quarterdeck.govern.chain import run_purse
 from quarterdeck.govern.port import Treasury
 from quarterdeck.journal.port import Also, Claim, Journal
 from quarterdeck.kernel import events as e
@@ -62,7 +63,7 @@ class Conductor:
                     self._engine.abort(tx, job.run)
                     self._engine.defer(tx, jobs.gate_withdraw(target, job.run, coming))
                 if isinstance(event, e.RunResumed) and event.budget_nusd is not None:
-                    self._treasury.open(tx, job.run, event.budget_nusd)
+                    self._treasury.open(tx, run_purse(job.run), event.budget_nusd)
 
             await self._commit(claim, Decision(events=(event,)), more)
         await self._advance(job.run, claim)
@@ -116,7 +117,7 @@ class Conductor:
             for job in decision.jobs:
                 self._engine.defer(tx, job)
             if any(isinstance(event, e.RunFinished) for event in decision.events):
-                self._treasury.settle_all(tx, claim.stream.removeprefix("run/"))
+                self._treasury.settle_all(tx, f"{claim.stream.removeprefix('run/')}.")
             if more is not None:
                 more(tx)
 

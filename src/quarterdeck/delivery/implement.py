@@ -16,7 +16,7 @@ from typing import Final
 
 from quarterdeck.agents.port import Finished, Sibling
 from quarterdeck.delivery.node import Duty, Result
-from quarterdeck.delivery.session import Seat, Session, Sessions, agent_of, spent_elsewhere
+from quarterdeck.delivery.session import Seat, Session, Sessions, agent_of
 from quarterdeck.delivery.workshop import Workshop
 from quarterdeck.journal.port import Journal
 from quarterdeck.journal.views import Views
@@ -76,7 +76,6 @@ class Implement:
                 "feedback": duty.feedback,
                 "siblings": await self._siblings(duty.run, task, plan),
                 "notes": tuple(await self._views.notes(duty.run)),
-                "spent_nusd": await spent_elsewhere(self._views, duty.run, task.id, duty.attempt),
             },
         )
 

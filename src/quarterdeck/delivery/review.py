@@ -12,10 +12,9 @@ from quarterdeck.delivery.check import RESULTS, change_of
 from quarterdeck.delivery.checks import summary
 from quarterdeck.delivery.findings import REMARKS, listed
 from quarterdeck.delivery.node import Duty, Result
-from quarterdeck.delivery.session import Seat, Sessions, agent_of, spent_elsewhere
+from quarterdeck.delivery.session import Seat, Sessions, agent_of
 from quarterdeck.delivery.workshop import Workshop
 from quarterdeck.journal.port import Claim, Journal
-from quarterdeck.journal.views import Views
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.entities import Feedback, Review
@@ -29,9 +28,8 @@ DIFF_LIMIT = 60_000
 class Reviews:
     """Performs the review node."""
 
-    def __init__(self, journal: Journal, views: Views, workshop: Workshop, sessions: Sessions) -> None:
+    def __init__(self, journal: Journal, workshop: Workshop, sessions: Sessions) -> None:
         self._journal = journal
-        self._views = views
         self._workshop = workshop
         self._sessions = sessions
 
@@ -71,7 +69,7 @@ class Reviews:
                     mirror=mirror,
                     base=change.commit,
                     parent=duty.attempt,
-                    extras=extras | {"spent_nusd": await spent_elsewhere(self._views, duty.run, duty.task.id, attempt)},
+                    extras=extras,
                 )
                 result = await self._once(seat)
                 await self._record(seat.claim, duty, attempt, result)

@@ -17,10 +17,12 @@ from quarterdeck.agents import handoffs
 from quarterdeck.agents.port import Assignment, Finished, HarnessAdapter
 from quarterdeck.delivery.briefing import Briefing
 from quarterdeck.delivery.workshop import Workshop
+from quarterdeck.govern.chain import DayCaps, chain_of
+from quarterdeck.govern.port import Chain
 from quarterdeck.journal.port import Claim, Journal
-from quarterdeck.journal.views import Views
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import probes
+from quarterdeck.kernel.clock import Clock
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Agent, Feedback, Harness
 from quarterdeck.kernel.events import Outcome
@@ -68,16 +70,6 @@ def agent_of(briefing: Briefing, name: str) -> Agent:
     return agent
 
 
-async def spent_elsewhere(views: Views, run: str, task: str, attempt: str) -> int:
-    """Nano-USD that the task has spent apart from this attempt and its sub-agents, reviews included."""
-    own = f"{attempt}.sub"
-    return sum(
-        row.cost_nusd
-        for row in await views.costs(run)
-        if row.task == task and row.attempt != attempt and not row.attempt.startswith(own)
-    )
-
-
 def workspace_of(attempt: str, incarnation: int) -> str:
     """Name of the workspace of an attempt's incarnation."""
     return f"{attempt}-{incarnation}"
@@ -91,8 +83,13 @@ class Sessions:
         journal: Journal,
         workshop: Workshop,
         harnesses: Callable[[RunConfig], Mapping[Harness, HarnessAdapter]],
+        days: Callable[[RunConfig], DayCaps],
+        clock: Clock,
     ) -> None:
+        """`days`: what may be spent in a day now, by the runs of that configuration."""
         self._journal = journal
+        self._days = days
+        self._clock = clock
         self._workshop = workshop
         self._harnesses = harnesses
 
@@ -176,5 +173,19 @@ class Sessions:
             sandbox=sandbox,
             config=seat.briefing.config,
             goal=seat.briefing.created.goal,
+            chain=self._chain(seat),
             **seat.extras,
+        )
+
+    def _chain(self, seat: Seat) -> Chain:
+        created, task = seat.briefing.created, seat.extras.get("task")
+        return chain_of(
+            run=created.run,
+            task=seat.task,
+            attempt=seat.attempt,
+            user=created.user,
+            days=self._days(seat.briefing.config),
+            now=self._clock.wall(),
+            attempt_usd=seat.agent.limits.usd,
+            task_usd=task.budget_usd if task is not None else None,
         )

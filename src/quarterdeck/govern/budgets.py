@@ -1,31 +1,41 @@
 """Money: reserve before a call, settle with the real cost after it.
 
 Rules
-- At every reservation, settled + reserved <= cap. A reservation that would break this is refused and changes nothing.
+- At every reservation, settled + reserved <= cap in every purse of the chain. A reservation that would break this in
+  one of them is refused and changes nothing in any.
 - Settling replaces the reservation by the cost, whatever it was: what was spent is spent. Where it cost more than was
   reserved, the next reservation feels it.
-- Integers of nano-USD only, so that sums are exact. The arithmetic is `Purse`, pure; `Budgets` reads and writes it.
+- A reservation remembers its purses and is settled into these: a day that ended meanwhile gets what was begun in it.
+- Integers of nano-USD only, so that sums are exact. The arithmetic is `Purse` and `refusing`, pure; `Budgets` reads and
+  writes it, with one read for a whole chain.
 """
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from quarterdeck.kernel.entities import to_usd
+from quarterdeck.govern.chain import refusal, remedy, run_of
+from quarterdeck.govern.port import Chain, Link
 from quarterdeck.kernel.failures import BudgetExhausted
-from quarterdeck.store.port import Tx
+from quarterdeck.store.port import Row, Tx
+
+_LAST = "\U0010ffff"
+"""Sorts after every other character: where names with one beginning end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Purse:
-    """One run's money, in nano-USD."""
+    """Money for one thing, in nano-USD."""
 
-    cap: int
+    cap: int | None
+    """None = it bounds nothing; it is counted all the same."""
     settled: int = 0
     reserved: int = 0
 
     @property
     def free(self) -> int:
-        """What can still be reserved."""
-        return max(self.cap - self.settled - self.reserved, 0)
+        """What can still be reserved, where there is a cap."""
+        return max((self.cap or 0) - self.settled - self.reserved, 0)
 
     def reserve(self, amount: int, held: int = 0) -> "Purse | None":
         """The purse after replacing a reservation of `held` by one of `amount`; None = not covered.
@@ -35,54 +45,75 @@ class Purse:
         if amount < 0:
             raise ValueError("a reservation cannot be negative")
         reserved = self.reserved - held + amount
-        if self.settled + reserved > self.cap:
+        if self.cap is not None and self.settled + reserved > self.cap:
             return None
         return replace(self, reserved=reserved)
 
-    def settle(self, cost: int, held: int) -> "Purse":
-        """The purse after a reservation of `held` turned out to cost `cost`. Raises ValueError for a negative cost."""
-        if cost < 0:
-            raise ValueError("a cost cannot be negative")
-        return replace(self, settled=self.settled + cost, reserved=self.reserved - held)
+
+def refusing(purses: Sequence[Purse], amount: int, held: Sequence[int]) -> int | None:
+    """Which purse of a chain does not cover `amount` where `held` of each is given back first; the innermost one.
+
+    Raises ValueError for a negative amount.
+    """
+    for place, (purse, back) in enumerate(zip(purses, held, strict=True)):
+        if purse.reserve(amount, back) is None:
+            return place
+    return None
 
 
 class Budgets:
-    """The `Treasury` in the tables `budgets` and `reservations`."""
+    """The `Treasury` in the tables `purses` and `held`."""
 
-    def open(self, tx: Tx, run: str, cap_nusd: int) -> None:
-        tx.run("budget_open", run=run, cap=cap_nusd)
+    def open(self, tx: Tx, purse: str, cap_nusd: int) -> None:
+        tx.run("purse_open", purse=purse, cap=cap_nusd)
 
-    def reserve(self, tx: Tx, run: str, holder: str, amount_nusd: int) -> None:
-        purse, held = self._purse(tx, run, holder)
-        after = purse.reserve(amount_nusd, held or 0)
-        if after is None:
-            raise BudgetExhausted(
-                why=f"{to_usd(amount_nusd):.6f} USD may be needed, {to_usd(purse.free + (held or 0)):.6f} USD of "
-                f"{to_usd(purse.cap):.2f} USD are left",
-                fix=f"quarterdeck resume {run} --budget <more USD>",
-            )
-        self._keep(tx, run, after)
-        tx.run("reservation_set", run=run, holder=holder, amount=amount_nusd)
+    def reserve(self, tx: Tx, chain: Chain, holder: str, amount_nusd: int) -> None:
+        if not chain or len({link.purse for link in chain}) < len(chain):
+            raise ValueError(f"{holder} has to be paid from different purses, and from one at least: {chain}")
+        names = json.dumps([link.purse for link in chain])
+        rows = tx.run("purses_of", purses=names, holder=holder)
+        before, purses = rows[0]["amount"], [_purse(link, row) for link, row in zip(chain, rows, strict=True)]
+        given_back = [0] * len(chain)
+        if before is not None:
+            old = json.loads(rows[0]["purses"])
+            given_back = [before if link.purse in old else 0 for link in chain]
+        place = refusing(purses, amount_nusd, given_back)
+        if place is not None:
+            left = replace(purses[place], reserved=purses[place].reserved - given_back[place])
+            raise _exhausted(chain, chain[place], left, amount_nusd)
+        if before is not None:
+            tx.run("purses_settle", purses=rows[0]["purses"], cost=0, amount=before)
+        tx.run("purses_reserve", purses=names, amount=amount_nusd)
+        tx.run("held_set", holder=holder, amount=amount_nusd, purses=names)
 
-    def settle(self, tx: Tx, run: str, holder: str, cost_nusd: int) -> None:
-        purse, held = self._purse(tx, run, holder)
-        if held is None:
-            raise KeyError(f"{holder} has no reservation in {run}")
-        self._keep(tx, run, purse.settle(cost_nusd, held))
-        tx.run("reservation_drop", run=run, holder=holder)
-
-    def settle_all(self, tx: Tx, run: str) -> int:
-        purse, _ = self._purse(tx, run, holder="")
-        self._keep(tx, run, purse.settle(purse.reserved, purse.reserved))
-        tx.run("reservations_drop", run=run)
-        return purse.reserved
-
-    def _purse(self, tx: Tx, run: str, holder: str) -> tuple[Purse, int | None]:
-        rows = tx.run("budget_get", run=run, holder=holder)
+    def settle(self, tx: Tx, holder: str, cost_nusd: int) -> None:
+        if cost_nusd < 0:
+            raise ValueError("a cost cannot be negative")
+        rows = tx.run("held_take", holder=holder)
         if not rows:
-            raise KeyError(f"the run {run} has no budget")
-        row = rows[0]
-        return Purse(row["cap"], row["settled"], row["reserved"]), row["amount"]
+            raise KeyError(f"{holder} has no reservation")
+        tx.run("purses_settle", purses=rows[0]["purses"], cost=cost_nusd, amount=rows[0]["amount"])
 
-    def _keep(self, tx: Tx, run: str, purse: Purse) -> None:
-        tx.run("budget_set", run=run, settled=purse.settled, reserved=purse.reserved)
+    def settle_all(self, tx: Tx, prefix: str) -> int:
+        rows = tx.run("held_take_all", first=prefix, last=prefix + _LAST)
+        tx.run_many("purses_settle", [{**row, "cost": row["amount"]} for row in rows])
+        return sum(row["amount"] for row in rows)
+
+
+def _purse(link: Link, row: Row) -> Purse:
+    """The purse as it is, with the cap that holds for this link. Raises KeyError where it must have been opened."""
+    if link.opened and row["cap"] is None:
+        raise KeyError(f"{link.purse} was never opened")
+    cap = row["cap"] if link.cap_nusd is None else link.cap_nusd
+    return Purse(cap, row["settled"] or 0, row["reserved"] or 0)
+
+
+def _exhausted(chain: Chain, link: Link, purse: Purse, amount: int) -> BudgetExhausted:
+    cap = purse.cap or 0
+    return BudgetExhausted(
+        purse=link.purse,
+        cap_nusd=cap,
+        free_nusd=purse.free,
+        why=refusal(link.purse, cap, purse.free, amount),
+        fix=remedy(link.purse, run_of(chain)),
+    )

@@ -51,32 +51,39 @@ class Link:
     """`attempt/…`, `task/<run>/<task>`, `run/<run>`, `user/<user>/<YYYY-MM-DD>`, `deck/<YYYY-MM-DD>` (days in UTC)."""
     cap_nusd: int | None
     """None = the cap that it was opened with, or none of its own."""
+    opened: bool = False
+    """It must have been opened: without a cap of its own nothing is reserved in it."""
 
 
 Chain = tuple[Link, ...]
-"""All purses that a call is paid from, the innermost first."""
+"""All purses that a call is paid from, the innermost first. `govern.chain` makes them."""
 
 
 class Treasury(Protocol):
-    """The budgets of all runs. All amounts in nano-USD. Works inside the transactions of the events that spend.
+    """All purses. Amounts in nano-USD. Works inside the transactions of the events that spend.
 
-    Settled + reserved of a run never exceeds its cap at the moment of a reservation.
+    Settled + reserved of a purse never exceeds its cap at the moment of a reservation.
     """
 
-    def open(self, tx: Tx, run: str, cap_nusd: int) -> None:
-        """Set (or raise) the cap of a run."""
+    def open(self, tx: Tx, purse: str, cap_nusd: int) -> None:
+        """Set (or raise) a cap that is kept: a run's."""
         ...
 
-    def reserve(self, tx: Tx, run: str, holder: str, amount_nusd: int) -> None:
-        """Set money aside for `holder` (an attempt's step: unique). Raises BudgetExhausted, and nothing is kept then.
-        Reserving again for the same holder replaces its reservation."""
+    def reserve(self, tx: Tx, chain: Chain, holder: str, amount_nusd: int) -> None:
+        """Set money aside in every purse of the chain for `holder` (`<attempt>/<step>/<number>`: unique).
+
+        Raises BudgetExhausted, which names the innermost purse that does not cover it; nothing is kept then.
+        Reserving again for the same holder replaces its reservation. KeyError: a purse that must have been opened was
+        not. ValueError: a chain of no purses, which would bound nothing."""
         ...
 
-    def settle(self, tx: Tx, run: str, holder: str, cost_nusd: int) -> None:
-        """Replace the reservation by what was spent. A holder without reservation is an error (KeyError)."""
+    def settle(self, tx: Tx, holder: str, cost_nusd: int) -> None:
+        """Replace the reservation by what was spent, in exactly the purses that it was reserved in. A holder without
+        reservation is an error (KeyError)."""
         ...
 
-    def settle_all(self, tx: Tx, run: str) -> int:
-        """Count every open reservation of a run as spent; returns their sum. For a run at which nobody works any more:
-        what is still reserved then belongs to calls whose outcome nobody will learn."""
+    def settle_all(self, tx: Tx, prefix: str) -> int:
+        """Count every open reservation as spent whose holder begins with `prefix` (an attempt's: `<attempt>/`, a run's:
+        `<run>.`); returns their sum. For work at which nobody works any more: what is still reserved then belongs to
+        calls whose outcome nobody will learn."""
         ...

@@ -101,9 +101,16 @@ class BudgetSection(Value):
     run: Usd = 5.0
     """What one run may spend at most."""
     user_day: Usd = 50.0
-    """What one person's runs may spend in a day. Not enforced yet."""
+    """What one person's runs may spend in a day (UTC). The operator's present value holds, also for runs that exist."""
     deck_day: Usd = 200.0
-    """What all runs may spend in a day. Not enforced yet."""
+    """What all runs may spend in a day (UTC). The operator's present value holds, also for runs that exist."""
+
+
+class DayBudget(Value):
+    """USD that a repository's own deck.toml allows in a day; None = it says nothing."""
+
+    user_day: Usd | None = None
+    deck_day: Usd | None = None
 
 
 class LimitsSection(Value):
@@ -213,5 +220,7 @@ class RunConfig(Value):
     blueprint: str = "default"
     guide: str = ""
     """The repository's AGENTS.md at the base commit, for agents."""
+    narrowed: DayBudget = DayBudget()
+    """What the repository says about days: it still narrows what the operator allows later."""
     origin: tuple[str, ...] = ()
     """Where each part came from, for people: `checks.gate: detected from pyproject.toml`, ..."""

@@ -210,10 +210,28 @@ class ModelFailed(QuarterdeckError):
 
 
 class BudgetExhausted(QuarterdeckError):
-    """The reservation was refused: the budget does not cover the worst case of this call."""
+    """The reservation was refused: the budget does not cover the worst case of this call.
+
+    `purse`: the one that refused; `cap_nusd` and `free_nusd`: what it may hold, and what of it was left.
+    """
 
     failure = FailureClass.BUDGET
     exit_code = Exit.BUDGET
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        purse: str = "",
+        cap_nusd: int = 0,
+        free_nusd: int = 0,
+        why: str = "",
+        fix: str = "",
+    ) -> None:
+        super().__init__(message, why=why, fix=fix)
+        self.purse = purse
+        self.cap_nusd = cap_nusd
+        self.free_nusd = free_nusd
 
 
 class SandboxFailed(QuarterdeckError):

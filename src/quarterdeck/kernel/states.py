@@ -141,7 +141,7 @@ def _resumed(state: RunState, event: e.RunResumed) -> None:
     state.status = RunStatus.RUNNING
     state.answer_blob = event.answer_blob or state.answer_blob
     if event.budget_nusd is not None:
-        state.budget_nusd = event.budget_nusd
+        state.budget_nusd = max(state.budget_nusd, event.budget_nusd)
     for task in state.tasks.values():
         if task.status in (TaskStatus.FAILED, TaskStatus.BLOCKED, TaskStatus.CANCELLED):
             task.status, task.running, task.node, task.last = TaskStatus.PENDING, False, None, None

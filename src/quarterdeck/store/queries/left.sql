@@ -1,10 +1,10 @@
 -- name: left_reservations
 -- Money that is still set aside: asked from outside, once nothing runs any more.
-SELECT run, holder, amount FROM reservations;
+SELECT holder, amount FROM held;
 
 -- name: left_reserved
--- Runs whose purse still counts something as set aside.
-SELECT run, reserved FROM budgets WHERE reserved <> 0;
+-- Purses that still count something as set aside.
+SELECT purse, reserved FROM purses WHERE reserved <> 0;
 
 -- name: left_jobs
 -- Jobs that are still in the queue. One that was killed so often that it was taken for the killer stays there on record;

@@ -16,7 +16,7 @@ UPDATE runs SET status = :status, reason = :reason WHERE run = :run;
 -- run.resumed: open again, perhaps with more money.
 UPDATE runs SET
     status = CASE WHEN EXISTS (SELECT 1 FROM tasks WHERE tasks.run = :run) THEN 'running' ELSE 'planning' END,
-    reason = '', finished_at = NULL, exit_code = NULL, budget_nusd = coalesce(:budget, budget_nusd)
+    reason = '', finished_at = NULL, exit_code = NULL, budget_nusd = max(budget_nusd, coalesce(:budget, 0))
 WHERE run = :run;
 
 -- name: project_run_finished

@@ -28,3 +28,7 @@ SELECT * FROM waits WHERE :run IS NULL OR run = :run ORDER BY since, run, attemp
 -- The newest notes of a run, oldest of them first.
 SELECT * FROM (SELECT task, text, at, rowid AS number FROM notes WHERE run = :run ORDER BY at DESC, rowid DESC LIMIT :limit)
 ORDER BY at, number;
+
+-- name: view_purses
+-- All purses.
+SELECT purse, cap, settled, reserved FROM purses ORDER BY purse;

@@ -242,10 +242,10 @@ def _of_gate(run: str, streams: dict[str, list[Record]], delays: bool) -> Iterat
 
 def _of_store(scene: Scene) -> Iterator[str]:
     with closing(sqlite3.connect(f"file:{scene.home / 'deck.db'}?mode=ro", uri=True)) as database:
-        for run, holder, amount in database.execute(statements()["left_reservations"]):
-            yield f"{amount} nano-USD are still reserved by {run} {holder}"
-        for run, reserved in database.execute(statements()["left_reserved"]):
-            yield f"{reserved} nano-USD are still reserved in {run}"
+        for holder, amount in database.execute(statements()["left_reservations"]):
+            yield f"{amount} nano-USD are still reserved by {holder}"
+        for purse, reserved in database.execute(statements()["left_reserved"]):
+            yield f"{reserved} nano-USD are still reserved in {purse}"
         for kind, key, status in database.execute(statements()["left_jobs"], {"poison": POISON_DEATHS}):
             yield f"a job is left: {kind} {key} ({status})"
 
