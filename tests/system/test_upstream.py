@@ -58,7 +58,7 @@ async def serving(
     made = Server(answer, hold)
     server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}{base}"
-    providers = ("anthropic", "openai", "chat", "ollama")
+    providers = ("anthropic", "openai", "google", "chat", "ollama")
     models = make_factory(
         keys=dict.fromkeys(providers, "real"),
         base_urls=dict.fromkeys(providers, url),

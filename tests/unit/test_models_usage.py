@@ -51,6 +51,7 @@ def test_what_is_missing_is_named() -> None:
     for name, word in (
         ("anthropic:claude", "ANTHROPIC_API_KEY"),
         ("openai:gpt", "OPENAI_API_KEY"),
+        ("google:gemini", "GEMINI_API_KEY"),
         ("chat:x", "MY_KEY"),
         ("chat:y", "OPENAI_BASE_URL"),
         ("acme:z", "tiers"),
@@ -141,7 +142,7 @@ def test_retry_after_is_seconds_milliseconds_or_a_date(headers: dict[str, str], 
 
 def test_listed_prices_make_sense() -> None:
     for name, price in LIST.items():
-        assert name.partition(":")[0] in ("anthropic", "openai")
+        assert name.partition(":")[0] in ("anthropic", "openai", "google")
         assert 0 < price.input < price.output
         assert price.cache_read is not None
         assert price.cache_read < price.input

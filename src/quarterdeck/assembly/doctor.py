@@ -86,7 +86,7 @@ def _clock(parts: Parts) -> Check:
 
 def _keys(parts: Parts) -> list[Check]:
     have = parts.settings.keys
-    missing = [name for name in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY") if name not in have]
+    missing = [name for name in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY") if name not in have]
     detail = ", ".join(sorted(have)) or "none set; agents of the command harness need none"
     tiers = operator_config(parts.settings.home).config.tiers
     where = parts.settings.home / DECK_FILE

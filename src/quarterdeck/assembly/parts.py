@@ -44,6 +44,7 @@ from quarterdeck.kernel.failures import BadConfiguration, MissingPart, StoreUnav
 from quarterdeck.models.factory import Models, make_factory
 from quarterdeck.models.limiter import Limiters
 from quarterdeck.models.port import Deadlines
+from quarterdeck.models.providers import PROVIDERS
 from quarterdeck.settings import Settings, load_settings, operator_config
 from quarterdeck.store.sqlite import SqliteStore
 from quarterdeck.tools.toolbox import Toolbox
@@ -105,6 +106,7 @@ class Fleet:
             "anthropic": settings.anthropic_base_url,
             "openai": settings.openai_base_url,
             "chat": settings.openai_base_url,
+            "google": settings.google_base_url,
         }
         return make_factory(
             keys=_keys(settings),
@@ -122,9 +124,10 @@ class Fleet:
 
 
 def _keys(settings: Settings) -> dict[str, str | None]:
-    openai = settings.keys.get("OPENAI_API_KEY")
-    known = {"anthropic": settings.keys.get("ANTHROPIC_API_KEY"), "openai": openai, "chat": openai}
-    return {**settings.keys, **known}
+    return {
+        **settings.keys,
+        **{name: settings.keys.get(PROVIDERS[name].key_variable) for name in ("anthropic", "openai", "google", "chat")},
+    }
 
 
 def _reloaded(source: str) -> str | None:

@@ -41,6 +41,18 @@ LIST: Final[dict[str, Price]] = {
     "openai:gpt-5.5": Price(input=5, output=30, cache_read=0.5),
     "openai:gpt-5.4": Price(input=2.5, output=15, cache_read=0.25),
     "openai:gpt-5.4-mini": Price(input=0.75, output=4.5, cache_read=0.075),
+    "google:gemini-4-argon": Price(input=4, output=20, cache_read=0.2),
+    "google:gemini-3.8-flash": Price(input=1.5, output=7.5, cache_read=0.15),
+    "google:gemini-3.7-flash": Price(input=1.5, output=7.5, cache_read=0.15),
+    "google:gemini-3.6-flash": Price(input=1.5, output=7.5, cache_read=0.15),
+    "google:gemini-3.5-flash": Price(input=1.5, output=9, cache_read=0.15),
+    "google:gemini-3.1-pro-preview": Price(input=2, output=12, cache_read=0.2),
+    "google:gemini-3.1-flash-lite": Price(input=0.25, output=1.5, cache_read=0.025),
+    "google:gemini-3-pro-preview": Price(input=2, output=12, cache_read=0.2),
+    "google:gemini-3-flash-preview": Price(input=0.5, output=3, cache_read=0.05),
+    "google:gemini-2.5-pro": Price(input=1.25, output=10, cache_read=0.125),
+    "google:gemini-2.5-flash": Price(input=0.3, output=2.5, cache_read=0.03),
+    "google:gemini-2.5-flash-lite": Price(input=0.1, output=0.4, cache_read=0.01),
 }
 """List prices by `provider:model`, USD per million tokens; configuration adds to it and wins.
 

@@ -6,7 +6,7 @@ Rules
 - A request that the provider does not understand is a bug of ours; a model that it does not have is refused, so that
   the tier's next model is asked.
 - A failure names the model; what a proxy says in HTML is said without its tags.
-Sources: the error pages of platform.claude.com/docs and developers.openai.com/docs.
+Sources: the error pages of platform.claude.com/docs and developers.openai.com/docs; error_details.proto of google.rpc.
 """
 
 import re
@@ -45,6 +45,8 @@ _QUOTA: Final = frozenset(
         "credit_balance_exhausted",
         "billing_hard_limit_reached",
         "billing_not_active",
+        "FAILED_PRECONDITION",
+        "quota_per_day",
         "enforced_spend_limit_reached",
     }
 )
@@ -60,7 +62,9 @@ _REFUSED: Final = frozenset(
         "not_found_error",
     }
 )
-_AUTH: Final = frozenset({"authentication_error", "permission_error", "invalid_api_key"})
+_AUTH: Final = frozenset(
+    {"authentication_error", "permission_error", "invalid_api_key", "API_KEY_INVALID", "PERMISSION_DENIED"}
+)
 _TRANSIENT: Final = frozenset(
     {
         "rate_limit_error",
@@ -72,12 +76,18 @@ _TRANSIENT: Final = frozenset(
         "api_error",
         "server_error",
         "timeout_error",
+        "quota_per_minute",
     }
 )
 
 _SAYS: Final = (
     (re.compile(r"credit balance|spend(?:ing)? limit|usage limits?\b|exceeded your current quota", re.I), _QUOTA),
-    (re.compile(r"prompt is too long|context (?:length|window|size)|too many (?:input )?tokens", re.I), _CONTEXT),
+    (
+        re.compile(
+            r"prompt is too long|context (?:length|window|size)|too many (?:input )?tokens|input token count", re.I
+        ),
+        _CONTEXT,
+    ),
     (re.compile(r"content filter|content management policy|usage policy", re.I), _REFUSED),
 )
 _CLASSES: Final = (
@@ -105,6 +115,8 @@ def classify(error: WireError) -> FailureClass:
     for names, kind in _CLASSES:
         if named & names:
             return kind
+    if error.code == "quota_per_minute":  # Google words a rate limit like a lack of money
+        return FailureClass.TRANSIENT
     if error.status is None or error.status in (400, 422, 429):
         for pattern, names in _SAYS:
             # A rate limit may well be worded in tokens, or name a policy: of a 429 only the want of money is told so.
@@ -149,10 +161,31 @@ def read_body(status: int | None, body: Any, retry_after: float | None = None, f
     error = body.get("error", body) if isinstance(body, dict) else body
     if isinstance(error, dict):
         details = error.get("details")
+        if isinstance(details, list):
+            return _of_google(status, error, details, retry_after)
         code = error.get("code") or (details.get("error_code") if isinstance(details, dict) else None)
-        kind, message = str(error.get("type") or ""), str(error.get("message") or fallback)
+        kind, message = str(error.get("type") or error.get("status") or ""), str(error.get("message") or fallback)
         return WireError(status, "" if kind == "error" else kind, str(code or ""), message, retry_after)
     return WireError(status, message=_plain(str(error or fallback))[:500], retry_after=retry_after)
+
+
+def _of_google(status: int | None, error: dict[str, Any], details: list[Any], retry_after: float | None) -> WireError:
+    """Google says in details what is meant: which key is wrong, which quota is used up, when to come back."""
+    code = ""
+    for detail in details:
+        if not isinstance(detail, dict):
+            continue
+        match str(detail.get("@type") or "").rpartition(".")[2]:
+            case "ErrorInfo" if not code:
+                code = str(detail.get("reason") or "")
+            case "QuotaFailure":
+                daily = "PerDay" in str(detail.get("violations"))
+                code = "quota_per_day" if daily else "quota_per_minute"
+            case "RetryInfo" if retry_after is None:
+                retry_after = _number(str(detail.get("retryDelay") or "").removesuffix("s"))
+            case _:
+                continue
+    return WireError(status, str(error.get("status") or ""), code, str(error.get("message") or ""), retry_after)
 
 
 def _plain(text: str) -> str:

@@ -1,8 +1,8 @@
 """Makes the model of a `provider:model` name.
 
 Rules
-- `anthropic:` Messages; `openai:` Responses; `chat:` Chat Completions at a base URL (vLLM and the like); `ollama:`
-  Ollama's own interface, at localhost unless configured.
+- `anthropic:` Messages; `openai:` Responses; `google:` Gemini's generateContent; `chat:` Chat Completions at a base URL
+  (vLLM and the like); `ollama:` Ollama's own interface, at localhost unless configured.
 - One connection per provider, base URL and key source, shared by all agents.
 - A provider's client is loaded when its first model is made, never before: with the HTTP client below it that costs a
   tenth of a second. A thread does it, and the first call waits for it, nothing else.

@@ -49,6 +49,15 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
         address_variable="OPENAI_BASE_URL",
         needs_key=True,
     ),
+    "google": Provider(
+        client="quarterdeck.models.google_client",
+        address="https://generativelanguage.googleapis.com",
+        address_variable="GOOGLE_GEMINI_BASE_URL",
+        key_variable="GEMINI_API_KEY",
+        needs_key=True,
+        key_header="x-goog-api-key",
+        key_prefix="",
+    ),
     "chat": Provider(client="quarterdeck.models.openai_client", address_variable="OPENAI_BASE_URL"),
     "ollama": Provider(client="quarterdeck.models.ollama_client", address="http://localhost:11434"),
 }

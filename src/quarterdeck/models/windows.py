@@ -23,6 +23,8 @@ _FAMILIES: Final = (
     ("openai", re.compile(r"gpt-4\.1"), 1_000_000),
     ("openai", re.compile(r"o[134](-|$)"), 200_000),
     ("openai", re.compile(r"gpt-4o|chatgpt-4o"), 128_000),
+    ("google", re.compile(r"gemini-(2\.5|3|3\.\d+)-pro"), 200_000),
+    ("google", re.compile(r"gemini-"), 1_048_576),
 )
 
 

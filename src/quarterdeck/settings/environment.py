@@ -32,7 +32,7 @@ class ProbeAction(StrEnum):
     """An exception."""
 
 
-_KEYS: Final = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY")
+_KEYS: Final = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY")
 _PACKAGE_VARIABLES: Final = (
     "PIP_INDEX_URL",
     "PIP_EXTRA_INDEX_URL",
@@ -78,6 +78,7 @@ class Settings:
     """API keys by the name of their variable."""
     anthropic_base_url: str | None = None
     openai_base_url: str | None = None
+    google_base_url: str | None = None
     no_color: bool = False
     probe: ProbeSpec | None = None
     path: str = os.defpath
@@ -117,6 +118,7 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         keys={name: key for name in (*_KEYS, *named) if (key := _key(environ, name))},
         anthropic_base_url=environ.get("ANTHROPIC_BASE_URL") or None,
         openai_base_url=environ.get("OPENAI_BASE_URL") or None,
+        google_base_url=environ.get("GOOGLE_GEMINI_BASE_URL") or None,
         no_color=bool(environ.get("NO_COLOR")) or environ.get("TERM") == "dumb",
         probe=_probe(environ.get("QUARTERDECK_PROBE", "")),
         path=environ.get("PATH") or os.defpath,
