@@ -70,6 +70,9 @@ class Moving(SystemClock):
         self._gone += self._step
         return super().monotonic() + self._gone
 
+    def wall(self) -> float:
+        return super().wall() + self._gone
+
     def looked(self) -> float:
         """The time, without moving on."""
         return super().monotonic() + self._gone
@@ -84,6 +87,9 @@ class Still(Moving):
 
     def monotonic(self) -> float:
         return self._gone
+
+    def wall(self) -> float:
+        return 1_700_000_000.0 + self._gone
 
     def looked(self) -> float:
         return self._gone

@@ -49,6 +49,13 @@ CASES: list[tuple[str, EventBase, str, str]] = [
     ("run", e.RunResumed(by="ada", budget_nusd=2_000_000_000), "run", "resumed by ada, with a budget of $2.00"),
     ("run", e.RunCancelled(by="ada"), "run", "cancelled by ada"),
     ("run", e.RunWaiting(reason="which?"), "run", "waits for a human: which?"),
+    (
+        "run",
+        e.WorkHeld(limit="runs_per_hour", reason="60 runs of ada", until=1.0),
+        "run",
+        "held by [limits] runs_per_hour: 60 runs of ada",
+    ),
+    ("run", e.WorkReleased(), "run", "goes on"),
     ("run", e.TaskDispatched(task="docs", attempt="x", number=2, agent="bee"), "docs", "given to bee, attempt 2"),
     ("run", e.NodeStarted(node=Node.REVIEW, task="docs"), "docs", "in review"),
     ("run", e.NodeDelayed(node=Node.CHECK, reason="disk full", seconds=30), "run", "tried again in 30s: disk full"),

@@ -1,56 +1,78 @@
-"""The desk of one attempt: what its tools may ask of their surroundings, and the sub-agents it delegates to.
+"""Sub-agents: whom an attempt may delegate to, how they start, what comes back.
 
 Rules
-- A desk tool has no effect of its own: what it changes is handed to the action gate and recorded with the outcome, so
-  repeating a call whose outcome was lost records it once.
-- A sub-agent has a stream and a transcript of its own, works in the same sandbox, and returns a bounded answer. The
-  delegation is recorded before it starts, so after a crash the same sub-agent goes on.
-- Bounded: depth 2, 8 sub-agents an attempt, only those the definition names, never itself, and paid from its
-  parent's purses. A sub-agent cannot ask a person; it answers what it could not find out.
+- Only agents that the definition names, on a harness that can run inside another attempt (today: native), never itself
+  and never one that stands above it: the chain of ancestors is on record and checked, so that A -> B -> A is refused
+  even where both definitions allow it.
+- Bounded in depth (`limits.delegation_depth`), in number (`limits.fan_out`), in time by what the parent has left, and
+  in pace: a start beyond `limits.spawn_per_minute` waits for its turn, which is on record.
+- A sub-agent has a stream and a transcript of its own, works in the same sandbox, and returns a bounded answer; the
+  whole of it stays in its stream. The delegation is recorded before it starts, so after a crash the same one goes on.
+- It cannot ask a person; it answers what it could not find out.
+- It is paid from its parent's purses.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
-from quarterdeck.agents import handoffs
-from quarterdeck.agents.attempt_log import Recording, Standing
-from quarterdeck.agents.handoffs import Refused
+from quarterdeck.agents.attempt_log import Recording
 from quarterdeck.agents.port import Assignment, Finished
 from quarterdeck.agents.ports import Ports
-from quarterdeck.agents.transcript import Transcript
 from quarterdeck.govern import chain
+from quarterdeck.govern.port import Start, Window
 from quarterdeck.journal.port import Claim, Journal
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
-from quarterdeck.kernel.entities import Agent, Answer, Harness, TodoItem
-from quarterdeck.kernel.ids import PLANNER_TASK
+from quarterdeck.kernel.entities import Agent, Answer, Harness
 from quarterdeck.tools.bounds import bounded
 from quarterdeck.tools.port import ToolResult
 
-MAX_DEPTH: Final = 2
-MAX_CHILDREN: Final = 8
+SUB_AGENTS: Final = (Harness.NATIVE,)
+"""Harnesses whose agents can work inside of another one's attempt."""
+
 ANSWER_LIMIT: Final = 8_000
+MINUTE: Final = 60.0
 
 Work = Callable[[Assignment], Awaitable[Finished]]
 
 
 def delegates(assignment: Assignment) -> dict[str, str]:
-    """Whom this agent may delegate to, name to description."""
-    if assignment.depth >= MAX_DEPTH:
+    """Whom this agent may delegate to, name to description. Pure."""
+    limits, agents = assignment.config.deck.limits, assignment.config.agents
+    if assignment.depth >= limits.delegation_depth or limits.fan_out == 0:
         return {}
-    agents = assignment.config.agents
     return {
         name: agents[name].description
         for name in assignment.agent.delegates_to
-        if name in agents and name != assignment.agent.name and agents[name].harness is Harness.NATIVE
+        if name in agents and agents[name].harness in SUB_AGENTS and name not in _line(assignment)
     }
 
 
-async def spent_below(journal: Journal, state: Standing) -> int:
+def refusal(assignment: Assignment, agent: str, children: int) -> str:
+    """Why it cannot be delegated to that agent; empty = it can. Pure. `children`: sub-agents it has had already."""
+    line, limits = _line(assignment), assignment.config.deck.limits
+    if agent == assignment.agent.name:
+        return "an agent does not delegate to itself"
+    if agent in line:
+        return f"that would be a cycle: {' -> '.join((*line, agent))}"
+    if agent in assignment.agent.delegates_to and assignment.depth >= limits.delegation_depth:
+        return f"sub-agents stand at most {limits.delegation_depth} deep (limits.delegation_depth)"
+    if children >= limits.fan_out:
+        return f"{limits.fan_out} sub-agents are the most for one attempt (limits.fan_out)"
+    allowed = delegates(assignment)
+    return "" if agent in allowed else f"you may delegate to {', '.join(allowed) or 'nobody'}"
+
+
+def _line(assignment: Assignment) -> tuple[str, ...]:
+    """The agents from the outermost to this one."""
+    return (*assignment.ancestors, assignment.agent.name)
+
+
+async def spent_below(journal: Journal, delegations: Mapping[str, e.Delegated]) -> int:
     """Nano-USD spent by the sub-agents of an attempt, and by theirs."""
     total = 0
-    for delegated in state.delegated.values():
-        child = Transcript()
+    for delegated in delegations.values():
+        below: dict[str, e.Delegated] = {}
         after = 0
         while records := await journal.read(ids.attempt_stream(delegated.child), after):
             for record in records:
@@ -58,24 +80,19 @@ async def spent_below(journal: Journal, state: Standing) -> int:
                     case e.ModelAnswered() | e.ModelErred():
                         total += record.event.cost_nusd
                     case e.Delegated():
-                        child.delegated[record.event.call] = record.event
+                        below[record.event.call] = record.event
                     case _:
                         pass
             after = records[-1].seq
-        total += await spent_below(journal, child)
+        total += await spent_below(journal, below)
     return total
 
 
-class AgentDesk:
-    """Implements `Desk` for one attempt."""
+class Delegations:
+    """The sub-agents of one attempt, whatever harness its own agent runs on."""
 
     def __init__(
-        self,
-        assignment: Assignment,
-        ports: Ports,
-        log: Recording,
-        work: Work,
-        left: Callable[[], float],
+        self, assignment: Assignment, ports: Ports, log: Recording, work: Work, left: Callable[[], float]
     ) -> None:
         """`work` carries an assignment of a sub-agent to its end; `left`: seconds of wall time that are left."""
         self._assignment = assignment
@@ -83,73 +100,59 @@ class AgentDesk:
         self._log = log
         self._work = work
         self._left = left
-        self._pending: list[e.EventBase] = []
         self.below_nusd = 0
+        """Nano-USD that sub-agents have spent."""
 
     async def open(self) -> None:
         """Sum up what sub-agents have spent before."""
-        self.below_nusd = await spent_below(self._ports.journal, self._log.state)
-
-    async def take(self) -> tuple[e.EventBase, ...]:
-        """Events to record with the outcome of the present call."""
-        pending, self._pending = tuple(self._pending), []
-        return pending
-
-    @property
-    def handoff_schema(self) -> dict[str, Any]:
-        return handoffs.schema(self._assignment.agent.expects)
-
-    async def todo(self, items: tuple[TodoItem, ...]) -> ToolResult:
-        blob = await self._log.put(b"[" + b",".join(item.model_dump_json().encode() for item in items) + b"]")
-        self._pending.append(e.TodoChanged(items_blob=blob))
-        open_items = sum(item.status != "done" for item in items)
-        return ToolResult(f"{len(items)} steps, {open_items} of them open.")
-
-    async def note(self, text: str) -> ToolResult:
-        task = self._assignment.task
-        self._pending.append(e.NoteRecorded(task=task.id if task is not None else PLANNER_TASK, text=text))
-        return ToolResult("Recorded; the other tasks of this run will see it.")
-
-    async def ask(self, question: str) -> ToolResult:
-        self._pending.append(e.QuestionAsked(question=question))
-        return ToolResult("Your question waits for a person.", ends=True)
-
-    async def submit(self, handoff: Mapping[str, Any]) -> ToolResult:
-        agent = self._assignment.agent
-        found = handoffs.parse(agent.expects, handoff, goal=self._assignment.goal)
-        if not isinstance(found, Refused) and (wrong := self._ports.inspect(self._assignment, found)):
-            found = handoffs.refuse(agent.expects, list(wrong))
-        if isinstance(found, Refused):
-            return ToolResult(found.reason, ok=False, flags=("refused-handoff",))
-        return ToolResult("Accepted.", ends=True)
+        self.below_nusd = await spent_below(self._ports.journal, self._log.state.delegated)
 
     async def delegate(self, call: str, agent: str, task: str) -> ToolResult:
-        known = self._log.state.delegated.get(call)
+        """Let that agent work on `task`; its answer. Asked again for the same call, the same sub-agent goes on."""
+        parent = self._assignment
+        delegated = self._log.state.delegated
+        known = delegated.get(call)
         if known is None:
-            if refusal := self._may_not(agent):
-                return ToolResult(f"Not delegated: {refusal}.", ok=False, flags=("refused",))
-            number = len(self._log.state.delegated) + 1
-            child = ids.child_attempt(self._assignment.attempt, "sub", number)
-            known = e.Delegated(call=call, child=child, agent=agent)
+            if why := refusal(parent, agent, len(delegated)):
+                return _not_delegated(why)
+            child = ids.child_attempt(parent.attempt, "sub", len(delegated) + 1)
+            if why := await self._turn(child):
+                return _not_delegated(why)
+            known = e.Delegated(call=call, child=child, agent=agent, ancestors=_line(parent))
             await self._log.append(known)
-        assignment = await self._child(known, self._assignment.config.agents[agent], task)
+        assignment = await self._child(known, parent.config.agents[agent], task)
         before = self.below_nusd
         try:
             finished = await self._work(assignment)
         finally:  # given up, it has spent money all the same
-            self.below_nusd = max(before, await spent_below(self._ports.journal, self._log.state))
+            self.below_nusd = max(before, await spent_below(self._ports.journal, self._log.state.delegated))
         return answer_of(agent, finished)
 
-    def _may_not(self, agent: str) -> str:
-        """Why it cannot be delegated to that agent; empty = it can."""
-        allowed = delegates(self._assignment)
-        if agent == self._assignment.agent.name:
-            return "an agent does not delegate to itself"
-        if agent not in allowed:
-            return f"you may delegate to {', '.join(allowed) or 'nobody'}"
-        if len(self._log.state.delegated) >= MAX_CHILDREN:
-            return f"{MAX_CHILDREN} sub-agents are the most for one attempt"
-        return ""
+    async def _turn(self, child: str) -> str:
+        """Wait until one more agent may start; why it may not, where that takes longer than the attempt has time."""
+        parent, held = self._assignment, False
+        window = Window(parent.config.deck.limits.spawn_per_minute, MINUTE)
+        reason = f"{window.limit} attempts, reviews and sub-agents of the deck in a minute are the most"
+        while True:
+            now = self._ports.clock.wall()
+            turn = await self._taken(Start("agent", child, parent.run), window, now)
+            seconds = turn - now
+            if seconds <= 0:
+                if held:
+                    await self._log.append(e.WorkReleased())
+                return ""
+            if not held:
+                held = True
+                event = e.WorkHeld(limit="spawn_per_minute", reason=reason, until=turn, starts=(child,))
+                await self._log.append(event)
+            if seconds > self._left():
+                return f"{reason}, and its turn would come after this attempt's time (limits.spawn_per_minute)"
+            await self._ports.sleep(seconds)
+
+    async def _taken(self, start: Start, window: Window, now: float) -> float:
+        turns: list[float] = []
+        await self._ports.journal.commit(also=lambda tx: turns.append(self._ports.starts.take(tx, start, window, now)))
+        return turns[-1]
 
     async def _child(self, delegated: e.Delegated, agent: Agent, task: str) -> Assignment:
         """The sub-agent's work order, with its stream claimed."""
@@ -167,6 +170,10 @@ class AgentDesk:
         wall = max(1.0, min(wall, agent.limits.wall or wall))
         limits = agent.limits.model_copy(update={"wall": wall})
         return agent.model_copy(update={"expects": "answer", "limits": limits})
+
+
+def _not_delegated(why: str) -> ToolResult:
+    return ToolResult(f"Not delegated: {why}.", ok=False, flags=("refused",))
 
 
 def _started(parent: Assignment, delegated: e.Delegated) -> e.AttemptStarted:
@@ -197,7 +204,7 @@ def _order(parent: Assignment, delegated: e.Delegated, agent: Agent, task: str, 
         goal=task,
         task=parent.task,
         chain=chain.delegated(parent.chain, delegated.child, agent.limits.usd),
-        depth=parent.depth + 1,
+        ancestors=_line(parent),
         extra={"delegated": task},
     )
 

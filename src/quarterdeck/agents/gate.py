@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from quarterdeck.agents.attempt_log import Recording
-from quarterdeck.agents.delegation import AgentDesk
+from quarterdeck.agents.desk import AgentDesk
 from quarterdeck.agents.port import Assignment
 from quarterdeck.agents.ports import Ports
 from quarterdeck.agents.transcript import Owed

@@ -16,7 +16,8 @@ from quarterdeck.agents import endings, limits, mail, prompts, reminders
 from quarterdeck.agents.attempt_log import AttemptLog
 from quarterdeck.agents.calls import ModelCalls, OverBound, Prompt
 from quarterdeck.agents.compaction import Compaction, TooSmall
-from quarterdeck.agents.delegation import AgentDesk, Work, delegates
+from quarterdeck.agents.delegation import Work, delegates
+from quarterdeck.agents.desk import AgentDesk
 from quarterdeck.agents.gate import ActionGate
 from quarterdeck.agents.limits import Reached, Used
 from quarterdeck.agents.mail import Letter

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from quarterdeck.agents import endings, handoffs, limits, mail
-from quarterdeck.agents.delegation import AgentDesk, delegates
+from quarterdeck.agents.delegation import delegates
+from quarterdeck.agents.desk import AgentDesk
 from quarterdeck.agents.endings import HANDOFF_TRIES
 from quarterdeck.agents.gate import ActionGate, action_hash
 from quarterdeck.agents.mail import Letter, Mail

@@ -57,9 +57,14 @@ class Assignment:
     """For a reviewer: what the checks said."""
     chain: Chain = ()
     """The purses that its calls are paid from; without any, no call leaves."""
-    depth: int = 0
-    """0 = dispatched by the run; n = delegated n times."""
+    ancestors: tuple[str, ...] = ()
+    """Names of the agents above a sub-agent, the outermost first; empty = dispatched by the run."""
     extra: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def depth(self) -> int:
+        """0 = dispatched by the run; n = delegated n times."""
+        return len(self.ancestors)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from quarterdeck.agents.mail import Mail
 from quarterdeck.agents.port import Assignment, Handoff
-from quarterdeck.govern.port import Policy, Treasury
+from quarterdeck.govern.port import Policy, Starts, Treasury
+from quarterdeck.govern.starts import Windows
 from quarterdeck.journal.port import Journal
 from quarterdeck.kernel.clock import Clock
 from quarterdeck.models.limiter import Limiters
@@ -33,6 +34,8 @@ class Ports:
     clock: Clock
     limiters: Limiters
     """Shared by all agents of the deck: each call enters its provider's, and each retry-after is told to it."""
+    starts: Starts = field(default_factory=Windows)
+    """How fast sub-agents may be started, over the whole deck."""
     inspect: Inspect = no_problems
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     rng: random.Random = field(default_factory=random.Random)

@@ -17,6 +17,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter, ValidationError
 
 from quarterdeck.agents import frontmatter
+from quarterdeck.agents.delegation import SUB_AGENTS
 from quarterdeck.agents.frontmatter import refuse
 from quarterdeck.kernel.complaints import complaint, did_you_mean
 from quarterdeck.kernel.config import seconds
@@ -137,11 +138,11 @@ def _check_names(agents: Mapping[str, Agent]) -> None:
                     why=f"delegates_to: there is no agent `{other}`; agents: {', '.join(sorted(agents))}",
                     fix=fix,
                 )
-            if agents[other].harness is not Harness.NATIVE:
+            if agents[other].harness not in SUB_AGENTS:
                 raise BadConfiguration(
                     f"the agent `{name}` cannot be used",
                     why=f"delegates_to: `{other}` runs on the harness {agents[other].harness}; "
-                    "only native agents can be delegated to",
+                    f"sub-agents run on {', '.join(SUB_AGENTS)} only",
                     fix=fix,
                 )
         if agent.escalates_to not in (None, HUMAN) and agent.escalates_to not in agents:

@@ -27,6 +27,7 @@ from quarterdeck.journal.port import Record, Verification
 from quarterdeck.journal.views import Views
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids, probes
+from quarterdeck.kernel.clock import Clock
 from quarterdeck.kernel.config import DeckConfig, RunConfig
 from quarterdeck.kernel.entities import Agent, Feedback, to_nusd
 from quarterdeck.kernel.events import RunStatus
@@ -289,11 +290,14 @@ class Deck:
 
 
 @asynccontextmanager
-async def open_deck(settings: Settings) -> AsyncIterator[Deck]:
-    """The deck in `settings.home`. Raises StoreUnavailable, SandboxFailed, BadConfiguration, MissingPart."""
+async def open_deck(settings: Settings, clock: Clock | None = None) -> AsyncIterator[Deck]:
+    """The deck in `settings.home`. Raises StoreUnavailable, SandboxFailed, BadConfiguration, MissingPart.
+
+    clock: None = the machine's.
+    """
     if settings.probe is not None:
         probes.install(_Probe(settings.probe))
-    parts = await make(settings)
+    parts = await make(settings, clock)
     try:
         yield Deck(parts)
     finally:

@@ -33,6 +33,7 @@ from quarterdeck.engine.port import Handler
 from quarterdeck.govern.budgets import Budgets
 from quarterdeck.govern.chain import DayCaps
 from quarterdeck.govern.policy import DefaultPolicy
+from quarterdeck.govern.starts import Windows
 from quarterdeck.journal.log import Log
 from quarterdeck.journal.views import Views
 from quarterdeck.kernel import ids
@@ -205,11 +206,14 @@ def _make_home(settings: Settings) -> None:
         ) from error
 
 
-async def make(settings: Settings) -> Parts:
-    """Wire a deck together. Raises StoreUnavailable, SandboxFailed, MissingPart."""
+async def make(settings: Settings, clock: Clock | None = None) -> Parts:
+    """Wire a deck together. Raises StoreUnavailable, SandboxFailed, MissingPart.
+
+    clock: None = the machine's.
+    """
     if settings.database_url is not None:
         raise MissingPart("PostgreSQL is not supported yet", fix="unset QUARTERDECK_DATABASE_URL")
-    clock = SystemClock()
+    clock = clock or SystemClock()
     _make_home(settings)
     ground = Ground(settings.home).prepare()
     store = await SqliteStore.open(settings.home / "deck.db")
@@ -220,9 +224,9 @@ async def make(settings: Settings) -> Parts:
     environments = Environments(ground.environments, proxies, packages)
     providers: dict[str, Provider] = {"none": Plain(ground), "bubblewrap": Bubblewrap(ground)}
     workshop = Workshop(providers, ground.mirrors, environments, proxies)
-    treasury, briefings, views = Budgets(), Briefings(journal), Views(store)
+    treasury, starts, briefings, views = Budgets(), Windows(), Briefings(journal), Views(store)
     fleet = Fleet(settings, journal, treasury, clock)
-    conductor = Conductor(journal, engine, briefings, treasury)
+    conductor = Conductor(journal, engine, briefings, treasury, starts, clock)
     days = OperatorsDays(settings.home)
     return Parts(
         settings=settings,

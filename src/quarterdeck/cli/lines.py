@@ -98,6 +98,10 @@ def _run(event: EventBase) -> _Words:
             return _say(f"cancelled by {event.by}", Tone.WARN)
         case e.RunWaiting():
             return _say(_because("waits for a human", event.reason), Tone.WARN)
+        case e.WorkHeld():
+            return _held(event)
+        case e.WorkReleased():
+            return _detail("goes on")
         case e.RunReported():
             return _detail("report stored")
         case e.RunFinished():
@@ -107,6 +111,10 @@ def _run(event: EventBase) -> _Words:
             return _node(event)
         case _:
             return _task(event)
+
+
+def _held(event: e.WorkHeld) -> _Words:
+    return _say(_because(f"held by [limits] {event.limit}", event.reason), Tone.WARN)
 
 
 def _task(event: EventBase) -> _Words:
@@ -199,6 +207,10 @@ def _attempt(event: EventBase) -> _Words:
             return _say(_because(f"told by {event.by}", event.text))
         case e.MessageDelivered():
             return _detail(_because("has been told", event.text), Tone.PLAIN)
+        case e.WorkHeld():
+            return _held(event)
+        case e.WorkReleased():
+            return _detail("goes on")
         case e.Delegated():
             return _detail(f"delegated to {event.agent} ({event.child})", Tone.PLAIN)
         case _:

@@ -4,17 +4,24 @@ Rules
 - This is the only writer of `run/…` streams. Whoever has news for a run writes them to its own stream and defers
   `run.advance`; here they are taken over.
 - Nothing in here takes long: work is done by the jobs that are deferred.
+- What starts an agent waits until the deck's limits allow it (`delivery.starting`); the run looks again then.
 """
 
+import asyncio
+
 from quarterdeck.delivery import jobs
+from quarterdeck.delivery.blueprint import BLUEPRINTS
 from quarterdeck.delivery.briefing import Briefings
 from quarterdeck.delivery.dispatch import Decision, decide, revived
+from quarterdeck.delivery.starting import Permitted, news_of, permit, starts_of
 from quarterdeck.engine.port import Engine, Job, Later
 from quarterdeck.govern.chain import run_purse
-from quarterdeck.govern.port import Treasury
-from quarterdeck.journal.port import Also, Claim, Journal
+from quarterdeck.govern.port import Starts, Treasury
+from quarterdeck.journal.port import Also, Claim, Entry, Journal
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids, probes
+from quarterdeck.kernel.clock import Clock
+from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.events import Node
 from quarterdeck.kernel.states import RunState, apply
 from quarterdeck.store.port import Tx
@@ -23,11 +30,23 @@ from quarterdeck.store.port import Tx
 class Conductor:
     """Handlers of `run.advance` and `run.control`."""
 
-    def __init__(self, journal: Journal, engine: Engine, briefings: Briefings, treasury: Treasury) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        engine: Engine,
+        briefings: Briefings,
+        treasury: Treasury,
+        starts: Starts,
+        clock: Clock,
+    ) -> None:
         self._journal = journal
         self._engine = engine
         self._briefings = briefings
         self._treasury = treasury
+        self._starts = starts
+        self._clock = clock
+        self._one_starts = asyncio.Lock()
+        """Who counts the places that are free takes one before the next one counts."""
         self._states: dict[str, RunState] = {}
 
     async def state(self, run: str) -> RunState:
@@ -109,19 +128,41 @@ class Conductor:
             if not decision:
                 return
             probes.hit("run.decided")
-            await self._commit(claim, decision)
+            if not starts_of(decision, BLUEPRINTS[briefing.config.blueprint]):
+                await self._commit(claim, decision)
+            elif await self._start(claim, state, decision, briefing.config):
+                return
             probes.hit("run.advanced")
+
+    async def _start(self, claim: Claim, state: RunState, decision: Decision, config: RunConfig) -> bool:
+        """Record what may start now; whether there is nothing else to do, because the rest has to wait."""
+        permitted: list[Permitted] = []
+        async with self._one_starts:
+            now = self._clock.wall()
+            await self._journal.commit(
+                also=lambda tx: permitted.append(permit(tx, self._starts, state, decision, config, now))
+            )
+            allowed, held = permitted[-1].decision, permitted[-1].held
+            allowed = Decision((*news_of(state.held, held), *allowed.events), allowed.jobs)
+            if held is not None:
+                wait = jobs.advance(claim.stream.removeprefix("run/"), max(held.until - now, 0.01))
+                allowed = Decision(allowed.events, (*allowed.jobs, wait))
+            await self._commit(claim, allowed)
+        return held is not None and not permitted[-1].decision
 
     async def _commit(self, claim: Claim, decision: Decision, more: Also | None = None) -> None:
         def also(tx: Tx) -> None:
             for job in decision.jobs:
                 self._engine.defer(tx, job)
             if any(isinstance(event, e.RunFinished) for event in decision.events):
-                self._treasury.settle_all(tx, f"{claim.stream.removeprefix('run/')}.")
+                run = claim.stream.removeprefix("run/")
+                self._treasury.settle_all(tx, f"{run}.")
+                self._starts.drop(tx, run, self._clock.wall())
             if more is not None:
                 more(tx)
 
-        await self._journal.append(claim, *decision.events, also=also)
+        entries = (Entry(claim, decision.events),) if decision.events else ()
+        await self._journal.commit(*entries, also=also)
 
     async def _news(self, state: RunState) -> Decision:
         """Nodes that ended and are still running as far as the run knows."""

@@ -59,6 +59,43 @@ Chain = tuple[Link, ...]
 """All purses that a call is paid from, the innermost first. `govern.chain` makes them."""
 
 
+@dataclass(frozen=True, slots=True)
+class Window:
+    """At most `limit` starts within any `period` seconds."""
+
+    limit: int
+    period: float
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """One start that somebody asks for."""
+
+    kind: Literal["agent", "run"]
+    name: str
+    """Unique: asking again for this name is the same start."""
+    run: str
+    who: str = ""
+    """For whom it is counted; empty = for the whole deck."""
+
+
+class Starts(Protocol):
+    """How fast agents may be started, over the whole deck. Works inside the transaction of whoever asks."""
+
+    def take(self, tx: Tx, start: Start, window: Window, now: float) -> float:
+        """The moment (seconds since the epoch) of that start; one that is not later than `now` may happen. Asking again
+        for the same start answers the same moment, or an earlier one."""
+        ...
+
+    def at_work(self, tx: Tx) -> int:
+        """How many attempts and planners are at work now, over all runs."""
+        ...
+
+    def drop(self, tx: Tx, run: str, now: float) -> None:
+        """The run has ended: what was kept for it is free again."""
+        ...
+
+
 class Treasury(Protocol):
     """All purses. Amounts in nano-USD. Works inside the transactions of the events that spend.
 

@@ -128,6 +128,10 @@ def _whole_run(run: str, at: float, event: ev.EventBase, plans: Plans) -> list[O
             return [status(ev.RunStatus.RUNNING), *rows]
         case ev.RunPaused():
             return [status(ev.RunStatus.PAUSED)]
+        case ev.WorkHeld():
+            return [Set("project_run_reason", {"run": run, "reason": event.reason})]
+        case ev.WorkReleased():
+            return [Set("project_run_reason", {"run": run, "reason": ""})]
         case ev.RunWaiting():
             wait = {"run": run, "question": event.reason, "at": at}
             return [status(ev.RunStatus.WAITING, event.reason), Set("project_run_waits", wait)]

@@ -128,6 +128,16 @@ class LimitsSection(Value):
     """Bytes of the files that one change touches."""
     change_files: int = Field(default=500, ge=1, le=500)
     """Files of one change."""
+    spawn_per_minute: int = Field(default=120, ge=1, le=100_000)
+    """Attempts, reviews and sub-agents that may start within any minute, over the whole deck; the rest waits."""
+    runs_per_hour: int = Field(default=60, ge=1, le=100_000)
+    """Runs of one person or trigger that may start within any hour; the rest waits."""
+    agents_at_once: int = Field(default=100, ge=1, le=10_000)
+    """Attempts and planners at work at the same time, over the whole deck; the rest waits."""
+    delegation_depth: int = Field(default=2, ge=0, le=2)
+    """How far below an attempt a sub-agent may stand; 0 = nobody delegates."""
+    fan_out: int = Field(default=8, ge=0, le=8)
+    """Sub-agents of one attempt, and of each of them."""
 
 
 class Price(Value):

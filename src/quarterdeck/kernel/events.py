@@ -193,6 +193,25 @@ class RunWaiting(EventBase):
     reason: str = Field(max_length=4_000)
 
 
+class WorkHeld(EventBase):
+    """Agents that could start have to wait: not so many, or not so fast. Nothing has failed."""
+
+    kind: Literal["work.held"] = "work.held"
+    limit: Literal["spawn_per_minute", "runs_per_hour", "agents_at_once"]
+    """The key of `[limits]` that holds it."""
+    reason: str = Field(max_length=2_000)
+    until: float
+    """Seconds since the epoch: when it is its turn, or when it is looked at again."""
+    starts: tuple[str, ...] = Field(default=(), max_length=100)
+    """Attempts that wait, as far as they are known."""
+
+
+class WorkReleased(EventBase):
+    """Nothing is held back any more."""
+
+    kind: Literal["work.released"] = "work.released"
+
+
 class TaskDispatched(EventBase):
     """An attempt at a task is given to an agent."""
 
@@ -514,6 +533,8 @@ class Delegated(EventBase):
     child: str
     """The sub-agent's attempt id."""
     agent: str
+    ancestors: tuple[str, ...] = Field(default=(), max_length=8)
+    """Names of the agents above it, the outermost first; the last one delegated."""
 
 
 class MessageSent(EventBase):
@@ -730,6 +751,8 @@ Event = Annotated[
     | RunResumed
     | RunCancelled
     | RunWaiting
+    | WorkHeld
+    | WorkReleased
     | TaskDispatched
     | NodeStarted
     | NodeDelayed

@@ -77,6 +77,8 @@ class RunState:
     """The budget refused a reservation; nothing new is started."""
     answer_blob: str | None = None
     """A human's answer, not yet handed to the waiting tasks."""
+    held: e.WorkHeld | None = None
+    """What keeps agents of the run from starting."""
     node: Node | None = None
     """The run's own node: plan, report or retrospective."""
     node_attempt: str | None = None
@@ -97,6 +99,11 @@ class RunState:
     tasks: dict[str, TaskState] = field(default_factory=dict)
 
     @property
+    def begun(self) -> bool:
+        """Whether any agent was ever started for the run."""
+        return self.plan_number > 0 or any(task.number for task in self.tasks.values())
+
+    @property
     def active(self) -> int:
         """Attempts that an agent or a check is working on now."""
         return sum(1 for task in self.tasks.values() if task.running and task.node is not Node.GATE)
@@ -115,7 +122,7 @@ def _run_event(state: RunState, event: e.EventBase) -> None:
             state.plan_blob, state.warnings, state.status = event.plan_blob, event.warnings, RunStatus.RUNNING
             state.last = None
         case e.RunPaused():
-            state.paused, state.status = True, RunStatus.PAUSED
+            state.paused, state.status, state.held = True, RunStatus.PAUSED, None
         case e.RunCancelled():
             # Its jobs are dropped with the run's: a node of the run that was at work will not end any more.
             state.cancelled, state.paused = True, False
@@ -124,17 +131,21 @@ def _run_event(state: RunState, event: e.EventBase) -> None:
             state.status = RunStatus.WAITING
         case e.RunResumed():
             _resumed(state, event)
+        case e.WorkHeld():
+            state.held = event
+        case e.WorkReleased():
+            state.held = None
         case e.RunReported():
             state.reported = True
         case e.RunFinished():
-            state.finished, state.status = event, event.status
+            state.finished, state.status, state.held = event, event.status, None
         case _:
             pass
 
 
 def _resumed(state: RunState, event: e.RunResumed) -> None:
     state.paused = state.cancelled = state.exhausted = state.reported = False
-    state.finished = None
+    state.finished = state.held = None
     if not (state.node is Node.PLAN and _goes_on(state)):
         state.node, state.last, state.node_running = None, None, False
     state.plan_tries = 0

@@ -2,8 +2,9 @@
 
 Rules
 - The operator's file wins. Values detected in the repository fill what nobody set.
-- The repository's file may only narrow money, network and sandbox, and may not say where keys are sent; where the
-  operator is silent, the default is what may be narrowed. Everything else of it fills what the operator left open.
+- The repository's file may only narrow money, network, sandbox and how many agents start; it may not say where keys are
+  sent. Where the operator is silent, the default is what may be narrowed. Everything else of it fills what the operator
+  left open.
 - What was not taken over is said in a line, never silently dropped.
 """
 
@@ -17,6 +18,11 @@ _MINIMUM: Final = (
     ("budget", "run"),
     ("budget", "user_day"),
     ("budget", "deck_day"),
+    ("limits", "spawn_per_minute"),
+    ("limits", "runs_per_hour"),
+    ("limits", "agents_at_once"),
+    ("limits", "delegation_depth"),
+    ("limits", "fan_out"),
     ("sandbox", "memory_mb"),
     ("sandbox", "disk_mb"),
     ("sandbox", "processes"),

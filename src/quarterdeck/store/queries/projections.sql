@@ -12,6 +12,10 @@ UPDATE runs SET updated_at = max(updated_at, :at) WHERE run = :run;
 -- The run is planning, running, paused, waiting, cancelled.
 UPDATE runs SET status = :status, reason = :reason WHERE run = :run;
 
+-- name: project_run_reason
+-- work.held, work.released: why the run stands still although it could go on.
+UPDATE runs SET reason = :reason WHERE run = :run;
+
 -- name: project_run_resumed
 -- run.resumed: open again, perhaps with more money.
 UPDATE runs SET

@@ -1,0 +1,85 @@
+"""The desk of one native attempt: what its tools may ask of their surroundings.
+
+Rules
+- A desk tool has no effect of its own: what it changes is handed to the action gate and recorded with the outcome, so
+  repeating a call whose outcome was lost records it once.
+- Delegating is the exception: it is recorded before the sub-agent starts (`agents.delegation`).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from quarterdeck.agents import handoffs
+from quarterdeck.agents.attempt_log import Recording
+from quarterdeck.agents.delegation import Delegations, Work
+from quarterdeck.agents.handoffs import Refused
+from quarterdeck.agents.port import Assignment
+from quarterdeck.agents.ports import Ports
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel.entities import TodoItem
+from quarterdeck.kernel.ids import PLANNER_TASK
+from quarterdeck.tools.port import ToolResult
+
+
+class AgentDesk:
+    """Implements `Desk` for one attempt."""
+
+    def __init__(
+        self,
+        assignment: Assignment,
+        ports: Ports,
+        log: Recording,
+        work: Work,
+        left: Callable[[], float],
+    ) -> None:
+        """`work` carries an assignment of a sub-agent to its end; `left`: seconds of wall time that are left."""
+        self._assignment = assignment
+        self._ports = ports
+        self._log = log
+        self._pending: list[e.EventBase] = []
+        self._delegations = Delegations(assignment, ports, log, work, left)
+
+    @property
+    def below_nusd(self) -> int:
+        """Nano-USD that sub-agents have spent."""
+        return self._delegations.below_nusd
+
+    async def open(self) -> None:
+        """Sum up what sub-agents have spent before."""
+        await self._delegations.open()
+
+    async def take(self) -> tuple[e.EventBase, ...]:
+        """Events to record with the outcome of the present call."""
+        pending, self._pending = tuple(self._pending), []
+        return pending
+
+    @property
+    def handoff_schema(self) -> dict[str, Any]:
+        return handoffs.schema(self._assignment.agent.expects)
+
+    async def todo(self, items: tuple[TodoItem, ...]) -> ToolResult:
+        blob = await self._log.put(b"[" + b",".join(item.model_dump_json().encode() for item in items) + b"]")
+        self._pending.append(e.TodoChanged(items_blob=blob))
+        open_items = sum(item.status != "done" for item in items)
+        return ToolResult(f"{len(items)} steps, {open_items} of them open.")
+
+    async def note(self, text: str) -> ToolResult:
+        task = self._assignment.task
+        self._pending.append(e.NoteRecorded(task=task.id if task is not None else PLANNER_TASK, text=text))
+        return ToolResult("Recorded; the other tasks of this run will see it.")
+
+    async def ask(self, question: str) -> ToolResult:
+        self._pending.append(e.QuestionAsked(question=question))
+        return ToolResult("Your question waits for a person.", ends=True)
+
+    async def submit(self, handoff: Mapping[str, Any]) -> ToolResult:
+        agent = self._assignment.agent
+        found = handoffs.parse(agent.expects, handoff, goal=self._assignment.goal)
+        if not isinstance(found, Refused) and (wrong := self._ports.inspect(self._assignment, found)):
+            found = handoffs.refuse(agent.expects, list(wrong))
+        if isinstance(found, Refused):
+            return ToolResult(found.reason, ok=False, flags=("refused-handoff",))
+        return ToolResult("Accepted.", ends=True)
+
+    async def delegate(self, call: str, agent: str, task: str) -> ToolResult:
+        return await self._delegations.delegate(call, agent, task)

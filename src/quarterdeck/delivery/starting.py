@@ -1,0 +1,131 @@
+"""Whether what a run decided to start may start now: the limits that keep one trigger from becoming a storm.
+
+Rules
+- Starts are attempts, reviews and planners; they wait, and everything else that was decided goes on.
+- A run's first start waits for its turn among the runs of the same person (`limits.runs_per_hour`), each start for its
+  turn among all starts of the deck (`limits.spawn_per_minute`), and for a free place (`limits.agents_at_once`).
+- Being held is on record once, with the limit and the reason, until nothing is held any more.
+- A revert starts no agent, so nothing holds it.
+"""
+
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from quarterdeck.delivery.blueprint import BLUEPRINTS, Blueprint
+from quarterdeck.delivery.dispatch import Decision
+from quarterdeck.engine.port import Job
+from quarterdeck.govern.port import Start, Starts, Window
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel import ids
+from quarterdeck.kernel.config import RunConfig
+from quarterdeck.kernel.events import Node, RunStatus, TaskStatus
+from quarterdeck.kernel.states import RunState, task_state
+from quarterdeck.store.port import Tx
+
+MINUTE: Final = 60.0
+HOUR: Final = 3600.0
+LOOK_AGAIN: Final = 5.0
+"""Seconds after which it is looked again whether a place is free."""
+
+_REVIEW: Final = ".review"
+_AT_WORK: Final = (TaskStatus.IMPLEMENTING, TaskStatus.CHECKING, TaskStatus.REVIEWING)
+
+
+def starts_of(decision: Decision, blueprint: Blueprint) -> tuple[str, ...]:
+    """What of the decision puts an agent to work, in its order: an attempt, or an attempt's review. Pure."""
+    return tuple(name for event in decision.events if (name := _started(event, blueprint)) is not None)
+
+
+def without(decision: Decision, held: frozenset[str], blueprint: Blueprint) -> Decision:
+    """The decision without these starts. Pure."""
+    return Decision(
+        tuple(event for event in decision.events if _started(event, blueprint) not in held),
+        tuple(job for job in decision.jobs if _worked_at(job) not in held),
+    )
+
+
+def _started(event: e.EventBase, blueprint: Blueprint) -> str | None:
+    match event:
+        case e.TaskDispatched() if blueprint.step(Node.IMPLEMENT).by == "agent":
+            return event.attempt
+        case e.NodeStarted(node=Node.PLAN):
+            return event.attempt
+        case e.NodeStarted(node=Node.REVIEW):
+            return f"{event.attempt}{_REVIEW}"
+        case _:
+            return None
+
+
+def _worked_at(job: Job) -> str | None:
+    node, attempt = job.payload.get("node"), job.payload.get("attempt")
+    if node == Node.REVIEW:
+        return f"{attempt}{_REVIEW}"
+    return str(attempt) if node in (Node.IMPLEMENT, Node.PLAN) else None
+
+
+def _has_place(state: RunState, name: str) -> bool:
+    """Whether it goes on where an attempt was at work: it must never wait for the place that it holds itself."""
+    if name.endswith(_REVIEW):
+        return True
+    _, task, _ = ids.split_attempt(name)
+    if task == ids.PLANNER_TASK:
+        return state.status is RunStatus.PLANNING
+    return task_state(state, task).status in _AT_WORK
+
+
+@dataclass(frozen=True, slots=True)
+class Permitted:
+    """What may happen now, and what keeps the rest."""
+
+    decision: Decision
+    held: e.WorkHeld | None = None
+
+
+def news_of(before: e.WorkHeld | None, now: e.WorkHeld | None) -> tuple[e.EventBase, ...]:
+    """What is worth recording about being held: that it begins, that another limit holds, that it is over. Pure."""
+    if now is None:
+        return () if before is None else (e.WorkReleased(),)
+    return () if before is not None and before.limit == now.limit else (now,)
+
+
+def permit(tx: Tx, starts: Starts, state: RunState, decision: Decision, config: RunConfig, now: float) -> Permitted:
+    """What of the decision may happen now; moments are kept for the rest. Runs inside a transaction."""
+    blueprint, limits, run = BLUEPRINTS[config.blueprint], config.deck.limits, state.created
+    names = starts_of(decision, blueprint)
+    if not names or run is None:
+        return Permitted(decision)
+    if not state.begun:
+        turn = starts.take(tx, Start("run", run.run, run.run, run.user), Window(limits.runs_per_hour, HOUR), now)
+        if turn > now:
+            reason = f"{limits.runs_per_hour} runs of {run.user} in an hour are the most; its turn is at {_clock(turn)}"
+            return _held(decision, blueprint, names, "runs_per_hour", reason, turn)
+    full = _too_many(starts.at_work(tx), limits.agents_at_once, state, names)
+    pace = Window(limits.spawn_per_minute, MINUTE)
+    turns = {name: starts.take(tx, Start("agent", name, run.run), pace, now) for name in names if name not in full}
+    early = tuple(name for name, turn in turns.items() if turn > now)
+    if early:
+        reason = f"{limits.spawn_per_minute} attempts, reviews and sub-agents of the deck in a minute are the most"
+        until = min(turns[name] for name in early)
+        return _held(decision, blueprint, (*early, *full), "spawn_per_minute", reason, until)
+    if full:
+        reason = f"{limits.agents_at_once} attempts of the deck at work at the same time are the most"
+        return _held(decision, blueprint, full, "agents_at_once", reason, now + LOOK_AGAIN)
+    return Permitted(decision)
+
+
+def _too_many(at_work: int, limit: int, state: RunState, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Those for whom there is no free place."""
+    new = [name for name in names if not _has_place(state, name)]
+    return tuple(new[max(0, limit - at_work) :])
+
+
+def _held(
+    decision: Decision, blueprint: Blueprint, names: tuple[str, ...], limit: str, reason: str, until: float
+) -> Permitted:
+    event = e.WorkHeld.model_validate({"limit": limit, "reason": reason, "until": until, "starts": names[:100]})
+    return Permitted(without(decision, frozenset(names), blueprint), event)
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))
