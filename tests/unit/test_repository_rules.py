@@ -28,7 +28,7 @@ VENDOR_SDKS = ("anthropic", "openai", "google")
 
 MAX_LINES = 500
 MAX_TEST_LINES = 800
-CATALOGUES = {"events.py": 800}
+CATALOGUES = {"events.py": 900}
 """Flat lists of declarations, which gain nothing from being cut in two."""
 
 SQL = re.compile(
