@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from quarterdeck.agents import reminders
 from quarterdeck.agents.limits import Bounds, Used, reached
-from quarterdeck.agents.recovery import after
 from quarterdeck.agents.transcript import Transcript, apply, bodies_of, decode, encode, said
+from quarterdeck.gateway.recovery import after
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.entities import Harness, TodoItem, Usage

@@ -31,8 +31,9 @@ from quarterdeck.agents.context import Window
 from quarterdeck.agents.limits import Reached
 from quarterdeck.agents.port import Assignment
 from quarterdeck.agents.ports import Ports
-from quarterdeck.agents.recovery import after, candidates
+from quarterdeck.agents.recovery import candidates
 from quarterdeck.agents.transcript import encode, said
+from quarterdeck.gateway.recovery import after
 from quarterdeck.govern.chain import dated
 from quarterdeck.journal.port import Also
 from quarterdeck.kernel import events as e

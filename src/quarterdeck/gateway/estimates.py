@@ -49,19 +49,19 @@ def worst(asked: Asked, price: Price, window: int, longest: int | None, bytes_pe
     """The worst case of a request. `longest`: tokens of the longest answer of the model, where that is known."""
     entry = prompt_bound(asked, window, bytes_per_token)
     output = min(asked.output_limit() or (longest or window) * asked.choices(), window * asked.choices())
-    return Worst(entry, output, worst_case(entry, output, price))
+    return _worst(asked, entry, output, price)
 
 
-def affordable(bound: Worst, price: Price, free_nusd: int) -> Worst | None:
+def _worst(asked: Asked, entry: int, output: int, price: Price) -> Worst:
+    return Worst(entry, output, worst_case(entry, output, price, long_write=asked.long_cache))
+
+
+def affordable(asked: Asked, bound: Worst, price: Price, free_nusd: int) -> Worst | None:
     """The same call with a shorter answer, so that `free_nusd` covers it; None where that is not worth it."""
-    rest = free_nusd - worst_case(bound.input, 0, price)
     each = cost(Usage(output=1_000_000), price) / 1_000_000
-    output = int(rest / each) if each > 0 else bound.output
-    if output < LEAST or output >= bound.output:
-        return None
-    while output >= LEAST and worst_case(bound.input, output, price) > free_nusd:
-        output -= 1  # rounding up happens once for the sum
-    return Worst(bound.input, output, worst_case(bound.input, output, price)) if output >= LEAST else None
+    rest = free_nusd - _worst(asked, bound.input, 0, price).nusd
+    output = int(rest / each) - 1 if each > 0 else bound.output
+    return _worst(asked, bound.input, output, price) if LEAST <= output < bound.output else None
 
 
 def learned(bytes_per_token: float, size: int, prompt_tokens: int) -> float:

@@ -6,13 +6,14 @@ Rules
 - A key that was revoked is dead at once: no new call leaves, and those under way are cut and closed on record.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from quarterdeck.govern.port import Chain
 from quarterdeck.journal.port import Claim
 from quarterdeck.kernel.config import RunConfig
+from quarterdeck.kernel.entities import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,10 @@ class Grant:
     """`provider:model` that may be asked; the first is what the name `quarterdeck` means."""
     config: RunConfig
     """Prices, facts about models and deadlines, as the run froze them."""
+    turns: int | None = None
+    """Calls that may leave; None = no bound of their number."""
+    tokens: int | None = None
+    """Tokens that no cache served, of all calls together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,26 @@ class Opened:
     """Unix socket of the endpoint (HTTP/1.1), to be bridged to a loopback port of the sandbox."""
 
 
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Why a key got no further."""
+
+    limit: Literal["usd", "turns", "tokens"]
+    reason: str
+    run: bool
+    """The run's money or a day's: not the attempt's own bound, nor its task's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metering:
+    """What a key's calls came to, in this process."""
+
+    calls: int = 0
+    usage: Usage = field(default_factory=Usage)
+    nusd: int = 0
+    stopped: Stopped | None = None
+
+
 class Gateway(Protocol):
     async def grant(self, grant: Grant) -> Opened:
         """A new key. What an earlier process left open of that attempt counts as spent."""
@@ -50,4 +75,8 @@ class Gateway(Protocol):
 
     async def revoke(self, key: str, why: str = "") -> None:
         """End a key; idempotent. Returns when its calls are closed on record."""
+        ...
+
+    def metering(self, key: str) -> Metering:
+        """What the key's calls came to, also after it was revoked; nothing for a key that there never was."""
         ...

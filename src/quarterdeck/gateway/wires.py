@@ -93,6 +93,8 @@ class Asked:
     body: Mapping[str, Any]
     raw: bytes
     """The body as it came."""
+    query: str = ""
+    """What stands behind the path, without a key; goes on as it is."""
 
     @property
     def wire(self) -> Wire:
@@ -130,6 +132,11 @@ class Asked:
             return True
         return any(mark in self.raw for mark in _REFERENCES)
 
+    @property
+    def long_cache(self) -> bool:
+        """Whether the prompt may be written to a cache that is kept for an hour."""
+        return self.wire is Wire.MESSAGES and b'"1h"' in self.raw
+
     def output_limit(self) -> int | None:
         """Tokens that the answer may have at most, over all its choices; None where the request does not say."""
         match self.wire:
@@ -162,15 +169,16 @@ def _object(found: Any) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def read(where: Place, raw: bytes) -> Asked:
-    """The request. Raises ValueError where its body is no JSON object."""
+def read(where: Place, raw: bytes, query: str = "") -> Asked:
+    """The request. `query`: as it came. Raises ValueError where its body is no JSON object."""
     try:
         body = json.loads(raw)
     except RecursionError as error:
         raise ValueError("the body is nested too deep") from error
     if not isinstance(body, dict):
         raise ValueError("the body is not a JSON object")
-    return Asked(where, body, raw)
+    kept = "&".join(part for part in query.split("&") if part and not part.startswith("key="))
+    return Asked(where, body, raw, kept)
 
 
 # --- what cannot be metered -------------------------------------------------------------------------------
@@ -253,7 +261,11 @@ def _limited(asked: Asked, limit: int) -> dict[str, Any]:
 
 
 def upstream_path(asked: Asked, model: str) -> str:
-    """The path below the provider's base address (which ends in `/v1` for OpenAI's), without the query."""
+    """The path and query below the provider's base address (which ends in `/v1` for OpenAI's)."""
+    return _path(asked, model) + (f"?{asked.query}" if asked.query else "")
+
+
+def _path(asked: Asked, model: str) -> str:
     counting = asked.place.operation is Operation.COUNT
     match asked.wire:
         case Wire.MESSAGES:

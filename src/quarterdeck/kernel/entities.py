@@ -41,6 +41,8 @@ class Usage(Value):
     cache_read: int = 0
     cache_write: int = 0
     output: int = 0
+    long_write: int = 0
+    """How many of `cache_write` are kept for an hour rather than minutes, and cost more."""
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(
@@ -48,6 +50,7 @@ class Usage(Value):
             cache_read=self.cache_read + other.cache_read,
             cache_write=self.cache_write + other.cache_write,
             output=self.output + other.output,
+            long_write=self.long_write + other.long_write,
         )
 
     @property

@@ -12,6 +12,9 @@ from typing import Final
 from quarterdeck.kernel.config import Price
 from quarterdeck.kernel.entities import NUSD_PER_USD, Usage
 
+LONG_WRITE: Final = 2.0
+"""Price of a token written to a cache for an hour, as a multiple of input (Anthropic; nobody else has it)."""
+
 _PER_TOKEN: Final = NUSD_PER_USD // 1_000_000
 
 DATED: Final = "2026-11-01"
@@ -73,10 +76,17 @@ def cost(usage: Usage, price: Price) -> int:
     usd_per_million = (
         usage.input * price.input + usage.cache_read * read + usage.cache_write * write + usage.output * price.output
     )
+    if usage.long_write:
+        usd_per_million += usage.long_write * max(0.0, LONG_WRITE * price.input - write)
     return math.ceil(round(usd_per_million * _PER_TOKEN, 3))
 
 
-def worst_case(input_tokens: int, max_output: int, price: Price) -> int:
-    """Nano-USD that a call may cost at most: every input token at its dearest rate, all output used."""
+def worst_case(input_tokens: int, max_output: int, price: Price, *, long_write: bool = False) -> int:
+    """Nano-USD that a call may cost at most: every input token at its dearest rate, all output used.
+
+    `long_write`: it may write to a cache that is kept for an hour.
+    """
     dearest = max(price.input, price.cache_read or 0.0, price.cache_write or 0.0)
+    if long_write:
+        dearest = max(dearest, LONG_WRITE * price.input)
     return cost(Usage(input=input_tokens, output=max_output), price.model_copy(update={"input": dearest}))

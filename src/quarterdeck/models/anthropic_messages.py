@@ -152,6 +152,7 @@ class MessagesFold:
             cache_read=self._usage.get("cache_read_input_tokens", 0),
             cache_write=self._usage.get("cache_creation_input_tokens", 0),
             output=self._usage["output_tokens"],
+            long_write=(self._usage.get("cache_creation") or {}).get("ephemeral_1h_input_tokens", 0),
         )
 
 

@@ -80,15 +80,21 @@ def conclude(model: str, request: Request, draft: Draft) -> Reply:
         if not draft.begun:
             raise fail("what came back was not a reply", FailureClass.TRANSIENT)
         raise fail("the stream ended without a stop reason")
-    parts = [part for part in draft.parts if not (isinstance(part, DraftCall) and draft.stop is StopReason.LENGTH)]
     try:
-        message = Message(role="assistant", blocks=_blocks(parts))
+        answered = message(draft)
     except ValueError as error:
         raise fail(f"it holds what cannot be sent again: {error}", FailureClass.TRANSIENT) from error
     stop = draft.stop
     if stop in (StopReason.END, StopReason.TOOLS):
-        stop = StopReason.TOOLS if message.calls else StopReason.END
-    return Reply(message=message, stop=stop, usage=usage, estimated=counted is None)
+        stop = StopReason.TOOLS if answered.calls else StopReason.END
+    return Reply(message=answered, stop=stop, usage=usage, estimated=counted is None)
+
+
+def message(draft: Draft) -> Message:
+    """The message that a draft holds, without the tool calls of one that ran into its output limit. Raises ValueError
+    where it holds what cannot be sent again."""
+    parts = [part for part in draft.parts if not (isinstance(part, DraftCall) and draft.stop is StopReason.LENGTH)]
+    return Message(role="assistant", blocks=_blocks(parts))
 
 
 def _blocks(parts: list[Part]) -> tuple[Block, ...]:

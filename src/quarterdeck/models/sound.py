@@ -45,8 +45,10 @@ def value(found: Any, depth: int = 0) -> Any:
 
 def usage(found: Usage | None) -> Usage | None:
     """The usage, where it can be true."""
-    if found is None or not all(
-        0 <= n <= MAX_TOKENS for n in (found.input, found.cache_read, found.cache_write, found.output)
+    if (
+        found is None
+        or not all(0 <= n <= MAX_TOKENS for n in (found.input, found.cache_read, found.cache_write, found.output))
+        or not 0 <= found.long_write <= found.cache_write
     ):
         return None
     return found

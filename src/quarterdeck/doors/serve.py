@@ -1,0 +1,135 @@
+"""The HTTP server of the doors: one unix socket for sandboxes, and ports for people who ask for them.
+
+Rules
+- Served inside the process that owns the deck, in its event loop. Signals are the command line's business.
+- The socket can be used by us and by the user that sandboxes run as, by nobody else.
+- The server's library is loaded when something is served for the first time.
+"""
+
+import asyncio
+import contextlib
+import importlib
+import logging
+import shutil
+import socket
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from quarterdeck.doors.model_calls import Receive, Scope, Send
+from quarterdeck.kernel.failures import BadConfiguration, SandboxFailed
+from quarterdeck.workplace.ground import share, socket_folder
+
+_log = logging.getLogger(__name__)
+
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_BACKLOG: Final = 1024
+_LAST_SECONDS: Final = 2
+"""Given to answers under way when the server ends."""
+
+
+class Doors:
+    """One application made of several, by the beginning of the path; the rest goes to `otherwise`."""
+
+    def __init__(self, otherwise: App, mounts: Mapping[str, App] | None = None) -> None:
+        self._otherwise = otherwise
+        self._mounts = dict(mounts or {})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise RuntimeError(f"nothing here speaks {scope['type']}")
+        for prefix, app in self._mounts.items():
+            if scope["path"] == prefix or scope["path"].startswith(f"{prefix}/"):
+                return await app(scope, receive, send)
+        return await self._otherwise(scope, receive, send)
+
+
+class Endpoint:
+    """Serves an application on a unix socket and on ports."""
+
+    def __init__(self, app: App, folder: Path) -> None:
+        """`folder`: below it the socket gets a directory of its own."""
+        self._app = app
+        self._root = folder
+        self._folder: Path | None = None
+        self._path: Path | None = None
+        self._servers: list[tuple[Any, asyncio.Task[None]]] = []
+        self._opening = asyncio.Lock()
+
+    async def open(self) -> Path:
+        """The unix socket, served. Raises SandboxFailed where it cannot be."""
+        async with self._opening:
+            if self._path is None:
+                try:
+                    self._folder = await asyncio.to_thread(socket_folder, self._root)
+                    path = self._folder / "gateway"
+                    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+                    listener.bind(str(path))
+                    share(path, 0o660)
+                    await self._serve(listener)
+                except OSError as error:
+                    raise SandboxFailed("the gateway's socket cannot be made", why=str(error)) from error
+                self._path = path
+            return self._path
+
+    async def listen(self, host: str, port: int) -> tuple[str, int]:
+        """Serve on a TCP port too (0 = any that is free); where it listens. Raises BadConfiguration."""
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            listener.close()
+            why = error.strerror or str(error)
+            raise BadConfiguration(f"{host}:{port} cannot be listened on", why=why, fix="--port 0") from error
+        await self._serve(listener)
+        found = listener.getsockname()
+        return str(found[0]), int(found[1])
+
+    async def _serve(self, listener: socket.socket) -> None:
+        uvicorn = await asyncio.to_thread(importlib.import_module, "uvicorn")
+        config = uvicorn.Config(
+            self._app,
+            http="h11",
+            ws="none",
+            loop="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            backlog=_BACKLOG,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=_LAST_SECONDS,
+        )
+        server = uvicorn.Server(config)
+        server.capture_signals = _no_signals
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        while not server.started:
+            if task.done():
+                listener.close()
+                task.result()
+                raise SandboxFailed("the endpoint did not start")
+            await asyncio.sleep(0)
+        self._servers.append((server, task))
+
+    async def close(self) -> None:
+        """Serve no longer. Idempotent."""
+        servers, self._servers = self._servers, []
+        for server, _ in servers:
+            server.should_exit = True
+        for ended in await asyncio.gather(*(task for _, task in servers), return_exceptions=True):
+            if isinstance(ended, Exception):
+                _log.warning("a door did not close in order: %r", ended)
+        self._path = None
+        if self._folder is not None:
+            await asyncio.to_thread(shutil.rmtree, self._folder, True)
+            self._folder = None
+
+
+@contextlib.contextmanager
+def _no_signals() -> Iterator[None]:
+    yield

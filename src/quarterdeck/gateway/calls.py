@@ -1,0 +1,370 @@
+"""One request on its way through the gateway: admit, reserve, forward, meter, settle.
+
+Rules
+- A request that may not leave is answered here, with one sentence (gateway/refusals.py).
+- Until the first byte has gone to the client, what fails is tried again as its class says: after a wait, or with the
+  next model. After that nothing can be taken back: the client sees the break as it happened.
+- When nothing more can be tried, the client gets the provider's own answer, and is told not to try again at once.
+- A client that goes away, a key that is revoked: the connection to the provider is closed first, then the call is
+  closed on record with what had come by then.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from quarterdeck.gateway import estimates, refusals, routes, wires
+from quarterdeck.gateway.estimates import Worst
+from quarterdeck.gateway.keys import Key
+from quarterdeck.gateway.meter import Meter, Metered
+from quarterdeck.gateway.port import Stopped
+from quarterdeck.gateway.record import Book, Intent
+from quarterdeck.gateway.recovery import after
+from quarterdeck.gateway.wires import Asked, Operation
+from quarterdeck.kernel import probes
+from quarterdeck.kernel.clock import Clock
+from quarterdeck.kernel.config import ModelSection, Price
+from quarterdeck.kernel.failures import BudgetExhausted, FailureClass, ModelFailed, QuarterdeckError
+from quarterdeck.kernel.prices import price_of
+from quarterdeck.models import windows
+from quarterdeck.models.factory import Models
+from quarterdeck.models.limiter import Limiter, Limiters
+from quarterdeck.models.retry import PATIENCE
+from quarterdeck.models.upstream import Answer, Upstream
+
+_log = logging.getLogger(__name__)
+
+_LARGEST_REFUSAL: Final = 1024 * 1024
+"""Bytes of a provider's error that are passed on."""
+_UNKNOWN_WINDOW: Final = 1_000_000
+"""Tokens; where nobody says how long a prompt may be, its bytes alone bound it."""
+_KEPT_BACK: Final = frozenset(
+    {"connection", "keep-alive", "transfer-encoding", "content-length", "trailer", "upgrade", "set-cookie"}
+)
+"""Headers of an answer that hold for one connection only, or for somebody else."""
+_ENCODED: Final = "content-encoding"
+
+
+class Client(Protocol):
+    """Who asked."""
+
+    async def head(self, status: int, headers: Iterable[tuple[str, str]]) -> None: ...
+
+    async def body(self, data: bytes) -> None: ...
+
+    async def end(self) -> None:
+        """The answer is complete."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A try of which nothing has reached the client."""
+
+    failure: ModelFailed
+    status: int = 0
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    """The provider's own answer; status 0 = there was none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a call of one model costs and how long it may be."""
+
+    price: Price
+    window: int
+    longest: int | None
+
+
+class Calls:
+    """Carries requests; one for a deck."""
+
+    def __init__(
+        self,
+        book: Book,
+        models: Callable[[Key], Models],
+        limiters: Limiters,
+        clock: Clock,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        rng: random.Random | None = None,
+    ) -> None:
+        """`models`: the ways to providers as the configuration behind a key has them."""
+        self._book = book
+        self._models = models
+        self._limiters = limiters
+        self._clock = clock
+        self._sleep = sleep
+        self._rng = rng or random.Random()
+        self._rates: dict[str, float] = {}
+        """Bytes for a token, by model, as measured."""
+
+    async def carry(self, key: Key, asked: Asked, headers: list[tuple[str, str]], client: Client) -> None:
+        """Answer the request, whatever happens. Raises only StoreUnavailable, StaleClaim and CancelledError."""
+        names = routes.candidates(asked.wire, asked.model, key.grant.models)
+        if not names:
+            able = [name.partition(":")[2] for name in routes.speaking(asked.wire, key.grant.models)]
+            may = f"it may ask {', '.join(able)}" if able else "it may ask none in this format"
+            return await _refuse(
+                client, asked, f"{asked.model!r} is not a model of this key: {may}", "model_not_allowed"
+            )
+        if asked.place.operation is Operation.COUNT:
+            return await self._count(key, asked, names[0], headers, client)
+        if why := wires.unmetered(asked):
+            return await _refuse(client, asked, f"not metered, so it does not leave: {why}", "not_metered")
+        return await self._until_answered(key, asked, list(names), headers, client)
+
+    async def _until_answered(
+        self, key: Key, asked: Asked, names: list[str], headers: list[tuple[str, str]], client: Client
+    ) -> None:
+        step, number, errors = key.next_step(), 0, list[tuple[str, FailureClass]]()
+        while True:
+            number += 1
+            if stopped := key.bound():
+                key.stop(stopped)
+                return await _refuse(client, asked, f"Quarterdeck: {stopped.reason}.", "limit_reached")
+            try:
+                tried = await self._try(key, asked, step, number, names[0], headers, client)
+            except BudgetExhausted as error:
+                key.stop(_stopped(error))
+                sentence = f"Quarterdeck: the budget is exhausted: {error.why or error}. Stop here; do not try again."
+                return await _refuse(client, asked, sentence, "budget_exhausted")
+            except QuarterdeckError as error:
+                if error.failure is FailureClass.INFRASTRUCTURE:
+                    raise
+                return await _refuse(client, asked, f"Quarterdeck: {error}", "not_configured")
+            if tried is None:
+                return None
+            errors.append((names[0], tried.failure.kind))
+            failure = tried.failure
+            todo = after(errors, len(names) - 1, failure.retry_after, self._rng.random(), failure.renewed)
+            if todo.do == "give up":
+                return await _pass_on(client, asked, tried)
+            if todo.do == "other":
+                del names[0]
+            elif todo.seconds > 0:
+                await self._sleep(todo.seconds)
+
+    async def _try(
+        self,
+        key: Key,
+        asked: Asked,
+        step: int,
+        number: int,
+        name: str,
+        headers: list[tuple[str, str]],
+        client: Client,
+    ) -> Tried | None:
+        """One try; None = the client has its answer. Raises BudgetExhausted, BadConfiguration."""
+        terms = self._terms(key, name)
+        limiter = self._limiters.of(name)
+        upstream = await self._models(key).upstream(name)
+        if (held := await _entered(limiter)) is not None:
+            return Tried(_unwelcome(name, held))
+        bound = estimates.worst(
+            asked, terms.price, terms.window, terms.longest, self._rates.get(name, estimates.BYTES_PER_TOKEN)
+        )
+        intent, bound, limit = await self._reserved(key, asked, name, step, number, bound, terms)
+        key.leave()
+        probes.hit("gateway.intended")
+        body = wires.rewritten(asked, name.partition(":")[2], limit)
+        leg = _Leg(self._book, key, asked, intent, bound, client, self._clock)
+        tried = await leg.run(upstream, name, body, headers)
+        if tried is not None:
+            await self._learn_failure(limiter, upstream, tried)
+            return tried
+        limiter.answered()
+        if leg.metered is not None and not leg.metered.estimated:
+            prompt = leg.metered.usage.prompt
+            rate = self._rates.get(name, estimates.BYTES_PER_TOKEN)
+            self._rates[name] = estimates.learned(rate, len(asked.raw), prompt)
+        return None
+
+    async def _reserved(
+        self, key: Key, asked: Asked, name: str, step: int, number: int, bound: Worst, terms: Terms
+    ) -> tuple[Intent, Worst, int | None]:
+        """The intent on record and the money set aside; with a limit for the answer where only a shorter one fits."""
+        try:
+            return await self._book.intend(key, asked, name, step, number, bound.nusd, terms.price), bound, None
+        except BudgetExhausted as error:
+            shorter = estimates.affordable(asked, bound, terms.price, error.free_nusd)
+            if shorter is None:
+                raise
+        intent = await self._book.intend(key, asked, name, step, number, shorter.nusd, terms.price)
+        return intent, shorter, shorter.output
+
+    async def _learn_failure(self, limiter: Limiter, upstream: Upstream, tried: Tried) -> None:
+        failure = tried.failure
+        if failure.kind is FailureClass.TRANSIENT and failure.retry_after:
+            limiter.heard(failure.retry_after)
+        if failure.ramp:
+            limiter.too_fast()
+        if failure.kind is FailureClass.AUTH:
+            used = upstream.key
+            await upstream.reload_key(used)
+            failure.renewed = upstream.key != used
+
+    async def _count(self, key: Key, asked: Asked, name: str, headers: list[tuple[str, str]], client: Client) -> None:
+        """Counting tokens costs nothing: it passes, unmetered."""
+        upstream = await self._models(key).upstream(name)
+        model = name.partition(":")[2]
+        try:
+            path, body = wires.upstream_path(asked, model), wires.rewritten(asked, model)
+            async with upstream.forward(name, path, body, headers) as answer:
+                await client.head(answer.status, _passed(answer.headers))
+                async with aclosing(answer.chunks()) as chunks:
+                    async for chunk in chunks:
+                        await client.body(chunk)
+                await client.end()
+        except ModelFailed as error:
+            await _pass_on(client, asked, Tried(error))
+
+    def _terms(self, key: Key, name: str) -> Terms:
+        """Raises ModelFailed where the price is not known."""
+        deck = key.grant.config.deck
+        price = price_of(name, deck.prices)
+        if price is None:
+            why = f'a budget cannot be kept without it; deck.toml: [prices] "{name}" = {{ input = 0, output = 0 }}'
+            raise QuarterdeckError(f"the price of {name} is not known", why=why)
+        section = deck.models.get(name, ModelSection())
+        window = section.context or windows.known(*name.split(":", 1)) or _UNKNOWN_WINDOW
+        return Terms(price, window, section.max_output or windows.longest(*name.split(":", 1)))
+
+
+class _Leg:
+    """One call on its way to one provider and back."""
+
+    def __init__(
+        self, book: Book, key: Key, asked: Asked, intent: Intent, bound: Worst, client: Client, clock: Clock
+    ) -> None:
+        self._book = book
+        self._key = key
+        self._asked = asked
+        self._intent = intent
+        self._bound = bound
+        self._client = client
+        self._clock = clock
+        self._began = clock.monotonic()
+        self._meter: Meter | None = None
+        self.metered: Metered | None = None
+
+    async def run(self, upstream: Upstream, name: str, body: bytes, headers: list[tuple[str, str]]) -> Tried | None:
+        """None = the client has what there is. Whatever happens, the call is closed on record."""
+        path = wires.upstream_path(self._asked, name.partition(":")[2])
+        try:
+            async with upstream.forward(name, path, body, headers) as answer:
+                if answer.status >= 300:
+                    return await self._refused(answer)
+                await self._stream(answer)
+        except ModelFailed as error:
+            return await self._broken(error)
+        except asyncio.CancelledError:
+            gone = ModelFailed(
+                f"{name} was left", FailureClass.INFRASTRUCTURE, billed=True, why="nobody waited any more"
+            )
+            await asyncio.shield(self._book.erred(self._key, self._intent, gone, self._finish()))
+            raise
+        await self._finished(name)
+        return None
+
+    async def _refused(self, answer: Answer) -> Tried:
+        kept = bytearray()
+        async with aclosing(answer.chunks(plain=True)) as chunks:
+            async for chunk in chunks:
+                kept += chunk
+                if len(kept) > _LARGEST_REFUSAL:
+                    break
+        failure = answer.meaning(bytes(kept))
+        await self._book.erred(self._key, self._intent, failure)
+        headers = tuple((name, value) for name, value in _passed(answer.headers) if name != _ENCODED)
+        return Tried(failure, answer.status, headers, bytes(kept))
+
+    async def _stream(self, answer: Answer) -> None:
+        encoded = bool(answer.header(_ENCODED))
+        passed = [pair for pair in _passed(answer.headers) if not (encoded and pair[0] == _ENCODED)]
+        streams = "event-stream" in (answer.header("content-type") or "")
+        hide = wires.wants_usage(self._asked)
+        model = self._intent.event.model
+        self._meter = meter = Meter(self._asked.wire, model, streams=streams, hide_usage=hide)
+        await self._client.head(answer.status, passed)
+        async with aclosing(answer.chunks(plain=encoded)) as chunks:
+            async for chunk in chunks:
+                if out := meter.read(chunk):
+                    await self._client.body(out)
+        if rest := meter.rest():
+            await self._client.body(rest)
+        await self._client.end()
+        probes.hit("gateway.replied")
+
+    async def _broken(self, error: ModelFailed) -> Tried | None:
+        """The connection was not made, or broke."""
+        metered = self._finish()
+        await self._book.erred(self._key, self._intent, error, metered)
+        if self._meter is None:
+            return Tried(error)
+        raise ConnectionAbortedError(str(error)) from error
+
+    async def _finished(self, name: str) -> None:
+        """The answer came to an end: was it one?"""
+        metered = self._finish()
+        assert metered is not None  # there was an answer, so there is a meter
+        if metered.error is not None:
+            await self._book.erred(self._key, self._intent, metered.error, metered)
+        elif metered.stop is None:
+            why = "the stream ended without a stop reason"
+            cut = ModelFailed(f"{name} gave no usable reply", FailureClass.TRUNCATED, billed=True, why=why)
+            await self._book.erred(self._key, self._intent, cut, metered)
+        else:
+            await self._book.answered(self._key, self._intent, metered, self._clock.monotonic() - self._began)
+
+    def _finish(self) -> Metered | None:
+        if self.metered is None and self._meter is not None:
+            self.metered = self._meter.finish(self._bound.input)
+        return self.metered
+
+
+def _stopped(error: BudgetExhausted) -> Stopped:
+    own = error.purse.startswith(("attempt/", "task/"))
+    return Stopped("usd", f"{error.why or error}", run=not own)
+
+
+async def _entered(limiter: Limiter) -> float | None:
+    """Wait for the provider's leave; seconds that it still wants, where that is too long to wait."""
+    if limiter.wait() <= PATIENCE:
+        await limiter.enter(longest_hold=PATIENCE)
+    held = limiter.wait()
+    return held if held > PATIENCE else None
+
+
+def _unwelcome(name: str, held: float) -> ModelFailed:
+    why = f"its provider wants to be left alone for another {held:.0f} s"
+    return ModelFailed(f"{name} was not asked", FailureClass.TRANSIENT, retry_after=held, why=why)
+
+
+def _passed(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [(name, value) for name, value in headers if name.lower() not in _KEPT_BACK]
+
+
+async def _refuse(client: Client, asked: Asked, sentence: str, code: str) -> None:
+    said = refusals.refusal(asked.wire, sentence, code)
+    await client.head(said.status, said.headers)
+    await client.body(said.body)
+    await client.end()
+
+
+async def _pass_on(client: Client, asked: Asked, tried: Tried) -> None:
+    """The provider's own answer, or ours where there was none."""
+    if tried.status:
+        headers = [pair for pair in tried.headers if pair[0] != "x-should-retry"]
+        await client.head(tried.status, [*headers, ("x-should-retry", "false")])
+        await client.body(tried.body)
+        await client.end()
+        return
+    said = refusals.refusal(asked.wire, f"Quarterdeck: {tried.failure}", "unreachable", 502)
+    await client.head(said.status, said.headers)
+    await client.body(said.body)
+    await client.end()

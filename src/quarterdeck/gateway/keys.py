@@ -1,0 +1,95 @@
+"""Virtual keys: whom a call belongs to, and what it may do.
+
+Rules
+- A key is random, lives in this process only, and is compared without telling how much of it was right.
+- What a key's calls came to is counted here as well as in the journal: the bounds of its number and tokens need no
+  reading.
+- A key that is dead stays known, so that whoever still uses it is told why.
+"""
+
+import asyncio
+import hashlib
+import secrets
+from collections import OrderedDict
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from quarterdeck.gateway.port import Grant, Metering, Stopped
+from quarterdeck.kernel.entities import Usage
+
+PREFIX: Final = "qd-"
+_DEAD_KEPT: Final = 1_000
+
+
+@dataclass(slots=True)
+class Key:
+    """One virtual key and what became of it so far."""
+
+    secret: str
+    grant: Grant
+    step: int = 0
+    """The last step of the attempt that has a call on record."""
+    metering: Metering = field(default_factory=Metering)
+    dead: str | None = None
+    """Why it is no longer good."""
+    calls: set[asyncio.Task[None]] = field(default_factory=set)
+    """Those under way."""
+
+    def next_step(self) -> int:
+        self.step += 1
+        return self.step
+
+    def spend(self, usage: Usage, nusd: int) -> None:
+        """A call is over."""
+        now = self.metering
+        self.metering = replace(now, usage=now.usage + usage, nusd=now.nusd + nusd)
+
+    def leave(self) -> None:
+        """A call leaves."""
+        self.metering = replace(self.metering, calls=self.metering.calls + 1, stopped=None)
+
+    def stop(self, stopped: Stopped) -> None:
+        self.metering = replace(self.metering, stopped=stopped)
+
+    def bound(self) -> Stopped | None:
+        """The bound of its own that is used up."""
+        grant, used = self.grant, self.metering
+        if grant.turns is not None and used.calls >= grant.turns:
+            return Stopped("turns", f"the limit of {grant.turns} model calls was reached", run=False)
+        fresh = used.usage.input + used.usage.cache_write + used.usage.output
+        if grant.tokens is not None and fresh >= grant.tokens:
+            return Stopped("tokens", f"the limit of {grant.tokens} tokens was reached", run=False)
+        return None
+
+
+class Keys:
+    """All keys of this process."""
+
+    def __init__(self) -> None:
+        self._keys: dict[bytes, Key] = {}
+        self._dead: OrderedDict[bytes, None] = OrderedDict()
+
+    def make(self, grant: Grant, step: int) -> Key:
+        """A new key. `step`: the last one of the attempt that is on record."""
+        key = Key(PREFIX + secrets.token_urlsafe(32), grant, step)
+        self._keys[_name(key.secret)] = key
+        return key
+
+    def find(self, secret: str) -> Key | None:
+        """The key, also a dead one."""
+        return self._keys.get(_name(secret))  # by its digest: how long it takes says nothing about the secret
+
+    def bury(self, key: Key, why: str) -> None:
+        """The key is no longer good. The oldest dead ones are forgotten."""
+        if key.dead is None:
+            key.dead = why
+            self._dead[_name(key.secret)] = None
+        while len(self._dead) > _DEAD_KEPT:
+            self._keys.pop(self._dead.popitem(last=False)[0], None)
+
+    def living(self) -> list[Key]:
+        return [key for key in self._keys.values() if key.dead is None]
+
+
+def _name(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode("utf-8", "replace")).digest()

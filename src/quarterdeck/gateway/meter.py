@@ -1,0 +1,225 @@
+"""What an answer that passes through was: its usage, its stop reason, its text. Pure.
+
+Rules
+- The bytes go on to the client as they came; the meter reads a copy. It never changes and never delays them.
+- The wire is the truth: usage comes from it, or is an estimate that says so, rather too high. What a stream said about
+  its prompt before it broke is kept.
+- An answer without a stop reason was cut off, whatever the connection says.
+- What the meter does not understand costs nothing but the estimate: the client gets it all the same.
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from quarterdeck.gateway.wires import Wire
+from quarterdeck.kernel.entities import Usage
+from quarterdeck.kernel.failures import ModelFailed
+from quarterdeck.models import reply, sound, sse
+from quarterdeck.models.anthropic_messages import MessagesFold
+from quarterdeck.models.gemini_generate import GeminiFold
+from quarterdeck.models.openai_chat import ChatFold
+from quarterdeck.models.openai_responses import ResponsesFold
+from quarterdeck.models.port import Message, StopReason
+from quarterdeck.models.reply import Draft, Fold
+
+CHARACTERS_PER_TOKEN: Final = 2.5
+"""Of output that was never counted; rather too few."""
+
+KEPT: Final = 16 * 1024 * 1024
+"""Bytes of an answer in one piece that are read."""
+
+_NONSENSE: Final = (KeyError, TypeError, AttributeError, ValueError, RecursionError)
+
+
+@dataclass(frozen=True, slots=True)
+class Metered:
+    """An answer, as far as it came."""
+
+    usage: Usage
+    estimated: bool
+    stop: StopReason | None
+    """None = it was cut off."""
+    message: Message
+    begun: bool
+    """Anything of an answer came at all."""
+    error: ModelFailed | None = None
+    """What the stream said went wrong."""
+
+
+class Meter:
+    """Reads one answer."""
+
+    def __init__(self, wire: Wire, model: str, *, streams: bool, hide_usage: bool = False) -> None:
+        """`hide_usage`: the client did not ask for the chunk with the usage and does not get it."""
+        self._wire = wire
+        self._fold = _fold(wire, model)
+        self._events = sse.Events() if streams else None
+        self._whole = bytearray()
+        self._hide = hide_usage
+        self._error: ModelFailed | None = None
+        self._characters = 0
+        self._deltas = 0
+        self._prompt: Usage | None = None
+        self._lost = False
+
+    def read(self, chunk: bytes) -> bytes:
+        """Take in what came; returns what the client gets of it."""
+        if self._events is None:
+            self._whole += chunk[: max(0, KEPT - len(self._whole))]
+            return chunk
+        try:
+            sent = self._events.feed(chunk)
+        except ValueError:
+            self._lost, self._events = True, None
+            return chunk
+        kept = [one.raw for one in sent if not self._take(one)]
+        return b"".join(kept) if self._hide else chunk
+
+    def rest(self) -> bytes:
+        """What the client has not got yet, at the end of the stream."""
+        return self._events.rest if self._hide and self._events is not None else b""
+
+    def _take(self, sent: sse.Sent) -> bool:
+        """Read one event; whether it is to be hidden."""
+        if not sent.data or sent.data == b"[DONE]":
+            return False
+        try:
+            event = json.loads(sent.data)
+        except (ValueError, RecursionError):
+            self._lost = True
+            return False
+        return isinstance(event, dict) and self._add(event)
+
+    def _add(self, event: dict[str, Any]) -> bool:
+        if self._error is not None:
+            return False
+        try:
+            for text in _deltas(self._wire, event):
+                self._characters += len(text)
+                self._deltas += 1
+            self._prompt = _prompt(self._wire, event) or self._prompt
+            self._fold.add(event)
+        except ModelFailed as error:
+            self._error = error
+        except _NONSENSE:
+            self._lost = True
+        return self._hide and bool(event.get("usage")) and not event.get("choices")
+
+    def finish(self, bound: int) -> Metered:
+        """What it was. `bound`: tokens that the prompt had at most, for the estimate."""
+        if self._whole:
+            self._read_whole()
+        try:
+            draft = self._fold.draft()
+        except _NONSENSE:
+            draft = Draft(begun=True)
+        counted = None if self._error is not None else sound.usage(draft.usage)
+        begun = draft.begun or self._characters > 0 or self._prompt is not None
+        return Metered(
+            usage=counted or (self._estimate(bound) if begun else Usage()),
+            estimated=counted is None,
+            stop=None if self._error is not None else draft.stop,
+            message=_message(draft),
+            begun=begun,
+            error=self._error,
+        )
+
+    def _estimate(self, bound: int) -> Usage:
+        prompt = sound.usage(self._prompt) or Usage(input=bound)
+        output = max(self._deltas, math.ceil(self._characters / CHARACTERS_PER_TOKEN), prompt.output, 1)
+        return prompt.model_copy(update={"output": output})
+
+    def _read_whole(self) -> None:
+        try:
+            body = json.loads(self._whole)
+        except (ValueError, RecursionError):
+            return
+        for item in body if isinstance(body, list) else [body]:
+            if isinstance(item, dict):
+                for event in _as_events(self._wire, item):
+                    self._add(event)
+
+
+def _fold(wire: Wire, model: str) -> Fold:
+    match wire:
+        case Wire.MESSAGES:
+            return MessagesFold(model)
+        case Wire.RESPONSES:
+            return ResponsesFold(model)
+        case Wire.CHAT:
+            return ChatFold(model, 0)
+        case Wire.GEMINI:
+            return GeminiFold(model)
+
+
+def _message(draft: Draft) -> Message:
+    try:
+        return reply.message(draft)
+    except _NONSENSE:
+        return Message(role="assistant", blocks=())
+
+
+def _prompt(wire: Wire, event: dict[str, Any]) -> Usage | None:
+    """What an early event says about the prompt."""
+    if wire is not Wire.MESSAGES or event.get("type") != "message_start":
+        return None
+    usage = event["message"]["usage"]
+    return Usage(
+        input=usage["input_tokens"],
+        cache_read=usage.get("cache_read_input_tokens") or 0,
+        cache_write=usage.get("cache_creation_input_tokens") or 0,
+        long_write=(usage.get("cache_creation") or {}).get("ephemeral_1h_input_tokens") or 0,
+        output=usage.get("output_tokens") or 0,
+    )
+
+
+def _deltas(wire: Wire, event: dict[str, Any]) -> Iterator[str]:
+    """Texts of an event that are output."""
+    match wire:
+        case Wire.MESSAGES:
+            if event.get("type") == "content_block_delta":
+                delta = event["delta"]
+                yield from (delta[key] for key in ("text", "partial_json", "thinking") if key in delta)
+        case Wire.RESPONSES:
+            if str(event.get("type")).endswith(".delta") and isinstance(event.get("delta"), str):
+                yield event["delta"]
+        case Wire.CHAT:
+            for choice in event.get("choices") or ():
+                delta = choice.get("delta") or {}
+                yield from (delta[key] for key in ("content", "refusal", "reasoning_content") if delta.get(key))
+                for call in delta.get("tool_calls") or ():
+                    yield (call.get("function") or {}).get("arguments") or ""
+        case Wire.GEMINI:
+            for candidate in event.get("candidates") or ():
+                for part in (candidate.get("content") or {}).get("parts") or ():
+                    yield part.get("text") or json.dumps(part.get("functionCall") or "")
+
+
+def _as_events(wire: Wire, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """An answer in one piece, as the events that a stream of it would have."""
+    if body.get("error"):
+        yield {"type": "error", **body}
+        return
+    match wire:
+        case Wire.MESSAGES:
+            usage = body.get("usage") or {}
+            yield {"type": "message_start", "message": {"usage": usage}}
+            for index, block in enumerate(body.get("content") or ()):
+                yield {"type": "content_block_start", "index": index, "content_block": block}
+                if block.get("type") == "tool_use":
+                    delta = {"type": "input_json_delta", "partial_json": json.dumps(block.get("input") or {})}
+                    yield {"type": "content_block_delta", "index": index, "delta": delta}
+            yield {"type": "message_delta", "delta": {"stop_reason": body.get("stop_reason")}, "usage": usage}
+            yield {"type": "message_stop"}
+        case Wire.RESPONSES:
+            for index, item in enumerate(body.get("output") or ()):
+                yield {"type": "response.output_item.done", "output_index": index, "item": item}
+            yield {"type": "response.completed", "response": body}
+        case Wire.CHAT:
+            choices = [{**choice, "delta": choice.get("message")} for choice in body.get("choices") or ()]
+            yield {**body, "choices": choices}
+        case Wire.GEMINI:
+            yield body

@@ -1,0 +1,148 @@
+"""A call on record: the intent with its reservation, the outcome with its settlement.
+
+Rules
+- Money is set aside in the transaction that records the intent, and settled in the one that records the outcome.
+- A call that was cut off by the end of a process may have been billed: its whole reservation counts as spent.
+- What a client was sent is not held back until it is on record; the next call of the attempt is recorded after it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from quarterdeck.gateway.keys import Key
+from quarterdeck.gateway.meter import Metered
+from quarterdeck.gateway.wires import Asked
+from quarterdeck.govern.port import Treasury
+from quarterdeck.journal.port import Claim, Journal, Record
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel import ids
+from quarterdeck.kernel.config import Price
+from quarterdeck.kernel.entities import Usage
+from quarterdeck.kernel.failures import FailureClass, ModelFailed
+from quarterdeck.kernel.prices import cost
+from quarterdeck.models.port import StopReason
+
+CUT_OFF: Final = "the process ended while the call was under way; its reservation counts as spent"
+_PAGE: Final = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A call that is on record and not over."""
+
+    event: e.ModelAsked
+    holder: str
+    price: Price
+
+
+def holder(attempt: str, step: int, number: int) -> str:
+    """Names the reservation of one call."""
+    return f"{attempt}/{step}/{number}"
+
+
+def left_open(records: Iterable[Record]) -> list[e.ModelAsked]:
+    """The calls of an attempt that have no outcome. Pure."""
+    asked: dict[int, e.ModelAsked] = {}
+    for record in records:
+        match record.event:
+            case e.ModelAsked():
+                asked[record.event.step] = record.event
+            case e.ModelAnswered() | e.ModelErred():
+                asked.pop(record.event.step, None)
+            case _:
+                pass
+    return list(asked.values())
+
+
+class Book:
+    """Writes calls into the journal and the purses."""
+
+    def __init__(self, journal: Journal, treasury: Treasury) -> None:
+        self._journal = journal
+        self._treasury = treasury
+
+    async def intend(
+        self, key: Key, asked: Asked, name: str, step: int, number: int, nusd: int, price: Price
+    ) -> Intent:
+        """Set `nusd` aside and record that the call leaves. Raises BudgetExhausted, StaleClaim, StoreUnavailable."""
+        grant = key.grant
+        event = e.ModelAsked(
+            step=step,
+            number=number,
+            model=name,
+            messages=asked.messages,
+            request_hash=ids.digest(asked.raw),
+            prefix_blob=await self._journal.put(asked.prefix),
+            reserved_nusd=nusd,
+        )
+        name_of_it, treasury = holder(grant.attempt, step, number), self._treasury
+        await self._journal.append(
+            grant.claim, event, also=lambda tx: treasury.reserve(tx, grant.chain, name_of_it, nusd)
+        )
+        return Intent(event, name_of_it, price)
+
+    async def answered(self, key: Key, intent: Intent, metered: Metered, seconds: float) -> None:
+        """The answer went through."""
+        spent = cost(metered.usage, intent.price)
+        body = metered.message.model_dump_json(ensure_ascii=True).encode()
+        event = e.ModelAnswered(
+            step=intent.event.step,
+            model=intent.event.model,
+            message_blob=await self._journal.put(body),
+            stop=metered.stop or StopReason.END,
+            usage=metered.usage,
+            cost_nusd=spent,
+            estimated=metered.estimated,
+            seconds=max(0.0, seconds),
+        )
+        await self._settle(key, intent, event)
+
+    async def erred(self, key: Key, intent: Intent, failed: ModelFailed, metered: Metered | None = None) -> None:
+        """The call failed. What it cost is what the wire said, else an estimate, else all that was set aside."""
+        usage, spent, estimated = charged(intent.event.reserved_nusd, intent.price, failed, metered)
+        event = e.ModelErred(
+            step=intent.event.step,
+            model=intent.event.model,
+            failure=failed.kind,
+            reason=str(failed)[:2000],
+            retry_after=failed.retry_after,
+            usage=usage,
+            cost_nusd=spent,
+            estimated=estimated,
+        )
+        await self._settle(key, intent, event)
+
+    async def _settle(self, key: Key, intent: Intent, event: e.ModelAnswered | e.ModelErred) -> None:
+        key.spend(event.usage, event.cost_nusd)
+        treasury, spent = self._treasury, event.cost_nusd
+        await self._journal.append(key.grant.claim, event, also=lambda tx: treasury.settle(tx, intent.holder, spent))
+
+    async def heal(self, claim: Claim, attempt: str) -> int:
+        """Close what an earlier process left open of the attempt; its last step on record."""
+        records: list[Record] = []
+        while page := await self._journal.read(claim.stream, records[-1].seq if records else 0, _PAGE):
+            records += page
+        treasury = self._treasury
+        for asked in left_open(records):
+            event = e.ModelErred(
+                step=asked.step,
+                model=asked.model,
+                failure=FailureClass.INFRASTRUCTURE,
+                reason=CUT_OFF,
+                cost_nusd=asked.reserved_nusd,
+                estimated=asked.reserved_nusd > 0,
+            )
+            name, spent = holder(attempt, asked.step, asked.number), asked.reserved_nusd
+            await self._journal.append(claim, event, also=lambda tx, n=name, s=spent: treasury.settle(tx, n, s))  # type: ignore[misc]  # mypy does not infer a lambda's defaults
+        return max((record.event.step for record in records if isinstance(record.event, e.ModelAsked)), default=0)
+
+
+def charged(reserved: int, price: Price, failed: ModelFailed, metered: Metered | None) -> tuple[Usage, int, bool]:
+    """(usage, nano-USD, whether that is an estimate) of a call that failed. Pure."""
+    if metered is not None and metered.begun:
+        spent = cost(metered.usage, price)
+        return metered.usage, min(spent, reserved) if metered.estimated else spent, metered.estimated
+    if failed.billed:
+        return Usage(), reserved, reserved > 0
+    return Usage(), 0, False

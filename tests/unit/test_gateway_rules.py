@@ -1,0 +1,363 @@
+"""The gateway's pure rules: what a request is, where it goes, what it may cost, what an answer was."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quarterdeck.gateway import estimates, refusals, routes, wires
+from quarterdeck.gateway.meter import Meter
+from quarterdeck.gateway.wires import Asked, Operation, Place, Wire
+from quarterdeck.kernel.config import Price
+from quarterdeck.kernel.entities import Usage
+from quarterdeck.kernel.failures import FailureClass
+from quarterdeck.kernel.prices import cost
+from quarterdeck.models.port import StopReason
+
+PRICE = Price(input=3.0, output=15.0, cache_read=0.3, cache_write=3.75)
+
+
+def request(wire: Wire, **body: Any) -> Asked:
+    place = Place(wire, Operation.CALL, "gemini-x" if wire is Wire.GEMINI else "")
+    return wires.read(place, json.dumps(body).encode())
+
+
+# --- places -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("POST", "/v1/messages", Place(Wire.MESSAGES, Operation.CALL)),
+        ("POST", "/anthropic/v1/messages", Place(Wire.MESSAGES, Operation.CALL)),
+        ("POST", "/v1/messages/count_tokens", Place(Wire.MESSAGES, Operation.COUNT)),
+        ("POST", "/v1/responses", Place(Wire.RESPONSES, Operation.CALL)),
+        ("POST", "/responses", Place(Wire.RESPONSES, Operation.CALL)),
+        ("POST", "/openai/v1/chat/completions", Place(Wire.CHAT, Operation.CALL)),
+        ("POST", "/v1beta/models/gemini-3:generateContent", Place(Wire.GEMINI, Operation.CALL, "gemini-3")),
+        (
+            "POST",
+            "/v1beta/models/gemini-3:streamGenerateContent",
+            Place(Wire.GEMINI, Operation.CALL, "gemini-3", streams=True),
+        ),
+        ("POST", "/v1beta/models/gemini-3:countTokens", Place(Wire.GEMINI, Operation.COUNT, "gemini-3")),
+        ("GET", "/v1/models", Place(Wire.CHAT, Operation.LIST)),
+        ("GET", "/v1beta/models", Place(Wire.GEMINI, Operation.LIST)),
+        ("GET", "/v1/messages", None),
+        ("POST", "/v1/files", None),
+        ("POST", "/v1/evil/v1/messages", None),
+        ("POST", "/v1/messages/batches", None),
+        ("POST", "/v1beta/models/../secrets:generateContent", None),
+        ("DELETE", "/v1/responses", None),
+    ],
+)
+def test_a_path_says_what_is_asked(method: str, path: str, expected: Place | None) -> None:
+    assert wires.place(method, path) == expected
+
+
+def test_a_body_that_is_no_object_is_refused() -> None:
+    for raw in (b"", b"[]", b"nonsense", b'"text"', b"[" * 100_000):
+        with pytest.raises(ValueError, match=r"."):
+            wires.read(Place(Wire.CHAT, Operation.CALL), raw)
+
+
+def test_the_key_does_not_go_on_in_the_query() -> None:
+    place = Place(Wire.GEMINI, Operation.CALL, "gemini-3", streams=True)
+    asked = wires.read(place, b"{}", "key=qd-secret&alt=sse")
+    assert wires.upstream_path(asked, "gemini-4") == "/v1beta/models/gemini-4:streamGenerateContent?alt=sse"
+
+
+# --- what is rewritten ------------------------------------------------------------------------------------
+
+
+@given(st.dictionaries(st.sampled_from(["messages", "temperature", "x"]), st.integers() | st.text(), max_size=3))
+def test_a_request_for_the_same_model_goes_on_byte_for_byte(extra: dict[str, Any]) -> None:
+    raw = json.dumps({"model": "m", **extra}, indent=3).encode()
+    asked = wires.read(Place(Wire.MESSAGES, Operation.CALL), raw)
+    assert wires.rewritten(asked, "m") == raw
+
+
+def test_only_what_must_be_changed_is() -> None:
+    chat = request(Wire.CHAT, model="a", stream=True, messages=[])
+    changed = json.loads(wires.rewritten(chat, "b"))
+    assert changed == {"model": "b", "stream": True, "messages": [], "stream_options": {"include_usage": True}}
+    silent = request(Wire.CHAT, model="a", messages=[])
+    assert wires.rewritten(silent, "a") == silent.raw
+    two = request(Wire.CHAT, model="a", n=2, max_completion_tokens=900)
+    assert two.output_limit() == 1800
+    assert json.loads(wires.rewritten(two, "a", 1000))["max_completion_tokens"] == 500
+    gemini = request(Wire.GEMINI, generationConfig={"temperature": 0})
+    limited = json.loads(wires.rewritten(gemini, "gemini-x", 70))
+    assert limited["generationConfig"] == {"temperature": 0, "maxOutputTokens": 70}
+
+
+@pytest.mark.parametrize(
+    ("wire", "body"),
+    [
+        (Wire.MESSAGES, {"tools": [{"type": "web_search_20260101", "name": "web_search"}]}),
+        (Wire.RESPONSES, {"tools": [{"type": "web_search"}]}),
+        (Wire.RESPONSES, {"tools": [{"type": "code_interpreter", "container": {}}]}),
+        (Wire.RESPONSES, {"background": True}),
+        (Wire.RESPONSES, {"service_tier": "priority"}),
+        (Wire.MESSAGES, {"speed": "fast"}),
+        (Wire.GEMINI, {"tools": [{"googleSearch": {}}]}),
+    ],
+)
+def test_what_is_charged_beside_the_list_does_not_leave(wire: Wire, body: dict[str, Any]) -> None:
+    assert wires.unmetered(request(wire, **body))
+
+
+@pytest.mark.parametrize(
+    ("wire", "body"),
+    [
+        (Wire.MESSAGES, {"tools": [{"name": "web_search", "input_schema": {}}]}),
+        (Wire.RESPONSES, {"tools": [{"type": "function", "name": "web_search"}, {"type": "custom", "name": "x"}]}),
+        (Wire.CHAT, {"tools": [{"type": "function", "function": {"name": "f"}}], "service_tier": "auto"}),
+        (Wire.GEMINI, {"tools": [{"functionDeclarations": []}]}),
+    ],
+)
+def test_tools_of_the_client_s_own_pass(wire: Wire, body: dict[str, Any]) -> None:
+    assert wires.unmetered(request(wire, **body)) == ""
+
+
+# --- routes -----------------------------------------------------------------------------------------------
+
+MODELS = ("anthropic:claude-a", "openai:gpt-b", "anthropic:claude-c", "google:gemini-d", "chat:local")
+
+
+@pytest.mark.parametrize(
+    ("wire", "asked", "expected"),
+    [
+        (Wire.MESSAGES, "claude-c", ("anthropic:claude-c", "anthropic:claude-a")),
+        (Wire.MESSAGES, "quarterdeck", ("anthropic:claude-a", "anthropic:claude-c")),
+        (Wire.MESSAGES, "anthropic:claude-a", ("anthropic:claude-a", "anthropic:claude-c")),
+        (Wire.MESSAGES, "claude-a-20251001", ("anthropic:claude-a", "anthropic:claude-c")),
+        (Wire.MESSAGES, "gpt-b", ()),
+        (Wire.MESSAGES, "claude-z", ()),
+        (Wire.RESPONSES, "gpt-b", ("openai:gpt-b",)),
+        (Wire.CHAT, "local", ("chat:local", "openai:gpt-b")),
+        (Wire.GEMINI, "models/gemini-d", ("google:gemini-d",)),
+    ],
+)
+def test_a_key_asks_only_its_models(wire: Wire, asked: str, expected: tuple[str, ...]) -> None:
+    assert routes.candidates(wire, asked, MODELS) == expected
+
+
+# --- worst cases ------------------------------------------------------------------------------------------
+
+BODY = st.text(max_size=4000)
+
+
+@given(BODY, st.integers(1, 200_000), st.integers(1, 4))
+def test_the_worst_case_covers_every_call_that_the_request_allows(text: str, limit: int, choices: int) -> None:
+    asked = request(Wire.CHAT, messages=[{"role": "user", "content": text}], max_tokens=limit, n=choices)
+    bound = estimates.worst(asked, PRICE, 200_000, None, estimates.BYTES_PER_TOKEN)
+    most = min(len(asked.raw) // 2, 200_000)
+    usage = Usage(cache_write=most, output=limit * choices)
+    assert bound.nusd >= cost(usage, PRICE)
+
+
+def test_what_lies_elsewhere_counts_as_a_full_window() -> None:
+    asked = request(Wire.RESPONSES, previous_response_id="r", input="go", max_output_tokens=10)
+    assert estimates.worst(asked, PRICE, 272_000, None, 2.0).input == 272_000
+
+
+def test_an_hour_s_cache_is_dearer() -> None:
+    plain = request(Wire.MESSAGES, messages=["x" * 9000], max_tokens=1)
+    hour = request(Wire.MESSAGES, messages=["x" * 9000], max_tokens=1, system=[{"cache_control": {"ttl": "1h"}}])
+    assert estimates.worst(hour, PRICE, 10_000, None, 2.0).nusd > estimates.worst(plain, PRICE, 10_000, None, 2.0).nusd
+    written = Usage(cache_write=5_000, long_write=5_000, output=1)
+    assert cost(written, PRICE) == 5_000 * 6_000 + 15_000
+
+
+@given(st.integers(0, 3_000_000_000))
+def test_a_shorter_answer_fits_into_what_is_left(free: int) -> None:
+    asked = request(Wire.RESPONSES, input="x" * 1000)
+    bound = estimates.worst(asked, PRICE, 272_000, 128_000, 2.0)
+    shorter = estimates.affordable(asked, bound, PRICE, free)
+    if shorter is not None:
+        assert shorter.nusd <= free
+        assert estimates.LEAST <= shorter.output < bound.output
+    elif free < bound.nusd:
+        assert free < estimates._worst(asked, bound.input, estimates.LEAST + 2, PRICE).nusd
+
+
+def test_a_dense_prompt_teaches_the_estimate() -> None:
+    rate = estimates.learned(2.0, 10_000, 9_000)
+    assert rate < 1.2
+    assert estimates.learned(2.0, 10_000, 3_000) == 2.0
+    assert estimates.learned(rate, 10_000, 3_000) == rate
+
+
+# --- meters -----------------------------------------------------------------------------------------------
+
+MESSAGES = [
+    {
+        "type": "message_start",
+        "message": {
+            "usage": {
+                "input_tokens": 10,
+                "cache_read_input_tokens": 100,
+                "cache_creation_input_tokens": 40,
+                "cache_creation": {"ephemeral_1h_input_tokens": 40},
+                "output_tokens": 1,
+            }
+        },
+    },
+    {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hello, you there."}},
+    {"type": "content_block_stop", "index": 0},
+    {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 7}},
+    {"type": "message_stop"},
+]
+RESPONSES = [
+    {"type": "response.created", "response": {}},
+    {"type": "response.output_text.delta", "delta": "Hello, you there."},
+    {
+        "type": "response.output_item.done",
+        "output_index": 0,
+        "item": {"type": "message", "content": [{"type": "output_text", "text": "Hello, you there."}]},
+    },
+    {
+        "type": "response.completed",
+        "response": {
+            "status": "completed",
+            "usage": {
+                "input_tokens": 150,
+                "input_tokens_details": {"cached_tokens": 100, "cache_write_tokens": 40},
+                "output_tokens": 7,
+            },
+        },
+    },
+]
+CHAT = [
+    {"choices": [{"delta": {"content": "Hello, you "}}]},
+    {"choices": [{"delta": {"content": "there."}, "finish_reason": "stop"}]},
+    {
+        "choices": [],
+        "usage": {"prompt_tokens": 110, "prompt_tokens_details": {"cached_tokens": 100}, "completion_tokens": 7},
+    },
+]
+GEMINI = [
+    {"candidates": [{"content": {"parts": [{"text": "Hello, you "}]}}], "usageMetadata": {"promptTokenCount": 110}},
+    {
+        "candidates": [{"content": {"parts": [{"text": "there."}]}, "finishReason": "STOP"}],
+        "usageMetadata": {
+            "promptTokenCount": 110,
+            "cachedContentTokenCount": 100,
+            "candidatesTokenCount": 5,
+            "thoughtsTokenCount": 2,
+        },
+    },
+]
+STREAMS = {Wire.MESSAGES: MESSAGES, Wire.RESPONSES: RESPONSES, Wire.CHAT: CHAT, Wire.GEMINI: GEMINI}
+TRUE = {
+    Wire.MESSAGES: Usage(input=10, cache_read=100, cache_write=40, long_write=40, output=7),
+    Wire.RESPONSES: Usage(input=10, cache_read=100, cache_write=40, output=7),
+    Wire.CHAT: Usage(input=10, cache_read=100, output=7),
+    Wire.GEMINI: Usage(input=10, cache_read=100, output=7),
+}
+
+
+def frames(events: list[dict[str, Any]]) -> list[bytes]:
+    return [f"data: {json.dumps(event)}\n\n".encode() for event in events]
+
+
+@pytest.mark.parametrize("wire", Wire)
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_a_stream_is_metered_as_the_wire_says_and_passes_unchanged(wire: Wire, size: int) -> None:
+    sent = b"".join(frames(STREAMS[wire]))
+    meter = Meter(wire, "m", streams=True)
+    got = b"".join(meter.read(sent[at : at + size]) for at in range(0, len(sent), size)) + meter.rest()
+    found = meter.finish(9_999)
+    assert got == sent
+    assert (found.usage, found.estimated, found.stop) == (TRUE[wire], False, StopReason.END)
+    assert found.message.text == "Hello, you there."
+
+
+@pytest.mark.parametrize("wire", Wire)
+def test_a_stream_that_broke_is_estimated_from_what_came(wire: Wire) -> None:
+    kept = 3 if wire is Wire.MESSAGES else 2 if wire is Wire.RESPONSES else 1
+    meter = Meter(wire, "m", streams=True)
+    for frame in frames(STREAMS[wire][:kept]):
+        meter.read(frame)
+    found = meter.finish(9_999)
+    assert found.begun
+    assert found.estimated
+    assert found.stop is None
+    assert found.usage.prompt == (150 if wire is Wire.MESSAGES else 9_999)
+    assert found.usage.output >= 4
+
+
+def test_nothing_came_is_not_a_begun_answer() -> None:
+    found = Meter(Wire.MESSAGES, "m", streams=True).finish(9_999)
+    assert not found.begun
+    assert found.usage == Usage()
+
+
+WHOLE = {
+    Wire.MESSAGES: {
+        "type": "message",
+        "content": [{"type": "text", "text": "Hi"}, {"type": "tool_use", "id": "t", "name": "f", "input": {"a": 1}}],
+        "stop_reason": "tool_use",
+        "usage": {"input_tokens": 3, "output_tokens": 2},
+    },
+    Wire.RESPONSES: {
+        "status": "completed",
+        "output": [{"type": "message", "content": [{"type": "output_text", "text": "Hi"}]}],
+        "usage": {"input_tokens": 3, "output_tokens": 2},
+    },
+    Wire.CHAT: {
+        "choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 2},
+    },
+    Wire.GEMINI: {
+        "candidates": [{"content": {"parts": [{"text": "Hi"}]}, "finishReason": "STOP"}],
+        "usageMetadata": {"promptTokenCount": 3, "candidatesTokenCount": 2},
+    },
+}
+
+
+@pytest.mark.parametrize("wire", Wire)
+def test_an_answer_in_one_piece_is_metered_too(wire: Wire) -> None:
+    raw = json.dumps(WHOLE[wire], indent=1).encode()
+    meter = Meter(wire, "m", streams=False)
+    assert b"".join(meter.read(raw[at : at + 11]) for at in range(0, len(raw), 11)) == raw
+    found = meter.finish(9_999)
+    assert (found.usage, found.estimated) == (Usage(input=3, output=2), False)
+    assert found.stop is not None
+    assert found.message.text == "Hi"
+
+
+def test_usage_that_was_not_asked_for_is_kept_from_the_client() -> None:
+    meter = Meter(Wire.CHAT, "m", streams=True, hide_usage=True)
+    got = b"".join(meter.read(frame) for frame in [*frames(CHAT), b"data: [DONE]\n\n"]) + meter.rest()
+    assert got == b"".join([*frames(CHAT[:2]), b"data: [DONE]\n\n"])
+    assert meter.finish(1).usage == TRUE[Wire.CHAT]
+
+
+def test_an_error_in_the_stream_is_a_failure_with_its_class() -> None:
+    meter = Meter(Wire.MESSAGES, "m", streams=True)
+    event = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
+    for frame in frames([*MESSAGES[:3], event]):
+        meter.read(frame)
+    found = meter.finish(9_999)
+    assert found.error is not None
+    assert found.error.kind is FailureClass.TRANSIENT
+    assert found.estimated
+
+
+@given(st.lists(st.binary(max_size=60), max_size=8), st.sampled_from(Wire), st.booleans())
+def test_nonsense_passes_and_is_no_answer(chunks: list[bytes], wire: Wire, streams: bool) -> None:
+    meter = Meter(wire, "m", streams=streams)
+    assert b"".join(meter.read(chunk) for chunk in chunks) == b"".join(chunks)
+    assert meter.finish(10).stop is None
+
+
+@pytest.mark.parametrize("wire", Wire)
+def test_a_refusal_has_the_form_of_its_format(wire: Wire) -> None:
+    said = json.loads(refusals.refusal(wire, "The budget is exhausted.", "budget_exhausted").body)
+    assert said["error"]["message"] == "The budget is exhausted."
+    assert ("type" in said) == (wire is Wire.MESSAGES)
