@@ -193,7 +193,7 @@ def test_a_dense_prompt_teaches_the_estimate() -> None:
 
 # --- meters -----------------------------------------------------------------------------------------------
 
-MESSAGES = [
+MESSAGES: list[dict[str, Any]] = [
     {
         "type": "message_start",
         "message": {
@@ -212,7 +212,7 @@ MESSAGES = [
     {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 7}},
     {"type": "message_stop"},
 ]
-RESPONSES = [
+RESPONSES: list[dict[str, Any]] = [
     {"type": "response.created", "response": {}},
     {"type": "response.output_text.delta", "delta": "Hello, you there."},
     {
@@ -232,7 +232,7 @@ RESPONSES = [
         },
     },
 ]
-CHAT = [
+CHAT: list[dict[str, Any]] = [
     {"choices": [{"delta": {"content": "Hello, you "}}]},
     {"choices": [{"delta": {"content": "there."}, "finish_reason": "stop"}]},
     {
@@ -240,7 +240,7 @@ CHAT = [
         "usage": {"prompt_tokens": 110, "prompt_tokens_details": {"cached_tokens": 100}, "completion_tokens": 7},
     },
 ]
-GEMINI = [
+GEMINI: list[dict[str, Any]] = [
     {"candidates": [{"content": {"parts": [{"text": "Hello, you "}]}}], "usageMetadata": {"promptTokenCount": 110}},
     {
         "candidates": [{"content": {"parts": [{"text": "there."}]}, "finishReason": "STOP"}],

@@ -14,6 +14,7 @@ from quarterdeck.agents.command import CommandHarness
 from quarterdeck.agents.native import NativeHarness
 from quarterdeck.agents.port import HarnessAdapter
 from quarterdeck.agents.ports import Ports
+from quarterdeck.assembly.gateway import make_gateway
 from quarterdeck.delivery import jobs
 from quarterdeck.delivery.briefing import Briefings
 from quarterdeck.delivery.check import Check
@@ -28,8 +29,10 @@ from quarterdeck.delivery.review import Reviews
 from quarterdeck.delivery.session import Sessions
 from quarterdeck.delivery.submit import Submit
 from quarterdeck.delivery.workshop import Workshop
+from quarterdeck.doors.serve import Endpoint
 from quarterdeck.engine.embedded import EmbeddedEngine
 from quarterdeck.engine.port import Handler
+from quarterdeck.gateway.gateway import ModelGateway
 from quarterdeck.govern.budgets import Budgets
 from quarterdeck.govern.chain import DayCaps
 from quarterdeck.govern.policy import DefaultPolicy
@@ -71,7 +74,7 @@ class Fleet:
         self._journal = journal
         self._treasury = treasury
         self._clock = clock
-        self._limiters = Limiters(clock)
+        self.limiters = Limiters(clock)
         self._command = CommandHarness(journal)
         self._native: dict[str, tuple[NativeHarness, Models]] = {}
 
@@ -95,7 +98,7 @@ class Fleet:
                 models=models,
                 toolbox=Toolbox(),
                 clock=self._clock,
-                limiters=self._limiters,
+                limiters=self.limiters,
                 inspect=inspect,
             )
             self._native[key] = (NativeHarness(ports), models)
@@ -179,6 +182,8 @@ class Parts:
     providers: Mapping[str, Provider]
     workshop: Workshop
     fleet: Fleet
+    gateway: ModelGateway
+    endpoint: Endpoint
     briefings: Briefings
     conductor: Conductor
     handlers: Mapping[str, Handler]
@@ -187,6 +192,8 @@ class Parts:
     async def close(self) -> None:
         """Close everything, in the order in which it is used. Idempotent."""
         await self.engine.close()
+        await self.gateway.close()
+        await self.endpoint.close()
         await self.fleet.close()
         await self.proxies.close()
         await self.store.close()
@@ -226,6 +233,7 @@ async def make(settings: Settings, clock: Clock | None = None) -> Parts:
     workshop = Workshop(providers, ground.mirrors, environments, proxies)
     treasury, starts, briefings, views = Budgets(), Windows(), Briefings(journal), Views(store)
     fleet = Fleet(settings, journal, treasury, clock)
+    gateway, endpoint = make_gateway(journal, treasury, clock, fleet.models, fleet.limiters, ground.sockets, {})
     conductor = Conductor(journal, engine, briefings, treasury, starts, clock)
     days = OperatorsDays(settings.home)
     return Parts(
@@ -243,6 +251,8 @@ async def make(settings: Settings, clock: Clock | None = None) -> Parts:
         providers=providers,
         workshop=workshop,
         fleet=fleet,
+        gateway=gateway,
+        endpoint=endpoint,
         briefings=briefings,
         conductor=conductor,
         handlers=_handlers(journal, engine, views, workshop, fleet, briefings, conductor, days, clock),

@@ -25,6 +25,7 @@ from quarterdeck.gateway.port import Stopped
 from quarterdeck.gateway.record import Book, Intent
 from quarterdeck.gateway.recovery import after
 from quarterdeck.gateway.wires import Asked, Operation
+from quarterdeck.govern.chain import OWN, kind_of
 from quarterdeck.kernel import probes
 from quarterdeck.kernel.clock import Clock
 from quarterdeck.kernel.config import ModelSection, Price
@@ -328,8 +329,7 @@ class _Leg:
 
 
 def _stopped(error: BudgetExhausted) -> Stopped:
-    own = error.purse.startswith(("attempt/", "task/"))
-    return Stopped("usd", f"{error.why or error}", run=not own)
+    return Stopped("usd", error.why or str(error), run=kind_of(error.purse) not in OWN)
 
 
 async def _entered(limiter: Limiter) -> float | None:

@@ -13,10 +13,12 @@ from typing import Final
 from quarterdeck.gateway.keys import Key
 from quarterdeck.gateway.meter import Metered
 from quarterdeck.gateway.wires import Asked
+from quarterdeck.govern.chain import dated
 from quarterdeck.govern.port import Treasury
 from quarterdeck.journal.port import Claim, Journal, Record
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
+from quarterdeck.kernel.clock import Clock
 from quarterdeck.kernel.config import Price
 from quarterdeck.kernel.entities import Usage
 from quarterdeck.kernel.failures import FailureClass, ModelFailed
@@ -58,9 +60,10 @@ def left_open(records: Iterable[Record]) -> list[e.ModelAsked]:
 class Book:
     """Writes calls into the journal and the purses."""
 
-    def __init__(self, journal: Journal, treasury: Treasury) -> None:
+    def __init__(self, journal: Journal, treasury: Treasury, clock: Clock) -> None:
         self._journal = journal
         self._treasury = treasury
+        self._clock = clock
 
     async def intend(
         self, key: Key, asked: Asked, name: str, step: int, number: int, nusd: int, price: Price
@@ -77,9 +80,8 @@ class Book:
             reserved_nusd=nusd,
         )
         name_of_it, treasury = holder(grant.attempt, step, number), self._treasury
-        await self._journal.append(
-            grant.claim, event, also=lambda tx: treasury.reserve(tx, grant.chain, name_of_it, nusd)
-        )
+        chain = dated(grant.chain, self._clock.wall())
+        await self._journal.append(grant.claim, event, also=lambda tx: treasury.reserve(tx, chain, name_of_it, nusd))
         return Intent(event, name_of_it, price)
 
     async def answered(self, key: Key, intent: Intent, metered: Metered, seconds: float) -> None:

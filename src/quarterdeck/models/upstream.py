@@ -84,7 +84,13 @@ class Answer:
         """What an error status means. Reads the body, within a bound; raises ModelFailed where even that fails."""
         if 300 <= self.status < 400:
             return errors.redirected(self._name, self.status, self.header("location") or "")
-        text = (await self._read(_LARGEST_ERROR)).decode("utf-8", "replace")
+        return self.meaning(await self._read(_LARGEST_ERROR))
+
+    def meaning(self, body_of_error: bytes) -> ModelFailed:
+        """What an error status means, together with the body that came with it."""
+        if 300 <= self.status < 400:
+            return errors.redirected(self._name, self.status, self.header("location") or "")
+        text = body_of_error[:_LARGEST_ERROR].decode("utf-8", "replace")
         try:
             body = json.loads(text)
         except (ValueError, RecursionError):

@@ -36,6 +36,25 @@ def known(provider: str, model: str) -> int | None:
     return None
 
 
+_LONGEST: Final = (
+    ("anthropic", re.compile(r"claude-(fable|mythos|opus|sonnet)-5"), 128_000),
+    ("anthropic", re.compile(r"claude-"), 64_000),
+    ("openai", re.compile(r"gpt-(5|6)"), 128_000),
+    ("openai", re.compile(r"o[134](-|$)"), 100_000),
+    ("openai", re.compile(r"gpt-4\.1"), 32_768),
+    ("openai", re.compile(r"gpt-4o|chatgpt-4o"), 16_384),
+    ("google", re.compile(r"gemini-"), 65_536),
+)
+
+
+def longest(provider: str, model: str) -> int | None:
+    """Tokens of the longest answer that a hosted model gives; None where that is not known."""
+    for name, pattern, tokens in _LONGEST:
+        if name == provider and pattern.match(model):
+            return tokens
+    return None
+
+
 def unknown(name: str) -> BadConfiguration:
     """The error for a model whose window nobody knows."""
     return BadConfiguration(

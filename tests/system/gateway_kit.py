@@ -1,0 +1,154 @@
+"""A gateway before the scripted model: real HTTP on both sides, a real journal, real purses."""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from quarterdeck.govern.chain import DayCaps, chain_of, run_purse
+
+from quarterdeck.assembly.gateway import make_gateway
+from quarterdeck.doors.serve import Endpoint
+from quarterdeck.gateway.gateway import ModelGateway
+from quarterdeck.gateway.port import Grant, Opened
+from quarterdeck.govern.budgets import Budgets
+from quarterdeck.journal.log import Log
+from quarterdeck.kernel import ids
+from quarterdeck.kernel.clock import SystemClock
+from quarterdeck.kernel.config import DeckConfig, Price, RunConfig
+from quarterdeck.kernel.entities import Harness, to_nusd
+from quarterdeck.kernel.events import AttemptStarted, EventBase
+from quarterdeck.models.factory import make_factory
+from quarterdeck.models.limiter import Limiters
+from quarterdeck.models.port import Deadlines
+from quarterdeck.models.scripted.server import ScriptedServer
+from quarterdeck.store.sqlite import SqliteStore
+
+RUN, TASK = "r-gateway", "task"
+CLAUDE, GPT, LOCAL = "anthropic:claude-sonnet-5", "openai:gpt-5.4", "chat:local"
+MODELS = (CLAUDE, GPT, LOCAL)
+REAL_KEY = "sk-real-key-of-the-provider"
+PRICES = {name: Price(input=3.0, output=15.0, cache_read=0.3, cache_write=3.75) for name in MODELS}
+
+PATHS = {CLAUDE: "/v1/messages", GPT: "/v1/responses", LOCAL: "/v1/chat/completions"}
+
+
+def body(name: str, *, stream: bool = True, text: str = "List the files.", limit: int | None = 500) -> dict[str, Any]:
+    """A request of a client that speaks the model's format."""
+    model = name.partition(":")[2]
+    match name.partition(":")[0]:
+        case "anthropic":
+            made: dict[str, Any] = {"messages": [{"role": "user", "content": text}], "max_tokens": limit or 500}
+        case "openai":
+            made = {"input": text, **({"max_output_tokens": limit} if limit else {})}
+        case _:
+            made = {"messages": [{"role": "user", "content": text}], **({"max_tokens": limit} if limit else {})}
+    return {"model": model, "stream": stream, **made}
+
+
+@dataclass
+class Bench:
+    """What a test holds."""
+
+    gateway: ModelGateway
+    endpoint: Endpoint
+    journal: Log
+    store: SqliteStore
+    treasury: Budgets
+    limiters: Limiters
+    server: ScriptedServer
+
+    async def grant(
+        self,
+        attempt: str = f"{RUN}.{TASK}.1",
+        *,
+        usd: float | None = None,
+        models: tuple[str, ...] = MODELS,
+        turns: int | None = None,
+        days: DayCaps = DayCaps(1000, 1000),  # noqa: B008 - a frozen value
+    ) -> Opened:
+        """A key for one attempt, whose stream has begun."""
+        claim = await self.journal.claim(ids.attempt_stream(attempt))
+        if await self.journal.last(claim.stream) is None:
+            started = AttemptStarted(
+                run=RUN,
+                task=TASK,
+                number=1,
+                agent="claude",
+                harness=Harness.ACP,
+                incarnation=1,
+                base="",
+                workspace="",
+            )
+            await self.journal.append(claim, started)
+        chain = chain_of(
+            run=RUN, task=TASK, attempt=attempt, user="ada", days=days, now=SystemClock().wall(), attempt_usd=usd
+        )
+        config = RunConfig(deck=DeckConfig(prices=PRICES))
+        return await self.gateway.grant(
+            Grant(
+                run=RUN,
+                task=TASK,
+                attempt=attempt,
+                agent="claude",
+                claim=claim,
+                chain=chain,
+                models=models,
+                config=config,
+                turns=turns,
+            )
+        )
+
+    async def events(self, attempt: str = f"{RUN}.{TASK}.1") -> list[EventBase]:
+        """What is on record of the attempt, but for its beginning."""
+        records = await self.journal.read(ids.attempt_stream(attempt))
+        return [record.event for record in records if not isinstance(record.event, AttemptStarted)]
+
+    async def purse(self, name: str = f"run/{RUN}") -> tuple[int, int]:
+        """(settled, reserved) of a purse, nano-USD."""
+        rows = await self.store.read("purses_of", purses=json.dumps([name]), holder="")
+        return rows[0]["settled"] or 0, rows[0]["reserved"] or 0
+
+
+def client(opened: Opened, headers: Mapping[str, str] | None = None) -> httpx2.AsyncClient:
+    """A client inside: it knows the socket and its virtual key."""
+    return httpx2.AsyncClient(
+        transport=httpx2.AsyncHTTPTransport(uds=str(opened.socket)),
+        base_url="http://gateway",
+        headers={"x-api-key": opened.key, **(headers or {})},
+        timeout=30,
+    )
+
+
+@asynccontextmanager
+async def bench(
+    tmp_path: Path,
+    server: ScriptedServer,
+    *,
+    run_usd: float = 1000.0,
+    deadlines: Deadlines = Deadlines(connect=2, first_byte=5, idle=5, total=20),  # noqa: B008 - a frozen value
+    scenario: str = "default",
+) -> AsyncIterator[Bench]:
+    """A gateway over a database in `tmp_path`, closed in the end."""
+    store = await SqliteStore.open(tmp_path / "deck.db")
+    clock, treasury = SystemClock(), Budgets()
+    journal = Log(store, clock)
+    await journal.commit(also=lambda tx: treasury.open(tx, run_purse(RUN), to_nusd(run_usd)))
+    root = server.at(scenario)
+    models = make_factory(
+        keys={"anthropic": REAL_KEY, "openai": REAL_KEY},
+        base_urls={"anthropic": root, "openai": f"{root}/v1", "chat": f"{root}/v1"},
+        deadlines=deadlines,
+    )
+    limiters = Limiters(clock)
+    gateway, endpoint = make_gateway(journal, treasury, clock, lambda config: models, limiters, tmp_path / "s", {})
+    try:
+        yield Bench(gateway, endpoint, journal, store, treasury, limiters, server)
+    finally:
+        await gateway.close()
+        await endpoint.close()
+        await models.close()
+        await store.close()

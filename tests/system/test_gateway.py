@@ -1,0 +1,298 @@
+"""The gateway between a client and a provider: what passes, what is recorded, what it costs, what is refused."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import httpx2
+import pytest
+from quarterdeck.govern.chain import DayCaps
+from tests.system.gateway_kit import CLAUDE, GPT, MODELS, PATHS, PRICES, REAL_KEY, RUN, Bench, bench, body, client
+
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel.failures import FailureClass
+from quarterdeck.models.scripted.faults import Fault, Kind
+from quarterdeck.models.scripted.scenario import Match, Rule, Scenario, Served, Turn, act
+from quarterdeck.models.scripted.server import ScriptedServer
+
+TURN = Turn(text="I look at what is there, in every folder.", actions=(act("run", command="ls -la src tests docs"),))
+TALK = Turn(text="There is nothing to do. " * 20)
+PRICED = {name.partition(":")[2]: price for name, price in PRICES.items()}
+
+
+def scenario(*faults: Fault, turn: Turn = TALK) -> Scenario:
+    return Scenario(
+        rules=(Rule(turns=(turn,), faults=faults, repeat=True),),
+        models={"local": Served(context=8192)},
+        key=REAL_KEY,
+        prices=PRICED,
+    )
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_call_passes_untouched_and_is_metered_to_the_nano(tmp_path: Path, name: str, stream: bool) -> None:
+    async with ScriptedServer(scenario()) as server, bench(tmp_path, server) as at:
+        opened = await at.grant()
+        async with client(opened) as inside:
+            answer = await inside.post(PATHS[name], json=body(name, stream=stream))
+        assert answer.status_code == 200
+        assert "There is nothing to do." in answer.text
+        asked, answered = await at.events()
+        assert isinstance(asked, e.ModelAsked)
+        assert isinstance(answered, e.ModelAnswered)
+        assert asked.model == answered.model == name
+        assert not answered.estimated
+        assert answered.usage == server.requests[0].usage
+        assert answered.cost_nusd == server.total.nusd > 0
+        assert asked.reserved_nusd >= answered.cost_nusd
+        assert await at.purse() == (server.total.nusd, 0)
+        assert at.gateway.metering(opened.key).nusd == server.total.nusd
+
+
+async def test_a_client_sees_the_bytes_of_the_provider(tmp_path: Path) -> None:
+    async with ScriptedServer(scenario(turn=TURN)) as server, bench(tmp_path, server) as at:
+        async with client(await at.grant()) as inside:
+            through = await inside.post(PATHS[CLAUDE], json=body(CLAUDE))
+        async with httpx2.AsyncClient(base_url=server.at("default"), headers={"x-api-key": REAL_KEY}) as direct:
+            straight = await direct.post(PATHS[CLAUDE], json=body(CLAUDE))
+        assert through.content == straight.content
+        assert through.headers["content-type"] == straight.headers["content-type"]
+
+
+@pytest.mark.parametrize("carry", ["x-api-key", "authorization", "x-goog-api-key", "query"])
+async def test_a_key_comes_in_every_vendor_s_way_and_the_real_one_goes_out(tmp_path: Path, carry: str) -> None:
+    async with ScriptedServer(scenario()) as server, bench(tmp_path, server) as at:
+        opened = await at.grant()
+        async with client(opened) as inside:
+            del inside.headers["x-api-key"]
+            headers = {} if carry == "query" else {carry: opened.key}
+            if carry == "authorization":
+                headers = {carry: f"Bearer {opened.key}"}
+            query = f"?key={opened.key}" if carry == "query" else ""
+            answer = await inside.post(PATHS[CLAUDE] + query, json=body(CLAUDE), headers=headers)
+        assert answer.status_code == 200, answer.text
+        assert REAL_KEY not in answer.text
+
+
+async def test_no_key_a_wrong_one_and_a_revoked_one_get_nowhere(tmp_path: Path) -> None:
+    async with ScriptedServer(scenario()) as server, bench(tmp_path, server) as at:
+        opened = await at.grant()
+        async with client(opened) as inside:
+            wrong = await inside.post(PATHS[CLAUDE], json=body(CLAUDE), headers={"x-api-key": "qd-wrong"})
+            none = await inside.post(PATHS[CLAUDE], json=body(CLAUDE), headers={"x-api-key": ""})
+            real = await inside.post(PATHS[CLAUDE], json=body(CLAUDE), headers={"x-api-key": REAL_KEY})
+            await at.gateway.revoke(opened.key, "a person stopped it")
+            late = await inside.post(PATHS[CLAUDE], json=body(CLAUDE))
+        assert [wrong.status_code, none.status_code, real.status_code, late.status_code] == [401, 401, 401, 400]
+        assert "a person stopped it" in late.json()["error"]["message"]
+        assert server.total.requests == 0
+        assert await at.events() == []
+
+
+async def test_a_model_that_is_not_the_key_s_is_refused_with_those_that_are(tmp_path: Path) -> None:
+    async with ScriptedServer(scenario()) as server, bench(tmp_path, server) as at:
+        opened = await at.grant(models=(CLAUDE,))
+        async with client(opened) as inside:
+            other = await inside.post(PATHS[CLAUDE], json=body(CLAUDE) | {"model": "claude-opus-5"})
+            format = await inside.post(PATHS[GPT], json=body(GPT))
+            listed = await inside.get("/v1/models")
+        assert other.status_code == format.status_code == 400
+        assert "claude-sonnet-5" in other.json()["error"]["message"]
+        assert [item["id"] for item in listed.json()["data"]] == ["claude-sonnet-5"]
+        assert server.total.requests == 0
+
+
+@pytest.mark.parametrize("name", MODELS)
+async def test_exhausted_money_is_said_in_a_sentence_and_nothing_leaves(tmp_path: Path, name: str) -> None:
+    async with ScriptedServer(scenario()) as server, bench(tmp_path, server) as at:
+        opened = await at.grant(usd=0.000001)
+        async with client(opened) as inside:
+            answer = await inside.post(PATHS[name], json=body(name))
+        assert answer.status_code == 400
+        assert "budget is exhausted" in answer.json()["error"]["message"]
+        assert answer.headers["x-should-retry"] == "false"
+        assert server.total.requests == 0
+        assert await at.events() == []
+        stopped = at.gateway.metering(opened.key).stopped
+        assert stopped is not None
+        assert (stopped.limit, stopped.run) == ("usd", False)
+
+
+async def test_an_answer_is_held_to_what_the_money_covers(tmp_path: Path) -> None:
+    async with ScriptedServer(scenario()) as server, bench(tmp_path, server) as at:
+        opened = await at.grant(usd=0.05)
+        async with client(opened) as inside:
+            answer = await inside.post(PATHS[GPT], json=body(GPT, limit=None))
+        assert answer.status_code == 200
+        asked, _ = await at.events()
+        assert isinstance(asked, e.ModelAsked)
+        assert 0 < asked.reserved_nusd <= 50_000_000
+
+
+async def test_the_bound_of_calls_holds(tmp_path: Path) -> None:
+    async with ScriptedServer(scenario()) as server, bench(tmp_path, server) as at:
+        opened = await at.grant(turns=2)
+        async with client(opened) as inside:
+            codes = [(await inside.post(PATHS[CLAUDE], json=body(CLAUDE))).status_code for _ in range(3)]
+        assert codes == [200, 200, 400]
+        assert server.total.requests == 2
+
+
+@pytest.mark.parametrize("name", MODELS)
+async def test_what_passes_by_itself_is_tried_again_before_the_client_sees_it(tmp_path: Path, name: str) -> None:
+    fault = Fault(kind=Kind.OVERLOADED, times=1, retry_after=0)
+    async with ScriptedServer(scenario(fault)) as server, bench(tmp_path, server) as at:
+        async with client(await at.grant()) as inside:
+            answer = await inside.post(PATHS[name], json=body(name))
+        assert answer.status_code == 200
+        kinds = [event.kind for event in await at.events()]
+        assert kinds == ["model.asked", "model.erred", "model.asked", "model.answered"]
+        assert await at.purse() == (server.total.nusd, 0)
+
+
+@pytest.mark.parametrize("name", MODELS)
+async def test_a_refused_key_of_the_provider_reaches_the_client_at_once(tmp_path: Path, name: str) -> None:
+    async with (
+        ScriptedServer(scenario(Fault(kind=Kind.UNAUTHORIZED))) as server,
+        bench(tmp_path, server) as at,
+    ):
+        async with client(await at.grant()) as inside:
+            answer = await inside.post(PATHS[name], json=body(name))
+        assert answer.status_code == 401
+        asked, erred = await at.events()
+        assert isinstance(erred, e.ModelErred)
+        assert (erred.failure, erred.cost_nusd) == (FailureClass.AUTH, 0)
+        assert await at.purse() == (0, 0)
+
+
+@pytest.mark.parametrize("name", MODELS)
+async def test_a_cut_stream_is_cut_for_the_client_too_and_costs_an_estimate(tmp_path: Path, name: str) -> None:
+    fault = Fault(kind=Kind.CUT, after=6)
+    async with ScriptedServer(scenario(fault)) as server, bench(tmp_path, server) as at:
+        async with client(await at.grant()) as inside:
+            answer = await inside.post(PATHS[name], json=body(name))
+        assert not _ended(answer.text)
+        await server.idle()
+        erred = (await settled(at, 2))[-1]
+        assert isinstance(erred, e.ModelErred)
+        assert erred.estimated
+        assert erred.cost_nusd >= server.total.nusd > 0
+        assert await at.purse() == (erred.cost_nusd, 0)
+
+
+def _ended(text: str) -> bool:
+    return "message_stop" in text or "response.completed" in text or "[DONE]" in text
+
+
+async def settled(at: Bench, count: int) -> list[e.EventBase]:
+    """The attempt's events, once there are so many."""
+    async with asyncio.timeout(20):
+        async for record in at.journal.follow(f"attempt/{RUN}.task.1"):
+            if record.seq > count:
+                break
+    return await at.events()
+
+
+async def test_a_client_that_leaves_closes_the_call(tmp_path: Path) -> None:
+    async with ScriptedServer(scenario(Fault(kind=Kind.HANG))) as server, bench(tmp_path, server) as at:
+        opened = await at.grant()
+        async with client(opened) as inside:
+            call = asyncio.create_task(inside.post(PATHS[CLAUDE], json=body(CLAUDE)))
+            await server.seen(1)
+            call.cancel()
+            await asyncio.gather(call, return_exceptions=True)
+        await server.served(1)
+        asked, erred = await settled(at, 2)
+        assert isinstance(asked, e.ModelAsked)
+        assert isinstance(erred, e.ModelErred)
+        assert erred.cost_nusd == asked.reserved_nusd, "nobody knows what it cost"
+        assert await at.purse() == (asked.reserved_nusd, 0)
+
+
+async def test_revoking_a_key_cuts_what_is_under_way_and_closes_it(tmp_path: Path) -> None:
+    async with ScriptedServer(scenario(Fault(kind=Kind.HANG))) as server, bench(tmp_path, server) as at:
+        opened = await at.grant()
+        async with client(opened) as inside:
+            calls = [asyncio.create_task(inside.post(PATHS[CLAUDE], json=body(CLAUDE))) for _ in range(3)]
+            await server.seen(3)
+            await at.gateway.revoke(opened.key, "cancelled")
+            events = await at.events()
+            results = await asyncio.gather(*calls, return_exceptions=True)
+        assert sum(isinstance(event, e.ModelErred) for event in events) == 3
+        assert all(isinstance(result, Exception) for result in results)
+        assert (await at.purse())[1] == 0
+
+
+async def test_what_a_dead_process_left_open_counts_as_spent(tmp_path: Path) -> None:
+    async with ScriptedServer(scenario(Fault(kind=Kind.HANG, times=1))) as server, bench(tmp_path, server) as at:
+        opened = await at.grant()
+        async with client(opened) as inside:
+            call = asyncio.create_task(inside.post(PATHS[CLAUDE], json=body(CLAUDE)))
+            await server.seen(1)
+            again = await at.grant()  # the same attempt, as a process that took over would
+            call.cancel()
+            await asyncio.gather(call, return_exceptions=True)
+        reserved = next(event.reserved_nusd for event in await at.events() if isinstance(event, e.ModelAsked))
+        assert await at.purse() == (reserved, 0)
+        async with client(again) as inside:
+            assert (await inside.post(PATHS[CLAUDE], json=body(CLAUDE))).status_code == 200
+        steps = [event.step for event in await at.events() if isinstance(event, e.ModelAsked)]
+        assert steps == [1, 2]
+
+
+async def test_a_hundred_callers_never_pass_any_cap_by_what_was_billed(tmp_path: Path) -> None:
+    cap = 0.40
+    cut = Rule(match=Match(prompt=r"^\d*[05] "), turns=(TALK,), faults=(Fault(kind=Kind.CUT, after=5),), repeat=True)
+    plan = scenario().model_copy(update={"rules": (cut, *scenario().rules)})
+    async with (
+        ScriptedServer(plan) as server,
+        bench(tmp_path, server, run_usd=cap) as at,
+    ):
+        keys = [await at.grant(f"{RUN}.task.{number}", days=DayCaps(1, 1)) for number in range(1, 101)]
+
+        async def caller(number: int) -> int:
+            done = 0
+            async with client(keys[number]) as inside:
+                for turn in range(30):
+                    name = MODELS[(number + turn) % 3]
+                    try:
+                        answer = await inside.post(PATHS[name], json=body(name, text=f"{number} {turn} " * 40))
+                    except httpx2.HTTPError:
+                        continue
+                    if answer.status_code == 400:
+                        assert "budget is exhausted" in answer.text
+                        return done
+                    done += 1
+            return done
+
+        done = await asyncio.gather(*(caller(number) for number in range(100)))
+        await server.idle()
+        assert sum(done) > 50, "the money was used, not only guarded"
+        assert server.total.nusd <= cap * 1e9
+        settled_, reserved = await at.purse()
+        assert server.total.nusd <= settled_ <= cap * 1e9
+        assert reserved == 0
+        assert settled_ > cap * 1e9 * 0.5
+
+
+async def test_what_is_not_understood_is_answered_not_passed(tmp_path: Path) -> None:
+    async with ScriptedServer(scenario()) as server, bench(tmp_path, server) as at:
+        async with client(await at.grant()) as inside:
+            answers = [
+                await inside.post("/v1/files", content=b"x"),
+                await inside.post(PATHS[CLAUDE], content=b"no json"),
+                await inside.post(PATHS[CLAUDE], content=b"\x1f\x8b junk", headers={"content-encoding": "gzip"}),
+                await inside.post(PATHS[CLAUDE], content=b"x", headers={"content-encoding": "br"}),
+                await inside.post(PATHS[GPT], json=body(GPT) | {"tools": [{"type": "web_search"}]}),
+            ]
+        assert [answer.status_code for answer in answers] == [404, 400, 400, 415, 400]
+        assert server.total.requests == 0
+
+
+async def test_counting_tokens_is_free(tmp_path: Path) -> None:
+    async with ScriptedServer(scenario()) as server, bench(tmp_path, server) as at:
+        async with client(await at.grant(usd=0)) as inside:
+            counted = await inside.post("/v1/messages/count_tokens", json=body(CLAUDE))
+        assert json.loads(counted.text)["input_tokens"] > 0
+        assert await at.events() == []
