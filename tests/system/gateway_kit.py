@@ -1,5 +1,6 @@
 """A gateway before the scripted model: real HTTP on both sides, a real journal, real purses."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -8,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from quarterdeck.govern.chain import DayCaps, chain_of, run_purse
 
 from quarterdeck.assembly.gateway import make_gateway
 from quarterdeck.doors.serve import Endpoint
 from quarterdeck.gateway.gateway import ModelGateway
 from quarterdeck.gateway.port import Grant, Opened
 from quarterdeck.govern.budgets import Budgets
+from quarterdeck.govern.chain import DayCaps, chain_of, run_purse
 from quarterdeck.journal.log import Log
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import SystemClock
@@ -102,8 +103,12 @@ class Bench:
             )
         )
 
-    async def events(self, attempt: str = f"{RUN}.{TASK}.1") -> list[EventBase]:
-        """What is on record of the attempt, but for its beginning."""
+    async def events(self, count: int = 0, attempt: str = f"{RUN}.{TASK}.1") -> list[EventBase]:
+        """What is on record of the attempt, but for its beginning, once there are `count` events."""
+        async with asyncio.timeout(20):
+            async for record in self.journal.follow(ids.attempt_stream(attempt)):
+                if record.seq > count:
+                    break
         records = await self.journal.read(ids.attempt_stream(attempt))
         return [record.event for record in records if not isinstance(record.event, AttemptStarted)]
 
@@ -139,7 +144,7 @@ async def bench(
     await journal.commit(also=lambda tx: treasury.open(tx, run_purse(RUN), to_nusd(run_usd)))
     root = server.at(scenario)
     models = make_factory(
-        keys={"anthropic": REAL_KEY, "openai": REAL_KEY},
+        keys={"anthropic": REAL_KEY, "openai": REAL_KEY, "chat": REAL_KEY},
         base_urls={"anthropic": root, "openai": f"{root}/v1", "chat": f"{root}/v1"},
         deadlines=deadlines,
     )

@@ -17,8 +17,9 @@ SOURCE = ROOT / "src" / "quarterdeck"
 LAZY_REGISTRIES = {"cli/registry.py", "models/factory.py"}
 """Load commands and vendor adapters by name, so that `--help` is fast. Nothing else imports inside a function."""
 
-ASKS_BY_NAME = LAZY_REGISTRIES | {"delivery/survey/places.py"}
-"""And, inside the sandbox, who asks the interpreter's own library which names it has."""
+ASKS_BY_NAME = LAZY_REGISTRIES | {"delivery/survey/places.py", "doors/serve.py"}
+"""And, inside the sandbox, who asks the interpreter's own library which names it has; and the doors, which load their
+server when they first serve."""
 
 ENVIRONMENT_READERS = ("settings/", "settings.py", "workplace/worker")
 """The settings; and the worker, which runs inside the sandbox, where it sees the sandbox's environment alone."""

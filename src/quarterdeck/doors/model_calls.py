@@ -7,7 +7,6 @@ Rules
 """
 
 import asyncio
-import contextlib
 import zlib
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Final
@@ -70,24 +69,26 @@ class ModelCalls:
             return await client.short(error.status, f"Quarterdeck: {error}\n".encode())
         passed = [pair for pair in headers if pair[0] not in _NOT_FOR_PROVIDERS]
         call = asyncio.create_task(self._gateway.answer(where, virtual_key(headers, query), raw, query, passed, client))
-        return await _unless_gone(call, receive)
+        return await _unless_gone(call, receive, client)
 
 
-async def _unless_gone(call: asyncio.Task[None], receive: Receive) -> None:
-    """Wait for the call; cancel it when its client goes away. Raises ConnectionAbortedError where it broke off."""
+async def _unless_gone(call: asyncio.Task[None], receive: Receive, client: "_Sender") -> None:
+    """Wait for the call; cancel it when its client goes away before it has its answer.
+
+    Where the call broke off, so does the connection: the answer is left without its end.
+    """
     gone = asyncio.ensure_future(_gone(receive))
     try:
         await asyncio.wait((call, gone), return_when=asyncio.FIRST_COMPLETED)
+        if client.ended:  # what is left to do is to put it on record
+            await asyncio.wait((call,))
     finally:
         gone.cancel()
-        if not call.done():
-            call.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(gone, return_exceptions=True)
-            await asyncio.wait((call,))
-    if call.cancelled():
-        raise ConnectionAbortedError("the call was cut")
-    call.result()
+        call.cancel()
+        await asyncio.gather(gone, return_exceptions=True)
+        await asyncio.wait((call,))
+    if not call.cancelled() and not isinstance(call.exception(), ConnectionAbortedError):
+        call.result()
 
 
 async def _gone(receive: Receive) -> None:
@@ -134,8 +135,12 @@ class _Sender:
 
     def __init__(self, send: Send) -> None:
         self._send = send
+        self.begun = False
+        self.ended = False
+        """It has its whole answer."""
 
     async def head(self, status: int, headers: Iterable[tuple[str, str]]) -> None:
+        self.begun = True
         named = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers]
         await self._send({"type": "http.response.start", "status": status, "headers": named})
 
@@ -143,6 +148,7 @@ class _Sender:
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def end(self) -> None:
+        self.ended = True
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def short(self, status: int, text: bytes) -> None:

@@ -39,10 +39,17 @@ class Doors:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise RuntimeError(f"nothing here speaks {scope['type']}")
+        try:
+            await self._of(scope["path"])(scope, receive, send)
+        except Exception:
+            _log.exception("a door failed at %s %s", scope["method"], scope["path"])
+            raise
+
+    def _of(self, path: str) -> App:
         for prefix, app in self._mounts.items():
-            if scope["path"] == prefix or scope["path"].startswith(f"{prefix}/"):
-                return await app(scope, receive, send)
-        return await self._otherwise(scope, receive, send)
+            if path == prefix or path.startswith(f"{prefix}/"):
+                return app
+        return self._otherwise
 
 
 class Endpoint:
@@ -99,10 +106,13 @@ class Endpoint:
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,
             backlog=_BACKLOG,
             timeout_keep_alive=75,
             timeout_graceful_shutdown=_LAST_SECONDS,
         )
+        # What goes wrong in a door is logged above; answers that break off on purpose are not worth a line each.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         server = uvicorn.Server(config)
         server.capture_signals = _no_signals
         listener.listen(_BACKLOG)

@@ -53,6 +53,11 @@ _ENCODED: Final = "content-encoding"
 class Client(Protocol):
     """Who asked."""
 
+    @property
+    def begun(self) -> bool:
+        """Whether it has got anything."""
+        ...
+
     async def head(self, status: int, headers: Iterable[tuple[str, str]]) -> None: ...
 
     async def body(self, data: bytes) -> None: ...
@@ -171,7 +176,7 @@ class Calls:
         )
         intent, bound, limit = await self._reserved(key, asked, name, step, number, bound, terms)
         key.leave()
-        probes.hit("gateway.intended")
+        probes.hit("model.intended")
         body = wires.rewritten(asked, name.partition(":")[2], limit)
         leg = _Leg(self._book, key, asked, intent, bound, client, self._clock)
         tried = await leg.run(upstream, name, body, headers)
@@ -299,7 +304,7 @@ class _Leg:
         if rest := meter.rest():
             await self._client.body(rest)
         await self._client.end()
-        probes.hit("gateway.replied")
+        probes.hit("model.replied")
 
     async def _broken(self, error: ModelFailed) -> Tried | None:
         """The connection was not made, or broke."""

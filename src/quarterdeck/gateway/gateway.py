@@ -85,8 +85,8 @@ class ModelGateway:
         key = self._keys.find(secret)
         if key is None:
             return await _say(client, where, "there is no such key at Quarterdeck's gateway", "unknown_key", 401)
-        if key.dead is not None:
-            return await _say(client, where, f"this key was revoked: {key.dead}. Stop here.", "revoked")
+        if (why := key.why_dead()) is not None:
+            return await _say(client, where, f"this key was revoked: {why}. Stop here.", "revoked")
         if where.operation is Operation.LIST:
             names = [name.partition(":")[2] for name in key.grant.models]
             return await _send(client, 200, refusals.models(where.wire, names))
@@ -101,12 +101,19 @@ class ModelGateway:
         key.calls.add(task)
         try:
             await self._calls.carry(key, asked, headers, client)
+        except asyncio.CancelledError:
+            why = key.why_dead()
+            if why is None or client.begun:
+                raise
+            # Its connection is as good as any: whoever asked is told why.
+            return await _say(client, where, f"this key was revoked: {why}. Stop here.", "revoked")
         except QuarterdeckError as error:
             _log.warning("the gateway cannot serve %s: %s", key.grant.attempt, error)
             with contextlib.suppress(ConnectionError):
                 await _say(client, where, f"Quarterdeck cannot work at the moment: {error}", "unavailable", 503)
         finally:
             key.calls.discard(task)
+        return None
 
 
 async def _say(client: Client, where: Place, sentence: str, code: str, status: int = 400) -> None:

@@ -35,6 +35,10 @@ class Key:
     calls: set[asyncio.Task[None]] = field(default_factory=set)
     """Those under way."""
 
+    def why_dead(self) -> str | None:
+        """Why it is no longer good; None = it is."""
+        return self.dead
+
     def next_step(self) -> int:
         self.step += 1
         return self.step

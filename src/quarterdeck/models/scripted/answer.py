@@ -52,12 +52,7 @@ def tokens(characters: int, chars_per_token: int) -> int:
 
 def metered(said: Said, counted: Counted, chars_per_token: int) -> Said:
     """The answer with its usage."""
-<<<<<<< HEAD
     output = tokens(output_characters(said), chars_per_token)
-    usage = Usage(input=counted.input, cache_read=counted.read, cache_write=counted.write, output=output)
-    thought = min(output, -(-len(said.thinking) // chars_per_token))
-    return replace(said, usage=usage, long_write=counted.long_write, thought=thought)
-=======
     usage = Usage(
         input=counted.input,
         cache_read=counted.read,
@@ -65,8 +60,8 @@ def metered(said: Said, counted: Counted, chars_per_token: int) -> Said:
         output=output,
         long_write=counted.long_write,
     )
-    return replace(said, usage=usage, long_write=counted.long_write)
->>>>>>> 1923bf3 (The gateway: keys, routes, worst cases, meters, calls on record; its endpoint)
+    thought = min(output, -(-len(said.thinking) // chars_per_token))
+    return replace(said, usage=usage, long_write=counted.long_write, thought=thought)
 
 
 def as_json(said: Said, request: Heard) -> dict[str, Any]:
