@@ -27,7 +27,10 @@ class Installation:
     packages. Best at the same path as outside, so that links and shebangs hold."""
     path: tuple[str, ...] = ()
     """Directories that PATH must begin with."""
+    companion: str = ""
+    """Absolute path of the vendor's own CLI, where the program is an adapter for it; empty = the adapter brings one."""
     version: str = ""
+    """Of the vendor's CLI; empty = not known without starting it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ class Context:
     model: str
     """What the CLI is to ask for: the gateway understands it. Empty = the CLI's own choice (own login)."""
     provider: str
-    """Whose wire format the model speaks: `anthropic`, `openai`, `chat`, `gemini`; empty with the own login."""
+    """Whose wire format the model speaks: `anthropic`, `openai`, `chat`, `google`; empty with the own login."""
     arguments: tuple[str, ...] = ()
     """Of the agent's definition, for the generic profile."""
 
@@ -98,6 +101,8 @@ class Profile:
     programs: tuple[str, ...]
     """Names of what is started, looked for in this order."""
     launch: Callable[[Context], Launch]
+    adapts: tuple[str, ...] = ()
+    """Names of the vendor's own CLI, where the programs are adapters for it."""
     providers: tuple[str, ...] = ()
     """Wire formats that it speaks, the preferred one first; empty = any."""
     models: tuple[str, ...] = ()

@@ -1,0 +1,73 @@
+"""Claude Code, through its ACP adapter.
+
+Rules
+- Every name under which it asks for a model (its aliases, its small model, its subagents) means the routed one, so that
+  nothing is asked for that the key may not.
+- It asks before it acts (`default` mode); its permission requests come over ACP.
+- What costs calls without serving the task is off: suggestions of what to type, summaries while away, session titles.
+- Of a repository's own settings it takes what it always does; what those may allow, the sandbox still bounds.
+
+Source: code.claude.com/docs (environment variables), and what `make test-agents` drives.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from quarterdeck.agents.profiles.port import Context, Launch, Login, Profile
+
+_QUIET: Final[Mapping[str, str]] = {
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    "CLAUDE_CODE_DISABLE_TERMINAL_TITLE": "1",
+    "CLAUDE_CODE_ENABLE_AWAY_SUMMARY": "0",
+    "CLAUDE_CODE_ENABLE_PROMPT_SUGGESTION": "false",
+    "CLAUDE_CODE_ENABLE_TELEMETRY": "0",
+    "CLAUDE_CODE_DISABLE_AUTO_MEMORY": "1",
+    "DISABLE_AUTOUPDATER": "1",
+    "DISABLE_ERROR_REPORTING": "1",
+    "DISABLE_TELEMETRY": "1",
+    # Our tools are few, and an agent that has to search for `submit` may not find it.
+    "ENABLE_TOOL_SEARCH": "false",
+    # It looks for a sandbox before it runs as root; the agent's user here is none, and the sandbox is ours.
+    "IS_SANDBOX": "1",
+    "NO_BROWSER": "1",
+}
+
+_MODELS: Final = (
+    "ANTHROPIC_MODEL",
+    "ANTHROPIC_CUSTOM_MODEL_OPTION",
+    "ANTHROPIC_DEFAULT_FABLE_MODEL",
+    "ANTHROPIC_DEFAULT_HAIKU_MODEL",
+    "ANTHROPIC_DEFAULT_OPUS_MODEL",
+    "ANTHROPIC_DEFAULT_SONNET_MODEL",
+    "ANTHROPIC_SMALL_FAST_MODEL",
+    "CLAUDE_CODE_SUBAGENT_MODEL",
+)
+
+
+def launch(context: Context) -> Launch:
+    """The adapter, told where the gateway is."""
+    env = dict(_QUIET)
+    if context.installation.companion:
+        env["CLAUDE_CODE_EXECUTABLE"] = context.installation.companion
+    if context.endpoint is not None:
+        env |= {"ANTHROPIC_BASE_URL": context.endpoint, "ANTHROPIC_API_KEY": context.key}
+    if context.model:
+        names = _MODELS if context.endpoint is not None else _MODELS[:1]
+        env |= dict.fromkeys(names, context.model)
+    return Launch(argv=(context.installation.program,), env=env, mode="default")
+
+
+PROFILE: Final = Profile(
+    name="claude",
+    title="Claude Code",
+    programs=("claude-agent-acp", "claude-code-acp"),
+    adapts=("claude",),
+    launch=launch,
+    providers=("anthropic",),
+    models=("anthropic:claude-sonnet-5-5",),
+    login=Login(
+        files=(".claude/.credentials.json", ".claude.json"),
+        hosts=("api.anthropic.com", "claude.ai", "platform.claude.com"),
+    ),
+    install="npm install -g @anthropic-ai/claude-code @agentclientprotocol/claude-agent-acp",
+)

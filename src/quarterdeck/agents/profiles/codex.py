@@ -1,0 +1,99 @@
+"""Codex, through its ACP adapter.
+
+Rules
+- Its own sandbox is off by a permission profile that allows everything: sandboxes do not nest, and ours is around it.
+- It then asks only for what its rules name: programs that change something, and scripts that it cannot take apart.
+  Those requests come over ACP. Edits of its own are not asked for; the change is checked when it is handed in.
+- Its home lies in the agent's, never below /tmp: there it fails every command and says nothing.
+- Search and other tools that the vendor runs are off: nothing could bound what they cost.
+
+Source: developers.openai.com/codex (config, rules, permissions), and what `make test-agents` drives.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Final
+
+from quarterdeck.agents.profiles.port import Context, Launch, Login, Profile
+
+KEY: Final = "QUARTERDECK_KEY"
+"""Variable in which Codex finds the virtual key."""
+
+ASKED: Final = (
+    *("bash", "sh", "dash", "zsh", "/bin/bash", "/bin/sh", "/usr/bin/bash", "/usr/bin/sh"),
+    *("python", "python3", "node", "bun", "deno", "perl", "ruby", "php", "lua", "awk", "gawk", "env", "xargs", "nohup"),
+    *("rm", "rmdir", "mv", "cp", "mkdir", "touch", "tee", "ln", "chmod", "chown", "install", "dd", "truncate", "patch"),
+    *("tar", "unzip", "zip", "gzip", "rsync", "scp", "ssh", "curl", "wget", "nc", "kill", "pkill", "killall", "sudo"),
+    *("git", "gh", "make", "npm", "npx", "pnpm", "yarn", "pip", "pip3", "uv", "uvx", "poetry", "cargo", "go", "mvn"),
+    *("gradle", "docker", "podman", "kubectl", "systemctl", "crontab", "at"),
+)
+"""Programs whose start is asked for."""
+
+_CONFIG: Final = """\
+approval_policy = "on-request"
+approvals_reviewer = "user"
+default_permissions = "quarterdeck"
+allow_login_shell = false
+web_search = "disabled"
+check_for_update_on_startup = false
+{model}
+[analytics]
+enabled = false
+
+[feedback]
+enabled = false
+
+[permissions.quarterdeck.filesystem]
+":root" = "write"
+
+[permissions.quarterdeck.network]
+enabled = true
+{provider}"""
+
+_PROVIDER: Final = """
+[model_providers.quarterdeck]
+name = "Quarterdeck"
+base_url = {url}
+env_key = "{key}"
+wire_api = "responses"
+"""
+
+
+def _config(context: Context) -> str:
+    model = f"model = {json.dumps(context.model)}\n" if context.model else ""
+    if context.endpoint is None:
+        return _CONFIG.format(model=model, provider="")
+    provider = _PROVIDER.format(url=json.dumps(f"{context.endpoint}/v1"), key=KEY)
+    return _CONFIG.format(model=f'{model}model_provider = "quarterdeck"\n', provider=provider)
+
+
+def _rules() -> str:
+    pattern = json.dumps([list(ASKED)])
+    return f'prefix_rule(pattern={pattern}, decision="prompt", justification="Quarterdeck decides")\n'
+
+
+def launch(context: Context) -> Launch:
+    """The adapter, with a configuration of its own."""
+    env: dict[str, str] = {"NO_BROWSER": "1"}
+    if context.installation.companion:
+        env["CODEX_PATH"] = context.installation.companion
+    if context.endpoint is not None:
+        env[KEY] = context.key
+    files: Mapping[str, bytes] = {
+        ".codex/config.toml": _config(context).encode(),
+        ".codex/rules/quarterdeck.rules": _rules().encode(),
+    }
+    return Launch(argv=(context.installation.program,), env=env, files=files, mode="permission-profile:quarterdeck")
+
+
+PROFILE: Final = Profile(
+    name="codex",
+    title="Codex",
+    programs=("codex-acp",),
+    adapts=("codex",),
+    launch=launch,
+    providers=("openai",),
+    models=("openai:gpt-6.1-sol",),
+    login=Login(files=(".codex/auth.json",), hosts=("chatgpt.com", "auth.openai.com", "api.openai.com")),
+    install="npm install -g @openai/codex @agentclientprotocol/codex-acp",
+)

@@ -1,0 +1,75 @@
+"""Gemini CLI, which speaks ACP itself.
+
+Rules
+- It asks before it acts (`default` mode) and trusts the workspace, whose bounds are the sandbox's.
+- It runs in one process: it otherwise starts itself again to get more memory than its sandbox has.
+- It does not end with its input; whoever started it ends it.
+
+Source: geminicli.com/docs (configuration), and what `make test-agents` drives.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from quarterdeck.agents.profiles.port import Context, Launch, Login, Profile
+
+_QUIET: Final[Mapping[str, str]] = {
+    "GEMINI_CLI_NO_RELAUNCH": "true",
+    "GEMINI_CLI_TRUST_WORKSPACE": "true",
+    "GEMINI_SANDBOX": "false",
+    "GEMINI_TELEMETRY_ENABLED": "false",
+    "NO_BROWSER": "true",
+}
+
+
+def _settings(context: Context) -> dict[str, Any]:
+    settings: dict[str, Any] = {
+        "general": {
+            "disableAutoUpdate": True,
+            "disableUpdateNag": True,
+            "enableAutoUpdate": False,
+            "enableAutoUpdateNotification": False,
+            "checkpointing": {"enabled": False},
+        },
+        "privacy": {"usageStatisticsEnabled": False},
+        "telemetry": {"enabled": False},
+        "tools": {"sandbox": False, "useRipgrep": False, "exclude": ["google_web_search", "web_fetch"]},
+        "security": {
+            "auth": {"selectedType": "gemini-api-key" if context.endpoint is not None else "oauth-personal"},
+            "folderTrust": {"enabled": False},
+        },
+    }
+    if context.model:
+        settings["model"] = {"name": context.model}
+    return settings
+
+
+def launch(context: Context) -> Launch:
+    """Gemini CLI's own ACP server, with settings of its own."""
+    env = dict(_QUIET)
+    if context.endpoint is not None:
+        env |= {"GOOGLE_GEMINI_BASE_URL": context.endpoint, "GEMINI_API_KEY": context.key}
+    if context.model:
+        env["GEMINI_MODEL"] = context.model
+    return Launch(
+        argv=(context.installation.program, "--acp", "--skip-trust"),
+        env=env,
+        files={".gemini/settings.json": json.dumps(_settings(context), indent=1).encode()},
+        mode="default",
+    )
+
+
+PROFILE: Final = Profile(
+    name="gemini",
+    title="Gemini CLI",
+    programs=("gemini",),
+    launch=launch,
+    providers=("google",),
+    models=("google:gemini-3.1-pro-preview",),
+    login=Login(
+        files=(".gemini/oauth_creds.json", ".gemini/google_accounts.json"),
+        hosts=("cloudcode-pa.googleapis.com", "oauth2.googleapis.com", "www.googleapis.com", "accounts.google.com"),
+    ),
+    install="npm install -g @google/gemini-cli",
+)
