@@ -1,17 +1,18 @@
 """The native loop, end to end on the scripted model: it works, it notices, it ends."""
 
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_kit import PRICE, RUN, TASK, Kit, deck, kit, scenario
+from agent_kit import PRICE, RUN, TASK, Kit, Moving, deck, kit, scenario
 
+from quarterdeck.agents.spending import SETTLING
 from quarterdeck.agents.transcript import decode
 from quarterdeck.govern.chain import day_of
 from quarterdeck.govern.policy import DefaultPolicy
-from quarterdeck.govern.port import Link
+from quarterdeck.govern.port import Action, Decision, Link
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Agent, AgentLimits, Feedback, Note, Plan, Review, Submission
 from quarterdeck.kernel.events import (
@@ -35,6 +36,7 @@ from quarterdeck.models.scripted.faults import Fault, Kind
 from quarterdeck.models.scripted.scenario import Match, Rule, Turn, act
 from quarterdeck.store.port import Tx
 
+NOON = 1_795_262_400.0  # 2026-11-21 12:00 UTC
 AGENT = Agent(name="implementer", prompt="You implement.")
 SUBMIT = Turn(actions=(act("submit", summary="hello is written"),))
 WRITE = Turn(text="I write.", actions=(act("write", path="hello.txt", content="hello\n"),))
@@ -215,7 +217,68 @@ async def test_a_day_that_is_used_up_ends_the_work_and_says_when_it_goes_on(benc
         assert not wire.server.requests
     assert finished.outcome is Outcome.EXHAUSTED
     assert f"0.1000 of 50.00 USD are left for ada on {day} (UTC) (frees at " in finished.reason
-    assert f"is higher: quarterdeck resume {RUN})" in finished.reason
+    assert f"is higher: quarterdeck resume {RUN} --retry)" in finished.reason
+
+
+class Settling(Moving):
+    """A clock on which somebody else's call ends while the third time is slept."""
+
+    def __init__(self, ends: Callable[[], Awaitable[None]]) -> None:
+        super().__init__()
+        self._ends = ends
+
+    async def sleep(self, seconds: float) -> None:
+        await super().sleep(seconds)
+        if len(self.slept) == 3:
+            await self._ends()
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+async def test_money_that_is_only_set_aside_is_waited_for(bench: Kit, *, comes_back: bool) -> None:
+    chain = (Link(f"run/{RUN}", None, opened=True),)
+    await bench.store.write(lambda tx: bench.treasury.reserve(tx, chain, "r-test.other.1/1/1", 4_990_000_000))
+
+    async def ends() -> None:
+        if comes_back:
+            await bench.store.write(lambda tx: bench.treasury.settle(tx, "r-test.other.1/1/1", 1))
+
+    clock = Settling(ends)
+    async with bench.native(scenario(WRITE, SUBMIT), clock=clock) as wire:
+        finished = await wire.work(AGENT)
+    if comes_back:
+        assert (finished.outcome, len(clock.slept)) == (Outcome.OK, 3)
+    else:
+        assert finished.outcome is Outcome.EXHAUSTED
+        assert (
+            "0.0100 of 5.00 USD are left for the run r-test, beside 4.9900 USD for calls under way" in finished.reason
+        )
+        assert SETTLING <= sum(clock.slept) < 2 * SETTLING
+
+
+class Midnight(Moving):
+    """A clock whose day changes when it is told so."""
+
+    moved = 0.0
+
+    def wall(self) -> float:
+        return NOON + self.moved
+
+
+async def test_work_that_outlasts_midnight_is_paid_from_both_days(bench: Kit) -> None:
+    clock = Midnight()
+
+    class Passes(DefaultPolicy):
+        def decide(self, action: Action) -> Decision:
+            clock.moved += 86_400.0
+            return super().decide(action)
+
+    async with bench.native(scenario(WRITE, SUBMIT), clock=clock, policy=Passes({"implementer": None})) as wire:
+        await wire.work(AGENT)
+        assert len(wire.server.requests) == 2
+    spent = [event.cost_nusd for event in await bench.events() if isinstance(event, ModelAnswered)]
+    for owner in ("deck", "user/ada"):
+        assert [await bench.purse(f"{owner}/2026-11-{day}") for day in (21, 22)] == [(one, 0) for one in spent]
+    assert (await bench.money()) == (sum(spent), 0)
 
 
 async def test_what_the_policy_denies_is_not_done(bench: Kit) -> None:

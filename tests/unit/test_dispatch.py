@@ -302,7 +302,8 @@ def check_ending(world: World) -> None:
         case RunStatus.CANCELLED:
             assert finished.exit_code == Exit.INTERRUPTED
         case RunStatus.PARTIAL:
-            assert merged > 0
+            assert merged > 0 or state.exhausted
+            assert (finished.exit_code == Exit.BUDGET) == state.exhausted
         case _:
             assert finished.status is RunStatus.FAILED
             assert merged == 0
@@ -427,7 +428,7 @@ def test_what_is_finished_when_money_ends_goes_on_when_there_is_more() -> None:
     world.end(world.job(Node.REVIEW, "a"), Outcome.EXHAUSTED)
     finished = world.finish()
     assert (finished.status, finished.exit_code, finished.reason) == (
-        RunStatus.FAILED, Exit.BUDGET, "the budget is exhausted",
+        RunStatus.PARTIAL, Exit.BUDGET, "the budget is exhausted: implement exhausted",
     )  # fmt: skip
     world.control(e.RunResumed(by="ada", budget_nusd=9))
     assert sorted(names(world.jobs)) == ["a:review", "b:implement"]

@@ -25,17 +25,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from quarterdeck.agents import context, limits
+from quarterdeck.agents import context
 from quarterdeck.agents.attempt_log import CLOSING, AttemptLog
 from quarterdeck.agents.context import Window
 from quarterdeck.agents.limits import Reached
 from quarterdeck.agents.port import Assignment
 from quarterdeck.agents.ports import Ports
 from quarterdeck.agents.recovery import candidates
+from quarterdeck.agents.spending import Spending
 from quarterdeck.agents.transcript import encode, said
 from quarterdeck.gateway.recovery import after
-from quarterdeck.govern.chain import dated
-from quarterdeck.journal.port import Also
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids, probes
 from quarterdeck.kernel.config import ModelSection, Price
@@ -43,7 +42,6 @@ from quarterdeck.kernel.entities import Usage
 from quarterdeck.kernel.failures import (
     RECOVERY,
     BadConfiguration,
-    BudgetExhausted,
     FailureClass,
     ModelFailed,
     QuarterdeckError,
@@ -117,6 +115,7 @@ class ModelCalls:
         self._ports = ports
         self._log = log
         self._left = left
+        self._spending = Spending(assignment.chain, ports, log)
         self._candidates = candidates(assignment)
 
     @property
@@ -248,7 +247,7 @@ class ModelCalls:
             estimated=reply.estimated,
             seconds=max(0.0, self._ports.clock.monotonic() - began),
         )
-        self._log.append_soon(event, also=self._settlement(holder, spent))
+        self._log.append_soon(event, also=self._spending.settlement(holder, spent))
         return reply
 
     async def _held_back(self, name: str, limiter: Limiter) -> ModelFailed | None:
@@ -287,11 +286,8 @@ class ModelCalls:
             reserved_nusd=amount,
         )
         holder = _holder(self._assignment, asked.step, asked.number)
-        chain, treasury = dated(self._assignment.chain, self._ports.clock.wall()), self._ports.treasury
-        try:
-            await self._log.append(asked, also=lambda tx: treasury.reserve(tx, chain, holder, amount))
-        except BudgetExhausted as error:
-            raise OverBound(limits.refused(error)) from error
+        if (refused := await self._spending.reserve(asked, holder, amount, self._left)) is not None:
+            raise OverBound(refused)
         request = Request(
             system=prompt.system,
             tools=prompt.tools,
@@ -330,11 +326,7 @@ class ModelCalls:
         await self._settled(event, holder, *more)
 
     async def _settled(self, event: e.ModelErred, holder: str, *more: e.EventBase) -> None:
-        await self._log.append(event, *more, also=self._settlement(holder, event.cost_nusd))
-
-    def _settlement(self, holder: str, spent: int) -> Also:
-        treasury = self._ports.treasury
-        return lambda tx: treasury.settle(tx, holder, spent)
+        await self._log.append(event, *more, also=self._spending.settlement(holder, event.cost_nusd))
 
     def _price(self, name: str) -> Price:
         price = price_of(name, self._assignment.config.deck.prices)

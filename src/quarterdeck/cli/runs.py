@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from quarterdeck.cli.amounts import plural
+from quarterdeck.cli.amounts import plural, usd
 from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
 from quarterdeck.cli.following import follow
 from quarterdeck.cli.port import DeckApi
@@ -25,6 +25,7 @@ from quarterdeck.cli.text import Tone
 from quarterdeck.delivery.order import Order
 from quarterdeck.kernel.complaints import complaint
 from quarterdeck.kernel.config import RunConfig
+from quarterdeck.kernel.entities import to_nusd
 from quarterdeck.kernel.events import RunStatus, TaskStatus
 from quarterdeck.kernel.failures import BadConfiguration, BadInput, BadRepository, Conflicting, Exit
 from quarterdeck.settings import DECK_FILE, wider
@@ -187,8 +188,8 @@ def resume(
 async def _resume(call: Call, run: str, answer: str | None, budget: float | None, *, retry: bool) -> int:
     async with call.deck() as deck:
         call.run = run = await run_id(deck, run)
-        status = (await deck.views.run(run)).status
-        asked = answer is not None or budget is not None or retry
+        view = await deck.views.run(run)
+        status, asked = view.status, answer is not None or budget is not None or retry
         if status is RunStatus.DONE and asked:
             raise Conflicting(
                 f"{run} is done", why="there is nothing left to go on with", fix=f"quarterdeck show {run}"
@@ -200,6 +201,8 @@ async def _resume(call: Call, run: str, answer: str | None, budget: float | None
                 call.say(f"finished already; to try again what did not merge: quarterdeck resume {run} --retry")
             return result.exit_code
         if asked or status.finished or status in (RunStatus.PAUSED, RunStatus.WAITING):
+            if budget is not None and to_nusd(budget) < view.budget_nusd:
+                call.warn(f"the budget of {run} stays {usd(view.budget_nusd)}: it can only be raised")
             await deck.control(run, "resume", answer=answer, budget_usd=budget)
         _warn_unfenced(call, await deck.frozen(run))
         tasks = await deck.views.tasks(run)
@@ -294,9 +297,6 @@ async def _note(call: Call, deck: DeckApi, run: str, repository: Path) -> None:
     if not any(line.startswith("checks.gate: from ") and "shows" not in line for line in config.origin):
         call.say(f"checks (detected): {'; '.join(config.deck.checks.gate) or 'none'}")
     _warn_unfenced(call, config)
-    for day in ("budget.user_day", "budget.deck_day"):
-        if any(line.startswith(f"{day}: from ") for line in config.origin):
-            call.warn(f"[budget] {day.removeprefix('budget.')} is not enforced yet; the budget of the run is")
     place, common_directory, _ = await examine(repository)
     if place == common_directory:
         return

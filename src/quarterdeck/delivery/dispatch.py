@@ -12,8 +12,8 @@ Rules
 - The outcome of a node leads where the blueprint says. At most `limits.attempts` attempts fail by their own fault
   or are sent back by a reviewer; as many are returned because of a conflict; then a human has to look.
 - A failure that another attempt cannot mend (authentication, quota, budget) ends the task at once.
-- A pause starts nothing new. A cancel ends every unfinished task. An exhausted budget starts nothing that costs money,
-  but what is already finished still goes through the gate.
+- A pause starts nothing new. A cancel ends every unfinished task. An exhausted budget of the run or of a day starts
+  nothing that costs money, but what is already finished still goes through the gate; the run ends partial.
 - A run ends when every task has ended, with a report and a retrospective. It waits when only a human can go on.
 """
 
@@ -338,7 +338,7 @@ def _finished(state: RunState, plan: Plan | None, sha: str) -> e.RunFinished:
     elif only_plan or (tasks and merged == len(tasks)):
         status, code, reason = RunStatus.DONE, Exit.DONE, ""
     else:
-        status = RunStatus.PARTIAL if merged else RunStatus.FAILED
+        status = RunStatus.PARTIAL if merged or state.exhausted else RunStatus.FAILED
         code = Exit.BUDGET if state.exhausted else Exit.FAILED
         reason = _why(state, tasks)
     return e.RunFinished(status=status, reason=reason[:4000], exit_code=code, sha=sha)
@@ -346,7 +346,7 @@ def _finished(state: RunState, plan: Plan | None, sha: str) -> e.RunFinished:
 
 def _why(state: RunState, tasks: list[TaskState]) -> str:
     if state.exhausted:
-        return _NO_MONEY
+        return f"{_NO_MONEY}: {state.short}" if state.short else _NO_MONEY
     if state.plan_blob is None:
         return f"no plan: {state.last.reason if state.last else 'the planner did not finish'}"
     failed = [task.reason for task in tasks if task.status is TaskStatus.FAILED]

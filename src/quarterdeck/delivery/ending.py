@@ -20,6 +20,7 @@ from quarterdeck.kernel import ids, probes
 from quarterdeck.kernel.entities import Submission
 from quarterdeck.kernel.events import Node, Outcome, TaskStatus
 from quarterdeck.kernel.failures import BadRepository, GitFailed
+from quarterdeck.kernel.states import fold
 from quarterdeck.workplace.mirror import Mirror
 
 
@@ -70,6 +71,7 @@ class Endings:
             warnings=planned[-1].warnings if planned else (),
             flaky=(*_flakes(r.event for r in gate if r.at >= records[0].at), *(await self._flakes(records))),
             plan_only=created.plan_only,
+            short=fold(record.event for record in records).short,
         )
 
     async def _line(self, row: TaskView, records: list[Record], gone: bool) -> TaskLine:

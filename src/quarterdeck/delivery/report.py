@@ -59,6 +59,8 @@ class Ending:
     """Checks that failed and then passed on the same tree, each with what it said."""
     plan_only: bool = False
     """A plan was all that was asked for."""
+    short: str = ""
+    """Which budget ended the run, and what helps; empty = none did."""
 
 
 def report(ending: Ending) -> str:
@@ -82,12 +84,16 @@ def report(ending: Ending) -> str:
             lines += [f"  - to look at: {_line(text)}" for text in task.findings[:10]]
         lines.append("")
     lines += _gone(ending, [task for task in merged if task.gone])
+    if ending.short:
+        lines += ["## The budget is exhausted", "", f"{_line(ending.short)}.", ""]
     if ending.plan_only:
         lines += ["## Planned", "", *(f"- **{task.task}**: {task.title}" for task in ending.tasks), ""]
     elif open_tasks:
         lines += ["## Needs a human", ""]
         lines += [f"- **{task.task}** is {task.status}: {task.reason or 'no reason on record'}" for task in open_tasks]
-        lines += ["", f"Try what did not merge again: `quarterdeck resume {ending.run} --retry`", ""]
+        if not ending.short:
+            lines += ["", f"Try what did not merge again: `quarterdeck resume {ending.run} --retry`"]
+        lines.append("")
     if ending.flaky:
         lines += ["## Flaky checks", "", *(f"- {_line(text)}" for text in dict.fromkeys(ending.flaky)), ""]
     if ending.warnings:

@@ -114,6 +114,7 @@ def _exhausted(chain: Chain, link: Link, purse: Purse, amount: int) -> BudgetExh
         purse=link.purse,
         cap_nusd=cap,
         free_nusd=purse.free,
-        why=refusal(link.purse, cap, purse.free, amount),
+        passing=purse.settled + amount <= cap,
+        why=refusal(link.purse, cap, purse.free, amount, purse.reserved),
         fix=remedy(link.purse, run_of(chain)),
     )

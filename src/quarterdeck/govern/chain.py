@@ -102,11 +102,12 @@ def name_of(purse: str) -> str:
             return purse
 
 
-def refusal(purse: str, cap_nusd: int, free_nusd: int, amount_nusd: int) -> str:
-    """Why a reservation was refused."""
+def refusal(purse: str, cap_nusd: int, free_nusd: int, amount_nusd: int, reserved_nusd: int = 0) -> str:
+    """Why a reservation was refused; `reserved_nusd`: what others have set aside in that purse."""
+    others = f", beside {to_usd(reserved_nusd):.4f} USD for calls under way" if reserved_nusd else ""
     return (
         f"the next call may cost {to_usd(amount_nusd):.4f} USD, and {to_usd(free_nusd):.4f} of "
-        f"{to_usd(cap_nusd):.2f} USD are left for {name_of(purse)}"
+        f"{to_usd(cap_nusd):.2f} USD are left for {name_of(purse)}{others}"
     )
 
 
@@ -122,7 +123,7 @@ def remedy(purse: str, run: str) -> str:
             return f"{again} --budget <more USD>"
         case "user" | "deck" as kind:
             frees = f"frees at {_after(_day(purse) or '')} 00:00 UTC"
-            return f"{frees}; then, or once [budget] {kind}_day in the operator's deck.toml is higher: {again}"
+            return f"{frees}; then, or once [budget] {kind}_day in the operator's deck.toml is higher: {again} --retry"
         case _:
             return again
 

@@ -212,7 +212,8 @@ class ModelFailed(QuarterdeckError):
 class BudgetExhausted(QuarterdeckError):
     """The reservation was refused: the budget does not cover the worst case of this call.
 
-    `purse`: the one that refused; `cap_nusd` and `free_nusd`: what it may hold, and what of it was left.
+    `purse`: the one that refused; `cap_nusd` and `free_nusd`: what it may hold, and what of it was left. `passing`:
+    there is enough but for what is set aside for calls under way, which mostly cost less; it is worth asking again.
     """
 
     failure = FailureClass.BUDGET
@@ -225,6 +226,7 @@ class BudgetExhausted(QuarterdeckError):
         purse: str = "",
         cap_nusd: int = 0,
         free_nusd: int = 0,
+        passing: bool = False,
         why: str = "",
         fix: str = "",
     ) -> None:
@@ -232,6 +234,7 @@ class BudgetExhausted(QuarterdeckError):
         self.purse = purse
         self.cap_nusd = cap_nusd
         self.free_nusd = free_nusd
+        self.passing = passing
 
 
 class SandboxFailed(QuarterdeckError):

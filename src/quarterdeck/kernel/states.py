@@ -74,7 +74,9 @@ class RunState:
     paused: bool = False
     cancelled: bool = False
     exhausted: bool = False
-    """The budget refused a reservation; nothing new is started."""
+    """A budget refused a reservation; nothing new is started."""
+    short: str = ""
+    """Which budget it was, and what helps."""
     answer_blob: str | None = None
     """A human's answer, not yet handed to the waiting tasks."""
     held: e.WorkHeld | None = None
@@ -146,6 +148,7 @@ def _run_event(state: RunState, event: e.EventBase) -> None:
 def _resumed(state: RunState, event: e.RunResumed) -> None:
     state.paused = state.cancelled = state.exhausted = state.reported = False
     state.finished = state.held = None
+    state.short = ""
     if not (state.node is Node.PLAN and _goes_on(state)):
         state.node, state.last, state.node_running = None, None, False
     state.plan_tries = 0
@@ -239,7 +242,7 @@ def _node_event(state: RunState, event: e.NodeStarted | e.NodeFinished) -> None:
         case Outcome.WAITING:
             task.status, state.answer_blob = TaskStatus.WAITING, None
         case Outcome.EXHAUSTED:
-            state.exhausted = True
+            state.exhausted, state.short = True, state.short or event.reason
         case _:
             pass
 
@@ -255,7 +258,7 @@ def _run_node(state: RunState, event: e.NodeStarted | e.NodeFinished) -> None:
         return
     state.node_running, state.last = False, event
     if event.outcome is Outcome.EXHAUSTED:
-        state.exhausted = True
+        state.exhausted, state.short = True, state.short or event.reason
     elif event.outcome is Outcome.WAITING:
         state.answer_blob = None
     if event.node is Node.REPORT:
