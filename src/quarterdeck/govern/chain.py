@@ -10,6 +10,7 @@ Rules
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final, Literal
 
 from quarterdeck.govern.port import Chain, Link
@@ -38,7 +39,13 @@ def run_purse(run: str) -> str:
 
 def day_of(now: float) -> str:
     """The UTC day of a moment (seconds since the epoch), `YYYY-MM-DD`."""
-    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
+    return _named(int(now // 86_400))
+
+
+@lru_cache(maxsize=8)
+def _named(day: int) -> str:
+    """The name of a day since the epoch; asked before every call, and mostly the same."""
+    return datetime.fromtimestamp(day * 86_400, UTC).strftime("%Y-%m-%d")
 
 
 def chain_of(
