@@ -228,7 +228,8 @@ class Settling(Moving):
         self._ends = ends
 
     async def sleep(self, seconds: float) -> None:
-        await super().sleep(seconds)
+        self.slept.append(seconds)
+        self._gone += seconds
         if len(self.slept) == 3:
             await self._ends()
 
