@@ -10,18 +10,19 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from quarterdeck import __version__
-from quarterdeck.assembly import doctor, ordering, results, undoing
+from quarterdeck.assembly import doctor, ordering, results, standalone, undoing
 from quarterdeck.assembly.configuration import Found, configuration
 from quarterdeck.assembly.parts import Parts, make
 from quarterdeck.delivery import feedback, jobs
 from quarterdeck.delivery.order import Check, Order, RevertOrder, RunResult
 from quarterdeck.delivery.session import workspace_of
 from quarterdeck.engine.port import Handler, Job, Later
+from quarterdeck.gateway.port import Metering, Standing
 from quarterdeck.journal.log import Log
 from quarterdeck.journal.port import Record, Verification
 from quarterdeck.journal.views import Views
@@ -181,6 +182,14 @@ class Deck:
         return QuarterdeckError(
             f"{run} cannot go on", why=why, fix=f"quarterdeck resume {run}; please report the trace"
         )
+
+    async def stand(self, models: Sequence[str], usd: float, host: str, port: int) -> Standing:
+        """The gateway alone, with one key. Raises BadConfiguration."""
+        return await standalone.stand(self._parts, models, usd, host, port)
+
+    def standing_used(self, standing: Standing) -> Metering:
+        """What the calls of that key came to so far."""
+        return standalone.metering(self._parts, standing)
 
     # --- owning -------------------------------------------------------------------------------------------
 

@@ -4,12 +4,13 @@ Rules
 - Values in, values out: the command line shows, it does not decide.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
 from quarterdeck.delivery.order import Check, Order, RevertOrder, RunResult
+from quarterdeck.gateway.port import Metering, Standing
 from quarterdeck.journal.port import Journal, Record, Verification
 from quarterdeck.journal.views import Views
 from quarterdeck.kernel.config import DeckConfig, RunConfig
@@ -53,6 +54,14 @@ class DeckApi(Protocol):
 
     async def work(self, run: str) -> None:
         """Own the engine if possible and serve, else follow; returns when the run is finished, waiting or paused."""
+        ...
+
+    async def stand(self, models: Sequence[str], usd: float, host: str, port: int) -> Standing:
+        """The model gateway alone, with one key that may spend `usd`. Raises BadConfiguration."""
+        ...
+
+    def standing_used(self, standing: Standing) -> Metering:
+        """What the calls of that key came to so far."""
         ...
 
     async def control(

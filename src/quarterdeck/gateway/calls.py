@@ -262,7 +262,7 @@ class _Leg:
         """None = the client has what there is. Whatever happens, the call is closed on record."""
         path = wires.upstream_path(self._asked, name.partition(":")[2])
         try:
-            async with upstream.forward(name, path, body, headers) as answer:
+            async with upstream.forward(name, path, body, headers, whole=not self._asked.streams) as answer:
                 if answer.status >= 300:
                     return await self._refused(answer)
                 await self._stream(answer)

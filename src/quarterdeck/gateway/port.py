@@ -68,6 +68,17 @@ class Metering:
     stopped: Stopped | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A gateway that listens."""
+
+    name: str
+    """Of the key: what stands in the journal and in `cost`."""
+    key: str
+    url: str
+    models: tuple[str, ...]
+
+
 class Gateway(Protocol):
     async def grant(self, grant: Grant) -> Opened:
         """A new key. What an earlier process left open of that attempt counts as spent."""

@@ -16,7 +16,7 @@ from typing import Final, Literal
 from quarterdeck.govern.port import Chain, Link
 from quarterdeck.kernel.entities import to_nusd, to_usd
 
-Kind = Literal["attempt", "task", "run", "user", "deck"]
+Kind = Literal["attempt", "task", "run", "user", "deck", "key"]
 
 OWN: Final[frozenset[Kind]] = frozenset(("attempt", "task"))
 """Purses whose end is the end of an attempt or a task; any other one's is the end of the run."""
@@ -71,6 +71,16 @@ def chain_of(
     return tuple(links)
 
 
+def key_chain(key: str, usd: float, user: str, days: DayCaps, now: float) -> Chain:
+    """The chain of a virtual key that belongs to no run."""
+    day = day_of(now)
+    return (
+        Link(f"key/{key}", to_nusd(usd)),
+        Link(f"user/{user}/{day}", to_nusd(days.user)),
+        Link(f"deck/{day}", to_nusd(days.deck)),
+    )
+
+
 def delegated(parent: Chain, attempt: str, attempt_usd: float | None) -> Chain:
     """The chain of an attempt that the owner of `parent` delegated to: it spends its parent's money too."""
     return (*_own(f"attempt/{attempt}", attempt_usd), *parent)
@@ -86,7 +96,7 @@ def kind_of(purse: str) -> Kind | None:
     """What a purse belongs to; None for a name that no chain here makes."""
     kind, _, _ = purse.partition("/")
     match kind:
-        case "attempt" | "task" | "run" | "user" | "deck":
+        case "attempt" | "task" | "run" | "user" | "deck" | "key":
             return kind
         case _:
             return None
@@ -98,7 +108,7 @@ def name_of(purse: str) -> str:
     match kind:
         case "task":
             return f"the task {name.rpartition('/')[2]}"
-        case "attempt" | "run":
+        case "attempt" | "run" | "key":
             return f"the {kind} {name}"
         case "user":
             user, _, day = name.rpartition("/")
@@ -128,6 +138,8 @@ def remedy(purse: str, run: str) -> str:
             return "raise its `budget_usd` in the plan of the next run"
         case "run":
             return f"{again} --budget <more USD>"
+        case "key":
+            return "quarterdeck gateway --budget <more USD>"
         case "user" | "deck" as kind:
             frees = f"frees at {_after(_day(purse) or '')} 00:00 UTC"
             return f"{frees}; then, or once [budget] {kind}_day in the operator's deck.toml is higher: {again} --retry"

@@ -19,6 +19,7 @@ import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from typing import Any, Final
 
 import httpx2
@@ -182,10 +183,14 @@ class Upstream:
 
     @asynccontextmanager
     async def forward(
-        self, name: str, path: str, body: bytes, headers: Iterable[tuple[str, str]] = ()
+        self, name: str, path: str, body: bytes, headers: Iterable[tuple[str, str]] = (), *, whole: bool = False
     ) -> AsyncIterator[Answer]:
-        """POST under the deadlines, for somebody else's request. Raises ModelFailed, also from the answer's chunks."""
-        async with self.exchange(name, "POST", path, body, headers, Pace(self._deadlines, name)) as answer:
+        """POST under the deadlines, for somebody else's request. Raises ModelFailed, also from the answer's chunks.
+
+        `whole`: the answer comes in one piece, so there is no sign of life before its end.
+        """
+        deadlines = replace(self._deadlines, first_byte=self._deadlines.total) if whole else self._deadlines
+        async with self.exchange(name, "POST", path, body, headers, Pace(deadlines, name)) as answer:
             yield answer
 
     def _headers(self, given: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -1,0 +1,59 @@
+"""The gateway alone: one virtual key for a person's own tools, with the deck's money, prices and keys.
+
+Rules
+- Calls are recorded in a stream of their own (`key/…`) and paid from the key's purse, the person's day and the deck's.
+- It listens on loopback unless told otherwise: whoever has the key spends the money.
+"""
+
+import secrets
+from collections.abc import Sequence
+
+from quarterdeck.assembly.parts import Parts
+from quarterdeck.gateway.port import Grant, Metering, Standing
+from quarterdeck.govern.chain import DayCaps, key_chain
+from quarterdeck.kernel.config import RunConfig
+from quarterdeck.kernel.failures import BadConfiguration
+from quarterdeck.kernel.prices import price_of
+from quarterdeck.settings import operator_config
+
+
+async def stand(parts: Parts, models: Sequence[str], usd: float, host: str, port: int) -> Standing:
+    """Listen, with one new key that may ask `models` (none = those of all tiers) and spend `usd`.
+
+    Raises BadConfiguration where there is no model, one has no price, or the address is taken.
+    """
+    deck = operator_config(parts.settings.home).config
+    named = tuple(models) or tuple(dict.fromkeys(name for tier in deck.tiers.values() for name in tier))
+    if not named:
+        fix = "--model provider:model, or [tiers] in deck.toml of the deck's home"
+        raise BadConfiguration("the gateway has no model to offer", fix=fix)
+    for name in named:
+        if price_of(name, deck.prices) is None:
+            fix = f'deck.toml: [prices] "{name}" = {{ input = 0, output = 0 }}  # USD per million tokens'
+            raise BadConfiguration(
+                f"the price of {name} is not known", why="a budget cannot be kept without it", fix=fix
+            )
+        parts.fleet.models(RunConfig(deck=deck))(name)  # a missing key is said now, not to the first client
+    name = f"k-{secrets.token_hex(4)}"
+    days = DayCaps(deck.budget.user_day, deck.budget.deck_day)
+    claim = await parts.journal.claim(f"key/{name}")
+    where, number = await parts.endpoint.listen(host, port)
+    opened = await parts.gateway.grant(
+        Grant(
+            run="",
+            task="",
+            attempt=name,
+            agent="",
+            claim=claim,
+            chain=key_chain(name, usd, parts.settings.user, days, parts.clock.wall()),
+            models=named,
+            config=RunConfig(deck=deck),
+        )
+    )
+    shown = f"[{where}]" if ":" in where else where
+    return Standing(name, opened.key, f"http://{shown}:{number}", named)
+
+
+def metering(parts: Parts, standing: Standing) -> Metering:
+    """What the key's calls came to so far."""
+    return parts.gateway.metering(standing.key)
