@@ -36,6 +36,7 @@ from quarterdeck.kernel import ids
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.events import Outcome
 from quarterdeck.kernel.failures import FailureClass, StaleClaim
+from quarterdeck.models import sound
 from quarterdeck.models.port import Flaw, ToolCall
 from quarterdeck.tools.port import Tool, ToolResult
 
@@ -198,12 +199,14 @@ class OutsideDesk:
         if self._closed:
             return Reply("This attempt is over: its desk is closed. Nothing is taken any more.", ok=False, ended=True)
         await self._log.catch_up()
-        call, done = self._named(tool, arguments, request)
+        asked = _sound(tool, arguments)
+        call, done = self._named(asked.name, asked.arguments, request)
         if done is not None:
             return await self._answer_again(done)
         task = self._running.get(call)
         if task is None:
-            task = self._running[call] = asyncio.create_task(self._made(call, tool, dict(arguments)))
+            asked = asked.model_copy(update={"id": call})
+            task = self._running[call] = asyncio.create_task(self._made(asked))
             task.add_done_callback(lambda ended: self._forget(call, ended))
         try:
             return await asyncio.shield(task)
@@ -233,31 +236,31 @@ class OutsideDesk:
             return name, done
         return f"{name}-{count + 1}", None
 
-    async def _made(self, call: str, tool: str, arguments: dict[str, Any]) -> Reply:
-        async with self._one_delegation if tool == "delegate" else self._one:
+    async def _made(self, asked: ToolCall) -> Reply:
+        async with self._one_delegation if asked.name == "delegate" else self._one:
             await self._log.catch_up()
-            return await self._perform(call, tool, arguments, self._log.state.intents.get(call))
+            return await self._perform(asked, self._log.state.intents.get(asked.id))
 
-    async def _perform(self, call: str, tool: str, arguments: dict[str, Any], intent: e.ToolIntended | None) -> Reply:
+    async def _perform(self, asked: ToolCall, intent: e.ToolIntended | None) -> Reply:
         """Make the call through the action gate; its outcome is on record afterwards."""
-        tools, letters, flaw = self.tools(), self._taken(), self._flaw()
-        if letters and tool == "submit" and flaw is None:
+        letters, flaw = self._taken(), self._flaw() or asked.flaw
+        if letters and asked.name == "submit" and flaw is None:
             flaw = Flaw(rule="message-first", why="Not taken yet: a person wrote to you. Heed it, then submit again.")
         desk = _Desk(self._assignment, self._ports, self._log, self._native.work, self._left)
         desk.letters = letters
-        gate = ActionGate(self._assignment, self._ports, self._log, tools, desk)
-        asked = ToolCall(id=call, name=tool, arguments=arguments, flaw=flaw)
+        gate = ActionGate(self._assignment, self._ports, self._log, self.tools(), desk)
+        owed = Owed(asked.id, asked.model_copy(update={"flaw": flaw}), intent)
         try:
-            if tool == "delegate":
+            if asked.name == "delegate":
                 await desk.open()
-            result = await gate.perform(Owed(call, asked, intent), max(1.0, self._left()))
+            result = await gate.perform(owed, max(1.0, self._left()))
             await self._log.recorded()
         except BaseException:
             for letter in letters:  # not known to have been delivered
                 self.hear(letter)
             raise
         self._look_whether_ended()
-        return self._reply(tool, result, tuple(letter.text for letter in letters))
+        return self._reply(asked.name, result, tuple(letter.text for letter in letters))
 
     def _forget(self, call: str, task: asyncio.Task[Reply]) -> None:
         self._running.pop(call, None)
@@ -302,7 +305,7 @@ class OutsideDesk:
     async def _settled(self, call: str, intent: e.ToolIntended) -> None:
         """Make a call again whose outcome a dead process did not record. It changes nothing but the record."""
         arguments = json.loads(await self._ports.journal.get(intent.arguments_blob))
-        await self._perform(call, intent.tool, arguments, intent)
+        await self._perform(ToolCall(id=call, name=intent.tool, arguments=arguments), intent)
 
     async def _give_up(self) -> None:
         text = "Given up: the attempt ended while this was under way."
@@ -320,11 +323,28 @@ class OutsideDesk:
             )
 
 
+def _sound(tool: str, arguments: Mapping[str, Any]) -> ToolCall:
+    """The call as it can be stored; what cannot is a flaw."""
+    name = sound.text(tool)[:200]
+    try:
+        return ToolCall(id="", name=name, arguments=sound.value(dict(arguments)))
+    except ValueError as error:
+        flaw = Flaw(rule="malformed-arguments", why=f"The arguments cannot be used: {error}.")
+        return ToolCall(id="", name=name, arguments={}, flaw=flaw)
+
+
 class OutsideDesks:
     """The desks that are open in this process, by virtual key."""
 
-    def __init__(self, native: Callable[[RunConfig], NativeHarness], post: Mail, views: Views | None = None) -> None:
+    def __init__(
+        self,
+        native: Callable[[RunConfig], NativeHarness],
+        post: Mail,
+        views: Views | None = None,
+        make: Callable[[Assignment, NativeHarness, Look], OutsideDesk] = OutsideDesk,
+    ) -> None:
         """`native`: the native harness of a run's configuration; `views`: where siblings' state is read from."""
+        self._make = make
         self._native = native
         self._post = post
         self._views = views
@@ -334,7 +354,7 @@ class OutsideDesks:
     async def open(self, key: str, assignment: Assignment) -> OutsideDesk:
         """The desk of that assignment, with what is on record taken up. Raises StaleClaim, StoreUnavailable."""
         look = look_around(assignment, self._views)
-        desk = OutsideDesk(assignment, self._native(assignment.config), look)
+        desk = self._make(assignment, self._native(assignment.config), look)
         self._post.listen(assignment.attempt, desk.hear)
         try:
             await desk.open()
@@ -354,6 +374,11 @@ class OutsideDesks:
             del self._past[next(iter(self._past))]
         self._post.leave(attempt)
         await desk.close(keep=keep)
+
+    async def close_all(self) -> None:
+        """Close what is still open; the attempts may be taken up again."""
+        for key in tuple(self._open):
+            await self.close(key, keep=True)
 
     def find(self, key: str) -> OutsideDesk | None:
         """The desk of that key; None = it is not open. `known` tells whether it ever was."""

@@ -20,8 +20,10 @@ from quarterdeck.workplace.removal import remove_tree
 
 FILES: Final = (
     *("wire.py", "worker.py", "worker_bridge.py", "worker_exec.py", "worker_files.py", "worker_git.py"),
-    "worker_session.py",
+    *("worker_mcp.py", "worker_session.py"),
 )
+MCP_BRIDGE: Final = "quarterdeck/workplace/worker_mcp.py"
+"""Below the shipped directory: the MCP server for agents as a program (`python3 FILE`)."""
 START: Final = "import sys; sys.path.insert(0, sys.argv[1]); from quarterdeck.workplace.worker import main; main()"
 FLAGS: Final = ("-I", "-S", "-B", "-c", START)
 """Isolated, without site packages, writing no byte code; followed by the directory of the worker's files."""
