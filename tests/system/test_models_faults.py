@@ -14,8 +14,10 @@ from quarterdeck.models.scripted.ledger import End
 from quarterdeck.models.scripted.scenario import Rule, Scenario, Served, Turn, act
 from quarterdeck.models.scripted.server import ScriptedServer
 
-NAMES = ("anthropic:claude-sonnet-5", "openai:gpt-5.4", "chat:local", "ollama:local")
-SSE = NAMES[:3]
+NAMES = ("anthropic:claude-sonnet-5", "openai:gpt-5.4", "chat:local", "google:gemini-3.8-flash", "ollama:local")
+SSE = NAMES[:4]
+IN_TEXT = NAMES[:3]
+"""They send a call's arguments as text, which may be no JSON."""
 PATIENT = Deadlines(connect=2, first_byte=5, idle=5, total=10)
 HASTY = Deadlines(connect=2, first_byte=0.25, idle=0.25, total=1.0)
 
@@ -41,8 +43,8 @@ def scenario(*faults: Fault, key: str | None = None) -> Scenario:
 
 def factory(server: ScriptedServer, deadlines: Deadlines = PATIENT) -> Models:
     root = server.at("default")
-    urls = {"anthropic": root, "openai": f"{root}/v1", "chat": f"{root}/v1", "ollama": root}
-    return make_factory(keys={"anthropic": "k", "openai": "k"}, base_urls=urls, deadlines=deadlines)
+    urls = {"anthropic": root, "openai": f"{root}/v1", "chat": f"{root}/v1", "google": root, "ollama": root}
+    return make_factory(keys=dict.fromkeys(("anthropic", "openai", "google"), "k"), base_urls=urls, deadlines=deadlines)
 
 
 @asynccontextmanager
@@ -108,7 +110,7 @@ async def test_a_spend_limit_names_no_time(name: str) -> None:
     assert failure.retry_after is None
 
 
-@pytest.mark.parametrize("name", SSE)
+@pytest.mark.parametrize("name", IN_TEXT)
 async def test_malformed_arguments_are_a_call_that_cannot_be_made(name: str) -> None:
     async with serving(name, Fault(kind=Kind.MALFORMED_JSON)) as (_, model):
         (call,) = (await model.complete(ASK)).message.calls
@@ -286,7 +288,7 @@ async def test_faults_come_one_after_the_other_and_then_end(name: str) -> None:
         assert [asked.attempt for asked in server.requests] == [1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("name", ["anthropic:claude-sonnet-5", "openai:gpt-5.4"])
+@pytest.mark.parametrize("name", ["anthropic:claude-sonnet-5", "openai:gpt-5.4", "google:gemini-3.8-flash"])
 async def test_a_rotated_key_is_read_again_once(name: str) -> None:
     read: list[str] = []
 
@@ -296,8 +298,8 @@ async def test_a_rotated_key_is_read_again_once(name: str) -> None:
 
     async with ScriptedServer(scenario(key="new")) as server:
         root = server.at("default")
-        urls = {"anthropic": root, "openai": f"{root}/v1"}
-        old = {"anthropic": "old", "openai": "old"}
+        urls = {"anthropic": root, "openai": f"{root}/v1", "google": root}
+        old = dict.fromkeys(urls, "old")
         models = make_factory(keys=old, base_urls=urls, deadlines=PATIENT, reload_key=reload_key)
         with pytest.raises(ModelFailed) as caught:
             await models(name).complete(ASK)

@@ -16,7 +16,7 @@ from quarterdeck.models.port import Message, Opaque, Request, StopReason, Text, 
 from quarterdeck.models.scripted.scenario import Rule, Scenario, Served, Turn, act
 from quarterdeck.models.scripted.server import ScriptedServer
 
-NAMES = ("anthropic:claude-sonnet-5", "openai:gpt-5.4", "chat:local", "ollama:local")
+NAMES = ("anthropic:claude-sonnet-5", "openai:gpt-5.4", "chat:local", "google:gemini-3.8-flash", "ollama:local")
 RUN = ToolSpec(
     name="run", description="Run", parameters={"type": "object", "properties": {"command": {"type": "string"}}}
 )
@@ -26,7 +26,7 @@ SCENARIO = Scenario(rules=(Rule(turns=TURNS),), models={"local": Served(context=
 
 def urls(server: ScriptedServer) -> dict[str, str | None]:
     root = server.url
-    return {"anthropic": root, "openai": f"{root}/v1", "chat": f"{root}/v1", "ollama": f"{root}/v1"}
+    return {"anthropic": root, "openai": f"{root}/v1", "chat": f"{root}/v1", "google": root, "ollama": f"{root}/v1"}
 
 
 def user(*blocks: Any) -> Message:
@@ -38,7 +38,7 @@ async def test_a_conversation_is_counted_to_the_token(name: str) -> None:
     price = Price(input=3, output=15, cache_read=0.3, cache_write=3.75)
     priced = SCENARIO.model_copy(update={"prices": {name.partition(":")[2]: price}})
     async with ScriptedServer(priced) as server:
-        models = make_factory(keys={"anthropic": "k", "openai": "k"}, base_urls=urls(server))
+        models = make_factory(keys=dict.fromkeys(("anthropic", "openai", "google"), "k"), base_urls=urls(server))
         model = models(name)
         messages = [user(Text(text="Do it. " + "All of this is context. " * 300))]
         counted: list[Usage] = []

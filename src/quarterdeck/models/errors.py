@@ -81,14 +81,18 @@ _TRANSIENT: Final = frozenset(
 )
 
 _SAYS: Final = (
-    (re.compile(r"credit balance|spend(?:ing)? limit|usage limits?\b|exceeded your current quota", re.I), _QUOTA),
+    (
+        re.compile(r"credit balance|spend(?:ing)? (?:limit|cap)|usage limits?\b|exceeded your current quota", re.I),
+        _QUOTA,
+    ),
     (
         re.compile(
-            r"prompt is too long|context (?:length|window|size)|too many (?:input )?tokens|input token count", re.I
+            r"prompt is too long|context (?:length|window|size)|too many (?:input )?tokens|input token count|payload size",
+            re.I,
         ),
         _CONTEXT,
     ),
-    (re.compile(r"content filter|content management policy|usage policy", re.I), _REFUSED),
+    (re.compile(r"content filter|content management policy|usage policy|prompt was blocked", re.I), _REFUSED),
 )
 _CLASSES: Final = (
     (_QUOTA, FailureClass.QUOTA),
