@@ -44,7 +44,7 @@ from quarterdeck.kernel.config import DeckConfig, LimitsSection, Price, RunConfi
 from quarterdeck.kernel.entities import Agent, Usage
 from quarterdeck.kernel.events import Outcome
 from quarterdeck.models import anthropic_messages
-from quarterdeck.models.limiter import Limiters
+from quarterdeck.models.limiter import Limiter, Limiters
 from quarterdeck.models.port import Message, Model, Reply, Request, StopReason, Text, ToolCall, ToolOutcome, ToolSpec
 from quarterdeck.models.scripted.cache import PrefixCache, prompt_tokens
 from quarterdeck.models.scripted.wire_anthropic import hear
@@ -195,6 +195,20 @@ class RecordedTool:
 
 
 @dataclass(frozen=True, slots=True)
+class _Only:
+    """A factory that knows one model."""
+
+    model: Model
+    limits: Limiter
+
+    def __call__(self, name: str) -> Model:
+        return self.model
+
+    def limiter(self, name: str) -> Limiter:
+        return self.limits
+
+
+@dataclass(frozen=True, slots=True)
 class Bench:
     """What all replays share."""
 
@@ -226,10 +240,9 @@ class Bench:
             journal=self.journal,
             policy=DefaultPolicy(),
             treasury=self.treasury,
-            models=lambda name: model,
+            models=_Only(model, Limiters(clock).of(MODEL)),
             toolbox=Toolbox([RecordedTool(name, many) for name, many in sorted(results.items())]),
             clock=clock,
-            limiters=Limiters(clock),
         )
 
     async def _assignment(self, trajectory: Trajectory, number: int) -> Assignment:

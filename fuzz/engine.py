@@ -29,6 +29,7 @@ TARGETS: Final = (
     "stream_responses",
     "stream_chat",
     "stream_ollama",
+    "ratelimit_headers",
 )
 """One module each."""
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from fuzz.streams import Event, provider, stream_seeds
 from quarterdeck.models import anthropic_client
+from quarterdeck.models.providers import Way
 
 INSTRUMENTED = ("quarterdeck.models",)
 WORDS = (
@@ -27,7 +28,7 @@ WORDS = (
 
 _one = provider(
     "anthropic:some",
-    lambda deadlines: anthropic_client.connect("anthropic", "key", "http://model.invalid", deadlines, lambda: None),
+    lambda deadlines: anthropic_client.connect(Way("anthropic", "key", "http://model.invalid", deadlines)),
 )
 
 STREAM: Final[Sequence[Event]] = (

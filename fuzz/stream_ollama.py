@@ -9,6 +9,7 @@ from typing import Final
 
 from fuzz.streams import Event, provider, stream_seeds
 from quarterdeck.models import ollama_client
+from quarterdeck.models.providers import Way
 
 INSTRUMENTED = ("quarterdeck.models",)
 WORDS = (
@@ -27,7 +28,7 @@ WORDS = (
 
 _one = provider(
     "ollama:some",
-    lambda deadlines: ollama_client.connect("ollama", None, "http://model.invalid", deadlines, lambda: None),
+    lambda deadlines: ollama_client.connect(Way("ollama", None, "http://model.invalid", deadlines)),
     lines=True,
 )
 

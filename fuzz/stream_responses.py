@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from fuzz.streams import Event, provider, stream_seeds
 from quarterdeck.models import openai_client
+from quarterdeck.models.providers import Way
 
 INSTRUMENTED = ("quarterdeck.models",)
 WORDS = (
@@ -19,7 +20,7 @@ WORDS = (
 
 _one = provider(
     "openai:some",
-    lambda deadlines: openai_client.connect("openai", "key", "http://model.invalid/v1", deadlines, lambda: None),
+    lambda deadlines: openai_client.connect(Way("openai", "key", "http://model.invalid/v1", deadlines)),
 )
 
 

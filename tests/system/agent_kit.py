@@ -22,7 +22,7 @@ from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.config import DeckConfig, ModelSection, Price, RunConfig
 from quarterdeck.kernel.entities import Agent, Task
 from quarterdeck.kernel.events import EventBase
-from quarterdeck.models.factory import make_factory
+from quarterdeck.models.factory import Models, make_factory
 from quarterdeck.models.limiter import Limiters
 from quarterdeck.models.port import Deadlines
 from quarterdeck.models.scripted.faults import Fault
@@ -142,7 +142,7 @@ class Wire:
     kit: "Kit"
     server: ScriptedServer
     harness: NativeHarness
-    limiters: Limiters
+    models: Models
     slept: list[float]
 
     async def work(self, agent: Agent, number: int = 1, **fields: Any) -> Finished:
@@ -179,7 +179,6 @@ class Kit:
         clock = clock or Moving(seconds_each)
         windows = dict.fromkeys(MODELS, ModelSection(context=window))
         everything = dict.fromkeys(("implementer", "scout", "reviewer", "planner"))
-        limiters = Limiters(clock, clock.sleep)
         async with ScriptedServer(script, now=clock.looked) as server:
             models = make_factory(
                 keys={"anthropic": "key", "openai": "key", "chat": "key"},
@@ -192,6 +191,7 @@ class Kit:
                 models=windows,
                 deadlines=deadlines,
                 reload_key=reload_key,
+                limiters=Limiters(clock, clock.sleep),
             )
             try:
                 harness = NativeHarness(
@@ -202,12 +202,11 @@ class Kit:
                         models=models,
                         toolbox=Toolbox(tools),
                         clock=clock,
-                        limiters=limiters,
                         sleep=clock.sleep,
                         **ports,
                     )
                 )
-                yield Wire(self, server, harness, limiters, clock.slept)
+                yield Wire(self, server, harness, models, clock.slept)
             finally:
                 await models.close()
 

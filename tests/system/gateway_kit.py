@@ -23,7 +23,6 @@ from quarterdeck.kernel.config import DeckConfig, Price, RunConfig
 from quarterdeck.kernel.entities import Harness, to_nusd
 from quarterdeck.kernel.events import AttemptStarted, EventBase
 from quarterdeck.models.factory import make_factory
-from quarterdeck.models.limiter import Limiters
 from quarterdeck.models.port import Deadlines
 from quarterdeck.models.scripted.server import ScriptedServer
 from quarterdeck.store.sqlite import SqliteStore
@@ -59,7 +58,6 @@ class Bench:
     journal: Log
     store: SqliteStore
     treasury: Budgets
-    limiters: Limiters
     server: ScriptedServer
 
     async def grant(
@@ -148,10 +146,9 @@ async def bench(
         base_urls={"anthropic": root, "openai": f"{root}/v1", "chat": f"{root}/v1"},
         deadlines=deadlines,
     )
-    limiters = Limiters(clock)
-    gateway, endpoint = make_gateway(journal, treasury, clock, lambda config: models, limiters, tmp_path / "s", {})
+    gateway, endpoint = make_gateway(journal, treasury, clock, lambda config: models, tmp_path / "s", {})
     try:
-        yield Bench(gateway, endpoint, journal, store, treasury, limiters, server)
+        yield Bench(gateway, endpoint, journal, store, treasury, server)
     finally:
         await gateway.close()
         await endpoint.close()

@@ -97,7 +97,7 @@ async def test_a_hold_beyond_the_attempts_time_ends_at_its_bound(bench: Kit) -> 
     clock = Still()
     limits = AGENT.limits.model_copy(update={"wall": 100.0})
     async with bench.native(scenario(ONCE, SUBMIT), clock=clock) as made:
-        made.limiters.of("anthropic:scripted").heard(500.0)
+        made.models.limiter("anthropic:scripted").heard(500.0)
         finished = await made.work(AGENT.model_copy(update={"limits": limits}))
         assert len(made.server.requests) == 0
     assert sum(clock.slept) <= 101.0
@@ -109,7 +109,7 @@ async def test_a_hold_beyond_the_attempts_time_ends_at_its_bound(bench: Kit) -> 
 async def test_after_a_complaint_about_growth_a_fleet_starts_slowly(bench: Kit, wire: str) -> None:
     clock = Still()
     async with bench.native(scenario(SUBMIT), clock=clock) as made:
-        made.limiters.of(f"{WIRES[wire]}:scripted").too_fast()
+        made.models.limiter(f"{WIRES[wire]}:scripted").too_fast()
         for number in range(1, 5):
             await made.work(AGENT, number, config=config(wire))
         times = [asked.at for asked in made.server.requests]
@@ -213,7 +213,7 @@ async def test_cancelled_while_it_waits(bench: Kit, where: str, wire: str) -> No
     clock = Parked()
     async with bench.native(scenario(ONCE, SUBMIT, faults=faults), clock=clock) as made:
         if where == "for its provider":
-            made.limiters.of(f"{WIRES[wire]}:x").heard(60.0)
+            made.models.limiter(f"{WIRES[wire]}:x").heard(60.0)
         work = asyncio.create_task(made.work(AGENT, config=config(wire)))
         await (made.server.seen(1) if expected is CUT_OFF else clock.parked(1))
         await cancelled(work)

@@ -468,7 +468,7 @@ async def test_a_cut_stream_costs_what_was_counted_of_it(bench: Kit) -> None:
 async def test_one_agent_heeds_what_the_provider_told_another(bench: Kit) -> None:
     limited = (Fault(kind=Kind.RATE_LIMIT, retry_after=40.0),)
     async with bench.native(scenario(SUBMIT, faults=limited)) as wire:
-        limiter = wire.limiters.of("anthropic:scripted")
+        limiter = wire.models.limiter("anthropic:scripted")
         finished = await wire.work(AGENT)
         assert finished.outcome is Outcome.OK
         assert 40.0 <= sum(wire.slept) < 80.0, "waited once, not by the limiter and by the retry"

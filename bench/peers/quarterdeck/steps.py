@@ -28,7 +28,6 @@ from quarterdeck.kernel.config import DeckConfig, ModelSection, Price, RunConfig
 from quarterdeck.kernel.entities import Agent, Task
 from quarterdeck.kernel.events import Outcome
 from quarterdeck.models.factory import make_factory
-from quarterdeck.models.limiter import Limiters
 from quarterdeck.store.sqlite import SqliteStore
 from quarterdeck.tools import files
 from quarterdeck.tools.port import Surroundings, ToolResult
@@ -123,7 +122,6 @@ async def measure(options: argparse.Namespace, ground: Ground, contents: dict[st
             models=models,
             toolbox=Toolbox((Read(),)),
             clock=clock,
-            limiters=Limiters(clock),
         )
     )
     provider = Plain(ground) if options.variant == "none" else Bubblewrap(ground)

@@ -205,7 +205,7 @@ class ModelCalls:
         model = self._ports.models(name)
         price = self._price(name)
         window = await self._window_or_failure(model)
-        limiter = self._ports.limiters.of(name)
+        limiter = self._ports.models.limiter(name)
         unwelcome = await self._held_back(name, limiter)
         asked, request = await self._intend(name, prompt, price, window)
         holder = _holder(self._assignment, asked.step, asked.number)
@@ -223,10 +223,7 @@ class ModelCalls:
             await self._erred(asked, failed, holder)
             raise failed from error
         except ModelFailed as error:
-            if error.kind is FailureClass.TRANSIENT and error.retry_after:
-                limiter.heard(error.retry_after)
-            if error.ramp:
-                limiter.too_fast()
+            limiter.failed(error)
             charged = None if error.usage is None else cost(error.usage, price)
             await self._erred(asked, error, holder, error.usage, charged)
             raise

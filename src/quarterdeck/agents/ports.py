@@ -11,7 +11,6 @@ from quarterdeck.govern.port import Policy, Starts, Treasury
 from quarterdeck.govern.starts import Windows
 from quarterdeck.journal.port import Journal
 from quarterdeck.kernel.clock import Clock
-from quarterdeck.models.limiter import Limiters
 from quarterdeck.models.port import ModelFactory
 from quarterdeck.tools.toolbox import Toolbox
 
@@ -32,8 +31,6 @@ class Ports:
     models: ModelFactory
     toolbox: Toolbox
     clock: Clock
-    limiters: Limiters
-    """Shared by all agents of the deck: each call enters its provider's, and each retry-after is told to it."""
     starts: Starts = field(default_factory=Windows)
     """How fast sub-agents may be started, over the whole deck."""
     inspect: Inspect = no_problems

@@ -19,7 +19,6 @@ from quarterdeck.journal.port import Journal
 from quarterdeck.kernel.clock import Clock
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.models.factory import Models
-from quarterdeck.models.limiter import Limiters
 
 
 def make_gateway(
@@ -27,14 +26,13 @@ def make_gateway(
     treasury: Treasury,
     clock: Clock,
     models: Callable[[RunConfig], Models],
-    limiters: Limiters,
     sockets: Path,
     mounts: Mapping[str, App],
 ) -> tuple[ModelGateway, Endpoint]:
     """The gateway and its endpoint. `models`: as a configuration has them; `sockets`: where sandboxes reach sockets;
     `mounts`: other doors on the same endpoint, by the beginning of their paths."""
     book = Book(journal, treasury, clock)
-    calls = Calls(book, lambda key: models(key.grant.config), limiters, clock)
+    calls = Calls(book, lambda key: models(key.grant.config), clock)
 
     async def open_door() -> Path:
         return await endpoint.open()

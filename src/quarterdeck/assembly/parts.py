@@ -74,7 +74,7 @@ class Fleet:
         self._journal = journal
         self._treasury = treasury
         self._clock = clock
-        self.limiters = Limiters(clock)
+        self._limiters = Limiters(clock)
         self._command = CommandHarness(journal)
         self._native: dict[str, tuple[NativeHarness, Models]] = {}
 
@@ -98,7 +98,6 @@ class Fleet:
                 models=models,
                 toolbox=Toolbox(),
                 clock=self._clock,
-                limiters=self.limiters,
                 inspect=inspect,
             )
             self._native[key] = (NativeHarness(ports), models)
@@ -118,6 +117,7 @@ class Fleet:
             models=sections,
             deadlines=Deadlines(**deadlines.model_dump()),
             reload_key=_reloaded,
+            limiters=self._limiters,
         )
 
     async def close(self) -> None:
@@ -233,7 +233,7 @@ async def make(settings: Settings, clock: Clock | None = None) -> Parts:
     workshop = Workshop(providers, ground.mirrors, environments, proxies)
     treasury, starts, briefings, views = Budgets(), Windows(), Briefings(journal), Views(store)
     fleet = Fleet(settings, journal, treasury, clock)
-    gateway, endpoint = make_gateway(journal, treasury, clock, fleet.models, fleet.limiters, ground.sockets, {})
+    gateway, endpoint = make_gateway(journal, treasury, clock, fleet.models, ground.sockets, {})
     conductor = Conductor(journal, engine, briefings, treasury, starts, clock)
     days = OperatorsDays(settings.home)
     return Parts(

@@ -33,7 +33,7 @@ from quarterdeck.kernel.failures import BudgetExhausted, FailureClass, ModelFail
 from quarterdeck.kernel.prices import price_of
 from quarterdeck.models import windows
 from quarterdeck.models.factory import Models
-from quarterdeck.models.limiter import Limiter, Limiters
+from quarterdeck.models.limiter import Limiter
 from quarterdeck.models.retry import PATIENCE
 from quarterdeck.models.upstream import Answer, Upstream
 
@@ -94,7 +94,6 @@ class Calls:
         self,
         book: Book,
         models: Callable[[Key], Models],
-        limiters: Limiters,
         clock: Clock,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         rng: random.Random | None = None,
@@ -102,7 +101,6 @@ class Calls:
         """`models`: the ways to providers as the configuration behind a key has them."""
         self._book = book
         self._models = models
-        self._limiters = limiters
         self._clock = clock
         self._sleep = sleep
         self._rng = rng or random.Random()
@@ -167,7 +165,7 @@ class Calls:
     ) -> Tried | None:
         """One try; None = the client has its answer. Raises BudgetExhausted, BadConfiguration."""
         terms = self._terms(key, name)
-        limiter = self._limiters.of(name)
+        limiter = self._models(key).limiter(name)
         upstream = await self._models(key).upstream(name)
         if (held := await _entered(limiter)) is not None:
             return Tried(_unwelcome(name, held))
@@ -205,10 +203,7 @@ class Calls:
 
     async def _learn_failure(self, limiter: Limiter, upstream: Upstream, tried: Tried) -> None:
         failure = tried.failure
-        if failure.kind is FailureClass.TRANSIENT and failure.retry_after:
-            limiter.heard(failure.retry_after)
-        if failure.ramp:
-            limiter.too_fast()
+        limiter.failed(failure)
         if failure.kind is FailureClass.AUTH:
             used = upstream.key
             await upstream.reload_key(used)

@@ -87,7 +87,8 @@ _SAYS: Final = (
     ),
     (
         re.compile(
-            r"prompt is too long|context (?:length|window|size)|too many (?:input )?tokens|input token count|payload size",
+            r"prompt is too long|context (?:length|window|size)|too many (?:input )?tokens|input token count|"
+            r"payload size",
             re.I,
         ),
         _CONTEXT,

@@ -15,14 +15,18 @@ import importlib
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.config import ModelSection
 from quarterdeck.kernel.failures import BadConfiguration, FailureClass, ModelFailed
 from quarterdeck.models import windows
+from quarterdeck.models.limiter import Limiter, Limiters
 from quarterdeck.models.port import Deadlines, Model, Reply, Request
-from quarterdeck.models.providers import OTHERS_KEY, PROVIDERS
+from quarterdeck.models.providers import OTHERS_KEY, PROVIDERS, Way
 from quarterdeck.models.streaming import Dialect, StreamingModel, Transport
 
 if TYPE_CHECKING:  # it brings the HTTP client, which is loaded when the first model is made
@@ -45,10 +49,10 @@ Made = tuple[Transport, Dialect]
 class _Connection:
     """A way to a provider; its module is being loaded, and the client is made when it is first needed."""
 
-    def __init__(self, module: str, make: Callable[[Any], Made]) -> None:
-        """`make` gets the loaded `module`."""
+    def __init__(self, module: str, way: Way, limiter: Limiter) -> None:
+        self.limiter = limiter
         self._module = module
-        self._make = make
+        self._way = way
         self._made: Made | None = None
         self._making = asyncio.Lock()
         if module not in sys.modules:
@@ -59,7 +63,8 @@ class _Connection:
         async with self._making:
             if self._made is None:
                 try:
-                    self._made = self._make(await asyncio.to_thread(importlib.import_module, self._module))
+                    client = await asyncio.to_thread(importlib.import_module, self._module)
+                    self._made = client.connect(self._way)
                 except OSError as error:  # no descriptor, no memory: asked again when the machine is well
                     what = f"the client of {self._module.rpartition('.')[2].partition('_')[0]} cannot be loaded"
                     raise ModelFailed(what, FailureClass.INFRASTRUCTURE, why=str(error)) from error
@@ -117,12 +122,14 @@ class Models:
         models: Mapping[str, ModelSection],
         deadlines: Deadlines,
         reload_key: Callable[[str], str | None],
+        limiters: Limiters,
     ) -> None:
         self._keys = keys
         self._base_urls = base_urls
         self._sections = models
         self._deadlines = deadlines
         self._reload_key = reload_key
+        self._limiters = limiters
         self._connections: dict[tuple[str, str | None, str], _Connection] = {}
         self._models: dict[str, _Model] = {}
 
@@ -139,6 +146,10 @@ class Models:
         """
         transport, _ = await self._connection(name).get()
         return transport.upstream
+
+    def limiter(self, name: str) -> Limiter:
+        """What holds calls to that model back: one for all that share its server and key. Raises BadConfiguration."""
+        return self._connection(name).limiter
 
     def _make(self, name: str) -> _Model:
         context = self._sections.get(name, ModelSection()).context
@@ -160,12 +171,11 @@ class Models:
         _check_address(name, base_url)
         place = (provider, base_url, source)
         if place not in self._connections:
-
-            def make(module: Any) -> Made:
-                made: Made = module.connect(provider, key, base_url, self._deadlines, lambda: self._reload_key(source))
-                return made
-
-            self._connections[place] = _Connection(MODULES[provider], make)
+            address = base_url or PROVIDERS[provider].address
+            limiter = self._limiters.of(name, f"{address} {sha256((key or '').encode()).hexdigest()[:16]}")
+            reload = partial(self._reload_key, source)
+            way = Way(provider, key, base_url, self._deadlines, reload, limiter.heard)
+            self._connections[place] = _Connection(MODULES[provider], way, limiter)
         return self._connections[place]
 
     async def close(self) -> None:
@@ -221,10 +231,12 @@ def make_factory(
     models: Mapping[str, ModelSection] | None = None,
     deadlines: Deadlines | None = None,
     reload_key: Callable[[str], str | None] = _no_key,
+    limiters: Limiters | None = None,
 ) -> Models:
     """A `ModelFactory`.
 
     `keys` and `base_urls`: by provider; a model with `api_key_env` looks its key up under that variable's name.
-    `reload_key`: reads the key of a provider (or of such a variable) again, after a 401.
+    `reload_key`: reads the key of a provider (or of such a variable) again, after a 401. `limiters`: those of the deck.
     """
-    return Models(keys, base_urls or {}, models or {}, deadlines or Deadlines(), reload_key)
+    shared = limiters or Limiters(SystemClock())
+    return Models(keys, base_urls or {}, models or {}, deadlines or Deadlines(), reload_key, shared)

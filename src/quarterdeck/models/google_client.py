@@ -1,11 +1,10 @@
 """Google's interface: where a request goes, and how its models' windows are asked for."""
 
-from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import quote
 
 from quarterdeck.models import gemini_generate
-from quarterdeck.models.port import Deadlines
+from quarterdeck.models.providers import Way
 from quarterdeck.models.streaming import Dialect
 from quarterdeck.models.transport import HttpTransport
 from quarterdeck.models.upstream import Upstream
@@ -17,11 +16,9 @@ _DIALECT: Final = Dialect(
 )
 
 
-def connect(
-    provider: str, key: str | None, base_url: str | None, deadlines: Deadlines, reload: Callable[[], str | None]
-) -> tuple[HttpTransport, Dialect]:
+def connect(way: Way) -> tuple[HttpTransport, Dialect]:
     """A connection and how it is spoken to."""
-    return HttpTransport(Upstream(provider, key, base_url, deadlines, reload), _place, _window), _DIALECT
+    return HttpTransport(Upstream(way), _place, _window), _DIALECT
 
 
 def _place(wire: str, body: dict[str, Any]) -> tuple[str, dict[str, Any]]:

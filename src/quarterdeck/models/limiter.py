@@ -1,25 +1,34 @@
-"""One limiter per provider: what one agent is told, all of its agents heed.
+"""One limiter per provider's server and key: what one caller is told, the whole fleet heeds, the gateway's included.
 
 Rules
-- A retry-after heard by one agent holds every agent of that provider until it is over; no hold is longer than an hour.
+- What the provider asks for (a retry-after, a limit of which nothing is left) holds every call there until it is over;
+  no hold is longer than an hour.
 - Calls that had to wait leave one after the other, `SPACING` seconds apart: a burst right after a rate limit is what
   the provider limits next.
 - Slow start: where the provider finds that its use grew too fast, calls leave a second apart, or twice as far as they
   already do; each answer brings them a quarter closer, until they need not be kept apart.
+- An outage is several calls in a row, of whomever, that failed for no reason of their own. Then calls leave one by one,
+  ever more rarely while it lasts; with the first answer a second apart, and from there on as after a slow start.
 - First come, first served. Time and sleep are passed in.
 """
 
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from typing import Final
 
 from quarterdeck.kernel.clock import Clock
+from quarterdeck.kernel.failures import FailureClass, ModelFailed
 
 SPACING: Final = 0.05
 FIRST_GAP: Final = 1.0
 LARGEST_GAP: Final = 30.0
 CLOSER: Final = 0.75
+OUTAGE: Final = 6
+"""Failures in a row that are one. More than a single call is tried at one place before it is given up."""
+LONGEST_PROBE: Final = 15.0
+"""Seconds between two calls while it lasts."""
 LONGEST_HOLD: Final = 3600.0
 """Seconds."""
 
@@ -39,6 +48,38 @@ def closer(gap: float) -> float:
     return gap * CLOSER if gap * CLOSER >= SPACING else 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """How calls may leave, as far as it follows from how those before them ended. Pure."""
+
+    gap: float = 0.0
+    """Seconds between two calls; 0 = they need not be kept apart."""
+    failed: int = 0
+    """Calls in a row that failed for no reason of their own."""
+    widened: float = -math.inf
+    """When the gap became wider because of an outage, by the clock."""
+
+    @property
+    def out(self) -> bool:
+        """The provider seems to be out."""
+        return self.failed >= OUTAGE
+
+    def answered(self) -> "Flow":
+        """After an answer."""
+        return Flow(FIRST_GAP if self.out else closer(self.gap))
+
+    def complained(self) -> "Flow":
+        """After the complaint that use grew too fast."""
+        return replace(self, gap=wider(self.gap))
+
+    def broke(self, now: float) -> "Flow":
+        """After a failure at `now`. Of those that left at about the same time, one makes the gap wider."""
+        failed = min(OUTAGE, self.failed + 1)
+        if failed < OUTAGE or now < self.widened + self.gap:
+            return replace(self, failed=failed)
+        return Flow(max(self.gap, min(LONGEST_PROBE, max(FIRST_GAP, 2 * self.gap))), failed, now)
+
+
 class Limiter:
     """Holds the calls to one provider back."""
 
@@ -48,7 +89,7 @@ class Limiter:
         self._until = -math.inf
         self._left = -math.inf
         """When the last call left."""
-        self._gap = 0.0
+        self.flow = Flow()
         self._door = asyncio.Lock()
 
     def heard(self, retry_after: float) -> None:
@@ -57,11 +98,22 @@ class Limiter:
 
     def too_fast(self) -> None:
         """The provider finds that its use grew too fast."""
-        self._gap = wider(self._gap)
+        self.flow = self.flow.complained()
 
     def answered(self) -> None:
         """The provider answered a call."""
-        self._gap = closer(self._gap)
+        self.flow = self.flow.answered()
+
+    def failed(self, failure: ModelFailed) -> None:
+        """A call failed: what that says to everybody."""
+        if failure.ramp:
+            self.too_fast()
+        if failure.kind is not FailureClass.TRANSIENT:
+            return
+        if failure.retry_after:
+            self.heard(failure.retry_after)
+        elif not failure.ramp:
+            self.flow = self.flow.broke(self._clock.monotonic())
 
     def wait(self) -> float:
         """Seconds for which the provider wants to be left alone from now on."""
@@ -96,21 +148,21 @@ class Limiter:
 
     def _due(self, waits: bool) -> float:
         """When the next call may leave, by the clock."""
-        gap = self._gap or (SPACING if waits else 0.0)
+        gap = self.flow.gap or (SPACING if waits else 0.0)
         return max(self._until, self._left + gap)
 
 
 class Limiters:
-    """The limiters of all providers."""
+    """The limiters of a deck."""
 
     def __init__(self, clock: Clock, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self._clock = clock
         self._sleep = sleep
-        self._limiters: dict[str, Limiter] = {}
+        self._limiters: dict[tuple[str, str], Limiter] = {}
 
-    def of(self, model: str) -> Limiter:
-        """The limiter for `provider:model`."""
-        provider = model.partition(":")[0]
-        if provider not in self._limiters:
-            self._limiters[provider] = Limiter(self._clock, self._sleep)
-        return self._limiters[provider]
+    def of(self, model: str, place: str = "") -> Limiter:
+        """The limiter for `provider:model` at a `place`: whatever tells one server and key from another."""
+        key = model.partition(":")[0], place
+        if key not in self._limiters:
+            self._limiters[key] = Limiter(self._clock, self._sleep)
+        return self._limiters[key]

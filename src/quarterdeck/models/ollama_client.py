@@ -1,11 +1,11 @@
 """Ollama's own HTTP interface: lines of JSON, and what window a model can have."""
 
 import re
-from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from quarterdeck.models import ollama_chat, windows
-from quarterdeck.models.port import Deadlines
+from quarterdeck.models.providers import Way
 from quarterdeck.models.streaming import Dialect
 from quarterdeck.models.transport import HttpTransport, encoded
 from quarterdeck.models.upstream import Upstream
@@ -21,13 +21,11 @@ _DIALECT: Final = Dialect(
 )
 
 
-def connect(
-    provider: str, key: str | None, base_url: str | None, deadlines: Deadlines, reload: Callable[[], str | None]
-) -> tuple[HttpTransport, Dialect]:
+def connect(way: Way) -> tuple[HttpTransport, Dialect]:
     """A connection and how it is spoken to."""
     # The address of the OpenAI-compatible interface is what people have at hand.
-    root = base_url.rstrip("/").removesuffix("/v1") if base_url is not None else None
-    return HttpTransport(Upstream(provider, key, root, deadlines, reload), _place, _window, Lines), _DIALECT
+    root = way.base_url.rstrip("/").removesuffix("/v1") if way.base_url is not None else None
+    return HttpTransport(Upstream(replace(way, base_url=root)), _place, _window, Lines), _DIALECT
 
 
 def _place(wire: str, body: dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -1,11 +1,10 @@
 """OpenAI's interface and that of the servers like it: two formats, and how a local server's window is asked for."""
 
-from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from quarterdeck.models import openai_chat, openai_responses
-from quarterdeck.models.port import Deadlines
+from quarterdeck.models.providers import Way
 from quarterdeck.models.streaming import Dialect
 from quarterdeck.models.transport import HttpTransport
 from quarterdeck.models.upstream import Upstream
@@ -37,12 +36,10 @@ def dialect(provider: str, base_url: str | None) -> Dialect:
     return _chat(hosted=host == "openai.com" or host.endswith(".openai.com"))
 
 
-def connect(
-    provider: str, key: str | None, base_url: str | None, deadlines: Deadlines, reload: Callable[[], str | None]
-) -> tuple[HttpTransport, Dialect]:
+def connect(way: Way) -> tuple[HttpTransport, Dialect]:
     """A connection and how it is spoken to."""
-    upstream = Upstream(provider, key, base_url, deadlines, reload)
-    return HttpTransport(upstream, _place, _window), dialect(provider, base_url)
+    upstream = Upstream(way)
+    return HttpTransport(upstream, _place, _window), dialect(way.provider, way.base_url)
 
 
 def _place(wire: str, body: dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, Protocol
 from pydantic import Field
 
 from quarterdeck.kernel.entities import Usage, Value
+from quarterdeck.models.limiter import Limiter
 
 
 class Text(Value):
@@ -156,4 +157,9 @@ class ModelFactory(Protocol):
 
     def __call__(self, name: str) -> Model:
         """Raises BadConfiguration where the provider is unknown or its key is missing."""
+        ...
+
+    def limiter(self, name: str) -> Limiter:
+        """What holds the calls to that model back, shared by the whole deck: each call enters it and tells it how it
+        ended. Raises BadConfiguration."""
         ...

@@ -5,9 +5,11 @@ Rules
 - A key goes out in one header, and to one address.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
+
+from quarterdeck.models.port import Deadlines
 
 OTHERS_KEY: Final = "OPENAI_API_KEY"
 """Where the key of a server of one's own is looked for."""
@@ -61,6 +63,21 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
     "chat": Provider(client="quarterdeck.models.openai_client", address_variable="OPENAI_BASE_URL"),
     "ollama": Provider(client="quarterdeck.models.ollama_client", address="http://localhost:11434"),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How one provider's server is reached."""
+
+    provider: str
+    key: str | None
+    base_url: str | None
+    """As people configure it; None = the provider's own."""
+    deadlines: Deadlines = field(default_factory=Deadlines)
+    reload: Callable[[], str | None] = lambda: None
+    """Reads the key again."""
+    told: Callable[[float], None] = lambda seconds: None
+    """Hears for how many seconds the provider wants to be left alone."""
 
 
 def key_headers(provider: Provider, key: str | None) -> dict[str, str]:

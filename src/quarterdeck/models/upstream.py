@@ -13,11 +13,12 @@ Rules
 - A connection that cannot be made, breaks, or is silent for too long is a `ModelFailed` that says whether the call may
   have been billed. An answer with an error status is an answer; `refusal` says what it means.
 - A call that is cancelled closes its connection before the cancellation goes on.
+- What a response says about the provider's rate limits is heard here, for everybody who shares them.
 """
 
 import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import Any, Final
@@ -26,10 +27,9 @@ import httpx2
 
 from quarterdeck import __version__
 from quarterdeck.kernel.failures import ModelFailed
-from quarterdeck.models import connection, errors, tls
+from quarterdeck.models import connection, errors, ratelimits, tls
 from quarterdeck.models.pace import Pace
-from quarterdeck.models.port import Deadlines
-from quarterdeck.models.providers import PROVIDERS, key_headers
+from quarterdeck.models.providers import PROVIDERS, Way, key_headers
 
 _CONNECTIONS: Final = httpx2.Limits(max_connections=1000, max_keepalive_connections=100)
 """A fleet's worth; calls beyond it wait for one another."""
@@ -122,25 +122,16 @@ class Answer:
 class Upstream:
     """One provider's server and one key: a pool of connections, shared by all agents."""
 
-    def __init__(
-        self,
-        provider: str,
-        key: str | None,
-        base_url: str | None,
-        deadlines: Deadlines,
-        reload: Callable[[], str | None],
-    ) -> None:
-        """`base_url`: as people configure it; None = the provider's own. `reload`: reads the key again."""
-        self.provider = provider
-        self._known = PROVIDERS[provider]
-        self._key = key
-        self._reload = reload
-        self._deadlines = deadlines
-        self.address = (base_url or self._known.address).rstrip("/")
+    def __init__(self, way: Way) -> None:
+        self.provider = way.provider
+        self._way = way
+        self._known = PROVIDERS[way.provider]
+        self._key = way.key
+        self.address = (way.base_url or self._known.address).rstrip("/")
         plain = tls.needless(self.address)
         self._client = httpx2.AsyncClient(
             headers={"user-agent": f"quarterdeck/{__version__}", "accept-encoding": "identity"},
-            timeout=httpx2.Timeout(None, connect=deadlines.connect),
+            timeout=httpx2.Timeout(None, connect=way.deadlines.connect),
             limits=_CONNECTIONS,
             verify=plain if plain is not None else True,
         )
@@ -151,7 +142,7 @@ class Upstream:
 
     async def reload_key(self, used: str | None) -> None:
         """Read the key again, unless it is no longer the one that was `used`."""
-        if used == self._key and (fresh := self._reload()):
+        if used == self._key and (fresh := self._way.reload()):
             self._key = fresh
 
     @asynccontextmanager
@@ -176,6 +167,8 @@ class Upstream:
             response = await (sending if pace is None else pace.wait(sending, life=False))
         except _BROKEN as error:
             raise connection.broken(name, self.address, error) from error
+        if (alone := ratelimits.hold(response.headers, time.time())) > 0:
+            self._way.told(alone)
         try:
             yield Answer(name, self.address, response, pace)
         finally:
@@ -189,7 +182,8 @@ class Upstream:
 
         `whole`: the answer comes in one piece, so there is no sign of life before its end.
         """
-        deadlines = replace(self._deadlines, first_byte=self._deadlines.total) if whole else self._deadlines
+        deadlines = self._way.deadlines
+        deadlines = replace(deadlines, first_byte=deadlines.total) if whole else deadlines
         async with self.exchange(name, "POST", path, body, headers, Pace(deadlines, name)) as answer:
             yield answer
 
