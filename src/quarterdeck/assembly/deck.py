@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from quarterdeck import __version__
-from quarterdeck.assembly import doctor, ordering, results, standalone, undoing
+from quarterdeck.assembly import doctor, ordering, results, standalone, telling, undoing
 from quarterdeck.assembly.configuration import Found, configuration
 from quarterdeck.assembly.parts import Parts, make
 from quarterdeck.delivery import feedback, jobs
@@ -25,7 +25,7 @@ from quarterdeck.engine.port import Handler, Job, Later
 from quarterdeck.gateway.port import Metering, Standing
 from quarterdeck.journal.log import Log
 from quarterdeck.journal.port import Record, Verification
-from quarterdeck.journal.views import Views
+from quarterdeck.journal.views import AttemptView, Views
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids, probes
 from quarterdeck.kernel.clock import Clock
@@ -119,6 +119,10 @@ class Deck:
         job = jobs.control(run, action, by=parts.settings.user, detail_blob=detail)
         await parts.journal.commit(also=lambda tx: parts.engine.defer(tx, job))
         self._steered[run] = action
+
+    async def tell(self, kind: str, id: str, text: str) -> tuple[AttemptView, str]:
+        """Say something to an agent at work, durably: (whom, the message's id)."""
+        return await telling.tell(self._parts, kind, id, text)
 
     async def attended(self) -> bool:
         """Whether a living process works on the deck's runs."""

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quarterdeck.agents.command import CommandHarness
+from quarterdeck.agents.mail import Mail
 from quarterdeck.agents.native import NativeHarness
+from quarterdeck.agents.outside import OutsideDesks
 from quarterdeck.agents.port import HarnessAdapter
 from quarterdeck.agents.ports import Ports
 from quarterdeck.assembly.gateway import make_gateway
@@ -28,7 +30,9 @@ from quarterdeck.delivery.revert import Revert
 from quarterdeck.delivery.review import Reviews
 from quarterdeck.delivery.session import Sessions
 from quarterdeck.delivery.submit import Submit
+from quarterdeck.delivery.telling import TELL, Telling
 from quarterdeck.delivery.workshop import Workshop
+from quarterdeck.doors.mcp_door import McpDoor
 from quarterdeck.doors.serve import Endpoint
 from quarterdeck.engine.embedded import EmbeddedEngine
 from quarterdeck.engine.port import Handler
@@ -69,11 +73,14 @@ _CONCURRENCY = 1000
 class Fleet:
     """Harnesses by configuration, over one set of connections for each way of reaching models."""
 
-    def __init__(self, settings: Settings, journal: Log, treasury: Budgets, clock: Clock) -> None:
+    def __init__(
+        self, settings: Settings, journal: Log, treasury: Budgets, clock: Clock, mail: Mail | None = None
+    ) -> None:
         self._settings = settings
         self._journal = journal
         self._treasury = treasury
         self._clock = clock
+        self._mail = mail or Mail()
         self._limiters = Limiters(clock)
         self._command = CommandHarness(journal)
         self._native: dict[str, tuple[NativeHarness, Models]] = {}
@@ -81,6 +88,10 @@ class Fleet:
     def models(self, config: RunConfig) -> Models:
         """The models as that configuration sees them."""
         return self._made(config)[1]
+
+    def native(self, config: RunConfig) -> NativeHarness:
+        """Our own loop for that configuration."""
+        return self._made(config)[0]
 
     def harnesses(self, config: RunConfig) -> Mapping[Harness, HarnessAdapter]:
         """The harnesses that there are."""
@@ -99,6 +110,7 @@ class Fleet:
                 toolbox=Toolbox(),
                 clock=self._clock,
                 inspect=inspect,
+                mail=self._mail,
             )
             self._native[key] = (NativeHarness(ports), models)
         return self._native[key]
@@ -184,6 +196,10 @@ class Parts:
     fleet: Fleet
     gateway: ModelGateway
     endpoint: Endpoint
+    desks: OutsideDesks
+    """The desks of agents that are not our loop."""
+    door: McpDoor
+    """Their way to them."""
     briefings: Briefings
     conductor: Conductor
     handlers: Mapping[str, Handler]
@@ -192,6 +208,8 @@ class Parts:
     async def close(self) -> None:
         """Close everything, in the order in which it is used. Idempotent."""
         await self.engine.close()
+        await self.desks.close_all()
+        await self.door.close()
         await self.gateway.close()
         await self.endpoint.close()
         await self.fleet.close()
@@ -232,8 +250,12 @@ async def make(settings: Settings, clock: Clock | None = None) -> Parts:
     providers: dict[str, Provider] = {"none": Plain(ground), "bubblewrap": Bubblewrap(ground)}
     workshop = Workshop(providers, ground.mirrors, environments, proxies)
     treasury, starts, briefings, views = Budgets(), Windows(), Briefings(journal), Views(store)
-    fleet = Fleet(settings, journal, treasury, clock)
-    gateway, endpoint = make_gateway(journal, treasury, clock, fleet.models, ground.sockets, {})
+    mail = Mail()
+    fleet = Fleet(settings, journal, treasury, clock, mail)
+    desks = OutsideDesks(fleet.native, mail, views)
+    door = McpDoor(desks)
+    mounts = {"/mcp": door}
+    gateway, endpoint = make_gateway(journal, treasury, clock, fleet.models, ground.sockets, mounts)
     conductor = Conductor(journal, engine, briefings, treasury, starts, clock)
     days = OperatorsDays(settings.home)
     return Parts(
@@ -253,9 +275,11 @@ async def make(settings: Settings, clock: Clock | None = None) -> Parts:
         fleet=fleet,
         gateway=gateway,
         endpoint=endpoint,
+        desks=desks,
+        door=door,
         briefings=briefings,
         conductor=conductor,
-        handlers=_handlers(journal, engine, views, workshop, fleet, briefings, conductor, days, clock),
+        handlers=_handlers(journal, engine, views, workshop, fleet, briefings, conductor, days, mail, clock),
         owner=owner,
     )
 
@@ -269,6 +293,7 @@ def _handlers(
     briefings: Briefings,
     conductor: Conductor,
     days: "OperatorsDays",
+    mail: Mail,
     clock: Clock,
 ) -> Mapping[str, Handler]:
     sessions = Sessions(journal, workshop, fleet.harnesses, days, clock)
@@ -291,6 +316,7 @@ def _handlers(
     return {
         jobs.ADVANCE: conductor.advance,
         jobs.CONTROL: conductor.control,
+        TELL: Telling(journal, mail).tell,
         jobs.WORK: nodes.work,
         jobs.GATE_SUBMIT: gate.submit,
         jobs.GATE_ADVANCE: gate.advance,

@@ -12,7 +12,7 @@ from typing import Protocol
 from quarterdeck.delivery.order import Check, Order, RevertOrder, RunResult
 from quarterdeck.gateway.port import Metering, Standing
 from quarterdeck.journal.port import Journal, Record, Verification
-from quarterdeck.journal.views import Views
+from quarterdeck.journal.views import AttemptView, Views
 from quarterdeck.kernel.config import DeckConfig, RunConfig
 from quarterdeck.kernel.entities import Agent
 from quarterdeck.kernel.events import RunCreated
@@ -68,6 +68,11 @@ class DeckApi(Protocol):
         self, run: str, action: str, *, answer: str | None = None, budget_usd: float | None = None
     ) -> None:
         """Ask durably for `pause`, `resume` or `cancel`."""
+        ...
+
+    async def tell(self, kind: str, id: str, text: str) -> tuple[AttemptView, str]:
+        """Say something to an agent at work, durably: (whom, the message's id). `kind`, `id`: as `resolve` gives them.
+        Raises BadInput, NotFound, Conflicting."""
         ...
 
     async def attended(self) -> bool:

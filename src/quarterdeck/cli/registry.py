@@ -34,6 +34,7 @@ COMMANDS: Final = (
     Command("resume", "runs", "Go on with a run: after a crash, a pause, a question or an ended budget.", _RUNS),
     Command("pause", "runs", "Stop starting new work in a run.", _RUNS),
     Command("cancel", "runs", "Stop a run and keep its state.", _RUNS),
+    Command("tell", "tell", "Say something to an agent at work.", _RUNS),
     Command("revert", "undo", "Take back what a run or task landed, through the same gate.", _RUNS),
     Command("ps", "look", "List runs, newest first.", _LOOK),
     Command("show", "look", "Show one run, task or attempt.", _LOOK),
