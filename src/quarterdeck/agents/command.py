@@ -69,6 +69,8 @@ def task_document(assignment: Assignment) -> dict[str, Any]:
             "verify": list(task.verify),
             "design": task.design,
         }
+    if assignment.owners:
+        document["owners"] = assignment.owners
     if assignment.diff:
         document["diff"] = assignment.diff
     if assignment.evidence:

@@ -59,6 +59,8 @@ class Assignment:
     """The purses that its calls are paid from; without any, no call leaves."""
     ancestors: tuple[str, ...] = ()
     """Names of the agents above a sub-agent, the outermost first; empty = dispatched by the run."""
+    owners: str = ""
+    """For a planner: who owns what, one agent a line."""
     extra: dict[str, str] = field(default_factory=dict)
 
     @property

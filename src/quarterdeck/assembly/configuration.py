@@ -13,6 +13,7 @@ from pathlib import Path
 
 from quarterdeck.agents.roster import build_roster, parse_agent, shipped_agents
 from quarterdeck.delivery.detect import detect, reads
+from quarterdeck.delivery.ownership import check_owners
 from quarterdeck.kernel.config import DayBudget, DeckConfig
 from quarterdeck.kernel.entities import Agent
 from quarterdeck.kernel.failures import BadConfiguration
@@ -76,6 +77,7 @@ async def _agents(
     claude = {path: await _data(mirror, commit, path) for path in files if _below(path, ".claude/agents/")}
     foreign = {path: data.decode("utf-8", "replace") for path, data in claude.items()}
     roster = build_roster(shipped_agents(), foreign, {**kept, **own})
+    check_owners(roster.agents)
     return roster.agents, roster.warnings
 
 

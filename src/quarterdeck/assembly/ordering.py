@@ -16,9 +16,10 @@ from quarterdeck.assembly.configuration import Found, configuration
 from quarterdeck.assembly.parts import Parts
 from quarterdeck.assembly.planfile import read_plan_file
 from quarterdeck.delivery import jobs
+from quarterdeck.delivery.assigning import PLANNER
 from quarterdeck.delivery.order import Order
-from quarterdeck.delivery.plan import check_plan, parse_plan, plan_warnings
-from quarterdeck.delivery.planning import PLANNER
+from quarterdeck.delivery.ownership import agent_of_task, all_warnings, check_given
+from quarterdeck.delivery.plan import check_plan, parse_plan
 from quarterdeck.govern.chain import run_purse
 from quarterdeck.journal.port import Entry
 from quarterdeck.kernel import events as e
@@ -45,6 +46,7 @@ async def create(parts: Parts, order: Order) -> str:
     config = _adapted(order, frozen or fresh(await configuration(parts.settings.home, mirror, base)))
     if plan is not None:
         check_plan(plan, origin=str(order.plan_path), agents=config.agents.keys())
+        check_given(plan, config, origin=str(order.plan_path))
     run = ids.new_run_id(parts.clock.wall())
     branch = short(config.deck.deck.into.replace("{run}", run) if order.into is None else order.into)
     into, checkout = await target(mirror, branch, named=order.into is not None)
@@ -54,7 +56,7 @@ async def create(parts: Parts, order: Order) -> str:
     _check_agents(parts, config, plan, plan_only=order.plan_only)
     await check_sandbox(parts, config)
     created = await _created(parts, order, mirror, config, plan, run, base, into, checkout)
-    await store(parts, created, plan, plan_warnings(plan) if plan is not None else ())
+    await store(parts, created, plan, all_warnings(plan, config) if plan is not None else ())
     probes.hit("run.stored")
     return run
 
@@ -103,7 +105,8 @@ def _adapted(order: Order, config: RunConfig) -> RunConfig:
         raise BadInput(
             f"there is no agent {order.agent!r}", fix=f"--agent with one of: {', '.join(sorted(config.agents))}"
         )
-    return config.model_copy(update={"deck": deck, "default_agent": order.agent or config.default_agent})
+    named = {"default_agent": order.agent, "agent_named": True} if order.agent is not None else {}
+    return config.model_copy(update={"deck": deck, **named})
 
 
 def fenced(deck: DeckConfig, backend: str) -> DeckConfig:
@@ -182,7 +185,7 @@ def needed_agents(config: RunConfig, plan: Plan | None) -> list[Needed]:
     """The agents that must be able to work before the run starts. Raises BadConfiguration for unknown names."""
     names = {PLANNER: "plans the goal"} if plan is None else {}
     for task in plan.tasks if plan is not None else ():
-        name = task.agent or config.default_agent
+        name = agent_of_task(task, config)
         names.setdefault(name, f"works on task {task.id}")
     if plan is None:
         names.setdefault(config.default_agent, "works on tasks that name no agent")

@@ -121,7 +121,9 @@ def _task(event: EventBase) -> _Words:
     match event:
         case e.TaskDispatched():
             again = f", attempt {event.number}" if event.number > 1 else ""
-            return _say(f"given to {event.agent}{again}", Tone.BUSY)
+            return _say(_because(f"given to {event.agent}{again}", event.why), Tone.BUSY)
+        case e.TaskEscalated():
+            return _say(_because(f"{event.agent} asks a human", event.question), Tone.WARN)
         case e.TaskMerged():
             return _say(f"merged as {event.commit[:_SHA]}", Tone.GOOD)
         case e.TaskFailed():

@@ -99,7 +99,9 @@ class Check:
         existing = frozenset(await mirror.files(change.base))
         deck = duty.briefing.config.deck
         judges = frozenset(commands.scripts(deck.checks.gate)) & existing
-        problems = structure_problems(task, changes, existing, links, deck.limits, judges)
+        started = duty.state.started
+        author = duty.briefing.config.agents.get(started.agent) if started is not None else None
+        problems = structure_problems(task, changes, existing, links, deck.limits, judges, author)
         return problems or await _of_lfs(mirror, change, changes, existing)
 
 

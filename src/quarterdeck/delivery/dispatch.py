@@ -10,7 +10,9 @@ Rules
 - A task whose chain decides and whose last needs are in the merge gate will be ready soon: a slot is kept for it from
   those that fewer wait for, but never more than half of them.
 - The outcome of a node leads where the blueprint says. At most `limits.attempts` attempts fail by their own fault
-  or are sent back by a reviewer; as many are returned because of a conflict; then a human has to look.
+  or are sent back by a reviewer, for each agent; as many are returned because of a conflict; then a human has to look.
+- Which agent gets an attempt is decided in `delivery.assigning`: after one has had its attempts, the one it escalates
+  to; where that is a person, the task waits with a question.
 - A failure that another attempt cannot mend (authentication, quota, budget) ends the task at once.
 - A pause starts nothing new. A cancel ends every unfinished task. An exhausted budget of the run or of a day starts
   nothing that costs money, but what is already finished still goes through the gate; the run ends partial.
@@ -20,11 +22,23 @@ Rules
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from quarterdeck.agents.roster import HUMAN
 from quarterdeck.delivery import jobs
+from quarterdeck.delivery.assigning import (
+    PLANNER,
+    Assigned,
+    assigned,
+    escalation,
+    integrator,
+    planners_question,
+    question,
+    speaks_in_vain,
+    successor,
+)
 from quarterdeck.delivery.blueprint import BLUEPRINTS, Blueprint, Turn
 from quarterdeck.delivery.globs import may_overlap
 from quarterdeck.delivery.graph import needs_of, ranks
-from quarterdeck.delivery.plan import plan_warnings
+from quarterdeck.delivery.ownership import agent_of_task, all_warnings
 from quarterdeck.engine.port import Job
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
@@ -64,7 +78,7 @@ def decide(state: RunState, plan: Plan | None, config: RunConfig) -> Decision:
         follow = list(_follow_up(state, run, plan, config))
         moves = follow or list(_cancel_or_dispatch(state, run, plan, config))
     if not moves:
-        moves = list(_ending(state, run, plan))
+        moves = list(_ending(state, run, plan, config))
     return Decision(tuple(event for event, _ in moves), tuple(job for _, job in moves if job is not None))
 
 
@@ -77,11 +91,11 @@ def _planning(state: RunState, run: e.RunCreated, plan: Plan | None, config: Run
     added: str | None = None
     last = state.last if state.node is Node.PLAN else None
     if last is not None and last.outcome is Outcome.OK and last.result_blob is not None:
-        tasks, warnings = (len(plan.tasks), plan_warnings(plan)) if plan is not None else (0, ())
+        tasks, warnings = (len(plan.tasks), all_warnings(plan, config)) if plan is not None else (0, ())
         event = e.RunPlanned(plan_blob=last.result_blob, tasks=tasks, warnings=warnings, attempt=last.attempt)
         yield event, None
         return
-    if last is not None and last.outcome is Outcome.WAITING and state.answer_blob is not None:
+    if last is not None and last.outcome in (Outcome.WAITING, Outcome.FAILED) and state.answer_blob is not None:
         added = state.answer_blob
     elif last is not None and (_final(last.failure) or last.outcome is not Outcome.FAILED):
         return
@@ -198,27 +212,60 @@ def _again(
         )
     elif last.outcome is Outcome.CHANGE and current.rounds > config.deck.review.rounds:
         reason = f"the reviewer still wants a change after {config.deck.review.rounds} rounds: {reason}"
-        yield e.TaskFailed(task=task.id, reason=reason[:2000], failure=last.failure), None
+        yield from _escalated(state, run, task, last, reason, config)
     elif counted >= limit:
         reason = f"{counted} attempts, the last one: {reason}" if counted > 1 else reason
-        yield e.TaskFailed(task=task.id, reason=reason[:2000], failure=last.failure), None
+        if turn is Turn.RETURN:
+            yield e.TaskFailed(task=task.id, reason=reason[:2000], failure=last.failure), None
+        else:
+            yield from _escalated(state, run, task, last, reason, config)
+    elif speaks_in_vain(last) and _successor(current, config) not in (None, HUMAN):
+        yield from _escalated(state, run, task, last, reason, config)
     elif not state.paused:
-        yield _dispatch(state, run, task, config, current.added_blob)
+        to = integrator(current, config) if turn is Turn.RETURN else None
+        yield _dispatch(state, run, task, config, current.added_blob, to)
 
 
-def _dispatch(state: RunState, run: e.RunCreated, task: Task, config: RunConfig, added_blob: str | None) -> _Move:
+def _successor(current: TaskState, config: RunConfig) -> str | None:
+    return successor(current.agent or "", current.tried, config)
+
+
+def _escalated(
+    state: RunState, run: e.RunCreated, task: Task, last: e.NodeFinished, reason: str, config: RunConfig
+) -> Iterator[_Move]:
+    """The agent has had its attempts: on to whom it escalates to, or the task has failed."""
+    current = task_state(state, task.id)
+    to, name = _successor(current, config), current.agent or ""
+    if to is None:
+        yield e.TaskFailed(task=task.id, reason=reason[:2000], failure=last.failure), None
+    elif to == HUMAN:
+        asked = question(run.run, task, current, reason)
+        yield e.TaskEscalated(task=task.id, attempt=current.attempt or "", agent=name, question=asked[:8000]), None
+    elif not state.paused:
+        yield _dispatch(state, run, task, config, current.added_blob, Assigned(to, escalation(name, reason)))
+
+
+def _dispatch(
+    state: RunState,
+    run: e.RunCreated,
+    task: Task,
+    config: RunConfig,
+    added_blob: str | None,
+    to: Assigned | None = None,
+) -> _Move:
     """The task's next attempt, with all that was learnt so far and what comes on top of it."""
     current = task_state(state, task.id)
     number = current.number + 1
     attempt = ids.attempt_id(run.run, task.id, number)
-    name = task.agent or config.default_agent
-    agent = config.agents.get(name)
+    chosen = to or assigned(task, current, config)
+    agent = config.agents.get(chosen.agent)
     native = agent is not None and agent.harness is Harness.NATIVE
     event = e.TaskDispatched(
         task=task.id,
         attempt=attempt,
         number=number,
-        agent=name,
+        agent=chosen.agent,
+        why=chosen.why,
         feedback_blob=current.feedback_blob,
         added_blob=added_blob,
         carry=current.change.commit if native and current.change is not None else None,
@@ -228,7 +275,7 @@ def _dispatch(state: RunState, run: e.RunCreated, task: Task, config: RunConfig,
         Node.IMPLEMENT,
         attempt,
         plan_blob=state.plan_blob,
-        agent=name,
+        agent=chosen.agent,
         feedback_blob=current.feedback_blob,
         added_blob=added_blob,
         carry=event.carry,
@@ -304,15 +351,16 @@ def _overlap(one: Task, other: Task) -> bool:
 # --- the end ----------------------------------------------------------------------------------------------
 
 
-def _ending(state: RunState, run: e.RunCreated, plan: Plan | None) -> Iterator[_Move]:
+def _ending(state: RunState, run: e.RunCreated, plan: Plan | None, config: RunConfig) -> Iterator[_Move]:
     states = list(state.tasks.values())
     if any(task.running for task in states) or state.node_running or state.paused:
         return
     waiting = [name for name, task in state.tasks.items() if task.status is TaskStatus.WAITING]
     planner_waits = state.node is Node.PLAN and state.last is not None and state.last.outcome is Outcome.WAITING
-    if (waiting or planner_waits) and not state.cancelled:
+    asked = _planners_question(state, run, config)
+    if (waiting or planner_waits or asked) and not state.cancelled:
         if state.status is not RunStatus.WAITING:
-            reason = f"a question is open in: {', '.join(waiting) or 'the plan'}"
+            reason = asked or f"a question is open in: {', '.join(waiting) or 'the plan'}"
             yield e.RunWaiting(reason=reason[:4000]), None
         return
     attempt = ids.attempt_id(run.run, END_TASK, state.endings + (state.node not in (Node.REPORT, Node.RETROSPECTIVE)))
@@ -323,6 +371,16 @@ def _ending(state: RunState, run: e.RunCreated, plan: Plan | None) -> Iterator[_
         yield _finished(state, plan, state.sha or run.base), None
     elif state.node not in (Node.REPORT, Node.RETROSPECTIVE):
         yield e.NodeStarted(node=Node.REPORT, attempt=attempt), _end_job(state, Node.REPORT, attempt)
+
+
+def _planners_question(state: RunState, run: e.RunCreated, config: RunConfig) -> str:
+    """What a person is asked where the planner has had its attempts and escalates; empty = nothing."""
+    last = state.last if state.node is Node.PLAN else None
+    if last is None or last.outcome is not Outcome.FAILED or _final(last.failure) or state.exhausted:
+        return ""
+    if successor(PLANNER, (), config, expects="plan") != HUMAN:
+        return ""
+    return planners_question(run.run, state.plan_number, last.reason)
 
 
 def _end_job(state: RunState, node: Node, attempt: str) -> Job:
@@ -367,7 +425,7 @@ def revived(state: RunState, plan: Plan | None, config: RunConfig) -> tuple[Job,
                 current.node,
                 current.attempt,
                 plan_blob=state.plan_blob,
-                agent=task.agent or config.default_agent,
+                agent=current.agent or agent_of_task(task, config),
                 feedback_blob=current.feedback_blob,
             )
             found.append(job)

@@ -95,6 +95,36 @@ def may_overlap(one: str, other: str) -> bool:
     return _meet(left, left_below, right, right_below)
 
 
+def within(inner: str, outer: str) -> bool:
+    """Whether every file that `inner` covers is covered by `outer`. May say no where it is so, never the reverse.
+
+    A name without wildcards may be a file or a directory: it is within where either reading is.
+    """
+    if is_literal(inner) and not inner.endswith("/") and within(f"{inner}/", outer):
+        return True
+    parts, below = _shape(outer)
+    at = _skip(parts, {0})
+    for part in _shape(inner)[0]:
+        if below and len(parts) in at:
+            return True
+        at = _skip(parts, {to for index in at for to in _absorbed(parts, index, part)})
+        if not at:
+            return False
+    return len(parts) in at
+
+
+def _absorbed(parts: tuple[str, ...], index: int, part: str) -> tuple[int, ...]:
+    """Where in `parts` one may stand after all that `part` of another pattern can be."""
+    if index >= len(parts):
+        return ()
+    if parts[index] == _ALL:
+        return (index,)
+    if part == _ALL:
+        return ()
+    wider = parts[index] == part or set(parts[index]) == {"*"}
+    return (index + 1,) if wider or (is_literal(part) and _part(parts[index]).match(part)) else ()
+
+
 def _parts(pattern: str) -> list[str]:
     body = pattern.removeprefix("./").rstrip("/")
     return body.split("/") if body not in ("", ".") else []

@@ -29,6 +29,8 @@ from quarterdeck.workplace.mirror import Mirror
 
 CHANGES = "refs/quarterdeck/changes"
 UNFINISHED = "refs/quarterdeck/unfinished"
+CARRIED_DIFF = 16_000
+"""Bytes of an earlier change that are shown where it does not merge any more."""
 FILE_BYTES = 48 * 1024
 """How much of the list of files an event takes."""
 
@@ -59,6 +61,7 @@ class Implement:
     async def _seat(self, duty: Duty, task: Task, plan: Plan, mirror: Mirror) -> Seat:
         base = await self._base(duty, mirror)
         agent = agent_of(duty.briefing, duty.agent or duty.briefing.config.default_agent)
+        tree, shown = await self._carried(duty, mirror, base)
         return Seat(
             attempt=duty.attempt,
             task=task.id,
@@ -69,11 +72,11 @@ class Implement:
             briefing=duty.briefing,
             mirror=mirror,
             base=base,
-            tree=await self._carried(duty, mirror, base),
+            tree=tree,
             extras={
                 "task": task,
                 "plan": plan,
-                "feedback": duty.feedback,
+                "feedback": (*shown, *duty.feedback),
                 "siblings": await self._siblings(duty.run, task, plan),
                 "notes": tuple(await self._views.notes(duty.run)),
             },
@@ -85,11 +88,16 @@ class Implement:
         await mirror.fetch(base)
         return base
 
-    async def _carried(self, duty: Duty, mirror: Mirror, base: str) -> str | None:
-        """The previous attempt's work on top of today's base, where it still merges."""
+    async def _carried(self, duty: Duty, mirror: Mirror, base: str) -> tuple[str | None, tuple[Feedback, ...]]:
+        """The previous attempt's work on top of today's base; where it does not merge any more, what it was, to read."""
         if duty.carry is None:
-            return None
-        return (await mirror.merge(base, duty.carry)).tree
+            return None, ()
+        merged = await mirror.merge(base, duty.carry)
+        if merged.tree is not None:
+            return merged.tree, ()
+        diff = await mirror.diff(f"{duty.carry}^", duty.carry, limit=CARRIED_DIFF)
+        reason = "the earlier change does not merge with what has landed since; this is what it was"
+        return None, (Feedback(source="conflict", reason=reason, detail=diff[:24_000]),)
 
     async def _siblings(self, run: str, task: Task, plan: Plan) -> tuple[Sibling, ...]:
         status = {row.task: str(row.status) for row in await self._views.tasks(run)}

@@ -6,7 +6,9 @@ Rules
 """
 
 from quarterdeck.agents.port import Assignment, Handoff
+from quarterdeck.delivery.assigning import PLANNER
 from quarterdeck.delivery.node import Duty, Result
+from quarterdeck.delivery.ownership import check_given, owners_told
 from quarterdeck.delivery.plan import check_plan, repair_plan
 from quarterdeck.delivery.session import Seat, Sessions, agent_of
 from quarterdeck.delivery.workshop import Workshop
@@ -16,15 +18,15 @@ from quarterdeck.kernel.entities import Feedback, Plan
 from quarterdeck.kernel.events import Outcome
 from quarterdeck.kernel.failures import BadPlan, FailureClass
 
-PLANNER = "planner"
-
 
 def inspect(assignment: Assignment, handoff: Handoff) -> tuple[str, ...]:
     """Problems of a handoff that its schema cannot see; told to the agent when it submits."""
     if not isinstance(handoff, Plan):
         return ()
     try:
-        check_plan(repair_plan(handoff)[0], origin="the plan", agents=assignment.config.agents.keys())
+        plan = repair_plan(handoff)[0]
+        check_plan(plan, origin="the plan", agents=assignment.config.agents.keys())
+        check_given(plan, assignment.config, origin="the plan")
     except BadPlan as error:
         return (str(error),)
     return ()
@@ -52,7 +54,7 @@ class Planning:
             briefing=duty.briefing,
             mirror=mirror,
             base=created.base,
-            extras={"feedback": duty.feedback},
+            extras={"feedback": duty.feedback, "owners": owners_told(duty.briefing.config.agents)},
         )
         async with self._sessions.work(seat) as session:
             finished = session.finished
@@ -65,6 +67,7 @@ class Planning:
         plan, notes = repair_plan(finished.handoff)
         try:
             check_plan(plan, origin="the planner's plan", agents=duty.briefing.config.agents.keys())
+            check_given(plan, duty.briefing.config, origin="the planner's plan")
         except BadPlan as error:
             piece = Feedback(source="structure", reason=str(error)[:2000])
             return Result(Outcome.FAILED, reason=str(error), failure=FailureClass.HANDOFF, feedback=(piece,))

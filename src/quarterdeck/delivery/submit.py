@@ -13,6 +13,11 @@ from quarterdeck.kernel import events as e
 from quarterdeck.kernel.events import Outcome
 
 
+def _author(duty: Duty) -> str:
+    started = duty.state.started
+    return started.agent if started is not None else duty.briefing.config.default_agent
+
+
 class Submit:
     """Performs the gate node."""
 
@@ -30,7 +35,7 @@ class Submit:
             repository=created.repository,
             branch=created.into,
             base=created.base,
-            agent="" if landed is not None else duty.task.agent or duty.briefing.config.default_agent,
+            agent="" if landed is not None else _author(duty),
             checkout=created.checkout,
             reverts=landed.commit if landed is not None else "",
         )

@@ -1,7 +1,8 @@
 """Whether a change may go on, as far as its structure tells. Pure; the verify commands run in `Check`.
 
 Rules
-- Only what the task's `paths` allow may change; `.git` and `.quarterdeck` never.
+- Only what the task's `paths` allow may change, and of that only what its author owns, where it owns anything; `.git`
+  and `.quarterdeck` never.
 - A change is bounded in bytes and files. No submodule may appear, no symbolic link may lead out of the tree or to
   what must never change. A link climbs first and descends then: `a/../..` could climb through another link.
 - What the gate's checks run, and what would be imported instead of a test runner, may change only where the task's
@@ -16,7 +17,7 @@ from typing import Final
 
 from quarterdeck.delivery.globs import forbidden, outside
 from quarterdeck.kernel.config import LimitsSection
-from quarterdeck.kernel.entities import Task
+from quarterdeck.kernel.entities import Agent, Task
 from quarterdeck.workplace.history import FileChange
 
 SYMLINK: Final = "120000"
@@ -33,13 +34,26 @@ def structure_problems(
     links: Mapping[str, str],
     limits: LimitsSection,
     judges: Collection[str] = (),
+    author: Agent | None = None,
 ) -> tuple[str, ...]:
     """Why the change must not go on; empty = nothing speaks against it.
 
     `existing`: the files of the base. `links`: the target of each changed symbolic link. `judges`: the files that the
-    gate's checks run.
+    gate's checks run. `author`: whose change it is.
     """
-    return (*_problems(task, changes, existing, links, limits), *_of_judges(task, changes, existing, judges))
+    return (
+        *_problems(task, changes, existing, links, limits),
+        *_of_owner(author, changes, existing),
+        *_of_judges(task, changes, existing, judges),
+    )
+
+
+def _of_owner(author: Agent | None, changes: Sequence[FileChange], existing: Collection[str]) -> Iterator[str]:
+    if author is None or not author.owns:
+        return
+    touched = sorted({path for change in changes for path in _names(change)})
+    if foreign := outside(author.owns, touched, existing):
+        yield f"outside of what {author.name} owns ({', '.join(author.owns)}): {_listed(foreign)}"
 
 
 def _of_judges(

@@ -227,6 +227,8 @@ class RunConfig(Value):
     deck: DeckConfig
     agents: dict[str, Agent] = Field(default_factory=dict)
     default_agent: str = "implementer"
+    agent_named: bool = False
+    """A person named the default agent for this run: it also gets what another one owns."""
     blueprint: str = "default"
     guide: str = ""
     """The repository's AGENTS.md at the base commit, for agents."""

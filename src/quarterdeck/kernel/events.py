@@ -224,6 +224,8 @@ class TaskDispatched(EventBase):
     """List of `Feedback` for this attempt."""
     added_blob: Blob | None = None
     """List of `Feedback` on top of that: a human's answer, what the gate says."""
+    why: str = Field(default="", max_length=1_000)
+    """Why this agent, where the plan does not name it: ownership, escalation, a conflict."""
     carry: str | None = None
     """Commit of the previous change, restored in the new workspace so that work is not repeated."""
 
@@ -272,6 +274,19 @@ class NodeFinished(EventBase):
     base: str | None = None
     record: int = 0
     """Its place in the attempt's stream; filled where the run takes it over."""
+
+
+class TaskEscalated(EventBase):
+    """No agent is left that could do the task: a person is asked. Its answer gives the task its attempts anew."""
+
+    kind: Literal["task.escalated"] = "task.escalated"
+    task: str
+    attempt: str
+    """The last one."""
+    agent: str
+    """Who escalates."""
+    question: str = Field(max_length=8_000)
+    """What was tried, what can be done now, and how to answer."""
 
 
 class TaskMerged(EventBase):
@@ -757,6 +772,7 @@ Event = Annotated[
     | NodeStarted
     | NodeDelayed
     | NodeFinished
+    | TaskEscalated
     | TaskMerged
     | TaskFailed
     | TaskBlocked

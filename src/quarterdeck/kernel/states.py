@@ -42,12 +42,18 @@ class TaskState:
     """The last node that this attempt got through."""
     kept: e.NodeFinished | None = None
     """`passed` of an attempt that was stopped for no fault of its own: followed up when the run is resumed."""
+    agent: str | None = None
+    """Who has it, or had it last."""
+    tried: tuple[str, ...] = ()
+    """Agents that have had it since it began, or began anew."""
+    asks: bool = False
+    """No agent is left: a person is asked."""
     failures: int = 0
-    """Attempts that failed by their own fault."""
+    """Attempts of this agent that failed by their own fault."""
     conflicts: int = 0
     """Attempts returned because others landed first."""
     rounds: int = 0
-    """Times a reviewer asked for a change."""
+    """Times a reviewer asked this agent for a change."""
     feedback_blob: str | None = None
     """What was learnt so far: what this attempt was told, and what its nodes found."""
     added_blob: str | None = None
@@ -157,7 +163,12 @@ def _resumed(state: RunState, event: e.RunResumed) -> None:
     if event.budget_nusd is not None:
         state.budget_nusd = max(state.budget_nusd, event.budget_nusd)
     for task in state.tasks.values():
-        if task.status in (TaskStatus.FAILED, TaskStatus.BLOCKED, TaskStatus.CANCELLED):
+        if task.asks and event.answer_blob is not None:
+            task.added_blob = event.answer_blob
+        if task.status in (TaskStatus.FAILED, TaskStatus.BLOCKED, TaskStatus.CANCELLED) or (
+            task.asks and event.answer_blob is not None
+        ):
+            task.agent, task.tried, task.asks = None, (), False
             task.status, task.running, task.node, task.last = TaskStatus.PENDING, False, None, None
             task.failures = task.conflicts = task.rounds = 0
             task.reason, task.failure = "", None
@@ -180,10 +191,16 @@ def _task_event(state: RunState, event: e.EventBase) -> None:
     match event:
         case e.TaskDispatched():
             task = task_state(state, event.task)
+            if event.agent != task.agent:
+                task.failures = task.rounds = 0
+            task.agent, task.tried = event.agent, tuple(dict.fromkeys((*task.tried, event.agent)))
             task.attempt, task.number, task.taken, task.passed = event.attempt, event.number, 0, None
             task.feedback_blob, task.added_blob = event.feedback_blob, event.added_blob
             task.node, task.running, task.last = Node.IMPLEMENT, True, None
             task.status, task.reason = TaskStatus.IMPLEMENTING, ""
+        case e.TaskEscalated():
+            task = task_state(state, event.task)
+            task.status, task.asks, task.running, task.last = TaskStatus.WAITING, True, False, None
         case e.TaskMerged():
             task = task_state(state, event.task)
             task.status, task.commit, task.running, task.last = TaskStatus.MERGED, event.commit, False, None

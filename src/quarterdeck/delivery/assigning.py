@@ -1,0 +1,110 @@
+"""Who works on a task next. Pure.
+
+Rules
+- A task begins with the agent that the plan names, its owner, or the run's agent (`delivery.ownership`), and stays with
+  it until that agent has used up its attempts by its own fault.
+- Then it goes to whom that agent escalates to, with all that was learnt so far. Each agent has its turn once; one that
+  cannot work here (no model for its tier) is passed over to whom it escalates to itself. At the end stands a person,
+  who is asked, or nobody: then the task has failed.
+- A handoff that was refused as often as it may be does not wait for the attempts to be used up: asking the same agent a
+  fourth time is no better than asking it a third time.
+- A change that comes back from the merge gate with its second conflict goes to the integrator, if there is one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from quarterdeck.agents.roster import HUMAN
+from quarterdeck.delivery.ownership import agent_of_task, owner_of, works
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel.config import RunConfig
+from quarterdeck.kernel.entities import Agent, Harness, Task
+from quarterdeck.kernel.events import Node
+from quarterdeck.kernel.failures import FailureClass
+from quarterdeck.kernel.states import TaskState
+
+PLANNER: Final = "planner"
+INTEGRATOR: Final = "integrator"
+CONFLICTS: Final = 2
+"""Conflicts of one change after which its author is not asked again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """An agent for the next attempt, and why it is this one."""
+
+    agent: str
+    why: str = ""
+
+
+def equipped(agent: Agent, config: RunConfig) -> bool:
+    """Whether there is a model for it, as far as it needs one."""
+    return agent.harness is not Harness.NATIVE or bool(agent.model or config.deck.tiers.get(agent.tier))
+
+
+def assigned(task: Task, current: TaskState, config: RunConfig) -> Assigned:
+    """Who has the task, or gets it first."""
+    if current.agent is not None:
+        return Assigned(current.agent)
+    name = agent_of_task(task, config)
+    owned = task.agent is None and not config.agent_named and owner_of(task, config.agents) == name
+    return Assigned(name, f"owns {', '.join(config.agents[name].owns)}"[:1000] if owned else "")
+
+
+def successor(name: str, tried: tuple[str, ...], config: RunConfig, expects: str = "submission") -> str | None:
+    """Whom that agent escalates to: an agent that has not had its turn, `HUMAN`, or None."""
+    agents: Mapping[str, Agent] = config.agents
+    seen = {name, *tried}
+    while (agent := agents.get(name)) is not None and (to := agent.escalates_to) is not None:
+        if to == HUMAN:
+            return HUMAN
+        if to in seen or to not in agents:
+            return None
+        if agents[to].expects == expects and equipped(agents[to], config):
+            return to
+        seen.add(to)
+        name = to
+    return None
+
+
+def integrator(current: TaskState, config: RunConfig) -> Assigned | None:
+    """Who gets a change that conflicts again and again, where that is somebody else."""
+    agent = config.agents.get(INTEGRATOR)
+    if agent is None or current.conflicts < CONFLICTS or INTEGRATOR in current.tried:
+        return None
+    if not works(agent) or not equipped(agent, config):
+        return None
+    return Assigned(INTEGRATOR, f"the change came back with {current.conflicts} conflicts")
+
+
+def speaks_in_vain(last: e.NodeFinished) -> bool:
+    """Whether what the agent hands in does not get the form that it must have, although it was asked again."""
+    return last.node is Node.IMPLEMENT and last.failure is FailureClass.HANDOFF
+
+
+def escalation(name: str, reason: str) -> str:
+    """Why the task goes to another agent."""
+    return f"{name} escalates: {reason}"[:1000]
+
+
+def question(run: str, task: Task, current: TaskState, reason: str) -> str:
+    """What a person is asked who has to decide about a task: what was tried, what can be done, how to answer."""
+    tried = ", ".join(current.tried) or (current.agent or "nobody")
+    attempts = "1 attempt" if current.number == 1 else f"{current.number} attempts"
+    return (
+        f"The task {task.id} ({task.title}) is not done after {attempts} by {tried}. The last one: {reason[:3000]}\n"
+        f"You can say what to do differently, and it is tried anew with your answer: "
+        f'quarterdeck resume {run} --answer "..."\n'
+        f"You can look at what was tried: quarterdeck show {run}.{task.id}\n"
+        f"You can end the run; what is merged stays: quarterdeck cancel {run}"
+    )
+
+
+def planners_question(run: str, tries: int, reason: str) -> str:
+    """The same where there is no plan."""
+    return (
+        f"There is no plan after {tries} attempts. The last one: {reason[:2000]}\n"
+        f'Say how the goal is meant, and it is planned anew with your answer: quarterdeck resume {run} --answer "..."; '
+        f"or end the run: quarterdeck cancel {run}"
+    )
