@@ -72,6 +72,12 @@ CASES: list[tuple[str, EventBase, str, str]] = [
         "conflicts with what landed",
     ),
     ("run", e.NodeFinished(node=Node.CHECK, outcome=Outcome.OK, task="docs"), "docs", "checking: ok"),
+    (
+        "run",
+        e.TaskEscalated(task="docs", attempt="x", agent="bee", question="what now?"),
+        "docs",
+        "bee asks a human: what now?",
+    ),
     ("run", e.TaskMerged(task="docs", attempt="x", commit=SHA), "docs", "merged as 3f2a91c0de"),
     ("run", e.TaskFailed(task="docs", reason="no"), "docs", "failed: no"),
     ("run", e.TaskBlocked(task="docs", reason="needs api"), "docs", "blocked: needs api"),

@@ -4,7 +4,7 @@
 do, and takes them over as the conductor does.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from random import Random
 
 import pytest
@@ -37,16 +37,27 @@ POSSIBLE = {
 }
 
 
-def config(*, attempts: int = 3, rounds: int = 2, reviewer: bool = False, parallel: int = 4) -> RunConfig:
+def config(
+    *,
+    attempts: int = 3,
+    rounds: int = 2,
+    reviewer: bool = False,
+    parallel: int = 4,
+    climbs: Mapping[str, str | None] | None = None,
+) -> RunConfig:
+    """`climbs`: who escalates to whom; its agents exist besides `implementer` and `shell`."""
     deck = DeckConfig(
         deck=DeckSection(max_parallel=parallel),
         limits=LimitsSection(attempts=attempts),
         review=ReviewSection(agent="reviewer" if reviewer else None, rounds=rounds),
+        tiers={"hands": ("anthropic:x",)},
     )
-    agents = {
-        "implementer": Agent(name="implementer"),
-        "shell": Agent(name="shell", harness=Harness.COMMAND, command=("true",)),
-    }
+    climbs = climbs or {}
+    agents = {name: Agent(name=name, escalates_to=climbs.get(name)) for name in ("implementer", *climbs)}
+    shell = Agent(name="shell", harness=Harness.COMMAND, command=("true",), escalates_to=climbs.get("shell"))
+    agents["shell"] = shell
+    if "planner" in agents:
+        agents["planner"] = agents["planner"].model_copy(update={"expects": "plan"})
     return RunConfig(deck=deck, agents=agents)
 
 
@@ -212,6 +223,14 @@ def names(jobs: Iterable[Job]) -> list[str]:
 # --- random runs ------------------------------------------------------------------------------------------
 
 
+WORKERS = ("implementer", "shell", "debugger", "integrator")
+CLIMBS = st.fixed_dictionaries(
+    {name: st.sampled_from((None, None, *WORKERS, "human")) for name in WORKERS},
+    optional={"planner": st.sampled_from((None, "human"))},
+)
+"""Escalations of all kinds, circles and agents that name themselves included."""
+
+
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
     count = draw(st.integers(1, 6))
@@ -226,6 +245,7 @@ def worlds(draw: st.DrawFn) -> World:
         rounds=draw(st.integers(0, 2)),
         reviewer=draw(st.booleans()),
         parallel=draw(st.integers(1, 3)),
+        climbs=draw(CLIMBS),
     )
     return World(plan(*tasks), settings, planned=draw(st.booleans()), plan_only=draw(st.integers(0, 9)) == 9)
 
@@ -292,7 +312,9 @@ def check_ending(world: World) -> None:
     if finished is None:
         if state.status is RunStatus.WAITING:
             waiting = [current for current in state.tasks.values() if current.status is TaskStatus.WAITING]
-            assert waiting or (state.last is not None and state.last.outcome is Outcome.WAITING)
+            asked = "planner" in world.config.agents and state.node is Node.PLAN
+            heard = (Outcome.WAITING, Outcome.FAILED) if asked else (Outcome.WAITING,)
+            assert waiting or (state.last is not None and state.last.outcome in heard)
         return
     assert finished.reason or finished.status is RunStatus.DONE
     merged = sum(current.status is TaskStatus.MERGED for current in state.tasks.values())
@@ -538,3 +560,101 @@ def test_the_warnings_of_a_planners_plan_are_on_record() -> None:
     world = World(plan(task("a", paths=("x.py",)), task("b", paths=("x.py",))), config(), planned=False)
     world.end(world.job(Node.PLAN), Outcome.OK)
     assert world.state.warnings
+
+
+# --- who works on it ---------------------------------------------------------------------------------------
+
+
+def fail(world: World, name: str, times: int, failure: FailureClass | None = None) -> None:
+    for _ in range(times):
+        world.end(world.job(Node.IMPLEMENT, name), Outcome.FAILED, failure)
+
+
+def agents_of(world: World, name: str) -> list[str]:
+    return [event.agent for event in world.dispatched(name)]
+
+
+def test_an_agent_that_had_its_attempts_hands_on_once_and_then_a_person_is_asked() -> None:
+    climbs = {"implementer": "debugger", "debugger": "human"}
+    world = World(plan(task("a"), task("b", "a")), config(attempts=2, climbs=climbs))
+    fail(world, "a", 4)
+    assert agents_of(world, "a") == ["implementer", "implementer", "debugger", "debugger"]
+    handed = world.dispatched("a")[2]
+    assert handed.why == "implementer escalates: 2 attempts, the last one: implement failed"
+    assert handed.feedback_blob == BLOB
+    assert handed.carry == f"{RUN}.a.2"
+    asked = next(event for event in world.log if isinstance(event, e.TaskEscalated))
+    assert (asked.agent, asked.attempt) == ("debugger", f"{RUN}.a.4")
+    assert "4 attempts by implementer, debugger" in asked.question
+    assert f'quarterdeck resume {RUN} --answer "..."' in asked.question
+    assert world.state.status is RunStatus.WAITING
+    world.control(e.RunResumed(by="ada"))
+    assert agents_of(world, "a")[4:] == []
+    world.control(e.RunResumed(by="ada", answer_blob="a" * 64))
+    again = world.dispatched("a")[4]
+    assert (again.agent, again.number, again.added_blob) == ("implementer", 5, "a" * 64)
+    world.through("a", Node.IMPLEMENT, Node.CHECK, Node.GATE)
+    assert world.state.tasks["a"].status is TaskStatus.MERGED
+    assert agents_of(world, "b") == ["implementer"]
+
+
+def test_a_person_who_is_asked_can_cancel() -> None:
+    world = World(plan(task("a")), config(attempts=1, climbs={"implementer": "human"}))
+    fail(world, "a", 1)
+    assert world.state.status is RunStatus.WAITING
+    world.control(e.RunCancelled(by="ada"))
+    assert world.finish().status is RunStatus.CANCELLED
+
+
+def test_escalation_in_a_circle_ends() -> None:
+    climbs = {"implementer": "debugger", "debugger": "implementer"}
+    world = World(plan(task("a")), config(attempts=1, climbs=climbs))
+    fail(world, "a", 2)
+    assert agents_of(world, "a") == ["implementer", "debugger"]
+    assert world.state.tasks["a"].status is TaskStatus.FAILED
+
+
+def test_an_agent_without_a_model_is_passed_over() -> None:
+    settings = config(attempts=1, climbs={"implementer": "debugger", "debugger": "tester", "tester": None})
+    agents = {**settings.agents, "debugger": settings.agents["debugger"].model_copy(update={"tier": "brain"})}
+    world = World(plan(task("a")), settings.model_copy(update={"agents": agents}))
+    fail(world, "a", 1)
+    assert agents_of(world, "a") == ["implementer", "tester"]
+
+
+def test_a_reviewer_who_is_never_content_brings_the_next_agent() -> None:
+    settings = config(attempts=3, rounds=1, reviewer=True, climbs={"implementer": "debugger", "debugger": None})
+    world = World(plan(task("a")), settings)
+    for _ in range(2):
+        world.through("a", Node.IMPLEMENT, Node.CHECK)
+        world.end(world.job(Node.REVIEW, "a"), Outcome.CHANGE)
+    assert agents_of(world, "a") == ["implementer", "implementer", "debugger"]
+
+
+def test_what_is_handed_in_in_vain_goes_to_another_agent_at_once() -> None:
+    world = World(plan(task("a")), config(climbs={"implementer": "debugger", "debugger": None}))
+    fail(world, "a", 1, FailureClass.HANDOFF)
+    assert agents_of(world, "a") == ["implementer", "debugger"]
+    alone = World(plan(task("a")), config(climbs={"implementer": "human"}))
+    fail(alone, "a", 1, FailureClass.HANDOFF)
+    assert agents_of(alone, "a") == ["implementer", "implementer"]
+
+
+def test_the_second_conflict_goes_to_the_integrator() -> None:
+    world = World(plan(task("a")), config(climbs={"integrator": None}))
+    for _ in range(3):
+        world.through("a", Node.IMPLEMENT, Node.CHECK)
+        world.end(world.job(Node.GATE, "a"), Outcome.CONFLICT)
+    assert agents_of(world, "a") == ["implementer", "implementer", "integrator"]
+    assert world.dispatched("a")[2].why == "the change came back with 2 conflicts"
+    assert world.state.tasks["a"].status is TaskStatus.FAILED
+
+
+def test_a_planner_that_had_its_attempts_asks_a_person() -> None:
+    world = World(plan(task("a")), config(attempts=2, climbs={"planner": "human"}), planned=False)
+    for _ in range(2):
+        world.end(world.job(Node.PLAN), Outcome.FAILED)
+    waits = next(event for event in world.log if isinstance(event, e.RunWaiting))
+    assert waits.reason.startswith("There is no plan after 2 attempts. The last one: plan failed")
+    world.control(e.RunResumed(by="ada", answer_blob="a" * 64))
+    assert world.job(Node.PLAN).payload["added_blob"] == "a" * 64

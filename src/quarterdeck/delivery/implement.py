@@ -89,7 +89,7 @@ class Implement:
         return base
 
     async def _carried(self, duty: Duty, mirror: Mirror, base: str) -> tuple[str | None, tuple[Feedback, ...]]:
-        """The previous attempt's work on top of today's base; where it does not merge any more, what it was, to read."""
+        """The previous attempt's work on top of today's base; where it does not merge any more, what it was."""
         if duty.carry is None:
             return None, ()
         merged = await mirror.merge(base, duty.carry)

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from itertools import combinations
 from typing import Final
 
-from quarterdeck.delivery.globs import glob_problem, is_literal, may_overlap, within
+from quarterdeck.delivery.globs import glob_matches, glob_problem, is_literal, may_overlap, within
 from quarterdeck.delivery.plan import MAX_WARNINGS as PLAN_WARNINGS
 from quarterdeck.delivery.plan import plan_warnings
 from quarterdeck.kernel.config import RunConfig
@@ -83,7 +83,7 @@ def check_given(plan: Plan, config: RunConfig, *, origin: str) -> None:
         agent = config.agents.get(name)
         if agent is None or not agent.owns:
             continue
-        if not any(may_overlap(path, owned) for path in task.paths for owned in agent.owns):
+        if not any(_meet(path, owned) for path in task.paths for owned in agent.owns):
             owner = owner_of(task, config.agents)
             other = f"; `{owner}` owns them" if owner is not None else ""
             raise BadPlan(
@@ -92,6 +92,13 @@ def check_given(plan: Plan, config: RunConfig, *, origin: str) -> None:
                 f"{_some(agent.owns)}{other}",
                 fix=f"give the task to {owner or 'another agent'}, or leave `agent` out",
             )
+
+
+def _meet(path: str, owned: str) -> bool:
+    """Whether a file of the path could be owned. A name with an ending is a file, unless owned below."""
+    if is_literal(path) and "." in path.rsplit("/", 1)[-1] and not owned.startswith(f"{path}/"):
+        return glob_matches(owned, path) or within(path, owned)
+    return may_overlap(path, owned)
 
 
 def given_warnings(plan: Plan, config: RunConfig) -> tuple[str, ...]:
