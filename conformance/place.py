@@ -27,7 +27,6 @@ from quarterdeck.kernel.config import DeckConfig, RunConfig
 from quarterdeck.kernel.entities import Agent, Task
 from quarterdeck.kernel.events import EventBase
 from quarterdeck.models.factory import make_factory
-from quarterdeck.models.limiter import Limiters
 from quarterdeck.store.sqlite import SqliteStore
 from quarterdeck.tools.port import Tool
 from quarterdeck.tools.toolbox import Toolbox
@@ -82,7 +81,7 @@ async def place(directory: Path, more: Sequence[Tool] = ()) -> AsyncIterator[Pla
     """Desks whose journal is in that directory; `more`: further tools of every desk."""
     store = await SqliteStore.open(directory / "deck.db", durability="normal")
     journal, clock, models = Log(store, SystemClock()), SystemClock(), make_factory(keys={})
-    ports: dict[str, Any] = {"journal": journal, "clock": clock, "limiters": Limiters(clock), "models": models}
+    ports: dict[str, Any] = {"journal": journal, "clock": clock, "models": models}
     native = NativeHarness(Ports(policy=DefaultPolicy(), treasury=Budgets(), toolbox=Toolbox(), **ports))
 
     def made(assignment: Assignment, native: NativeHarness, look: Look) -> OutsideDesk:

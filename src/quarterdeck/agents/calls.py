@@ -31,7 +31,7 @@ from quarterdeck.agents.context import Window
 from quarterdeck.agents.limits import Reached
 from quarterdeck.agents.port import Assignment
 from quarterdeck.agents.ports import Ports
-from quarterdeck.agents.recovery import candidates
+from quarterdeck.agents.routing import candidates
 from quarterdeck.agents.spending import Spending
 from quarterdeck.agents.transcript import encode, said
 from quarterdeck.gateway.recovery import after
@@ -116,7 +116,7 @@ class ModelCalls:
         self._log = log
         self._left = left
         self._spending = Spending(assignment.chain, ports, log)
-        self._candidates = candidates(assignment)
+        self._candidates = candidates(assignment.agent, assignment.config.deck, assignment.apart_from)
 
     @property
     def model(self) -> str:

@@ -11,6 +11,7 @@ from quarterdeck.agents import endings
 from quarterdeck.agents.loop import Loop
 from quarterdeck.agents.port import Assignment, Finished
 from quarterdeck.agents.ports import Ports
+from quarterdeck.agents.routing import candidates
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Agent
 from quarterdeck.kernel.failures import BadConfiguration, FailureClass, ModelFailed, QuarterdeckError, StaleClaim
@@ -33,10 +34,8 @@ class NativeHarness:
 
     def prepare(self, agent: Agent, config: RunConfig) -> None:
         """Load the client of the agent's first model, while its workspace is made."""
-        first = [agent.model] if agent.model is not None else config.deck.tiers.get(agent.tier, ())[:1]
-        for name in first:
-            with contextlib.suppress(BadConfiguration):  # `work` says so
-                self._ports.models(name)
+        with contextlib.suppress(BadConfiguration):  # `work` says so
+            self._ports.models(candidates(agent, config.deck)[0])
 
     async def work(self, assignment: Assignment) -> Finished:
         """Carry the attempt to its end. Raises SandboxFailed, StoreUnavailable, StaleClaim."""

@@ -57,6 +57,8 @@ class Assignment:
     """For a reviewer: what the checks said."""
     chain: Chain = ()
     """The purses that its calls are paid from; without any, no call leaves."""
+    apart_from: str = ""
+    """Provider whose models are asked last: the author's, for a reviewer."""
     ancestors: tuple[str, ...] = ()
     """Names of the agents above a sub-agent, the outermost first; empty = dispatched by the run."""
     owners: str = ""

@@ -121,7 +121,8 @@ def _task(event: EventBase) -> _Words:
     match event:
         case e.TaskDispatched():
             again = f", attempt {event.number}" if event.number > 1 else ""
-            return _say(_because(f"given to {event.agent}{again}", event.why), Tone.BUSY)
+            tier = f", with the tier {event.tier}" if event.tier is not None else ""
+            return _say(_because(f"given to {event.agent}{again}{tier}", event.why), Tone.BUSY)
         case e.TaskEscalated():
             return _say(_because(f"{event.agent} asks a human", event.question), Tone.WARN)
         case e.TaskMerged():
@@ -179,7 +180,9 @@ def _attempt(event: EventBase) -> _Words:
         case e.AttemptStarted():
             again = ", anew in a fresh workspace" if event.incarnation > 1 else ""
             by = event.agent if event.harness is None else f"{event.agent} ({event.harness})"
-            return (_say if again else _detail)(f"{by} starts from {event.base[:_SHA]}{again}", Tone.PLAIN)
+            routed = f"; {event.routed}" if event.routed else ""
+            say = _say if again or routed else _detail
+            return say(f"{by} starts from {event.base[:_SHA]}{again}{routed}", Tone.PLAIN)
         case e.EnvironmentBuilding():
             return _say(_because("waits for its environment to be built", "; ".join(event.commands)), Tone.BUSY)
         case e.HarnessStarted():

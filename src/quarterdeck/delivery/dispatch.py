@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from quarterdeck.agents.roster import HUMAN
+from quarterdeck.agents.routing import raised
 from quarterdeck.delivery import jobs
 from quarterdeck.delivery.assigning import (
     PLANNER,
@@ -260,12 +261,15 @@ def _dispatch(
     chosen = to or assigned(task, current, config)
     agent = config.agents.get(chosen.agent)
     native = agent is not None and agent.harness is Harness.NATIVE
+    faults = current.faults if chosen.agent == current.agent else 0
+    tier = raised(agent, config.deck, faults) if agent is not None else None
     event = e.TaskDispatched(
         task=task.id,
         attempt=attempt,
         number=number,
         agent=chosen.agent,
         why=chosen.why,
+        tier=tier if agent is not None and tier != agent.tier else None,
         feedback_blob=current.feedback_blob,
         added_blob=added_blob,
         carry=current.change.commit if native and current.change is not None else None,
@@ -276,6 +280,7 @@ def _dispatch(
         attempt,
         plan_blob=state.plan_blob,
         agent=chosen.agent,
+        tier=event.tier,
         feedback_blob=current.feedback_blob,
         added_blob=added_blob,
         carry=event.carry,
@@ -426,6 +431,7 @@ def revived(state: RunState, plan: Plan | None, config: RunConfig) -> tuple[Job,
                 current.attempt,
                 plan_blob=state.plan_blob,
                 agent=current.agent or agent_of_task(task, config),
+                tier=current.tier,
                 feedback_blob=current.feedback_blob,
             )
             found.append(job)

@@ -14,6 +14,7 @@ import os
 from collections import defaultdict
 from typing import Final
 
+from quarterdeck.agents import routing
 from quarterdeck.agents.port import Finished, Sibling
 from quarterdeck.delivery.node import Duty, Result
 from quarterdeck.delivery.session import Seat, Session, Sessions, agent_of
@@ -62,11 +63,13 @@ class Implement:
         base = await self._base(duty, mirror)
         agent = agent_of(duty.briefing, duty.agent or duty.briefing.config.default_agent)
         tree, shown = await self._carried(duty, mirror, base)
+        route = routing.of_author(agent, duty.tier)
         return Seat(
             attempt=duty.attempt,
             task=task.id,
             number=duty.number,
-            agent=agent,
+            agent=route.agent,
+            routed=route.why,
             claim=duty.claim,
             state=duty.state,
             briefing=duty.briefing,

@@ -58,6 +58,8 @@ class Duty:
     """None for the run's own nodes."""
     state: AttemptState
     agent: str | None
+    tier: str | None
+    """Tier of its models, where that is not the agent's own."""
     feedback: tuple[Feedback, ...]
     carry: str | None
     since: float
@@ -142,6 +144,7 @@ class Nodes:
             task=plan.task(task_id) if plan is not None and known else None,
             state=state,
             agent=_text(job, "agent"),
+            tier=_text(job, "tier"),
             feedback=(
                 *await feedback_store.load(self._journal, _text(job, "feedback_blob")),
                 *await feedback_store.load(self._journal, _text(job, "added_blob")),

@@ -7,6 +7,7 @@ Rules
 - How a reviewer ended is recorded in its own stream: one that has ended is not put to work again.
 """
 
+from quarterdeck.agents import routing
 from quarterdeck.delivery import feedback as feedback_store
 from quarterdeck.delivery.check import RESULTS, change_of
 from quarterdeck.delivery.checks import summary
@@ -35,7 +36,9 @@ class Reviews:
 
     async def __call__(self, duty: Duty) -> Result:
         assert duty.task is not None
-        reviewer = agent_of(duty.briefing, duty.briefing.config.deck.review.agent or "reviewer")
+        deck = duty.briefing.config.deck
+        reviewer = agent_of(duty.briefing, deck.review.agent or "reviewer")
+        route = routing.of_reviewer(reviewer, deck, duty.state.answered)
         mirror = await self._workshop.mirror(duty.briefing.created.repository)
         change = change_of(duty)
         evidence = RESULTS.validate_json(await self._journal.get(blob)) if (blob := duty.state.checks_blob) else ()
@@ -43,12 +46,13 @@ class Reviews:
             "task": duty.task,
             "plan": duty.plan,
             "feedback": duty.feedback,
+            "apart_from": route.apart_from,
             "diff": await mirror.diff(change.base, change.commit, limit=DIFF_LIMIT),
             "evidence": await self._named(duty) + summary(evidence, 12_000),
         }
         result = Result(Outcome.FAILED, reason="the reviewer did not finish", failure=FailureClass.HANDOFF)
         number = tries = 0
-        while tries < duty.briefing.config.deck.limits.attempts:
+        while tries < deck.limits.attempts:
             number += 1
             attempt = ids.child_attempt(duty.attempt, "review", number)
             state, ended_at = await self._state(attempt)
@@ -62,7 +66,8 @@ class Reviews:
                     attempt=attempt,
                     task=duty.task.id,
                     number=number,
-                    agent=reviewer,
+                    agent=route.agent,
+                    routed=route.why,
                     claim=await self._journal.claim(ids.attempt_stream(attempt)),
                     state=state,
                     briefing=duty.briefing,

@@ -48,6 +48,8 @@ class Seat:
     tree: str | None = None
     """Files to start with, where they are not the base's."""
     parent: str | None = None
+    routed: str = ""
+    """Why it asks other models than its agent usually does."""
     extras: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the `Assignment` beyond those above."""
 
@@ -137,6 +139,8 @@ class Sessions:
             base=base,
             workspace=workspace,
             parent=seat.parent,
+            tier=seat.agent.tier if seat.agent.harness is Harness.NATIVE and seat.agent.model is None else "",
+            routed=seat.routed,
         )
         try:
             await self._journal.append(seat.claim, event)

@@ -176,6 +176,13 @@ class SandboxSection(Value):
     """Processor time of each process, seconds."""
 
 
+class RoutingSection(Value):
+    """How work finds its model."""
+
+    order: tuple[str, ...] = ("hands", "brain")
+    """Tiers from the lowest to the highest: an attempt after one that failed by its own fault gets the next one."""
+
+
 class ModelSection(Value):
     """Facts about one model that cannot be asked from its server."""
 
@@ -213,6 +220,7 @@ class DeckConfig(Value):
     limits: LimitsSection = LimitsSection()
     tiers: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Tier to its models, `provider:model`: the first is preferred, the rest is failover."""
+    routing: RoutingSection = RoutingSection()
     prices: dict[str, Price] = Field(default_factory=dict)
     """Model to its price, where the built-in list does not know it. A model without a price is refused."""
     models: dict[str, ModelSection] = Field(default_factory=dict)

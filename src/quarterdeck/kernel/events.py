@@ -220,6 +220,8 @@ class TaskDispatched(EventBase):
     attempt: str
     number: int
     agent: str
+    tier: str | None = None
+    """Tier of its models, where that is not the agent's own."""
     feedback_blob: Blob | None = None
     """List of `Feedback` for this attempt."""
     added_blob: Blob | None = None
@@ -363,6 +365,10 @@ class AttemptStarted(EventBase):
     """Directory name of the workspace, unique for attempt and incarnation; empty where no agent works."""
     parent: str | None = None
     """The attempt that delegated to this one."""
+    tier: str = ""
+    """Tier of its models; empty where it has a fixed one or none."""
+    routed: str = Field(default="", max_length=1_000)
+    """Why it asks other models than its agent usually does."""
 
 
 class EnvironmentBuilding(EventBase):

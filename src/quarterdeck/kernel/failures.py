@@ -91,6 +91,18 @@ RECOVERY: Final[dict[FailureClass, Recovery]] = {
 }
 
 
+OWN_FAULT: Final = frozenset(
+    (
+        FailureClass.CONTEXT,
+        FailureClass.TRUNCATED,
+        FailureClass.REFUSED,
+        FailureClass.HANDOFF,
+        FailureClass.TOOL,
+        FailureClass.POLICY,
+    )
+)
+"""What an abler model might have done better. The rest is the doing of a provider, of money, of the machine or ours."""
+
 UNWELL: Final = frozenset(
     (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.entities import Change
 from quarterdeck.kernel.events import Node, Outcome, RunStatus, TaskStatus
-from quarterdeck.kernel.failures import RECOVERY, FailureClass
+from quarterdeck.kernel.failures import OWN_FAULT, RECOVERY, FailureClass
 
 _STATUS_OF_NODE = {
     Node.IMPLEMENT: TaskStatus.IMPLEMENTING,
@@ -50,6 +50,10 @@ class TaskState:
     """No agent is left: a person is asked."""
     failures: int = 0
     """Attempts of this agent that failed by their own fault."""
+    faults: int = 0
+    """Those of them that an abler model might have done better."""
+    tier: str | None = None
+    """Tier of the newest attempt, where it is not its agent's own."""
     conflicts: int = 0
     """Attempts returned because others landed first."""
     rounds: int = 0
@@ -170,7 +174,7 @@ def _resumed(state: RunState, event: e.RunResumed) -> None:
         ):
             task.agent, task.tried, task.asks = None, (), False
             task.status, task.running, task.node, task.last = TaskStatus.PENDING, False, None, None
-            task.failures = task.conflicts = task.rounds = 0
+            task.failures = task.faults = task.conflicts = task.rounds = 0
             task.reason, task.failure = "", None
             if task.kept is not None:
                 task.last, task.node, task.kept = task.kept, task.kept.node, None
@@ -192,10 +196,10 @@ def _task_event(state: RunState, event: e.EventBase) -> None:
         case e.TaskDispatched():
             task = task_state(state, event.task)
             if event.agent != task.agent:
-                task.failures = task.rounds = 0
+                task.failures = task.faults = task.rounds = 0
             task.agent, task.tried = event.agent, tuple(dict.fromkeys((*task.tried, event.agent)))
             task.attempt, task.number, task.taken, task.passed = event.attempt, event.number, 0, None
-            task.feedback_blob, task.added_blob = event.feedback_blob, event.added_blob
+            task.feedback_blob, task.added_blob, task.tier = event.feedback_blob, event.added_blob, event.tier
             task.node, task.running, task.last = Node.IMPLEMENT, True, None
             task.status, task.reason = TaskStatus.IMPLEMENTING, ""
         case e.TaskEscalated():
@@ -252,6 +256,7 @@ def _node_event(state: RunState, event: e.NodeStarted | e.NodeFinished) -> None:
             task.passed = event
         case Outcome.FAILED:
             task.failures += 1
+            task.faults += event.node is not Node.REVIEW and (event.failure is None or event.failure in OWN_FAULT)
         case Outcome.CHANGE:
             task.rounds += 1
         case Outcome.CONFLICT:
@@ -318,6 +323,8 @@ class AttemptState:
     """What the newest check said."""
     findings_blob: str | None = None
     """What validation named about the change."""
+    answered: str | None = None
+    """The model that answered last."""
     delays: int = 0
     """Delays in a row."""
     deaths: int = 0
@@ -334,6 +341,8 @@ def apply_attempt(state: AttemptState, event: e.EventBase, at: float) -> None:
             state.harness_started = event.incarnation
         case e.HarnessFinished():
             state.harness_finished = event
+        case e.ModelAnswered():
+            state.answered = event.model
         case e.ChangeExported():
             state.exported = event.change
         case e.CheckRan():
