@@ -24,7 +24,7 @@ from quarterdeck.kernel.events import HarnessFinished, HarnessStarted, LimitReac
 from quarterdeck.kernel.failures import FailureClass, SandboxDied
 from quarterdeck.tools.bounds import bounded, readable
 from quarterdeck.tools.run import LAST_SIGNAL
-from quarterdeck.workplace.port import ExecResult
+from quarterdeck.workplace.port import NO_GEAR, ExecResult, Gear
 
 OUTPUT_LIMIT: Final = 256 * 1024
 """Bytes kept of each stream."""
@@ -152,6 +152,10 @@ class CommandHarness:
 
     def prepare(self, agent: Agent, config: RunConfig) -> None:
         """There is nothing to load."""
+
+    async def gear(self, agent: Agent, config: RunConfig) -> Gear:
+        """Nothing beyond what every sandbox has."""
+        return NO_GEAR
 
     async def work(self, assignment: Assignment) -> Finished:
         """Run the program to its end. Raises SandboxFailed, StoreUnavailable, StaleClaim."""

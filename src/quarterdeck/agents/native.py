@@ -15,6 +15,7 @@ from quarterdeck.agents.routing import candidates
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Agent
 from quarterdeck.kernel.failures import BadConfiguration, FailureClass, ModelFailed, QuarterdeckError, StaleClaim
+from quarterdeck.workplace.port import NO_GEAR, Gear
 
 
 class NativeHarness:
@@ -36,6 +37,10 @@ class NativeHarness:
         """Load the client of the agent's first model, while its workspace is made."""
         with contextlib.suppress(BadConfiguration):  # `work` says so
             self._ports.models(candidates(agent, config.deck)[0])
+
+    async def gear(self, agent: Agent, config: RunConfig) -> Gear:
+        """Nothing beyond what every sandbox has."""
+        return NO_GEAR
 
     async def work(self, assignment: Assignment) -> Finished:
         """Carry the attempt to its end. Raises SandboxFailed, StoreUnavailable, StaleClaim."""

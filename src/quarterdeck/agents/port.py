@@ -17,7 +17,7 @@ from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Agent, Answer, Feedback, Note, Plan, Review, Submission, Task
 from quarterdeck.kernel.events import Outcome
 from quarterdeck.kernel.failures import FailureClass
-from quarterdeck.workplace.port import Sandbox
+from quarterdeck.workplace.port import Gear, Sandbox
 
 Handoff = Submission | Review | Plan | Answer
 
@@ -92,6 +92,10 @@ class HarnessAdapter(Protocol):
 
     def prepare(self, agent: Agent, config: RunConfig) -> None:
         """The agent will be put to work: begin, without waiting, to load what takes long."""
+        ...
+
+    async def gear(self, agent: Agent, config: RunConfig) -> Gear:
+        """What the sandbox must have for that agent. Raises BadConfiguration, SandboxFailed."""
         ...
 
     async def work(self, assignment: Assignment) -> Finished:

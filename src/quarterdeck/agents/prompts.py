@@ -78,6 +78,38 @@ def first_message(assignment: Assignment) -> str:
     return "\n\n".join(parts)
 
 
+def outside_prompt(assignment: Assignment, workspace: str, server: str) -> str:
+    """All that an agent is told that is not our loop: one text. `workspace`: where it sees its workspace; `server`: the
+    MCP server with our tools."""
+    rules = system_prompt(assignment).replace("/workspace", workspace)
+    return f"{rules}\n\n{first_message(assignment)}\n\n{_hand_in(assignment, server)}"
+
+
+def nudge(assignment: Assignment, server: str) -> str:
+    """What an agent is told that stopped without having done anything."""
+    expects = assignment.agent.expects
+    done = ", and nothing in the workspace has changed" if expects == "submission" else ""
+    return (
+        f"You ended your turn without handing in a {expects}{done}. Nothing is finished until you call the tool "
+        f"`submit` of the MCP server `{server}`. Do the work now and submit it; if you cannot, say why with its tool "
+        "`ask`."
+    )
+
+
+def _hand_in(assignment: Assignment, server: str) -> str:
+    expects = assignment.agent.expects
+    lines = [
+        "## How to hand in",
+        f"The MCP server `{server}` has your tools towards the others; their names may have a prefix here.",
+        f"- `submit` hands in your {expects} and ends your work. Call it once all is done and you have checked it.",
+        "- `note` records a decision that the other tasks rely on (a name, a signature, a format).",
+        "- `ask` stops and asks a person: only for what you cannot find out or decide yourself.",
+        "- `todo` keeps your list of steps; `task` shows the task again, and how the others stand.",
+        "Do not only say that you are done: what you did not submit counts as unfinished. Do not commit, do not push.",
+    ]
+    return "\n".join(lines)
+
+
 def told(text: str) -> str:
     """What a person says to an agent at work."""
     return f"<message-from-a-person>\n{text}\n</message-from-a-person>\nThis is decided: heed it from here on."

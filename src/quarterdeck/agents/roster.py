@@ -19,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from quarterdeck.agents import frontmatter
 from quarterdeck.agents.delegation import SUB_AGENTS
 from quarterdeck.agents.frontmatter import refuse
+from quarterdeck.agents.profiles import PROFILES
 from quarterdeck.kernel.complaints import complaint, did_you_mean
 from quarterdeck.kernel.config import seconds
 from quarterdeck.kernel.entities import Agent, AgentLimits, Harness
@@ -51,7 +52,7 @@ CLAUDE_MODELS: Final[Mapping[str, str]] = {"opus": "brain", "sonnet": "hands", "
 
 _CLAUDE_KEYS: Final = frozenset({"name", "description", "tools", "model"})
 _OUR_KEYS: Final = frozenset(
-    {"harness", "command", "tier", "owns", "delegates_to", "escalates_to", "limits", "expects"}
+    {"harness", "command", "profile", "login", "tier", "owns", "delegates_to", "escalates_to", "limits", "expects"}
 )
 
 _LIMITS: Final = TypeAdapter(AgentLimits)
@@ -172,7 +173,9 @@ def _agent(head: Mapping[str, Any], prompt: str, tools: tuple[str, ...] | None, 
     }
     if tools is not None and fields["delegates_to"] and "delegate" not in tools:
         fields["tools"] = (*tools, "delegate")
-    fields["harness"] = head.get("harness", "command" if fields["command"] else "native")
+    fields |= {key: _text(head[key], key, origin) for key in ("profile", "login") if key in head}
+    implied = "acp" if "profile" in fields else "command" if fields["command"] else "native"
+    fields["harness"] = head.get("harness", implied)
     try:
         agent = Agent(**fields)
     except ValidationError as error:
@@ -184,9 +187,26 @@ def _agent(head: Mapping[str, Any], prompt: str, tools: tuple[str, ...] | None, 
         raise refuse(origin, f"expects: `{agent.expects}` is no handoff; one of {', '.join(EXPECTS)}")
     if agent.harness is Harness.COMMAND and not agent.command:
         raise refuse(origin, "command: a command agent needs `command: [program, argument, ...]`")
-    if agent.harness is not Harness.COMMAND and agent.command:
+    if agent.harness is Harness.NATIVE and agent.command:
         raise refuse(origin, f"command: has no meaning with `harness: {agent.harness}`")
+    _check_acp(agent, origin)
     return agent
+
+
+def _check_acp(agent: Agent, origin: str) -> None:
+    """How an agent on the harness `acp` is started. Raises BadConfiguration."""
+    if agent.harness is not Harness.ACP:
+        for key in ("profile", "login"):
+            if getattr(agent, key) != Agent.model_fields[key].default:
+                raise refuse(origin, f"{key}: has no meaning with `harness: {agent.harness}`")
+        return
+    if not agent.profile and not agent.command:
+        raise refuse(origin, "profile: an ACP agent needs `profile: NAME`, or `command: [program, argument, ...]`")
+    if agent.profile and agent.profile not in PROFILES:
+        guess = did_you_mean(agent.profile, PROFILES) or f"; one of {', '.join(PROFILES)}"
+        raise refuse(origin, f"profile: there is no profile `{agent.profile}`{guess}")
+    if agent.login == "own" and (not agent.profile or PROFILES[agent.profile].login is None):
+        raise refuse(origin, "login: `own` needs a profile of a CLI that can be logged in")
 
 
 def _model(head: Mapping[str, Any], origin: str) -> tuple[str, str | None]:

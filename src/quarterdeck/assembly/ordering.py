@@ -26,7 +26,7 @@ from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids, probes
 from quarterdeck.kernel.config import DeckConfig, RunConfig
 from quarterdeck.kernel.entities import Agent, Harness, Plan, to_nusd
-from quarterdeck.kernel.failures import BadConfiguration, BadInput, BadRepository, MissingPart, SandboxUnavailable
+from quarterdeck.kernel.failures import BadConfiguration, BadInput, BadRepository, SandboxUnavailable
 from quarterdeck.kernel.prices import price_of
 from quarterdeck.store.port import Tx
 from quarterdeck.workplace.mirror import Mirror
@@ -206,7 +206,7 @@ def _check_agents(parts: Parts, config: RunConfig, plan: Plan | None, *, plan_on
             continue
         agent = needed.agent
         if agent.harness is Harness.ACP:
-            raise MissingPart(f"the acp harness is not built yet (agent {agent.name}, which {needed.why})")
+            _check_priced(parts, config, parts.fleet.acp.models(agent, config))
         if agent.harness is Harness.NATIVE:
             _check_models(parts, config, agent, needed.why)
 
@@ -219,6 +219,10 @@ def _check_models(parts: Parts, config: RunConfig, agent: Agent, why: str) -> No
             why=f"[tiers] {agent.tier} is empty",
             fix=f'set [tiers] {agent.tier} = ["anthropic:…"] in {parts.settings.home / "deck.toml"}',
         )
+    _check_priced(parts, config, names)
+
+
+def _check_priced(parts: Parts, config: RunConfig, names: Iterable[str]) -> None:
     for name in names:
         if price_of(name, config.deck.prices) is None:
             raise BadConfiguration(

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from quarterdeck.agents.acp import AcpHarness
 from quarterdeck.agents.command import CommandHarness
 from quarterdeck.agents.mail import Mail
 from quarterdeck.agents.native import NativeHarness
@@ -17,6 +18,7 @@ from quarterdeck.agents.outside import OutsideDesks
 from quarterdeck.agents.port import HarnessAdapter
 from quarterdeck.agents.ports import Ports
 from quarterdeck.assembly.gateway import make_gateway
+from quarterdeck.assembly.outside import make_acp
 from quarterdeck.delivery import jobs
 from quarterdeck.delivery.briefing import Briefings
 from quarterdeck.delivery.check import Check
@@ -83,6 +85,7 @@ class Fleet:
         self._mail = mail or Mail()
         self._limiters = Limiters(clock)
         self._command = CommandHarness(journal)
+        self._acp: AcpHarness | None = None
         self._native: dict[str, tuple[NativeHarness, Models]] = {}
 
     def models(self, config: RunConfig) -> Models:
@@ -93,9 +96,19 @@ class Fleet:
         """Our own loop for that configuration."""
         return self._made(config)[0]
 
+    @property
+    def acp(self) -> AcpHarness:
+        """The harness of agents that speak ACP. It needs the gateway, which needs the models."""
+        assert self._acp is not None  # `make` calls `add_acp`
+        return self._acp
+
+    def add_acp(self, harness: AcpHarness) -> None:
+        """Once, before anything runs."""
+        self._acp = harness
+
     def harnesses(self, config: RunConfig) -> Mapping[Harness, HarnessAdapter]:
         """The harnesses that there are."""
-        return {Harness.COMMAND: self._command, Harness.NATIVE: self._made(config)[0]}
+        return {Harness.COMMAND: self._command, Harness.NATIVE: self.native(config), Harness.ACP: self.acp}
 
     def _made(self, config: RunConfig) -> tuple[NativeHarness, Models]:
         sections, deadlines = config.deck.models, config.deck.deadlines
@@ -256,6 +269,7 @@ async def make(settings: Settings, clock: Clock | None = None) -> Parts:
     door = McpDoor(desks)
     mounts = {"/mcp": door}
     gateway, endpoint = make_gateway(journal, treasury, clock, fleet.models, ground.sockets, mounts)
+    fleet.add_acp(make_acp(settings, journal, clock, gateway, desks, endpoint.open))
     conductor = Conductor(journal, engine, briefings, treasury, starts, clock)
     days = OperatorsDays(settings.home)
     return Parts(

@@ -114,20 +114,25 @@ class Sessions:
 
     async def _seated(self, seat: Seat, harness: HarnessAdapter) -> tuple[Sandbox, e.AttemptStarted, float]:
         config, started = seat.briefing.config, seat.state.started
+        gear = await harness.gear(seat.agent, config)
 
         async def announce(commands: tuple[str, ...]) -> None:
             await self._journal.append(seat.claim, e.EnvironmentBuilding.of(commands))
 
         begun = started is not None and seat.state.harness_started >= started.incarnation
         if started is not None and (harness.resumable or not begun or seat.state.harness_finished is not None):
-            spec = await self._workshop.spec(config, seat.mirror, started.workspace, started.base, network=True)
+            spec = await self._workshop.spec(
+                config, seat.mirror, started.workspace, started.base, network=True, gear=gear
+            )
             sandbox = await self._workshop.attach(config, spec)
             if sandbox is not None:
                 return sandbox, started, seat.state.started_at
         incarnation = 1 if started is None else started.incarnation + 1
         base = seat.base if started is None else started.base
         workspace = workspace_of(seat.attempt, incarnation)
-        spec = await self._workshop.spec(config, seat.mirror, workspace, base, network=True, announce=announce)
+        spec = await self._workshop.spec(
+            config, seat.mirror, workspace, base, network=True, announce=announce, gear=gear
+        )
         sandbox = await self._workshop.create(config, spec, base, seat.tree)
         event = e.AttemptStarted(
             run=seat.briefing.created.run,

@@ -15,7 +15,7 @@ from quarterdeck.kernel.config import RunConfig, SandboxSection
 from quarterdeck.kernel.failures import BadConfiguration
 from quarterdeck.workplace.environment import Announce, Environments
 from quarterdeck.workplace.mirror import Mirror
-from quarterdeck.workplace.port import Limits, Provider, Sandbox, Spec
+from quarterdeck.workplace.port import NO_GEAR, Gear, Limits, Provider, Sandbox, Spec
 from quarterdeck.workplace.proxy import Proxies
 
 
@@ -57,9 +57,11 @@ class Workshop:
         *,
         network: bool,
         announce: Announce | None = None,
+        gear: Gear = NO_GEAR,
     ) -> Spec:
         """What a sandbox for work on `commit` needs; builds the environment where it is missing."""
         section = config.deck.sandbox
+        hosts = tuple(dict.fromkeys((*section.network, *gear.hosts)))
         environment = await self._environments.get(
             mirror, commit, section, self.provider(config), announce, gate=config.deck.checks.gate
         )
@@ -67,8 +69,10 @@ class Workshop:
             id=name,
             objects=mirror.objects,
             environment=environment,
-            limits=_limits(section),
-            proxy_socket=await self._proxies.socket(section.network) if network and section.network else None,
+            limits=_limits(section, gear),
+            proxy_socket=await self._proxies.socket(hosts) if network and hosts else None,
+            bridges=gear.bridges,
+            mounts=gear.mounts,
         )
 
     async def create(self, config: RunConfig, spec: Spec, commit: str, tree: str | None = None) -> Sandbox:
@@ -110,11 +114,12 @@ class Workshop:
             await self.discard(run_config, sandbox_id)
 
 
-def _limits(section: SandboxSection) -> Limits:
+def _limits(section: SandboxSection, gear: Gear) -> Limits:
     mega = 1024 * 1024
     return Limits(
-        memory_bytes=section.memory_mb * mega,
+        memory_bytes=max(section.memory_mb * mega, gear.memory_bytes),
         disk_bytes=section.disk_mb * mega,
-        processes=section.processes,
+        processes=max(section.processes, gear.processes),
+        open_files=max(Limits().open_files, gear.open_files),
         cpu_seconds=section.cpu_seconds,
     )

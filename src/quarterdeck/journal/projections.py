@@ -21,7 +21,10 @@ from quarterdeck.store.port import Store, Tx
 
 REBUILD_PAGE: Final = 1000
 
-_SILENT: Final = (ev.ToolIntended, ev.ToolDone, ev.ModelAsked, ev.TranscriptExtended)
+_SILENT: Final = (
+    *(ev.ToolIntended, ev.ToolDone, ev.ModelAsked, ev.TranscriptExtended),
+    *(ev.AgentSaid, ev.AgentActing, ev.AgentActed, ev.PermissionDecided),
+)
 """The frequent events that no read table shows."""
 
 
@@ -225,6 +228,8 @@ def _attempt(attempt: str, at: float, event: ev.EventBase) -> list[Op]:
             return [Spend(attempt, event.model, event.usage, event.cost_nusd, event.estimated)]
         case ev.ModelErred():
             return [Spend(attempt, event.model, event.usage, event.cost_nusd, event.estimated)]
+        case ev.AgentTurned(verified=False):
+            return [Spend(attempt, event.model, event.usage, event.cost_nusd, True)]
         case ev.AttemptStarted():
             values = {
                 "attempt": attempt,

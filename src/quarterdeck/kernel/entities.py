@@ -143,6 +143,10 @@ class Agent(Value):
     description: str = ""
     harness: Harness = Harness.NATIVE
     command: tuple[str, ...] = ()
+    profile: str = ""
+    """How an agent on the harness `acp` is started; empty = by its `command`."""
+    login: Literal["gateway", "own"] = "gateway"
+    """Of an agent on the harness `acp`: model calls through the gateway, or by the user's own login of its CLI."""
     tier: str = "hands"
     model: str | None = None
     """A fixed `provider:model`; None = the tier decides."""

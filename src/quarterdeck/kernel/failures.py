@@ -221,6 +221,19 @@ class ModelFailed(QuarterdeckError):
         self.renewed = False
 
 
+class AgentFailed(QuarterdeckError):
+    """An agent that somebody else wrote failed: it died, broke its protocol, or gave up.
+
+    `kind` decides the recovery.
+    """
+
+    failure = FailureClass.TOOL
+
+    def __init__(self, message: str, kind: FailureClass, *, why: str = "", fix: str = "") -> None:
+        super().__init__(message, why=why, fix=fix)
+        self.kind = kind
+
+
 class BudgetExhausted(QuarterdeckError):
     """The reservation was refused: the budget does not cover the worst case of this call.
 

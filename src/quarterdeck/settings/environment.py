@@ -83,6 +83,8 @@ class Settings:
     probe: ProbeSpec | None = None
     path: str = os.defpath
     """Where programs are looked for."""
+    user_home: Path | None = None
+    """Where the user's own tools keep their logins."""
     package_environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Which package indexes, proxies and certificates this machine uses. May hold passwords."""
 
@@ -122,6 +124,7 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         no_color=bool(environ.get("NO_COLOR")) or environ.get("TERM") == "dumb",
         probe=_probe(environ.get("QUARTERDECK_PROBE", "")),
         path=environ.get("PATH") or os.defpath,
+        user_home=Path(_user_home(environ)),
         package_environment={name: environ[name] for name in _PACKAGE_VARIABLES if environ.get(name)},
     )
 
@@ -132,8 +135,12 @@ def child_environment(changes: Mapping[str, str | None], environ: Mapping[str, s
     return kept | {name: value for name, value in changes.items() if value is not None}
 
 
+def _user_home(environ: Mapping[str, str]) -> str:
+    return environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
+
+
 def _home(environ: Mapping[str, str]) -> Path:
-    user_home = environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
+    user_home = _user_home(environ)
     if told := environ.get("QUARTERDECK_HOME"):
         if any("\ud800" <= letter <= "\udfff" for letter in told):
             raise BadConfiguration(

@@ -23,6 +23,7 @@ from quarterdeck.workplace.channel import Channel
 from quarterdeck.workplace.ground import Ground
 from quarterdeck.workplace.mounts import check_bridges, reachable
 from quarterdeck.workplace.port import ENVIRONMENT, HOME, WORKSPACE, Probe, Spec
+from quarterdeck.workplace.profile import PROGRAM
 from quarterdeck.workplace.provision import Provision
 from quarterdeck.workplace.sandboxed import Inside, WorkerSandbox, resource_limits
 from quarterdeck.workplace.shipping import (
@@ -88,7 +89,9 @@ class Plain:
         sandbox = WorkerSandbox(spec, channel, _Ender(process), workspace, process.pid)
         try:
             self._workspaces.occupy(spec.id, process.pid)
-            await sandbox.start(_inside(spec, workspace, scratch, python, given), left_behind=left_behind)
+            await sandbox.start(
+                _inside(spec, workspace, scratch, python, {PROGRAM: program, **given}), left_behind=left_behind
+            )
         except BaseException:
             await sandbox.close()
             raise

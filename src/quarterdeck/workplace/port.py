@@ -68,6 +68,23 @@ class Spec:
 
 
 @dataclass(frozen=True, slots=True)
+class Gear:
+    """What whoever works in a sandbox needs of it, beyond what the run gives every agent."""
+
+    bridges: Mapping[int, Path] = field(default_factory=dict)
+    mounts: Mapping[str, Path] = field(default_factory=dict)
+    hosts: tuple[str, ...] = ()
+    """Hosts that must be reached, through the allow-list proxy."""
+    memory_bytes: int = 0
+    """Limits that it cannot do without; the larger of these and the run's hold."""
+    processes: int = 0
+    open_files: int = 0
+
+
+NO_GEAR: Final = Gear()
+
+
+@dataclass(frozen=True, slots=True)
 class ExecResult:
     """One finished command."""
 

@@ -1,0 +1,348 @@
+"""The ACP harness: agents that people already use, in our sandbox, on our money.
+
+Rules
+- An attempt is one process of the CLI, one session, one virtual key. However it ends, the process group is killed and
+  the key is revoked before the outcome is recorded.
+- Nothing that the agent says of itself decides: its desk, the gateway and the workspace do (`acp_judge`).
+- It cannot be resumed after a crash of ours: the CLI keeps its memory of a session in the sandbox that died with it,
+  and nobody knows how far its last call got. The attempt starts again in a fresh workspace, like a command agent's.
+- A turn that ended without a handoff and without a change is answered with one reminder, then the attempt is over.
+- What a person says while it works reaches it with a tool's answer, else as the next prompt.
+- A sandbox that dies under it says nothing about the agent: that goes to the caller, who blames nobody.
+"""
+
+import asyncio
+import importlib
+import json
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from quarterdeck.agents import acp_judge, acp_start, endings, handoffs, limits, prompts
+from quarterdeck.agents.acp_judge import Evidence, Reached
+from quarterdeck.agents.acp_permissions import SERVER
+from quarterdeck.agents.acp_record import Recorder
+from quarterdeck.agents.acp_talk import Patience, Talk, Talked, Why
+from quarterdeck.agents.acp_values import Begun, Server
+from quarterdeck.agents.outside import OutsideDesk, OutsideDesks
+from quarterdeck.agents.port import Assignment, Finished
+from quarterdeck.agents.profiles.port import Context, Installation, Launch, Profile
+from quarterdeck.gateway.port import Gateway, Grant, Metering, Opened
+from quarterdeck.govern.port import Policy
+from quarterdeck.journal.port import Journal
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel import probes
+from quarterdeck.kernel.clock import Clock
+from quarterdeck.kernel.config import RunConfig
+from quarterdeck.kernel.entities import Agent
+from quarterdeck.kernel.events import Outcome
+from quarterdeck.kernel.failures import AgentFailed, FailureClass, QuarterdeckError, SandboxDied, StaleClaim
+from quarterdeck.kernel.ids import PLANNER_TASK
+from quarterdeck.workplace.port import WORKSPACE, Gear, Sandbox, Session
+from quarterdeck.workplace.profile import PROGRAM
+from quarterdeck.workplace.shipping import MCP_BRIDGE
+
+if TYPE_CHECKING:  # it loads the protocol's SDK
+    from quarterdeck.agents.acp_client import Conversation
+
+CLIENT: Final = "quarterdeck.agents.acp_client"
+PORT: Final = 4110
+"""Loopback port at which the gateway's endpoint is seen inside."""
+_GRACE: Final = 2.0
+_LAST: Final = 5.0
+"""Seconds for a process that has closed its pipes to end."""
+_LOOK: Final = 120.0
+_STATE: Final = (
+    "{ git rev-parse HEAD; git status --porcelain -uall; git diff HEAD; "
+    "git ls-files -o --exclude-standard -z | xargs -0 -r cat; } 2>/dev/null | git hash-object --stdin"
+)
+"""Names the state of the workspace."""
+
+Find = Callable[[Agent], tuple[Profile, Installation]]
+"""The CLI of an agent on this machine. Raises BadConfiguration."""
+
+
+@dataclass(frozen=True, slots=True)
+class AcpPorts:
+    """What the harness is built from."""
+
+    journal: Journal
+    policy: Policy
+    clock: Clock
+    gateway: Gateway
+    desks: OutsideDesks
+    find: Find
+    socket: Callable[[], Awaitable[Path]]
+    """The endpoint of gateway and desks, served."""
+    home: Path | None
+    """The user's home: where the CLIs keep their logins."""
+    patience: Patience = field(default_factory=Patience)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seat:
+    """One attempt with everything that it was given."""
+
+    assignment: Assignment
+    profile: Profile
+    context: Context
+    launch: Launch
+    models: tuple[str, ...]
+    bounds: limits.Bounds
+    recorder: Recorder
+    opened: Opened
+    desk: OutsideDesk
+    began: float
+
+
+class AcpHarness:
+    """Runs agents that speak the Agent Client Protocol."""
+
+    def __init__(self, ports: AcpPorts) -> None:
+        self._ports = ports
+
+    @property
+    def resumable(self) -> bool:
+        return False
+
+    def prepare(self, agent: Agent, config: RunConfig) -> None:
+        """Load the protocol's SDK, while the workspace is made."""
+        if CLIENT not in sys.modules:
+            threading.Thread(target=importlib.import_module, args=(CLIENT,), daemon=True, name="load acp").start()
+
+    def models(self, agent: Agent, config: RunConfig) -> tuple[str, ...]:
+        """What the agent will be able to ask for, found with its CLI. Raises BadConfiguration."""
+        profile, _ = self._ports.find(agent)
+        return acp_start.models_of(agent, profile, config)
+
+    async def gear(self, agent: Agent, config: RunConfig) -> Gear:
+        """The way to the gateway, the CLI itself, and what its processes need."""
+        profile, installation = self._ports.find(agent)
+        acp_start.models_of(agent, profile, config)
+        own, appetite = acp_start.own_login(agent), profile.appetite
+        return Gear(
+            bridges={PORT: await self._ports.socket()},
+            mounts=installation.mounts,
+            hosts=profile.login.hosts if own and profile.login is not None else (),
+            memory_bytes=appetite.memory_bytes,
+            processes=appetite.processes,
+            open_files=appetite.open_files,
+        )
+
+    async def work(self, assignment: Assignment) -> Finished:
+        """Carry the attempt to its end. Raises SandboxFailed, StoreUnavailable, StaleClaim."""
+        try:
+            return await self._work(assignment)
+        except StaleClaim:
+            raise
+        except QuarterdeckError as error:
+            if error.failure is FailureClass.INFRASTRUCTURE:
+                raise
+            return endings.failed(f"{error}{f' ({error.fix})' if error.fix else ''}", error.failure)
+
+    async def _work(self, assignment: Assignment) -> Finished:
+        ports, agent = self._ports, assignment.agent
+        began, bounds = ports.clock.monotonic(), limits.bounds_of(assignment)
+        profile, installation = ports.find(agent)
+        models = acp_start.models_of(agent, profile, assignment.config)
+        recorder = Recorder(ports.journal, assignment.claim)
+        detail = {"profile": profile.name, "version": installation.version, "login": agent.login, "models": models}
+        await recorder.append(e.HarnessStarted(incarnation=assignment.incarnation, detail=json.dumps(detail)[:4000]))
+        probes.hit("harness.started")
+        opened = await ports.gateway.grant(_grant(assignment, models, bounds))
+        ended = False
+        try:
+            desk = await ports.desks.open(opened.key, assignment)
+            url = f"http://127.0.0.1:{assignment.sandbox.port(PORT)}"
+            context = acp_start.context_of(assignment, installation, models, opened.key, url)
+            launch = profile.launch(context)
+            seat = _Seat(
+                assignment, profile, context, launch, models, bounds, recorder, opened, desk, began
+            )  # fmt: skip
+            evidence, code = await self._attend(seat, url)
+            ended = True
+        finally:
+            await _settle(ports.gateway.revoke(opened.key, "its attempt is over"))
+            await _settle(ports.desks.close(opened.key, keep=not ended))
+        probes.hit("harness.finished")
+        return await self._record(seat, evidence, code)
+
+    async def _attend(self, seat: _Seat, url: str) -> tuple[Evidence, int | None]:
+        """Start the process, talk with it, and end it."""
+        ports, sandbox = self._ports, seat.assignment.sandbox
+        if acp_start.own_login(seat.assignment.agent) and seat.profile.login is not None and ports.home is not None:
+            await acp_start.write_home(sandbox, acp_start.login_files(ports.home, seat.profile.login))
+        await acp_start.write_home(sandbox, iter(seat.launch.files.items()))
+        found = await _state(sandbox)
+        client: Any = await asyncio.to_thread(importlib.import_module, CLIENT)
+        try:
+            session = await acp_start.start(sandbox, seat.launch, seat.context.installation, seat.bounds.wall + 60)
+        except OSError as error:
+            failed = AgentFailed(f"{seat.profile.title} cannot be started", FailureClass.TOOL, why=str(error))
+            return Evidence(Talked("", failed=failed), seat.desk.finished, False), None
+        talk = Talk(
+            seat.assignment, seat.recorder, ports.policy, ports.clock, seat.desk, self._meter(seat), seat.bounds,
+            ports.patience, seat.began,
+        )  # fmt: skip
+        conversation: Conversation = client.Conversation(session, talk)
+        try:
+            talked = await self._converse(seat, talk, conversation, url, found)
+            process = await _process(session) if talked.failed is not None else ""
+        finally:
+            await _settle(_end(session, conversation))
+        if "died" in session.flags:
+            raise SandboxDied(why=f"under `{seat.assignment.agent.name}`")
+        await seat.recorder.close_calls(talk.updates.unfinished())
+        changed = await _state(sandbox) != found
+        evidence = Evidence(
+            talked=talked,
+            desk=seat.desk.finished,
+            changed=changed,
+            stopped=self._metering(seat).stopped,
+            process=process,
+            stderr=session.stderr_tail().decode("utf-8", "replace"),
+            last_words=talk.last_words,
+            junk=conversation.junk,
+            turns=max(talk.turns, self._metering(seat).calls),
+            wall=ports.clock.monotonic() - seat.began,
+        )
+        return evidence, await session.wait()
+
+    async def _converse(self, seat: _Seat, talk: Talk, conversation: "Conversation", url: str, found: str) -> Talked:
+        """From the first greeting to the last turn."""
+        try:
+            begun = await self._begun(seat, conversation, url)
+        except AgentFailed as error:
+            if talk.broken is not None:
+                raise talk.broken from error
+            return Talked("", failed=error)
+        text, why = await self._first(seat)
+        nudged = False
+        while True:
+            talked = await talk.turn(conversation, begun.id, text, why)
+            if talked.stop != "end_turn" or talked.cut is not None or seat.desk.finished is not None:
+                return talked
+            if self._metering(seat).stopped is not None:
+                return talked
+            if messages := await seat.desk.take_messages():
+                text, why = "\n\n".join(prompts.told(message) for message in messages), "message"
+                continue
+            changed = await _state(seat.assignment.sandbox) != found
+            if nudged or (changed and seat.assignment.agent.expects == "submission"):
+                return talked
+            nudged, text, why = True, prompts.nudge(seat.assignment, SERVER), "nudge"
+
+    async def _begun(self, seat: _Seat, conversation: "Conversation", url: str) -> Begun:
+        """Greet the agent and begin a session. Raises AgentFailed."""
+        seconds, launch = self._ports.patience.session, seat.launch
+        greeting = await conversation.initialize(seat.profile.start_seconds)
+        if launch.authenticate is not None:
+            await conversation.authenticate(launch.authenticate, seconds)
+        bridge = f"{seat.assignment.sandbox.where(PROGRAM)}/{MCP_BRIDGE}"
+        server = Server(SERVER, f"{url}/mcp", seat.opened.key, ("python3", "-I", "-S", "-B", bridge))
+        over_http = greeting.http_mcp and not launch.stdio_mcp
+        begun = await conversation.begin(
+            seat.assignment.sandbox.where(WORKSPACE), server, over_http, seat.profile.start_seconds
+        )
+        if launch.mode in begun.modes:
+            await conversation.set_mode(begun.id, launch.mode, seconds)
+        for option, value in launch.options.items():
+            if value in begun.options.get(option, ()):
+                await conversation.set_option(begun.id, option, value, seconds)
+        connected = e.AgentConnected(
+            name=greeting.name,
+            version=greeting.version,
+            session=begun.id[:500],
+            profile=seat.profile.name,
+            login=seat.assignment.agent.login,
+            model=seat.models[0] if seat.models else seat.context.model,
+        )
+        await seat.recorder.append(connected)
+        return begun
+
+    async def _first(self, seat: _Seat) -> tuple[str, Why]:
+        """The first prompt, with what people said before."""
+        text = prompts.outside_prompt(seat.assignment, seat.assignment.sandbox.where(WORKSPACE), SERVER)
+        messages = await seat.desk.take_messages()
+        return "\n\n".join([text, *(prompts.told(message) for message in messages)]), "task"
+
+    def _meter(self, seat: _Seat) -> Callable[[], Metering] | None:
+        return None if acp_start.own_login(seat.assignment.agent) else lambda: self._metering(seat)
+
+    def _metering(self, seat: _Seat) -> Metering:
+        return self._ports.gateway.metering(seat.opened.key)
+
+    async def _record(self, seat: _Seat, evidence: Evidence, code: int | None) -> Finished:
+        journal = self._ports.journal
+        finished, reached = acp_judge.judge(seat.assignment, seat.bounds, evidence)
+        report = await journal.put(acp_judge.report(evidence))
+        handoff = None if finished.handoff is None else await journal.put(handoffs.encode(finished.handoff))
+        event = e.HarnessFinished(
+            incarnation=seat.assignment.incarnation,
+            ok=finished.outcome is Outcome.OK,
+            reason=finished.reason[:2000],
+            failure=finished.failure,
+            exit_code=code,
+            handoff_blob=handoff,
+            output_blob=report,
+        )
+        await seat.recorder.append(*_limit(reached, report), event)
+        return finished
+
+
+def _grant(assignment: Assignment, models: tuple[str, ...], bounds: limits.Bounds) -> Grant:
+    return Grant(
+        run=assignment.run,
+        task=assignment.task.id if assignment.task is not None else PLANNER_TASK,
+        attempt=assignment.attempt,
+        agent=assignment.agent.name,
+        claim=assignment.claim,
+        chain=assignment.chain,
+        models=models,
+        config=assignment.config,
+        turns=bounds.turns,
+        tokens=bounds.tokens,
+    )
+
+
+def _limit(reached: Reached | None, complete: str) -> tuple[e.EventBase, ...]:
+    if reached is None:
+        return ()
+    return (e.LimitReached(limit=reached.limit, used=reached.used, allowed=reached.allowed, complete_blob=complete),)
+
+
+async def _state(sandbox: Sandbox) -> str:
+    """Names the state of the workspace; one that cannot be looked at is like no other."""
+    done = await sandbox.exec(_STATE, timeout=_LOOK)
+    found = done.stdout.decode("ascii", "replace").strip()
+    return found if done.exit_code == 0 and found else f"unknown after {done.seconds}"
+
+
+async def _process(session: Session) -> str:
+    """How the process ended, in words; empty where it has not."""
+    try:
+        async with asyncio.timeout(_LAST):
+            code = await session.wait()
+    except TimeoutError:
+        return ""
+    if code is not None:
+        return f"ended with exit code {code}" if code <= 128 else f"was ended by signal {code - 128}"
+    return f"was killed ({', '.join(session.flags) or 'no reason known'})"
+
+
+async def _end(session: Session, conversation: "Conversation") -> None:
+    await session.kill(_GRACE if not session.ended else 0.0)
+    await conversation.close()
+
+
+async def _settle(ending: Awaitable[None]) -> None:
+    """Finish what has to be finished, also for whoever is cancelled meanwhile."""
+    task = asyncio.ensure_future(ending)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise

@@ -1,0 +1,301 @@
+"""The Agent Client Protocol over a session in a sandbox. The only file that knows the protocol's SDK.
+
+Rules
+- One JSON message a line. A line that is no message is counted and skipped; a line without end, and more bytes than an
+  agent has to say, end the conversation.
+- Session updates are handed over in order, before the answer that follows them, and no faster than they are taken.
+- No capability of a client is advertised: an agent reads, writes and runs with its own tools, inside the sandbox.
+- Every request has a deadline, but a prompt's: whoever prompts watches over it.
+- Whatever goes wrong on the agent's side is AgentFailed.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import Awaitable, Mapping
+from typing import Any, Final, TypeVar
+
+from acp import PROTOCOL_VERSION, RequestError, connect_to_agent, text_block
+from acp.schema import (
+    AllowedOutcome,
+    ClientCapabilities,
+    DeniedOutcome,
+    EnvVariable,
+    HttpHeader,
+    HttpMcpServer,
+    Implementation,
+    McpServerStdio,
+    PermissionOption,
+    RequestPermissionResponse,
+    ToolCallUpdate,
+)
+from acp.schema import Usage as ReportedUsage
+
+from quarterdeck import __version__
+from quarterdeck.agents.acp_values import Begun, Greeting, Listener, Option, Permission, Server, Turn
+from quarterdeck.kernel.entities import Usage
+from quarterdeck.kernel.failures import AgentFailed, FailureClass, SandboxFailed
+from quarterdeck.workplace.port import Session
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+LINE_LIMIT: Final = 16 * 1024 * 1024
+BYTES_LIMIT: Final = 512 * 1024 * 1024
+_AUTH_REQUIRED: Final = -32000
+_UPDATE: Final = "session/update"
+
+
+class _Pipe:
+    """Messages over the session's pipes. Implements the SDK's transport."""
+
+    def __init__(self, session: Session, listener: Listener) -> None:
+        self._session = session
+        self._listener = listener
+        self._buffer = bytearray()
+        self._read = 0
+        self.junk = 0
+        """Lines that were no message."""
+        self.first_junk = ""
+        self.failure: AgentFailed | None = None
+        self.over = asyncio.Event()
+        self.heard = asyncio.Event()
+        """Something that is a message has come."""
+
+    async def send(self, message: dict[str, Any]) -> None:
+        data = json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
+        try:
+            await self._session.write(data + b"\n")
+        except (OSError, SandboxFailed) as error:
+            raise ConnectionError(str(error)) from error
+
+    async def receive(self) -> dict[str, Any] | None:
+        try:
+            while (line := await self._line()) is not None:
+                message = self._message(line)
+                if message is None:
+                    continue
+                self.heard.set()
+                if message.get("method") != _UPDATE:
+                    return message
+                update = (message.get("params") or {}).get("update")
+                if isinstance(update, dict):
+                    await self._listener.updated(update)
+        except AgentFailed as error:
+            self.failure = error
+        self.over.set()
+        return None
+
+    async def close(self) -> None:
+        self.over.set()
+
+    async def _line(self) -> bytes | None:
+        searched = 0
+        while (end := self._buffer.find(b"\n", searched)) < 0:
+            searched = len(self._buffer)
+            if searched > LINE_LIMIT:
+                raise AgentFailed(f"the agent wrote a line of more than {LINE_LIMIT} bytes", FailureClass.TOOL)
+            part = await self._session.read()
+            if not part:
+                return None
+            self._read += len(part)
+            if self._read > BYTES_LIMIT:
+                raise AgentFailed(f"the agent wrote more than {BYTES_LIMIT} bytes", FailureClass.TOOL)
+            self._buffer += part
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        return line
+
+    def _message(self, line: bytes) -> dict[str, Any] | None:
+        """The message that a line is; None for anything that the SDK would stumble over."""
+        if not line.strip():
+            return None
+        try:
+            message = json.loads(line)
+        except (ValueError, RecursionError):
+            message = None
+        if not isinstance(message, dict) or not _is_sound(message):
+            self.junk += 1
+            self.first_junk = self.first_junk or line[:200].decode("utf-8", "replace")
+            return None
+        return message
+
+
+def _is_sound(message: Mapping[str, Any]) -> bool:
+    method, number, error = (message.get(key) for key in ("method", "id", "error"))
+    return (
+        (method is None or isinstance(method, str))
+        and (number is None or isinstance(number, int | str))
+        and (error is None or isinstance(error, dict))
+        and ("method" in message or "id" in message)
+        and (method is None or message.get("params") is None or isinstance(message["params"], dict))
+    )
+
+
+class _Client:
+    """What an agent may ask of us. The SDK finds its methods by name."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+
+    async def request_permission(
+        self, session_id: str, tool_call: ToolCallUpdate, options: list[PermissionOption], **_: Any
+    ) -> RequestPermissionResponse:
+        asked = Permission(
+            call=tool_call.tool_call_id,
+            title=tool_call.title or "",
+            kind=tool_call.kind or "",
+            input=tool_call.raw_input,
+            paths=tuple(place.path for place in tool_call.locations or ()),
+            options=tuple(Option(option.option_id, option.kind) for option in options),
+        )
+        chosen = await self._listener.permission(asked)
+        if chosen is None:
+            return RequestPermissionResponse(outcome=DeniedOutcome(outcome="cancelled"))
+        return RequestPermissionResponse(outcome=AllowedOutcome(outcome="selected", option_id=chosen))
+
+
+class Conversation:
+    """One connection with one agent process. Closing it does not end the process."""
+
+    def __init__(self, session: Session, listener: Listener) -> None:
+        self._session = session
+        self._pipe = _Pipe(session, listener)
+        # the SDK wants its whole protocol; what is not there is answered with `method not found`
+        client: Any = _Client(listener)
+        self._agent = connect_to_agent(client, self._pipe)
+
+    @property
+    def heard(self) -> bool:
+        """Whether it has said anything at all."""
+        return self._pipe.heard.is_set()
+
+    @property
+    def junk(self) -> str:
+        """What it wrote beside the protocol, in words; empty = nothing."""
+        pipe = self._pipe
+        return f"{pipe.junk} lines were no messages, the first: {pipe.first_junk}" if pipe.junk else ""
+
+    async def initialize(self, seconds: float) -> Greeting:
+        """Begin to talk. Raises AgentFailed."""
+        answer = await self._asked(
+            "initialize",
+            self._agent.initialize(
+                protocol_version=PROTOCOL_VERSION,
+                client_capabilities=ClientCapabilities(),
+                client_info=Implementation(name="quarterdeck", title="Quarterdeck", version=__version__),
+            ),
+            seconds,
+        )
+        if answer.protocol_version != PROTOCOL_VERSION:
+            raise AgentFailed(
+                "the agent speaks another version of the protocol",
+                FailureClass.TOOL,
+                why=f"{answer.protocol_version} instead of {PROTOCOL_VERSION}",
+            )
+        can, who = answer.agent_capabilities, answer.agent_info
+        sessions = can.session_capabilities if can is not None else None
+        return Greeting(
+            name=(who.name if who is not None else "")[:200],
+            version=(who.version if who is not None else "")[:100],
+            protocol=answer.protocol_version,
+            http_mcp=bool(can is not None and can.mcp_capabilities is not None and can.mcp_capabilities.http),
+            can_load=bool(can is not None and can.load_session),
+            can_resume=sessions is not None and sessions.resume is not None,
+            logins=tuple(method.id for method in answer.auth_methods or ()),
+        )
+
+    async def authenticate(self, method: str, seconds: float) -> None:
+        """Choose a way to log in. Raises AgentFailed."""
+        await self._asked("authenticate", self._agent.authenticate(method_id=method), seconds)
+
+    async def begin(self, cwd: str, server: Server | None, over_http: bool, seconds: float) -> Begun:
+        """A new session with that MCP server. Raises AgentFailed."""
+        answer = await self._asked(
+            "session/new", self._agent.new_session(cwd=cwd, mcp_servers=_servers(server, over_http)), seconds
+        )
+        modes = answer.modes.available_modes if answer.modes is not None else ()
+        return Begun(answer.session_id, tuple(mode.id for mode in modes), _options(answer.config_options or ()))
+
+    async def set_mode(self, session: str, mode: str, seconds: float) -> None:
+        """Raises AgentFailed."""
+        asked = self._agent.set_session_mode(session_id=session, mode_id=mode)
+        await self._asked("session/set_mode", asked, seconds)
+
+    async def set_option(self, session: str, option: str, value: str, seconds: float) -> None:
+        """Raises AgentFailed."""
+        asked = self._agent.set_config_option(config_id=option, session_id=session, value=value)
+        await self._asked("session/set_config_option", asked, seconds)
+
+    async def prompt(self, session: str, text: str) -> Turn:
+        """Say something and wait until the agent's turn has ended. Raises AgentFailed."""
+        answer = await self._asked("session/prompt", self._agent.prompt(session_id=session, prompt=[text_block(text)]))
+        return Turn(answer.stop_reason, None if answer.usage is None else usage_of(answer.usage))
+
+    async def cancel(self, session: str) -> None:
+        """Ask the agent to end its turn. Never raises for a dead one."""
+        with contextlib.suppress(OSError):
+            await self._agent.cancel(session_id=session)
+
+    async def close(self) -> None:
+        await self._agent.close()
+
+    async def _asked(self, what: str, answer: Awaitable[T], seconds: float | None = None) -> T:
+        try:
+            async with asyncio.timeout(seconds):
+                return await answer
+        except TimeoutError as error:
+            raise AgentFailed(f"the agent did not answer {what} within {seconds:g} s", FailureClass.TOOL) from error
+        except RequestError as error:
+            raise AgentFailed(f"the agent refused {what}", _class_of(error), why=_why(error)) from error
+        except OSError as error:
+            raise self._pipe.failure or AgentFailed(f"the agent ended during {what}", FailureClass.TOOL) from error
+        except ValueError as error:  # pydantic's: an answer that is none
+            why = str(error)[:500]
+            raise AgentFailed(f"the agent's answer to {what} is not valid", FailureClass.TOOL, why=why) from error
+
+
+def _servers(server: Server | None, over_http: bool) -> list[Any]:
+    if server is None:
+        return []
+    if over_http:
+        headers = [HttpHeader(name="Authorization", value=f"Bearer {server.key}")]
+        return [HttpMcpServer(type="http", name=server.name, url=server.url, headers=headers)]
+    if not server.command:
+        raise AgentFailed(
+            "the agent takes no MCP server over HTTP", FailureClass.TOOL, why="and there is no program for it"
+        )
+    program, *arguments = server.command
+    given = {"QUARTERDECK_MCP_URL": server.url, "QUARTERDECK_MCP_KEY": server.key}
+    env = [EnvVariable(name=name, value=value) for name, value in given.items()]
+    return [McpServerStdio(name=server.name, command=program, args=arguments, env=env)]
+
+
+def _options(found: Any) -> dict[str, tuple[str, ...]]:
+    """Options with the values that can be chosen; grouped values flattened."""
+    result = {}
+    for option in found:
+        choices = getattr(option, "options", None) or ()
+        flat = [each for choice in choices for each in (getattr(choice, "options", None) or (choice,))]
+        result[str(option.id)] = tuple(str(each.value) for each in flat if hasattr(each, "value"))
+    return result
+
+
+def usage_of(reported: ReportedUsage) -> Usage:
+    """ACP counts cached tokens apart from the input, and thoughts apart from the output."""
+    return Usage(
+        input=reported.input_tokens,
+        cache_read=reported.cached_read_tokens or 0,
+        cache_write=reported.cached_write_tokens or 0,
+        output=reported.output_tokens + (reported.thought_tokens or 0),
+    )
+
+
+def _class_of(error: RequestError) -> FailureClass:
+    return FailureClass.AUTH if error.code == _AUTH_REQUIRED else FailureClass.TOOL
+
+
+def _why(error: RequestError) -> str:
+    data = "" if error.data is None else f" {json.dumps(error.data, default=str)}"
+    return f"{error} ({error.code}){data}"[:2000]

@@ -1,0 +1,118 @@
+"""An agent asks whether it may: what that means to the policy, and which answer says it. Pure.
+
+Rules
+- The policy is asked about the same tools as for the native loop, whatever the agent calls them; arguments are brought
+  into one form (`path`, `paths`, `command`).
+- A definition's `tools` hold here too: what is not on the list is denied. Tools of our own MCP server have a gate of
+  their own and are let through.
+- The answer is chosen by its kind, and once rather than for always: the next request is decided anew.
+- A request that comes after the work was cancelled is answered, with `cancelled`.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from quarterdeck.agents.acp_values import Option, Permission
+from quarterdeck.agents.port import Assignment
+from quarterdeck.govern.port import Action, Decision
+from quarterdeck.kernel.ids import PLANNER_TASK
+from quarterdeck.tools.port import Effect
+from quarterdeck.workplace.port import WORKSPACE
+
+SERVER: Final = "quarterdeck"
+"""Name of our MCP server: agents put it into the names of its tools."""
+
+_TOOLS: Final[Mapping[str, tuple[str, Effect]]] = {
+    "read": ("read", "read"),
+    "search": ("search", "read"),
+    "edit": ("edit", "write"),
+    "delete": ("delete", "write"),
+    "move": ("move", "write"),
+    "execute": ("run", "execute"),
+    "fetch": ("fetch", "execute"),
+    "think": ("think", "control"),
+    "switch_mode": ("switch_mode", "control"),
+}
+_LISTED: Final[Mapping[str, str]] = {"delete": "edit", "move": "edit", "think": "", "switch_mode": ""}
+"""Under which of our tools a definition lists them; "" = they need not be listed."""
+_PATH_KEYS: Final = ("path", "file_path", "filePath", "abs_path", "absolute_path", "filename", "file", "notebook_path")
+_COMMAND_KEYS: Final = ("command", "cmd", "script")
+_ALLOWS: Final = ("allow_once", "allow_always")
+_REJECTS: Final = ("reject_once", "reject_always")
+_OTHER: Final = "other"
+
+
+def is_ours(asked: Permission) -> bool:
+    """Whether it is about a tool of our own MCP server."""
+    title = asked.title.lower()
+    if asked.kind in ("edit", "delete", "move") or (
+        isinstance(asked.input, dict) and any(key in asked.input for key in _COMMAND_KEYS)
+    ):
+        return False  # a title is the agent's to write
+    return title.startswith(
+        (f"mcp__{SERVER}__", f"{SERVER}_", f"{SERVER}.", f"{SERVER}:", f"{SERVER}/", f"mcp.{SERVER}.")
+    ) or title.endswith((f"({SERVER} mcp server)", f"[{SERVER}]"))
+
+
+def action_of(assignment: Assignment, asked: Permission, workspace: str) -> Action:
+    """The request as the policy knows actions. `workspace`: where the agent sees its workspace."""
+    tool, effect = _TOOLS.get(asked.kind, (_OTHER, "execute"))
+    if is_ours(asked):
+        tool, effect = SERVER, "control"
+    return Action(
+        run=assignment.run,
+        task=assignment.task.id if assignment.task is not None else PLANNER_TASK,
+        attempt=assignment.attempt,
+        agent=assignment.agent.name,
+        tool=tool,
+        arguments=_arguments(asked, workspace),
+        effect=effect,
+    )
+
+
+def unlisted(assignment: Assignment, action: Action) -> Decision | None:
+    """The denial of a tool that the agent's definition does not list; None = it may be asked about."""
+    tools = assignment.agent.tools
+    name = _LISTED.get(action.tool, action.tool)
+    if tools is None or action.tool == SERVER or not name or name in tools:
+        return None
+    if name == "edit" and "write" in tools:
+        return None
+    return Decision("deny", ("tool-listed",), f"{action.tool} is not one of your tools ({', '.join(tools) or 'none'}).")
+
+
+def choose(decision: Decision | None, options: tuple[Option, ...]) -> str | None:
+    """The id of the option that says it; None = `cancelled`, also where no option fits. No decision = cancelled."""
+    if decision is None:
+        return None
+    kinds = _ALLOWS if decision.verdict == "allow" else _REJECTS
+    for kind in kinds:
+        for option in options:
+            if option.kind == kind:
+                return option.id
+    return None
+
+
+def _arguments(asked: Permission, workspace: str) -> dict[str, Any]:
+    found: dict[str, Any] = dict(asked.input) if isinstance(asked.input, dict) else {}
+    if not isinstance(asked.input, dict) and asked.input is not None:
+        found["input"] = asked.input
+    paths = [str(found[key]) for key in _PATH_KEYS if isinstance(found.get(key), str)]
+    paths += [path for path in asked.paths if path not in paths]
+    if paths:
+        found["paths"] = [_inside(path, workspace) for path in paths]
+        found["path"] = found["paths"][0]
+    command = next((found[key] for key in _COMMAND_KEYS if key in found), None)
+    if isinstance(command, list):
+        command = " ".join(str(part) for part in command)
+    if isinstance(command, str):
+        found["command"] = command
+    if asked.title:
+        found.setdefault("title", asked.title[:300])
+    return found
+
+
+def _inside(path: str, workspace: str) -> str:
+    if path == workspace or path.startswith(f"{workspace}/"):
+        return WORKSPACE + path[len(workspace) :]
+    return path

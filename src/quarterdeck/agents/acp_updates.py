@@ -1,0 +1,230 @@
+"""What an agent reports about its own work, as facts to keep. Pure: a fold over its session updates.
+
+Rules
+- Chunks of one message are one fact; a tool call is two: that it was begun, and how it ended.
+- Everything is bounded: each text, the number of facts of each kind, and the number of updates. What is beyond a bound
+  is counted, not kept; an agent that floods is told apart from one that talks much.
+- An update that is not understood is counted and left out: the protocol grows.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from quarterdeck.kernel.entities import TodoItem, to_nusd
+from quarterdeck.kernel.failures import AgentFailed, FailureClass
+from quarterdeck.tools.bounds import bounded, readable
+
+UPDATES: Final = 200_000
+"""More than this is a flood."""
+MESSAGES: Final = 2_000
+CALLS: Final = 5_000
+PLANS: Final = 500
+TEXT_LIMIT: Final = 32 * 1024
+"""Bytes kept of one message."""
+INPUT_LIMIT: Final = 16 * 1024
+OUTPUT_LIMIT: Final = 16 * 1024
+_GATHERED: Final = 256 * 1024
+"""Characters held of one message until it is complete; of a longer one, its beginning and what comes after."""
+_STATUS: Final = {"pending": "open", "in_progress": "doing", "completed": "done"}
+_ENDED: Final = ("completed", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A message of the agent, or of its reasoning."""
+
+    text: str
+    thought: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """A tool call was begun."""
+
+    call: str
+    title: str
+    kind: str
+    input: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A tool call ended, by the agent's account."""
+
+    call: str
+    title: str
+    kind: str
+    ok: bool
+    input: str
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The agent changed its list."""
+
+    items: tuple[TodoItem, ...]
+
+
+Fact = Said | Began | Ended | Planned
+
+
+@dataclass(slots=True)
+class _Call:
+    title: str = ""
+    kind: str = ""
+    input: str = ""
+    output: str = ""
+    ended: bool = False
+
+
+@dataclass(slots=True)
+class Updates:
+    """The fold."""
+
+    seen: int = 0
+    left_out: int = 0
+    """Facts beyond a bound, and updates that were not understood."""
+    tool_calls: int = 0
+    """Tool calls begun."""
+    cost_nusd: int | None = None
+    """Of the session so far, as the agent reports it."""
+    _calls: dict[str, _Call] = field(default_factory=dict)
+    _text: list[str] = field(default_factory=list)
+    _length: int = 0
+    _thought: bool = False
+    _messages: int = 0
+    _plans: int = 0
+    _plan: tuple[TodoItem, ...] = ()
+
+    def take(self, update: Mapping[str, Any]) -> list[Fact]:
+        """What is known by this update that was not before. Raises AgentFailed for a flood."""
+        self.seen += 1
+        if self.seen > UPDATES:
+            raise AgentFailed(f"the agent sent more than {UPDATES} updates", FailureClass.TOOL)
+        kind = update.get("sessionUpdate")
+        if kind in ("agent_message_chunk", "agent_thought_chunk"):
+            return list(self._chunk(_text_of(update.get("content")), kind == "agent_thought_chunk"))
+        found = self.flush()
+        if kind in ("tool_call", "tool_call_update"):
+            found += self._call(update)
+        elif kind == "plan":
+            found += self._planned(update.get("entries"))
+        elif kind == "usage_update":
+            self._cost(update.get("cost"))
+        elif kind not in ("user_message_chunk", "available_commands_update", "current_mode_update"):
+            self.left_out += 1
+        return found
+
+    def flush(self) -> list[Fact]:
+        """The message that is complete because something else came."""
+        text, self._text, self._length = "".join(self._text), [], 0
+        if not text.strip():
+            return []
+        self._messages += 1
+        if self._messages > MESSAGES:
+            self.left_out += 1
+            return []
+        return [Said(bounded(readable(text), TEXT_LIMIT)[0], self._thought)]
+
+    def unfinished(self) -> list[Ended]:
+        """Tool calls that the agent began and never told the end of."""
+        return [
+            Ended(name, call.title, call.kind, False, call.input, call.output)
+            for name, call in self._calls.items()
+            if not call.ended
+        ]
+
+    def _chunk(self, text: str, thought: bool) -> Iterator[Fact]:
+        if self._text and thought != self._thought:
+            yield from self.flush()
+        self._thought = thought
+        self._length += len(text)
+        if self._length > _GATHERED and len(self._text) > 1:
+            self._text = [self._text[0][:_GATHERED], text]  # the beginning, and whatever comes last
+            self._length = sum(map(len, self._text))
+        else:
+            self._text.append(text)
+
+    def _call(self, update: Mapping[str, Any]) -> list[Fact]:
+        name = str(update.get("toolCallId", ""))[:200]
+        call = self._calls.get(name)
+        new = call is None
+        if call is None:
+            self.tool_calls += 1
+            if len(self._calls) >= CALLS:
+                self.left_out += 1
+                return []
+            call = self._calls[name] = _Call()
+        call.title = readable(str(update.get("title") or call.title))[:300]
+        call.kind = str(update.get("kind") or call.kind)[:40]
+        if update.get("rawInput") not in (None, {}):
+            call.input = shown(update["rawInput"], INPUT_LIMIT)
+        if output := _output_of(update):
+            call.output = output
+        found: list[Fact] = [Began(name, call.title, call.kind, call.input)] if new else []
+        status = update.get("status")
+        if status in _ENDED and not call.ended:
+            call.ended = True
+            found.append(Ended(name, call.title, call.kind, status == "completed", call.input, call.output))
+            call.input = call.output = ""
+        return found
+
+    def _planned(self, entries: Any) -> list[Fact]:
+        items = []
+        for entry in entries[:50] if isinstance(entries, list) else ():
+            text = readable(str(entry.get("content", "")))[:500].strip() if isinstance(entry, dict) else ""
+            if text:
+                items.append(
+                    TodoItem.model_validate({"text": text, "status": _STATUS.get(entry.get("status"), "open")})
+                )
+        plan = tuple(items)
+        if plan == self._plan:
+            return []
+        self._plan = plan
+        self._plans += 1
+        if self._plans > PLANS:
+            self.left_out += 1
+            return []
+        return [Planned(plan)]
+
+    def _cost(self, cost: Any) -> None:
+        amount = cost.get("amount") if isinstance(cost, dict) and cost.get("currency") == "USD" else None
+        if isinstance(amount, int | float) and 0 <= amount < 1e6:
+            self.cost_nusd = max(self.cost_nusd or 0, to_nusd(amount))
+
+
+def shown(value: Any, limit: int) -> str:
+    """Whatever an agent sent, as bounded text."""
+    if not isinstance(value, str):
+        try:
+            value = json.dumps(value, ensure_ascii=False)
+        except (ValueError, RecursionError):
+            value = "(cannot be shown)"
+    return bounded(readable(value), limit)[0]
+
+
+def _output_of(update: Mapping[str, Any]) -> str:
+    """What a tool call led to: its content, else what the agent calls its raw output."""
+    content = update.get("content")
+    parts = [_text_of(part) for part in content[:20]] if isinstance(content, list) else []
+    text = "\n".join(part for part in parts if part)
+    if not text and update.get("rawOutput") is not None:
+        return shown(update["rawOutput"], OUTPUT_LIMIT)
+    return bounded(readable(text), OUTPUT_LIMIT)[0]
+
+
+def _text_of(part: Any) -> str:
+    """The text of a content block, of content that holds one, or of a diff."""
+    if not isinstance(part, dict):
+        return ""
+    kind = part.get("type")
+    if kind == "text":
+        return str(part.get("text", ""))
+    if kind == "content":
+        return _text_of(part.get("content"))
+    if kind == "diff":
+        return f"--- {part.get('path', '')}\n{str(part.get('newText', ''))[:OUTPUT_LIMIT]}"
+    return f"[{kind}]" if kind else ""
