@@ -13,10 +13,10 @@ UNIT := $(BIN)/pytest -n $(JOBS) --maxprocesses 8 --dist loadfile tests/unit
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check bench docs fuzz fmt lock wheel clean
+.PHONY: conformance help demo test unit check bench docs fuzz fmt lock wheel clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/made ## the whole main job on a sample repository, with a scripted model and real sandboxes
 	@$(BIN)/quarterdeck demo $(ARGS)
@@ -39,6 +39,9 @@ bench: .venv/made ## the figures beside the peers', each in its own environment;
 
 docs: .venv/made ## write docs/reference from the code
 	@$(BIN)/python docs/generate.py
+
+conformance: .venv/made ## the official MCP conformance tool against our server and our client (one side: make conformance ARGS=server)
+	@$(BIN)/python -m conformance $(ARGS)
 
 fuzz: .venv/made ## search every parser of untrusted input for bugs, SECONDS each (60), or one: make fuzz TARGET=plan_file
 	@mkdir -p build

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from quarterdeck.agents.mail import Mail
 from quarterdeck.agents.native import NativeHarness
@@ -81,8 +81,16 @@ async def place(directory: Path, more: Sequence[Tool] = ()) -> AsyncIterator[Pla
     """Desks whose journal is in that directory; `more`: further tools of every desk."""
     store = await SqliteStore.open(directory / "deck.db", durability="normal")
     journal, clock, models = Log(store, SystemClock()), SystemClock(), make_factory(keys={})
-    ports: dict[str, Any] = {"journal": journal, "clock": clock, "models": models}
-    native = NativeHarness(Ports(policy=DefaultPolicy(), treasury=Budgets(), toolbox=Toolbox(), **ports))
+    native = NativeHarness(
+        Ports(
+            journal=journal,
+            policy=DefaultPolicy(),
+            treasury=Budgets(),
+            models=models,
+            toolbox=Toolbox(),
+            clock=clock,
+        )
+    )
 
     def made(assignment: Assignment, native: NativeHarness, look: Look) -> OutsideDesk:
         desk = _Extended(assignment, native, look)

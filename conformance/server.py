@@ -1,8 +1,9 @@
 """The MCP server for agents as the conformance tool meets it: on a port of the loopback, with one desk.
 
 Rules
-- Only what the tool asks for by name is added: it knows no tool of ours, so two of its own go through the same door.
-- The address, with the key in it, is the first line of the output. It ends with its input.
+- Only what the tool asks for by name is added: it knows no tool of ours, so some of its own go through the same door.
+- The conformance tool has no key to give: who comes without one is given that of the only desk.
+- The address is the first line of the output. It ends with its input.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from typing import Any
 import uvicorn
 
 from conformance.place import place
-from quarterdeck.doors.mcp_door import McpDoor
+from quarterdeck.doors.mcp_door import App, McpDoor, Receive, Scope, Send, key_of
 from quarterdeck.models.port import ToolSpec
 from quarterdeck.tools.arguments import parameters
 from quarterdeck.tools.port import Effect, Replay, Surroundings, ToolResult
@@ -31,8 +32,9 @@ class Says:
     effect: Effect = "read"
     replay: Replay = "rerun"
 
-    def __init__(self, name: str, result: ToolResult) -> None:
-        self.spec = ToolSpec(name=name, description="For the conformance tool.", parameters=parameters({}))
+    def __init__(self, name: str, result: ToolResult, schema: Mapping[str, Any] | None = None) -> None:
+        given = dict(schema) if schema is not None else parameters({})
+        self.spec = ToolSpec(name=name, description="For the conformance tool.", parameters=given)
         self._result = result
 
     async def call(self, arguments: Mapping[str, Any], where: Surroundings) -> ToolResult:
@@ -42,16 +44,62 @@ class Says:
         return None
 
 
+_SCHEMA: dict[str, Any] = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "type": "object",
+    "$defs": {
+        "address": {
+            "$anchor": "addressDef",
+            "type": "object",
+            "properties": {"street": {"type": "string"}, "city": {"type": "string"}},
+        }
+    },
+    "properties": {
+        "name": {"type": "string"},
+        "address": {"$ref": "#/$defs/address"},
+        "contactMethod": {"type": "string", "enum": ["phone", "email"]},
+        "phone": {"type": "string"},
+        "email": {"type": "string"},
+    },
+    "allOf": [{"anyOf": [{"required": ["phone"]}, {"required": ["email"]}]}],
+    "if": {"properties": {"contactMethod": {"const": "phone"}}, "required": ["contactMethod"]},
+    "then": {"required": ["phone"]},
+    "else": {"required": ["email"]},
+    "additionalProperties": False,
+}
+"""What the scenario `json-schema-2020-12` wants to see again, word for word."""
+
+_HEADER: dict[str, Any] = {
+    "type": "object",
+    "properties": {"region": {"type": "string", "x-mcp-header": "Region"}},
+    "required": ["region"],
+}
+
 TOOLS = (
     Says("test_simple_text", ToolResult("This is a simple text response for testing.")),
     Says("test_error_handling", ToolResult("This tool intentionally returns an error for testing", ok=False)),
+    Says("json_schema_2020_12_tool", ToolResult("ok"), _SCHEMA),
+    Says("test_header", ToolResult("ok"), _HEADER),
 )
+
+
+def with_key(door: McpDoor) -> App:
+    """The door, for who has no key."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not key_of(scope):
+            scope = {**scope, "headers": [*scope["headers"], (b"x-api-key", KEY.encode())]}
+        await door(scope, receive, send)
+
+    return app
 
 
 @asynccontextmanager
 async def served(door: McpDoor, listener: socket.socket) -> AsyncIterator[None]:
     """The door, served on that socket."""
-    config = uvicorn.Config(door, http="h11", ws="none", lifespan="off", log_config=None, timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        with_key(door), http="h11", ws="none", lifespan="off", log_config=None, timeout_graceful_shutdown=1
+    )
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started and not serving.done():
@@ -72,7 +120,7 @@ async def main() -> None:
             door = McpDoor(here.desks)
             async with served(door, listener):
                 await door.warm()
-                print(f"http://127.0.0.1:{listener.getsockname()[1]}/mcp?key={KEY}", flush=True)
+                print(f"http://127.0.0.1:{listener.getsockname()[1]}/mcp", flush=True)
                 await asyncio.to_thread(sys.stdin.read)
 
 
