@@ -190,7 +190,7 @@ class Treasury(RuleBasedStateMachine):
 
     @invariant()
     def the_books_are_right(self) -> None:
-        rows = self.loop.run_until_complete(self.store.read("view_purses"))
+        rows = self.loop.run_until_complete(self.store.read("view_purses", first="", last="\U0010ffff"))
         found = {row["purse"]: (row["cap"], row["settled"], row["reserved"]) for row in rows}
         for purse, account in self.accounts.items():
             expected = (account.cap, account.settled, account.reserved)

@@ -42,20 +42,20 @@ class Spending:
 
         `left`: seconds of wall time that the attempt has left.
         """
-        wait, waited = _FIRST, 0.0
+        clock, wait = self._ports.clock, _FIRST
+        began = clock.monotonic()
         while True:
-            chain = dated(self._chain, self._ports.clock.wall())
+            chain = dated(self._chain, clock.wall())
             also = functools.partial(_reserve, self._ports.treasury, chain, holder, amount)
             try:
                 await self._log.append(asked, also=also)
                 return None
             except BudgetExhausted as error:
-                if not error.passing or waited >= SETTLING or left() <= 0:
+                if not error.passing or clock.monotonic() - began >= SETTLING or left() <= 0:
                     return limits.refused(error)
             # Apart from each other, or those who wait together would ask together.
-            pause = wait * (0.5 + self._ports.rng.random())
-            await self._ports.sleep(pause)
-            wait, waited = min(wait * 2, _LONGEST), waited + pause
+            await self._ports.sleep(wait * (0.5 + self._ports.rng.random()))
+            wait = min(wait * 2, _LONGEST)
 
     def settlement(self, holder: str, spent: int) -> Also:
         """What settles the reservation, in the transaction of the outcome."""

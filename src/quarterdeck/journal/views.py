@@ -6,11 +6,15 @@ Rules
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from quarterdeck.kernel.entities import Note, Usage
 from quarterdeck.kernel.events import RunStatus, TaskStatus
 from quarterdeck.kernel.failures import NotFound
 from quarterdeck.store.port import Row, Store
+
+_LAST: Final = "\U0010ffff"
+"""Sorts after every other character: where names with one beginning end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,18 @@ class CostView:
     usage: Usage
     cost_nusd: int
     estimated_calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class PurseView:
+    """Money for one thing."""
+
+    purse: str
+    """As `govern.port.Link` names it."""
+    cap_nusd: int | None
+    """What was set to be kept (a run's); None = its cap comes with each reservation."""
+    settled_nusd: int
+    reserved_nusd: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +196,11 @@ class Views:
     async def costs(self, run: str | None = None) -> list[CostView]:
         """Costs by attempt and model, of one run or of all."""
         return [_cost(row) for row in await self._store.read("view_costs", run=run)]
+
+    async def purses(self, prefix: str = "") -> list[PurseView]:
+        """The purses whose name begins so, by name."""
+        rows = await self._store.read("view_purses", first=prefix, last=prefix + _LAST)
+        return [PurseView(row["purse"], row["cap"], row["settled"], row["reserved"]) for row in rows]
 
     async def waits(self, run: str | None = None) -> list[WaitView]:
         """What waits for a human, longest first, in one run or in all."""

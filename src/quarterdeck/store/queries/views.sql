@@ -30,5 +30,5 @@ SELECT * FROM (SELECT task, text, at, rowid AS number FROM notes WHERE run = :ru
 ORDER BY at, number;
 
 -- name: view_purses
--- All purses.
-SELECT purse, cap, settled, reserved FROM purses ORDER BY purse;
+-- Purses whose name lies between two others.
+SELECT purse, cap, settled, reserved FROM purses WHERE purse >= :first AND purse < :last ORDER BY purse;

@@ -1,0 +1,216 @@
+"""Caps hold against what was billed, not against our own books: many callers, broken streams, kills, days, resumes."""
+
+import asyncio
+import json
+import random
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from agent_kit import RUN, TASK, Kit, Moving, deck, kit, scenario
+from deck_kit import Place, carried, one, place_at, task
+
+from quarterdeck.govern.chain import DayCaps, chain_of, day_of, run_purse
+from quarterdeck.kernel.config import ModelSection, Price, RunConfig
+from quarterdeck.kernel.entities import Agent
+from quarterdeck.kernel.events import Outcome, RunStatus, TaskStatus
+from quarterdeck.kernel.failures import Exit
+from quarterdeck.models.scripted.faults import Fault, Kind
+from quarterdeck.models.scripted.scenario import Latency, Match, Rule, Scenario, Turn, act
+from quarterdeck.models.scripted.server import ScriptedServer
+from quarterdeck.store.sqlite import SqliteStore
+
+OTHER = "r-other"
+RUN_CAP = 500_000_000
+DAY_CAP = 800_000_000
+AGENT = Agent(name="implementer", prompt="You implement.")
+WORDS = "money " * 100
+LOOKS = Turn(text=WORDS, actions=(act("todo", items=[{"text": "look", "status": "doing"}]),))
+BREAKS = {
+    "Greet": Fault(kind=Kind.NO_USAGE, step=1),
+    "No luck": Fault(kind=Kind.OVERLOADED, step=0),
+    "Less luck": Fault(kind=Kind.OVERLOADED_MIDSTREAM, step=0, after=6),
+    "Bad luck": Fault(kind=Kind.CUT, step=0, after=12, clean=False),
+}
+"""What an agent meets, by the title of its task."""
+
+
+class Paced(Moving):
+    """A clock whose sleepers sleep until something was committed: what they wait for is on record then."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        super().__init__()
+        self._store = store
+
+    async def sleep(self, seconds: float) -> None:
+        await self._store.changed(await self._store.changed(0, 0), 0.2)
+
+
+async def test_a_hundred_callers_never_bring_the_bill_above_a_cap(tmp_path: Path) -> None:
+    """Fifty agents of each of two runs, on the caps of both runs and of the deck's day, on a wire that breaks."""
+    async with kit(tmp_path, budget_nusd=RUN_CAP) as bench:
+        await bench.store.write(lambda tx: bench.treasury.open(tx, run_purse(OTHER), RUN_CAP))
+        turns = (LOOKS,) * 12
+        rules = (Rule(match=Match(first=f"# {title}"), turns=turns, faults=(fault,)) for title, fault in BREAKS.items())
+        script = scenario(rules=tuple(rules))
+        async with bench.native(script, clock=Paced(bench.store)) as wire:
+            outcomes = await asyncio.gather(*(_attempt(bench, wire.harness.work, number) for number in range(100)))
+        await _check_bill(bench, wire.server)
+    assert Outcome.EXHAUSTED in outcomes
+
+
+async def _attempt(bench: Kit, work: object, number: int) -> Outcome:
+    assert callable(work)
+    run = RUN if number % 2 else OTHER
+    paid = chain_of(
+        run=run,
+        task="greet",
+        attempt=f"{RUN}.greet.{number + 1}",
+        user="ada",
+        days=DayCaps(user=50.0, deck=DAY_CAP / 1e9),
+        now=bench.clock.wall(),
+    )
+    small = {"anthropic:scripted": ModelSection(max_output=256)}
+    config = RunConfig(deck=deck(models=small))
+    given = TASK.model_copy(update={"title": list(BREAKS)[number // 2 % len(BREAKS)]})
+    finished = await work(await bench.assignment(AGENT, number + 1, chain=paid, config=config, task=given))
+    outcome: Outcome = finished.outcome
+    return outcome
+
+
+async def _check_bill(bench: Kit, server: ScriptedServer) -> None:
+    assert server.total.unpriced == 0
+    billed = dict.fromkeys((RUN, OTHER), 0)
+    for (_, tag), bill in server.billed.items():
+        billed[RUN if int(tag.rpartition(".")[2]) % 2 == 0 else OTHER] += bill.nusd
+    day = day_of(bench.clock.wall())
+    for purse, real, cap in (
+        (run_purse(RUN), billed[RUN], RUN_CAP),
+        (run_purse(OTHER), billed[OTHER], RUN_CAP),
+        (f"deck/{day}", sum(billed.values()), DAY_CAP),
+    ):
+        settled, reserved = await bench.purse(purse)
+        assert (real <= settled <= cap, reserved) == (True, 0), f"{purse}: billed {real}, settled {settled} of {cap}"
+    assert settled > DAY_CAP * 0.9, "a cap that nobody comes near says nothing"
+    assert sum(billed.values()) > DAY_CAP // 8, "what broke is estimated, and rather too high"
+    missing = {fault.kind for fault in BREAKS.values()} - {asked.fault for asked in server.requests}
+    assert not missing, f"{missing} of {Counter(asked.fault for asked in server.requests)}"
+
+
+# --- whole runs -----------------------------------------------------------------------------------------------
+
+HOME = """\
+[tiers]
+hands = ["anthropic:scripted"]
+[prices]
+"anthropic:scripted" = {{ input = 3, output = 15 }}
+[models."anthropic:scripted"]
+context = 100000
+max_output = 2048
+[budget]
+user_day = {user_day}
+"""
+PRICE = Price(input=3.0, output=15.0)
+HAND_IN = Turn(actions=(act("submit", summary="done"),))
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    with place_at(tmp_path) as made:
+        yield made
+
+
+def _writes(name: str, *texts: str) -> Rule:
+    turns = (Turn(text=WORDS, actions=(act("write", path=f"{name}.txt", content=text),)) for text in texts)
+    return Rule(match=Match(first=f"Task: {name}\n"), turns=(*turns, HAND_IN))
+
+
+@asynccontextmanager
+async def _scripted(
+    place: Place, *rules: Rule, user_day: float = 50.0, latency: Latency | None = None
+) -> AsyncIterator[ScriptedServer]:
+    script = Scenario(rules=rules, prices={"scripted": PRICE}, latency=latency or Latency())
+    async with ScriptedServer(script) as server:
+        place.url, place.keys = server.url, {"ANTHROPIC_API_KEY": "k"}
+        place.home.mkdir(exist_ok=True)
+        _allow(place, user_day)
+        place.begin()
+        yield server
+
+
+def _allow(place: Place, user_day: float) -> None:
+    (place.home / "deck.toml").write_text(HOME.format(user_day=user_day))
+
+
+def _native(name: str, **fields: object) -> dict[str, object]:
+    return task(name, "write it", agent="implementer", **{"verify": [f"test -s {name}.txt"], **fields})
+
+
+@pytest.mark.sandbox
+async def test_a_day_that_is_used_up_keeps_what_is_done_until_the_operator_allows_more(place: Place) -> None:
+    """The cap is read again: neither the deck nor the process that works on it has to be started anew."""
+    rules = (_writes("a", "a"), _writes("b", *(f"b{number} " * 1500 for number in range(6))))
+    tasks = (_native("a"), _native("b"), _native("c", needs=["a", "b"]))
+    async with (
+        _scripted(place, *rules, _writes("c", "c"), user_day=0.15) as server,
+        carried(place, *tasks, max_parallel=1) as (deck, result),
+    ):
+        assert (result.status, result.exit_code) == (RunStatus.PARTIAL, Exit.BUDGET), result
+        assert [one(result, name).status for name in "abc"] == [
+            TaskStatus.MERGED,
+            TaskStatus.FAILED,
+            TaskStatus.BLOCKED,
+        ]
+        assert server.total.nusd <= 150_000_000
+        for words in (
+            "of 0.15 USD are left for ada on",
+            "frees at",
+            "[budget] user_day",
+            f"resume {result.run} --retry",
+        ):
+            assert words in result.reason
+            assert words in await deck.report(result.run)
+        _allow(place, 50.0)
+        await deck.control(result.run, "resume")
+        await deck.work(result.run)
+        result = await deck.result(result.run)
+        assert result.status is RunStatus.DONE, result.reason
+        days = [purse for purse in await deck.views.purses() if purse.purse.startswith(("user/ada/", "deck/"))]
+        assert sum(purse.settled_nusd for purse in days) == 2 * server.total.nusd
+
+
+@pytest.mark.sandbox
+async def test_kills_never_bring_the_bill_above_the_cap(place: Place) -> None:
+    """SIGKILL while calls are under way, again and again, until the run itself ends by its budget."""
+    rng = random.Random(7)
+    rules = [_writes(name, *(f"{name}{number} " * 300 for number in range(8))) for name in "abc"]
+    slow = Latency(first_byte=0.02, per_token=0.0001)
+    async with _scripted(place, *rules, latency=slow) as server:
+        place.plan(*map(_native, "abc"))
+        cap, run, codes = 300_000_000, "", [-signal.SIGKILL]
+        while codes[-1] == -signal.SIGKILL and len(codes) < 12:
+            command = ("resume", run) if run else ("run", "--plan", str(place.root / "plan.json"), "--budget", "0.3")
+            code, run = await _until_killed(place, server, rng.randint(2, 9), run, *command, "--json")
+            codes.append(code)
+            assert server.total.nusd <= cap
+        assert codes[-1] == Exit.BUDGET
+        assert len(codes) > 3, "a cap that is reached at once says nothing about kills"
+        assert cap // 8 < server.total.nusd <= cap
+
+
+async def _until_killed(
+    place: Place, server: ScriptedServer, requests: int, run: str, *arguments: str
+) -> tuple[int, str]:
+    """Let it work until so many more requests arrived, then kill it; its exit code, and the run's id."""
+    with place.quarterdeck(*arguments) as process:
+        ended = asyncio.create_task(asyncio.to_thread(process.communicate))
+        seen = asyncio.create_task(server.seen(len(server.requests) + requests))
+        await asyncio.wait((ended, seen), return_when=asyncio.FIRST_COMPLETED)
+        process.kill()
+        out, _ = await ended
+        seen.cancel()
+        await server.idle()
+        return process.returncode, run or str(json.loads(out.splitlines()[0])["run"])
