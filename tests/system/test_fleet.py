@@ -1,15 +1,31 @@
 """Fleets: whom an agent may delegate to, how fast agents start, who gets what, and who comes next when one fails."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from agent_kit import Kit, Still, deck, kit, scenario
+from deck_kit import place_at, task
 
+from quarterdeck.assembly import Deck, open_deck
+from quarterdeck.kernel import ids
+from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.config import LimitsSection, RunConfig
 from quarterdeck.kernel.entities import Agent
-from quarterdeck.kernel.events import Delegated, Outcome, ToolDone, WorkHeld, WorkReleased
+from quarterdeck.kernel.events import (
+    Delegated,
+    HarnessFinished,
+    HarnessStarted,
+    Outcome,
+    RunStatus,
+    TaskDispatched,
+    ToolDone,
+    WorkHeld,
+    WorkReleased,
+)
 from quarterdeck.models.scripted.scenario import Match, Rule, Turn, act
 
 SUBMIT = Turn(actions=(act("submit", summary="done"),))
@@ -97,3 +113,105 @@ async def test_a_turn_after_the_attempts_time_is_not_waited_for(bench: Kit) -> N
     _, second = await answers(bench)
     assert not second[0]
     assert "its turn would come after this attempt's time" in second[1]
+
+
+# --- storms -----------------------------------------------------------------------------------------------
+
+
+class Movable(SystemClock):
+    """The machine's clock, which a test moves on."""
+
+    def __init__(self) -> None:
+        self.gone = 0.0
+
+    def wall(self) -> float:
+        return super().wall() + self.gone
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.gone
+
+
+STORM = """
+[limits]
+attempts = 1
+spawn_per_minute = 5
+runs_per_hour = 8
+agents_at_once = 2
+"""
+
+
+async def until(serving: "asyncio.Task[None]", condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait for what the deck will bring about while it serves."""
+    async with asyncio.timeout(60):
+        while not await condition():
+            await asyncio.wait({serving}, timeout=0.2)
+            assert not serving.done()
+
+
+async def test_a_trigger_that_orders_500_runs_starts_no_storm(tmp_path: Path) -> None:
+    clock, few = Movable(), asyncio.Semaphore(6)
+    with place_at(tmp_path) as place:
+        place.begin(deck=STORM)
+        async with open_deck(place.settings, clock) as deck:
+            order = place.order(task("a", "true"), sandbox="none", into="work")
+            first = await deck.create(order)
+            like = order.model_copy(update={"config_of": first})
+
+            async def create() -> str:
+                async with few:
+                    return await deck.create(like)
+
+            runs = [first, *await asyncio.gather(*(create() for _ in range(499)))]
+
+            async def settled(finished: int, waiting: dict[str, int]) -> bool:
+                views = await deck.views.runs()
+                held = Counter(view.reason.split(" of ")[0] for view in views if view.finished_at is None)
+                return sum(view.finished_at is not None for view in views) == finished and held == waiting
+
+            serving = asyncio.create_task(deck.work(first))
+            try:
+                wait_for = {"8 runs": 492, "5 attempts, reviews and sub-agents": 3}
+                await until(serving, lambda: settled(5, wait_for))
+                clock.gone += 61
+                await deck.journal.commit(also=lambda tx: None)
+                await until(serving, lambda: settled(8, {"8 runs": 492}))
+                clock.gone += 3600
+                await deck.journal.commit(also=lambda tx: None)
+                await until(serving, lambda: settled(13, {"8 runs": 484, "5 attempts, reviews and sub-agents": 3}))
+            finally:
+                serving.cancel()
+                await asyncio.gather(serving, return_exceptions=True)
+
+            records = [record for run in runs for record in await deck.journal.read(ids.run_stream(run))]
+            started = sorted(record.at for record in records if isinstance(record.event, TaskDispatched))
+            assert len(started) == 13
+            assert max(sum(at - 60 < other <= at for other in started) for at in started) == 5
+            assert max(sum(at - 3600 < other <= at for other in started) for at in started) == 8
+            held = [record.event for record in records if isinstance(record.event, WorkHeld)]
+            assert len([each for each in held if each.limit == "runs_per_hour"]) == 492
+            assert all(
+                "runs of ada in an hour are the most; its turn is at 20" in each.reason
+                for each in held
+                if each.limit == "runs_per_hour"
+            )
+            turns = Counter(round(each.until / 3600) for each in held if each.limit == "runs_per_hour")
+            assert max(turns.values()) <= 8
+            assert len(turns) == 62
+            ends = [(await deck.views.run(run)).status for run in runs]
+            assert Counter(ends) == {RunStatus.FAILED: 13, RunStatus.RUNNING: 487}
+            assert await most_at_once(deck, runs) <= 2
+
+
+async def most_at_once(deck: Deck, runs: list[str]) -> int:
+    """How many agents were alive at the same moment."""
+    moves = [
+        (record.at, 1 if isinstance(record.event, HarnessStarted) else -1)
+        for run in runs
+        for record in await deck.journal.read(ids.attempt_stream(f"{run}.a.1"))
+        if isinstance(record.event, HarnessStarted | HarnessFinished)
+    ]
+    alive = most = 0
+    for _, move in sorted(moves):
+        alive += move
+        most = max(most, alive)
+    return most

@@ -13,7 +13,7 @@ from quarterdeck.delivery import jobs
 from quarterdeck.delivery.blueprint import BLUEPRINTS
 from quarterdeck.delivery.briefing import Briefings
 from quarterdeck.delivery.dispatch import Decision, decide, revived
-from quarterdeck.delivery.starting import Permitted, news_of, permit, starts_of
+from quarterdeck.delivery.starting import Permitted, frees_place, news_of, permit, starts_of
 from quarterdeck.engine.port import Engine, Job, Later
 from quarterdeck.govern.chain import run_purse
 from quarterdeck.govern.port import Starts, Treasury
@@ -47,6 +47,8 @@ class Conductor:
         self._clock = clock
         self._one_starts = asyncio.Lock()
         """Who counts the places that are free takes one before the next one counts."""
+        self._without_place: dict[str, None] = {}
+        """Runs that wait for a free place, longest first: woken when one is free instead of looking again later."""
         self._states: dict[str, RunState] = {}
 
     async def state(self, run: str) -> RunState:
@@ -144,6 +146,8 @@ class Conductor:
             )
             allowed, held = permitted[-1].decision, permitted[-1].held
             allowed = Decision((*news_of(state.held, held), *allowed.events), allowed.jobs)
+            if held is not None and held.limit == "agents_at_once":
+                self._without_place[claim.stream.removeprefix("run/")] = None
             if held is not None:
                 wait = jobs.advance(claim.stream.removeprefix("run/"), max(held.until - now, 0.01))
                 allowed = Decision(allowed.events, (*allowed.jobs, wait))
@@ -151,8 +155,14 @@ class Conductor:
         return held is not None and not permitted[-1].decision
 
     async def _commit(self, claim: Claim, decision: Decision, more: Also | None = None) -> None:
+        free = sum(frees_place(event) for event in decision.events)
+        waiting = list(self._without_place)[:free]
+        for run in waiting:
+            del self._without_place[run]
+        woken = [jobs.advance(run) for run in waiting]
+
         def also(tx: Tx) -> None:
-            for job in decision.jobs:
+            for job in (*decision.jobs, *woken):
                 self._engine.defer(tx, job)
             if any(isinstance(event, e.RunFinished) for event in decision.events):
                 run = claim.stream.removeprefix("run/")

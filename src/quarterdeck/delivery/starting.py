@@ -82,6 +82,17 @@ class Permitted:
     held: e.WorkHeld | None = None
 
 
+def frees_place(event: e.EventBase) -> bool:
+    """Whether an attempt or a planner may not be at work any more. Pure."""
+    match event:
+        case e.TaskMerged() | e.TaskFailed() | e.TaskEscalated() | e.TaskCancelled() | e.RunFinished() | e.RunPaused():
+            return True
+        case e.NodeStarted(node=Node.GATE) | e.NodeFinished(node=Node.PLAN) | e.RunWaiting():
+            return True
+        case _:
+            return False
+
+
 def news_of(before: e.WorkHeld | None, now: e.WorkHeld | None) -> tuple[e.EventBase, ...]:
     """What is worth recording about being held: that it begins, that another limit holds, that it is over. Pure."""
     if now is None:
