@@ -1,6 +1,7 @@
 """Fleets: whom an agent may delegate to, how fast agents start, who gets what, and who comes next when one fails."""
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 from agent_kit import Kit, Still, deck, kit, scenario
-from deck_kit import place_at, task
+from deck_kit import AGENT, SHELL, place_at, task
 
 from quarterdeck.assembly import Deck, open_deck
 from quarterdeck.kernel import ids
@@ -20,6 +21,7 @@ from quarterdeck.kernel.events import (
     HarnessFinished,
     HarnessStarted,
     Outcome,
+    RunPlanned,
     RunStatus,
     TaskDispatched,
     ToolDone,
@@ -215,3 +217,42 @@ async def most_at_once(deck: Deck, runs: list[str]) -> int:
         alive += move
         most = max(most, alive)
     return most
+
+
+# --- owners and escalation ----------------------------------------------------------------------------------
+
+
+def worker(name: str, more: str) -> dict[str, str]:
+    """A command agent that does what its task says, with more of a definition."""
+    text = AGENT.format(name=name, code=json.dumps(SHELL), wall=20)
+    return {f".quarterdeck/agents/{name}.md": text.replace("harness: command\n", f"harness: command\n{more}\n")}
+
+
+async def test_owners_get_their_work_and_what_they_cannot_do_goes_on_to_others(tmp_path: Path) -> None:
+    fleet = {**worker("api", "owns: [api/]\nescalates_to: fixer"), **worker("fixer", "escalates_to: human")}
+    owned = task("owned", "mkdir -p api; echo 1 > api/one.txt", paths=["api/one.txt"], agent=None)
+    beyond = task("beyond", "echo 1 > beyond.txt", paths=["api/two.txt", "beyond.txt"], agent="api")
+    stuck = task("stuck", 'case "$FEEDBACK" in *"use a spoon"*) echo 1 > stuck.txt;; *) exit 3;; esac', agent="fixer")
+    with place_at(tmp_path) as place:
+        place.begin(fleet, deck="[limits]\nattempts = 1\n")
+        async with open_deck(place.settings) as deck:
+            run = await deck.create(place.order(owned, beyond, stuck))
+            await deck.work(run)
+            assert (await deck.views.run(run)).status is RunStatus.WAITING
+            (wait,) = await deck.views.waits(run)
+            assert wait.attempt == f"{run}.stuck.1"
+            assert "The task stuck (stuck) is not done after 1 attempt by fixer." in wait.question
+            assert "ended with exit code 3" in wait.question
+            assert f'quarterdeck resume {run} --answer "..."' in wait.question
+            await deck.control(run, "resume", answer="use a spoon")
+            await deck.work(run)
+            result = await deck.result(run)
+            records = [record.event for record in await deck.journal.read(ids.run_stream(run))]
+    given = [(each.task, each.agent, each.why) for each in records if isinstance(each, TaskDispatched)]
+    assert ("owned", "api", "owns api/") in given
+    why = next(why for name, agent, why in given if (name, agent) == ("beyond", "fixer"))
+    assert why == "api escalates: the change is not acceptable: outside of what api owns (api/): beyond.txt"
+    assert [agent for name, agent, _ in given if name == "stuck"] == ["fixer", "fixer"]
+    planned = next(each for each in records if isinstance(each, RunPlanned))
+    assert any("task beyond: `api` owns only a part" in warning for warning in planned.warnings)
+    assert result.status is RunStatus.DONE
