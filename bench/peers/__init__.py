@@ -24,7 +24,7 @@ BUILD: Final = HERE.parent.parent / "build" / "peers"
 OURS: Final = "quarterdeck"
 LINES: Final = 26
 
-PEERS: Final = ("sdk", "agent-framework", "langgraph", "openai-agents", "pydantic-ai", "dbos")
+PEERS: Final = ("sdk", "agent-framework", "langgraph", "openai-agents", "pydantic-ai", "dbos", "litellm")
 
 
 class PeerFailed(Exception):

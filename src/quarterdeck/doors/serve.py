@@ -83,7 +83,7 @@ class Endpoint:
     async def listen(self, host: str, port: int) -> tuple[str, int]:
         """Serve on a TCP port too (0 = any that is free); where it listens. Raises BadConfiguration."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio looks for it: no delay
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
@@ -99,7 +99,7 @@ class Endpoint:
         uvicorn = await asyncio.to_thread(importlib.import_module, "uvicorn")
         config = uvicorn.Config(
             self._app,
-            http="h11",
+            http="httptools",
             ws="none",
             loop="none",
             lifespan="off",

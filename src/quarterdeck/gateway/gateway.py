@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 LARGEST: Final = 64 * 1024 * 1024
 """Bytes of a request; more than any provider takes."""
 
-AT_ONCE: Final = 64
+AT_ONCE: Final = 256
 """Requests of one key under way."""
 
 

@@ -1,0 +1,262 @@
+"""What the gateway adds to a call, beside a direct call and beside the LiteLLM proxy.
+
+usage: python -m bench.bench_gateway [--rounds N]
+
+Rules
+- One scripted model over loopback, one client (this process), the same Chat Completions streams through each proxy in
+  turn, each proxy in a process and an environment of its own. Medians of all requests; CPU is the proxy's process tree.
+- One at a time: the model answers at once. 100 at once: each stream lasts about a second, as an agent's does, and each
+  client asks again as soon as its stream has ended.
+- Ours prices, reserves, records and meters every call durably meanwhile; LiteLLM runs without a database.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import httpx2
+
+from bench import peers
+from bench.figures import Figure, Target, show
+
+MODEL: Final = "gpt-5.4"
+KEY: Final = "sk-bench"
+MASTER: Final = "sk-" + "0123456789abcdef" * 4
+"""LiteLLM's own key: without one of some length it does not start."""
+SYSTEM: Final = "You are careful and write code for a living. " * 250
+"""About 11 KB, as an agent's system prompt and tools are."""
+ONE: Final = 80
+TOGETHER: Final = 100
+EACH: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way to the model."""
+
+    name: str
+    url: str
+    key: str
+    pid: int | None
+    """Of the proxy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the requests over one way came to."""
+
+    first_ms: float
+    """Median time to the first byte of the body."""
+    whole_ms: float
+    cpu_ms: float
+    """Of the proxy, a request."""
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU that a process and its children have used."""
+    total = 0.0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(stat.parent.name) == pid or int(fields[1]) == pid:
+            total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return total
+
+
+async def ask(client: httpx2.AsyncClient, number: int) -> tuple[float, float]:
+    """One stream: seconds to its first byte and to its end."""
+    messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": f"This is number {number}."}]
+    body = {"model": MODEL, "stream": True, "stream_options": {"include_usage": True}, "messages": messages}
+    began, first, read = time.perf_counter(), 0.0, b""
+    async with client.stream("POST", "/chat/completions", json={**body, "max_tokens": 400}) as answer:
+        async for chunk in answer.aiter_bytes():
+            first = first or time.perf_counter() - began
+            read += chunk
+    if answer.status_code != 200 or b"[DONE]" not in read:
+        raise ValueError(f"{answer.status_code}: {read[-300:]!r}")
+    return first, time.perf_counter() - began
+
+
+async def measured(way: Way, together: int, each: int) -> Seen:
+    """`together` clients, each with `each` streams one after the other; a few before that warm up."""
+    limits = httpx2.Limits(max_connections=together, max_keepalive_connections=together)
+    headers = {"authorization": f"Bearer {way.key}"}
+    async with httpx2.AsyncClient(base_url=way.url, headers=headers, timeout=120, limits=limits) as client:
+        await asyncio.gather(*(ask(client, -number) for number in range(min(together, 8))))
+
+        async def caller(number: int) -> list[tuple[float, float]]:
+            return [await ask(client, number * each + turn) for turn in range(each)]
+
+        before = cpu_seconds(way.pid) if way.pid is not None else 0.0
+        found = await asyncio.gather(*(caller(number) for number in range(together)))
+        used = (cpu_seconds(way.pid) if way.pid is not None else 0.0) - before
+    times = [one for some in found for one in some]
+    return Seen(
+        first_ms=statistics.median(first for first, _ in times) * 1000,
+        whole_ms=statistics.median(whole for _, whole in times) * 1000,
+        cpu_ms=used / len(times) * 1000,
+    )
+
+
+@contextmanager
+def model(per_token: float) -> Iterator[str]:
+    """The scripted model in a process of its own; yields its base address."""
+    scenario = {
+        "rules": [{"turns": [{"text": "A line of an answer, of some length. " * 12}], "repeat": True}],
+        "latency": {"per_token": per_token},
+        "cache": False,
+    }
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        path = Path(name) / "scenario.json"
+        path.write_text(json.dumps(scenario))
+        command = [sys.executable, "-m", "quarterdeck.models.scripted", "--scenario", str(path)]
+        with running(command, {}) as server:
+            assert server.stdout is not None
+            yield json.loads(server.stdout.readline())["url"] + "/v1"
+
+
+@contextmanager
+def running(command: list[str], more: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
+    """A server in a process of its own, ended at the end."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as home:
+        environment = {**peers.environment(Path(home)), **more, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=environment,
+        )
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.communicate(timeout=30)
+
+
+@contextmanager
+def ours(upstream: str) -> Iterator[Way]:
+    """Our gateway."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as home:
+        price = f'[prices]\n"openai:{MODEL}" = {{ input = 1, output = 5 }}\n'
+        (Path(home) / "deck.toml").write_text(f"{price}[budget]\nuser_day = 100000\ndeck_day = 100000\n")
+        command = [str(Path(sys.executable).parent / "quarterdeck"), "gateway", "--port", "0", "--json"]
+        more = {"QUARTERDECK_HOME": home, "OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": upstream}
+        with running([*command, "--budget", "10000", "--model", f"openai:{MODEL}"], more) as process:
+            assert process.stdout is not None
+            told = json.loads(process.stdout.readline())
+            yield Way("quarterdeck", told["url"] + "/v1", told["key"], process.pid)
+
+
+@asynccontextmanager
+async def litellm(upstream: str) -> AsyncIterator[Way]:
+    """The LiteLLM proxy in its own environment."""
+    python = peers.python("litellm")
+    with tempfile.TemporaryDirectory(prefix="bench-") as place, socket.socket() as free:
+        parameters = {"model": f"openai/{MODEL}", "api_base": upstream, "api_key": KEY}
+        config = {
+            "model_list": [{"model_name": MODEL, "litellm_params": parameters}],
+            "litellm_settings": {"telemetry": False},
+        }
+        path = Path(place) / "config.json"
+        path.write_text(json.dumps(config))
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        version = await asyncio.to_thread(_version, python)
+        command = [str(python.parent / "litellm"), "--config", str(path), "--host", "127.0.0.1", "--port", str(port)]
+        with running(command, {"LITELLM_LOG": "ERROR", "LITELLM_MASTER_KEY": MASTER}) as process:
+            url = f"http://127.0.0.1:{port}"
+            await _ready(url, process)
+            yield Way(f"litellm {version}", f"{url}/v1", MASTER, process.pid)
+
+
+def _version(python: Path) -> str:
+    code = "from importlib import metadata; print(metadata.version('litellm'))"
+    return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+async def _ready(url: str, process: "subprocess.Popen[str]") -> None:
+    async with httpx2.AsyncClient(timeout=5) as client:
+        for _ in range(240):
+            if process.poll() is not None:
+                raise peers.PeerFailed(f"litellm ended with {process.returncode}")
+            try:
+                if (await client.get(f"{url}/health/liveliness")).status_code == 200:
+                    return
+            except httpx2.HTTPError:
+                await asyncio.sleep(0.5)
+    raise peers.PeerFailed("litellm did not start within two minutes")
+
+
+async def compared(upstream: str, together: int, each: int, rounds: int) -> tuple[Seen, Seen, Seen, str]:
+    """(direct, ours, LiteLLM, its name), the best of the rounds taken as medians."""
+    found: dict[str, list[Seen]] = {}
+    with ours(upstream) as own:
+        async with litellm(upstream) as peer:
+            direct = Way("direct", upstream, KEY, None)
+            for _ in range(rounds):
+                for way in (direct, own, peer):
+                    found.setdefault(way.name, []).append(await measured(way, together, each))
+    return _middle(found["direct"]), _middle(found["quarterdeck"]), _middle(found[peer.name]), peer.name
+
+
+def _middle(seen: list[Seen]) -> Seen:
+    return Seen(
+        statistics.median(one.first_ms for one in seen),
+        statistics.median(one.whole_ms for one in seen),
+        statistics.median(one.cpu_ms for one in seen),
+    )
+
+
+def figures(load: str, direct: Seen, own: Seen, peer: Seen, name: str) -> list[Figure]:
+    note = f"a direct call takes {direct.whole_ms:.1f} ms, its first byte {direct.first_ms:.1f} ms"
+    added: dict[str, Any] = {name: round(max(0.0, peer.whole_ms - direct.whole_ms), 2)}
+    mine = round(max(0.0, own.whole_ms - direct.whole_ms), 2)
+    first = round(max(0.0, own.first_ms - direct.first_ms), 2)
+    late: dict[str, Any] = {name: round(max(0.0, peer.first_ms - direct.first_ms), 2)}
+    return [
+        Figure(f"(h) gateway: latency added to a stream, {load}", "ms", mine, added, Target("ours", 3.0), note),
+        Figure(f"(h) gateway: the same beside LiteLLM, {load}", "ms", mine, added, Target("ratio", 0.1), note),
+        Figure(f"(h) gateway: latency added to the first byte, {load}", "ms", first, late, None, note),
+        Figure(
+            f"(h) gateway: CPU per request, {load}",
+            "ms",
+            round(own.cpu_ms, 3),
+            {name: round(peer.cpu_ms, 3)},
+            Target("ratio", 0.1),
+            "ours prices, reserves, records and meters each call durably",
+        ),
+    ]
+
+
+async def _main(rounds: int) -> None:
+    with model(0.0) as upstream:
+        show(figures("one at a time", *await compared(upstream, 1, ONE, rounds)))
+    with model(0.008) as upstream:
+        show(figures("100 streams at once", *await compared(upstream, TOGETHER, EACH, rounds)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=2)
+    asyncio.run(_main(parser.parse_args().rounds))
+
+
+if __name__ == "__main__":
+    main()
