@@ -37,7 +37,8 @@ check: .venv/made ## format, lint, strict types, floors and unit tests
 bench: .venv/made ## the figures beside the peers', each in its own environment; build/bench.json (one: make bench ARGS=steps)
 	@$(BIN)/python -m bench $(ARGS)
 
-docs: .venv/made ## write docs/reference from the code
+docs: .venv/made ## write docs/reference and the list of prices from the code and its data
+	@$(BIN)/python docs/prices.py
 	@$(BIN)/python docs/generate.py
 
 conformance: .venv/made ## the official MCP conformance tool against our server and our client (one side: make conformance ARGS=server)

@@ -19,7 +19,8 @@ from fuzz.shapes import Choices, as_json
 from quarterdeck.agents.transcript import decode, encode
 from quarterdeck.kernel.entities import Usage
 from quarterdeck.kernel.failures import ModelFailed
-from quarterdeck.kernel.prices import LIST, cost
+from quarterdeck.kernel.price_list import LIST
+from quarterdeck.kernel.prices import cost
 from quarterdeck.models.port import Deadlines, Message, Model, Reply, Request, Text, ToolOutcome, ToolSpec
 from quarterdeck.models.streaming import Dialect, StreamingModel
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from quarterdeck.kernel.config import ModelSection
 from quarterdeck.kernel.failures import BadConfiguration, FailureClass
-from quarterdeck.kernel.prices import LIST
+from quarterdeck.kernel.price_list import LIST
 from quarterdeck.models import anthropic_messages, errors, openai_chat
 from quarterdeck.models.errors import WireError
 from quarterdeck.models.factory import make_factory

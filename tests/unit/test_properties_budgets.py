@@ -20,7 +20,8 @@ from quarterdeck.govern.port import Chain, Link
 from quarterdeck.kernel.config import Price
 from quarterdeck.kernel.entities import NUSD_PER_USD, Usage, to_nusd, to_usd
 from quarterdeck.kernel.failures import BudgetExhausted
-from quarterdeck.kernel.prices import LIST, cost, price_of, worst_case
+from quarterdeck.kernel.price_list import LIST
+from quarterdeck.kernel.prices import cost, price_of, worst_case
 from quarterdeck.store.port import Tx
 from quarterdeck.store.sqlite import SqliteStore
 

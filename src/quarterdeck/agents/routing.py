@@ -10,7 +10,7 @@ Rules
 
 from dataclasses import dataclass
 
-from quarterdeck.kernel.config import DeckConfig
+from quarterdeck.kernel.config import DeckConfig, RunConfig
 from quarterdeck.kernel.entities import Agent
 from quarterdeck.kernel.failures import BadConfiguration
 
@@ -39,6 +39,12 @@ def candidates(agent: Agent, deck: DeckConfig, apart_from: str = "") -> tuple[st
             fix=f'deck.toml: [tiers] {agent.tier} = ["provider:model"]',
         )
     return tuple(sorted(models, key=lambda name: vendor(name) == apart_from))
+
+
+def models_of(config: RunConfig) -> set[str]:
+    """Every model that a run may come to ask."""
+    fixed = {agent.model for agent in config.agents.values() if agent.model is not None}
+    return fixed.union(*config.deck.tiers.values())
 
 
 def vendor(model: str) -> str:

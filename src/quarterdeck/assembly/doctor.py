@@ -12,13 +12,13 @@ import time
 
 from quarterdeck.assembly.parts import Parts
 from quarterdeck.delivery.order import Check
-from quarterdeck.kernel.prices import DATED
+from quarterdeck.kernel.price_list import DATED
+from quarterdeck.kernel.prices import OLD, age
 from quarterdeck.settings import DECK_FILE, operator_config
 from quarterdeck.workplace.git import Git
 
 _MIN_GIT = (2, 38)  # merge-tree --write-tree
 _LOW_DISK = 1024**3
-_PRICES_OLD_DAYS = 180
 _CLIS = {"claude": "Claude Code", "codex": "Codex", "opencode": "OpenCode", "gemini": "Gemini CLI"}
 
 
@@ -109,10 +109,10 @@ def _keys(parts: Parts) -> list[Check]:
 
 
 def _prices(parts: Parts) -> Check:
-    age = int((parts.clock.wall() - time.mktime(time.strptime(DATED, "%Y-%m-%d"))) / 86_400)
-    ok = age <= _PRICES_OLD_DAYS
+    day, days = age(DATED, parts.clock.wall())
+    ok = days <= OLD
     fix = "" if ok else "update Quarterdeck, or set [prices]"
-    return Check(name="prices", ok=ok, detail=f"list of {DATED}", fix=fix, level="warning")
+    return Check(name="prices", ok=ok, detail=f"list of {day}, {days} days old", fix=fix, level="warning")
 
 
 def _clis(parts: Parts) -> list[Check]:

@@ -4,6 +4,7 @@ Rules
 - Sums are over exact nano-USD; what rests on an estimate is marked, never hidden.
 """
 
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -17,6 +18,8 @@ from quarterdeck.cli.text import Column
 from quarterdeck.journal.views import CostView
 from quarterdeck.kernel.entities import Usage, to_usd
 from quarterdeck.kernel.failures import BadInput
+from quarterdeck.kernel.prices import outdated
+from quarterdeck.settings import operator_config
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -105,6 +108,9 @@ async def _cost(call: Call, run: str | None, by: By) -> None:
     names = [by.value, "calls", "in", "cached", "out", "cost"]
     columns = [Column(name, right=number > 0) for number, name in enumerate(names)]
     call.table(columns, [_row(total) for total in [*totals, _all(totals)]])
+    priced = operator_config(call.settings.home).config.prices
+    if old := outdated({cost.model for cost in costs}, priced, time.time()):
+        call.warn(old)
     if any(total.estimated_calls for total in totals):
         call.say("~ rests in part on estimates: the provider sent no usage for some calls")
 

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
+from quarterdeck.agents.routing import models_of
 from quarterdeck.cli.amounts import plural, usd
 from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
 from quarterdeck.cli.following import follow
@@ -28,6 +29,7 @@ from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import to_nusd
 from quarterdeck.kernel.events import RunStatus, TaskStatus
 from quarterdeck.kernel.failures import BadConfiguration, BadInput, BadRepository, Conflicting, Exit
+from quarterdeck.kernel.prices import outdated
 from quarterdeck.settings import DECK_FILE, wider
 from quarterdeck.workplace.repository import clean, examine
 
@@ -297,6 +299,8 @@ async def _note(call: Call, deck: DeckApi, run: str, repository: Path) -> None:
     if not any(line.startswith("checks.gate: from ") and "shows" not in line for line in config.origin):
         call.say(f"checks (detected): {'; '.join(config.deck.checks.gate) or 'none'}")
     _warn_unfenced(call, config)
+    if old := outdated(models_of(config), config.deck.prices, time.time()):
+        call.warn(old)
     place, common_directory, _ = await examine(repository)
     if place == common_directory:
         return

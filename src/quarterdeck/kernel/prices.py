@@ -3,65 +3,25 @@
 Rules
 - An unknown price is refused by the caller, never guessed: `price_of` answers None.
 - Rounded up, so that a reservation is never below what is settled.
+- Prices change: a list that was compared with the providers' own longer ago than `OLD` days says so.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Final
 
 from quarterdeck.kernel.config import Price
 from quarterdeck.kernel.entities import NUSD_PER_USD, Usage
+from quarterdeck.kernel.price_list import DATED, LIST
 
 LONG_WRITE: Final = 2.0
 """Price of a token written to a cache for an hour, as a multiple of input (Anthropic; nobody else has it)."""
 
 _PER_TOKEN: Final = NUSD_PER_USD // 1_000_000
 
-DATED: Final = "2026-11-01"
-"""The day the list below was last compared with published prices."""
-
-LIST: Final[dict[str, Price]] = {
-    "anthropic:claude-opus-5-5": Price(input=4, output=20, cache_read=0.2, cache_write=5),
-    "anthropic:claude-opus-5": Price(input=5, output=25, cache_read=0.5, cache_write=6.25),
-    "anthropic:claude-opus-4-8": Price(input=5, output=25, cache_read=0.5, cache_write=6.25),
-    "anthropic:claude-opus-4-7": Price(input=5, output=25, cache_read=0.5, cache_write=6.25),
-    "anthropic:claude-opus-4-6": Price(input=5, output=25, cache_read=0.5, cache_write=6.25),
-    "anthropic:claude-opus-4-5": Price(input=5, output=25, cache_read=0.5, cache_write=6.25),
-    "anthropic:claude-sonnet-5-5": Price(input=2, output=10, cache_read=0.2, cache_write=2.5),
-    "anthropic:claude-sonnet-5": Price(input=2, output=10, cache_read=0.2, cache_write=2.5),
-    "anthropic:claude-sonnet-4-6": Price(input=3, output=15, cache_read=0.3, cache_write=3.75),
-    "anthropic:claude-sonnet-4-5": Price(input=3, output=15, cache_read=0.3, cache_write=3.75),
-    "anthropic:claude-haiku-5-5": Price(input=0.1, output=0.5, cache_read=0.01, cache_write=0.125),
-    "anthropic:claude-haiku-4-5": Price(input=1, output=5, cache_read=0.1, cache_write=1.25),
-    "anthropic:claude-fable-5-1": Price(input=10, output=50, cache_read=1, cache_write=12.5),
-    "openai:gpt-6-astra": Price(input=10, output=50, cache_read=1, cache_write=12.5),
-    "openai:gpt-6.1-sol": Price(input=2, output=10, cache_read=0.1, cache_write=2.5),
-    "openai:gpt-6-sol": Price(input=2, output=10, cache_read=0.2, cache_write=2.5),
-    "openai:gpt-6-luna": Price(input=0.1, output=0.5, cache_read=0.01, cache_write=0.125),
-    "openai:gpt-5.6-sol": Price(input=4, output=20, cache_read=0.4, cache_write=5),
-    "openai:gpt-5.6-terra": Price(input=2, output=12, cache_read=0.2, cache_write=2.5),
-    "openai:gpt-5.6-luna": Price(input=0.2, output=1.2, cache_read=0.02, cache_write=0.25),
-    "openai:gpt-5.5": Price(input=5, output=30, cache_read=0.5),
-    "openai:gpt-5.4": Price(input=2.5, output=15, cache_read=0.25),
-    "openai:gpt-5.4-mini": Price(input=0.75, output=4.5, cache_read=0.075),
-    "google:gemini-4-argon": Price(input=4, output=20, cache_read=0.2),
-    "google:gemini-3.8-flash": Price(input=1.5, output=7.5, cache_read=0.15),
-    "google:gemini-3.7-flash": Price(input=1.5, output=7.5, cache_read=0.15),
-    "google:gemini-3.6-flash": Price(input=1.5, output=7.5, cache_read=0.15),
-    "google:gemini-3.5-flash": Price(input=1.5, output=9, cache_read=0.15),
-    "google:gemini-3.1-pro-preview": Price(input=2, output=12, cache_read=0.2),
-    "google:gemini-3.1-flash-lite": Price(input=0.25, output=1.5, cache_read=0.025),
-    "google:gemini-3-pro-preview": Price(input=2, output=12, cache_read=0.2),
-    "google:gemini-3-flash-preview": Price(input=0.5, output=3, cache_read=0.05),
-    "google:gemini-2.5-pro": Price(input=1.25, output=10, cache_read=0.125),
-    "google:gemini-2.5-flash": Price(input=0.3, output=2.5, cache_read=0.03),
-    "google:gemini-2.5-flash-lite": Price(input=0.1, output=0.4, cache_read=0.01),
-}
-"""List prices by `provider:model`, USD per million tokens; configuration adds to it and wins.
-
-Where sources disagree the dearer price stands here, so that a reservation is never too small. Cache writes are those
-that are kept for five minutes (Anthropic) or thirty (OpenAI). Some providers charge more for very long prompts: the
-windows in `models/windows.py` end where these prices do."""
+OLD: Final = 90
+"""Days after which a list of prices is not to be relied on without a look."""
 
 
 def price_of(model: str, configured: Mapping[str, Price]) -> Price | None:
@@ -90,3 +50,25 @@ def worst_case(input_tokens: int, max_output: int, price: Price, *, long_write: 
     if long_write:
         dearest = max(dearest, LONG_WRITE * price.input)
     return cost(Usage(input=input_tokens, output=max_output), price.model_copy(update={"input": dearest}))
+
+
+def age(providers: Iterable[str], now: float) -> tuple[str, int]:
+    """The day of the oldest list among those of `providers`, and its age in days. `now`: seconds since the epoch.
+
+    Raises ValueError where none of them has a list.
+    """
+    day = min(DATED[name] for name in providers if name in DATED)
+    since = datetime.fromisoformat(day).replace(tzinfo=UTC)
+    return day, max(0, int((now - since.timestamp()) / 86_400))
+
+
+def outdated(models: Iterable[str], configured: Mapping[str, Price], now: float) -> str:
+    """What to say about the prices of `models` (`provider:model`) where they come from an old list; empty = nothing."""
+    listed = {name.partition(":")[0] for name in models if name in LIST and name not in configured}
+    if not listed:
+        return ""
+    day, days = age(listed, now)
+    if days <= OLD:
+        return ""
+    whose = ", ".join(sorted(listed))
+    return f"the list prices of {whose} are of {day}, {days} days old: update Quarterdeck, or set [prices]"

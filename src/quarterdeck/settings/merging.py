@@ -11,7 +11,7 @@ Rules
 from typing import Any, Final
 
 from quarterdeck.kernel.config import DeckConfig, Price
-from quarterdeck.kernel.prices import LIST
+from quarterdeck.kernel.price_list import LIST
 from quarterdeck.settings.files import Partial
 
 _MINIMUM: Final = (
