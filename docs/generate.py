@@ -205,6 +205,11 @@ def deck() -> str:
         if listed:
             out.append(f"Each entry is a table. {source.doc(section.__name__)}\n")
         out.append(f"{keys(section, config, required='required')}\n")
+        for key, inner_annotation, _ in source.attributes(section.__name__):
+            entry = re.fullmatch(r"dict\[\w+, (\w+)\]", inner_annotation)
+            if entry is not None and hasattr(config, entry[1]):
+                out.append(f"### `[{name}.{key}.NAME]`\n\n{source.doc(entry[1])}\n")
+                out.append(f"{keys(getattr(config, entry[1]), config)}\n")
     return "\n".join(out)
 
 
@@ -320,9 +325,15 @@ def commands() -> str:
 
 def _command(command: Any, path: str, said: str) -> Iterator[str]:
     if hasattr(command, "commands"):
+        if command.invoke_without_command:
+            yield from _one(command, path, said)
         for name, inner in command.commands.items():
             yield from _command(inner, f"{path} {name}", said)
         return
+    yield from _one(command, path, said)
+
+
+def _one(command: Any, path: str, said: str) -> Iterator[str]:
     arguments = [each for each in command.params if type(each).__name__.endswith("Argument")]
     options = [each for each in command.params if each not in arguments and not each.hidden]
     usage = " ".join([path, *(_argument(each) for each in arguments)])

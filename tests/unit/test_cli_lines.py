@@ -148,6 +148,12 @@ CASES: list[tuple[str, EventBase, str, str]] = [
     ),
     (
         "attempt",
+        e.ToolsGiven(tools_blob="b", shown=3, found=40, unavailable=("mcp:x?: it is not approved",)),
+        "docs.1",
+        "3 tools of outside servers, 40 more to be found: mcp:x?: it is not approved",
+    ),
+    (
+        "attempt",
         e.ToolFellBack(step=1, call="c", tool="fetch", to="copy", failure=FailureClass.TRANSIENT, reason="it is down"),
         "docs.1",
         "step 1: fetch failed, copy instead: it is down",

@@ -9,6 +9,8 @@ Rules
   tell the agent that nobody knows. One that is run again is decided again: the policy may be another one by now. A call
   with an outcome is never made again.
 - A tool that failed itself and declares a fallback is replaced by it once, through the same policy and the same record.
+- A tool that stands for another one is never called itself where that other one exists: the other one is decided on,
+  checked, performed and recorded, before a crash and after it.
 - What a desk tool changes is recorded in the same commit as its outcome.
 """
 
@@ -31,7 +33,7 @@ from quarterdeck.kernel import ids, probes
 from quarterdeck.kernel.failures import FailureClass, ModelFailed, QuarterdeckError, StaleClaim
 from quarterdeck.kernel.ids import PLANNER_TASK
 from quarterdeck.tools.bounds import bounded
-from quarterdeck.tools.port import Surroundings, Tool, ToolResult, fallback_of
+from quarterdeck.tools.port import Surroundings, Tool, ToolResult, fallback_of, meant_by
 from quarterdeck.tools.schema import problems
 
 SLACK: Final = 60.0
@@ -78,12 +80,20 @@ class ActionGate:
     """The tools of one attempt, behind the policy and the journal."""
 
     def __init__(
-        self, assignment: Assignment, ports: Ports, log: Recording, tools: Mapping[str, Tool], desk: AgentDesk
+        self,
+        assignment: Assignment,
+        ports: Ports,
+        log: Recording,
+        tools: Mapping[str, Tool],
+        desk: AgentDesk,
+        hidden: Mapping[str, Tool] | None = None,
     ) -> None:
+        """`tools`: those in front of the agent; `hidden`: others that it may call."""
         self._assignment = assignment
         self._ports = ports
         self._log = log
-        self._tools = tools
+        self._shown = tools
+        self._tools = {**(hidden or {}), **tools}
         self._desk = desk
 
     async def perform(self, owed: Owed, timeout: float) -> ToolResult:
@@ -91,6 +101,7 @@ class ActionGate:
 
         Raises SandboxFailed, StoreUnavailable, StaleClaim.
         """
+        owed = self._meant(owed)
         if owed.intent is not None:
             return await self._recovered(owed, owed.intent, timeout)
         decision = self._decide(owed)
@@ -100,6 +111,14 @@ class ActionGate:
         await self._log.append(intended)
         probes.hit("tool.intended")
         return await self._performed(owed, timeout)
+
+    def _meant(self, owed: Owed) -> Owed:
+        """The call that is really asked for."""
+        found = meant_by(self._tools.get(owed.call.name), owed.call.arguments) if owed.call.flaw is None else None
+        if found is None or found[0] not in self._tools:
+            return owed
+        name, arguments = found
+        return replace(owed, call=owed.call.model_copy(update={"name": name, "arguments": dict(arguments)}))
 
     async def _performed(self, owed: Owed, timeout: float) -> ToolResult:
         """Make a call that is allowed and on record, or what its tool declares for when it fails."""
@@ -136,12 +155,14 @@ class ActionGate:
         tool = self._tools.get(call.name)
         if tool is None:
             return Decision(
-                "deny", ("unknown-tool",), f"There is no tool `{call.name}`. Your tools: {', '.join(self._tools)}."
+                "deny", ("unknown-tool",), f"There is no tool `{call.name}`. Your tools: {', '.join(self._shown)}."
             )
         schema = tool.spec.parameters
         if found := problems(schema, call.arguments):
             listed = "\n".join(f"- {problem}" for problem in found)
             examples = schema.get("examples") or ()
+            if call.name not in self._shown:
+                listed += f"\nIts schema: {json.dumps(schema, ensure_ascii=False)}"
             example = f"\nAn example: {json.dumps(examples[0], ensure_ascii=False)}" if examples else ""
             return Decision("deny", ("bad-arguments",), f"The arguments are not right:\n{listed}{example}")
         action = Action(

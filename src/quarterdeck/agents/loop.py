@@ -12,7 +12,7 @@ Rules
 
 from typing import Final
 
-from quarterdeck.agents import endings, limits, mail, prompts, reminders
+from quarterdeck.agents import endings, equipment, limits, mail, prompts, reminders
 from quarterdeck.agents.attempt_log import AttemptLog
 from quarterdeck.agents.calls import ModelCalls, OverBound, Prompt
 from quarterdeck.agents.compaction import Compaction, TooSmall
@@ -26,6 +26,7 @@ from quarterdeck.agents.ports import Ports
 from quarterdeck.agents.transcript import encode, said
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.failures import RECOVERY, FailureClass, ModelFailed, WorkspaceOverLimit
+from quarterdeck.tools.shed.shed import NOTHING, Outside
 
 FILES_COMMAND: Final = "git status --short --untracked-files=all | head -n 200"
 
@@ -41,16 +42,7 @@ class Loop:
         self._bounds = limits.bounds_of(assignment)
         self._desk = AgentDesk(assignment, ports, self._log, work, self._seconds_left)
         self._calls = ModelCalls(assignment, ports, self._log, self._seconds_left)
-        tools = ports.toolbox.select(
-            assignment.agent.tools,
-            expects=assignment.agent.expects,
-            handoff_schema=self._desk.handoff_schema,
-            delegates=delegates(assignment),
-            without=frozenset({"ask", "note"}) if assignment.depth else frozenset(),
-        )
-        self._gate = ActionGate(assignment, ports, self._log, tools, self._desk)
-        self._prompt = Prompt(prompts.system_prompt(assignment), tuple(tool.spec for tool in tools.values()))
-        self._compaction = Compaction(self._log, self._calls, self._prompt)
+        self._equip(NOTHING)
         self._began = ports.clock.monotonic()
         self._before = 0.0
         self._failed: Finished | None = None
@@ -63,6 +55,7 @@ class Loop:
             return await self._run()
         finally:
             self._ports.mail.leave(self._assignment.attempt)
+            await equipment.let_go(self._assignment, self._ports.shed)
 
     async def _run(self) -> Finished:
         await self._open()
@@ -77,9 +70,25 @@ class Loop:
         await self._log.recorded()
         return finished
 
+    def _equip(self, outside: Outside) -> None:
+        """Fix the tools, which are part of every prompt: the built-in ones first."""
+        assignment, ports = self._assignment, self._ports
+        built_in = ports.toolbox.select(
+            assignment.agent.tools,
+            expects=assignment.agent.expects,
+            handoff_schema=self._desk.handoff_schema,
+            delegates=delegates(assignment),
+            without=frozenset({"ask", "note"}) if assignment.depth else frozenset(),
+        )
+        tools = {**built_in, **outside.shown}
+        self._gate = ActionGate(assignment, ports, self._log, tools, self._desk, outside.hidden)
+        self._prompt = Prompt(prompts.system_prompt(assignment), tuple(tool.spec for tool in tools.values()))
+        self._compaction = Compaction(self._log, self._calls, self._prompt)
+
     async def _open(self) -> None:
         """Take up the transcript where it is, or begin it."""
         await self._log.open()
+        self._equip(await equipment.equipped(self._assignment, self._ports.shed, self._log, self._log.state.given))
         await self._desk.open()
         await self._calls.heal()
         self._before = self._log.state.seconds

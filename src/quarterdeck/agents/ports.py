@@ -12,6 +12,7 @@ from quarterdeck.govern.starts import Windows
 from quarterdeck.journal.port import Journal
 from quarterdeck.kernel.clock import Clock
 from quarterdeck.models.port import ModelFactory
+from quarterdeck.tools.shed.shed import Shed
 from quarterdeck.tools.toolbox import Toolbox
 
 Inspect = Callable[[Assignment, Handoff], tuple[str, ...]]
@@ -38,3 +39,5 @@ class Ports:
     rng: random.Random = field(default_factory=random.Random)
     mail: Mail = field(default_factory=Mail)
     """Where messages of people arrive."""
+    shed: Shed | None = None
+    """Tools of outside servers; None = there are none here."""

@@ -24,6 +24,7 @@ from quarterdeck.kernel.complaints import complaint, did_you_mean
 from quarterdeck.kernel.config import seconds
 from quarterdeck.kernel.entities import Agent, AgentLimits, Harness
 from quarterdeck.kernel.failures import BadConfiguration
+from quarterdeck.tools.shed.choosing import PREFIX, wanted
 from quarterdeck.tools.toolbox import ALWAYS, NAMES
 
 HUMAN: Final = "human"
@@ -49,6 +50,8 @@ CLAUDE_TOOLS: Final[Mapping[str, str]] = {
 
 CLAUDE_MODELS: Final[Mapping[str, str]] = {"opus": "brain", "sonnet": "hands", "haiku": "hands", "inherit": "hands"}
 """Claude Code's model aliases as tiers: which model a tier means is the deck's choice."""
+
+_CLAUDE_SERVER: Final = "mcp__"
 
 _CLAUDE_KEYS: Final = frozenset({"name", "description", "tools", "model"})
 _OUR_KEYS: Final = frozenset(
@@ -83,7 +86,7 @@ def parse_agent(text: str, origin: str) -> Agent:
         raise refuse(origin, f"unknown key `{unknown[0]}`{guess}")
     tools, foreign = _tools(head.get("tools"), origin)
     if foreign:
-        raise refuse(origin, f"tools: there is no tool `{foreign[0]}`; tools: {', '.join(NAMES)}")
+        raise refuse(origin, f"tools: there is no tool `{foreign[0]}`; tools: {', '.join(NAMES)}, mcp:server/tool")
     return _agent(head, prompt, tools, origin)
 
 
@@ -233,12 +236,28 @@ def _tools(value: Any, origin: str) -> tuple[tuple[str, ...] | None, tuple[str, 
     foreign: list[str] = []
     for word in _words(value, "tools", origin):
         plain = word.split("(", 1)[0]  # `Bash(git:*)`: the restriction is the policy's work, the tool is `Bash`
-        name = CLAUDE_TOOLS.get(plain, plain)
-        if name not in NAMES:
+        name = CLAUDE_TOOLS.get(plain) or _outside(plain, origin) or plain
+        if name not in NAMES and not name.startswith(PREFIX):
             foreign.append(word)
         elif name not in ours:
             ours.append(name)
     return tuple(ours + [name for name in ALWAYS if name not in ours]), tuple(foreign)
+
+
+def _outside(word: str, origin: str) -> str | None:
+    """A tool of an outside server, in our spelling; Claude Code's `mcp__server__tool` is used where it is there."""
+    theirs = word.startswith(_CLAUDE_SERVER)
+    if theirs:
+        server, _, tool = word.removeprefix(_CLAUDE_SERVER).partition("__")
+        word = f"{PREFIX}{server}{'/' if tool else ''}{tool}?"
+    if not word.startswith(PREFIX):
+        return None
+    try:
+        return wanted(word).word
+    except ValueError as error:
+        if theirs:
+            return None
+        raise refuse(origin, f"tools: {word[:80]!r}: {error}") from error
 
 
 def _words(value: Any, key: str, origin: str) -> tuple[str, ...]:

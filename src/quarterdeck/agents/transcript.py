@@ -101,6 +101,8 @@ class Transcript:
     """Messages of people that were passed on."""
     limit: tuple[e.LimitReached, Mapping[str, Any]] | None = None
     incarnation: int = 0
+    given: bytes | None = None
+    """The tools of outside servers that the agent was given, as they were recorded."""
     _calls: tuple[ToolCall, ...] = ()
     _outcomes: dict[str, ToolOutcome] = field(default_factory=dict)
     _intents: dict[str, e.ToolIntended] = field(default_factory=dict)
@@ -137,6 +139,8 @@ def bodies_of(event: e.EventBase) -> tuple[str, ...]:
             return (event.items_blob,)
         case e.LimitReached():
             return (event.complete_blob,)
+        case e.ToolsGiven():
+            return (event.tools_blob,)
         case _:
             return ()
 
@@ -179,6 +183,8 @@ def apply(state: Transcript, event: e.EventBase, bodies: Mapping[str, bytes]) ->
             state.delegated[event.call] = event
         case e.MessageDelivered():
             state.heard.add(event.message)
+        case e.ToolsGiven():
+            state.given = bodies[event.tools_blob]
         case e.LimitReached():
             state.limit = (event, json.loads(bodies[event.complete_blob]))
         case _:

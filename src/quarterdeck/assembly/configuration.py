@@ -3,7 +3,8 @@
 Rules
 - The operator's files win. What the repository says is read at the base commit, never from a work tree or an agent's
   change. What nobody says is detected there. Symbolic links are followed inside of the commit, never out of it.
-- What was not written for us (AGENTS.md, `.claude/agents/`) is used as far as it can be and never refuses a run.
+- What was not written for us (AGENTS.md, `.claude/agents/`, `.mcp.json`) is used as far as it can be and never refuses
+  a run.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,11 +21,13 @@ from quarterdeck.kernel.failures import BadConfiguration
 from quarterdeck.settings import (
     DECK_FILE,
     MAX_FILE,
+    MCP_FILE,
     Partial,
     decode_text,
     merge,
     operator_config,
     parse_deck_toml,
+    parse_mcp_json,
     read_text,
 )
 from quarterdeck.workplace.mirror import Mirror
@@ -51,12 +54,21 @@ async def configuration(home: Path, mirror: Mirror, commit: str) -> Found:
     repository = await _repository(mirror, commit, name) if name in files else None
     contents = {path: await mirror.show(commit, path, MAX_FILE) if reads(path) else None for path in files}
     detected = detect(contents)
-    deck, lines = merge(operator, repository, detected.partial())
+    declared, told = await _declared(mirror, commit) if MCP_FILE in files else (None, ())
+    deck, lines = merge(operator, repository, detected.partial(), declared)
     agents, warnings = await _agents(home, mirror, commit, files)
     guide = (await _data(mirror, commit, "AGENTS.md")).decode("utf-8", "replace") if "AGENTS.md" in files else ""
     read = () if repository is None else (f"{name} is read at {commit[:12]}",)
-    origin = (*read, *lines, *detected.lines, *warnings)
+    origin = (*read, *lines, *told, *detected.lines, *warnings)
     return Found(deck, agents, guide[:40_000], _narrowed(repository), origin)
+
+
+async def _declared(mirror: Mirror, commit: str) -> tuple[Partial, tuple[str, ...]]:
+    """Tool servers of the repository's `.mcp.json`, which was not written for us."""
+    data = await _data(mirror, commit, MCP_FILE)
+    if len(data) > MAX_FILE:
+        return Partial(MCP_FILE), (f"{MCP_FILE}: not used, it is longer than the {MAX_FILE} bytes that are read",)
+    return parse_mcp_json(data.decode("utf-8", "replace"))
 
 
 def _narrowed(repository: Partial | None) -> DayBudget:

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from quarterdeck import __version__
-from quarterdeck.assembly import doctor, ordering, results, standalone, telling, undoing
+from quarterdeck.assembly import doctor, ordering, results, standalone, telling, toolboard, undoing
 from quarterdeck.assembly.configuration import Found, configuration
 from quarterdeck.assembly.parts import Parts, make
 from quarterdeck.delivery import feedback, jobs
@@ -34,6 +34,7 @@ from quarterdeck.kernel.entities import Agent, Feedback, to_nusd
 from quarterdeck.kernel.events import RunStatus
 from quarterdeck.kernel.failures import Conflicting, NotFound, QuarterdeckError, Stop
 from quarterdeck.settings import ProbeAction, ProbeSpec, Settings
+from quarterdeck.tools.shed.board import ServerView
 from quarterdeck.workplace.ground import sweep
 
 _FOLLOW_SECONDS = 1.0
@@ -264,6 +265,31 @@ class Deck:
     async def roster(self, repository: Path) -> Mapping[str, Agent]:
         """The agents that a run in that repository has."""
         return (await self._found(repository)).agents
+
+    # --- tool servers -------------------------------------------------------------------------------------
+
+    async def tool_servers(self, repository: Path) -> list[ServerView]:
+        """The tool servers that are declared for a repository, and what is known of them."""
+        found = await self._found(repository)
+        return toolboard.views(self.settings, found.deck, found.origin)
+
+    async def check_tools(self, repository: Path, names: Sequence[str]) -> dict[str, str]:
+        """Start these servers (none named = all that are approved), list their tools, end them again. By name, what
+        went wrong. Raises NotFound."""
+        found = await self._found(repository)
+        every = [view.name for view in toolboard.views(self.settings, found.deck, ()) if view.approved]
+        return await toolboard.check(self._parts.shed, found.deck, names or every)
+
+    async def approve_tools(self, repository: Path, name: str, env: Sequence[str]) -> ServerView:
+        """Let a declared server be started. Raises NotFound, BadInput."""
+        found = await self._found(repository)
+        toolboard.approve(self.settings, found.deck, name, env)
+        views = toolboard.views(self.settings, found.deck, found.origin)
+        return next(view for view in views if view.name == name)
+
+    async def revoke_tools(self, name: str) -> int:
+        """Take back every approval of that name; how many there were. Raises NotFound."""
+        return toolboard.revoke(self.settings, name)
 
     async def _found(self, repository: Path) -> Found:
         mirror = await self._parts.workshop.mirror(str(repository))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from quarterdeck.assembly.configuration import Found, configuration
 from quarterdeck.assembly.parts import Parts
 from quarterdeck.assembly.planfile import read_plan_file
+from quarterdeck.assembly.toolboard import check_tools
 from quarterdeck.delivery import jobs
 from quarterdeck.delivery.assigning import PLANNER
 from quarterdeck.delivery.order import Order
@@ -29,6 +30,7 @@ from quarterdeck.kernel.entities import Agent, Harness, Plan, to_nusd
 from quarterdeck.kernel.failures import BadConfiguration, BadInput, BadRepository, SandboxUnavailable
 from quarterdeck.kernel.prices import price_of
 from quarterdeck.store.port import Tx
+from quarterdeck.tools.shed.needs import WITHOUT
 from quarterdeck.workplace.mirror import Mirror
 
 MAX_PLAN_BYTES = 8 * 1024 * 1024
@@ -53,7 +55,7 @@ async def create(parts: Parts, order: Order) -> str:
     if not order.plan_only:
         mirror.check_writable()
         check_gate(config)
-    _check_agents(parts, config, plan, plan_only=order.plan_only)
+    config = _check_agents(parts, config, plan, plan_only=order.plan_only)
     await check_sandbox(parts, config)
     created = await _created(parts, order, mirror, config, plan, run, base, into, checkout)
     await store(parts, created, plan, all_warnings(plan, config) if plan is not None else ())
@@ -200,15 +202,18 @@ def needed_agents(config: RunConfig, plan: Plan | None) -> list[Needed]:
     return found
 
 
-def _check_agents(parts: Parts, config: RunConfig, plan: Plan | None, *, plan_only: bool) -> None:
-    for needed in needed_agents(config, plan):
-        if plan_only and needed.agent.name != PLANNER:
-            continue
+def _check_agents(parts: Parts, config: RunConfig, plan: Plan | None, *, plan_only: bool) -> RunConfig:
+    """The configuration, with what its agents go without."""
+    agents = [each for each in needed_agents(config, plan) if not plan_only or each.agent.name == PLANNER]
+    for needed in agents:
         agent = needed.agent
         if agent.harness is Harness.ACP:
             _check_priced(parts, config, parts.fleet.acp.models(agent, config))
         if agent.harness is Harness.NATIVE:
             _check_models(parts, config, agent, needed.why)
+    without = check_tools(parts.access, config, [needed.agent for needed in agents])
+    said = [line for line in config.origin if not line.startswith(WITHOUT)]
+    return config.model_copy(update={"origin": (*said, *without)})
 
 
 def _check_models(parts: Parts, config: RunConfig, agent: Agent, why: str) -> None:

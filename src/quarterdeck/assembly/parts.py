@@ -19,6 +19,7 @@ from quarterdeck.agents.port import HarnessAdapter
 from quarterdeck.agents.ports import Ports
 from quarterdeck.assembly.gateway import make_gateway
 from quarterdeck.assembly.outside import make_acp
+from quarterdeck.assembly.toolboard import OperatorAccess
 from quarterdeck.delivery import jobs
 from quarterdeck.delivery.briefing import Briefings
 from quarterdeck.delivery.check import Check
@@ -57,6 +58,9 @@ from quarterdeck.models.port import Deadlines
 from quarterdeck.models.providers import PROVIDERS
 from quarterdeck.settings import Settings, load_settings, operator_config
 from quarterdeck.store.sqlite import SqliteStore
+from quarterdeck.tools.shed.board import Board
+from quarterdeck.tools.shed.shed import Shed
+from quarterdeck.tools.shed.ways import SandboxWays
 from quarterdeck.tools.toolbox import Toolbox
 from quarterdeck.workplace.bubblewrap import Bubblewrap
 from quarterdeck.workplace.environment import Environments
@@ -76,9 +80,16 @@ class Fleet:
     """Harnesses by configuration, over one set of connections for each way of reaching models."""
 
     def __init__(
-        self, settings: Settings, journal: Log, treasury: Budgets, clock: Clock, mail: Mail | None = None
+        self,
+        settings: Settings,
+        journal: Log,
+        treasury: Budgets,
+        clock: Clock,
+        mail: Mail | None = None,
+        shed: Shed | None = None,
     ) -> None:
         self._settings = settings
+        self._shed = shed
         self._journal = journal
         self._treasury = treasury
         self._clock = clock
@@ -124,6 +135,7 @@ class Fleet:
                 clock=self._clock,
                 inspect=inspect,
                 mail=self._mail,
+                shed=self._shed,
             )
             self._native[key] = (NativeHarness(ports), models)
         return self._native[key]
@@ -206,6 +218,8 @@ class Parts:
     environments: Environments
     providers: Mapping[str, Provider]
     workshop: Workshop
+    access: OperatorAccess
+    shed: Shed
     fleet: Fleet
     gateway: ModelGateway
     endpoint: Endpoint
@@ -225,6 +239,7 @@ class Parts:
         await self.door.close()
         await self.gateway.close()
         await self.endpoint.close()
+        await self.shed.close()
         await self.fleet.close()
         await self.proxies.close()
         await self.store.close()
@@ -264,7 +279,9 @@ async def make(settings: Settings, clock: Clock | None = None) -> Parts:
     workshop = Workshop(providers, ground.mirrors, environments, proxies)
     treasury, starts, briefings, views = Budgets(), Windows(), Briefings(journal), Views(store)
     mail = Mail()
-    fleet = Fleet(settings, journal, treasury, clock, mail)
+    access = OperatorAccess(settings)
+    shed = Shed(SandboxWays(providers, proxies), access, clock, tell=Board(settings.home).tell)
+    fleet = Fleet(settings, journal, treasury, clock, mail, shed)
     desks = OutsideDesks(fleet.native, mail, views)
     door = McpDoor(desks)
     mounts = {"/mcp": door}
@@ -286,6 +303,8 @@ async def make(settings: Settings, clock: Clock | None = None) -> Parts:
         environments=environments,
         providers=providers,
         workshop=workshop,
+        access=access,
+        shed=shed,
         fleet=fleet,
         gateway=gateway,
         endpoint=endpoint,

@@ -246,6 +246,11 @@ def _step(event: EventBase) -> _Words:
             verdict = "ok" if event.ok else "failed"
             tone = Tone.QUIET if event.ok else Tone.WARN
             return _detail(f"step {event.step}: {event.tool} {verdict} after {duration(event.seconds)}{flags}", tone)
+        case e.ToolsGiven():
+            given = f"{event.shown} tools of outside servers, {event.found} more to be found"
+            return _detail(
+                _because(given, "; ".join(event.unavailable)), Tone.WARN if event.unavailable else Tone.QUIET
+            )
         case e.ToolFellBack():
             back = f"step {event.step}: {event.tool} failed, {event.to} instead"
             return _detail(_because(back, event.reason), Tone.WARN)

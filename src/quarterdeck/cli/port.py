@@ -18,6 +18,7 @@ from quarterdeck.kernel.entities import Agent
 from quarterdeck.kernel.events import RunCreated
 from quarterdeck.kernel.failures import QuarterdeckError
 from quarterdeck.settings import Settings
+from quarterdeck.tools.shed.board import ServerView
 
 
 class DeckApi(Protocol):
@@ -111,6 +112,23 @@ class DeckApi(Protocol):
 
     async def roster(self, repository: Path) -> Mapping[str, Agent]:
         """The agents that a run in that repository has."""
+        ...
+
+    async def tool_servers(self, repository: Path) -> list[ServerView]:
+        """The tool servers that are declared for a repository, and what is known of them. Starts nothing."""
+        ...
+
+    async def check_tools(self, repository: Path, names: Sequence[str]) -> dict[str, str]:
+        """Start these servers (none named = all that are approved), list their tools, end them again. By name, what
+        went wrong. Raises NotFound."""
+        ...
+
+    async def approve_tools(self, repository: Path, name: str, env: Sequence[str]) -> ServerView:
+        """Let a declared server be started, with these of the operator's variables. Raises NotFound, BadInput."""
+        ...
+
+    async def revoke_tools(self, name: str) -> int:
+        """Take back every approval of that name; how many there were. Raises NotFound."""
         ...
 
     async def verify(self, prefix: str = "") -> Verification: ...

@@ -31,6 +31,7 @@ from quarterdeck.kernel.events import RunStatus, TaskStatus
 from quarterdeck.kernel.failures import BadConfiguration, BadInput, BadRepository, Conflicting, Exit
 from quarterdeck.kernel.prices import outdated
 from quarterdeck.settings import DECK_FILE, wider
+from quarterdeck.tools.shed.needs import WITHOUT
 from quarterdeck.workplace.repository import clean, examine
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -299,6 +300,9 @@ async def _note(call: Call, deck: DeckApi, run: str, repository: Path) -> None:
     if not any(line.startswith("checks.gate: from ") and "shows" not in line for line in config.origin):
         call.say(f"checks (detected): {'; '.join(config.deck.checks.gate) or 'none'}")
     _warn_unfenced(call, config)
+    for line in config.origin:
+        if line.startswith(WITHOUT):
+            call.warn(line.removeprefix(WITHOUT))
     if old := outdated(models_of(config), config.deck.prices, time.time()):
         call.warn(old)
     place, common_directory, _ = await examine(repository)

@@ -545,6 +545,20 @@ class ModelErred(EventBase):
     """`usage` and `cost_nusd` are estimates: the wire did not say what was charged."""
 
 
+class ToolsGiven(EventBase):
+    """Which tools of outside servers an agent has. They stay the same until its attempt ends."""
+
+    kind: Literal["tools.given"] = "tools.given"
+    tools_blob: Blob
+    """The tools, as JSON: those in front of the model, and those that it can find."""
+    shown: int
+    """Tools in front of the model."""
+    found: int
+    """Tools that it can find with `find_tools`."""
+    unavailable: tuple[str, ...] = ()
+    """Why a server's tools are missing."""
+
+
 class ToolIntended(EventBase):
     """The decision on one requested action, before it is performed."""
 
@@ -894,6 +908,7 @@ Event = Annotated[
     | ToolIntended
     | ToolDone
     | ToolFellBack
+    | ToolsGiven
     | IncidentOpened
     | ContextCompacted
     | TranscriptExtended

@@ -284,6 +284,12 @@ class WorkspaceOverLimit(QuarterdeckError):
     failure = FailureClass.TOOL
 
 
+class ToolServerFailed(QuarterdeckError):
+    """A tool server cannot be reached, or ended during a call."""
+
+    failure = FailureClass.TRANSIENT
+
+
 class GitFailed(QuarterdeckError):
     """A git command failed."""
 

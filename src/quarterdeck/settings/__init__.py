@@ -1,6 +1,14 @@
 """One typed settings object and deck.toml: what this process was told, by its environment and by files."""
 
-from quarterdeck.settings.environment import ProbeAction, ProbeSpec, Settings, child_environment, load_settings
+from quarterdeck.settings.approvals import APPROVED_FILE, Approval, Approvals, read_approvals, write_approvals
+from quarterdeck.settings.environment import (
+    ProbeAction,
+    ProbeSpec,
+    Settings,
+    child_environment,
+    load_settings,
+    withheld,
+)
 from quarterdeck.settings.files import (
     DECK_FILE,
     MAX_FILE,
@@ -12,10 +20,15 @@ from quarterdeck.settings.files import (
     read_text,
 )
 from quarterdeck.settings.merging import merge, wider
+from quarterdeck.settings.servers import MCP_FILE, parse_mcp_json
 
 __all__ = [
+    "APPROVED_FILE",
     "DECK_FILE",
     "MAX_FILE",
+    "MCP_FILE",
+    "Approval",
+    "Approvals",
     "Partial",
     "ProbeAction",
     "ProbeSpec",
@@ -27,6 +40,10 @@ __all__ = [
     "merge",
     "operator_config",
     "parse_deck_toml",
+    "parse_mcp_json",
+    "read_approvals",
     "read_text",
     "wider",
+    "withheld",
+    "write_approvals",
 ]

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Final
 
 from quarterdeck.kernel import probes
+from quarterdeck.kernel.config import ModelSection
 from quarterdeck.kernel.failures import BadConfiguration
+from quarterdeck.settings.approvals import Approvals, read_approvals
 from quarterdeck.settings.files import operator_config
 
 
@@ -32,6 +34,8 @@ class ProbeAction(StrEnum):
     """An exception."""
 
 
+_LOGINS: Final = ("ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN", "GOOGLE_API_KEY", "OPENROUTER_API_KEY")
+"""What people's other tools use to speak to models."""
 _KEYS: Final = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY")
 _PACKAGE_VARIABLES: Final = (
     "PIP_INDEX_URL",
@@ -85,6 +89,8 @@ class Settings:
     """Where programs are looked for."""
     user_home: Path | None = None
     """Where the user's own tools keep their logins."""
+    tool_environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Variables that the operator gave to a tool server, by name. Never a provider's key."""
     package_environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Which package indexes, proxies and certificates this machine uses. May hold passwords."""
 
@@ -111,8 +117,9 @@ def _key(environ: Mapping[str, str], name: str) -> str | None:
 def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     """The settings of this environment. Raises BadConfiguration."""
     home = _home(environ)
-    models = operator_config(home).config.models
-    named = [model.api_key_env for model in models.values() if model.api_key_env]
+    operator = operator_config(home).config
+    named = [model.api_key_env for model in operator.models.values() if model.api_key_env]
+    given = Approvals(read_approvals(home), operator.mcp).variables
     return Settings(
         home=home,
         user=_user(environ),
@@ -125,8 +132,19 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         probe=_probe(environ.get("QUARTERDECK_PROBE", "")),
         path=environ.get("PATH") or os.defpath,
         user_home=Path(_user_home(environ)),
+        tool_environment={
+            name: environ[name] for name in given if not withheld(name, operator.models) and environ.get(name)
+        },
         package_environment={name: environ[name] for name in _PACKAGE_VARIABLES if environ.get(name)},
     )
+
+
+def withheld(name: str, models: Mapping[str, ModelSection]) -> bool:
+    """Whether a variable is never given to a tool server: keys and logins of providers, and what is ours. `models`: the
+    operator's facts about models, which may name further keys."""
+    plain = name.removesuffix("_FILE")
+    named = {model.api_key_env for model in models.values()}
+    return plain in {*_KEYS, *_LOGINS, *named} or name.startswith("QUARTERDECK_")
 
 
 def child_environment(changes: Mapping[str, str | None], environ: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -5,12 +5,13 @@ Rules
 - The repository's file may only narrow money, network, sandbox and how many agents start; it may not say where keys are
   sent. Where the operator is silent, the default is what may be narrowed. Everything else of it fills what the operator
   left open.
+- Tool servers may be declared by both; that one may be used is the operator's word alone.
 - What was not taken over is said in a line, never silently dropped.
 """
 
 from typing import Any, Final
 
-from quarterdeck.kernel.config import DeckConfig, Price
+from quarterdeck.kernel.config import DeckConfig, McpServer, Price
 from quarterdeck.kernel.price_list import LIST
 from quarterdeck.settings.files import Partial
 
@@ -31,19 +32,27 @@ _MINIMUM: Final = (
 )
 _SUBSET: Final = (("sandbox", "network"), ("sandbox", "setup_network"))
 _TABLES: Final = ("tiers", "prices", "models")
+_SERVERS: Final = "mcp"
 
 _NARROW: Final = "a repository may only narrow it"
 
 
-def merge(operator: Partial, repository: Partial | None, detected: Partial) -> tuple[DeckConfig, tuple[str, ...]]:
+def merge(
+    operator: Partial, repository: Partial | None, detected: Partial, declared: Partial | None = None
+) -> tuple[DeckConfig, tuple[str, ...]]:
     """The effective configuration, and for people where each part came from and what was not taken over.
 
+    `declared`: tool servers that the repository declares elsewhere, in its `.mcp.json`.
     Example of a line: `checks.gate: from .quarterdeck/deck.toml`.
     """
     layers = [layer for layer in (operator, repository, detected) if layer is not None]
     chosen: dict[str, dict[str, Any]] = {}
     origin: list[str] = []
     for section in DeckConfig.model_fields:
+        if section == _SERVERS:
+            chosen[section], lines = _merge_servers(operator, (repository, declared))
+            origin += lines
+            continue
         keep, lines = (_merge_table if section in _TABLES else _merge_section)(section, layers, operator, repository)
         chosen[section] = keep
         origin += lines
@@ -100,7 +109,7 @@ def wider(used: DeckConfig, today: DeckConfig) -> tuple[str, ...]:
     """Where an earlier configuration allows more money, network or sandbox than the one that holds today."""
     lines: list[str] = []
     for section in DeckConfig.model_fields:
-        if section in _TABLES:
+        if section in (*_TABLES, _SERVERS):
             continue
         for key in type(getattr(used, section)).model_fields:
             then, now = getattr(getattr(used, section), key), getattr(getattr(today, section), key)
@@ -133,6 +142,28 @@ def _merge_table(section: str, layers: list[Partial], operator: Partial, reposit
                 chosen[name] = entry
                 lines.append(f'{section}."{name}": from {layer.origin}')
     return chosen, lines
+
+
+def _merge_servers(operator: Partial, theirs: tuple[Partial | None, ...]) -> _Merged:
+    """Servers by name, the operator's first. Nothing that a repository says approves one."""
+    given = [layer for layer in (operator, *theirs) if layer is not None and _SERVERS in layer.config.model_fields_set]
+    chosen: dict[str, Any] = {"approved": operator.config.mcp.approved}
+    servers: dict[str, McpServer] = {}
+    lines: list[str] = []
+    for layer in given:
+        section = layer.config.mcp
+        if "schemas" in section.model_fields_set and "schemas" not in chosen:
+            chosen["schemas"] = section.schemas
+            lines.append(f"mcp.schemas: from {layer.origin}")
+        if layer is not operator and section.approved:
+            lines.append("mcp.approved: of the repository not used, only the operator approves")
+        for name, server in section.servers.items():
+            if name not in servers:
+                servers[name] = server
+                lines.append(f"mcp.servers.{name}: from {layer.origin}")
+            elif servers[name] != server:
+                lines.append(f"mcp.servers.{name}: the one of {layer.origin} is not used, there is one of that name")
+    return {**chosen, "servers": servers}, lines
 
 
 def _entry_of_repository(section: str, asked: Any, bound: Any) -> tuple[Any, str]:

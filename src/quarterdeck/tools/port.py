@@ -91,6 +91,21 @@ class Tool(Protocol):
 
 
 @runtime_checkable
+class StandsFor(Protocol):
+    """A tool whose arguments name another one and its arguments: that one is decided on, checked, performed and
+    recorded in its stead."""
+
+    def stands_for(self, arguments: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | None:
+        """Name and arguments of the tool that is meant; None = there is none, and the call is this tool's own."""
+        ...
+
+
+def meant_by(tool: object, arguments: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | None:
+    """Name and arguments of the tool that this one stands for in such a call, if it does."""
+    return tool.stands_for(arguments) if isinstance(tool, StandsFor) else None
+
+
+@runtime_checkable
 class FallsBack(Protocol):
     """A tool that names another one to be performed in its stead when it fails itself."""
 

@@ -1,0 +1,100 @@
+"""Which tool servers the operator approved: a file of the home, written by `quarterdeck tools approve`.
+
+Rules
+- An approval names a server and the hash of its whole declaration; another declaration of that name needs its own.
+- It says by name which of the operator's variables the server is given. There is no way to give all of them.
+- What the operator's own deck.toml declares is approved by that, with the variables that it names.
+- A repository cannot write here: the file is the operator's, and nothing of a repository is merged into it.
+"""
+
+import json
+import os
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from quarterdeck.kernel.config import McpSection, McpServer
+from quarterdeck.kernel.entities import Value
+from quarterdeck.kernel.failures import BadConfiguration
+from quarterdeck.settings.files import read_text
+
+APPROVED_FILE: Final = "approved-tools.json"
+
+
+class Approval(Value):
+    """One approved declaration."""
+
+    name: str
+    hash: str
+    env: tuple[str, ...] = ()
+    """Names of the operator's variables that it is given."""
+
+
+class _File(Value):
+    v: int = 1
+    approved: tuple[Approval, ...] = ()
+
+
+_FILE: Final = TypeAdapter(_File)
+
+
+@dataclass(frozen=True, slots=True)
+class Approvals:
+    """Everything that the operator approved."""
+
+    written: tuple[Approval, ...]
+    operator: McpSection
+    """`[mcp]` of the operator's own deck.toml."""
+
+    def given(self, name: str, server: McpServer) -> tuple[str, ...] | None:
+        """Names of the variables that this server may have; None = it is not approved."""
+        own = self.operator.servers.get(name)
+        if own is not None and own == server:
+            return server.variables
+        fingerprint = server.fingerprint
+        for approval in self.written:
+            if approval.name == name and approval.hash == fingerprint:
+                return approval.env
+        return () if self.operator.approved.get(name) == fingerprint else None
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Names of all variables that some server may have."""
+        names = {name for approval in self.written for name in approval.env}
+        return tuple(sorted(names.union(*(server.variables for server in self.operator.servers.values()))))
+
+
+def read_approvals(home: Path) -> tuple[Approval, ...]:
+    """What is in the file; nothing where there is none. Raises BadConfiguration."""
+    file = home / APPROVED_FILE
+    try:
+        return _FILE.validate_python(json.loads(read_text(file)), strict=False).approved
+    except (FileNotFoundError, NotADirectoryError):
+        return ()
+    except (ValueError, RecursionError, ValidationError) as error:
+        raise BadConfiguration(
+            f"{file} cannot be read", why="it is not what `quarterdeck tools approve` writes", fix=f"remove {file}"
+        ) from error
+
+
+def write_approvals(home: Path, approved: Iterable[Approval]) -> None:
+    """Replace the file, whole or not at all. Raises BadConfiguration."""
+    file = home / APPROVED_FILE
+    fresh = home / f".{APPROVED_FILE}.{secrets.token_hex(4)}"
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as out:
+            out.write(_File(approved=tuple(approved)).model_dump_json(indent=2) + "\n")
+            out.flush()
+            os.fsync(out.fileno())
+        fresh.replace(file)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise BadConfiguration(
+            f"{file} cannot be written", why=error.strerror or str(error), fix="make it writable for you"
+        ) from error

@@ -1,0 +1,1 @@
+"""Tools of outside servers (Model Context Protocol): declared, approved, catalogued, found, called."""

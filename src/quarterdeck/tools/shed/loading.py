@@ -1,0 +1,21 @@
+"""Loads what knows the protocol's SDK when the first server is started, and not before.
+
+Rules
+- Loading it takes seconds of processor time: it is done in a thread, once, and nothing waits for it that needs no
+  server.
+"""
+
+import asyncio
+import importlib
+from typing import Any, Final
+
+from quarterdeck.tools.shed.port import Linker
+
+_MODULE: Final = "quarterdeck.tools.shed.wire.client"
+
+
+async def load_linker() -> Linker:
+    """What opens links."""
+    module: Any = await asyncio.to_thread(importlib.import_module, _MODULE)
+    linker: Linker = module.SdkLinker()
+    return linker
