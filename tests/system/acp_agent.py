@@ -64,16 +64,32 @@ def post(message: dict[str, Any], session: str | None = None) -> tuple[Any, str 
     return (json.loads(text) if text.strip() else {}), session
 
 
+def exchange(message: dict[str, Any]) -> Any:
+    """One message to the server, over HTTP or to the program that stands for it."""
+    if "url" in SERVER:
+        answer, SERVER["session"] = post(message, SERVER.get("session"))
+        return answer
+    if "program" not in SERVER:
+        given = SERVER["given"]
+        env = {**os.environ, **{each["name"]: each["value"] for each in given["env"]}}
+        argv, pipe = [given["command"], *given["args"]], subprocess.PIPE
+        SERVER["program"] = subprocess.Popen(argv, env=env, text=True, stdin=pipe, stdout=pipe)
+    program = SERVER["program"]
+    program.stdin.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
+    program.stdin.flush()
+    return json.loads(program.stdout.readline()) if "id" in message else {}
+
+
 def tool(name: str, arguments: Any) -> Any:
     """Call a tool of the MCP server that the session was given."""
-    if "session" not in SERVER:
+    if not SERVER.get("begun"):
+        SERVER["begun"] = True
         params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
-        _, SERVER["session"] = post({"id": 1, "method": "initialize", "params": params})
-        post({"method": "notifications/initialized"}, SERVER["session"])
+        exchange({"id": 1, "method": "initialize", "params": params})
+        exchange({"method": "notifications/initialized"})
     STATE["id"] += 1
     call = {"id": STATE["id"], "method": "tools/call", "params": {"name": name, "arguments": arguments}}
-    answer, _ = post(call, SERVER["session"])
-    return answer["result"]["content"][0]["text"]
+    return exchange(call)["result"]["content"][0]["text"]
 
 
 def model() -> tuple[int, str]:

@@ -190,7 +190,7 @@ class AcpHarness:
         conversation: Conversation = client.Conversation(session, talk)
         try:
             talked = await self._converse(seat, talk, conversation, url, found)
-            process = await _process(session) if talked.failed is not None else ""
+            process = await _process(session) if conversation.gone else ""
         finally:
             await _settle(_end(session, conversation))
         if "died" in session.flags:
@@ -238,15 +238,14 @@ class AcpHarness:
     async def _begun(self, seat: _Seat, conversation: "Conversation", url: str) -> Begun:
         """Greet the agent and begin a session. Raises AgentFailed."""
         seconds, launch = self._ports.patience.session, seat.launch
-        greeting = await conversation.initialize(seat.profile.start_seconds)
+        start = self._ports.patience.start or seat.profile.start_seconds
+        greeting = await conversation.initialize(start)
         if launch.authenticate is not None:
             await conversation.authenticate(launch.authenticate, seconds)
         bridge = f"{seat.assignment.sandbox.where(PROGRAM)}/{MCP_BRIDGE}"
         server = Server(SERVER, f"{url}/mcp", seat.opened.key, ("python3", "-I", "-S", "-B", bridge))
         over_http = greeting.http_mcp and not launch.stdio_mcp
-        begun = await conversation.begin(
-            seat.assignment.sandbox.where(WORKSPACE), server, over_http, seat.profile.start_seconds
-        )
+        begun = await conversation.begin(seat.assignment.sandbox.where(WORKSPACE), server, over_http, start)
         if launch.mode in begun.modes:
             await conversation.set_mode(begun.id, launch.mode, seconds)
         for option, value in launch.options.items():

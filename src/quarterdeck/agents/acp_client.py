@@ -172,6 +172,11 @@ class Conversation:
         return self._pipe.heard.is_set()
 
     @property
+    def gone(self) -> bool:
+        """Whether the agent has closed its side."""
+        return self._pipe.over.is_set() and self._pipe.failure is None
+
+    @property
     def junk(self) -> str:
         """What it wrote beside the protocol, in words; empty = nothing."""
         pipe = self._pipe

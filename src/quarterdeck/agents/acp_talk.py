@@ -46,6 +46,8 @@ Cut = Literal["wall", "silent", "stopped", "turns", "lingers"]
 class Patience:
     """Seconds."""
 
+    start: float | None = None
+    """Until it greets and until its session has begun, each; None = as its profile says."""
     first: float = 300.0
     """Until the first sign of life of a turn."""
     idle: float = 1200.0

@@ -1,0 +1,295 @@
+"""The ACP harness against an agent that does each thing that can go wrong: how the attempt ends, what is on record, and
+that nothing of the agent is left."""
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from acp_kit import QUICK, SUBMIT, Stage, stage
+
+from quarterdeck.agents import acp_updates
+from quarterdeck.agents.profiles import GENERIC
+from quarterdeck.agents.profiles.port import Context, Launch, Login
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel.entities import AgentLimits, Submission, Usage
+from quarterdeck.kernel.events import Outcome
+from quarterdeck.kernel.failures import FailureClass, SandboxDied
+
+WRITE = {"write": ["a.txt", "changed\n"]}
+
+
+@pytest.fixture
+async def plain(tmp_path: Path) -> AsyncIterator[Stage]:
+    async with stage(tmp_path) as made:
+        yield made
+
+
+async def ended(made: Stage) -> e.HarnessFinished:
+    """How it is on record that the harness ended; it is the last of its events, and the key is dead."""
+    found = [event for event in await made.events() if isinstance(event, e.HarnessFinished)]
+    assert len(found) == 1
+    return found[0]
+
+
+async def processes(made: Stage, command: str) -> int:
+    assert made.sandbox is not None
+    script = f"cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -o '[{command[0]}]{command[1:]}' | wc -l"
+    return int((await made.sandbox.exec(script, timeout=20)).stdout)
+
+
+@pytest.mark.parametrize("kind", ["none", pytest.param("bubblewrap", marks=pytest.mark.sandbox)])
+async def test_an_agent_that_does_its_work(tmp_path: Path, kind: str) -> None:
+    async with stage(tmp_path, kind) as made:
+        finished = await made.work(
+            {"say": ["I begin ", "now."]},
+            {"plan": ["Look", "Write"]},
+            {"call": {"path": "a.txt"}},
+            WRITE,
+            {"permission": ["execute", "ls", {"command": ["ls", "-l"]}]},
+            {"model": 1},
+            {"tool": ["note", {"text": "greet() takes a name"}]},
+            {"keep": "answers"},
+            SUBMIT,
+        )
+        assert (finished.outcome, finished.handoff) == (Outcome.OK, Submission(summary="Did it."))
+        answers = await made.answers()
+        assert answers[0] == {"outcome": "selected", "optionId": "o-allow_once"}
+        assert answers[1][0] == 200, "the gateway is reached from inside"
+        events = await made.events()
+        kinds = [event.kind for event in events]
+        order = ("harness.started", "agent.connected", "agent.prompted", "agent.said", "todo.changed", "agent.acting")
+        assert [kinds.index(kind) for kind in order] == sorted(kinds.index(kind) for kind in order)
+        assert kinds.index("agent.acted") < kinds.index("permission.decided") < kinds.index("model.asked")
+        assert kinds[-2:] == ["agent.turned", "harness.finished"]
+        said = next(event for event in events if isinstance(event, e.AgentSaid))
+        assert await made.body(said.text_blob) == "I begin now."
+        acted = next(event for event in events if isinstance(event, e.AgentActed))
+        assert (acted.ok, await made.body(acted.output_blob)) == (True, "written")
+        prompted = next(event for event in events if isinstance(event, e.AgentPrompted))
+        text = await made.body(prompted.prompt_blob)
+        assert "Task: greet" in text and "How to hand in" in text
+        assert (await ended(made)).ok
+
+
+async def test_a_claim_of_success_with_nothing_done_is_reminded_once_and_then_failed(plain: Stage) -> None:
+    finished = await plain.work(
+        {"say": ["All done!"]}, again=[{"say": ["Really, all done!"]}, {"keep": ".git/answers"}]
+    )
+    assert (finished.outcome, finished.failure) == (Outcome.FAILED, FailureClass.HANDOFF)
+    assert "Really, all done!" in finished.feedback[0].detail
+    reminder = (await plain.answers(".git/answers"))[0]
+    assert "submit" in reminder and "nothing in the workspace has changed" in reminder
+    assert [event.why for event in await plain.events() if isinstance(event, e.AgentPrompted)] == ["task", "nudge"]
+
+
+async def test_a_change_that_was_not_handed_in_is_judged_as_it_is(plain: Stage) -> None:
+    finished = await plain.work(WRITE, {"say": ["I am done."]})
+    assert finished.outcome is Outcome.OK
+    assert isinstance(finished.handoff, Submission)
+    assert "without handing in" in finished.handoff.summary and "I am done." in finished.handoff.summary
+
+
+async def test_one_that_dies_in_its_turn(plain: Stage) -> None:
+    finished = await plain.work(WRITE, {"begin": "t9"}, {"die": 3})
+    assert (finished.outcome, finished.failure) == (Outcome.FAILED, FailureClass.TOOL)
+    assert "ended with exit code 3" in finished.reason
+    assert "dying as told" in finished.feedback[0].detail
+    assert (await ended(plain)).exit_code == 3
+    acted = next(event for event in await plain.events() if isinstance(event, e.AgentActed))
+    assert (acted.call, acted.ok, acted.flags) == ("t9", False, ("unknown-outcome",))
+
+
+async def test_what_was_handed_in_before_it_died_counts(plain: Stage) -> None:
+    finished = await plain.work(WRITE, SUBMIT, {"die": 1})
+    assert (finished.outcome, finished.handoff) == (Outcome.OK, Submission(summary="Did it."))
+
+
+async def test_one_that_never_greets(tmp_path: Path) -> None:
+    async with stage(tmp_path, patience=replace(QUICK, start=0.5)) as made:
+        finished = await made.work(faults=["--mute"])
+        assert finished.outcome is Outcome.FAILED
+        assert "did not answer initialize" in finished.reason
+        assert await processes(made, "acp_agent.py --mute") == 0
+
+
+@pytest.mark.parametrize(("fault", "reason"), [("--old", "another version"), ("--gone", "cannot be started")])
+async def test_one_that_cannot_be_talked_to(plain: Stage, fault: str, reason: str) -> None:
+    assignment = await plain.assigned(faults=[fault])
+    if fault == "--gone":
+        agent = assignment.agent.model_copy(update={"command": ("no-such-program",)})
+        assignment = replace(assignment, agent=agent)
+    finished = await plain.harness.work(assignment)
+    assert (finished.outcome, finished.failure) == (Outcome.FAILED, FailureClass.TOOL)
+    assert reason in finished.reason
+
+
+async def test_junk_on_stdout_is_skipped_and_told(plain: Stage) -> None:
+    finished = await plain.work(WRITE, SUBMIT, faults=["--junk"])
+    assert finished.outcome is Outcome.OK
+    report = json.loads(await plain.body((await ended(plain)).output_blob))
+    assert report["junk"].startswith("7 lines were no messages, the first: Welcome")
+
+
+async def test_a_flood_ends_it(plain: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acp_updates, "UPDATES", 2_000)
+    finished = await plain.work({"flood": 5_000})
+    assert finished.outcome is Outcome.FAILED
+    assert "more than 2000 updates" in finished.reason
+    assert len(await plain.events()) < 20, "chunks of one message are one event"
+
+
+async def test_a_request_after_cancel_is_answered(tmp_path: Path) -> None:
+    async with stage(tmp_path, patience=replace(QUICK, first=0.5, idle=0.5)) as made:
+        finished = await made.work(
+            {"await-cancel": ""},
+            {"permission": ["execute", "rm -rf .", {"command": "rm -rf ."}]},
+            {"keep": ".git/answers"},
+            {"stop": "cancelled"},
+        )
+        assert (finished.outcome, "fell silent" in finished.reason) == (Outcome.FAILED, True)
+        assert await made.answers(".git/answers") == [{"outcome": "cancelled"}]
+        decided = next(event for event in await made.events() if isinstance(event, e.PermissionDecided))
+        assert (decided.late, decided.answer, decided.tool) == (True, "cancelled", "run")
+
+
+async def test_one_that_ignores_cancel_is_killed(tmp_path: Path) -> None:
+    async with stage(tmp_path, patience=replace(QUICK, first=0.5, idle=0.5)) as made:
+        finished = await made.work({"await-cancel": "ignore"}, faults=["--stubborn"])
+        assert finished.outcome is Outcome.FAILED
+        assert await processes(made, "acp_agent.py --stubborn") == 0
+
+
+async def test_a_daemon_is_gone_with_it(plain: Stage) -> None:
+    nap = f"600.{secrets.randbelow(10**9):09}"
+    finished = await plain.work({"daemon": nap}, WRITE, SUBMIT)
+    assert finished.outcome is Outcome.OK
+    assert await processes(plain, f"sleep {nap}") == 0
+
+
+async def test_a_question_waits_for_a_person(plain: Stage) -> None:
+    finished = await plain.work({"tool": ["ask", {"question": "Which port?"}]})
+    assert (finished.outcome, finished.reason) == (Outcome.WAITING, "Which port?")
+
+
+async def test_policy_answers_requests_with_the_option_that_says_it(plain: Stage) -> None:
+    listed = ("read", "edit", "submit")
+    finished = await plain.work(
+        {"permission": ["edit", "Edit .git/config", {"file_path": ".git/config"}]},
+        {"permission": ["edit", "Edit a.txt", {"file_path": "a.txt"}, ["reject_always", "allow_always"]]},
+        {"permission": ["execute", "ls", {"command": "ls"}, ["allow_once", "reject_always"]]},
+        {"permission": ["execute", "ls", {"command": "ls"}, ["allow_once"]]},
+        {"permission": ["other", "mcp__quarterdeck__submit", {"summary": "x"}]},
+        {"keep": "answers"},
+        SUBMIT,
+        tools=listed,
+    )
+    assert finished.outcome is Outcome.OK
+    chosen = [answer.get("optionId", answer["outcome"]) for answer in await plain.answers()]
+    assert chosen == ["o-reject_once", "o-allow_always", "o-reject_always", "cancelled", "o-allow_once"]
+    decided = [event for event in await plain.events() if isinstance(event, e.PermissionDecided)]
+    assert [event.rules for event in decided[:3]] == [("protected-path",), ("default",), ("tool-listed",)]
+
+
+async def test_an_exhausted_budget_is_the_runs_end(tmp_path: Path) -> None:
+    async with stage(tmp_path, run_usd=0.00001) as made:
+        finished = await made.work(WRITE, {"model": 3}, {"keep": "answers"}, {"error": "the model said no"})
+        assert (finished.outcome, finished.failure) == (Outcome.EXHAUSTED, FailureClass.BUDGET)
+        status, text = (await made.answers())[-1]
+        assert status == 400 and "budget" in text
+        limit = next(event for event in await made.events() if isinstance(event, e.LimitReached))
+        assert limit.limit == "usd"
+
+
+async def test_calls_beyond_its_turns_do_not_leave(plain: Stage) -> None:
+    finished = await plain.work({"model": 5}, {"keep": "answers"}, limits=AgentLimits(wall=60, turns=2))
+    assert [status for status, _ in await plain.answers()] == [200, 200, 400]
+    assert finished.outcome is Outcome.FAILED and finished.feedback[0].source == "limit"
+
+
+async def test_wall_time_is_a_limit(plain: Stage) -> None:
+    finished = await plain.work({"await-cancel": ""}, {"stop": "cancelled"}, limits=AgentLimits(wall=1.5))
+    assert finished.outcome is Outcome.FAILED and "limits.wall" in finished.reason
+    assert any(isinstance(event, e.LimitReached) and event.limit == "wall" for event in await plain.events())
+
+
+@pytest.mark.parametrize(
+    ("stop", "failure"),
+    [("refusal", FailureClass.REFUSED), ("max_tokens", FailureClass.TRUNCATED), ("nonsense", FailureClass.TOOL)],
+)
+async def test_other_stops_are_failures_of_their_class(plain: Stage, stop: str, failure: FailureClass) -> None:
+    finished = await plain.work(WRITE, {"stop": stop})
+    assert (finished.outcome, finished.failure) == (Outcome.FAILED, failure)
+
+
+async def test_an_agent_that_wants_a_login_fails_as_such(plain: Stage) -> None:
+    finished = await plain.work({"error": "auth required"})
+    assert (finished.outcome, finished.failure) == (Outcome.FAILED, FailureClass.AUTH)
+
+
+async def test_a_persons_message_is_the_next_prompt(plain: Stage) -> None:
+    assignment = await plain.assigned(
+        {"run": "touch begun && while [ ! -e told ]; do sleep 0.05; done"}, again=[{"keep": "answers"}, SUBMIT]
+    )
+    working = asyncio.create_task(plain.harness.work(assignment))
+    await assignment.sandbox.exec("while [ ! -e begun ]; do sleep 0.05; done", timeout=60)
+    plain.tell("Use tabs.")
+    await assignment.sandbox.write("told", b"")
+    assert (await working).outcome is Outcome.OK
+    assert "Use tabs." in (await plain.answers())[0]
+    assert [event.why for event in await plain.events() if isinstance(event, e.AgentPrompted)] == ["task", "message"]
+
+
+async def test_one_that_starts_its_servers_as_programs_hands_in_too(plain: Stage) -> None:
+    finished = await plain.work(WRITE, SUBMIT, faults=["--stdio"])
+    assert (finished.outcome, finished.handoff) == (Outcome.OK, Submission(summary="Did it."))
+
+
+async def test_cancelled_work_leaves_neither_process_nor_key(plain: Stage) -> None:
+    assignment = await plain.assigned({"run": "touch begun"}, {"await-cancel": "ignore"}, faults=["--cut"])
+    working = asyncio.create_task(plain.harness.work(assignment))
+    await assignment.sandbox.exec("while [ ! -e begun ]; do sleep 0.05; done", timeout=60)
+    key = next(iter(plain.desks._open))
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    assert await processes(plain, "acp_agent.py --cut") == 0
+    known = plain.gateway.known(key)
+    assert known is not None and known.why_dead() is not None
+    assert plain.desks.find(key) is None
+
+
+async def test_a_sandbox_that_dies_under_it_blames_nobody(plain: Stage) -> None:
+    with pytest.raises(SandboxDied):
+        await plain.work({"run": "kill -9 $(cut -d' ' -f4 /proc/$PPID/stat)"}, {"await-cancel": ""})
+
+
+async def test_the_users_own_login_is_copied_and_what_it_costs_is_not_verified(plain: Stage, tmp_path: Path) -> None:
+    login = tmp_path / "user" / ".tool"
+    login.mkdir(parents=True)
+    (login / "auth.json").write_text("the login")
+
+    def launch(context: Context) -> Launch:
+        assert (context.endpoint, context.key) == (None, "")
+        files: Mapping[str, bytes] = {".tool/config": b"quiet"}
+        return Launch(argv=("python3", "acp_agent.py"), files=files)
+
+    plain.profile = replace(
+        GENERIC, name="claude", launch=launch, login=Login(files=(".tool",), hosts=("vendor.example",))
+    )
+    finished = await plain.work(
+        {"run": 'cat "$HOME/.tool/auth.json" "$HOME/.tool/config" > a.txt; echo spoilt > "$HOME/.tool/auth.json"'},
+        {"usage": 0.25},
+        SUBMIT,
+        profile="claude",
+        login="own",
+    )
+    assert finished.outcome is Outcome.OK
+    assert plain.sandbox is not None
+    assert await plain.sandbox.read("a.txt") == b"the loginquiet"
+    assert (login / "auth.json").read_text() == "the login"
+    turned = next(event for event in await plain.events() if isinstance(event, e.AgentTurned))
+    assert (turned.verified, turned.cost_nusd, turned.usage) == (False, 250_000_000, Usage())
