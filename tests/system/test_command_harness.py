@@ -13,7 +13,7 @@ from quarterdeck.agents.command import CommandHarness
 from quarterdeck.agents.port import Finished
 from quarterdeck.kernel import probes
 from quarterdeck.kernel.entities import Agent, AgentLimits, Feedback, Harness, Plan, Review, Submission
-from quarterdeck.kernel.events import HarnessFinished, HarnessStarted, LimitReached, Outcome
+from quarterdeck.kernel.events import HandoffRefused, HarnessFinished, HarnessStarted, LimitReached, Outcome
 from quarterdeck.kernel.failures import FailureClass, StaleClaim
 
 
@@ -79,6 +79,30 @@ async def test_a_handoff_of_the_wrong_form_is_a_failure_of_that_class(deck: Kit)
     assert finished.outcome is Outcome.FAILED
     assert finished.failure is FailureClass.HANDOFF
     assert "summary" in finished.feedback[0].detail
+
+
+async def test_a_handoff_without_form_is_asked_for_again_with_the_form(deck: Kit) -> None:
+    script = """
+        echo x >> tries
+        python3 -c '
+import json, os
+again = json.load(open(os.environ["QUARTERDECK_TASK"])).get("handoff")
+print(json.dumps(again["example"] | {"verdict": "accept"}) if again else "fine")
+'"""
+    finished = await work(deck, script, expects="review")
+    assert isinstance(finished.handoff, Review)
+    assert await deck.file("tries") == "x\nx\n"
+    (refused,) = [event for event in await deck.events() if isinstance(event, HandoffRefused)]
+    assert (refused.expects, refused.number) == ("review", 1)
+    assert "not a JSON object" in refused.reason
+
+
+async def test_it_is_asked_for_no_more_than_twice_again(deck: Kit) -> None:
+    finished = await work(deck, "echo x >> tries; echo fine", expects="review")
+    assert (finished.outcome, finished.failure) == (Outcome.FAILED, FailureClass.HANDOFF)
+    assert await deck.file("tries") == "x\nx\nx\n"
+    refused = [event.number for event in await deck.events() if isinstance(event, HandoffRefused)]
+    assert refused == [1, 2]
 
 
 async def test_a_command_can_review_and_plan(deck: Kit) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from agent_kit import Kit, Still, deck, kit, scenario
-from deck_kit import AGENT, SHELL, place_at, task
+from deck_kit import AGENT, REVIEWER, SHELL, carried, place_at, task
 
 from quarterdeck.assembly import Deck, open_deck
 from quarterdeck.kernel import ids
@@ -256,3 +256,17 @@ async def test_owners_get_their_work_and_what_they_cannot_do_goes_on_to_others(t
     planned = next(each for each in records if isinstance(each, RunPlanned))
     assert any("task beyond: `api` owns only a part" in warning for warning in planned.warnings)
     assert result.status is RunStatus.DONE
+
+
+async def test_a_reviewer_without_a_verdict_gives_way_to_another(tmp_path: Path) -> None:
+    mute = REVIEWER.replace("name: critic", "name: mute").replace(
+        "expects: review", "expects: review\nescalates_to: critic"
+    )
+    fleet = {".quarterdeck/agents/mute.md": mute.format(code=json.dumps("print('well')"))}
+    with place_at(tmp_path) as place:
+        place.begin(fleet, deck='[review]\nagent = "mute"\n')
+        async with carried(place, task("a", "echo 1 > a.txt")) as (deck, result):
+            assert result.status is RunStatus.DONE
+            attempts = {each.attempt: each.agent for each in await deck.views.attempts(result.run)}
+    assert attempts[f"{result.run}.a.1.review1"] == "mute"
+    assert attempts[f"{result.run}.a.1.review2"] == "critic"

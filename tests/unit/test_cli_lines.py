@@ -101,6 +101,12 @@ CASES: list[tuple[str, EventBase, str, str]] = [
     ("attempt", e.HarnessStarted(incarnation=1, detail="sh -c x"), "docs.1", "agent started: sh -c x"),
     (
         "attempt",
+        e.HandoffRefused(expects="review", number=1, reason="no verdict"),
+        "docs.1",
+        "its review is refused, it is asked again: no verdict",
+    ),
+    (
+        "attempt",
         e.HarnessFinished(incarnation=1, ok=False, exit_code=3, reason="x"),
         "docs.1",
         "agent failed (exit 3): x",

@@ -3,10 +3,14 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from quarterdeck.agents import handoffs
-from quarterdeck.agents.roster import EXPECTS
-from quarterdeck.kernel.entities import Answer, Plan, Review, Submission
+from quarterdeck.agents.escalation import successor
+from quarterdeck.agents.roster import EXPECTS, HUMAN
+from quarterdeck.kernel.config import DeckConfig
+from quarterdeck.kernel.entities import Agent, Answer, Plan, Review, Submission
 from quarterdeck.tools.schema import problems
 
 
@@ -56,3 +60,49 @@ def test_many_problems_are_bounded() -> None:
     assert isinstance(refused, handoffs.Refused)
     assert "more" in refused.reason
     assert len(refused.reason) < 8_000
+
+
+# --- what follows a refusal -------------------------------------------------------------------------------
+
+NAMES = ("a", "b", "c", "d")
+
+
+def agents(climbs: dict[str, str | None], expects: str = "submission") -> dict[str, Agent]:
+    return {name: Agent(name=name, escalates_to=to, expects=expects) for name, to in climbs.items()}
+
+
+DECK = DeckConfig(tiers={"hands": ("anthropic:x",)})
+
+
+@pytest.mark.parametrize("expects", ["submission", "review", "plan", "answer"])
+def test_whoever_is_refused_is_asked_twice_then_another_then_a_person(expects: str) -> None:
+    fleet = agents({"a": "b", "b": "human"}, expects)
+    for refused in (1, 2):
+        again = handoffs.recovery(refused, fleet["a"], fleet, DECK)
+        assert isinstance(again, handoffs.AskAgain)
+        assert not isinstance(handoffs.parse(expects, again.example), handoffs.Refused)
+        assert again.schema["properties"].keys() >= again.example.keys()
+    assert handoffs.recovery(3, fleet["a"], fleet, DECK) == handoffs.OtherAgent("b")
+    assert handoffs.recovery(3, fleet["b"], fleet, DECK, tried=("a",)) == handoffs.Human()
+    assert handoffs.recovery(3, fleet["a"], fleet, DECK, tried=("b",)) == handoffs.Human()
+
+
+@given(st.fixed_dictionaries({name: st.sampled_from((None, "human", *NAMES)) for name in NAMES}))
+def test_every_line_of_escalation_ends_and_nobody_has_two_turns(climbs: dict[str, str | None]) -> None:
+    fleet = agents(climbs)
+    for name in NAMES:
+        tried = [name]
+        while (to := successor(tried[-1], tried, fleet, DECK)) not in (None, HUMAN):
+            tried.append(str(to))
+            assert len(tried) <= len(NAMES)
+        assert len(set(tried)) == len(tried)
+
+
+def test_who_cannot_do_it_is_passed_over() -> None:
+    fleet = agents({"a": "b", "b": "c", "c": "human"})
+    poor = {**fleet, "b": fleet["b"].model_copy(update={"tier": "brain"})}
+    assert successor("a", (), fleet, DECK) == "b"
+    assert successor("a", (), poor, DECK) == "c"
+    critic = {**fleet, "b": fleet["b"].model_copy(update={"expects": "review"})}
+    assert successor("a", (), critic, DECK) == "c"
+    assert successor("c", (), fleet, DECK) == HUMAN

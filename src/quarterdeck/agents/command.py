@@ -1,8 +1,10 @@
 """The command harness: any program is an agent.
 
 Rules
-- It runs once, in the sandbox, at the workspace root. The task is on stdin and in the file `$QUARTERDECK_TASK`, which
-  lies outside of the workspace, so that it can never become part of the change.
+- It runs in the sandbox, at the workspace root. The task is on stdin and in the file `$QUARTERDECK_TASK`, which lies
+  outside of the workspace, so that it can never become part of the change.
+- It runs once, unless its handoff has not the form that it must have: then again in the same workspace, with the schema
+  and an example (`handoff` in the task), as often as any agent is asked.
 - Exit 0 = finished: what differs from the base is the change. The last line of stdout, where it is a JSON object with
   a `summary`, is the handoff. Any other exit = failed; the tail of stderr is the feedback for whoever tries next.
 - It cannot be resumed: after a crash the attempt starts again in a fresh workspace.
@@ -20,7 +22,7 @@ from quarterdeck.journal.port import Journal
 from quarterdeck.kernel import probes
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Agent, Feedback, Submission
-from quarterdeck.kernel.events import HarnessFinished, HarnessStarted, LimitReached, Outcome
+from quarterdeck.kernel.events import HandoffRefused, HarnessFinished, HarnessStarted, LimitReached, Outcome
 from quarterdeck.kernel.failures import FailureClass, SandboxDied
 from quarterdeck.tools.bounds import bounded, readable
 from quarterdeck.tools.run import LAST_SIGNAL
@@ -101,6 +103,19 @@ def handoff_of(assignment: Assignment, stdout: str) -> Handoff | handoffs.Refuse
     return handoffs.parse(expects, found, goal=assignment.goal)
 
 
+def refusal_of(assignment: Assignment, result: ExecResult) -> handoffs.Refused | None:
+    """Why the handoff of a program that ended well is none."""
+    if result.exit_code != 0:
+        return None
+    found = handoff_of(assignment, readable(result.stdout))
+    return found if isinstance(found, handoffs.Refused) else None
+
+
+def _way(assignment: Assignment, refused: int) -> object:
+    agent, config = assignment.agent, assignment.config
+    return handoffs.recovery(refused, agent, config.agents, config.deck)
+
+
 def judge(assignment: Assignment, result: ExecResult, wall: float) -> Finished:
     """How the attempt ended, from what the program did."""
     stdout, stderr = readable(result.stdout), readable(result.stderr)
@@ -160,22 +175,40 @@ class CommandHarness:
     async def work(self, assignment: Assignment) -> Finished:
         """Run the program to its end. Raises SandboxFailed, StoreUnavailable, StaleClaim."""
         wall = assignment.agent.limits.wall or assignment.config.deck.limits.wall
-        command = assignment.agent.command
-        started = HarnessStarted(incarnation=assignment.incarnation, detail=json.dumps(command)[:4000])
+        started = HarnessStarted(incarnation=assignment.incarnation, detail=json.dumps(assignment.agent.command)[:4000])
         await self._journal.append(assignment.claim, started)
         probes.hit("harness.started")
+        refused, left = 0, wall
+        again: dict[str, Any] = {}
+        while True:
+            result = await self._run(assignment, again, left)
+            finished, left = judge(assignment, result, wall), left - result.seconds
+            problem = refusal_of(assignment, result)
+            refused += problem is not None
+            way = _way(assignment, refused)
+            if problem is None or not isinstance(way, handoffs.AskAgain) or left <= 0:
+                break
+            event = HandoffRefused(expects=assignment.agent.expects, number=refused, reason=problem.reason[:2000])
+            await self._journal.append(assignment.claim, event)
+            again = {"problem": problem.reason, "schema": dict(way.schema), "example": dict(way.example)}
+        probes.hit("harness.finished")
+        await self._record(assignment, result, finished, wall)
+        return finished
+
+    async def _run(self, assignment: Assignment, again: Mapping[str, Any], seconds: float) -> ExecResult:
+        """The program, once. `again`: why its last handoff was refused, and what it has to look like."""
+        document = task_document(assignment)
+        if again:
+            document["handoff"] = {"expects": assignment.agent.expects, **again}
         result = await assignment.sandbox.exec(
-            ("sh", "-c", _WRAPPER, "sh", *command),
-            stdin=json.dumps(task_document(assignment), ensure_ascii=False).encode("utf-8", "replace") + b"\n",
-            timeout=wall,
+            ("sh", "-c", _WRAPPER, "sh", *assignment.agent.command),
+            stdin=json.dumps(document, ensure_ascii=False).encode("utf-8", "replace") + b"\n",
+            timeout=seconds,
             output_limit=OUTPUT_LIMIT,
         )
         if result.died:
             raise SandboxDied(why=f"under the command of `{assignment.agent.name}`")
-        probes.hit("harness.finished")
-        finished = judge(assignment, result, wall)
-        await self._record(assignment, result, finished, wall)
-        return finished
+        return result
 
     async def _record(self, assignment: Assignment, result: ExecResult, finished: Finished, wall: float) -> None:
         output = _report(result).encode()

@@ -17,10 +17,9 @@ from quarterdeck.agents.reminders import ENDS_REPEATS
 from quarterdeck.agents.transcript import Transcript
 from quarterdeck.kernel.entities import Feedback
 from quarterdeck.kernel.events import Outcome
-from quarterdeck.kernel.failures import RECOVERY, FailureClass, ModelFailed
+from quarterdeck.kernel.failures import FailureClass, ModelFailed
 from quarterdeck.models.factory import key_variable
 
-HANDOFF_TRIES: Final = RECOVERY[FailureClass.HANDOFF].retries + 1
 SILENT_TURNS: Final = 3
 EMPTY_TURNS: Final = 2
 
@@ -35,8 +34,8 @@ def ended(state: Transcript, assignment: Assignment) -> Finished | None:
         return Finished(Outcome.WAITING, reason=state.question[:2000])
     if state.limit is not None:
         return _at_limit(*state.limit)
-    if state.refused_submits >= HANDOFF_TRIES:
-        return failed(f"its {assignment.agent.expects} was refused {state.refused_submits} times", FailureClass.HANDOFF)
+    if in_vain := refused_too_often(state.refused_submits, assignment):
+        return in_vain
     if state.empty >= EMPTY_TURNS:
         return failed("its answers were empty", FailureClass.HANDOFF)
     if state.silent >= SILENT_TURNS:
@@ -44,6 +43,14 @@ def ended(state: Transcript, assignment: Assignment) -> Finished | None:
     if state.repeats() >= ENDS_REPEATS:
         return failed(f"it made the same call {state.repeats()} times with the same result", FailureClass.TOOL)
     return None
+
+
+def refused_too_often(times: int, assignment: Assignment) -> Finished | None:
+    """The ending of an agent whose handoff was refused so often that it is not asked again."""
+    agent, config = assignment.agent, assignment.config
+    if not times or isinstance(handoffs.recovery(times, agent, config.agents, config.deck), handoffs.AskAgain):
+        return None
+    return failed(f"its {agent.expects} was refused {times} times", FailureClass.HANDOFF)
 
 
 def failed(reason: str, failure: FailureClass, detail: str = "") -> Finished:

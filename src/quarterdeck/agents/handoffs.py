@@ -5,19 +5,25 @@ Rules
   value type.
 - A refused handoff names every problem (bounded) and shows an example, so that the next try can be right.
 - What is accepted can be stored: half a surrogate pair is replaced, NaN and what is nested too deep are refused.
+- What follows a refusal is one table for every handoff and every harness (`recovery`): ask again with the schema and an
+  example, at most twice; then another agent, where the definition names one; then a person.
 - The schema stands alone (no references), because not every provider follows them.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
+from quarterdeck.agents.escalation import successor
 from quarterdeck.agents.port import Handoff
-from quarterdeck.kernel.entities import Answer, Plan, Review, Submission
+from quarterdeck.agents.roster import HUMAN
+from quarterdeck.kernel.config import DeckConfig
+from quarterdeck.kernel.entities import Agent, Answer, Plan, Review, Submission
+from quarterdeck.kernel.failures import RECOVERY, FailureClass
 from quarterdeck.models import sound
 from quarterdeck.tools.schema import standalone
 
@@ -62,12 +68,46 @@ _FILLED: Final[Mapping[str, frozenset[str]]] = {"plan": frozenset({"v", "goal"})
 """Keys that code fills in, so the agent is not asked for them."""
 
 
+TRIES: Final = RECOVERY[FailureClass.HANDOFF].retries + 1
+"""How often one agent is heard: once, and as often as it is asked again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Refused:
     """A handoff that does not validate."""
 
     reason: str
     """For the agent: the problems and an example."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskAgain:
+    """The same agent is asked again, with what it has to look like."""
+
+    schema: Mapping[str, Any]
+    example: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class OtherAgent:
+    """Another agent tries."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Human:
+    """A person has to look."""
+
+
+def recovery(
+    refused: int, agent: Agent, agents: Mapping[str, Agent], deck: DeckConfig, tried: Collection[str] = ()
+) -> AskAgain | OtherAgent | Human:
+    """What follows when the agent's handoff was refused for the `refused`-th time. `tried`: agents before it."""
+    if refused < TRIES:
+        return AskAgain(schema(agent.expects), _EXAMPLES[agent.expects])
+    to = successor(agent.name, tried, agents, deck, agent.expects)
+    return Human() if to in (None, HUMAN) else OtherAgent(str(to))
 
 
 @cache

@@ -22,7 +22,6 @@ from typing import Any, Final
 from quarterdeck.agents import endings, handoffs, limits, mail
 from quarterdeck.agents.delegation import delegates
 from quarterdeck.agents.desk import AgentDesk
-from quarterdeck.agents.endings import HANDOFF_TRIES
 from quarterdeck.agents.gate import ActionGate, action_hash
 from quarterdeck.agents.mail import Letter, Mail
 from quarterdeck.agents.native import NativeHarness
@@ -35,7 +34,7 @@ from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.events import Outcome
-from quarterdeck.kernel.failures import FailureClass, StaleClaim
+from quarterdeck.kernel.failures import StaleClaim
 from quarterdeck.models import sound
 from quarterdeck.models.port import Flaw, ToolCall
 from quarterdeck.tools.port import Tool, ToolResult
@@ -124,9 +123,7 @@ class OutsideDesk:
                 return Finished(Outcome.OK, handoff=found)
         if state.question:
             return Finished(Outcome.WAITING, reason=state.question[:2000])
-        if state.refused >= HANDOFF_TRIES:
-            return endings.failed(f"its {agent.expects} was refused {state.refused} times", FailureClass.HANDOFF)
-        return None
+        return endings.refused_too_often(state.refused, self._assignment)
 
     @property
     def closed(self) -> bool:

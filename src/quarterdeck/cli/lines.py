@@ -187,6 +187,8 @@ def _attempt(event: EventBase) -> _Words:
             return _say(_because("waits for its environment to be built", "; ".join(event.commands)), Tone.BUSY)
         case e.HarnessStarted():
             return _detail(f"agent started: {fit(clean(event.detail), _PROGRAM)}" if event.detail else "agent started")
+        case e.HandoffRefused():
+            return _say(_because(f"its {event.expects} is refused, it is asked again", event.reason), Tone.WARN)
         case e.HarnessFinished():
             if event.ok:
                 return _detail("agent finished")

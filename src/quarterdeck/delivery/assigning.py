@@ -11,15 +11,15 @@ Rules
 - A change that comes back from the merge gate with its second conflict goes to the integrator, if there is one.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from quarterdeck.agents.roster import HUMAN
+from quarterdeck.agents import handoffs
+from quarterdeck.agents.escalation import equipped
 from quarterdeck.delivery.ownership import agent_of_task, owner_of, works
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.config import RunConfig
-from quarterdeck.kernel.entities import Agent, Harness, Task
+from quarterdeck.kernel.entities import Task
 from quarterdeck.kernel.events import Node
 from quarterdeck.kernel.failures import FailureClass
 from quarterdeck.kernel.states import TaskState
@@ -38,11 +38,6 @@ class Assigned:
     why: str = ""
 
 
-def equipped(agent: Agent, config: RunConfig) -> bool:
-    """Whether there is a model for it, as far as it needs one."""
-    return agent.harness is not Harness.NATIVE or bool(agent.model or config.deck.tiers.get(agent.tier))
-
-
 def assigned(task: Task, current: TaskState, config: RunConfig) -> Assigned:
     """Who has the task, or gets it first."""
     if current.agent is not None:
@@ -52,35 +47,23 @@ def assigned(task: Task, current: TaskState, config: RunConfig) -> Assigned:
     return Assigned(name, f"owns {', '.join(config.agents[name].owns)}"[:1000] if owned else "")
 
 
-def successor(name: str, tried: tuple[str, ...], config: RunConfig, expects: str = "submission") -> str | None:
-    """Whom that agent escalates to: an agent that has not had its turn, `HUMAN`, or None."""
-    agents: Mapping[str, Agent] = config.agents
-    seen = {name, *tried}
-    while (agent := agents.get(name)) is not None and (to := agent.escalates_to) is not None:
-        if to == HUMAN:
-            return HUMAN
-        if to in seen or to not in agents:
-            return None
-        if agents[to].expects == expects and equipped(agents[to], config):
-            return to
-        seen.add(to)
-        name = to
-    return None
-
-
 def integrator(current: TaskState, config: RunConfig) -> Assigned | None:
     """Who gets a change that conflicts again and again, where that is somebody else."""
     agent = config.agents.get(INTEGRATOR)
     if agent is None or current.conflicts < CONFLICTS or INTEGRATOR in current.tried:
         return None
-    if not works(agent) or not equipped(agent, config):
+    if not works(agent) or not equipped(agent, config.deck):
         return None
     return Assigned(INTEGRATOR, f"the change came back with {current.conflicts} conflicts")
 
 
-def speaks_in_vain(last: e.NodeFinished) -> bool:
-    """Whether what the agent hands in does not get the form that it must have, although it was asked again."""
-    return last.node is Node.IMPLEMENT and last.failure is FailureClass.HANDOFF
+def speaks_in_vain(last: e.NodeFinished, current: TaskState, config: RunConfig) -> bool:
+    """Whether what the agent hands in does not get its form although it was asked again, and another one is there."""
+    agent = config.agents.get(current.agent or "")
+    if agent is None or last.node is not Node.IMPLEMENT or last.failure is not FailureClass.HANDOFF:
+        return False
+    next_way = handoffs.recovery(handoffs.TRIES, agent, config.agents, config.deck, current.tried)
+    return isinstance(next_way, handoffs.OtherAgent)
 
 
 def escalation(name: str, reason: str) -> str:

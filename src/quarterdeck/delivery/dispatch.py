@@ -22,6 +22,7 @@ Rules
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from quarterdeck.agents.escalation import successor
 from quarterdeck.agents.roster import HUMAN
 from quarterdeck.agents.routing import raised
 from quarterdeck.delivery import jobs
@@ -34,7 +35,6 @@ from quarterdeck.delivery.assigning import (
     planners_question,
     question,
     speaks_in_vain,
-    successor,
 )
 from quarterdeck.delivery.blueprint import BLUEPRINTS, Blueprint, Turn
 from quarterdeck.delivery.globs import may_overlap
@@ -220,7 +220,7 @@ def _again(
             yield e.TaskFailed(task=task.id, reason=reason[:2000], failure=last.failure), None
         else:
             yield from _escalated(state, run, task, last, reason, config)
-    elif speaks_in_vain(last) and _successor(current, config) not in (None, HUMAN):
+    elif speaks_in_vain(last, current, config):
         yield from _escalated(state, run, task, last, reason, config)
     elif not state.paused:
         to = integrator(current, config) if turn is Turn.RETURN else None
@@ -228,7 +228,7 @@ def _again(
 
 
 def _successor(current: TaskState, config: RunConfig) -> str | None:
-    return successor(current.agent or "", current.tried, config)
+    return successor(current.agent or "", current.tried, config.agents, config.deck)
 
 
 def _escalated(
@@ -383,7 +383,7 @@ def _planners_question(state: RunState, run: e.RunCreated, config: RunConfig) ->
     last = state.last if state.node is Node.PLAN else None
     if last is None or last.outcome is not Outcome.FAILED or _final(last.failure) or state.exhausted:
         return ""
-    if successor(PLANNER, (), config, expects="plan") != HUMAN:
+    if successor(PLANNER, (), config.agents, config.deck, expects="plan") != HUMAN:
         return ""
     return planners_question(run.run, state.plan_number, last.reason)
 

@@ -3,11 +3,16 @@
 Rules
 - The reviewer has its own attempt, workspace and stream, inside the attempt it reviews; its workspace holds the change.
 - Its verdict is a handoff: accept, or change with findings that become the author's feedback.
-- A reviewer that fails is tried again as often as an attempt; that is never its author's fault.
+- A reviewer that fails is tried again as often as an attempt, then whom it escalates to; that is never its author's
+  fault. One whose handoff has no form is not tried again where there is another one.
 - How a reviewer ended is recorded in its own stream: one that has ended is not put to work again.
 """
 
+from typing import Any
+
 from quarterdeck.agents import routing
+from quarterdeck.agents.escalation import successor
+from quarterdeck.agents.roster import HUMAN
 from quarterdeck.delivery import feedback as feedback_store
 from quarterdeck.delivery.check import RESULTS, change_of
 from quarterdeck.delivery.checks import summary
@@ -18,10 +23,11 @@ from quarterdeck.delivery.workshop import Workshop
 from quarterdeck.journal.port import Claim, Journal
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
-from quarterdeck.kernel.entities import Feedback, Review
+from quarterdeck.kernel.entities import Agent, Change, Feedback, Review
 from quarterdeck.kernel.events import Node, Outcome
 from quarterdeck.kernel.failures import RECOVERY, FailureClass
 from quarterdeck.kernel.states import AttemptState, apply_attempt
+from quarterdeck.workplace.mirror import Mirror
 
 DIFF_LIMIT = 60_000
 
@@ -35,23 +41,30 @@ class Reviews:
         self._sessions = sessions
 
     async def __call__(self, duty: Duty) -> Result:
+        config = duty.briefing.config
+        name: str = config.deck.review.agent or "reviewer"
+        tried: list[str] = []
+        number = 0
+        while True:
+            tried.append(name)
+            to = successor(name, tried, config.agents, config.deck, "review")
+            other = to if to != HUMAN else None
+            result, number = await self._by(duty, agent_of(duty.briefing, name), number, last=other is None)
+            if result.outcome is not Outcome.FAILED or _final(result) or other is None:
+                return result
+            name = other
+
+    async def _by(self, duty: Duty, reviewer: Agent, number: int, *, last: bool) -> tuple[Result, int]:
+        """What one reviewer says, and the number of its last attempt; `number`: the last one before. `last`: there is
+        no other one, so that it is heard again also where its handoff had no form."""
         assert duty.task is not None
         deck = duty.briefing.config.deck
-        reviewer = agent_of(duty.briefing, deck.review.agent or "reviewer")
         route = routing.of_reviewer(reviewer, deck, duty.state.answered)
         mirror = await self._workshop.mirror(duty.briefing.created.repository)
         change = change_of(duty)
-        evidence = RESULTS.validate_json(await self._journal.get(blob)) if (blob := duty.state.checks_blob) else ()
-        extras = {
-            "task": duty.task,
-            "plan": duty.plan,
-            "feedback": duty.feedback,
-            "apart_from": route.apart_from,
-            "diff": await mirror.diff(change.base, change.commit, limit=DIFF_LIMIT),
-            "evidence": await self._named(duty) + summary(evidence, 12_000),
-        }
+        extras = await self._extras(duty, mirror, change) | {"apart_from": route.apart_from}
         result = Result(Outcome.FAILED, reason="the reviewer did not finish", failure=FailureClass.HANDOFF)
-        number = tries = 0
+        tries = 0
         while tries < deck.limits.attempts:
             number += 1
             attempt = ids.child_attempt(duty.attempt, "review", number)
@@ -79,10 +92,21 @@ class Reviews:
                 result = await self._once(seat)
                 await self._record(seat.claim, duty, attempt, result)
             tries += 1
-            final = result.failure is not None and RECOVERY[result.failure].stops_run
-            if result.outcome is not Outcome.FAILED or final:
-                return result
-        return result
+            in_vain = result.failure is FailureClass.HANDOFF and not last
+            if result.outcome is not Outcome.FAILED or _final(result) or in_vain:
+                break
+        return result, number
+
+    async def _extras(self, duty: Duty, mirror: Mirror, change: Change) -> dict[str, Any]:
+        """What a reviewer is given to read."""
+        evidence = RESULTS.validate_json(await self._journal.get(blob)) if (blob := duty.state.checks_blob) else ()
+        return {
+            "task": duty.task,
+            "plan": duty.plan,
+            "feedback": duty.feedback,
+            "diff": await mirror.diff(change.base, change.commit, limit=DIFF_LIMIT),
+            "evidence": await self._named(duty) + summary(evidence, 12_000),
+        }
 
     async def _named(self, duty: Duty) -> str:
         """What validation named: it may be what the reviewer has to decide about."""
@@ -141,3 +165,7 @@ class Reviews:
                 apply_attempt(state, record.event, record.at)
             after, at = records[-1].seq, records[-1].at
         return state, at
+
+
+def _final(result: Result) -> bool:
+    return result.failure is not None and RECOVERY[result.failure].stops_run

@@ -391,6 +391,16 @@ class HarnessStarted(EventBase):
     detail: str = Field(default="", max_length=4_000)
 
 
+class HandoffRefused(EventBase):
+    """What a program handed in has not the form that it must have; it is asked again."""
+
+    kind: Literal["handoff.refused"] = "handoff.refused"
+    expects: str
+    number: int
+    """How often it was refused, this time included."""
+    reason: str = Field(max_length=2_000)
+
+
 class HarnessFinished(EventBase):
     """The agent has ended, by its own account."""
 
@@ -894,6 +904,7 @@ Event = Annotated[
     | AttemptStarted
     | EnvironmentBuilding
     | HarnessStarted
+    | HandoffRefused
     | HarnessFinished
     | AgentConnected
     | AgentPrompted
