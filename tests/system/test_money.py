@@ -180,6 +180,18 @@ async def test_a_day_that_is_used_up_keeps_what_is_done_until_the_operator_allow
         assert result.status is RunStatus.DONE, result.reason
         days = [purse for purse in await deck.views.purses() if purse.purse.startswith(("user/ada/", "deck/"))]
         assert sum(purse.settled_nusd for purse in days) == 2 * server.total.nusd
+    await asyncio.to_thread(_told, place, result.run, server.total.nusd / 1e9)
+
+
+def _told(place: Place, run: str, cost_usd: float) -> None:
+    """What `cost` says, to a script and to a person."""
+    for by, cap in (("user", 50.0), ("run", 5.0)):
+        (line,) = (json.loads(text) for text in place.call("cost", "--by", by, "--json")[1].splitlines())
+        assert line["cost_usd"] == line["settled_usd"] == pytest.approx(cost_usd)
+        assert (line["reserved_usd"], line["cap_usd"]) == (0.0, cap)
+    _, said, _ = place.call("cost")
+    for words in ("DAY (UTC)", "ada", run, "implementer", "anthropic:scripted", "$200.00", "$50.00", "$5.00"):
+        assert words in said
 
 
 @pytest.mark.sandbox

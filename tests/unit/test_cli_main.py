@@ -21,11 +21,12 @@ from quarterdeck.cli import faults, registry
 from quarterdeck.cli.call import Call, drive, json_line
 from quarterdeck.cli.deck import report
 from quarterdeck.cli.main import main
-from quarterdeck.cli.money import By, sums
+from quarterdeck.cli.money import By, Held, held, sums
 from quarterdeck.cli.starter import AGENTS_README, effective, starter, toml_value
 from quarterdeck.delivery.detect import Detected
 from quarterdeck.delivery.order import Check, RunResult, Target, TaskResult
-from quarterdeck.journal.views import CostView
+from quarterdeck.govern.chain import DayCaps
+from quarterdeck.journal.views import CostView, PurseView
 from quarterdeck.kernel.config import DeckConfig, ModelSection, Price
 from quarterdeck.kernel.entities import Usage
 from quarterdeck.kernel.events import RunStatus, TaskStatus
@@ -109,7 +110,10 @@ def test_wrong_usage_is_explained(arguments: list[str], capsys: Capture) -> None
             ["run", "x", "--max-parallel", "0"],
             "Invalid value for '--max-parallel': should be greater than or equal to 1\n",
         ),
-        (["cost", "--by", "moon"], "Invalid value for '--by': 'moon' is not one of 'run', 'agent', 'model', 'task'.\n"),
+        (
+            ["cost", "--by", "moon"],
+            "Invalid value for '--by': 'moon' is not one of 'run', 'agent', 'model', 'task', 'user', 'day'.\n",
+        ),
     ],
 )
 def test_a_wrong_value_is_named_in_plain_words(arguments: list[str], said: str, capsys: Capture) -> None:
@@ -268,11 +272,26 @@ costs = st.lists(
 )
 
 
-@given(costs, st.sampled_from(list(By)))
+@given(costs, st.sampled_from([By.RUN, By.AGENT, By.MODEL, By.TASK]))
 def test_sums_lose_no_money(spent: list[CostView], by: By) -> None:
     totals = sums(spent, by)
     assert sum(total.cost_nusd for total in totals) == sum(each.cost_nusd for each in spent)
     assert [total.cost_nusd for total in totals] == sorted((total.cost_nusd for total in totals), reverse=True)
+
+
+def test_days_are_shown_with_the_cap_that_holds_today() -> None:
+    purses = [
+        PurseView("deck/2026-11-20", None, 9, 1),
+        PurseView("deck/2026-11-21", None, 5, 2),
+        PurseView("run/r-1", 7, 5, 2),
+        PurseView("task/r-1/t", None, 5, 2),
+        PurseView("user/a/b/2026-11-21", None, 3, 0),
+    ]
+    assert held(purses, DayCaps(user=2.0, deck=4.0), "2026-11-21") == [
+        Held("2026-11-21", "", 5, 2, 4_000_000_000),
+        Held("2026-11-21", "a/b", 3, 0, 2_000_000_000),
+        Held("2026-11-20", "", 9, 1, None),
+    ]
 
 
 def test_doctor_puts_the_fix_below_the_problem() -> None:

@@ -1,27 +1,34 @@
-"""`cost`: what was spent.
+"""`cost`: what was spent, and what of each budget is left.
 
 Rules
 - Sums are over exact nano-USD; what rests on an estimate is marked, never hidden.
+- A purse holds what was spent and what is set aside for calls under way. The caps of days are the operator's present
+  ones; a day that is over has none.
+- People see everything at once, scripts one list: the keys of a line say what it is about.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from quarterdeck.cli.amounts import tokens, usd
 from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
 from quarterdeck.cli.text import Column
-from quarterdeck.journal.views import CostView
-from quarterdeck.kernel.entities import Usage, to_usd
+from quarterdeck.govern.chain import DayCaps, day_of, run_purse
+from quarterdeck.journal.views import CostView, PurseView
+from quarterdeck.kernel.entities import Usage, to_nusd, to_usd
 from quarterdeck.kernel.failures import BadInput
 from quarterdeck.kernel.prices import outdated
 from quarterdeck.settings import operator_config
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+_DAYS = 14
+"""How many days a person is shown."""
 
 
 class By(StrEnum):
@@ -31,6 +38,8 @@ class By(StrEnum):
     AGENT = "agent"
     MODEL = "model"
     TASK = "task"
+    USER = "user"
+    DAY = "day"
 
 
 _KEY: dict[By, Callable[[CostView], str]] = {
@@ -62,7 +71,7 @@ class Sum:
 
 
 def sums(costs: Iterable[CostView], by: By) -> list[Sum]:
-    """Costs summed over `by`, the dearest first."""
+    """Costs summed over `by` (a run, agent, model or task), the dearest first."""
     found: dict[str, Sum] = {}
     for cost in costs:
         name = _KEY[by](cost)
@@ -70,49 +79,138 @@ def sums(costs: Iterable[CostView], by: By) -> list[Sum]:
     return sorted(found.values(), key=lambda total: (-total.cost_nusd, total.name))
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a purse of one day, or of one person's day, holds."""
+
+    day: str
+    user: str
+    """Empty = everybody."""
+    settled_nusd: int
+    reserved_nusd: int
+    cap_nusd: int | None
+    """None = the day is over."""
+
+
+def held(purses: Iterable[PurseView], caps: DayCaps, today: str) -> list[Held]:
+    """The purses of days, the newest first, everybody's before each person's."""
+    found = []
+    for purse in purses:
+        kind, _, name = purse.purse.partition("/")
+        user, _, day = name.rpartition("/")
+        if kind not in ("deck", "user"):
+            continue
+        cap = to_nusd(caps.user if user else caps.deck) if day == today else None
+        found.append(Held(day, user, purse.settled_nusd, purse.reserved_nusd, cap))
+    found.sort(key=lambda one: one.user)
+    return sorted(found, key=lambda one: one.day, reverse=True)
+
+
 @app.command()
 def cost(
     context: typer.Context,
     run: Annotated[str | None, typer.Argument(help="Only this run.", metavar="RUN", show_default=False)] = None,
-    by: Annotated[By, typer.Option(help="What to sum over.")] = By.RUN,
+    by: Annotated[
+        By | None,
+        typer.Option(help="What to sum over.  [default: everything; with --json: run]", show_default=False),
+    ] = None,
     json: Json = False,
     no_input: NoInput = False,
 ) -> None:
-    """Show what was spent, by run, agent, model or task."""
+    """Show what was spent and what is left, by day, user, run, agent, model or task."""
     drive(_cost(begin(context, json, no_input), run, by))
 
 
-async def _cost(call: Call, run: str | None, by: By) -> None:
+async def _cost(call: Call, run: str | None, by: By | None) -> None:
+    if run is not None and by in (By.USER, By.DAY):
+        raise BadInput(f"{by} is not of one run", fix=f"quarterdeck cost --by {by}")
     async with call.deck() as deck:
         if run is not None:
             kind, call.run = await deck.resolve(run)
             if kind != "run":
                 raise BadInput(f"{call.run} is a {kind}, not a run", fix="quarterdeck cost --by task")
         costs = await deck.views.costs(call.run)
-    totals = sums(costs, by)
-    for total in totals:
-        call.emit(
-            None,
-            {
-                by.value: total.name,
-                "calls": total.calls,
-                "estimated_calls": total.estimated_calls,
-                "tokens": total.usage,
-                "cost_usd": to_usd(total.cost_nusd),
-            },
-        )
-    if not totals:
-        if not call.json:
-            call.say("nothing was spent")
-        return
-    names = [by.value, "calls", "in", "cached", "out", "cost"]
-    columns = [Column(name, right=number > 0) for number, name in enumerate(names)]
-    call.table(columns, [_row(total) for total in [*totals, _all(totals)]])
+        purses = {purse.purse: purse for purse in await deck.views.purses()}
+    if by is not None:
+        wanted = [by]
+    elif call.json:
+        wanted = [By.RUN]
+    else:
+        wanted = [By.RUN, By.AGENT, By.MODEL] if run is not None else [By.DAY, By.USER, By.RUN, By.AGENT, By.MODEL]
+    shown = [
+        _of_days(call, one, purses) if one in (By.USER, By.DAY) else _sums(call, one, costs, purses) for one in wanted
+    ]
+    if not any(shown) and not call.json:
+        call.say("nothing was spent")
     priced = operator_config(call.settings.home).config.prices
     if old := outdated({cost.model for cost in costs}, priced, time.time()):
         call.warn(old)
-    if any(total.estimated_calls for total in totals):
+    if any(each.estimated_calls for each in costs):
         call.say("~ rests in part on estimates: the provider sent no usage for some calls")
+
+
+def _of_days(call: Call, by: By, purses: Mapping[str, PurseView]) -> bool:
+    """Show days, or people's days; whether there were any."""
+    today = day_of(time.time())
+    budget = operator_config(call.settings.home).config.budget
+    caps = DayCaps(budget.user_day, budget.deck_day)
+    rows = [one for one in held(purses.values(), caps, today) if bool(one.user) == (by is By.USER)]
+    for one in rows:
+        body: dict[str, Any] = {"user": one.user, "day": one.day} if by is By.USER else {"day": one.day}
+        call.emit(None, {**body, **_money(one.settled_nusd, one.reserved_nusd, one.cap_nusd)})
+    kept = rows if by is By.DAY else [one for one in rows if one.day == rows[0].day]
+    if kept:
+        who = [Column("user")] if by is By.USER else []
+        columns = [*who, Column("day (UTC)"), *(Column(name, right=True) for name in ("cost", "reserved", "cap"))]
+        call.table(
+            columns,
+            [
+                [*([one.user] if who else []), one.day, *_amounts(one.settled_nusd, one.reserved_nusd, one.cap_nusd)]
+                for one in kept[:_DAYS]
+            ],
+        )
+        call.data("")
+    return bool(rows)
+
+
+def _sums(call: Call, by: By, costs: list[CostView], purses: Mapping[str, PurseView]) -> bool:
+    """Show sums of costs, of runs with what their budget holds; whether there were any."""
+    totals = sums(costs, by)
+    of = {total.name: purses.get(run_purse(total.name)) if by is By.RUN else None for total in totals}
+    for total in totals:
+        body: dict[str, Any] = {
+            by.value: total.name,
+            "calls": total.calls,
+            "estimated_calls": total.estimated_calls,
+            "tokens": total.usage,
+            "cost_usd": to_usd(total.cost_nusd),
+        }
+        if (purse := of[total.name]) is not None:
+            body = {**body, **_money(purse.settled_nusd, purse.reserved_nusd, purse.cap_nusd, cost=False)}
+        call.emit(None, body)
+    if not totals:
+        return False
+    names = [by.value, "calls", "in", "cached", "out", "cost", *(["reserved", "cap"] if by is By.RUN else [])]
+    columns = [Column(name, right=number > 0) for number, name in enumerate(names)]
+    more = {name: _amounts(0, purse.reserved_nusd, purse.cap_nusd)[1:] for name, purse in of.items() if purse}
+    rest = [""] * (len(columns) - len(_row(_all(totals))))
+    rows = [_row(total) + more.get(total.name, rest) for total in totals]
+    call.table(columns, [*rows, _row(_all(totals)) + rest])
+    call.data("")
+    return True
+
+
+def _money(settled: int, reserved: int, cap: int | None, *, cost: bool = True) -> dict[str, float | None]:
+    body: dict[str, float | None] = {
+        "settled_usd": to_usd(settled),
+        "reserved_usd": to_usd(reserved),
+        "cap_usd": None if cap is None else to_usd(cap),
+    }
+    return {"cost_usd": to_usd(settled), **body} if cost else body
+
+
+def _amounts(settled: int, reserved: int, cap: int | None) -> list[str]:
+    return [usd(settled), usd(reserved) if reserved else "", "" if cap is None else usd(cap)]
 
 
 def _all(totals: list[Sum]) -> Sum:
