@@ -200,6 +200,7 @@ def test_everything_a_run_depends_on_is_in_its_document() -> None:
         "blueprint": "revert",
         "guide": "text",
         "narrowed": DayBudget(user_day=1.0),
+        "agent_named": True,
     }
     assert set(changes) | {"origin"} == set(RunConfig.model_fields)
     for field, value in changes.items():

@@ -97,7 +97,8 @@ async def _of(call: Call, given: str, repository: Path | None, *, diff: bool, wr
 def document(config: RunConfig, origin: tuple[str, ...] = ()) -> list[str]:
     """A run's whole configuration, line by line."""
     lines = effective(config.deck, origin).splitlines()
-    lines += ["", "[run]", f'agent = "{config.default_agent}"', f'blueprint = "{config.blueprint}"']
+    named = "  # named with the order: no owner takes a task from it" if config.agent_named else ""
+    lines += ["", "[run]", f'agent = "{config.default_agent}"{named}', f'blueprint = "{config.blueprint}"']
     if own := config.narrowed.model_dump(exclude_none=True):
         lines += ["", "[budget of the repository]", *(f"{key} = {usd!r}" for key, usd in own.items())]
     for name in sorted(config.agents):
