@@ -62,7 +62,17 @@ APPLY: Final[Mapping[Side, tuple[Scenario, ...]]] = {
         Scenario("http-custom-header-server-validation", (NEW,)),
         Scenario("input-required-result-unsupported-methods", (NEW,)),
     ),
-    "client": (),
+    "client": (
+        Scenario("initialize", (OLD,)),
+        Scenario("tools_call"),
+        Scenario("sse-retry", (OLD,)),
+        Scenario("request-metadata", (NEW,)),
+        Scenario("http-standard-headers", (NEW,)),
+        Scenario("http-custom-headers", (NEW,)),
+        Scenario("http-invalid-tool-headers", (NEW,)),
+        Scenario("json-schema-ref-no-deref", (NEW,)),
+        Scenario("json-schema-2020-12-preservation"),
+    ),
 }
 
 _RESOURCES: Final = "we offer no resources"
@@ -92,7 +102,12 @@ DO_NOT: Final[Mapping[Side, Mapping[str, str]]] = {
         "sep-2640-*": _TASKS,
         "tasks-*": _TASKS,
     },
-    "client": {"*": "no client of ours is run yet"},
+    "client": {
+        "auth/*": "there is no OAuth: what an address gets are the headers that the operator declares",
+        "elicitation-sep1034-client-defaults": "a server's questions are refused: it answers, it does not ask",
+        "sep-2322-client-request-state": "it asks for input, which is refused; state without a question is sent back",
+        "sep-2640-*": "an extension that we do not use",
+    },
 }
 """Scenarios, or the beginnings of their names, to why they do not apply."""
 

@@ -150,8 +150,9 @@ async def _spoken_to(
     try:
         link = await linker.over_pipe(pipe, timeout=server.start)
     except ToolServerFailed as error:
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(TimeoutError, QuarterdeckError, OSError):
             async with asyncio.timeout(_LAST_WORDS):
+                await pipe.close_stdin()
                 await pipe.wait()
         said = pipe.stderr_tail().decode("utf-8", "replace").strip()
         await asyncio.shield(cleared())

@@ -45,7 +45,7 @@ class PipeTransport:
         self._pipe = pipe
         self._gone = gone
         self._lines = Lines(MAX_MESSAGE)
-        self._unasked = [0, 0]
+        self._unasked = (0, 0)
         self._entered = self._running()
         self._why = ""
 
@@ -73,10 +73,11 @@ class PipeTransport:
         try:
             async with heard:
                 while data := await self._pipe.read():
+                    self._count(0, len(data))
                     for line in self._lines.feed(data):
+                        self._count(1, 0)
                         if (message := self._message(line)) is not None:
                             await heard.send(SessionMessage(message))
-                    self._count(len(data))
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             self._why = self._why or "the connection was closed"
         except Flood as flood:
@@ -87,7 +88,6 @@ class PipeTransport:
             self._gone(self._why)
 
     def _message(self, line: bytes | None) -> JSONRPCMessage | None:
-        self._unasked[0] += 1
         if line is None:
             found = _ID.match(self._lines.head)
             if found is None:
@@ -102,17 +102,16 @@ class PipeTransport:
             _log.debug("a tool server printed a line that is no message: %r", line[:200])
             return None
 
-    def _count(self, size: int) -> None:
-        self._unasked[1] += size
-        messages, total = MAX_UNASKED
-        if self._unasked[0] > messages or self._unasked[1] > total:
+    def _count(self, messages: int, size: int) -> None:
+        self._unasked = (self._unasked[0] + messages, self._unasked[1] + size)
+        if self._unasked[0] > MAX_UNASKED[0] or self._unasked[1] > MAX_UNASKED[1]:
             raise Flood("it sent more than it may without being asked")
 
     async def _say(self, said: ObjectReceiveStream[SessionMessage]) -> None:
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
             async with said:
                 async for item in said:
-                    self._unasked = [0, 0]
+                    self._unasked = (0, 0)
                     text = item.message.model_dump_json(by_alias=True, exclude_unset=True)
                     # JSON has no line breaks of its own, but the text in it may hold those that other readers know.
                     line = json.dumps(json.loads(text)) if not text.isascii() else text
