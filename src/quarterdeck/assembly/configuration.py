@@ -7,7 +7,7 @@ Rules
   a run.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +90,19 @@ async def _agents(
     foreign = {path: data.decode("utf-8", "replace") for path, data in claude.items()}
     roster = build_roster(shipped_agents(), foreign, {**kept, **own})
     check_owners(roster.agents)
+    check_logins(roster.agents, taken, home)
     return roster.agents, roster.warnings
+
+
+def check_logins(agents: Mapping[str, Agent], operators: Collection[str], home: Path) -> None:
+    """A repository does not decide over a person's login. Raises BadConfiguration."""
+    for name, agent in agents.items():
+        if agent.login == "own" and name not in operators:
+            raise BadConfiguration(
+                f"the agent `{name}` cannot be used",
+                why="login: a repository cannot hand out the login of a person",
+                fix=f"move its file to {home / 'agents'}, or leave out `login: own`",
+            )
 
 
 async def _repository(mirror: Mirror, commit: str, name: str) -> Partial:

@@ -31,8 +31,10 @@ def finder(settings: Settings) -> Find:
         profile = PROFILES[agent.profile] if agent.profile else GENERIC
         if agent.command and shutil.which(agent.command[0], path=SYSTEM_PATH):
             return profile, Installation(program=agent.command[0])  # every sandbox sees it, with all that it needs
-        found = look(profile, settings.path, settings.user_home, agent.command[:1])
-        if found.installation is not None:
+        # A definition may come from a repository: it names a program of this machine, never a place on it.
+        named = agent.command[:1] if agent.command and "/" not in agent.command[0] else ()
+        found = look(profile, settings.path, settings.user_home, named)
+        if found.installation is not None and (named or not agent.command):
             return profile, found.installation
         if agent.command:  # it may be there inside: in the environment, or in the repository
             return profile, Installation(program=agent.command[0])

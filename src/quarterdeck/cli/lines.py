@@ -266,7 +266,44 @@ def _step(event: EventBase) -> _Words:
         case e.TodoChanged():
             return _detail("todo list changed")
         case _:
+            return _outside(event)
+
+
+def _outside(event: EventBase) -> _Words:
+    """An agent that is not our loop: what it says of itself, and what it was answered."""
+    match event:
+        case e.AgentConnected():
+            who = f"{event.name or event.profile} {event.version}".strip()
+            if event.login == "own":
+                return _say(
+                    f"{who} uses your own login: no call of it is metered or capped in money here; turns and wall time "
+                    "bound it, and what it costs is what it says, unverified",
+                    Tone.WARN,
+                )
+            return _detail(f"{who} connected, asks for {event.model or 'no model'}")
+        case e.AgentPrompted():
+            return _detail(f"turn {event.number}: {_PROMPTED[event.why]}")
+        case e.AgentTurned():
+            unverified = "" if event.verified else f", {usd(event.cost_nusd)} by its own account (unverified)"
+            return _detail(f"turn {event.number}: {event.stop} after {duration(event.seconds)}{unverified}")
+        case e.AgentSaid():
+            return _detail("thinks" if event.thought else "says something")
+        case e.AgentActing():
+            return _detail(_because(event.tool_kind or "acts", event.title))
+        case e.AgentActed():
+            flags = f" [{', '.join(event.flags)}]" if event.flags else ""
+            verdict = "ok" if event.ok else "failed"
+            tone = Tone.QUIET if event.ok else Tone.WARN
+            return _detail(_because(f"{event.tool_kind or 'call'} {verdict}{flags}", event.title), tone)
+        case e.PermissionDecided():
+            said = f"asked whether it may {event.tool}: {event.answer.replace('_', ' ')}"
+            tone = Tone.QUIET if event.answer.startswith("allow") else Tone.WARN
+            return _detail(_because(said, ", ".join(event.rules)), tone)
+        case _:
             return None
+
+
+_PROMPTED = {"task": "is given its task", "message": "is told what a person says", "nudge": "is reminded to hand in"}
 
 
 # --- the gate's and the deck's streams ----------------------------------------------------------------------

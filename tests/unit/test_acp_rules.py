@@ -1,0 +1,255 @@
+"""What an outside agent reports and asks, and how its attempt ended: the pure parts of the ACP harness."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quarterdeck.agents import acp_updates
+from quarterdeck.agents.acp_judge import Evidence, judge, report
+from quarterdeck.agents.acp_permissions import action_of, choose, unlisted
+from quarterdeck.agents.acp_start import login_files, models_of
+from quarterdeck.agents.acp_talk import Talked
+from quarterdeck.agents.acp_updates import Began, Ended, Planned, Said, Updates
+from quarterdeck.agents.acp_values import Option, Permission
+from quarterdeck.agents.limits import Bounds
+from quarterdeck.agents.port import Assignment, Finished
+from quarterdeck.agents.profiles import GENERIC, PROFILES
+from quarterdeck.agents.profiles.port import Login
+from quarterdeck.agents.roster import build_roster, parse_agent, shipped_agents
+from quarterdeck.assembly.configuration import check_logins
+from quarterdeck.gateway.port import Stopped
+from quarterdeck.govern.port import Decision
+from quarterdeck.kernel.config import DeckConfig, RunConfig
+from quarterdeck.kernel.entities import Agent, Harness, Submission
+from quarterdeck.kernel.events import Outcome
+from quarterdeck.kernel.failures import AgentFailed, BadConfiguration, FailureClass
+
+BOUNDS = Bounds(turns=10, wall=60, tokens=1000, nusd=None)
+ALLOW, DENY, ASK = Decision("allow", ("a",)), Decision("deny", ("d",)), Decision("ask", ("q",))
+
+
+def chunk(text: str, kind: str = "agent_message_chunk") -> dict[str, Any]:
+    return {"sessionUpdate": kind, "content": {"type": "text", "text": text}}
+
+
+def assignment(**agent: Any) -> Assignment:
+    nothing: Any = None
+    made = Agent(name="outside", harness=Harness.ACP, command=("x",), **agent)
+    config = RunConfig(deck=DeckConfig())
+    return Assignment("r", "r.t.1", 1, 1, made, claim=nothing, sandbox=nothing, config=config, goal="")
+
+
+def asked(kind: str, title: str = "", given_input: Any = None, paths: tuple[str, ...] = ()) -> Permission:
+    return Permission("c", title, kind, given_input, paths, ())
+
+
+class TestUpdates:
+    def test_chunks_are_one_message_until_something_else_comes(self) -> None:
+        state = Updates()
+        assert [state.take(chunk(text)) for text in ("Hel", "lo")] == [[], []]
+        assert state.take(chunk("hm", "agent_thought_chunk")) == [Said("Hello", thought=False)]
+        call = {"sessionUpdate": "tool_call", "toolCallId": "1", "title": "Read", "kind": "read", "rawInput": {"a": 1}}
+        assert state.take(call) == [Said("hm", thought=True), Began("1", "Read", "read", '{"a": 1}')]
+
+    def test_a_call_keeps_what_was_said_of_it_at_any_time(self) -> None:
+        state = Updates()
+        state.take({"sessionUpdate": "tool_call", "toolCallId": "1", "title": "Run", "kind": "execute", "rawInput": {}})
+        state.take({"sessionUpdate": "tool_call_update", "toolCallId": "1", "rawInput": {"command": "ls"}})
+        ended = state.take(
+            {"sessionUpdate": "tool_call_update", "toolCallId": "1", "status": "failed", "rawOutput": "no such file"}
+        )
+        assert ended == [Ended("1", "Run", "execute", False, '{"command": "ls"}', "no such file")]
+        assert state.unfinished() == []
+
+    def test_a_plan_that_did_not_change_is_no_news(self) -> None:
+        state, entry = Updates(), {"content": "Look", "status": "in_progress", "priority": "high"}
+        first = state.take({"sessionUpdate": "plan", "entries": [entry]})
+        assert isinstance(first[0], Planned) and first[0].items[0].status == "doing"
+        assert state.take({"sessionUpdate": "plan", "entries": [entry]}) == []
+
+    def test_a_long_message_is_bounded_with_its_end_kept(self) -> None:
+        state = Updates()
+        for number in range(3_000):
+            state.take(chunk(f"{number:>999} "))
+        said = state.flush()[0]
+        assert isinstance(said, Said)
+        assert len(said.text.encode()) <= acp_updates.TEXT_LIMIT and "2999" in said.text
+
+    def test_more_than_a_bound_is_counted_not_kept(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(acp_updates, "CALLS", 2)
+        state = Updates()
+        facts = [
+            fact
+            for number in range(5)
+            for fact in state.take({"sessionUpdate": "tool_call", "toolCallId": str(number), "title": "x"})
+        ]
+        assert (len(facts), state.left_out, state.tool_calls) == (2, 3, 5)
+
+    @given(
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+            lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+        ),
+        st.sampled_from(["agent_message_chunk", "tool_call", "tool_call_update", "plan", "usage_update", "new", None]),
+        st.sampled_from(
+            ["content", "entries", "rawInput", "rawOutput", "cost", "toolCallId", "title", "status", "kind"]
+        ),
+    )
+    def test_nothing_that_an_agent_sends_is_an_error(self, value: Any, kind: Any, key: str) -> None:
+        state = Updates()
+        facts = state.take({"sessionUpdate": kind, "toolCallId": "1", key: value}) + state.flush()
+        assert all(isinstance(fact, Said | Began | Ended | Planned) for fact in facts)
+
+
+class TestPermissions:
+    @pytest.mark.parametrize(
+        ("decision", "kinds", "chosen"),
+        [
+            (ALLOW, ("reject_once", "allow_always", "allow_once"), "allow_once"),
+            (ALLOW, ("reject_once", "allow_always"), "allow_always"),
+            (ALLOW, ("reject_once",), None),
+            (DENY, ("allow_once", "reject_always", "reject_once"), "reject_once"),
+            (ASK, ("allow_once", "reject_always"), "reject_always"),
+            (DENY, ("allow_once", "allow_always"), None),
+            (None, ("allow_once", "reject_once"), None),
+        ],
+    )
+    def test_the_answer_is_chosen_by_its_kind(self, decision: Any, kinds: tuple[str, ...], chosen: str | None) -> None:
+        assert choose(decision, tuple(Option(kind, kind) for kind in kinds)) == chosen
+
+    @given(st.sampled_from([DENY, ASK, None]), st.lists(st.builds(Option, st.text(), st.text()), max_size=6))
+    def test_what_is_not_allowed_never_becomes_an_allowing_answer(self, decision: Any, options: list[Option]) -> None:
+        kinds = [option.kind for option in options if option.id == choose(decision, tuple(options))]
+        assert not kinds or any(kind.startswith("reject") for kind in kinds)
+
+    def test_arguments_come_in_one_form(self) -> None:
+        edit = action_of(
+            assignment(), asked("edit", "Edit", {"file_path": "/real/w/a.py"}, ("/real/w/b.py",)), "/real/w"
+        )
+        assert (edit.tool, edit.effect) == ("edit", "write")
+        assert edit.arguments["paths"] == ["/workspace/a.py", "/workspace/b.py"]
+        run = action_of(assignment(), asked("execute", "ls", {"command": ["ls", "-l"]}), "/w")
+        assert (run.tool, run.effect, run.arguments["command"]) == ("run", "execute", "ls -l")
+        assert action_of(assignment(), asked("new kind", "x", "text"), "/w").effect == "execute"
+
+    @pytest.mark.parametrize(
+        ("permission", "tool"),
+        [
+            (asked("other", "mcp__quarterdeck__submit", {"summary": "x"}), "quarterdeck"),
+            (asked("", "submit (quarterdeck MCP Server)"), "quarterdeck"),
+            (asked("execute", "mcp__quarterdeck__submit; rm -rf .", {"command": "rm -rf ."}), "run"),
+            (asked("edit", "quarterdeck.submit", {"path": ".git/config"}), "edit"),
+        ],
+    )
+    def test_a_title_does_not_make_a_command_ours(self, permission: Permission, tool: str) -> None:
+        assert action_of(assignment(), permission, "/w").tool == tool
+
+    @pytest.mark.parametrize(
+        ("kind", "denied"), [("read", False), ("edit", False), ("delete", False), ("execute", True), ("think", False)]
+    )
+    def test_a_definitions_tools_hold(self, kind: str, denied: bool) -> None:
+        order = assignment(tools=("read", "write", "submit"))
+        assert (unlisted(order, action_of(order, asked(kind), "/w")) is not None) is denied
+
+
+class TestJudge:
+    def judged(self, stop: str = "end_turn", **known: Any) -> Finished:
+        evidence = Evidence(**{"talked": Talked(stop), "desk": None, "changed": False, **known})
+        json.loads(report(evidence))
+        return judge(assignment(), BOUNDS, evidence)[0]
+
+    def test_the_desk_comes_first(self) -> None:
+        handed = Finished(Outcome.OK, handoff=Submission(summary="x"))
+        stopped = Stopped("usd", "no money", run=True)
+        failed = Talked("", failed=AgentFailed("dead", FailureClass.TOOL))
+        assert self.judged(desk=handed, stopped=stopped, talked=failed) is handed
+
+    def test_money_of_the_run_exhausts_it_and_its_own_does_not(self) -> None:
+        assert self.judged(stopped=Stopped("usd", "x", run=True), changed=True).outcome is Outcome.EXHAUSTED
+        assert self.judged(stopped=Stopped("usd", "x", run=False), changed=True).outcome is Outcome.FAILED
+
+    @pytest.mark.parametrize("stop", ["refusal", "max_tokens", "max_turn_requests", "cancelled"])
+    def test_no_stop_but_the_end_of_a_turn_is_a_result(self, stop: str) -> None:
+        assert self.judged(stop, changed=True).outcome is Outcome.FAILED
+
+    def test_success_without_a_change_is_none(self) -> None:
+        assert self.judged(changed=True).outcome is Outcome.OK
+        nothing = self.judged(last_words="Done!")
+        assert (nothing.outcome, nothing.failure) == (Outcome.FAILED, FailureClass.HANDOFF)
+
+    def test_a_reviewer_without_a_review_has_failed_whatever_it_changed(self) -> None:
+        evidence = Evidence(Talked("end_turn"), None, changed=True)
+        assert judge(assignment(expects="review"), BOUNDS, evidence)[0].outcome is Outcome.FAILED
+
+    def test_a_dead_process_is_named_with_what_it_last_said(self) -> None:
+        failed = Talked("", failed=AgentFailed("the agent ended during session/prompt", FailureClass.TOOL))
+        finished = self.judged(talked=failed, process="ended with exit code 3", stderr="oh no", changed=True)
+        assert "ended with exit code 3" in finished.reason and "oh no" in finished.feedback[0].detail
+
+
+class TestStart:
+    CONFIG = RunConfig(deck=DeckConfig(tiers={"hands": ("openai:gpt", "anthropic:s"), "brain": ("anthropic:o",)}))
+
+    @pytest.mark.parametrize(
+        ("profile", "agent", "models"),
+        [
+            ("claude", {"tier": "hands"}, ("anthropic:s",)),
+            ("claude", {"tier": "brain"}, ("anthropic:o",)),
+            ("codex", {"tier": "brain"}, ("openai:gpt",)),
+            ("codex", {"model": "openai:x"}, ("openai:x",)),
+            ("gemini", {}, PROFILES["gemini"].models),
+            ("claude", {"login": "own"}, ()),
+        ],
+    )
+    def test_models_are_those_that_the_cli_speaks_to(self, profile: str, agent: Any, models: tuple[str, ...]) -> None:
+        made = Agent(name="a", harness=Harness.ACP, profile=profile, **agent)
+        assert models_of(made, PROFILES[profile], self.CONFIG) == models
+
+    def test_a_model_that_it_does_not_speak_to_is_refused(self) -> None:
+        made = Agent(name="a", harness=Harness.ACP, profile="claude", model="openai:gpt")
+        with pytest.raises(BadConfiguration, match="cannot use openai:gpt"):
+            models_of(made, PROFILES["claude"], self.CONFIG)
+        with pytest.raises(BadConfiguration, match="has no model"):
+            models_of(Agent(name="a", command=("x",)), GENERIC, RunConfig(deck=DeckConfig()))
+
+    def test_a_login_is_read_without_what_is_no_file(self, tmp_path: Path) -> None:
+        (tmp_path / ".tool" / "deep").mkdir(parents=True)
+        (tmp_path / ".tool" / "deep" / "token").write_text("t")
+        (tmp_path / ".tool.json").write_text("{}")
+        (tmp_path / ".tool" / "lost").symlink_to("nowhere")
+        found = dict(login_files(tmp_path, Login(files=(".tool", ".tool.json", ".none"), hosts=())))
+        assert found == {".tool/deep/token": b"t", ".tool.json": b"{}"}
+        with pytest.raises(BadConfiguration, match="not logged in"):
+            list(login_files(tmp_path, Login(files=(".none",), hosts=())))
+
+
+class TestDefinitions:
+    def test_the_clis_that_are_known_need_no_file(self) -> None:
+        agents = build_roster(shipped_agents(), {}, {}).agents
+        for name in PROFILES:
+            assert (agents[name].harness, agents[name].profile, agents[name].login) == (Harness.ACP, name, "gateway")
+
+    @pytest.mark.parametrize(
+        ("head", "reason"),
+        [
+            ("harness: acp", "needs `profile: NAME`"),
+            ("profile: claud", "did you mean `claude`"),
+            ("harness: native\nprofile: claude", "has no meaning"),
+            ("command: [x]\nlogin: own", "has no meaning"),
+            ("harness: acp\ncommand: [x]\nlogin: own", "needs a profile"),
+            ("profile: claude\nlogin: mine", "login"),
+        ],
+    )
+    def test_what_makes_no_sense_is_refused(self, head: str, reason: str) -> None:
+        with pytest.raises(BadConfiguration, match=reason):
+            parse_agent(f"---\nname: a\n{head}\n---\nPrompt.", "a.md")
+
+    def test_only_the_operator_hands_out_a_login(self) -> None:
+        agent = Agent(name="a", harness=Harness.ACP, profile="claude", login="own")
+        check_logins({"a": agent}, {"a"}, Path("home"))
+        with pytest.raises(BadConfiguration, match="a repository cannot hand out"):
+            check_logins({"a": agent}, set(), Path("home"))
