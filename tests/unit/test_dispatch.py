@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quarterdeck.delivery.dispatch import END_TASK, Decision, choose, decide
+from quarterdeck.delivery.closing import END_TASK
+from quarterdeck.delivery.dispatch import Decision, choose, decide
 from quarterdeck.engine.port import Job
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids

@@ -16,7 +16,7 @@ Rules
 - A failure that another attempt cannot mend (authentication, quota, budget) ends the task at once.
 - A pause starts nothing new. A cancel ends every unfinished task. An exhausted budget of the run or of a day starts
   nothing that costs money, but what is already finished still goes through the gate; the run ends partial.
-- A run ends when every task has ended, with a report and a retrospective. It waits when only a human can go on.
+- How the run ends, or waits, is decided in `delivery.closing`.
 """
 
 from collections.abc import Iterator
@@ -27,16 +27,15 @@ from quarterdeck.agents.roster import HUMAN
 from quarterdeck.agents.routing import raised
 from quarterdeck.delivery import jobs
 from quarterdeck.delivery.assigning import (
-    PLANNER,
     Assigned,
     assigned,
     escalation,
     integrator,
-    planners_question,
     question,
     speaks_in_vain,
 )
 from quarterdeck.delivery.blueprint import BLUEPRINTS, Blueprint, Turn
+from quarterdeck.delivery.closing import NO_MONEY, Move, ending, final
 from quarterdeck.delivery.globs import may_overlap
 from quarterdeck.delivery.graph import needs_of, ranks
 from quarterdeck.delivery.ownership import agent_of_task, all_warnings
@@ -45,12 +44,9 @@ from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Harness, Plan, Task
-from quarterdeck.kernel.events import Node, Outcome, RunStatus, TaskStatus
-from quarterdeck.kernel.failures import RECOVERY, Exit, FailureClass
+from quarterdeck.kernel.events import Node, Outcome, TaskStatus
+from quarterdeck.kernel.failures import FailureClass
 from quarterdeck.kernel.states import RunState, TaskState, task_state
-
-END_TASK = "_end"
-"""Stands for the task in the attempt ids of a run's end nodes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,29 +60,26 @@ class Decision:
         return bool(self.events or self.jobs)
 
 
-_Move = tuple[e.EventBase, Job | None]
-
-
 def decide(state: RunState, plan: Plan | None, config: RunConfig) -> Decision:
     """The next events and jobs; empty when nothing is to be done now."""
     run = state.created
     if run is None or state.finished is not None:
         return Decision()
-    moves: list[_Move] = []
+    moves: list[Move] = []
     if state.plan_blob is None:
         moves = list(_planning(state, run, plan, config))
     elif plan is not None and not run.plan_only:
         follow = list(_follow_up(state, run, plan, config))
         moves = follow or list(_cancel_or_dispatch(state, run, plan, config))
     if not moves:
-        moves = list(_ending(state, run, plan, config))
+        moves = list(ending(state, run, plan, config))
     return Decision(tuple(event for event, _ in moves), tuple(job for _, job in moves if job is not None))
 
 
 # --- planning ---------------------------------------------------------------------------------------------
 
 
-def _planning(state: RunState, run: e.RunCreated, plan: Plan | None, config: RunConfig) -> Iterator[_Move]:
+def _planning(state: RunState, run: e.RunCreated, plan: Plan | None, config: RunConfig) -> Iterator[Move]:
     if state.node_running or state.paused or state.cancelled or state.exhausted:
         return
     added: str | None = None
@@ -98,7 +91,7 @@ def _planning(state: RunState, run: e.RunCreated, plan: Plan | None, config: Run
         return
     if last is not None and last.outcome in (Outcome.WAITING, Outcome.FAILED) and state.answer_blob is not None:
         added = state.answer_blob
-    elif last is not None and (_final(last.failure) or last.outcome is not Outcome.FAILED):
+    elif last is not None and (final(last.failure) or last.outcome is not Outcome.FAILED):
         return
     if state.plan_tries < config.deck.limits.attempts:
         attempt = ids.attempt_id(run.run, ids.PLANNER_TASK, state.plan_number + 1)
@@ -107,14 +100,10 @@ def _planning(state: RunState, run: e.RunCreated, plan: Plan | None, config: Run
         yield started, jobs.work(run.run, Node.PLAN, attempt, feedback_blob=feedback, added_blob=added)
 
 
-def _final(failure: FailureClass | None) -> bool:
-    return failure is not None and RECOVERY[failure].stops_run
-
-
 # --- what the outcomes lead to ----------------------------------------------------------------------------
 
 
-def _follow_up(state: RunState, run: e.RunCreated, plan: Plan, config: RunConfig) -> Iterator[_Move]:
+def _follow_up(state: RunState, run: e.RunCreated, plan: Plan, config: RunConfig) -> Iterator[Move]:
     blueprint = BLUEPRINTS[config.blueprint]
     slots = run.max_parallel - state.active
     for task in sorted(plan.tasks, key=lambda task: _comes_back(task_state(state, task.id))):
@@ -154,7 +143,7 @@ def _turn(
     last: e.NodeFinished,
     blueprint: Blueprint,
     config: RunConfig,
-) -> Iterator[_Move]:
+) -> Iterator[Move]:
     turn = blueprint.turn(last.node, last.outcome)
     following = blueprint.after(last.node, config)
     attempt = current.attempt or ""
@@ -175,19 +164,16 @@ def _turn(
             )
             yield event, job
         elif state.exhausted:
-            yield e.TaskFailed(task=task.id, reason=_NO_MONEY, failure=FailureClass.BUDGET), None
+            yield e.TaskFailed(task=task.id, reason=NO_MONEY, failure=FailureClass.BUDGET), None
     elif turn is Turn.WAIT:
         if state.answer_blob is not None and state.exhausted:
-            yield e.TaskFailed(task=task.id, reason=_NO_MONEY, failure=FailureClass.BUDGET), None
+            yield e.TaskFailed(task=task.id, reason=NO_MONEY, failure=FailureClass.BUDGET), None
         elif state.answer_blob is not None and not state.paused:
             yield _dispatch(state, run, task, config, state.answer_blob)
     elif turn in (Turn.RETRY, Turn.RETURN, Turn.CANCEL):
         yield from _again(state, run, task, current, last, turn, config)
     else:
         yield e.TaskFailed(task=task.id, reason=last.reason or str(last.outcome), failure=last.failure), None
-
-
-_NO_MONEY = "the budget is exhausted"
 
 
 def _again(
@@ -198,17 +184,17 @@ def _again(
     last: e.NodeFinished,
     turn: Turn,
     config: RunConfig,
-) -> Iterator[_Move]:
+) -> Iterator[Move]:
     limit = config.deck.limits.attempts
     counted = current.conflicts if turn is Turn.RETURN else current.failures + current.rounds
     if turn is Turn.CANCEL:  # withdrawn by a cancel that was taken back
         counted = 0
     reason = last.reason or str(last.outcome)
-    if _final(last.failure):
+    if final(last.failure):
         yield e.TaskFailed(task=task.id, reason=reason, failure=last.failure), None
     elif state.exhausted:
         yield (
-            e.TaskFailed(task=task.id, reason=f"{_NO_MONEY}; before that: {reason}"[:2000], failure=last.failure),
+            e.TaskFailed(task=task.id, reason=f"{NO_MONEY}; before that: {reason}"[:2000], failure=last.failure),
             None,
         )
     elif last.outcome is Outcome.CHANGE and current.rounds > config.deck.review.rounds:
@@ -233,7 +219,7 @@ def _successor(current: TaskState, config: RunConfig) -> str | None:
 
 def _escalated(
     state: RunState, run: e.RunCreated, task: Task, last: e.NodeFinished, reason: str, config: RunConfig
-) -> Iterator[_Move]:
+) -> Iterator[Move]:
     """The agent has had its attempts: on to whom it escalates to, or the task has failed."""
     current = task_state(state, task.id)
     to, name = _successor(current, config), current.agent or ""
@@ -253,7 +239,7 @@ def _dispatch(
     config: RunConfig,
     added_blob: str | None,
     to: Assigned | None = None,
-) -> _Move:
+) -> Move:
     """The task's next attempt, with all that was learnt so far and what comes on top of it."""
     current = task_state(state, task.id)
     number = current.number + 1
@@ -291,7 +277,7 @@ def _dispatch(
 # --- dispatch ---------------------------------------------------------------------------------------------
 
 
-def _cancel_or_dispatch(state: RunState, run: e.RunCreated, plan: Plan, config: RunConfig) -> Iterator[_Move]:
+def _cancel_or_dispatch(state: RunState, run: e.RunCreated, plan: Plan, config: RunConfig) -> Iterator[Move]:
     if state.cancelled:
         for task in plan.tasks:
             current = task_state(state, task.id)
@@ -301,7 +287,7 @@ def _cancel_or_dispatch(state: RunState, run: e.RunCreated, plan: Plan, config: 
     elif state.exhausted:
         for task in plan.tasks:
             if task_state(state, task.id).status is TaskStatus.PENDING:
-                yield e.TaskBlocked(task=task.id, reason=f"not started: {_NO_MONEY}"), None
+                yield e.TaskBlocked(task=task.id, reason=f"not started: {NO_MONEY}"), None
     elif not state.paused:
         for task in choose(state, plan, run.max_parallel - state.active, run.max_parallel):
             yield _dispatch(state, run, task, config, task_state(state, task.id).added_blob)
@@ -351,69 +337,6 @@ def _in_gate(state: RunState, task: str) -> bool:
 
 def _overlap(one: Task, other: Task) -> bool:
     return any(may_overlap(left, right) for left in one.paths for right in other.paths)
-
-
-# --- the end ----------------------------------------------------------------------------------------------
-
-
-def _ending(state: RunState, run: e.RunCreated, plan: Plan | None, config: RunConfig) -> Iterator[_Move]:
-    states = list(state.tasks.values())
-    if any(task.running for task in states) or state.node_running or state.paused:
-        return
-    waiting = [name for name, task in state.tasks.items() if task.status is TaskStatus.WAITING]
-    planner_waits = state.node is Node.PLAN and state.last is not None and state.last.outcome is Outcome.WAITING
-    asked = _planners_question(state, run, config)
-    if (waiting or planner_waits or asked) and not state.cancelled:
-        if state.status is not RunStatus.WAITING:
-            reason = asked or f"a question is open in: {', '.join(waiting) or 'the plan'}"
-            yield e.RunWaiting(reason=reason[:4000]), None
-        return
-    attempt = ids.attempt_id(run.run, END_TASK, state.endings + (state.node not in (Node.REPORT, Node.RETROSPECTIVE)))
-    if state.node is Node.REPORT and state.last is not None:
-        yield e.NodeStarted(node=Node.RETROSPECTIVE, attempt=attempt), _end_job(state, Node.RETROSPECTIVE, attempt)
-    elif state.node is Node.RETROSPECTIVE and state.last is not None and not state.reported:
-        yield e.RunReported(report_blob=state.report_blob, retrospective_blob=state.retrospective_blob), None
-        yield _finished(state, plan, state.sha or run.base), None
-    elif state.node not in (Node.REPORT, Node.RETROSPECTIVE):
-        yield e.NodeStarted(node=Node.REPORT, attempt=attempt), _end_job(state, Node.REPORT, attempt)
-
-
-def _planners_question(state: RunState, run: e.RunCreated, config: RunConfig) -> str:
-    """What a person is asked where the planner has had its attempts and escalates; empty = nothing."""
-    last = state.last if state.node is Node.PLAN else None
-    if last is None or last.outcome is not Outcome.FAILED or _final(last.failure) or state.exhausted:
-        return ""
-    if successor(PLANNER, (), config.agents, config.deck, expects="plan") != HUMAN:
-        return ""
-    return planners_question(run.run, state.plan_number, last.reason)
-
-
-def _end_job(state: RunState, node: Node, attempt: str) -> Job:
-    return jobs.work(ids.split_attempt(attempt)[0], node, attempt, plan_blob=state.plan_blob)
-
-
-def _finished(state: RunState, plan: Plan | None, sha: str) -> e.RunFinished:
-    tasks = [task_state(state, task.id) for task in plan.tasks] if plan is not None else []
-    merged = sum(task.status is TaskStatus.MERGED for task in tasks)
-    only_plan = state.created is not None and state.created.plan_only and state.plan_blob is not None
-    if state.cancelled:
-        status, code, reason = RunStatus.CANCELLED, Exit.INTERRUPTED, "cancelled"
-    elif only_plan or (tasks and merged == len(tasks)):
-        status, code, reason = RunStatus.DONE, Exit.DONE, ""
-    else:
-        status = RunStatus.PARTIAL if merged or state.exhausted else RunStatus.FAILED
-        code = Exit.BUDGET if state.exhausted else Exit.FAILED
-        reason = _why(state, tasks)
-    return e.RunFinished(status=status, reason=reason[:4000], exit_code=code, sha=sha)
-
-
-def _why(state: RunState, tasks: list[TaskState]) -> str:
-    if state.exhausted:
-        return f"{_NO_MONEY}: {state.short}" if state.short else _NO_MONEY
-    if state.plan_blob is None:
-        return f"no plan: {state.last.reason if state.last else 'the planner did not finish'}"
-    failed = [task.reason for task in tasks if task.status is TaskStatus.FAILED]
-    return f"{len(failed)} of {len(tasks)} tasks failed: {failed[0]}" if failed else "not every task merged"
 
 
 def revived(state: RunState, plan: Plan | None, config: RunConfig) -> tuple[Job, ...]:

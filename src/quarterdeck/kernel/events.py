@@ -396,6 +396,7 @@ class HandoffRefused(EventBase):
 
     kind: Literal["handoff.refused"] = "handoff.refused"
     expects: str
+    """What it has to hand in: a submission, a review, a plan."""
     number: int
     """How often it was refused, this time included."""
     reason: str = Field(max_length=2_000)
