@@ -11,7 +11,9 @@ import pytest
 from agent_kit import Kit, Still, deck, kit, scenario
 from deck_kit import AGENT, REVIEWER, SHELL, carried, place_at, task
 
+from quarterdeck.agents.roster import build_roster, shipped_agents
 from quarterdeck.assembly import Deck, open_deck
+from quarterdeck.govern.policy import DefaultPolicy
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.config import LimitsSection, RunConfig
@@ -20,11 +22,13 @@ from quarterdeck.kernel.events import (
     Delegated,
     HarnessFinished,
     HarnessStarted,
+    ModelAsked,
     Outcome,
     RunPlanned,
     RunStatus,
     TaskDispatched,
     ToolDone,
+    ToolIntended,
     WorkHeld,
     WorkReleased,
 )
@@ -115,6 +119,33 @@ async def test_a_turn_after_the_attempts_time_is_not_waited_for(bench: Kit) -> N
     _, second = await answers(bench)
     assert not second[0]
     assert "its turn would come after this attempt's time" in second[1]
+
+
+async def test_the_brain_decides_and_the_hands_type(bench: Kit) -> None:
+    shipped = build_roster(shipped_agents(), {}, {}).agents
+    tiers = {"brain": ("anthropic:second",), "hands": ("openai:scripted",)}
+    config = RunConfig(deck=deck(tiers=tiers), agents=dict(shipped))
+    scout, hands = (act("delegate", agent=name, task="Do it.") for name in ("scout", "implementer"))
+    write = Turn(actions=(act("write", path="hello.txt", content="hello\n"),))
+    rules = (
+        Rule(match=Match(first="Role: debugger"), turns=(Turn(actions=(scout,)), Turn(actions=(hands,)), SUBMIT)),
+        Rule(match=Match(first="Role: scout"), turns=(Turn(actions=(act("search", pattern="hello"),)), SUBMIT)),
+        Rule(match=Match(first="Role: implementer"), turns=(write, SUBMIT)),
+    )
+    async with bench.native(scenario(rules=rules), policy=DefaultPolicy()) as wire:
+        finished = await wire.work(shipped["debugger"], config=config)
+        asked = Counter((request.tag, request.model) for request in wire.server.requests)
+    assert finished.outcome is Outcome.OK
+    assert await bench.file("hello.txt") == "hello\n"
+    assert asked == {
+        ("r-test.greet.1", "second"): 3,
+        ("r-test.greet.1.sub1", "scripted"): 2,
+        ("r-test.greet.1.sub2", "scripted"): 2,
+    }
+    below = [each for each in await bench.events("r-test.greet.1.sub2") if isinstance(each, ModelAsked)]
+    assert {each.model for each in below} == {"openai:scripted"}
+    done = [each for each in await bench.events("r-test.greet.1.sub1") if isinstance(each, ToolIntended)]
+    assert [each.tool for each in done] == ["search", "submit"]
 
 
 # --- storms -----------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from quarterdeck.kernel.config import DeckConfig, LimitsSection, RunConfig
 from quarterdeck.kernel.entities import Agent, Answer, Harness
 from quarterdeck.kernel.events import Outcome
 
+TIERS = {"hands": ("anthropic:x",)}
 NAMES = ("a", "b", "c", "d")
 ROSTERS = st.fixed_dictionaries({name: st.lists(st.sampled_from(NAMES), unique=True) for name in NAMES})
 
@@ -25,7 +26,7 @@ def assignment(agents: dict[str, Agent], name: str, *above: str, **limits: int) 
         agent=agents[name],
         claim=Claim("attempt/r.t.1", 1),
         sandbox=cast(Any, None),
-        config=RunConfig(deck=DeckConfig(limits=LimitsSection(**limits)), agents=agents),
+        config=RunConfig(deck=DeckConfig(limits=LimitsSection(**limits), tiers=TIERS), agents=agents),
         goal="g",
         ancestors=above,
     )
@@ -70,6 +71,8 @@ def test_each_refusal_says_why() -> None:
     assert delegates(third) == {}
     assert delegates(assignment(agents, "lead", delegation_depth=0)) == {}
     assert delegates(assignment(agents, "lead", fan_out=0)) == {}
+    poor = {**agents, "scout": agents["scout"].model_copy(update={"tier": "brain"})}
+    assert delegates(assignment(poor, "lead")) == {}
 
 
 def test_an_answer_comes_back_bounded_and_says_so() -> None:

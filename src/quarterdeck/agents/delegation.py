@@ -18,6 +18,7 @@ from typing import Final
 from quarterdeck.agents.attempt_log import Recording
 from quarterdeck.agents.port import Assignment, Finished
 from quarterdeck.agents.ports import Ports
+from quarterdeck.agents.routing import equipped
 from quarterdeck.govern import chain
 from quarterdeck.govern.port import Start, Window
 from quarterdeck.journal.port import Claim, Journal
@@ -44,7 +45,10 @@ def delegates(assignment: Assignment) -> dict[str, str]:
     return {
         name: agents[name].description
         for name in assignment.agent.delegates_to
-        if name in agents and agents[name].harness in SUB_AGENTS and name not in _line(assignment)
+        if name in agents
+        and agents[name].harness in SUB_AGENTS
+        and equipped(agents[name], assignment.config.deck)
+        and name not in _line(assignment)
     }
 
 

@@ -10,13 +10,9 @@ Rules
 from collections.abc import Collection, Mapping
 
 from quarterdeck.agents.roster import HUMAN
+from quarterdeck.agents.routing import equipped
 from quarterdeck.kernel.config import DeckConfig
-from quarterdeck.kernel.entities import Agent, Harness
-
-
-def equipped(agent: Agent, deck: DeckConfig) -> bool:
-    """Whether there is a model for it, as far as it needs one."""
-    return agent.harness is not Harness.NATIVE or bool(agent.model or deck.tiers.get(agent.tier))
+from quarterdeck.kernel.entities import Agent
 
 
 def successor(

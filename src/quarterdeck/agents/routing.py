@@ -11,7 +11,7 @@ Rules
 from dataclasses import dataclass
 
 from quarterdeck.kernel.config import DeckConfig, RunConfig
-from quarterdeck.kernel.entities import Agent
+from quarterdeck.kernel.entities import Agent, Harness
 from quarterdeck.kernel.failures import BadConfiguration
 
 
@@ -45,6 +45,11 @@ def models_of(config: RunConfig) -> set[str]:
     """Every model that a run may come to ask."""
     fixed = {agent.model for agent in config.agents.values() if agent.model is not None}
     return fixed.union(*config.deck.tiers.values())
+
+
+def equipped(agent: Agent, deck: DeckConfig) -> bool:
+    """Whether there is a model for it, as far as it needs one."""
+    return agent.harness is not Harness.NATIVE or bool(agent.model or deck.tiers.get(agent.tier))
 
 
 def vendor(model: str) -> str:

@@ -30,7 +30,7 @@ from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids, probes
 from quarterdeck.kernel.clock import Clock
 from quarterdeck.kernel.config import DeckConfig, RunConfig
-from quarterdeck.kernel.entities import Agent, Feedback, to_nusd
+from quarterdeck.kernel.entities import Feedback, to_nusd
 from quarterdeck.kernel.events import RunStatus
 from quarterdeck.kernel.failures import Conflicting, NotFound, QuarterdeckError, Stop
 from quarterdeck.settings import ProbeAction, ProbeSpec, Settings
@@ -261,10 +261,6 @@ class Deck:
     async def current(self, repository: Path) -> RunConfig:
         """The configuration that a new run in that repository would get now."""
         return ordering.fresh(await self._found(repository))
-
-    async def roster(self, repository: Path) -> Mapping[str, Agent]:
-        """The agents that a run in that repository has."""
-        return (await self._found(repository)).agents
 
     # --- tool servers -------------------------------------------------------------------------------------
 

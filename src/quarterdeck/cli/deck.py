@@ -1,4 +1,4 @@
-"""Commands about the deck itself: `init`, `doctor`, `agents`.
+"""Commands about the deck itself: `init`, `doctor`.
 
 Rules
 - `init` writes into the work tree and overwrites nothing.
@@ -13,7 +13,7 @@ import typer
 from quarterdeck.cli.amounts import plural
 from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
 from quarterdeck.cli.starter import AGENTS_README, starter
-from quarterdeck.cli.text import Column, Tone, cells, clean, pad, paint
+from quarterdeck.cli.text import Tone, cells, clean, pad, paint
 from quarterdeck.delivery.detect import Detected, detect, reads
 from quarterdeck.delivery.order import Check
 from quarterdeck.kernel.failures import BadRepository, Conflicting, Exit
@@ -113,31 +113,3 @@ def report(checks: list[Check], *, color: bool) -> list[str]:
         if not check.ok and check.fix:
             out.append(f"  {pad('', width)}  fix: {paint(clean(check.fix), Tone.STRONG, color=color)}")
     return out
-
-
-# --- agents ---------------------------------------------------------------------------------------------------
-
-
-@app.command()
-def agents(context: typer.Context, repo: Repository = Path(), json: Json = False, no_input: NoInput = False) -> None:
-    """List the agents of a repository."""
-    drive(_agents(begin(context, json, no_input), repo.absolute()))
-
-
-async def _agents(call: Call, repository: Path) -> None:
-    async with call.deck() as deck:
-        found = await deck.roster(repository)
-    for agent in found.values():
-        call.emit("agent", agent)
-    columns = [Column("agent"), Column("harness"), Column("runs on"), Column("owns"), Column("description")]
-    rows = [
-        (
-            agent.name,
-            str(agent.harness),
-            " ".join(agent.command[:1]) if agent.command else agent.model or agent.tier,
-            ", ".join(agent.owns),
-            agent.description,
-        )
-        for agent in found.values()
-    ]
-    call.table(columns, rows)

@@ -4,7 +4,7 @@ Rules
 - Values in, values out: the command line shows, it does not decide.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -14,7 +14,6 @@ from quarterdeck.gateway.port import Metering, Standing
 from quarterdeck.journal.port import Journal, Record, Verification
 from quarterdeck.journal.views import AttemptView, Views
 from quarterdeck.kernel.config import DeckConfig, RunConfig
-from quarterdeck.kernel.entities import Agent
 from quarterdeck.kernel.events import RunCreated
 from quarterdeck.kernel.failures import QuarterdeckError
 from quarterdeck.settings import Settings
@@ -108,10 +107,6 @@ class DeckApi(Protocol):
 
     async def current(self, repository: Path) -> RunConfig:
         """The configuration that a new run in that repository would get now."""
-        ...
-
-    async def roster(self, repository: Path) -> Mapping[str, Agent]:
-        """The agents that a run in that repository has."""
         ...
 
     async def tool_servers(self, repository: Path) -> list[ServerView]:

@@ -50,7 +50,7 @@ COMMANDS: Final = (
     Command("demo", "later", "Run the whole main job on a sample repository with a scripted model.", _DECK),
     Command("config", "config", "Print the effective configuration, or the one that a run used.", _DECK),
     Command("tools", "tools", "List the tool servers of a repository; approve them.", _DECK),
-    Command("agents", "deck", "List the agents of a repository.", _DECK),
+    Command("agents", "agents", "List the agents of a repository.", _DECK),
     Command("gateway", "gateway", "Serve the model gateway to your own tools, with a key and a budget.", _DECK),
     Command("up", "later", "Start the server: engine, HTTP API, dashboard.", _DECK),
 )

@@ -19,7 +19,9 @@ Agents of this repository: one file NAME.md each, YAML front matter and a prompt
     name: implementer
     description: Writes code and its tests.
     tier: hands            # which models; see [tiers] in deck.toml
-    owns: ["src/**"]       # what it is responsible for
+    owns: ["src/**"]       # tasks there go to it, and it may change nothing else
+    delegates_to: [scout]  # who may help it inside its attempt
+    escalates_to: debugger # who tries after it; or human, who is asked
     limits: {turns: 60, wall: 30m, usd: 1.0}
     ---
     You implement one task at a time. ...

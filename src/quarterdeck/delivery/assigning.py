@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from quarterdeck.agents import handoffs
-from quarterdeck.agents.escalation import equipped
+from quarterdeck.agents.routing import equipped
 from quarterdeck.delivery.ownership import agent_of_task, owner_of, works
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.config import RunConfig

@@ -2,7 +2,7 @@
 
 Rules
 - A run ends when every task has ended, with a report and a retrospective.
-- It waits when only a human can go on: somebody has asked, or the planner has had its attempts and escalates to a person.
+- It waits when only a human can go on: somebody has asked, or the planner has had its attempts and escalates to one.
 """
 
 from collections.abc import Iterator

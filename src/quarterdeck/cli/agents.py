@@ -1,0 +1,94 @@
+"""The command `agents`: who there is, on what it runs, what it owns, whom it gives work to.
+
+Rules
+- What is shown is what a run in that repository would have now.
+- What is worth a look (owners that overlap, circles, an agent without a model) is a warning, never an error.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from quarterdeck.agents.escalation import successor
+from quarterdeck.agents.roster import HUMAN
+from quarterdeck.agents.routing import equipped
+from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
+from quarterdeck.cli.text import Column
+from quarterdeck.delivery.ownership import fleet_warnings
+from quarterdeck.kernel.config import RunConfig
+from quarterdeck.kernel.entities import Agent, Harness
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+Repository = Annotated[Path, typer.Option("--repo", help="The git repository.", metavar="DIR")]
+
+
+@app.command()
+def agents(context: typer.Context, repo: Repository = Path(), json: Json = False, no_input: NoInput = False) -> None:
+    """List the agents of a repository."""
+    drive(_agents(begin(context, json, no_input), repo.absolute()))
+
+
+async def _agents(call: Call, repository: Path) -> None:
+    async with call.deck() as deck:
+        config = await deck.current(repository)
+    for agent in config.agents.values():
+        call.emit("agent", agent_object(agent, config))
+    names = ("agent", "harness", "runs on", "owns", "delegates to", "escalates to", "description")
+    rows = [
+        (
+            agent.name,
+            str(agent.harness),
+            runs_on(agent, config),
+            ", ".join(agent.owns),
+            ", ".join(agent.delegates_to),
+            " -> ".join(line(agent, config)),
+            agent.description,
+        )
+        for agent in config.agents.values()
+    ]
+    call.table([Column(name) for name in names], rows)
+    for text in warnings(config):
+        call.warn(text)
+
+
+def runs_on(agent: Agent, config: RunConfig) -> str:
+    """The program, the model, or the tier with its first model."""
+    if agent.command:
+        return " ".join(agent.command[:1])
+    if agent.harness is not Harness.NATIVE or agent.model:
+        return agent.model or ""
+    models = config.deck.tiers.get(agent.tier, ())
+    return f"{agent.tier}: {models[0] if models else 'no model'}"
+
+
+def line(agent: Agent, config: RunConfig) -> tuple[str, ...]:
+    """Whom its work goes to, one after the other, after it has had its attempts."""
+    found: list[str] = []
+    while HUMAN not in found:
+        had = (agent.name, *found)
+        to = successor(had[-1], had, config.agents, config.deck, agent.expects)
+        if to is None:
+            break
+        found.append(to)
+    return tuple(found)
+
+
+def warnings(config: RunConfig) -> Iterator[str]:
+    """What is worth a look in these agents together."""
+    yield from fleet_warnings(config.agents)
+    idle: dict[str, list[str]] = {}
+    for name, agent in sorted(config.agents.items()):
+        if not equipped(agent, config.deck):
+            idle.setdefault(agent.tier, []).append(name)
+    for tier, names in idle.items():
+        yield f"[tiers] {tier} names no model: {', '.join(names)} cannot work; nobody escalates or delegates to them"
+
+
+def agent_object(agent: Agent, config: RunConfig) -> dict[str, Any]:
+    """An agent as `--json` prints it."""
+    models = [agent.model] if agent.model else list(config.deck.tiers.get(agent.tier, ()))
+    native = agent.harness is Harness.NATIVE
+    return {**agent.model_dump(mode="json"), "models": models if native else [], "escalation": line(agent, config)}
