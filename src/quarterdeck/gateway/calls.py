@@ -279,10 +279,11 @@ class _Leg:
                 kept += chunk
                 if len(kept) > _LARGEST_REFUSAL:
                     break
-        failure = answer.meaning(bytes(kept))
+        said = answer.redacted(bytes(kept))
+        failure = answer.meaning(said)
         await self._book.erred(self._key, self._intent, failure)
         headers = tuple((name, value) for name, value in _passed(answer.headers) if name != _ENCODED)
-        return Tried(failure, answer.status, headers, bytes(kept))
+        return Tried(failure, answer.status, headers, said)
 
     async def _stream(self, answer: Answer) -> None:
         encoded = bool(answer.header(_ENCODED))

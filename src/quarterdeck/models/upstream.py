@@ -49,11 +49,14 @@ _BROKEN: Final = (httpx2.HTTPError, OSError)
 class Answer:
     """A response whose body is still on its way."""
 
-    def __init__(self, name: str, address: str, response: httpx2.Response, pace: Pace | None) -> None:
+    def __init__(
+        self, name: str, address: str, response: httpx2.Response, pace: Pace | None, key: str | None = None
+    ) -> None:
         self._name = name
         self._address = address
         self._response = response
         self._pace = pace
+        self._key = key
 
     @property
     def status(self) -> int:
@@ -61,8 +64,16 @@ class Answer:
 
     @property
     def headers(self) -> list[tuple[str, str]]:
-        """As they came, names in lower case."""
-        return self._response.headers.multi_items()
+        """As they came, names in lower case; without the key, should a server repeat it."""
+        found = self._response.headers.multi_items()
+        return [(name, self._without_key(value)) for name, value in found] if self._key else found
+
+    def redacted(self, body: bytes) -> bytes:
+        """An error's body without the key: some servers and proxies repeat what they were sent."""
+        return body.replace(self._key.encode(), b"[key]") if self._key else body
+
+    def _without_key(self, text: str) -> str:
+        return text.replace(self._key, "[key]") if self._key else text
 
     def header(self, name: str) -> str | None:
         return self._response.headers.get(name)
@@ -84,14 +95,14 @@ class Answer:
     async def refusal(self) -> ModelFailed:
         """What an error status means. Reads the body, within a bound; raises ModelFailed where even that fails."""
         if 300 <= self.status < 400:
-            return errors.redirected(self._name, self.status, self.header("location") or "")
+            return self.meaning(b"")
         return self.meaning(await self._read(_LARGEST_ERROR))
 
     def meaning(self, body_of_error: bytes) -> ModelFailed:
         """What an error status means, together with the body that came with it."""
         if 300 <= self.status < 400:
-            return errors.redirected(self._name, self.status, self.header("location") or "")
-        text = body_of_error[:_LARGEST_ERROR].decode("utf-8", "replace")
+            return errors.redirected(self._name, self.status, self._without_key(self.header("location") or ""))
+        text = self.redacted(body_of_error)[:_LARGEST_ERROR].decode("utf-8", "replace")
         try:
             body = json.loads(text)
         except (ValueError, RecursionError):
@@ -170,7 +181,7 @@ class Upstream:
         if (alone := ratelimits.hold(response.headers, time.time())) > 0:
             self._way.told(alone)
         try:
-            yield Answer(name, self.address, response, pace)
+            yield Answer(name, self.address, response, pace, self._key)
         finally:
             await response.aclose()
 
