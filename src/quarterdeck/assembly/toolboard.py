@@ -141,7 +141,7 @@ async def check(shed: Shed, deck: DeckConfig, names: Sequence[str]) -> dict[str,
         try:
             await shed.check(Needs("check", "check", None, deck, None), name)
         except QuarterdeckError as error:
-            failed[name] = str(error)
+            failed[name] = "; ".join(part for part in (str(error), error.fix) if part)
     return failed
 
 

@@ -6,6 +6,7 @@ Rules
 - What a server or a repository says is printed without anything that steers a terminal.
 """
 
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -138,7 +139,7 @@ def _declaration(server: McpServer) -> list[str]:
         return [f"calls    {server.url} from this machine{headers}"]
     where = "beside each agent, in its workspace" if server.workspace else "in a sandbox of its own"
     network = ", ".join(server.network) or ("the agent's" if server.workspace else "none")
-    return [f"runs     {' '.join((server.command or '', *server.args))}", f"where    {where}; network: {network}"]
+    return [f"runs     {shlex.join((server.command or '', *server.args))}", f"where    {where}; network: {network}"]
 
 
 def _known(view: ServerView) -> list[str]:

@@ -135,7 +135,10 @@ class Server:
         """End it, and do not start it again. Idempotent."""
         self._closed = True
         async with self._starting:
-            await self._end()
+            if self._running is not None:
+                await self._end()
+                self._error = ""
+                self._told("ended")
 
     # --- running --------------------------------------------------------------------------------------------
 

@@ -55,6 +55,8 @@ _ROUNDS: Final = 10
 """How often a server may answer that it wants to be asked again."""
 _PAUSE: Final = 0.05
 _CLOSING: Final = 5.0
+_LAST: Final = 2.0
+"""Seconds in which the reason of an end is known."""
 _RESULT: Final[TypeAdapter[CallToolResult | InputRequiredResult]] = TypeAdapter(CallToolResult | InputRequiredResult)
 
 
@@ -176,7 +178,9 @@ class SdkLink:
                 if cursor is None or len(found) > MAX_TOOLS:
                     break
         except MCPError as error:
-            raise self._failed(error) from error
+            if await self._over(error):
+                raise ServerGone("the connection ended", why=self._why) from error
+            raise ToolServerFailed("the server refused", why=error.message[:500]) from error
         except (ValidationError, ValueError, RuntimeError) as error:
             raise ToolServerFailed("its list of tools is not one", why=words(error)) from error
         return tuple(found)
@@ -188,8 +192,8 @@ class SdkLink:
             async with asyncio.timeout(timeout):
                 return _answer(await self._asked(client, tool, dict(arguments)))
         except MCPError as error:
-            if error.code == CONNECTION_CLOSED:
-                raise self._failed(error) from error
+            if await self._over(error):
+                raise ServerGone("the connection ended", why=self._why) from error
             return Answer.refusal(f"The server refused the call: {error.message}")
         except (ValidationError, ValueError, RuntimeError) as error:
             return Answer.refusal(f"The server answered with something that is no result: {words(error)}")
@@ -233,10 +237,14 @@ class SdkLink:
             raise ServerGone("the server is gone", why=self._why)
         return self._client
 
-    def _failed(self, error: MCPError) -> ToolServerFailed:
-        if error.code == CONNECTION_CLOSED:
-            return ServerGone("the connection ended", why=self._why)
-        return ToolServerFailed("the server refused", why=error.message[:500])
+    async def _over(self, error: MCPError) -> bool:
+        """Whether the connection is gone: a server may send that code as well. Why it is gone may be known later."""
+        if error.code != CONNECTION_CLOSED:
+            return False
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST):
+                await self._ended.wait()
+        return self._ended.is_set()
 
 
 class SdkLinker:
