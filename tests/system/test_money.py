@@ -1,6 +1,7 @@
 """Caps hold against what was billed, not against our own books: many callers, broken streams, kills, days, resumes."""
 
 import asyncio
+import functools
 import json
 import random
 import signal
@@ -13,7 +14,9 @@ import pytest
 from agent_kit import RUN, TASK, Kit, Moving, deck, kit, scenario
 from deck_kit import Place, carried, one, place_at, task
 
+from quarterdeck.govern.budgets import Budgets
 from quarterdeck.govern.chain import DayCaps, chain_of, day_of, run_purse
+from quarterdeck.govern.port import Link
 from quarterdeck.kernel.config import ModelSection, Price, RunConfig
 from quarterdeck.kernel.entities import Agent
 from quarterdeck.kernel.events import Outcome, RunStatus, TaskStatus
@@ -152,6 +155,7 @@ def _native(name: str, **fields: object) -> dict[str, object]:
 @pytest.mark.sandbox
 async def test_a_day_that_is_used_up_keeps_what_is_done_until_the_operator_allows_more(place: Place) -> None:
     """The cap is read again: neither the deck nor the process that works on it has to be started anew."""
+    await _cheap_days(place)
     rules = (_writes("a", "a"), _writes("b", *(f"b{number} " * 1500 for number in range(6))))
     tasks = (_native("a"), _native("b"), _native("c", needs=["a", "b"]))
     async with (
@@ -178,9 +182,23 @@ async def test_a_day_that_is_used_up_keeps_what_is_done_until_the_operator_allow
         await deck.work(result.run)
         result = await deck.result(result.run)
         assert result.status is RunStatus.DONE, result.reason
-        days = [purse for purse in await deck.views.purses() if purse.purse.startswith(("user/ada/", "deck/"))]
-        assert sum(purse.settled_nusd for purse in days) == 2 * server.total.nusd
+        purses = [purse for purse in await deck.views.purses() if purse.purse.startswith(("user/ada/", "deck/"))]
+        days = [purse.settled_nusd for purse in purses if not purse.purse.startswith(_CHEAP)]
+        assert sum(days) == 2 * server.total.nusd
     await asyncio.to_thread(_told, place, result.run, server.total.nusd / 1e9)
+
+
+_CHEAP = "deck/2026-01"
+
+
+async def _cheap_days(place: Place) -> None:
+    """Five days on which nearly nothing was spent."""
+    store = await SqliteStore.open(place.home / "deck.db", durability="normal")
+    for day in range(10, 15):
+        chain = (Link(f"{_CHEAP}-{day}", None),)
+        await store.write(functools.partial(Budgets().reserve, chain=chain, holder="r-0.t.1/1/1", amount_nusd=day))
+        await store.write(functools.partial(Budgets().settle, holder="r-0.t.1/1/1", cost_nusd=day))
+    await store.close()
 
 
 def _told(place: Place, run: str, cost_usd: float) -> None:
@@ -189,7 +207,9 @@ def _told(place: Place, run: str, cost_usd: float) -> None:
         (line,) = (json.loads(text) for text in place.call("cost", "--by", by, "--json")[1].splitlines())
         assert line["cost_usd"] == line["settled_usd"] == pytest.approx(cost_usd)
         assert (line["reserved_usd"], line["cap_usd"]) == (0.0, cap)
-    _, said, _ = place.call("cost")
+    _, said, warned = place.call("cost")
+    assert f"{run}: spending is unusual: " in warned
+    assert [line["notices"] for line in map(json.loads, place.call("ps", "--json")[1].splitlines())] == [1]
     for words in ("DAY (UTC)", "ada", run, "implementer", "anthropic:scripted", "$200.00", "$50.00", "$5.00"):
         assert words in said
 

@@ -51,6 +51,20 @@ CASES: list[tuple[str, EventBase, str, str]] = [
     ("run", e.RunWaiting(reason="which?"), "run", "waits for a human: which?"),
     (
         "run",
+        e.SpendNoticed(
+            about="agent",
+            name="bee",
+            spent_nusd=9_000_000_000,
+            usual_nusd=10_000_000,
+            bound_nusd=2_000_000_000,
+            samples=7,
+        ),
+        "run",
+        "spending is unusual: an attempt of bee has cost $9.00, the last 7 attempts of it $0.0100 in the middle, and "
+        "$2.00 is where that ends",
+    ),
+    (
+        "run",
         e.WorkHeld(limit="runs_per_hour", reason="60 runs of ada", until=1.0),
         "run",
         "held by [limits] runs_per_hour: 60 runs of ada",

@@ -34,6 +34,7 @@ from quarterdeck.delivery.review import Reviews
 from quarterdeck.delivery.session import Sessions
 from quarterdeck.delivery.submit import Submit
 from quarterdeck.delivery.telling import TELL, Telling
+from quarterdeck.delivery.trends import Trends
 from quarterdeck.delivery.workshop import Workshop
 from quarterdeck.doors.mcp_door import McpDoor
 from quarterdeck.doors.serve import Endpoint
@@ -287,7 +288,7 @@ async def make(settings: Settings, clock: Clock | None = None) -> Parts:
     mounts = {"/mcp": door}
     gateway, endpoint = make_gateway(journal, treasury, clock, fleet.models, ground.sockets, mounts)
     fleet.add_acp(make_acp(settings, journal, clock, gateway, desks, endpoint.open))
-    conductor = Conductor(journal, engine, briefings, treasury, starts, clock)
+    conductor = Conductor(journal, engine, briefings, treasury, starts, Trends(views, clock), clock)
     days = OperatorsDays(settings.home)
     return Parts(
         settings=settings,

@@ -7,6 +7,7 @@ Rules
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from quarterdeck.cli.amounts import duration, plural, size, tokens, usd
 from quarterdeck.cli.text import Tone, clean, fit
@@ -71,6 +72,33 @@ def _because(text: str, reason: str) -> str:
     return f"{text}: {fit(clean(reason), _REASON)}" if reason else text
 
 
+class Noticed(Protocol):
+    """Spending that left its baseline: the event, or its row."""
+
+    @property
+    def about(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def spent_nusd(self) -> int: ...
+    @property
+    def usual_nusd(self) -> int: ...
+    @property
+    def bound_nusd(self) -> int: ...
+    @property
+    def samples(self) -> int: ...
+
+
+def noticed(notice: Noticed) -> str:
+    """What is said about spending that left its baseline."""
+    what = {"run": "this run", "agent": f"an attempt of {notice.name}", "day": f"{notice.name} (UTC)"}[notice.about]
+    others = {"run": "runs in this repository", "agent": "attempts of it", "day": "days"}[notice.about]
+    return (
+        f"spending is unusual: {what} has cost {usd(notice.spent_nusd)}, the last {notice.samples} {others} "
+        f"{usd(notice.usual_nusd)} in the middle, and {usd(notice.bound_nusd)} is where that ends"
+    )
+
+
 # --- the run's stream ---------------------------------------------------------------------------------------
 
 _RUN_TONE = {RunStatus.DONE: Tone.GOOD, RunStatus.FAILED: Tone.BAD, RunStatus.CANCELLED: Tone.QUIET}
@@ -102,6 +130,8 @@ def _run(event: EventBase) -> _Words:
             return _held(event)
         case e.WorkReleased():
             return _detail("goes on")
+        case e.SpendNoticed():
+            return _say(noticed(event), Tone.WARN)
         case e.RunReported():
             return _detail("report stored")
         case e.RunFinished():

@@ -6,6 +6,7 @@ Rules
 """
 
 import time
+from collections import Counter
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -14,14 +15,14 @@ import typer
 from quarterdeck.cli.amounts import duration, usd
 from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
 from quarterdeck.cli.following import as_object
-from quarterdeck.cli.lines import describe
+from quarterdeck.cli.lines import describe, noticed
 from quarterdeck.cli.port import DeckApi
 from quarterdeck.cli.printed import printed
 from quarterdeck.cli.reading import About, history
 from quarterdeck.cli.showing import pairs
 from quarterdeck.cli.text import Column, Tone, clean, fit
 from quarterdeck.journal.port import Record
-from quarterdeck.journal.views import CostView, RunView, TaskView, WaitView
+from quarterdeck.journal.views import CostView, NoticeView, RunView, TaskView, WaitView
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.entities import to_usd
 from quarterdeck.kernel.events import RunStatus
@@ -43,8 +44,9 @@ async def _ps(call: Call) -> None:
     async with call.deck() as deck:
         runs = await deck.views.runs()
         attended = await deck.attended()
+        unusual = Counter(notice.run for notice in await deck.views.notices())
     for run in runs:
-        call.emit(None, {**run_object(run), "attended": attended and _going(run)})
+        call.emit(None, {**run_object(run), "attended": attended and _going(run), "notices": unusual[run.run]})
     if runs:
         now = time.time()
         columns = [
@@ -61,7 +63,7 @@ async def _ps(call: Call) -> None:
                 (
                     r.run,
                     _status(r, attended=attended),
-                    usd(r.cost_nusd),
+                    usd(r.cost_nusd) + ("!" if unusual[r.run] else ""),
                     duration(now - r.created_at),
                     fit(r.branch, 32),
                     r.goal,
@@ -69,6 +71,10 @@ async def _ps(call: Call) -> None:
                 for r in runs
             ],
         )
+        if seen := [run.run for run in runs if unusual[run.run]]:
+            call.say(
+                f"! spending left its baseline in {', '.join(seen[:3])}; see: quarterdeck show {seen[0]}", Tone.WARN
+            )
         left = [run.run for run in runs if _going(run)]
         if left and not attended:
             call.say(f"no process works on {', '.join(left[:5])}; go on with: quarterdeck resume {left[0]}", Tone.WARN)
@@ -135,6 +141,7 @@ async def _show(call: Call, id: str, last: int) -> None:
         ordered = await deck.ordered(call.run)
         attended = await deck.attended()
         back = await _reverts(deck, full)
+        notices = await deck.views.notices(call.run) if kind == "run" else []
     common: dict[str, Any] = {
         "attempts": [asdict(each) for each in attempts],
         "costs": [cost_object(cost) for cost in costs],
@@ -144,8 +151,12 @@ async def _show(call: Call, id: str, last: int) -> None:
     }
     if kind == "run":
         took = {"reverts": ordered.reverts, "config_of": ordered.config_of}
-        call.emit("run", {**run_object(run), **took, "tasks": [asdict(task) for task in tasks], **common})
+        call.emit(
+            "run", {**run_object(run), **took, "tasks": [asdict(task) for task in tasks], **common, **_unusual(notices)}
+        )
         _run_block(call, run, tasks, ordered, attended=attended)
+        for notice in notices:
+            call.say(noticed(notice), Tone.WARN)
         _told_back(call, back)
         if _going(run) and not attended:
             call.say(f"no process works on it; go on with: quarterdeck resume {run.run}", Tone.WARN)
@@ -181,6 +192,17 @@ async def _reverts(deck: DeckApi, full: str) -> list[dict[str, str]]:
             if of == run or _within(of, full):
                 found.append({"run": view.run, "of": of, "status": str(view.status)})
     return found
+
+
+def _unusual(notices: list[NoticeView]) -> dict[str, Any]:
+    return {"notices": [notice_object(notice) for notice in notices]}
+
+
+def notice_object(notice: NoticeView) -> dict[str, Any]:
+    """A notice as `--json` prints it: money in USD."""
+    body = asdict(notice)
+    amounts = {name: to_usd(body.pop(f"{name}_nusd")) for name in ("spent", "usual", "bound")}
+    return {**body, **{f"{name}_usd": amount for name, amount in amounts.items()}}
 
 
 def _told_back(call: Call, back: list[dict[str, str]]) -> None:

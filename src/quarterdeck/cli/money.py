@@ -8,7 +8,7 @@ Rules
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any
@@ -17,7 +17,8 @@ import typer
 
 from quarterdeck.cli.amounts import tokens, usd
 from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
-from quarterdeck.cli.text import Column
+from quarterdeck.cli.lines import noticed
+from quarterdeck.cli.text import Column, Tone
 from quarterdeck.govern.chain import DayCaps, day_of, run_purse
 from quarterdeck.journal.views import CostView, PurseView
 from quarterdeck.kernel.entities import Usage, to_nusd, to_usd
@@ -26,6 +27,9 @@ from quarterdeck.kernel.prices import outdated
 from quarterdeck.settings import operator_config
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+_NOTICES = 5
+"""How many of the newest notices a person is shown; `show` has all of a run."""
 
 _DAYS = 14
 """How many days a person is shown."""
@@ -131,17 +135,22 @@ async def _cost(call: Call, run: str | None, by: By | None) -> None:
                 raise BadInput(f"{call.run} is a {kind}, not a run", fix="quarterdeck cost --by task")
         costs = await deck.views.costs(call.run)
         purses = {purse.purse: purse for purse in await deck.views.purses()}
+        notices = await deck.views.notices(call.run)
     if by is not None:
         wanted = [by]
     elif call.json:
         wanted = [By.RUN]
     else:
         wanted = [By.RUN, By.AGENT, By.MODEL] if run is not None else [By.DAY, By.USER, By.RUN, By.AGENT, By.MODEL]
+    unusual = {(notice.about, notice.name) for notice in notices}
     shown = [
-        _of_days(call, one, purses) if one in (By.USER, By.DAY) else _sums(call, one, costs, purses) for one in wanted
+        _of_days(call, one, purses, unusual) if one in (By.USER, By.DAY) else _sums(call, one, costs, purses, unusual)
+        for one in wanted
     ]
     if not any(shown) and not call.json:
         call.say("nothing was spent")
+    for notice in notices[:_NOTICES]:
+        call.say(f"{notice.run}: {noticed(notice)}", Tone.WARN)
     priced = operator_config(call.settings.home).config.prices
     if old := outdated({cost.model for cost in costs}, priced, time.time()):
         call.warn(old)
@@ -149,14 +158,15 @@ async def _cost(call: Call, run: str | None, by: By | None) -> None:
         call.say("~ rests in part on estimates: the provider sent no usage for some calls")
 
 
-def _of_days(call: Call, by: By, purses: Mapping[str, PurseView]) -> bool:
+def _of_days(call: Call, by: By, purses: Mapping[str, PurseView], unusual: Set[tuple[str, str]]) -> bool:
     """Show days, or people's days; whether there were any."""
     today = day_of(time.time())
     budget = operator_config(call.settings.home).config.budget
     caps = DayCaps(budget.user_day, budget.deck_day)
     rows = [one for one in held(purses.values(), caps, today) if bool(one.user) == (by is By.USER)]
     for one in rows:
-        body: dict[str, Any] = {"user": one.user, "day": one.day} if by is By.USER else {"day": one.day}
+        whose = {"user": one.user} if by is By.USER else {"noticed": ("day", one.day) in unusual}
+        body: dict[str, Any] = {"day": one.day, **whose}
         call.emit(None, {**body, **_money(one.settled_nusd, one.reserved_nusd, one.cap_nusd)})
     kept = rows if by is By.DAY else [one for one in rows if one.day == rows[0].day]
     if kept:
@@ -173,7 +183,13 @@ def _of_days(call: Call, by: By, purses: Mapping[str, PurseView]) -> bool:
     return bool(rows)
 
 
-def _sums(call: Call, by: By, costs: list[CostView], purses: Mapping[str, PurseView]) -> bool:
+def _sums(
+    call: Call,
+    by: By,
+    costs: list[CostView],
+    purses: Mapping[str, PurseView],
+    unusual: Set[tuple[str, str]],
+) -> bool:
     """Show sums of costs, of runs with what their budget holds; whether there were any."""
     totals = sums(costs, by)
     of = {total.name: purses.get(run_purse(total.name)) if by is By.RUN else None for total in totals}
@@ -184,6 +200,7 @@ def _sums(call: Call, by: By, costs: list[CostView], purses: Mapping[str, PurseV
             "estimated_calls": total.estimated_calls,
             "tokens": total.usage,
             "cost_usd": to_usd(total.cost_nusd),
+            "noticed": (by.value, total.name) in unusual,
         }
         if (purse := of[total.name]) is not None:
             body = {**body, **_money(purse.settled_nusd, purse.reserved_nusd, purse.cap_nusd, cost=False)}

@@ -14,6 +14,7 @@ from quarterdeck.delivery.blueprint import BLUEPRINTS
 from quarterdeck.delivery.briefing import Briefings
 from quarterdeck.delivery.dispatch import Decision, decide, revived
 from quarterdeck.delivery.starting import Permitted, frees_place, news_of, permit, starts_of
+from quarterdeck.delivery.trends import Trends
 from quarterdeck.engine.port import Engine, Job, Later
 from quarterdeck.govern.chain import run_purse
 from quarterdeck.govern.port import Starts, Treasury
@@ -37,6 +38,7 @@ class Conductor:
         briefings: Briefings,
         treasury: Treasury,
         starts: Starts,
+        trends: Trends,
         clock: Clock,
     ) -> None:
         self._journal = journal
@@ -44,6 +46,7 @@ class Conductor:
         self._briefings = briefings
         self._treasury = treasury
         self._starts = starts
+        self._trends = trends
         self._clock = clock
         self._one_starts = asyncio.Lock()
         """Who counts the places that are free takes one before the next one counts."""
@@ -186,4 +189,4 @@ class Conductor:
                 continue
             if last.event.node is node:
                 found.append(last.event.model_copy(update={"record": last.seq}))
-        return Decision(events=tuple(found))
+        return Decision(events=(*found, *await self._trends.notices(state, found)))

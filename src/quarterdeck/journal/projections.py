@@ -138,6 +138,10 @@ def _whole_run(run: str, at: float, event: ev.EventBase, plans: Plans) -> list[O
         case ev.RunWaiting():
             wait = {"run": run, "question": event.reason, "at": at}
             return [status(ev.RunStatus.WAITING, event.reason), Set("project_run_waits", wait)]
+        case ev.SpendNoticed():
+            about = {"run": run, "about": event.about, "name": event.name, "at": at}
+            amounts = {"spent": event.spent_nusd, "usual": event.usual_nusd, "bound": event.bound_nusd}
+            return [Set("project_notice", {**about, **amounts, "samples": event.samples})]
         case ev.RunResumed():
             answered = event.answer_blob is not None
             return [
@@ -323,7 +327,7 @@ async def rebuild(store: Store) -> int:
 
 
 def _rebuild(tx: Tx) -> int:
-    for table in ("runs", "tasks", "attempts", "costs", "waits", "notes"):
+    for table in ("runs", "tasks", "attempts", "costs", "waits", "notes", "notices"):
         tx.run(f"project_clear_{table}")
     plans, count, after = plans_of(tx), 0, 0
     while rows := tx.run("events_all", prefix="", after=after, limit=REBUILD_PAGE):

@@ -85,6 +85,22 @@ class PurseView:
 
 
 @dataclass(frozen=True, slots=True)
+class NoticeView:
+    """Spending that left its own baseline."""
+
+    run: str
+    """The run in which it was seen."""
+    about: str
+    """`run`, `agent` or `day`."""
+    name: str
+    at: float
+    spent_nusd: int
+    usual_nusd: int
+    bound_nusd: int
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
 class WaitView:
     """What waits for a human."""
 
@@ -201,6 +217,47 @@ class Views:
         """The purses whose name begins so, by name."""
         rows = await self._store.read("view_purses", first=prefix, last=prefix + _LAST)
         return [PurseView(row["purse"], row["cap"], row["settled"], row["reserved"]) for row in rows]
+
+    async def notices(self, run: str | None = None) -> list[NoticeView]:
+        """Spending that left its baseline, in one run or in all, the newest first."""
+        return [
+            NoticeView(
+                row["run"],
+                row["about"],
+                row["name"],
+                row["at"],
+                row["spent"],
+                row["usual"],
+                row["bound"],
+                row["samples"],
+            )
+            for row in await self._store.read("view_notices", run=run)
+        ]
+
+    async def noticed(self, about: str, name: str) -> bool:
+        """Whether there is a notice about that, in any run."""
+        return bool(await self._store.read("trend_noticed", about=about, name=name))
+
+    async def spent_by(self, run: str, attempt: str) -> list[tuple[str, int]]:
+        """(agent, nano-USD) of an attempt, of its reviewers and its sub-agents."""
+        rows = await self._store.read("trend_spent", run=run, attempt=attempt)
+        return [(row["agent"], row["cost"]) for row in rows]
+
+    async def earlier_runs(self, run: str, repository: str, limit: int) -> list[int]:
+        """Nano-USD of the newest finished runs in a repository, apart from `run`."""
+        rows = await self._store.read("trend_runs", run=run, repository=repository, limit=limit)
+        return [row["cost"] for row in rows]
+
+    async def earlier_attempts(self, run: str, agent: str, limit: int) -> list[int]:
+        """Nano-USD of the newest attempts of an agent, apart from those in `run`."""
+        rows = await self._store.read("trend_attempts", run=run, agent=agent, limit=limit)
+        return [row["cost"] for row in rows]
+
+    async def days(self, day: str, limit: int) -> tuple[int, list[int]]:
+        """Nano-USD of a day of the whole deck, and of the newest days before it on which anything was spent."""
+        rows = await self._store.read("trend_days", day=day, limit=limit + 1)
+        spent = {row["purse"].partition("/")[2]: row["cost"] for row in rows if row["cost"] > 0}
+        return spent.pop(day, 0), list(spent.values())
 
     async def waits(self, run: str | None = None) -> list[WaitView]:
         """What waits for a human, longest first, in one run or in all."""

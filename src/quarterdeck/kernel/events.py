@@ -212,6 +212,25 @@ class WorkReleased(EventBase):
     kind: Literal["work.released"] = "work.released"
 
 
+class SpendNoticed(EventBase):
+    """Spending left its own baseline. Nothing is stopped: that is what caps are for."""
+
+    kind: Literal["spend.noticed"] = "spend.noticed"
+    about: Literal["run", "agent", "day"]
+    """What is compared with earlier ones: this run with those in its repository, an attempt of an agent with its other
+    attempts, this day (UTC) with other days."""
+    name: str
+    """The run, the agent, the day."""
+    spent_nusd: int
+    """What it has cost by now."""
+    usual_nusd: int
+    """The median of what is compared with."""
+    bound_nusd: int
+    """More than this is worth a notice."""
+    samples: int
+    """How many are compared with."""
+
+
 class TaskDispatched(EventBase):
     """An attempt at a task is given to an agent."""
 
@@ -889,6 +908,7 @@ Event = Annotated[
     | RunResumed
     | RunCancelled
     | RunWaiting
+    | SpendNoticed
     | WorkHeld
     | WorkReleased
     | TaskDispatched

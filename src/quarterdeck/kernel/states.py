@@ -85,6 +85,8 @@ class RunState:
     cancelled: bool = False
     exhausted: bool = False
     """A budget refused a reservation; nothing new is started."""
+    noticed: set[tuple[str, str]] = field(default_factory=set)
+    """Spending that left its baseline: (what it is about, name)."""
     short: str = ""
     """Which budget it was, and what helps."""
     answer_blob: str | None = None
@@ -143,6 +145,8 @@ def _run_event(state: RunState, event: e.EventBase) -> None:
             state.status = RunStatus.WAITING
         case e.RunResumed():
             _resumed(state, event)
+        case e.SpendNoticed():
+            state.noticed.add((event.about, event.name))
         case e.WorkHeld():
             state.held = event
         case e.WorkReleased():

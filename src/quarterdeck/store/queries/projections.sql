@@ -104,6 +104,15 @@ WHERE NOT EXISTS (SELECT 1 FROM waits WHERE run = :run);
 -- A human answered, or the run ended.
 DELETE FROM waits WHERE run = :run;
 
+-- name: project_notice
+-- spend.noticed
+INSERT INTO notices (run, about, name, at, spent, usual, bound, samples)
+VALUES (:run, :about, :name, :at, :spent, :usual, :bound, :samples) ON CONFLICT (about, name, run) DO NOTHING;
+
+-- name: project_clear_notices
+-- Before a rebuild.
+DELETE FROM notices;
+
 -- name: project_note
 -- note.recorded
 INSERT INTO notes (run, task, attempt, text, at) VALUES (:run, :task, :attempt, :text, :at);

@@ -32,3 +32,35 @@ ORDER BY at, number;
 -- name: view_purses
 -- Purses whose name lies between two others.
 SELECT purse, cap, settled, reserved FROM purses WHERE purse >= :first AND purse < :last ORDER BY purse;
+
+-- name: view_notices
+-- Spending that left its baseline, in one run or in all (`run` is null), the newest first.
+SELECT * FROM notices WHERE :run IS NULL OR run = :run ORDER BY at DESC, about, name;
+
+-- name: trend_noticed
+-- Whether there is a notice about something already.
+SELECT run FROM notices WHERE about = :about AND name = :name LIMIT 1;
+
+-- name: trend_runs
+-- What earlier runs in the same repository have cost that spent anything.
+SELECT cost_nusd AS cost FROM runs
+WHERE repository = :repository AND run <> :run AND finished_at IS NOT NULL AND cost_nusd > 0
+ORDER BY created_at DESC LIMIT :limit;
+
+-- name: trend_spent
+-- What one attempt, its reviewers and its sub-agents have spent, each.
+SELECT a.agent, sum(c.cost_nusd) AS cost FROM costs AS c JOIN attempts AS a ON a.attempt = c.attempt
+WHERE c.run = :run AND (c.attempt = :attempt OR (c.attempt > :attempt || '.' AND c.attempt < :attempt || '/'))
+GROUP BY c.attempt ORDER BY c.attempt;
+
+-- name: trend_attempts
+-- What the newest attempts of an agent in other runs have cost that spent anything.
+SELECT sum(c.cost_nusd) AS cost FROM (
+    SELECT attempt, run FROM attempts WHERE agent = :agent AND run <> :run AND status <> 'running'
+    ORDER BY started_at DESC LIMIT :limit
+) AS a JOIN costs AS c ON c.run = a.run AND c.attempt = a.attempt GROUP BY a.attempt HAVING sum(c.cost_nusd) > 0;
+
+-- name: trend_days
+-- What the newest days of the deck have cost up to one of them, that one first; days without spending have no purse.
+SELECT purse, settled AS cost FROM purses WHERE purse > 'deck/' AND purse <= 'deck/' || :day
+ORDER BY purse DESC LIMIT :limit;
