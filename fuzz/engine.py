@@ -23,6 +23,7 @@ TARGETS: Final = (
     "agent_file",
     "handoff",
     "tool_arguments",
+    "tool_servers",
     "pack_import",
     "worker_frames",
     "stream_anthropic",
