@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quarterdeck.assembly.parts import OperatorsDays
 from quarterdeck.govern.budgets import Budgets, Purse, refusing
 from quarterdeck.govern.chain import (
     DayCaps,
@@ -25,6 +26,7 @@ from quarterdeck.govern.chain import (
     run_purse,
 )
 from quarterdeck.govern.port import Chain, Link
+from quarterdeck.kernel.config import DayBudget, DeckConfig, RunConfig
 from quarterdeck.kernel.failures import BudgetExhausted
 from quarterdeck.store.port import Tx
 from quarterdeck.store.sqlite import SqliteStore
@@ -135,6 +137,32 @@ def test_days_are_those_of_utc() -> None:
 def test_a_refusal_says_whose_purse_it_was_and_what_helps(purse: str, name: str, help: str) -> None:
     assert name_of(purse) == name
     assert help in remedy(purse, "r-1")
+
+
+# --- caps of days -----------------------------------------------------------------------------------------
+
+
+def _config(**said: float) -> RunConfig:
+    return RunConfig(deck=DeckConfig(), narrowed=DayBudget(**said))
+
+
+def test_the_operators_present_caps_hold_narrowed_by_the_repositorys(tmp_path: Path) -> None:
+    days, file = OperatorsDays(tmp_path), tmp_path / "deck.toml"
+    assert days(_config()) == DayCaps(50.0, 200.0), "on by default"
+    file.write_text("[budget]\nuser_day = 7\n")
+    assert days(_config()) == DayCaps(7.0, 200.0)
+    assert days(_config(user_day=9.0, deck_day=8.0)) == DayCaps(7.0, 8.0)
+    file.write_text("[budget]\nuser_day = 300\ndeck_day = 400\n")
+    assert days(_config()) == DayCaps(300.0, 400.0)
+    assert days(_config(user_day=9.0)) == DayCaps(9.0, 400.0)
+
+
+def test_a_file_that_is_being_edited_changes_no_cap(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "deck.toml").write_text("[budget]\nuser_day = 7\n")
+    days = OperatorsDays(tmp_path)
+    (tmp_path / "deck.toml").write_text("[budget\n")
+    assert days(_config()) == DayCaps(7.0, 200.0)
+    assert "stay as they were" in caplog.text
 
 
 # --- the treasury -----------------------------------------------------------------------------------------
@@ -290,6 +318,7 @@ import asyncio, sys
 from pathlib import Path
 from quarterdeck.govern.budgets import Budgets
 from quarterdeck.govern.port import Link
+from quarterdeck.kernel.config import DayBudget, DeckConfig, RunConfig
 from quarterdeck.kernel.failures import BudgetExhausted
 from quarterdeck.store.sqlite import SqliteStore
 
