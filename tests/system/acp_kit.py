@@ -169,7 +169,7 @@ async def stage(
 
         outside = AcpPorts(
             journal=journal, policy=DefaultPolicy(), clock=clock, gateway=gateway, desks=desks, find=find,
-            socket=endpoint.open, home=tmp_path / "user", patience=patience,
+            socket=endpoint.open, ready=door.warm, home=tmp_path / "user", patience=patience,
         )  # fmt: skip
         made = Stage(journal, gateway, desks, mail, outside, provider)
         try:

@@ -77,6 +77,8 @@ class AcpPorts:
     find: Find
     socket: Callable[[], Awaitable[Path]]
     """The endpoint of gateway and desks, served."""
+    ready: Callable[[], Awaitable[object]]
+    """Returns once the desks can be reached at it: an agent that finds its server slow goes on without its tools."""
     home: Path | None
     """The user's home: where the CLIs keep their logins."""
     patience: Patience = field(default_factory=Patience)
@@ -103,6 +105,7 @@ class AcpHarness:
 
     def __init__(self, ports: AcpPorts) -> None:
         self._ports = ports
+        self._readying: asyncio.Future[object] | None = None
 
     @property
     def resumable(self) -> bool:
@@ -123,6 +126,9 @@ class AcpHarness:
         profile, installation = self._ports.find(agent)
         acp_start.models_of(agent, profile, config)
         own, appetite = acp_start.own_login(agent), profile.appetite
+        if self._readying is None:  # while the workspace is made; whoever begins to work waits for it
+            self._readying = asyncio.ensure_future(self._ports.ready())
+            self._readying.add_done_callback(lambda done: done.cancelled() or done.exception())
         return Gear(
             bridges={PORT: await self._ports.socket()},
             mounts=installation.mounts,
@@ -178,6 +184,7 @@ class AcpHarness:
         await acp_start.write_home(sandbox, iter(seat.launch.files.items()))
         found = await _state(sandbox)
         client: Any = await asyncio.to_thread(importlib.import_module, CLIENT)
+        await ports.ready()
         try:
             session = await acp_start.start(sandbox, seat.launch, seat.context.installation, seat.bounds.wall + 60)
         except OSError as error:

@@ -211,7 +211,7 @@ def _output_of(update: Mapping[str, Any]) -> str:
     content = update.get("content")
     parts = [_text_of(part) for part in content[:20]] if isinstance(content, list) else []
     text = "\n".join(part for part in parts if part)
-    if not text and update.get("rawOutput") is not None:
+    if (not text or text.startswith("[terminal")) and update.get("rawOutput") is not None:
         return shown(update["rawOutput"], OUTPUT_LIMIT)
     return bounded(readable(text), OUTPUT_LIMIT)[0]
 

@@ -6,14 +6,14 @@ Rules
 """
 
 import shutil
-from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 from quarterdeck.agents.acp import AcpHarness, AcpPorts, Find
 from quarterdeck.agents.outside import OutsideDesks
 from quarterdeck.agents.profiles import GENERIC, PROFILES
 from quarterdeck.agents.profiles.installed import look
 from quarterdeck.agents.profiles.port import Installation, Profile
+from quarterdeck.doors.mcp_door import McpDoor
+from quarterdeck.doors.serve import Endpoint
 from quarterdeck.gateway.port import Gateway
 from quarterdeck.govern.policy import DefaultPolicy
 from quarterdeck.journal.port import Journal
@@ -51,9 +51,10 @@ def make_acp(
     clock: Clock,
     gateway: Gateway,
     desks: OutsideDesks,
-    socket: Callable[[], Awaitable[Path]],
+    endpoint: Endpoint,
+    door: McpDoor,
 ) -> AcpHarness:
-    """The ACP harness. `socket`: the endpoint of gateway and desks, served."""
+    """The ACP harness. `endpoint`: where sandboxes reach the gateway and, through `door`, the desks."""
     return AcpHarness(
         AcpPorts(
             journal=journal,
@@ -62,7 +63,8 @@ def make_acp(
             gateway=gateway,
             desks=desks,
             find=finder(settings),
-            socket=socket,
+            socket=endpoint.open,
+            ready=door.warm,
             home=settings.user_home,
         )
     )

@@ -287,7 +287,7 @@ async def make(settings: Settings, clock: Clock | None = None) -> Parts:
     door = McpDoor(desks)
     mounts = {"/mcp": door}
     gateway, endpoint = make_gateway(journal, treasury, clock, fleet.models, ground.sockets, mounts)
-    fleet.add_acp(make_acp(settings, journal, clock, gateway, desks, endpoint.open))
+    fleet.add_acp(make_acp(settings, journal, clock, gateway, desks, endpoint, door))
     conductor = Conductor(journal, engine, briefings, treasury, starts, Trends(views, clock), clock)
     days = OperatorsDays(settings.home)
     return Parts(
