@@ -13,16 +13,19 @@ UNIT := $(BIN)/pytest -n $(JOBS) --maxprocesses 8 --dist loadfile tests/unit
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: conformance help demo test unit check bench docs fuzz fmt lock wheel clean
+.PHONY: conformance help demo test test-agents unit check bench docs fuzz fmt lock wheel clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/made ## the whole main job on a sample repository, with a scripted model and real sandboxes
 	@$(BIN)/quarterdeck demo $(ARGS)
 
 test: .venv/made ## all tests
 	@$(BIN)/pytest -n 2 --dist loadgroup tests $(ARGS)
+
+test-agents: .venv/made ## Claude Code, Codex, OpenCode and Gemini CLI, installed in build/agents, each before a scripted model
+	@$(BIN)/python -m test_agents $(ARGS)
 
 unit: .venv/made ## the unit tests alone, in seconds
 	@$(UNIT) $(ARGS)

@@ -164,6 +164,22 @@ def test_what_lies_elsewhere_counts_as_a_full_window() -> None:
     assert estimates.worst(asked, PRICE, 272_000, None, 2.0).input == 272_000
 
 
+def test_what_a_tool_calls_its_parameters_lies_nowhere_else() -> None:
+    schema = {"type": "object", "properties": {"image_url": {"type": "string"}}}
+    tool = {"type": "function", "name": "look", "parameters": schema}
+    offered = {"type": "additional_tools", "tools": [tool]}
+    said = {"role": "user", "content": [{"type": "input_image", "image_url": "data:image/png;base64,AAAA"}]}
+    assert not request(Wire.RESPONSES, input=[offered, said], tools=[tool]).elsewhere
+    said["content"] = [{"type": "input_image", "image_url": "https://example.org/a.png"}]
+    assert request(Wire.RESPONSES, input=[said], tools=[tool]).elsewhere
+    part = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
+    assert request(Wire.CHAT, messages=[{"role": "user", "content": [part]}]).elsewhere
+    given = {"role": "user", "parts": [{"fileData": {"fileUri": "gs://x"}}]}
+    assert request(Wire.GEMINI, contents=[given]).elsewhere
+    source = {"type": "image", "source": {"type": "url", "url": "https://example.org/a.png"}}
+    assert request(Wire.MESSAGES, messages=[{"role": "user", "content": [source]}]).elsewhere
+
+
 def test_an_hour_s_cache_is_dearer() -> None:
     plain = request(Wire.MESSAGES, messages=["x" * 9000], max_tokens=1)
     hour = request(Wire.MESSAGES, messages=["x" * 9000], max_tokens=1, system=[{"cache_control": {"ttl": "1h"}}])

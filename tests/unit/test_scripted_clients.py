@@ -72,10 +72,10 @@ def test_what_a_program_is_not_told_of_it_looks_for() -> None:
     assert '"It\'s done"' in call["input"]
 
 
-def test_files_are_written_by_the_shell_that_is_there() -> None:
-    call = composed(say(act("write", path="a.py", content="x")), responses(CODE_MODE, user("go")))[0]
-    assert "exec_command" in call["input"]
-    assert "> a.py" in call["input"]
+def test_files_are_written_by_the_patch_that_makes_them() -> None:
+    call = composed(say(act("write", path="a.py", content="x\ny\n")), responses(CODE_MODE, user("go")))[0]
+    patch = "*** Begin Patch\n*** Add File: a.py\n+x\n+y\n*** End Patch\n"
+    assert f'await tools["apply_patch"]({json.dumps(patch)})' in call["input"]
 
 
 def test_tools_of_a_namespace_are_called_with_it() -> None:

@@ -7,6 +7,7 @@ Rules
 - It cannot be resumed after a crash of ours: the CLI keeps its memory of a session in the sandbox that died with it,
   and nobody knows how far its last call got. The attempt starts again in a fresh workspace, like a command agent's.
 - A turn that ended without a handoff and without a change is answered with one reminder, then the attempt is over.
+- An agent that ends its turn because something was refused is told why, and goes on: a refusal ends no attempt.
 - What a person says while it works reaches it with a tool's answer, else as the next prompt.
 - A sandbox that dies under it says nothing about the agent: that goes to the caller, who blames nobody.
 """
@@ -230,6 +231,9 @@ class AcpHarness:
         nudged = False
         while True:
             talked = await talk.turn(conversation, begun.id, text, why)
+            if talked.stop == "cancelled" and talked.cut is None and talk.refused and seat.desk.finished is None:
+                text, why = prompts.refused(talk.refused), "refused"
+                continue
             if talked.stop != "end_turn" or talked.cut is not None or seat.desk.finished is not None:
                 return talked
             if self._metering(seat).stopped is not None:

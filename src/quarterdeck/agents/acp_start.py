@@ -22,8 +22,6 @@ from quarterdeck.kernel.entities import Agent
 from quarterdeck.kernel.failures import BadConfiguration, SandboxFailed
 from quarterdeck.workplace.port import HOME, WORKSPACE, Sandbox, Session
 
-ALIAS: Final = "quarterdeck"
-"""What the gateway takes for the first model of a key."""
 _WRITE: Final = 'umask 077; mkdir -p "${1%/*}" && cat > "$1"'
 _ON_PATH: Final = 'PATH="$1:$PATH"; export PATH; shift; exec "$@"'
 _WRITE_SECONDS: Final = 60.0
@@ -69,6 +67,7 @@ def context_of(
 ) -> Context:
     """What the launch depends on, in the sandbox's own paths."""
     own, sandbox = own_login(assignment.agent), assignment.sandbox
+    provider, _, name = models[0].partition(":") if models else ("", "", "")
     where = sandbox.where
     seen = replace(
         installation,
@@ -82,8 +81,9 @@ def context_of(
         workspace=where(WORKSPACE),
         endpoint=None if own else endpoint,
         key="" if own else key,
-        model=_own_model(assignment.agent) if own else ALIAS,
-        provider=models[0].partition(":")[0] if models else "",
+        # By its own name: clients know models' windows, and which tools and prompts suit them.
+        model=_own_model(assignment.agent) if own else name,
+        provider=provider,
         arguments=assignment.agent.command[1:],
     )
 

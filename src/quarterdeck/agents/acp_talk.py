@@ -37,7 +37,7 @@ if TYPE_CHECKING:  # it loads the protocol's SDK
 _TICK: Final = 0.25
 _ARGUMENTS: Final = 16 * 1024
 
-Why = Literal["task", "message", "nudge"]
+Why = Literal["task", "message", "nudge", "refused"]
 Cut = Literal["wall", "silent", "stopped", "turns", "lingers"]
 """Why a turn was cut short."""
 
@@ -105,6 +105,8 @@ class Talk:
         self.turns = 0
         self.cancelled = False
         self.last_words = ""
+        self.refused: list[str] = []
+        """What was asked for in this turn and not allowed, with the reasons."""
         self.broken: QuarterdeckError | None = None
         """Why nothing can be recorded any more."""
 
@@ -123,6 +125,8 @@ class Talk:
         action = acp_permissions.action_of(self._assignment, asked, self._workspace)
         decision = acp_permissions.unlisted(self._assignment, action) or decide_safely(self._policy, action)
         chosen = acp_permissions.choose(None if self.cancelled else decision, asked.options)
+        if decision.verdict != "allow":
+            self.refused.append(f"{asked.title[:300] or action.tool}: {decision.reason or decision.verdict}")
         arguments = json.loads(json.dumps(action.arguments, default=str))
         decided = e.PermissionDecided(
             call=asked.call[:200],
@@ -152,6 +156,7 @@ class Talk:
     async def turn(self, conversation: "Conversation", session: str, text: str, why: Why) -> Talked:
         """Prompt, and wait until the turn is over. Raises what keeps it from being recorded."""
         self.turns += 1
+        self.refused.clear()
         blob = await self._recorder.blob(text)
         await self._recorder.append(e.AgentPrompted(number=self.turns, why=why, prompt_blob=blob or ""))
         began = self._alive = self._clock.monotonic()

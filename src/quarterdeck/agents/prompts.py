@@ -10,6 +10,7 @@ Rules
 """
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from quarterdeck.agents.port import Assignment
@@ -94,6 +95,12 @@ def nudge(assignment: Assignment, server: str) -> str:
         f"`submit` of the MCP server `{server}`. Do the work now and submit it; if you cannot, say why with its tool "
         "`ask`."
     )
+
+
+def refused(reasons: Sequence[str]) -> str:
+    """What an agent is told that stopped because something was not allowed."""
+    listed = "\n".join(f"- {reason}" for reason in reasons)
+    return f"This was refused, and not done:\n{listed}\nDo not try it again; find another way, and finish your task."
 
 
 def _hand_in(assignment: Assignment, server: str) -> str:

@@ -333,7 +333,12 @@ def _outside(event: EventBase) -> _Words:
             return None
 
 
-_PROMPTED = {"task": "is given its task", "message": "is told what a person says", "nudge": "is reminded to hand in"}
+_PROMPTED = {
+    "task": "is given its task",
+    "message": "is told what a person says",
+    "nudge": "is reminded to hand in",
+    "refused": "is told what was refused",
+}
 
 
 # --- the gate's and the deck's streams ----------------------------------------------------------------------

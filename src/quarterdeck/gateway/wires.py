@@ -130,7 +130,9 @@ class Asked:
         file or picture behind a reference."""
         if any(self.body.get(key) for key in ("previous_response_id", "conversation", "prompt", "cachedContent")):
             return True
-        return any(mark in self.raw for mark in _REFERENCES)
+        if not any(mark in self.raw for mark in _REFERENCES):
+            return False
+        return any(_refers(found) for key, found in self.body.items() if key != "tools")
 
     @property
     def long_cache(self) -> bool:
@@ -158,7 +160,33 @@ class Asked:
         return _count(self.body.get("n")) if self.wire is Wire.CHAT else _count(config.get("candidateCount"))
 
 
-_REFERENCES: Final = (b'"file_id"', b'"file_url"', b'"image_url"', b'"fileUri"', b'"file_uri"', b'"type":"url"')
+_REFERENCES: Final = (b'"file_id"', b'"file_url"', b'"image_url"', b'"fileUri"', b'"file_uri"', b'"url"')
+"""A look at the bytes, which is quick, says where a look at the values is worth it."""
+
+_REFERRING: Final = frozenset({"file_id", "file_url", "image_url", "fileUri", "file_uri"})
+_TOOLS: Final = "additional_tools"
+"""An item that offers tools: what their schemas call things refers to nothing."""
+
+
+def _refers(found: Any) -> bool:
+    """Whether something in it stands for what lies elsewhere. What lies in it as `data:` does not."""
+    if isinstance(found, list):
+        return any(_refers(item) for item in found)
+    if not isinstance(found, dict) or found.get("type") == _TOOLS:
+        return False
+    if found.get("type") == "url":
+        return True
+    for key, value in found.items():
+        if key in _REFERRING and not _inline(value):
+            return True
+        if isinstance(value, dict | list) and _refers(value):
+            return True
+    return False
+
+
+def _inline(value: Any) -> bool:
+    url = value.get("url") if isinstance(value, dict) else value
+    return not url or (isinstance(url, str) and url.startswith("data:"))
 
 
 def _count(found: Any) -> int:

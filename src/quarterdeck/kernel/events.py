@@ -455,7 +455,7 @@ class AgentPrompted(EventBase):
     kind: Literal["agent.prompted"] = "agent.prompted"
     number: int
     """Which turn of the attempt, from 1."""
-    why: Literal["task", "message", "nudge"]
+    why: Literal["task", "message", "nudge", "refused"]
     prompt_blob: Blob
 
 

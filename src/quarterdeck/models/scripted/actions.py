@@ -59,11 +59,21 @@ def _called(action: Action, tools: tuple[Offered, ...], id: str) -> Called:
     if runner is not None and not known:
         arguments = json.dumps(action.args, ensure_ascii=False)
         return Called(id, runner.within, searching_program(NAMES[action.do], arguments), _group(runner, tools), True)
+    patcher = find(("applypatch",), tools)
+    if action.do == "write" and patcher is not None and patcher.within:
+        patch = json.dumps(_patch(action), ensure_ascii=False)
+        return Called(id, patcher.within, program(patcher.name, patch), _group(patcher, tools), True)
     tool, fitted = translate(action, tools)
     text = json.dumps(fitted, ensure_ascii=False)
     if tool.within:
         return Called(id, tool.within, program(tool.name, text), _group(tool, tools), True)
     return Called(id, tool.name, text, tool.group)
+
+
+def _patch(action: Action) -> str:
+    """A new file as the patch that makes it."""
+    lines = "".join(f"+{line}\n" for line in str(action.args.get("content", "")).splitlines())
+    return f"*** Begin Patch\n*** Add File: {action.args.get('path', '')}\n{lines}*** End Patch\n"
 
 
 def _group(inner: Offered, tools: tuple[Offered, ...]) -> str:

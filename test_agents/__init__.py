@@ -1,0 +1,1 @@
+"""Real command lines of agents, unmodified, carried by Quarterdeck to merged commits before the scripted model."""
