@@ -26,6 +26,7 @@ TARGETS: Final = (
     "tool_servers",
     "pack_import",
     "worker_frames",
+    "mcp_server",
     "stream_anthropic",
     "stream_responses",
     "stream_chat",

@@ -12,7 +12,14 @@ from fuzz import engine
 
 ROOT = Path(__file__).resolve().parents[2]
 
-SLOW = {"pack_import": 60, "stream_anthropic": 250, "stream_responses": 250, "stream_chat": 250, "stream_ollama": 500}
+SLOW = {
+    "pack_import": 60,
+    "mcp_server": 150,
+    "stream_anthropic": 250,
+    "stream_responses": 250,
+    "stream_chat": 250,
+    "stream_ollama": 500,
+}
 RUNS = {name: SLOW.get(name, 2000) for name in engine.TARGETS}
 """Inputs for each target; about one second of CPU time."""
 

@@ -97,12 +97,13 @@ class Bridge:
         self._writing = threading.Lock()
         self._slots = threading.BoundedSemaphore(AT_ONCE)
         self._beginning = threading.Lock()
+        self.pauses: tuple[float, ...] = PAUSES
         self._began: dict[str, Any] | None = None
         self._session = ""
         self._version = ""
 
-    def run(self, lines: Any) -> None:
-        """Pass on every line until there are no more."""
+    def run(self, lines: Any, wait: bool = False) -> None:
+        """Pass on every line until there are no more; `wait`: and until every request is answered."""
         while True:
             line = lines.readline(LINE + 1)
             if not line:
@@ -114,6 +115,8 @@ class Bridge:
                 continue
             if line.strip():
                 self._take(line)
+        for _ in range(AT_ONCE if wait else 0):
+            self._slots.acquire()
         self._end()
 
     def _take(self, line: bytes) -> None:
@@ -143,7 +146,7 @@ class Bridge:
     def _pass(self, message: dict[str, Any]) -> None:
         """Send a message and say what is answered."""
         why = ""
-        for pause in (*PAUSES, None):
+        for pause in (*self.pauses, None):
             try:
                 status, answers = self._sent(message)
             except Lost as error:
