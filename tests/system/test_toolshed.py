@@ -7,6 +7,8 @@ import pytest
 from agent_kit import Kit, deck, kit, scenario
 from shed_kit import Desk, call, program, servers, shed
 
+from quarterdeck.agents.mail import Mail
+from quarterdeck.agents.outside import OutsideDesks
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import probes
 from quarterdeck.kernel.config import RunConfig
@@ -224,6 +226,25 @@ async def test_an_attempt_goes_on_with_the_tools_that_it_was_given(bench: Kit, d
     done = next(event for event in events if isinstance(event, e.ToolDone))
     assert (done.tool, done.ok, done.flags) == ("q__echo", False, ("server-down",))
     assert sum(isinstance(event, e.ToolsGiven) for event in events) == 1
+
+
+async def test_an_agent_that_is_not_our_loop_gets_them_at_its_desk(bench: Kit, desk: Desk) -> None:
+    config = RunConfig(deck=deck(**servers(q=program("many"))))
+    async with bench.native(scenario(Turn()), shed=desk.shed) as wire:
+        desks = OutsideDesks(lambda config: wire.harness, Mail())
+        assignment = await bench.assignment(agent("mcp:q", "mcp:q/echo"), config=config)
+        seat = await desks.open("key", assignment)
+        assert {"task", "submit", "find_tools", "use_tool", "q__echo"} <= set(seat.tools())
+        assert "q__make_7" not in seat.tools()
+        used = await seat.call("use_tool", {"name": "q__make_7", "arguments": {"text": "x"}})
+        assert (used.ok, used.text) == (True, "make_7 done")
+        await desks.close("key", keep=True)
+        again = await desks.open("key", await bench.again(assignment))
+        assert again.tools().keys() == seat.tools().keys()
+        assert (await again.call("q__echo", {"text": "hi"})).ok
+        await desks.close_all()
+    done = [event.tool for event in await bench.events() if isinstance(event, e.ToolDone)]
+    assert done == ["q__make_7", "q__echo"]
 
 
 class _Kill(BaseException):

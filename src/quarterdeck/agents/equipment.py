@@ -25,12 +25,16 @@ async def equipped(assignment: Assignment, shed: Shed | None, log: Recording, re
     if shed is None:
         raise BadConfiguration("tools of outside servers are not to be had here", fix="quarterdeck tools")
     needs = needs_of(assignment)
-    if recorded is None:
-        given = await shed.gather(needs)
-        recorded, shown, found = given.encode(), len(given.shown), len(given.found)
-        blob = await log.put(recorded)
-        await log.append(e.ToolsGiven(tools_blob=blob, shown=shown, found=found, unavailable=given.unavailable))
-    return shed.equip(needs, Given.decode(recorded))  # as it will be read after a crash
+    try:
+        if recorded is None:
+            given = await shed.gather(needs)
+            recorded, shown, found = given.encode(), len(given.shown), len(given.found)
+            blob = await log.put(recorded)
+            await log.append(e.ToolsGiven(tools_blob=blob, shown=shown, found=found, unavailable=given.unavailable))
+        return shed.equip(needs, Given.decode(recorded))  # as it will be read after a crash
+    except BaseException:
+        await shed.release(assignment.attempt)
+        raise
 
 
 async def let_go(assignment: Assignment, shed: Shed | None) -> None:

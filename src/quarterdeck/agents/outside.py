@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from quarterdeck.agents import endings, handoffs, limits, mail
+from quarterdeck.agents import endings, equipment, handoffs, limits, mail
 from quarterdeck.agents.delegation import delegates
 from quarterdeck.agents.desk import AgentDesk
 from quarterdeck.agents.gate import ActionGate, action_hash
@@ -38,6 +38,7 @@ from quarterdeck.kernel.failures import StaleClaim
 from quarterdeck.models import sound
 from quarterdeck.models.port import Flaw, ToolCall
 from quarterdeck.tools.port import Tool, ToolResult
+from quarterdeck.tools.shed.shed import NOTHING
 
 _log = logging.getLogger(__name__)
 
@@ -95,6 +96,7 @@ class OutsideDesk:
         self._letters: dict[str, Letter] = {}
         self._spoken = 0
         self._closed = False
+        self._outside = NOTHING
         self.ended = asyncio.Event()
         """The agent has nothing more to do: `finished` says how it ended."""
         self.told = asyncio.Event()
@@ -130,8 +132,12 @@ class OutsideDesk:
         return self._closed
 
     async def open(self) -> None:
-        """Take up what is on record. Raises StaleClaim, StoreUnavailable."""
+        """Take up what is on record. Raises StaleClaim, StoreUnavailable; BadConfiguration and ToolServerFailed where a
+        tool of an outside server that the definition names is not to be had."""
         await self._log.catch_up()
+        blob = self._log.state.given_blob
+        recorded = await self._ports.journal.get(blob) if blob else None
+        self._outside = await equipment.equipped(self._assignment, self._ports.shed, self._log, recorded)
         for letter in await mail.waiting(self._ports.journal, self._assignment.attempt, self._log.state.heard):
             self.hear(letter)
         for call, intent in list(self._log.state.intents.items()):
@@ -148,6 +154,7 @@ class OutsideDesk:
         for task in self._running.values():
             task.cancel()
         await asyncio.gather(*self._running.values(), return_exceptions=True)
+        await equipment.let_go(self._assignment, self._ports.shed)
         if not keep:
             try:
                 await self._give_up()
@@ -185,7 +192,7 @@ class OutsideDesk:
             delegates=delegates(self._assignment),
             without=frozenset({"ask", "note"}) if self._assignment.depth else frozenset(),
         )
-        return {"task": TaskDocument(lambda: briefing(self._assignment, self._look)), **chosen}
+        return {"task": TaskDocument(lambda: briefing(self._assignment, self._look)), **chosen, **self._outside.shown}
 
     async def call(self, tool: str, arguments: Mapping[str, Any], request: str = "") -> Reply:
         """Make a call, or answer one that was made before. `request`: what the client calls it, unique for the
@@ -245,7 +252,7 @@ class OutsideDesk:
             flaw = Flaw(rule="message-first", why="Not taken yet: a person wrote to you. Heed it, then submit again.")
         desk = _Desk(self._assignment, self._ports, self._log, self._native.work, self._left)
         desk.letters = letters
-        gate = ActionGate(self._assignment, self._ports, self._log, self.tools(), desk)
+        gate = ActionGate(self._assignment, self._ports, self._log, self.tools(), desk, self._outside.hidden)
         owed = Owed(asked.id, asked.model_copy(update={"flaw": flaw}), intent)
         try:
             if asked.name == "delegate":

@@ -54,6 +54,8 @@ class Standing:
     question: str = ""
     refused: int = 0
     """Handoffs that were refused."""
+    given_blob: str = ""
+    """The tools of outside servers that the agent was given."""
     _carried: list[str] = field(default_factory=list)
     _arguments: str = ""
 
@@ -69,7 +71,7 @@ def apply(state: Standing, event: e.EventBase, at: float, call_prefix: str) -> N
         case e.AttemptStarted():
             if event.incarnation > state.incarnation > 0:
                 state.intents, state.done, state.heard, state.refused = {}, {}, {}, 0
-                state.handoff_blob, state.handoff, state.question = "", None, ""
+                state.handoff_blob, state.handoff, state.question, state.given_blob = "", None, "", ""
             state.incarnation = event.incarnation
         case e.ModelAsked():
             state.step = event.step
@@ -81,6 +83,8 @@ def apply(state: Standing, event: e.EventBase, at: float, call_prefix: str) -> N
             _done(state, event, at)
         case e.Delegated():
             state.delegated[event.call] = event
+        case e.ToolsGiven():
+            state.given_blob = event.tools_blob
         case e.QuestionAsked():
             state.question = event.question
         case e.MessageDelivered():

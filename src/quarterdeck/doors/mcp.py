@@ -57,6 +57,7 @@ _READS: Final = types.ToolAnnotations(read_only_hint=True, open_world_hint=False
 _KEEPS: Final = types.ToolAnnotations(
     read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False
 )
+_ACTS: Final = types.ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=False)
 _ANSWER: Final[dict[str, Any]] = {
     "type": "object",
     "properties": {
@@ -83,7 +84,7 @@ def _tool(tool: Tool) -> types.Tool:
         description=tool.spec.description,
         input_schema=tool.spec.parameters,
         output_schema=_DOCUMENT if reads else _ANSWER,
-        annotations=_READS if reads else _KEEPS,
+        annotations=_READS if reads else _ACTS if tool.effect == "execute" else _KEEPS,
     )
 
 
