@@ -194,6 +194,7 @@ async def test_a_task_budget_is_for_all_its_attempts(bench: Kit, spent: int, out
         finished = await wire.work(AGENT, task=task)
         assert len(wire.server.requests) == (2 if outcome is Outcome.OK else 0)
     assert (finished.outcome, says in finished.reason) == (outcome, True)
+    assert finished.failure is (FailureClass.BUDGET if says else None), "another attempt would meet it too"
 
 
 async def test_every_purse_of_the_chain_holds_what_was_spent(bench: Kit) -> None:

@@ -83,6 +83,7 @@ def complete(state: Transcript, reached: Reached, files: str) -> bytes:
     document = {
         "reason": reached.reason,
         "exhausted": reached.exhausted,
+        "final": reached.final,
         "todo": [item.model_dump() for item in state.todo],
         "notes": state.notes,
         "files": files,
@@ -103,4 +104,4 @@ def _at_limit(event: Any, document: Mapping[str, Any]) -> Finished:
     feedback = (Feedback(source="limit", reason=reason, detail=detail[:24_000]),)
     if document.get("exhausted"):
         return Finished(Outcome.EXHAUSTED, reason, FailureClass.BUDGET, feedback=feedback)
-    return Finished(Outcome.FAILED, reason, feedback=feedback)
+    return Finished(Outcome.FAILED, reason, FailureClass.BUDGET if document.get("final") else None, feedback=feedback)

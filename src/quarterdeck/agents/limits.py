@@ -40,6 +40,8 @@ class Reached:
     reason: str
     exhausted: bool = False
     """The run's or the day's budget, not a bound of the attempt or its task."""
+    final: bool = False
+    """Another attempt meets it too: the task's own budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +98,8 @@ def reached(bounds: Bounds, state: Transcript, used: Used) -> Reached | None:
 def refused(error: BudgetExhausted) -> Reached:
     """The bound that a refused reservation met."""
     cap, free = to_usd(error.cap_nusd), to_usd(error.free_nusd)
-    reason = f"{error.why or error}{f' ({error.fix})' if error.fix else ''}"
-    return Reached("usd", cap - free, cap, reason, exhausted=kind_of(error.purse) not in OWN)
+    kind = kind_of(error.purse)
+    return Reached("usd", cap - free, cap, error.told, exhausted=kind not in OWN, final=kind == "task")
 
 
 def words(limit: Limit, amount: float) -> str:

@@ -330,7 +330,7 @@ class _Leg:
 
 
 def _stopped(error: BudgetExhausted) -> Stopped:
-    return Stopped("usd", error.why or str(error), run=kind_of(error.purse) not in OWN)
+    return Stopped("usd", error.told, run=kind_of(error.purse) not in OWN)
 
 
 async def _entered(limiter: Limiter) -> float | None:

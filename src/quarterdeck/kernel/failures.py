@@ -261,6 +261,11 @@ class BudgetExhausted(QuarterdeckError):
         self.free_nusd = free_nusd
         self.passing = passing
 
+    @property
+    def told(self) -> str:
+        """For people: which purse it was, and what helps."""
+        return f"{self.why or self}{f' ({self.fix})' if self.fix else ''}"
+
 
 class SandboxFailed(QuarterdeckError):
     """The sandbox cannot be started or has died."""
