@@ -121,7 +121,7 @@ def test_a_wrong_value_is_named_in_plain_words(arguments: list[str], said: str, 
     assert said in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [["up"], ["inbox"], ["approve", "a"], ["deny", "a", "--reason", "no"]])
+@pytest.mark.parametrize("arguments", [["up"], ["approve", "a"], ["deny", "a", "--reason", "no"]])
 def test_a_part_that_is_not_built_says_so(arguments: list[str], capsys: Capture) -> None:
     assert main([*arguments, "--json"]) == Exit.USAGE
     shown = capsys.readouterr()

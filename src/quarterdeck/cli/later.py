@@ -34,17 +34,6 @@ def up(
 
 
 @app.command()
-def inbox(context: typer.Context, json: Json = False, no_input: NoInput = False) -> None:
-    """List what waits for a human."""
-    begin(context, json, no_input)
-    raise MissingPart(
-        "There is no inbox yet",
-        why="approvals are not built in this version",
-        fix="quarterdeck show RUN   (lists what a run asks; answer with quarterdeck resume RUN --answer TEXT)",
-    )
-
-
-@app.command()
 def approve(
     context: typer.Context,
     id: Annotated[str, typer.Argument(help="Approval to give.", metavar="ID")],

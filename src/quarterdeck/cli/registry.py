@@ -42,7 +42,7 @@ COMMANDS: Final = (
     Command("cost", "money", "Show what was spent, by run, agent, model or task.", _LOOK),
     Command("export", "audit", "Write everything of a run as files.", _LOOK),
     Command("audit", "audit", "Check that the journal is intact.", _LOOK),
-    Command("inbox", "later", "List what waits for a human.", _LOOK),
+    Command("inbox", "inbox", "List what waits for a human.", _LOOK),
     Command("approve", "later", "Allow an action that had to be asked for.", _LOOK),
     Command("deny", "later", "Refuse an action that had to be asked for.", _LOOK),
     Command("init", "deck", "Write .quarterdeck/ with defaults detected from the repository.", _DECK),

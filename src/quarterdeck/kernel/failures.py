@@ -77,7 +77,12 @@ RECOVERY: Final[dict[FailureClass, Recovery]] = {
     ),
     FailureClass.REFUSED: Recovery(0, False, True, True, False, "Recorded; the tier's next model is asked."),
     FailureClass.HANDOFF: Recovery(
-        2, False, False, True, False, "Asked again with the schema and an example; then another attempt."
+        2,
+        False,
+        False,
+        True,
+        False,
+        "Asked again with the schema and an example, twice; then another agent, or a person.",
     ),
     FailureClass.TOOL: Recovery(0, False, False, False, False, "A bounded, flagged result for the agent."),
     FailureClass.POLICY: Recovery(
