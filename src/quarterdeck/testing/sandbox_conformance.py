@@ -270,7 +270,8 @@ class Checks:
         await raises(SandboxFailed, sandbox.open(["cat"], timeout=60))
 
     async def death_under_a_session_is_told(self, sandbox: Sandbox) -> None:
-        session = await sandbox.open(["sh", "-c", "kill -9 $PPID; sleep 600"], timeout=60)
+        session = await sandbox.open(["sh", "-c", "read go; kill -9 $PPID; sleep 600"], timeout=60)
+        await session.write(b"\n")
         assert (await session.read(), await session.wait(), session.flags) == (b"", None, ("died",))
         await session.kill()
 

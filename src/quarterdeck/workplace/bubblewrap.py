@@ -31,7 +31,7 @@ from quarterdeck.kernel.failures import UNWELL, QuarterdeckError, SandboxFailed,
 from quarterdeck.workplace import seccomp
 from quarterdeck.workplace.channel import Channel
 from quarterdeck.workplace.ground import Ground
-from quarterdeck.workplace.mounts import check_bridges, reachable
+from quarterdeck.workplace.mounts import HostTrees, check_bridges
 from quarterdeck.workplace.port import ENVIRONMENT, HOME, WORKSPACE, Limits, Probe, Spec
 from quarterdeck.workplace.profile import BRIDGES, ETC, OWN_ETC, PROGRAM, PROXY, Mounts, System, arguments
 from quarterdeck.workplace.provision import Provision
@@ -91,6 +91,7 @@ class Bubblewrap:
         self._ground = ground
         self._system_path = system_path
         self._workspaces = Workspaces(ground)
+        self._trees = HostTrees(ground)
         self._provision = Provision(ground, self._workspaces, self._launch)
         self._tools: Tools | None = None
         self._passed: Probe | None = None
@@ -175,7 +176,7 @@ class Bubblewrap:
     async def _launch(self, spec: Spec, workspace: Path, left_behind: bool) -> WorkerSandbox:
         tools = await self._find()
         check_bridges(spec.bridges)
-        given = await asyncio.to_thread(reachable, self._ground, spec.mounts)
+        given = await asyncio.to_thread(self._trees.reachable, spec.mounts)
         process, said = await _started(tools, spec, workspace, given)
         channel = Channel(process)
         ender = _Ender(process)

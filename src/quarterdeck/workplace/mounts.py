@@ -49,6 +49,7 @@ _NEVER: Final = (
 _NEVER_BELOW: Final = ("/run", "/var/run", "/proc", "/sys", "/dev")
 _ENTRIES: Final = 300_000
 _UNUSED: Final = 7 * 86400.0
+_FRESH: Final = 60.0
 _PORTS: Final = range(1024, 65536)
 
 
@@ -61,18 +62,30 @@ def check_bridges(bridges: Mapping[int, Path]) -> None:
             raise SandboxFailed("there is no socket behind a port of the sandbox", why=str(socket))
 
 
-def reachable(ground: Ground, mounts: Mapping[str, Path]) -> dict[str, Path]:
-    """What to mount where, so that the agents' uid can reach it; without what is seen anyway. Blocking.
+class HostTrees:
+    """What of the host one provider's sandboxes see. A tree is looked through once in `_FRESH` seconds."""
 
-    Raises SandboxFailed for what is refused or missing.
-    """
-    found = {}
-    for inside, source in mounts.items():
-        if inside == str(source) and _within(inside, _SYSTEM) and source.exists():
-            continue
-        _check_inside(inside)
-        found[inside] = _offered(ground, source)
-    return found
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
+        self._seen: dict[Path, tuple[float, Path]] = {}
+
+    def reachable(self, mounts: Mapping[str, Path]) -> dict[str, Path]:
+        """What to mount where, so that the agents' uid can reach it; without what is seen anyway. Blocking.
+
+        Raises SandboxFailed for what is refused or missing.
+        """
+        found = {}
+        for inside, source in mounts.items():
+            if inside == str(source) and _within(inside, _SYSTEM) and source.exists():
+                continue
+            _check_inside(inside)
+            at, offered = self._seen.get(source, (0.0, source))
+            now = time.monotonic()
+            if source not in self._seen or now - at > _FRESH or not offered.exists():
+                offered = _offered(self._ground, source)
+                self._seen[source] = (now, offered)
+            found[inside] = offered
+        return found
 
 
 def _check_inside(inside: str) -> None:

@@ -21,7 +21,7 @@ from typing import Final
 from quarterdeck.kernel.failures import UNWELL, QuarterdeckError, SandboxFailed
 from quarterdeck.workplace.channel import Channel
 from quarterdeck.workplace.ground import Ground
-from quarterdeck.workplace.mounts import check_bridges, reachable
+from quarterdeck.workplace.mounts import HostTrees, check_bridges
 from quarterdeck.workplace.port import ENVIRONMENT, HOME, WORKSPACE, Probe, Spec
 from quarterdeck.workplace.profile import PROGRAM
 from quarterdeck.workplace.provision import Provision
@@ -52,6 +52,7 @@ class Plain:
     def __init__(self, ground: Ground) -> None:
         self._ground = ground
         self._workspaces = Workspaces(ground)
+        self._trees = HostTrees(ground)
         self._provision = Provision(ground, self._workspaces, self._launch)
         self._python: Interpreter | None = None
         self.create = self._provision.create
@@ -78,7 +79,7 @@ class Plain:
         await compile_shipped(python, program)
         scratch = self._workspaces.scratch(spec.id)
         check_bridges(spec.bridges)
-        given = await asyncio.to_thread(reachable, self._ground, spec.mounts)
+        given = await asyncio.to_thread(self._trees.reachable, spec.mounts)
         try:
             process = await spawn((str(python.path), *FLAGS, str(program)), {"PATH": SYSTEM_PATH, "LANG": "C.UTF-8"})
         except OSError as error:
