@@ -9,11 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from acp_kit import QUICK, SUBMIT, Stage, stage
+from acp_kit import AGENT, QUICK, SUBMIT, Stage, stage
+from deck_kit import events, git, place_at, task
 
-from quarterdeck.agents import acp_updates
+from quarterdeck.agents import acp_talk, acp_updates
 from quarterdeck.agents.profiles import GENERIC
 from quarterdeck.agents.profiles.port import Context, Launch, Login
+from quarterdeck.assembly import open_deck
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.entities import AgentLimits, Submission, Usage
 from quarterdeck.kernel.events import Outcome
@@ -293,3 +295,49 @@ async def test_the_users_own_login_is_copied_and_what_it_costs_is_not_verified(p
     assert (login / "auth.json").read_text() == "the login"
     turned = next(event for event in await plain.events() if isinstance(event, e.AgentTurned))
     assert (turned.verified, turned.cost_nusd, turned.usage) == (False, 250_000_000, Usage())
+
+
+async def test_more_requests_than_anybody_can_answer_end_it(plain: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acp_talk, "PERMISSIONS", 20)
+    finished = await plain.work(*[{"permission": ["execute", "ls", {"command": "ls"}]}] * 25, {"await-cancel": ""})
+    assert finished.outcome is Outcome.FAILED and "more permissions" in finished.reason
+    assert len([event for event in await plain.events() if isinstance(event, e.PermissionDecided)]) == 20
+
+
+DEFINITION = """\
+---
+name: outside
+harness: acp
+command: ["python3", "acp_agent.py"]
+model: openai:scripted
+---
+Do what you are told.
+"""
+PRICED = '[prices]\n"openai:scripted" = { input = 1, output = 1 }\n'
+
+
+@pytest.mark.sandbox
+async def test_after_a_kill_it_begins_anew_and_lands_beside_another_kind_of_agent(tmp_path: Path) -> None:
+    steps = json.dumps([{"run": "echo x >> outside.txt"}, SUBMIT])
+    with place_at(tmp_path) as place:
+        place.keys, place.url = {"OPENAI_API_KEY": "key"}, "http://127.0.0.1:9"
+        place.begin({".quarterdeck/agents/outside.md": DEFINITION, "acp_agent.py": AGENT.read_text()})
+        place.home.mkdir()
+        (place.home / "deck.toml").write_text(PRICED)
+        tasks = (
+            task("outside", f"DO:{steps}", agent="outside"),
+            task("shell", "echo y > shell.txt", needs=["outside"]),
+        )
+        plan = str(place.plan(*tasks))
+        code, _, err = place.call("run", "--plan", plan, "--json", QUARTERDECK_PROBE="harness.finished:1:kill")
+        assert code == -9, err
+        run = json.loads(place.call("ps", "--json")[1].splitlines()[0])["run"]
+        code, out, err = place.call("resume", run, "--json")
+        assert code == 0, (out, err)
+        final = json.loads(out.splitlines()[-1])
+        assert [(each["status"], each["attempts"]) for each in final["tasks"]] == [("merged", 1), ("merged", 1)]
+        branch = final["target"]["branch"]
+        assert git(place.repository, "show", f"{branch}:outside.txt") == "x", "the second workspace was a fresh one"
+        async with open_deck(place.settings) as deck:
+            kinds = [event.kind for event in await events(deck, f"attempt/{run}.outside.1")]
+        assert kinds.count("harness.started") == 2 and kinds.count("harness.finished") == 1

@@ -52,6 +52,8 @@ if TYPE_CHECKING:  # it loads the protocol's SDK
 CLIENT: Final = "quarterdeck.agents.acp_client"
 PORT: Final = 4110
 """Loopback port at which the gateway's endpoint is seen inside."""
+_REFUSALS: Final = 20
+"""Turns after which one that ends at a refusal is the last."""
 _GRACE: Final = 2.0
 _LAST: Final = 5.0
 """Seconds for a process that has closed its pipes to end."""
@@ -231,7 +233,8 @@ class AcpHarness:
         nudged = False
         while True:
             talked = await talk.turn(conversation, begun.id, text, why)
-            if talked.stop == "cancelled" and talked.cut is None and talk.refused and seat.desk.finished is None:
+            stopped = talked.stop == "cancelled" and talked.cut is None and seat.desk.finished is None
+            if stopped and talk.refused and talk.turns <= _REFUSALS:
                 text, why = prompts.refused(talk.refused), "refused"
                 continue
             if talked.stop != "end_turn" or talked.cut is not None or seat.desk.finished is not None:

@@ -43,8 +43,11 @@ T = TypeVar("T")
 
 LINE_LIMIT: Final = 16 * 1024 * 1024
 BYTES_LIMIT: Final = 512 * 1024 * 1024
+AT_ONCE: Final = 32
+"""Permission requests that wait for their answer; nothing more is read as long as there are so many."""
 _AUTH_REQUIRED: Final = -32000
 _UPDATE: Final = "session/update"
+_PERMISSION: Final = "session/request_permission"
 
 
 class _Pipe:
@@ -60,6 +63,7 @@ class _Pipe:
         self.first_junk = ""
         self.failure: AgentFailed | None = None
         self.over = asyncio.Event()
+        self.room = asyncio.Semaphore(AT_ONCE)
         self.heard = asyncio.Event()
         """Something that is a message has come."""
 
@@ -77,6 +81,8 @@ class _Pipe:
                 if message is None:
                     continue
                 self.heard.set()
+                if message.get("method") == _PERMISSION and "id" in message:
+                    await self.room.acquire()
                 if message.get("method") != _UPDATE:
                     return message
                 update = (message.get("params") or {}).get("update")
@@ -136,8 +142,9 @@ def _is_sound(message: Mapping[str, Any]) -> bool:
 class _Client:
     """What an agent may ask of us. The SDK finds its methods by name."""
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: Listener, room: asyncio.Semaphore) -> None:
         self._listener = listener
+        self._room = room
 
     async def request_permission(
         self, session_id: str, tool_call: ToolCallUpdate, options: list[PermissionOption], **_: Any
@@ -150,7 +157,10 @@ class _Client:
             paths=tuple(place.path for place in tool_call.locations or ()),
             options=tuple(Option(option.option_id, option.kind) for option in options),
         )
-        chosen = await self._listener.permission(asked)
+        try:
+            chosen = await self._listener.permission(asked)
+        finally:
+            self._room.release()
         if chosen is None:
             return RequestPermissionResponse(outcome=DeniedOutcome(outcome="cancelled"))
         return RequestPermissionResponse(outcome=AllowedOutcome(outcome="selected", option_id=chosen))
@@ -163,7 +173,7 @@ class Conversation:
         self._session = session
         self._pipe = _Pipe(session, listener)
         # the SDK wants its whole protocol; what is not there is answered with `method not found`
-        client: Any = _Client(listener)
+        client: Any = _Client(listener, self._pipe.room)
         self._agent = connect_to_agent(client, self._pipe)
 
     @property

@@ -70,6 +70,8 @@ def judge(assignment: Assignment, bounds: Bounds, known: Evidence) -> tuple[Fini
     if talked.cut == "turns":
         reached = Reached("turns", max(known.turns, bounds.turns), bounds.turns)
         return _limited(f"the limit of {words('turns', bounds.turns)} was reached", known), reached
+    if talked.cut == "flood":
+        return _failed(f"`{name}` asked for more permissions than anybody can give", FailureClass.TOOL, known), None
     if talked.cut == "silent":
         return _failed(f"`{name}` fell silent and was stopped", FailureClass.TOOL, known), None
     if talked.failed is not None:

@@ -36,9 +36,12 @@ if TYPE_CHECKING:  # it loads the protocol's SDK
 
 _TICK: Final = 0.25
 _ARGUMENTS: Final = 16 * 1024
+_REFUSED: Final = 20
+PERMISSIONS: Final = 5_000
+"""Requests of one attempt; more than this is a flood."""
 
 Why = Literal["task", "message", "nudge", "refused"]
-Cut = Literal["wall", "silent", "stopped", "turns", "lingers"]
+Cut = Literal["wall", "silent", "stopped", "turns", "lingers", "flood"]
 """Why a turn was cut short."""
 
 
@@ -99,6 +102,7 @@ class Talk:
         self._alive = began
         self._heard = False
         self._calls = 0
+        self._asked = 0
         self._lingers: float | None = None
         self._reported = (Usage(), 0)
         self.updates = Updates()
@@ -122,11 +126,15 @@ class Talk:
     async def permission(self, asked: Permission) -> str | None:
         """See `Listener`."""
         self._alive, self._heard = self._clock.monotonic(), True
+        self._asked += 1
+        if self._asked > PERMISSIONS:
+            return None
         action = acp_permissions.action_of(self._assignment, asked, self._workspace)
         decision = acp_permissions.unlisted(self._assignment, action) or decide_safely(self._policy, action)
         chosen = acp_permissions.choose(None if self.cancelled else decision, asked.options)
         if decision.verdict != "allow":
             self.refused.append(f"{asked.title[:300] or action.tool}: {decision.reason or decision.verdict}")
+            del self.refused[:-_REFUSED]
         arguments = json.loads(json.dumps(action.arguments, default=str))
         decided = e.PermissionDecided(
             call=asked.call[:200],
@@ -194,6 +202,8 @@ class Talk:
     def _enough(self) -> Cut | None:
         if self.broken is not None:
             return "stopped"
+        if self._asked > PERMISSIONS:
+            return "flood"
         now, metering = self._clock.monotonic(), self._meter() if self._meter is not None else None
         if metering is not None and metering.calls != self._calls:
             self._calls, self._alive, self._heard = metering.calls, now, True
