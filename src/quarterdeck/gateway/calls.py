@@ -15,7 +15,7 @@ import random
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from quarterdeck.gateway import estimates, refusals, routes, wires
 from quarterdeck.gateway.estimates import Worst
@@ -35,7 +35,9 @@ from quarterdeck.models import windows
 from quarterdeck.models.factory import Models
 from quarterdeck.models.limiter import Limiter
 from quarterdeck.models.retry import PATIENCE
-from quarterdeck.models.upstream import Answer, Upstream
+
+if TYPE_CHECKING:  # it brings the HTTP client, which is loaded when the first model is made
+    from quarterdeck.models.upstream import Answer, Upstream
 
 _log = logging.getLogger(__name__)
 
@@ -201,7 +203,7 @@ class Calls:
         intent = await self._book.intend(key, asked, name, step, number, shorter.nusd, terms.price)
         return intent, shorter, shorter.output
 
-    async def _learn_failure(self, limiter: Limiter, upstream: Upstream, tried: Tried) -> None:
+    async def _learn_failure(self, limiter: Limiter, upstream: "Upstream", tried: Tried) -> None:
         failure = tried.failure
         limiter.failed(failure)
         if failure.kind is FailureClass.AUTH:
@@ -253,7 +255,7 @@ class _Leg:
         self._meter: Meter | None = None
         self.metered: Metered | None = None
 
-    async def run(self, upstream: Upstream, name: str, body: bytes, headers: list[tuple[str, str]]) -> Tried | None:
+    async def run(self, upstream: "Upstream", name: str, body: bytes, headers: list[tuple[str, str]]) -> Tried | None:
         """None = the client has what there is. Whatever happens, the call is closed on record."""
         path = wires.upstream_path(self._asked, name.partition(":")[2])
         try:
@@ -272,7 +274,7 @@ class _Leg:
         await self._finished(name)
         return None
 
-    async def _refused(self, answer: Answer) -> Tried:
+    async def _refused(self, answer: "Answer") -> Tried:
         kept = bytearray()
         async with aclosing(answer.chunks(plain=True)) as chunks:
             async for chunk in chunks:
@@ -285,7 +287,7 @@ class _Leg:
         headers = tuple((name, value) for name, value in _passed(answer.headers) if name != _ENCODED)
         return Tried(failure, answer.status, headers, said)
 
-    async def _stream(self, answer: Answer) -> None:
+    async def _stream(self, answer: "Answer") -> None:
         encoded = bool(answer.header(_ENCODED))
         passed = [pair for pair in _passed(answer.headers) if not (encoded and pair[0] == _ENCODED)]
         streams = "event-stream" in (answer.header("content-type") or "")
