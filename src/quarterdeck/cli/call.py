@@ -13,12 +13,12 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, is_dataclass
 from functools import cached_property
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol, TextIO, TypeVar, cast, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO, TypeVar, cast
 
 import typer
 
@@ -33,13 +33,6 @@ if TYPE_CHECKING:  # what these need takes longer to import than `--help` may ta
     from quarterdeck.settings import Settings
 
 T = TypeVar("T")
-
-
-@runtime_checkable
-class _Model(Protocol):
-    """A pydantic value, known by what it can do."""
-
-    def model_dump(self, *, mode: str) -> dict[str, Any]: ...
 
 
 VERSION: Final = 1
@@ -153,8 +146,8 @@ def begin(context: typer.Context, json: bool, no_input: bool = False) -> Call:
 
 def json_line(kind: str | None, value: Any) -> str:
     """One line of JSON; `v` and `kind` come first."""
-    if isinstance(value, _Model):
-        body = value.model_dump(mode="json")
+    if (dump := _dump(value)) is not None:
+        body = dump(mode="json")
     elif is_dataclass(value) and not isinstance(value, type):
         body = asdict(value)
     else:
@@ -163,9 +156,15 @@ def json_line(kind: str | None, value: Any) -> str:
     return json.dumps({**head, **body}, ensure_ascii=False, default=_jsonable)
 
 
+def _dump(value: Any) -> Callable[..., dict[str, Any]] | None:
+    """How a pydantic value, known by what it can do, becomes plain; None for anything else."""
+    found: Callable[..., dict[str, Any]] | None = getattr(value, "model_dump", None)
+    return found
+
+
 def _jsonable(value: Any) -> Any:
-    if isinstance(value, _Model):
-        return value.model_dump(mode="json")
+    if (dump := _dump(value)) is not None:
+        return dump(mode="json")
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     return str(value)

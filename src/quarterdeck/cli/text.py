@@ -60,6 +60,8 @@ def status_tone(status: str) -> Tone:
 
 def clean(text: str, *, lines: bool = False) -> str:
     """`text` without anything that steers a terminal. Line ends become spaces unless `lines`."""
+    if text.isascii() and text.isprintable():
+        return text  # what nearly every text is, and a progress view cleans thousands
     out = []
     for char in text.replace("\r\n", "\n").replace("\t", "    "):
         if char == "\n":

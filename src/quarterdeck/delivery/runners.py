@@ -8,35 +8,56 @@ Rules
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from functools import cached_property
+from typing import Any, Final
 
 Verdict = Callable[[str], int | None]
 """Output of a runner to the number of tests it says it executed; None = it says nothing about it."""
 
-_ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_PYTEST: Final = re.compile(r"^=*\s*((?:\d+ [a-z]+(?:, )?)+|no tests ran)\s+in\s+[\d.:]+ ?s", re.MULTILINE)
-_UNITTEST: Final = re.compile(r"^Ran (\d+) tests? in ", re.MULTILINE)
-_UNITTEST_SKIPPED: Final = re.compile(r"^(?:OK|FAILED|NO TESTS RAN) \([^)]*skipped=(\d+)", re.MULTILINE)
-_GO_RAN: Final = re.compile(r"^(?:ok|FAIL|---\s+\w+:|===\s+RUN)\s(?!.*\[no tests to run\])", re.MULTILINE)
-_GO_NONE: Final = re.compile(r"\[no test files\]|\[no tests to run\]|no packages to test|matched no packages")
-_CARGO: Final = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed", re.MULTILINE)
-_NEXTEST: Final = re.compile(r"^\s*Summary .*?(\d+) tests? run:", re.MULTILINE)
-_JS_TOTALS: Final = re.compile(r"^\s*Tests:?\s+(.*)$", re.MULTILINE)
-_JS_NONE: Final = re.compile(r"No tests? (?:files? )?found|No test suite found", re.IGNORECASE)
-_JS_RAN: Final = re.compile(r"(\d+) (?:passed|failed|todo)")
-_MOCHA: Final = re.compile(r"^\s*(\d+) (?:passing|failing)\b", re.MULTILINE)
-_NODE: Final = re.compile(r"^(?:#|ℹ) (pass|fail|cancelled) (\d+)\s*$", re.MULTILINE)
-_NODE_ALL: Final = re.compile(r"^(?:#|ℹ) tests (\d+)\s*$", re.MULTILINE)
-_CTEST: Final = re.compile(r"tests passed, \d+ tests failed out of (\d+)")
-_MAVEN: Final = re.compile(
-    r"^(?:\[\w+\] )?Tests run: (\d+), Failures: \d+, Errors: \d+, Skipped: (\d+)\s*$", re.MULTILINE
-)
-_DOTNET: Final = re.compile(r"Failed:\s+(\d+), Passed:\s+(\d+), Skipped:")
-_PHPUNIT: Final = re.compile(r"^(?:OK \(|Tests: )(\d+)", re.MULTILINE)
-_PHPUNIT_SKIPPED: Final = re.compile(r"^Tests: .*Skipped: (\d+)", re.MULTILINE)
-_BUN: Final = re.compile(r"^ *(\d+) (?:pass|fail)$", re.MULTILINE)
-_DENO: Final = re.compile(r"^(?:ok|FAILED) \| (\d+) passed(?: \([^)]*\))? \| (\d+) failed", re.MULTILINE)
-_RSPEC: Final = re.compile(r"^(\d+) examples?, \d+ failures?(?:, (\d+) pending)?", re.MULTILINE)
+
+class _Words:
+    """A regular expression that is compiled when it is first looked for: a run meets one runner and not all of them."""
+
+    def __init__(self, pattern: str, flags: re.RegexFlag = re.NOFLAG) -> None:
+        self._pattern = pattern
+        self._flags = flags
+
+    @cached_property
+    def _compiled(self) -> re.Pattern[str]:
+        return re.compile(self._pattern, self._flags)
+
+    def findall(self, output: str) -> list[Any]:
+        return self._compiled.findall(output)
+
+    def search(self, output: str) -> re.Match[str] | None:
+        return self._compiled.search(output)
+
+    def sub(self, put: str, output: str) -> str:
+        return self._compiled.sub(put, output)
+
+
+_ANSI: Final = _Words(r"\x1b\[[0-9;?]*[A-Za-z]")
+_PYTEST: Final = _Words(r"^=*\s*((?:\d+ [a-z]+(?:, )?)+|no tests ran)\s+in\s+[\d.:]+ ?s", re.MULTILINE)
+_UNITTEST: Final = _Words(r"^Ran (\d+) tests? in ", re.MULTILINE)
+_UNITTEST_SKIPPED: Final = _Words(r"^(?:OK|FAILED|NO TESTS RAN) \([^)]*skipped=(\d+)", re.MULTILINE)
+_GO_RAN: Final = _Words(r"^(?:ok|FAIL|---\s+\w+:|===\s+RUN)\s(?!.*\[no tests to run\])", re.MULTILINE)
+_GO_NONE: Final = _Words(r"\[no test files\]|\[no tests to run\]|no packages to test|matched no packages")
+_CARGO: Final = _Words(r"^test result: \w+\. (\d+) passed; (\d+) failed", re.MULTILINE)
+_NEXTEST: Final = _Words(r"^\s*Summary .*?(\d+) tests? run:", re.MULTILINE)
+_JS_TOTALS: Final = _Words(r"^\s*Tests:?\s+(.*)$", re.MULTILINE)
+_JS_NONE: Final = _Words(r"No tests? (?:files? )?found|No test suite found", re.IGNORECASE)
+_JS_RAN: Final = _Words(r"(\d+) (?:passed|failed|todo)")
+_MOCHA: Final = _Words(r"^\s*(\d+) (?:passing|failing)\b", re.MULTILINE)
+_NODE: Final = _Words(r"^(?:#|ℹ) (pass|fail|cancelled) (\d+)\s*$", re.MULTILINE)
+_NODE_ALL: Final = _Words(r"^(?:#|ℹ) tests (\d+)\s*$", re.MULTILINE)
+_CTEST: Final = _Words(r"tests passed, \d+ tests failed out of (\d+)")
+_MAVEN: Final = _Words(r"^(?:\[\w+\] )?Tests run: (\d+), Failures: \d+, Errors: \d+, Skipped: (\d+)\s*$", re.MULTILINE)
+_DOTNET: Final = _Words(r"Failed:\s+(\d+), Passed:\s+(\d+), Skipped:")
+_PHPUNIT: Final = _Words(r"^(?:OK \(|Tests: )(\d+)", re.MULTILINE)
+_PHPUNIT_SKIPPED: Final = _Words(r"^Tests: .*Skipped: (\d+)", re.MULTILINE)
+_BUN: Final = _Words(r"^ *(\d+) (?:pass|fail)$", re.MULTILINE)
+_DENO: Final = _Words(r"^(?:ok|FAILED) \| (\d+) passed(?: \([^)]*\))? \| (\d+) failed", re.MULTILINE)
+_RSPEC: Final = _Words(r"^(\d+) examples?, \d+ failures?(?:, (\d+) pending)?", re.MULTILINE)
 
 
 def _pytest(output: str) -> int | None:

@@ -27,7 +27,8 @@ def to_usd(nusd: int) -> float:
 class Value(BaseModel):
     """Base of all values: frozen, no unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Built when it is first used: a process meets a part of all values, and starts sooner without the rest.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 # --- tokens and money -------------------------------------------------------------------------------------

@@ -11,12 +11,13 @@ Rules
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, TypeAdapter
 
 from quarterdeck.kernel.entities import Change, Harness, Usage, Value
 from quarterdeck.kernel.failures import FailureClass
+from quarterdeck.kernel.kinds import Kinds
 
 MAX_EVENT_BYTES: Final = 64 * 1024
 
@@ -969,7 +970,8 @@ Event = Annotated[
     Field(discriminator="kind"),
 ]
 
-_ADAPTER: Final[TypeAdapter[Any]] = TypeAdapter(Event)
+
+_READ: Final = Kinds(EventBase, lambda: TypeAdapter(Event))
 
 
 def encode(event: EventBase) -> bytes:
@@ -979,5 +981,4 @@ def encode(event: EventBase) -> bytes:
 
 def decode(data: bytes | str) -> EventBase:
     """The event of `encode`'s bytes. Raises pydantic.ValidationError."""
-    event: EventBase = _ADAPTER.validate_json(data)
-    return event
+    return _READ.read(data)

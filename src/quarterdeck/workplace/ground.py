@@ -15,6 +15,7 @@ import re
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +38,13 @@ def worker_uid() -> tuple[int, int] | None:
     return (_WORKER_UID, _WORKER_UID) if os.geteuid() == 0 else None
 
 
+@cache
+def _root(home: Path, shared: Path, own: bool) -> Path:
+    # Asked for with every workspace, and following a path to its end takes a call of the system for each of its parts.
+    real = home.resolve()
+    return real / "work" if own else shared / hashlib.sha256(str(real).encode()).hexdigest()[:12]
+
+
 @dataclass(frozen=True, slots=True)
 class Ground:
     """The directories of one deck. Naming them touches nothing; `prepare` makes them."""
@@ -48,10 +56,7 @@ class Ground:
 
     @property
     def root(self) -> Path:
-        home = self.home.resolve()
-        if worker_uid() is None:
-            return home / "work"
-        return self.shared / hashlib.sha256(str(home).encode()).hexdigest()[:12]
+        return _root(self.home, self.shared, worker_uid() is None)
 
     @property
     def workspaces(self) -> Path:

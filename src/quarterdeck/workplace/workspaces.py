@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,12 @@ from quarterdeck.workplace.ground import Ground, worker_uid
 from quarterdeck.workplace.removal import remove_tree
 
 _RECORD: Final = "owner.json"
+
+
+@cache
+def _boot() -> str:
+    """The id of this boot of the machine. Raises OSError."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +46,7 @@ class Process:
         machine is too unwell to tell."""
         try:
             fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-            boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+            boot = _boot()
         except OSError as error:
             if error.errno in UNWELL:
                 raise
