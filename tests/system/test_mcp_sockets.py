@@ -192,6 +192,47 @@ async def test_a_body_that_is_too_large_is_refused_before_it_is_sent(served: Ser
     writer.transport.abort()
 
 
+async def test_the_program_begins_a_session_anew_that_the_server_lost(tmp_path: Path) -> None:
+    async with kit(tmp_path) as bench, bench.native(scenario(FOUND), policy=DefaultPolicy()) as wire:
+        desks = OutsideDesks(lambda config: wire.harness, Mail())
+        await desks.open("qd-a", await bench.assignment(LEAD, 1, config=CONFIG))
+        doors = [McpDoor(desks)]
+
+        async def newest(scope: Scope, receive: Receive, send: Send) -> None:
+            await doors[-1](scope, receive, send)
+
+        endpoint = Endpoint(newest, tmp_path)
+        host, port = await endpoint.listen("127.0.0.1", 0)
+        environment = {"QUARTERDECK_MCP_URL": f"http://{host}:{port}/mcp", "QUARTERDECK_MCP_KEY": "qd-a"}
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-S", worker_mcp.__file__),
+            env={**os.environ, **environment},
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}}
+        call = {"name": "note", "arguments": {"text": "a"}}
+        for message, answered in (
+            ({"id": 0, "method": "initialize", "params": hello}, "protocolVersion"),
+            ({"method": "notifications/initialized"}, ""),
+            ({"id": 1, "method": "tools/call", "params": call}, "Recorded"),
+            ({"id": 2, "method": "tools/call", "params": call}, "Recorded"),
+        ):
+            if message.get("id") == 2:
+                await doors[-1].close()
+                doors.append(McpDoor(desks))
+            process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
+            if answered:
+                assert answered in (await process.stdout.readline()).decode()
+        process.stdin.close()
+        assert await process.wait() == 0
+        await desks.close("qd-a")
+        await doors[-1].close()
+        await endpoint.close()
+
+
 async def test_the_program_sends_again_what_a_lost_connection_swallowed(served: Served) -> None:
     """Between it and the server stands somebody who loses the first answer to each call of a tool."""
     desk = await served.seat("qd-a", 1)

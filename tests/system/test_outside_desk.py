@@ -177,6 +177,23 @@ async def test_after_the_end_nothing_is_performed_and_that_is_on_record(bench: K
         assert (denied.decision, denied.rules) == ("deny", ("work-ended",))
 
 
+async def test_calls_are_bounded_and_what_goes_beyond_is_not_recorded(
+    bench: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quarterdeck.agents.outside.MAX_CALLS", 3)
+    monkeypatch.setattr("quarterdeck.agents.outside.AT_ONCE", 2)
+    async with seated(bench) as place:
+        many = await asyncio.gather(*(place.desk.call("note", {"text": f"{n}"}) for n in range(4)))
+        assert sorted(reply.ok for reply in many) == [False, False, True, True]
+        assert "under way" in next(reply.text for reply in many if not reply.ok)
+        await place.desk.call("note", {"text": "third"})
+        assert "the most there may be" in (await place.desk.call("note", {"text": "fourth"})).text
+        assert len(await place.done("note")) == 3
+        assert (await place.desk.call("submit", {"summary": "x"})).ok
+        assert not (await place.desk.call("submit", {"summary": "y"})).ok
+        assert len(await place.done("submit")) == 1
+
+
 async def test_the_task_document_says_what_to_do_and_how_the_siblings_stand(bench: Kit) -> None:
     sibling = Sibling("other", "Other task", "merged", ("b.txt",))
     async with seated(bench, siblings=(sibling,)) as place:

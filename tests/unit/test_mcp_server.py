@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -88,6 +90,15 @@ async def test_who_has_no_key_or_an_unknown_one_is_refused_before_anything_is_lo
             assert answer.status_code == 401
             assert answer.json()["error"]["code"] == -32001
         assert client.door._starting is None
+
+
+def test_a_deck_without_such_agents_never_loads_the_protocol() -> None:
+    script = (
+        "import sys, quarterdeck.assembly;"
+        "print(sorted({'mcp', 'mcp_types', 'acp', 'starlette', 'uvicorn'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 async def test_the_stateless_revision(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ Rules
 - A handoff is refused as often as the failure table allows, with the schema's problems and an example; then the
   attempt is over. An accepted one, or a question, ends the work: nothing after it is performed.
 - A person's message comes with the next answer, and a handoff that was made without knowing it is not taken.
+- Bounded: calls under way, calls in all. What goes beyond is answered and not recorded.
 - What a dead process left without an outcome is settled when the desk opens again; a delegation waits to be asked for
   again, and its sub-agent goes on.
 """
@@ -52,6 +53,12 @@ _LASTING: Final = frozenset(("note", "submit", "ask", "delegate"))
 """Where it is always taken for one."""
 
 MESSAGE_LIMIT: Final = 8_000
+
+AT_ONCE: Final = 32
+"""Calls of one attempt that may be under way."""
+
+MAX_CALLS: Final = 1_000
+"""Calls of one attempt that are taken; after them nothing but its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +216,8 @@ class OutsideDesk:
             return await self._answer_again(done)
         task = self._running.get(call)
         if task is None:
+            if beyond := self._beyond(asked.name):
+                return Reply(beyond, ok=False, ended=self.ended.is_set())
             asked = asked.model_copy(update={"id": call})
             task = self._running[call] = asyncio.create_task(self._made(asked))
             task.add_done_callback(lambda ended: self._forget(call, ended))
@@ -239,6 +248,14 @@ class OutsideDesk:
         if tool in _LASTING or (recent and tool != "task"):
             return name, done
         return f"{name}-{count + 1}", None
+
+    def _beyond(self, tool: str) -> str:
+        """Why a further call is not even looked at; empty = it is."""
+        if len(self._running) >= AT_ONCE:
+            return f"Not done: {AT_ONCE} of your calls are under way. Wait for one of them."
+        if len(self._log.state.done) < MAX_CALLS or (tool in ("submit", "ask") and not self.ended.is_set()):
+            return ""
+        return f"Not done: you have made {MAX_CALLS} calls, the most there may be. Hand in with `submit`."
 
     async def _made(self, asked: ToolCall) -> Reply:
         async with self._one_delegation if asked.name == "delegate" else self._one:
