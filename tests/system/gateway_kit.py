@@ -29,11 +29,20 @@ from quarterdeck.store.sqlite import SqliteStore
 
 RUN, TASK = "r-gateway", "task"
 CLAUDE, GPT, LOCAL = "anthropic:claude-sonnet-5", "openai:gpt-5.4", "chat:local"
-MODELS = (CLAUDE, GPT, LOCAL)
+GEMINI = "google:gemini-3-pro"
+MODELS = (CLAUDE, GPT, LOCAL, GEMINI)
 REAL_KEY = "sk-real-key-of-the-provider"
 PRICES = {name: Price(input=3.0, output=15.0, cache_read=0.3, cache_write=3.75) for name in MODELS}
 
-PATHS = {CLAUDE: "/v1/messages", GPT: "/v1/responses", LOCAL: "/v1/chat/completions"}
+_PATHS = {CLAUDE: "/v1/messages", GPT: "/v1/responses", LOCAL: "/v1/chat/completions"}
+
+
+def path(name: str, *, stream: bool = True) -> str:
+    """Where the model is asked in its own format."""
+    if name != GEMINI:
+        return _PATHS[name]
+    verb = "streamGenerateContent?alt=sse" if stream else "generateContent"
+    return f"/v1beta/models/{name.partition(':')[2]}:{verb}"
 
 
 def body(name: str, *, stream: bool = True, text: str = "List the files.", limit: int | None = 500) -> dict[str, Any]:
@@ -44,6 +53,9 @@ def body(name: str, *, stream: bool = True, text: str = "List the files.", limit
             made: dict[str, Any] = {"messages": [{"role": "user", "content": text}], "max_tokens": limit or 500}
         case "openai":
             made = {"input": text, **({"max_output_tokens": limit} if limit else {})}
+        case "google":
+            contents = [{"role": "user", "parts": [{"text": text}]}]
+            return {"contents": contents, **({"generationConfig": {"maxOutputTokens": limit}} if limit else {})}
         case _:
             made = {"messages": [{"role": "user", "content": text}], **({"max_tokens": limit} if limit else {})}
     return {"model": model, "stream": stream, **made}
@@ -142,8 +154,8 @@ async def bench(
     await journal.commit(also=lambda tx: treasury.open(tx, run_purse(RUN), to_nusd(run_usd)))
     root = server.at(scenario)
     models = make_factory(
-        keys={"anthropic": REAL_KEY, "openai": REAL_KEY, "chat": REAL_KEY},
-        base_urls={"anthropic": root, "openai": f"{root}/v1", "chat": f"{root}/v1"},
+        keys={"anthropic": REAL_KEY, "openai": REAL_KEY, "chat": REAL_KEY, "google": REAL_KEY},
+        base_urls={"anthropic": root, "openai": f"{root}/v1", "chat": f"{root}/v1", "google": root},
         deadlines=deadlines,
     )
     gateway, endpoint = make_gateway(journal, treasury, clock, lambda config: models, tmp_path / "s", {})
