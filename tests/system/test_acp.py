@@ -17,7 +17,8 @@ from quarterdeck.agents.profiles import GENERIC
 from quarterdeck.agents.profiles.port import Context, Launch, Login
 from quarterdeck.assembly import open_deck
 from quarterdeck.kernel import events as e
-from quarterdeck.kernel.entities import AgentLimits, Submission, Usage
+from quarterdeck.kernel.config import DeckConfig, RunConfig
+from quarterdeck.kernel.entities import Agent, AgentLimits, Harness, Submission, Usage
 from quarterdeck.kernel.events import Outcome
 from quarterdeck.kernel.failures import FailureClass, SandboxDied
 
@@ -341,3 +342,21 @@ async def test_after_a_kill_it_begins_anew_and_lands_beside_another_kind_of_agen
         async with open_deck(place.settings) as deck:
             kinds = [event.kind for event in await events(deck, f"attempt/{run}.outside.1")]
         assert kinds.count("harness.started") == 2 and kinds.count("harness.finished") == 1
+
+
+async def test_without_a_meter_turns_are_what_it_does(plain: Stage, tmp_path: Path) -> None:
+    (tmp_path / "user").mkdir()
+    (tmp_path / "user" / "token").write_text("x")
+    login = Login(files=("token",), hosts=("vendor.example",))
+    plain.profile = replace(GENERIC, name="claude", login=login)
+    finished = await plain.work(
+        *({"begin": f"t{number}"} for number in range(5)),
+        {"await-cancel": ""},
+        limits=AgentLimits(wall=60, turns=4),
+        profile="claude",
+        login="own",
+    )
+    assert finished.outcome is Outcome.FAILED and "4 turns" in finished.reason
+    assert any(isinstance(event, e.LimitReached) and event.limit == "turns" for event in await plain.events())
+    agent = Agent(name="a", harness=Harness.ACP, command=("x",), profile="claude", login="own")
+    assert (await plain.harness.gear(agent, RunConfig(deck=DeckConfig()))).hosts == ("vendor.example",)

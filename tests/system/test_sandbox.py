@@ -191,6 +191,22 @@ async def test_a_bridged_socket_is_reached_and_nothing_else(provider: Provider, 
         shutil.rmtree(folder)
 
 
+async def test_a_proxy_is_not_in_the_way_to_a_bridge(provider: Provider, ground: Ground) -> None:
+    folder = socket_folder(ground.sockets)
+    server = await asyncio.start_unix_server(_shout, path=folder / "s")
+    share(folder / "s", 0o660)
+    ask = "import urllib.request as u; print(bool(u.getproxies()), u.proxy_bypass('127.0.0.1'), u.proxy_bypass('x.y'))"
+    try:
+        spec = Spec("p", limits=LIMITS, bridges={4100: folder / "s"}, proxy_socket=folder / "s")
+        async with opened(provider, spec) as sandbox:
+            said = await sandbox.exec(["python3", "-c", ask], timeout=30)
+            assert said.stdout.split() == [b"True", b"True", b"False"], said
+    finally:
+        server.close()
+        await server.wait_closed()
+        shutil.rmtree(folder)
+
+
 async def test_a_bridge_without_a_socket_is_refused(provider: Provider, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SandboxFailed, match="no socket"):

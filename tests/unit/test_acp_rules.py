@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from quarterdeck.agents import acp_updates
 from quarterdeck.agents.acp_judge import Evidence, judge, report
 from quarterdeck.agents.acp_permissions import action_of, choose, unlisted
-from quarterdeck.agents.acp_start import login_files, models_of
+from quarterdeck.agents.acp_start import check_login, login_files, models_of
 from quarterdeck.agents.acp_talk import Talked
 from quarterdeck.agents.acp_updates import Began, Ended, Planned, Said, Updates
 from quarterdeck.agents.acp_values import Option, Permission
@@ -223,8 +223,12 @@ class TestStart:
         (tmp_path / ".tool" / "lost").symlink_to("nowhere")
         found = dict(login_files(tmp_path, Login(files=(".tool", ".tool.json", ".none"), hosts=())))
         assert found == {".tool/deep/token": b"t", ".tool.json": b"{}"}
-        with pytest.raises(BadConfiguration, match="not logged in"):
-            list(login_files(tmp_path, Login(files=(".none",), hosts=())))
+        nothing = Login(files=(".none",), hosts=())
+        with pytest.raises(AgentFailed, match="not logged in"):
+            list(login_files(tmp_path, nothing))
+        with pytest.raises(BadConfiguration, match="cannot use your own login"):
+            check_login(tmp_path, nothing, Agent(name="a"))
+        check_login(tmp_path, Login(files=(".tool.json",), hosts=()), Agent(name="a"))
 
 
 class TestDefinitions:

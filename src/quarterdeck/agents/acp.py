@@ -122,6 +122,8 @@ class AcpHarness:
     def models(self, agent: Agent, config: RunConfig) -> tuple[str, ...]:
         """What the agent will be able to ask for, found with its CLI. Raises BadConfiguration."""
         profile, _ = self._ports.find(agent)
+        if acp_start.own_login(agent) and profile.login is not None and self._ports.home is not None:
+            acp_start.check_login(self._ports.home, profile.login, agent)
         return acp_start.models_of(agent, profile, config)
 
     async def gear(self, agent: Agent, config: RunConfig) -> Gear:
@@ -150,7 +152,8 @@ class AcpHarness:
         except QuarterdeckError as error:
             if error.failure is FailureClass.INFRASTRUCTURE:
                 raise
-            return endings.failed(f"{error}{f' ({error.fix})' if error.fix else ''}", error.failure)
+            kind = error.kind if isinstance(error, AgentFailed) else error.failure
+            return endings.failed(f"{error}{f' ({error.fix})' if error.fix else ''}", kind)
 
     async def _work(self, assignment: Assignment) -> Finished:
         ports, agent = self._ports, assignment.agent

@@ -19,7 +19,7 @@ from quarterdeck.agents.port import Assignment
 from quarterdeck.agents.profiles.port import Context, Installation, Launch, Login, Profile
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Agent
-from quarterdeck.kernel.failures import BadConfiguration, SandboxFailed
+from quarterdeck.kernel.failures import AgentFailed, BadConfiguration, FailureClass, SandboxFailed
 from quarterdeck.workplace.port import HOME, WORKSPACE, Sandbox, Session
 
 _WRITE: Final = 'umask 077; mkdir -p "${1%/*}" && cat > "$1"'
@@ -93,7 +93,7 @@ def _own_model(agent: Agent) -> str:
 
 
 def login_files(home: Path, login: Login) -> Iterator[tuple[str, bytes]]:
-    """The user's login: paths relative to the home, with what they hold. Raises BadConfiguration.
+    """The user's login: paths relative to the home, with what they hold. Raises AgentFailed.
 
     Links are followed as the user's own tools would; what is no regular file is left out.
     """
@@ -103,16 +103,27 @@ def login_files(home: Path, login: Login) -> Iterator[tuple[str, bytes]]:
             data = path.read_bytes()
             count, size = count + 1, size + len(data)
             if count > _LOGIN_FILES or size > _LOGIN_BYTES:
-                raise BadConfiguration(
-                    "the login of the CLI is too large to be copied", why=str(home / name), fix="use the gateway"
+                raise AgentFailed(
+                    "the login of the CLI is too large to be copied", FailureClass.AUTH, why=str(home / name)
                 )
             yield str(path.relative_to(home)), data
     if not count:
-        raise BadConfiguration(
+        raise AgentFailed(
             "the CLI is not logged in",
+            FailureClass.AUTH,
             why=f"none of {', '.join(login.files)} is in {home}",
             fix="log in with the CLI itself, or leave out `login: own`",
         )
+
+
+def check_login(home: Path, login: Login, agent: Agent) -> None:
+    """Raises BadConfiguration where there is no login to copy."""
+    try:
+        next(login_files(home, login))
+    except AgentFailed as error:
+        raise BadConfiguration(
+            f"the agent `{agent.name}` cannot use your own login", why=str(error), fix=error.fix
+        ) from error
 
 
 def _below(path: Path) -> Iterator[Path]:

@@ -249,6 +249,16 @@ class Checks:
         assert await session.read() == b""
         await session.kill()
 
+    async def session_is_struck_by_the_watchdog(self, sandbox: Sandbox) -> None:
+        """Processes that are each within their limit, and together above the sandbox's."""
+        hungry = "import signal; x = b'x' * (100 << 20); signal.pause()"
+        script = f'for n in 1 2 3 4; do python3 -c "{hungry}" & done; wait; cat'
+        session = await sandbox.open(["sh", "-c", script], timeout=60)
+        ended = (await session.wait(), session.flags)
+        assert ended == (None, ("memory",)), ended
+        await session.kill()
+        assert (await sandbox.exec("true", timeout=20)).exit_code == 0
+
     async def two_sessions_at_once(self, sandbox: Sandbox) -> None:
         one, two = [await sandbox.open(["cat"], timeout=60) for _ in range(2)]
         await asyncio.gather(one.write(b"one"), two.write(b"two"))

@@ -59,7 +59,8 @@ class Spec:
     """Environment variables inside; nothing is inherited from the host."""
     limits: Limits = Limits()
     proxy_socket: Path | None = None
-    """Unix socket of an allow-list proxy; inside, HTTP(S)_PROXY point to a loopback bridge to it. None = no network."""
+    """Unix socket of an allow-list proxy; inside, HTTP(S)_PROXY point to a loopback bridge to it, and
+    NO_PROXY spares the loopback. None = no network."""
     bridges: Mapping[int, Path] = field(default_factory=dict)
     """Loopback TCP port inside (1024 to 65535) -> unix socket outside. The socket must lie where the agents' uid can
     reach it (`Ground.sockets`) and be one that it may connect to."""

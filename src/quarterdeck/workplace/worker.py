@@ -173,6 +173,8 @@ class Worker:
             url = f"http://127.0.0.1:{port}"
             for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
                 self._env.setdefault(name, url)
+            for name in ("NO_PROXY", "no_proxy"):  # the proxy's loopback is not the sandbox's
+                self._env.setdefault(name, "127.0.0.1,localhost,::1")
         bridges = {}
         for wanted, path in header["bridges"]:
             bridges[wanted] = worker_bridge.start(path, 0 if header["ports_shared"] else wanted)
