@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 from agent_kit import Kit, Still, deck, kit, scenario
-from deck_kit import AGENT, REVIEWER, SHELL, carried, place_at, task
+from deck_kit import AGENT, REVIEWER, SHELL, carried, git, place_at, task
 
 from quarterdeck.agents.roster import build_roster, shipped_agents
 from quarterdeck.assembly import Deck, open_deck
+from quarterdeck.delivery.implement import carried_over
 from quarterdeck.govern.policy import DefaultPolicy
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import SystemClock
@@ -275,6 +276,10 @@ async def test_owners_get_their_work_and_what_they_cannot_do_goes_on_to_others(t
             assert "The task stuck (stuck) is not done after 1 attempt by fixer." in wait.question
             assert "ended with exit code 3" in wait.question
             assert f'quarterdeck resume {run} --answer "..."' in wait.question
+            code, out, _ = place.call("inbox")
+            assert code == 0
+            assert "The task stuck (stuck) is not done" in out
+            assert f"answer: quarterdeck resume {run} --answer TEXT" in out
             await deck.control(run, "resume", answer="use a spoon")
             await deck.work(run)
             result = await deck.result(run)
@@ -301,3 +306,26 @@ async def test_a_reviewer_without_a_verdict_gives_way_to_another(tmp_path: Path)
             attempts = {each.attempt: each.agent for each in await deck.views.attempts(result.run)}
     assert attempts[f"{result.run}.a.1.review1"] == "mute"
     assert attempts[f"{result.run}.a.1.review2"] == "critic"
+
+
+@pytest.mark.parametrize("clashes", [False, True])
+async def test_earlier_work_goes_on_or_is_shown_where_it_does_not_merge(tmp_path: Path, *, clashes: bool) -> None:
+    with place_at(tmp_path) as place:
+        repository = place.begin()
+        base = git(repository, "rev-parse", "HEAD")
+        earlier = place.commit({"shared.txt": "one\nTWO\nthree\n"})
+        git(repository, "checkout", "-q", "-b", "landed", base)
+        landed = place.commit({"shared.txt" if clashes else "other.txt": "one\n2\nthree\n"})
+        async with open_deck(place.settings) as deck:
+            mirror = await deck._parts.workshop.mirror(str(repository))
+            for commit in (base, earlier, landed):
+                await mirror.fetch(commit)
+            tree, shown = await carried_over(mirror, landed, earlier)
+            if not clashes:
+                assert tree is not None
+                assert await mirror.show(tree, "shared.txt", 100) == b"one\nTWO\nthree\n"
+                assert shown == ()
+                return
+    assert tree is None
+    (piece,) = shown
+    assert (piece.source, "-two\n+TWO" in piece.detail) == ("conflict", True)

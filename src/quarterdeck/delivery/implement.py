@@ -62,7 +62,7 @@ class Implement:
     async def _seat(self, duty: Duty, task: Task, plan: Plan, mirror: Mirror) -> Seat:
         base = await self._base(duty, mirror)
         agent = agent_of(duty.briefing, duty.agent or duty.briefing.config.default_agent)
-        tree, shown = await self._carried(duty, mirror, base)
+        tree, shown = await carried_over(mirror, base, duty.carry)
         route = routing.of_author(agent, duty.tier)
         return Seat(
             attempt=duty.attempt,
@@ -90,17 +90,6 @@ class Implement:
         base = started.base if started is not None else await mirror.tip(created.into) or created.base
         await mirror.fetch(base)
         return base
-
-    async def _carried(self, duty: Duty, mirror: Mirror, base: str) -> tuple[str | None, tuple[Feedback, ...]]:
-        """The previous attempt's work on top of today's base; where it does not merge any more, what it was."""
-        if duty.carry is None:
-            return None, ()
-        merged = await mirror.merge(base, duty.carry)
-        if merged.tree is not None:
-            return merged.tree, ()
-        diff = await mirror.diff(f"{duty.carry}^", duty.carry, limit=CARRIED_DIFF)
-        reason = "the earlier change does not merge with what has landed since; this is what it was"
-        return None, (Feedback(source="conflict", reason=reason, detail=diff[:24_000]),)
 
     async def _siblings(self, run: str, task: Task, plan: Plan) -> tuple[Sibling, ...]:
         status = {row.task: str(row.status) for row in await self._views.tasks(run)}
@@ -158,6 +147,18 @@ class Implement:
         )
         await self._journal.append(duty.claim, e.ChangeExported(change=change, pack_bytes=len(exported.pack)))
         return change
+
+
+async def carried_over(mirror: Mirror, base: str, carry: str | None) -> tuple[str | None, tuple[Feedback, ...]]:
+    """The previous attempt's work on top of today's base; where it does not merge any more, what it was, to read."""
+    if carry is None:
+        return None, ()
+    merged = await mirror.merge(base, carry)
+    if merged.tree is not None:
+        return merged.tree, ()
+    diff = await mirror.diff(f"{carry}^", carry, limit=CARRIED_DIFF)
+    reason = "the earlier change does not merge with what has landed since; this is what it was"
+    return None, (Feedback(source="conflict", reason=reason, detail=diff[:24_000]),)
 
 
 def shown(files: tuple[str, ...]) -> tuple[str, ...]:
