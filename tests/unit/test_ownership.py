@@ -1,9 +1,14 @@
 """Who owns what: the choice is a function of the definitions alone, and never goes to one who may not do the work."""
 
+from typing import Any, cast
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quarterdeck.agents.command import task_document
+from quarterdeck.agents.port import Assignment
+from quarterdeck.agents.prompts import OWNERS, first_message
 from quarterdeck.delivery.globs import glob_matches, within
 from quarterdeck.delivery.ownership import (
     agent_of_task,
@@ -16,6 +21,7 @@ from quarterdeck.delivery.ownership import (
     specificity,
 )
 from quarterdeck.delivery.validate import structure_problems
+from quarterdeck.journal.port import Claim
 from quarterdeck.kernel.config import LimitsSection, RunConfig
 from quarterdeck.kernel.entities import Agent, Plan, Task
 from quarterdeck.kernel.failures import BadConfiguration, BadPlan
@@ -75,10 +81,10 @@ def test_patterns_within_patterns(inner: str, outer: str, *, inside: bool) -> No
 
 # --- the owner --------------------------------------------------------------------------------------------
 
-OWNERS = st.lists(st.lists(GLOB, max_size=3), min_size=1, max_size=4)
+FLEETS = st.lists(st.lists(GLOB, max_size=3), min_size=1, max_size=4)
 
 
-@given(OWNERS, st.lists(GLOB, min_size=1, max_size=3), st.randoms(use_true_random=False))
+@given(FLEETS, st.lists(GLOB, min_size=1, max_size=3), st.randoms(use_true_random=False))
 def test_the_owner_owns_everything_and_does_not_depend_on_the_order(
     owns: list[list[str]], paths: list[str], rnd: object
 ) -> None:
@@ -136,7 +142,22 @@ def test_a_planner_is_told_who_owns_what() -> None:
         "api": agent("api", "src/api/"),
         "critic": agent("critic", expects="review"),
     }
-    assert owners_told(agents) == "- api: src/api/\n- implementer: owns nothing, takes any task"
+    told = owners_told(agents)
+    assert told == "- api: src/api/\n- implementer: owns nothing, takes any task"
+    assignment = Assignment(
+        run="r",
+        attempt="r._plan.1",
+        number=1,
+        incarnation=1,
+        agent=agent("planner", expects="plan"),
+        claim=Claim("attempt/r._plan.1", 1),
+        sandbox=cast(Any, None),
+        config=fleet(*agents.values()),
+        goal="g",
+        owners=told,
+    )
+    assert f"## Who owns what\n{OWNERS}\n{told}" in first_message(assignment)
+    assert task_document(assignment)["owners"] == told
 
 
 # --- the fleet --------------------------------------------------------------------------------------------
@@ -151,12 +172,14 @@ def test_circles_and_overlaps_are_warned_of_once() -> None:
     agents = (
         agent("api", "src/**", delegates_to=("web",), escalates_to="web"),
         agent("web", "src/api/", delegates_to=("api", "scout"), escalates_to="api"),
-        agent("scout", delegates_to=("scout",)),
+        agent("scout", delegates_to=("scout",), escalates_to="critic"),
+        agent("critic", expects="review"),
     )
     assert list(fleet_warnings({each.name: each for each in agents})) == [
         "api and web may own the same files (`src/**` and `src/api/`): the more specific pattern decides",
         "delegation could close a circle: api -> web -> api; it is refused where it would",
         "delegation could close a circle: scout -> scout; it is refused where it would",
+        "scout escalates to critic, which hands in a review and is passed over",
         "escalation goes in a circle: api -> web -> api; each agent has its turn once, then it ends",
     ]
 

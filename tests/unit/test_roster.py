@@ -123,6 +123,7 @@ def test_a_file_without_front_matter_is_refused(text: str) -> None:
         ({"a.md": "name: a\ndelegates_to: [a]"}, "names itself"),
         ({"a.md": "name: a\ndelegates_to: [ghost]"}, "no agent `ghost`"),
         ({"a.md": "name: a\nescalates_to: ghost"}, "no agent `ghost`"),
+        ({"a.md": "name: a\nescalates_to: a"}, "escalates_to: it names itself"),
         ({"a.md": "name: a\ndelegates_to: [b]", "b.md": "name: b\ncommand: [x]"}, "sub-agents run on native only"),
         ({"a.md": "name: a", "b.md": "name: a"}, "also the name of a.md"),
     ],

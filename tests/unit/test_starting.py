@@ -110,6 +110,18 @@ async def test_moments_outlive_the_process_and_keep_their_order(store: SqliteSto
     await again.close()
 
 
+async def test_a_turn_that_came_is_not_lost_by_waiting_for_something_else(store: SqliteStore) -> None:
+    window = Window(1, 3600.0)
+
+    async def take(name: str, now: float) -> float:
+        return await store.write(lambda tx: Windows().take(tx, Start("run", name, name, "ada"), window, now))
+
+    assert [await take(name, 0.0) for name in "abc"] == [0.0, 3600.0, 7200.0]
+    assert await take("c", 10_000.0) == 7200.0
+    assert await take("d", 80_000.0) == 80_000.0
+    assert await take("b", 80_000.0) == 3600.0
+
+
 # --- what is held -----------------------------------------------------------------------------------------
 
 

@@ -149,6 +149,8 @@ def _check_names(agents: Mapping[str, Agent]) -> None:
                     f"sub-agents run on {', '.join(SUB_AGENTS)} only",
                     fix=fix,
                 )
+        if agent.escalates_to == name:
+            raise BadConfiguration(f"the agent `{name}` cannot be used", why="escalates_to: it names itself", fix=fix)
         if agent.escalates_to not in (None, HUMAN) and agent.escalates_to not in agents:
             raise BadConfiguration(
                 f"the agent `{name}` cannot be used",

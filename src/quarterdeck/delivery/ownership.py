@@ -146,6 +146,10 @@ def fleet_warnings(agents: Mapping[str, Agent]) -> Iterator[str]:
             yield f"{one.name} and {other.name} may own the same files ({both}): the more specific pattern decides"
     for line in _circles({name: agent.delegates_to for name, agent in agents.items()}):
         yield f"delegation could close a circle: {' -> '.join(line)}; it is refused where it would"
+    for name, agent in sorted(agents.items()):
+        above = agents.get(agent.escalates_to or "")
+        if above is not None and above.expects != agent.expects:
+            yield f"{name} escalates to {above.name}, which hands in a {above.expects} and is passed over"
     climbs = {n: (a.escalates_to,) for n, a in agents.items() if a.escalates_to in agents and a.escalates_to}
     for line in _circles(climbs):
         yield f"escalation goes in a circle: {' -> '.join(line)}; each agent has its turn once, then it ends"

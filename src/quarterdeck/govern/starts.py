@@ -9,9 +9,14 @@ Rules
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from quarterdeck.govern.port import Start, Window
 from quarterdeck.store.port import Tx
+
+REMEMBERED: Final = 24
+"""Periods after which a start is forgotten: one whose turn has come may have to wait for something else meanwhile, and
+must not lose its turn by that."""
 
 
 def slot(taken: Sequence[float], now: float, window: Window) -> float:
@@ -32,7 +37,7 @@ class Windows:
     def take(self, tx: Tx, start: Start, window: Window, now: float) -> float:
         """The moment (seconds since the epoch) of that start; one that is not later than `now` may happen."""
         since = now - window.period
-        tx.run("starts_forget", kind=start.kind, who=start.who, since=since)
+        tx.run("starts_forget", kind=start.kind, who=start.who, since=now - REMEMBERED * window.period)
         mine = tx.run("start_get", kind=start.kind, name=start.name)
         if mine and mine[0]["at"] <= now:
             return float(mine[0]["at"])
