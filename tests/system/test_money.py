@@ -17,7 +17,7 @@ from deck_kit import Place, carried, one, place_at, task
 from quarterdeck.govern.budgets import Budgets
 from quarterdeck.govern.chain import DayCaps, chain_of, day_of, run_purse
 from quarterdeck.govern.port import Link
-from quarterdeck.kernel.config import ModelSection, Price, RunConfig
+from quarterdeck.kernel.config import DayBudget, ModelSection, Price, RunConfig
 from quarterdeck.kernel.entities import Agent
 from quarterdeck.kernel.events import Outcome, RunStatus, TaskStatus
 from quarterdeck.kernel.failures import Exit
@@ -140,7 +140,7 @@ async def _scripted(
         place.url, place.keys = server.url, {"ANTHROPIC_API_KEY": "k"}
         place.home.mkdir(exist_ok=True)
         _allow(place, user_day)
-        place.begin()
+        place.begin(deck="[budget]\ndeck_day = 150\nuser_day = 300\n")
         yield server
 
 
@@ -177,6 +177,7 @@ async def test_a_day_that_is_used_up_keeps_what_is_done_until_the_operator_allow
         ):
             assert words in result.reason
             assert words in await deck.report(result.run)
+        assert (await deck.frozen(result.run)).narrowed == DayBudget(user_day=300.0, deck_day=150.0)
         _allow(place, 50.0)
         await deck.control(result.run, "resume")
         await deck.work(result.run)

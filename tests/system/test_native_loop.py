@@ -607,3 +607,26 @@ async def test_a_sub_agent_that_fails_says_so(bench: Kit) -> None:
     done = next(event for event in await bench.events() if isinstance(event, ToolDone))
     assert not done.ok
     assert b"`scout` did not finish: the limit of 1 turns" in await bench.journal.get(done.result_blob)
+
+
+async def test_a_sub_agent_spends_its_parents_money_and_its_own_is_less(bench: Kit) -> None:
+    """The parent may spend enough for one call of its sub-agent and not for two; the sub-agent may spend more."""
+    lead = AGENT.model_copy(update={"delegates_to": ("scout",), "limits": AgentLimits(usd=0.15)})
+    rich = SCOUT.model_copy(update={"limits": AgentLimits(usd=3.0)})
+    config = RunConfig(deck=deck(), agents={"scout": rich, "implementer": lead})
+    delegate = Turn(actions=(act("delegate", agent="scout", task="Find hello."),))
+    look = Turn(text="I look. " * 4_000, actions=(act("search", pattern="x"),))
+    rules = (
+        Rule(match=Match(first="Role: scout"), turns=(look,), repeat=True),
+        Rule(match=Match(first="Role: implementer"), turns=(delegate, SUBMIT)),
+    )
+    async with bench.native(scenario(rules=rules)) as wire:
+        finished = await wire.work(lead, config=config)
+        assert [asked.rule for asked in wire.server.requests] == ["#1", "#0"]
+    assert finished.outcome is Outcome.FAILED
+    assert f"of 0.15 USD are left for the attempt {RUN}.greet.1" in finished.reason
+    (done,) = (event for event in await bench.events() if isinstance(event, ToolDone))
+    assert b"are left for the attempt r-test.greet.1" in await bench.journal.get(done.result_blob)
+    parent, child = [await bench.purse(f"attempt/{RUN}.greet.1{own}") for own in ("", ".sub1")]
+    assert parent[0] > child[0] > 0 == parent[1] == child[1]
+    assert parent == await bench.money()
