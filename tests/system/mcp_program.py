@@ -5,7 +5,7 @@
 Its tools: `echo`, `secret` (what it was given), `files` (its working directory), `network`, and what a fault adds.
 Faults: `older` (knows the handshake only), `mute` (never answers), `dies` (at once), `many` (1,000 tools), `hostile`
 (descriptions with instructions, schemas that nobody can use), `liar` (a list of tools that is none), `greets` (prints
-before it speaks).
+before it speaks), `unlisted` (never lists).
 Tools with faults of their own: `die`, `hang`, `flood`, `huge`, `change`, `lie`, `ask`, `ask_me`.
 """
 
@@ -19,7 +19,10 @@ from typing import Any
 
 FAULTS = frozenset(sys.argv[1:])
 MODERN, OLDER = "2026-07-28", "2025-11-25"
+SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 extra: list[str] = []
+listeners: list[Any] = []
+"""Ids of the requests that wait for changes, in the newer revision."""
 
 
 def tool(name: str, said: str, properties: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
@@ -100,7 +103,11 @@ def called(number: Any, name: str, arguments: dict[str, Any]) -> None:
             said(number, "y" * 50_000_000)
         case "change":
             extra[:] = ["late", "gone"]
-            send({"method": "notifications/tools/list_changed"})
+            if "older" in FAULTS:
+                send({"method": "notifications/tools/list_changed"})
+            for listener in listeners:
+                meta = {"_meta": {SUBSCRIPTION: listener}}
+                send({"method": "notifications/tools/list_changed", "params": meta})
             said(number, "changed")
         case "lie":
             said(number, "no number", structuredContent={"number": 1})
@@ -145,11 +152,17 @@ def main() -> None:
             continue
         capabilities = {"tools": {"listChanged": True}}
         if method == "server/discover" and "older" not in FAULTS:
-            result(number, {"supportedVersions": [MODERN], "capabilities": {"tools": {}}, "resultType": "complete",
+            result(number, {"supportedVersions": [MODERN], "capabilities": capabilities, "resultType": "complete",
                         "ttlMs": 0, "cacheScope": "private"})  # fmt: skip
         elif method == "initialize":
             result(number, {"protocolVersion": OLDER, "capabilities": capabilities,
                         "serverInfo": {"name": "program", "version": "1"}})  # fmt: skip
+        elif method == "subscriptions/listen":
+            listeners.append(number)
+            agreed = {"notifications": {"toolsListChanged": True}, "_meta": {SUBSCRIPTION: number}}
+            send({"method": "notifications/subscriptions/acknowledged", "params": agreed})
+        elif method == "tools/list" and "unlisted" in FAULTS:
+            continue
         elif method == "tools/list":
             page = {"ttlMs": 0, "cacheScope": "private", "resultType": "complete"} if "older" not in FAULTS else {}
             result(number, {"tools": tools(), **page})

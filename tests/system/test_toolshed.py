@@ -124,19 +124,24 @@ async def test_what_hangs_floods_or_sends_too_much_is_an_answer(desk: Desk) -> N
     assert (await call(outside, "q__echo", text="still here")).ok
 
 
-async def test_an_older_server_asks_in_vain_and_its_changes_are_followed(desk: Desk) -> None:
-    needs = desk.needs("mcp:q", q=program("older", "greets"))
-    outside = await desk.outside(needs)
+async def test_an_older_server_asks_in_vain(desk: Desk) -> None:
+    outside = await desk.outside(desk.needs("mcp:q", q=program("older", "greets")))
     asked = await call(outside, "q__ask")
     assert not asked.ok
     assert "not supported" in asked.text
+
+
+@pytest.mark.parametrize("revision", ["older", "newer"])
+async def test_its_word_that_its_tools_changed_is_followed(desk: Desk, revision: str) -> None:
+    declared = program(revision)
+    outside = await desk.outside(desk.needs("mcp:q", q=declared))
     before = len(desk.told)
     await call(outside, "q__change")
     await desk.heard(lambda: len(desk.told) > before)
     gone = await call(outside, "q__echo", text="x")
     assert "no longer has a tool `echo`" in gone.text
     assert "q__late" not in outside.shown
-    assert "q__late" in (await desk.outside(desk.needs("mcp:q", attempt="r.t.2", q=program("older", "greets")))).shown
+    assert "q__late" in (await desk.outside(desk.needs("mcp:q", attempt="r.t.2", q=declared))).shown
 
 
 async def test_a_server_that_cannot_start_is_tried_and_then_given_up(desk: Desk) -> None:
@@ -146,8 +151,9 @@ async def test_a_server_that_cannot_start_is_tried_and_then_given_up(desk: Desk)
     given = await desk.shed.gather(desk.needs("mcp:q?", q=program("dies")))
     assert not given.shown
     assert "is started again in 8 s" in given.unavailable[0]
-    with pytest.raises(ToolServerFailed, match="does not answer"):
-        await desk.shed.gather(desk.needs("mcp:p", p=program("mute", start=0.2)))
+    for fault in ("mute", "unlisted"):
+        with pytest.raises(ToolServerFailed, match=r"does not answer|not listed its tools"):
+            await desk.shed.gather(desk.needs("mcp:p", p=program(fault, start=0.3)))
 
 
 async def test_hostile_descriptions_and_schemas_do_no_harm(desk: Desk) -> None:

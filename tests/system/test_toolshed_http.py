@@ -26,6 +26,7 @@ class Web:
     url: str = ""
     heard: list[tuple[str, dict[str, str], Any]] = field(default_factory=list)
     call: Callable[["Web"], Reply] = lambda web: told({"content": [{"type": "text", "text": "hello"}]})
+    session: str = ""
     last: Any = None
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -37,6 +38,7 @@ class Web:
             status, more, body = self._answer()
             lines = [f"HTTP/1.1 {status} X", f"content-length: {len(body)}", "connection: close"]
             lines += [f"{name}: {value}" for name, value in more.items()]
+            lines += [f"mcp-session-id: {self.session}"] if self.session else []
             writer.write("\r\n".join([*lines, "", ""]).encode() + body)
             await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError):
@@ -128,6 +130,20 @@ async def test_an_answer_that_is_no_message_is_an_answer() -> None:
         assert (await hello(link)).error
         there.call = lambda web: told({"content": "no list"})
         assert "no result" in (await hello(link)).parts[0].text
+
+
+async def test_being_refused_is_said_and_ends_the_connection() -> None:
+    async with web(call=lambda _: (401, {"www-authenticate": "Bearer"}, b"")) as there, linked(there) as link:
+        with pytest.raises(ServerGone) as caught:
+            await hello(link)
+        assert "HTTP 401" in caught.value.why
+
+
+async def test_a_session_that_is_over_ends_the_connection() -> None:
+    async with web(session="s-1", call=lambda _: (404, {}, b"")) as there, linked(there) as link:
+        with pytest.raises(ServerGone) as caught:
+            await hello(link)
+        assert "session is over" in caught.value.why
 
 
 async def test_nobody_there_is_said() -> None:

@@ -34,9 +34,11 @@ class NativeHarness:
         return True
 
     def prepare(self, agent: Agent, config: RunConfig) -> None:
-        """Load the client of the agent's first model, while its workspace is made."""
+        """Load the client of the agent's first model, and what its tool servers need, while its workspace is made."""
         with contextlib.suppress(BadConfiguration):  # `work` says so
             self._ports.models(candidates(agent, config.deck)[0])
+        if self._ports.shed is not None:
+            self._ports.shed.prepare(agent.tools)
 
     async def gear(self, agent: Agent, config: RunConfig) -> Gear:
         """Nothing beyond what every sandbox has."""

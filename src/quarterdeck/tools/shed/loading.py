@@ -7,11 +7,19 @@ Rules
 
 import asyncio
 import importlib
+import sys
+import threading
 from typing import Any, Final
 
 from quarterdeck.tools.shed.port import Linker
 
 _MODULE: Final = "quarterdeck.tools.shed.wire.client"
+
+
+def begin_loading() -> None:
+    """Load it in the background, where that was not done."""
+    if _MODULE not in sys.modules:
+        threading.Thread(target=importlib.import_module, args=(_MODULE,), daemon=True, name="load mcp").start()
 
 
 async def load_linker() -> Linker:

@@ -73,7 +73,8 @@ Tell = Callable[[Known], None]
 
 
 class Server:
-    """One declared server. `secrets`: the operator's variables that it was given."""
+    """One declared server. `secrets`: the operator's variables that it was given; `deadline`: seconds for listing its
+    tools once it has started, which has a deadline of its own."""
 
     def __init__(
         self,
@@ -81,6 +82,7 @@ class Server:
         fingerprint: str,
         start: Start,
         *,
+        deadline: float,
         secrets: Mapping[str, str],
         clock: Clock,
         sleep: Callable[[float], Awaitable[None]],
@@ -91,6 +93,7 @@ class Server:
         self.listing = Listing()
         self._fingerprint = fingerprint
         self._start = start
+        self._deadline = deadline
         self._clock = clock
         self._sleep = sleep
         self._tell = tell
@@ -172,7 +175,11 @@ class Server:
         except (QuarterdeckError, OSError, ValueError, TimeoutError) as error:
             raise self._not_started(error) from error
         try:
-            offered = listing(self.name, await running.link.tools())
+            async with asyncio.timeout(self._deadline):
+                offered = listing(self.name, await running.link.tools())
+        except TimeoutError as error:
+            await running.close()
+            raise self._not_started(ToolServerFailed("it has not listed its tools in time")) from error
         except QuarterdeckError as error:
             await running.close()
             raise self._not_started(error) from error

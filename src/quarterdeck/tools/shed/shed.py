@@ -13,7 +13,7 @@ Rules
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Protocol
 
@@ -27,7 +27,7 @@ from quarterdeck.tools.shed import choosing
 from quarterdeck.tools.shed.answers import Answer
 from quarterdeck.tools.shed.catalogue import Entry, Listing
 from quarterdeck.tools.shed.choosing import words_of
-from quarterdeck.tools.shed.needs import Access, Needs, lacks, missing
+from quarterdeck.tools.shed.needs import Access, Needs, lacks, missing, wants_servers
 from quarterdeck.tools.shed.server import Running, Server, Tell
 from quarterdeck.tools.shed.tools import FIND, USE, FindTools, OutsideTool, UseTool
 
@@ -77,6 +77,10 @@ NOTHING: Final = Outside({}, {})
 class Ways(Protocol):
     """Starts servers. `server` has its variables put in."""
 
+    def prepare(self) -> None:
+        """Begin, without waiting, to load what takes long."""
+        ...
+
     async def start(self, name: str, server: McpServer, needs: Needs) -> Running: ...
 
 
@@ -121,6 +125,11 @@ class Shed:
         self._users: dict[_Key, set[str]] = {}
         self._leaving: dict[_Key, asyncio.Task[None]] = {}
 
+    def prepare(self, tools: Sequence[str] | None) -> None:
+        """An agent with this definition's `tools` will begin: load what its servers will need, without waiting."""
+        if wants_servers(tools):
+            self._ways.prepare()
+
     async def gather(self, needs: Needs) -> Given:
         """Start what the agent needs and choose its tools; `equip` makes them callable. Raises BadConfiguration where
         something it names is not approved, ToolServerFailed where it is not there."""
@@ -129,20 +138,21 @@ class Shed:
         if grave:
             raise BadConfiguration("the agent's tools are not there", why=grave[0], fix="quarterdeck tools")
         entries: list[Entry] = []
-        for name, server in self._enter(needs).items():
+        servers = self._enter(needs)
+        listings = await asyncio.gather(*map(_listed, servers.values()), return_exceptions=True)
+        for (name, server), listed in zip(servers.items(), listings, strict=True):
             required = any(word.serves(name) and not word.optional for word in words)
-            try:
-                entries += (await _listed(server)).entries
-            except ToolServerFailed as error:
-                if required:
-                    raise
-                light.append(str(error))
+            if isinstance(listed, BaseException):
+                if required or not isinstance(listed, ToolServerFailed):
+                    raise listed
+                light.append(str(listed))
                 continue
+            entries += listed.entries
             for word in words:
                 if word.server == name and word.single and not any(map(word.means, entries)):
                     said = f"{word.word}: the server has no such tool"
                     if not word.optional:
-                        raise ToolServerFailed(said, why=_other_tools(server), fix=f"quarterdeck tools --check {name}")
+                        raise ToolServerFailed(said, why=_other_tools(server), fix=f"quarterdeck tools check {name}")
                     light.append(said)
         chosen = choosing.choose(words, entries, needs.deck.mcp.schemas)
         return Given(chosen.shown, chosen.found, tuple(text[:500] for text in light[:50]))
@@ -231,6 +241,7 @@ class Shed:
             name,
             declared.fingerprint,
             start,
+            deadline=declared.start,
             secrets=values,
             clock=self._clock,
             sleep=self._sleep,

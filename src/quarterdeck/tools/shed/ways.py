@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from quarterdeck.kernel.config import McpServer, SandboxSection
 from quarterdeck.kernel.failures import QuarterdeckError, ToolServerFailed
-from quarterdeck.tools.shed.loading import load_linker
+from quarterdeck.tools.shed.loading import begin_loading, load_linker
 from quarterdeck.tools.shed.needs import Needs
 from quarterdeck.tools.shed.port import Link, Linker, Pipe
 from quarterdeck.tools.shed.server import Running
@@ -75,6 +75,10 @@ class SandboxWays:
         self._providers = providers
         self._proxies = proxies
         self._linker: Linker | None = None
+
+    def prepare(self) -> None:
+        """Begin to load what speaks to servers."""
+        begin_loading()
 
     async def start(self, name: str, server: McpServer, needs: Needs) -> Running:
         """Start it as it is declared. Raises ToolServerFailed, SandboxFailed, OSError."""

@@ -1,14 +1,18 @@
-"""HTTP answers of bounded size: what a server sends beyond it ends the answer, not this process.
+"""HTTP answers as they may be: of bounded size, plain, and not a refusal of who asks.
 
 Rules
 - A body that is no stream of events may have so many bytes, whatever its head says of its length.
 - What is compressed is refused: nobody asked for it, and its real size is not known before it is there.
+- Being refused as who one is ends the connection and is said: it is no answer of a tool, and trying does not mend it.
 - A stream of events is bounded by each event, which is the SDK's work.
 """
 
 from collections.abc import AsyncIterator
+from typing import Final
 
 import httpx2
+
+_REFUSED: Final = (401, 403, 407)
 
 
 class Bounded(httpx2.AsyncBaseTransport):
@@ -22,6 +26,11 @@ class Bounded(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send it on."""
         response = await self._inner.handle_async_request(request)
+        if request.method == "POST" and response.status_code in _REFUSED:
+            await response.aclose()
+            raise httpx2.RemoteProtocolError(
+                f"HTTP {response.status_code}: it refuses the headers that are declared for it, or wants others"
+            )
         if response.headers.get("content-encoding", "identity").lower() != "identity":
             await response.aclose()
             raise httpx2.RemoteProtocolError("the answer is compressed, which was not asked for")

@@ -22,6 +22,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import (
     CONNECTION_CLOSED,
     HEADER_MISMATCH,
+    INVALID_REQUEST,
     AudioContent,
     CallToolRequest,
     CallToolRequestParams,
@@ -55,6 +56,8 @@ _ROUNDS: Final = 10
 """How often a server may answer that it wants to be asked again."""
 _PAUSE: Final = 0.05
 _CLOSING: Final = 5.0
+_EXPIRED: Final = "Session terminated"
+"""What the SDK makes of an address that does not know the session any more."""
 _LAST: Final = 2.0
 """Seconds in which the reason of an end is known."""
 _RESULT: Final[TypeAdapter[CallToolResult | InputRequiredResult]] = TypeAdapter(CallToolResult | InputRequiredResult)
@@ -239,7 +242,9 @@ class SdkLink:
 
     async def _over(self, error: MCPError) -> bool:
         """Whether the connection is gone: a server may send that code as well. Why it is gone may be known later."""
-        if error.code != CONNECTION_CLOSED:
+        if error.code == INVALID_REQUEST and error.message == _EXPIRED:
+            self._gone("its session is over")
+        elif error.code != CONNECTION_CLOSED:
             return False
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LAST):
