@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deck_kit import Place, carried, one, place_at, run_events, task
+from deck_kit import Place, carried, events, one, place_at, run_events, task
 
 from quarterdeck.assembly import Deck, open_deck
 from quarterdeck.delivery.order import Order, RunResult
@@ -283,3 +283,33 @@ async def test_a_native_attempt_whose_workspace_is_lost_starts_again(place: Plac
         async with open_deck(place.settings) as deck:
             (attempt,) = [view for view in await deck.views.attempts(run) if view.task == "a"]
             assert attempt.incarnation == 2
+
+
+async def test_a_failing_task_gets_a_higher_tier_and_its_reviewer_another_vendor(place: Place) -> None:
+    rules = (
+        rule("Role: reviewer", ACCEPT),
+        rule(r"(?s)Role: implementer.*\(verify\)", writes("a", "good"), HAND_IN),
+        rule("Role: implementer", writes("a", "bad"), HAND_IN),
+    )
+    async with scripted(place, *rules, deck='[review]\nagent = "reviewer"\n'):
+        tiers = '[tiers]\nhands = ["anthropic:scripted"]\nbrain = ["openai:scripted", "anthropic:scripted"]\n'
+        prices = "".join(f'"{name}:scripted" = {{ input = 3, output = 15 }}\n' for name in ("anthropic", "openai"))
+        models = "".join(f'[models."{name}:scripted"]\ncontext = 100000\n' for name in ("anthropic", "openai"))
+        (place.home / "deck.toml").write_text(f"{tiers}[prices]\n{prices}{models}")
+        failing = {"id": "a", "title": "a", "instructions": "do it", "paths": ["a.txt"], "verify": ["grep good a.txt"]}
+        async with carried(place, {**failing, "agent": "implementer"}) as (deck, result):
+            assert (result.status, result.reason) == (RunStatus.DONE, "")
+            asked: dict[str, set[str]] = {}
+            starts: dict[str, e.AttemptStarted] = {}
+            for view in await deck.views.attempts(result.run):
+                for event in await events(deck, ids.attempt_stream(view.attempt)):
+                    if isinstance(event, e.ModelAsked):
+                        asked.setdefault(view.attempt.partition(".")[2], set()).add(event.model)
+                    elif isinstance(event, e.AttemptStarted):
+                        starts[view.attempt.partition(".")[2]] = event
+    assert asked == {"a.1": {"anthropic:scripted"}, "a.2": {"openai:scripted"}, "a.2.review1": {"anthropic:scripted"}}
+    assert [(starts[name].tier, bool(starts[name].routed)) for name in sorted(starts)] == [
+        ("hands", False),
+        ("brain", True),
+        ("brain", True),
+    ]
