@@ -24,12 +24,15 @@ def place(tmp_path: Path) -> Iterator[Place]:
         yield made
 
 
-HOLD = Turn(actions=(act("run", command="until test -e go; do sleep 0.05; done; rm go"),))
+HASTY = Turn(
+    actions=(act("run", command="until test -e go; do sleep 0.05; done; rm go"), act("submit", summary="nothing yet"))
+)
+"""Works, and hands in with the same answer."""
 
 
-async def test_a_message_is_read_before_the_next_step(place: Place) -> None:
+async def test_a_message_is_read_before_the_next_step_and_before_any_handoff(place: Place) -> None:
     order = task("a", "write it", agent="implementer")
-    async with scripted(place, rule("Task: a", HOLD, writes("a", "tabs"), HAND_IN)), open_deck(place.settings) as deck:
+    async with scripted(place, rule("Task: a", HASTY, writes("a", "tabs"), HAND_IN)), open_deck(place.settings) as deck:
         run = await deck.create(place.order(order, sandbox="none"))
         attempt = f"{run}.a.1"
         work = asyncio.create_task(deck.work(run))
@@ -50,6 +53,8 @@ async def test_a_message_is_read_before_the_next_step(place: Place) -> None:
         happened = await events(deck, ids.attempt_stream(attempt))
         (delivered,) = [each for each in happened if isinstance(each, e.MessageDelivered)]
         assert (delivered.message, delivered.how) == (told["message"], "transcript")
+        submits = [each for each in happened if isinstance(each, e.ToolDone) and each.tool == "submit"]
+        assert [(each.ok, each.flags) for each in submits] == [(False, ("message-first",)), (True, ("ends",))]
         asked = [index for index, each in enumerate(happened) if isinstance(each, e.ModelAsked)]
         assert asked[0] < happened.index(delivered) < asked[1]
         with pytest.raises(Conflicting, match="has ended"):

@@ -10,6 +10,7 @@ Rules
 - What a person says meanwhile stands at the end of the newest message before the model is asked again.
 """
 
+from dataclasses import replace
 from typing import Final
 
 from quarterdeck.agents import endings, equipment, limits, mail, prompts, reminders
@@ -23,7 +24,7 @@ from quarterdeck.agents.limits import Reached, Used
 from quarterdeck.agents.mail import Letter
 from quarterdeck.agents.port import Assignment, Finished
 from quarterdeck.agents.ports import Ports
-from quarterdeck.agents.transcript import encode, said
+from quarterdeck.agents.transcript import Owed, encode, said
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.failures import RECOVERY, FailureClass, ModelFailed, WorkspaceOverLimit
 from quarterdeck.tools.shed.shed import NOTHING, Outside
@@ -62,7 +63,7 @@ class Loop:
         state = self._log.state
         while (finished := endings.ended(state, self._assignment) or self._failed) is None:
             if owed := state.owed():
-                await self._gate.perform(owed[0], max(1.0, self._seconds_left()))
+                await self._gate.perform(self._heeding(owed[0]), max(1.0, self._seconds_left()))
             elif reached := limits.reached(self._bounds, state, self._used()):
                 await self._stop(reached)
             else:
@@ -140,6 +141,13 @@ class Loop:
                     e.TranscriptExtended(step=self._log.state.step, message_blob=blob, why="person"),
                     e.MessageDelivered(message=letter.id, how="transcript", text=letter.text),
                 )
+
+    def _heeding(self, owed: Owed) -> Owed:
+        """The call as it may be made: no handoff before the agent knows what a person said."""
+        unheard = any(letter.id not in self._log.state.heard for letter in self._letters)
+        if not unheard or owed.call.name != "submit" or owed.intent is not None or owed.call.flaw is not None:
+            return owed
+        return replace(owed, call=owed.call.model_copy(update={"flaw": mail.FIRST}))
 
     async def _stop(self, reached: Reached) -> None:
         """Record the bound and what is complete by then."""

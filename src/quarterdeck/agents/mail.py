@@ -4,7 +4,8 @@ Rules
 - A message is on record before anybody is told: in the stream `mail/<attempt>`. That it reached the agent is on record
   in the attempt's own stream. What stands in the one and not in the other is still to be delivered, after a crash too.
 - It holds for the task: later attempts at it begin without knowing anything, and are told too.
-- An agent that works in this process is told at once; it takes the message with its next step.
+- An agent that works in this process is told at once; it takes the message with its next step. A handoff that was made
+  without knowing it is not taken, and not counted.
 """
 
 from collections.abc import Callable, Collection
@@ -14,9 +15,15 @@ from typing import Final
 from quarterdeck.journal.port import Journal
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
+from quarterdeck.models.port import Flaw
 
 KEPT: Final = 50
 """Messages that one attempt is told at most when it begins."""
+
+FIRST: Final = Flaw(
+    rule="message-first", why="Not taken yet: a person wrote to you. Heed what it says, then submit again."
+)
+"""Why a handoff is not taken that was made without knowing a message."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -266,7 +266,7 @@ class OutsideDesk:
         """Make the call through the action gate; its outcome is on record afterwards."""
         letters, flaw = self._taken(), self._flaw() or asked.flaw
         if letters and asked.name == "submit" and flaw is None:
-            flaw = Flaw(rule="message-first", why="Not taken yet: a person wrote to you. Heed it, then submit again.")
+            flaw = mail.FIRST
         desk = _Desk(self._assignment, self._ports, self._log, self._native.work, self._left)
         desk.letters = letters
         gate = ActionGate(self._assignment, self._ports, self._log, self.tools(), desk, self._outside.hidden)

@@ -268,7 +268,7 @@ def _done(state: Transcript, event: e.ToolDone, bodies: Mapping[str, bytes]) -> 
     if event.tool == "submit":
         if event.ok:
             state.handoff = json.loads(state._arguments)
-        else:
+        elif "message-first" not in event.flags:
             state.refused_submits += 1
     if len(state._outcomes) == len(state._calls) or "ends" in event.flags:
         ordered = [state._outcomes.get(call_id(event.step, at)) for at in range(len(state._calls))]
