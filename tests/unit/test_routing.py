@@ -8,7 +8,7 @@ from quarterdeck.agents.routing import candidates, of_author, of_reviewer, raise
 from quarterdeck.delivery.dispatch import decide
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.config import DeckConfig, LimitsSection, RoutingSection, RunConfig
-from quarterdeck.kernel.entities import Agent, Plan, Task
+from quarterdeck.kernel.entities import Agent, Harness, Plan, Task
 from quarterdeck.kernel.events import Node, Outcome
 from quarterdeck.kernel.failures import BadConfiguration, FailureClass
 from quarterdeck.kernel.states import fold
@@ -46,6 +46,9 @@ def test_a_fault_raises_the_tier(own: str, order: tuple[str, ...], faults: int, 
 
 def test_a_fixed_model_stays() -> None:
     assert raised(AGENT.model_copy(update={"model": "chat:x"}), DECK, 3) == "hands"
+    program = AGENT.model_copy(update={"harness": Harness.COMMAND, "command": ("true",)})
+    assert raised(program, DECK, 3) == "hands", "it asks no model of ours"
+    assert raised(AGENT.model_copy(update={"harness": Harness.ACP}), DECK, 3) == "brain"
 
 
 def test_a_raised_tier_says_why() -> None:

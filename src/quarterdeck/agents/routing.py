@@ -57,10 +57,15 @@ def vendor(model: str) -> str:
     return model.partition(":")[0]
 
 
+def tiered(agent: Agent) -> bool:
+    """Whether its tier decides which models it asks."""
+    return agent.harness is not Harness.COMMAND and agent.model is None
+
+
 def raised(agent: Agent, deck: DeckConfig, faults: int) -> str:
     """The tier of an attempt before which `faults` attempts of the same agent failed by their own fault."""
     order = deck.routing.order
-    if agent.model is not None or faults <= 0 or agent.tier not in order:
+    if not tiered(agent) or faults <= 0 or agent.tier not in order:
         return agent.tier
     above = [tier for tier in order[order.index(agent.tier) + 1 :] if deck.tiers.get(tier)]
     return above[min(faults, len(above)) - 1] if above else agent.tier

@@ -15,6 +15,7 @@ from typing import Any
 
 from quarterdeck.agents import handoffs
 from quarterdeck.agents.port import Assignment, Finished, HarnessAdapter
+from quarterdeck.agents.routing import tiered
 from quarterdeck.delivery.briefing import Briefing
 from quarterdeck.delivery.workshop import Workshop
 from quarterdeck.govern.chain import DayCaps, chain_of
@@ -144,7 +145,7 @@ class Sessions:
             base=base,
             workspace=workspace,
             parent=seat.parent,
-            tier=seat.agent.tier if seat.agent.harness is Harness.NATIVE and seat.agent.model is None else "",
+            tier=seat.agent.tier if tiered(seat.agent) else "",
             routed=seat.routed,
         )
         try:
