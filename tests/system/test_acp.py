@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from acp_kit import AGENT, QUICK, SUBMIT, Stage, stage
-from deck_kit import events, git, place_at, task
+from deck_kit import carried, events, git, place_at, task
 
 from quarterdeck.agents import acp_talk, acp_updates
 from quarterdeck.agents.profiles import GENERIC
@@ -360,3 +360,16 @@ async def test_without_a_meter_turns_are_what_it_does(plain: Stage, tmp_path: Pa
     assert any(isinstance(event, e.LimitReached) and event.limit == "turns" for event in await plain.events())
     agent = Agent(name="a", harness=Harness.ACP, command=("x",), profile="claude", login="own")
     assert (await plain.harness.gear(agent, RunConfig(deck=DeckConfig()))).hosts == ("vendor.example",)
+
+
+async def test_a_goal_is_planned_on_the_cli_where_no_tier_names_a_model(tmp_path: Path) -> None:
+    work = json.dumps([{"run": "echo x >> a.txt"}, SUBMIT])
+    planned = {"id": "a", "title": "a", "instructions": f"DO:{work}", "paths": ["a.txt"], "verify": ["test -f a.txt"]}
+    goal = "DO:" + json.dumps([{"tool": ["submit", {"tasks": [planned]}]}])
+    with place_at(tmp_path) as place:
+        place.keys, place.url = {"OPENAI_API_KEY": "key"}, "http://127.0.0.1:9"
+        place.begin({".quarterdeck/agents/outside.md": DEFINITION, "acp_agent.py": AGENT.read_text()})
+        place.home.mkdir()
+        (place.home / "deck.toml").write_text(PRICED)
+        async with carried(place, goal=goal, agent="outside", sandbox="none") as (_, result):
+            assert [(each.id, each.status) for each in result.tasks] == [("a", "merged")], result

@@ -21,6 +21,7 @@ from quarterdeck.agents.profiles import GENERIC, PROFILES
 from quarterdeck.agents.profiles.port import Login
 from quarterdeck.agents.roster import build_roster, parse_agent, shipped_agents
 from quarterdeck.assembly.configuration import check_logins
+from quarterdeck.assembly.lending import lent
 from quarterdeck.gateway.port import Stopped
 from quarterdeck.govern.port import Decision
 from quarterdeck.kernel.config import DeckConfig, RunConfig
@@ -257,3 +258,24 @@ class TestDefinitions:
         check_logins({"a": agent}, {"a"}, Path("home"))
         with pytest.raises(BadConfiguration, match="a repository cannot hand out"):
             check_logins({"a": agent}, set(), Path("home"))
+
+
+class TestLending:
+    def config(self, default: str, **tiers: tuple[str, ...]) -> RunConfig:
+        agents = build_roster(shipped_agents(), {}, {}).agents
+        return RunConfig(deck=DeckConfig(tiers=tiers), agents=dict(agents), default_agent=default)
+
+    def test_who_has_a_cli_and_no_model_has_a_planner_too(self) -> None:
+        config = lent(self.config("claude"))
+        planner = config.agents["planner"]
+        assert (planner.harness, planner.profile, planner.expects) == (Harness.ACP, "claude", "plan")
+        assert planner.delegates_to == () and "delegate" not in (planner.tools or ())
+        assert planner.prompt == self.config("claude").agents["planner"].prompt
+        assert any("planner" in line and "claude" in line for line in config.origin)
+        assert lent(config) == config
+
+    def test_who_has_a_model_keeps_it(self) -> None:
+        before = self.config("claude", brain=("anthropic:o",))
+        after = lent(before).agents
+        assert all(after[name] == agent for name, agent in before.agents.items() if agent.tier == "brain")
+        assert lent(self.config("implementer")) == self.config("implementer")

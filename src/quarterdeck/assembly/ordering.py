@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from quarterdeck.assembly.configuration import Found, configuration
+from quarterdeck.assembly.lending import lent
 from quarterdeck.assembly.parts import Parts
 from quarterdeck.assembly.planfile import read_plan_file
 from quarterdeck.assembly.toolboard import check_tools
@@ -45,7 +46,7 @@ async def create(parts: Parts, order: Order) -> str:
     base = await _base(mirror, order)
     await mirror.fetch(base)
     frozen = await _config_of(parts, order)
-    config = _adapted(order, frozen or fresh(await configuration(parts.settings.home, mirror, base)))
+    config = lent(_adapted(order, frozen or fresh(await configuration(parts.settings.home, mirror, base))))
     if plan is not None:
         check_plan(plan, origin=str(order.plan_path), agents=config.agents.keys())
         check_given(plan, config, origin=str(order.plan_path))
