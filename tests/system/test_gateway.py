@@ -12,7 +12,7 @@ from quarterdeck.govern.chain import DayCaps
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.failures import FailureClass
 from quarterdeck.models.scripted.faults import Fault, Kind
-from quarterdeck.models.scripted.scenario import Match, Rule, Scenario, Served, Turn, act
+from quarterdeck.models.scripted.scenario import Latency, Match, Rule, Scenario, Served, Turn, act
 from quarterdeck.models.scripted.server import ScriptedServer
 
 TURN = Turn(text="I look at what is there, in every folder.", actions=(act("run", command="ls -la src tests docs"),))
@@ -289,3 +289,16 @@ async def test_counting_tokens_is_free(tmp_path: Path) -> None:
             counted = await inside.post("/v1/messages/count_tokens", json=body(CLAUDE))
         assert json.loads(counted.text)["input_tokens"] > 0
         assert await at.events() == []
+
+
+async def test_a_call_waits_for_money_that_only_calls_under_way_hold(tmp_path: Path) -> None:
+    """One worst case fits at a time, and each call costs a fraction of it: nobody is told that the money is gone."""
+    plan = scenario().model_copy(update={"latency": Latency(per_token=0.001)})
+    async with ScriptedServer(plan) as server, bench(tmp_path, server, run_usd=0.024) as at:
+        opened = await at.grant()
+        async with client(opened) as inside:
+            bodies = [body(CLAUDE, text=f"number {number}", limit=900) for number in range(3)]
+            answers = await asyncio.gather(*(inside.post(path(CLAUDE), json=one) for one in bodies))
+        assert [answer.status_code for answer in answers] == [200, 200, 200]
+        reserved = [event.reserved_nusd for event in await at.events(6) if isinstance(event, e.ModelAsked)]
+        assert min(reserved) * 2 > 0.024 * 1e9, "two of them did not fit"

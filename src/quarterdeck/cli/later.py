@@ -28,8 +28,8 @@ def up(
     begin(context, json, no_input)
     raise MissingPart(
         "There is no server yet",
-        why="the HTTP API, the dashboard and the model gateway are not built in this version",
-        fix="quarterdeck run GOAL   (a run brings its own engine)",
+        why="the HTTP API and the dashboard are not built in this version",
+        fix="quarterdeck run GOAL   (a run brings its own engine; quarterdeck gateway serves the models alone)",
     )
 
 

@@ -41,6 +41,11 @@ if TYPE_CHECKING:  # it brings the HTTP client, which is loaded when the first m
 
 _log = logging.getLogger(__name__)
 
+SETTLING: Final = 300.0
+"""Seconds that a call waits for money which is set aside for others: longer than most calls, and half of what the
+agents that people use wait for an answer."""
+_FIRST_LOOK: Final = 0.1
+_LONGEST_LOOK: Final = 5.0
 _LARGEST_REFUSAL: Final = 1024 * 1024
 """Bytes of a provider's error that are passed on."""
 _UNKNOWN_WINDOW: Final = 1_000_000
@@ -193,15 +198,28 @@ class Calls:
     async def _reserved(
         self, key: Key, asked: Asked, name: str, step: int, number: int, bound: Worst, terms: Terms
     ) -> tuple[Intent, Worst, int | None]:
-        """The intent on record and the money set aside; with a limit for the answer where only a shorter one fits."""
-        try:
-            return await self._book.intend(key, asked, name, step, number, bound.nusd, terms.price), bound, None
-        except BudgetExhausted as error:
-            shorter = estimates.affordable(asked, bound, terms.price, error.free_nusd)
-            if shorter is None:
-                raise
-        intent = await self._book.intend(key, asked, name, step, number, shorter.nusd, terms.price)
-        return intent, shorter, shorter.output
+        """The intent on record and the money set aside; with a limit for the answer where only a shorter one fits.
+
+        Where it is only calls under way that hold the money, this one waits for them. Raises BudgetExhausted.
+        """
+        began, wait = self._clock.monotonic(), _FIRST_LOOK
+        while True:
+            try:
+                return await self._book.intend(key, asked, name, step, number, bound.nusd, terms.price), bound, None
+            except BudgetExhausted as error:
+                refused = error
+            patient = self._clock.monotonic() - began < SETTLING
+            if not (refused.passing and patient):
+                shorter = estimates.affordable(asked, bound, terms.price, refused.free_nusd)
+                least = shorter or estimates.least(asked, bound, terms.price)
+                try:
+                    intent = await self._book.intend(key, asked, name, step, number, least.nusd, terms.price)
+                    return intent, least, least.output
+                except BudgetExhausted as error:
+                    if not (error.passing and patient):
+                        raise
+            await self._sleep(wait * (0.5 + self._rng.random()))
+            wait = min(wait * 2, _LONGEST_LOOK)
 
     async def _learn_failure(self, limiter: Limiter, upstream: "Upstream", tried: Tried) -> None:
         failure = tried.failure

@@ -64,6 +64,11 @@ def affordable(asked: Asked, bound: Worst, price: Price, free_nusd: int) -> Wors
     return _worst(asked, bound.input, output, price) if LEAST <= output < bound.output else None
 
 
+def least(asked: Asked, bound: Worst, price: Price) -> Worst:
+    """The same call with the shortest answer that is worth asking for."""
+    return _worst(asked, bound.input, min(LEAST, bound.output), price)
+
+
 def learned(bytes_per_token: float, size: int, prompt_tokens: int) -> float:
     """The rate after a request of `size` bytes turned out to be a prompt of so many tokens."""
     if size <= 0 or prompt_tokens <= FRAME:
