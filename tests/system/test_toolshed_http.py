@@ -3,9 +3,12 @@
 import asyncio
 import gzip
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -130,6 +133,22 @@ async def test_an_answer_that_is_no_message_is_an_answer() -> None:
         assert (await hello(link)).error
         there.call = lambda web: told({"content": "no list"})
         assert "no result" in (await hello(link)).parts[0].text
+
+
+def test_what_a_server_sends_is_not_printed() -> None:
+    """The SDK logs it; without a handler Python prints that."""
+    code = f"""if True:
+        import asyncio, sys
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        from test_toolshed_http import hello, linked, web
+        async def main():
+            garbage = lambda _: (200, {{"content-type": "application/json"}}, b"planted garbage")
+            async with web(call=garbage) as there, linked(there) as link:
+                assert (await hello(link)).error
+        asyncio.run(main())
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 async def test_being_refused_is_said_and_ends_the_connection() -> None:

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from quarterdeck.kernel.config import DeckConfig, McpServer
+from quarterdeck.assembly.toolboard import OperatorAccess, approve, check_tools
+from quarterdeck.kernel.config import DeckConfig, McpServer, RunConfig
+from quarterdeck.kernel.entities import Agent
 from quarterdeck.kernel.failures import BadConfiguration
 from quarterdeck.settings import (
     APPROVED_FILE,
@@ -189,3 +191,26 @@ def test_only_named_variables_are_read_and_never_a_providers_key(tmp_path: Path)
     assert dict(settings.tool_environment) == {"GITHUB_TOKEN": "gh"}
     assert "gh" not in repr(settings)
     assert operator_config(tmp_path).config.mcp.servers == {}
+
+
+# --- what a run says before it starts ---------------------------------------------------------------------
+
+
+def test_an_agent_that_cannot_have_its_tools_keeps_a_run_from_starting(tmp_path: Path) -> None:
+    config = RunConfig(
+        deck=DeckConfig.model_validate({"mcp": {"servers": {"a": {"command": "x"}, "b": {"command": "x"}}}}),
+        agents={agent.name: agent for agent in (_agent("one", "mcp:b", "mcp:a?"), _agent("two", "mcp:a"))},
+    )
+    one = config.agents["one"].model_copy(update={"delegates_to": ("two",)})
+    settings = load_settings({"QUARTERDECK_HOME": str(tmp_path)})
+    with pytest.raises(BadConfiguration, match="the agent one names tools") as caught:
+        check_tools(OperatorAccess(settings), config, [one])
+    assert caught.value.fix == "quarterdeck tools approve b"
+    approve(settings, config.deck, "b", ())
+    said = "\n".join(check_tools(OperatorAccess(settings), config, [one]))
+    assert "one goes without mcp:a?" in said
+    assert "two cannot be called in: mcp:a: the tool server `a` is not approved" in said
+
+
+def _agent(name: str, *tools: str) -> Agent:
+    return Agent(name=name, tools=tools)

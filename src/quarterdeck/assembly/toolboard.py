@@ -62,8 +62,8 @@ def approvals(home: Path) -> Approvals:
 
 
 def check_tools(access: OperatorAccess, config: RunConfig, agents: Sequence[Agent]) -> tuple[str, ...]:
-    """Which tools these agents go without, for people. Raises BadConfiguration for an agent that names, without a `*`
-    or a `?`, a tool of a server that may not be started."""
+    """Which tools these agents, and those whom they may call in, go without, for people. Raises BadConfiguration for
+    one of these agents that names, without a `*` or a `?`, a tool of a server that may not be started."""
     without: list[str] = []
     for agent in agents:
         grave, light = missing(words_of(agent.tools), config.deck.mcp.servers, access)
@@ -73,7 +73,25 @@ def check_tools(access: OperatorAccess, config: RunConfig, agents: Sequence[Agen
                 f"the agent {agent.name} names tools that it cannot have", why=what, fix=fix or "quarterdeck tools"
             )
         without += [f"{WITHOUT}{agent.name} goes without {said}" for said in light]
+    for agent in _later(config, agents):
+        grave, light = missing(words_of(agent.tools), config.deck.mcp.servers, access)
+        without += [f"{WITHOUT}{agent.name} cannot be called in: {said}" for said in grave]
+        without += [f"{WITHOUT}{agent.name} goes without {said}" for said in light]
     return tuple(without)
+
+
+def _later(config: RunConfig, agents: Sequence[Agent]) -> list[Agent]:
+    """Whom these may delegate or escalate to, and those in turn: they may never be needed."""
+    seen = {agent.name for agent in agents}
+    waiting, found = list(agents), list[Agent]()
+    while waiting:
+        agent = waiting.pop()
+        for name in (*agent.delegates_to, agent.escalates_to or ""):
+            if name in config.agents and name not in seen:
+                seen.add(name)
+                found.append(config.agents[name])
+                waiting.append(config.agents[name])
+    return found
 
 
 def views(settings: Settings, deck: DeckConfig, origin: Sequence[str]) -> list[ServerView]:

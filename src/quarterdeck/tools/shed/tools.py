@@ -9,6 +9,7 @@ Rules
 - `use_tool` only stands for the tool that it names: that one is decided on, checked and recorded.
 """
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -105,7 +106,7 @@ class FindTools:
     async def call(self, arguments: Mapping[str, Any], where: Surroundings) -> ToolResult:
         """Search."""
         if self._index is None:
-            self._index = Index(self._entries)
+            self._index = await asyncio.to_thread(Index, self._entries)  # a tenth of a second for a thousand tools
         found = self._index.search(str(arguments["query"]), int(arguments.get("limit", _FOUND)))
         if not found:
             servers = sorted({entry.server for entry in self._entries})

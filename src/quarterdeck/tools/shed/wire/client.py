@@ -10,6 +10,7 @@ Rules
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, cast
@@ -56,6 +57,7 @@ _ROUNDS: Final = 10
 """How often a server may answer that it wants to be asked again."""
 _PAUSE: Final = 0.05
 _CLOSING: Final = 5.0
+_LOGGERS: Final = ("mcp", "client")
 _EXPIRED: Final = "Session terminated"
 """What the SDK makes of an address that does not know the session any more."""
 _LAST: Final = 2.0
@@ -254,6 +256,11 @@ class SdkLink:
 
 class SdkLinker:
     """Implements `Linker`."""
+
+    def __init__(self) -> None:
+        # The SDK tells its log what servers send; without a handler that would be printed to the person's terminal.
+        for name in _LOGGERS:
+            logging.getLogger(name).addHandler(logging.NullHandler())
 
     async def over_pipe(self, pipe: Pipe, *, timeout: float) -> Link:
         """See the port."""
