@@ -76,6 +76,7 @@ class _Deck:
             await views.attempts(RUN),
             await views.costs(),
             await views.waits(),
+            await views.notices(),
         )
 
 
@@ -199,8 +200,10 @@ async def test_waits_come_and_go(deck: _Deck) -> None:
 async def test_a_rebuild_finds_the_same(deck: _Deck, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("quarterdeck.journal.projections.REBUILD_PAGE", 5)
     await _story(deck)
-    await deck.run(ev.RunResumed(by="me"), ev.RunCancelled(by="me"))
+    unusual = ev.SpendNoticed(about="run", name=RUN, spent_nusd=9, usual_nusd=1, bound_nusd=2, samples=5)
+    await deck.run(unusual, ev.RunResumed(by="me"), ev.RunCancelled(by="me"))
     before = await deck.snapshot()
+    assert [notice.name for notice in await deck.views.notices(RUN)] == [RUN]
     await deck.store.write(lambda tx: tx.run("project_run_status", run=RUN, status="done", reason="spoilt"))
     await deck.store.write(lambda tx: tx.run("project_clear_costs"))
     assert await deck.snapshot() != before
