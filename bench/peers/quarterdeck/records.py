@@ -1,11 +1,12 @@
-"""Our journal: one record after the other, each waited for.
+"""Our journal: one record after the other, each as an attempt writes it.
 
 The records are what an attempt writes: a model is asked, it answers, a tool is intended, it is done; each names a body
 of 1.1 KB that was never stored before and shrinks as text does. The hash chain and the read tables are included; the
 attempt and its run have their rows, so that tokens and money are summed up. Group commit, write-ahead log, waits for
-the disk at each commit. The loop itself waits for intents alone; here outcomes are waited for too. Budgets are no part
-of it. Claiming a stream, starting the run and its attempts do not count. Variant `sqlite` is the least there could be:
-SQLite alone, one row and one commit a record of the same size.
+the disk at each commit. As in the loop, an intent is waited for before its effect may begin, and an outcome is written
+with the next intent; the last ones are waited for. Budgets are no part of it. Claiming a stream, starting the run and
+its attempts do not count. Variant `sqlite` is the least there could be: SQLite alone, one row and one commit a record
+of the same size.
 """
 
 import asyncio
@@ -79,8 +80,17 @@ async def journal() -> None:
         await log.append(claim, started)
         mine = bodies(number)
         await counted.begin()
+        soon: asyncio.Future[None] | None = None
         for turn, body in enumerate(mine):
-            await log.append(claim, record(turn, await log.put(body)))
+            event = record(turn, await log.put(body))
+            if turn % 2:
+                soon = log.append_soon(claim, event)
+            else:
+                await log.append(claim, event)
+                if soon is not None:
+                    await soon  # it is on record: what went wrong with it is heard here
+        if soon is not None:
+            await soon
         await counted.end()
 
     await asyncio.gather(*(agent(number) for number in range(OPTIONS.agents)))
