@@ -206,7 +206,7 @@ def test_what_is_merged_stays_merged(happened: list[EventBase]) -> None:
     merged: dict[str, str] = {}
     for found in happened:
         if (
-            isinstance(found, ev.TaskFailed | ev.TaskBlocked | ev.TaskCancelled | ev.TaskDispatched)
+            isinstance(found, ev.TaskFailed | ev.TaskBlocked | ev.TaskCancelled | ev.TaskDispatched | ev.TaskEscalated)
             and found.task in merged
         ):
             continue  # dispatch never decides this about a merged task
