@@ -142,6 +142,19 @@ async def test_the_revision_with_a_handshake_has_sessions_that_belong_to_a_key(t
         assert not any(isinstance(event, e.NoteRecorded) for event in await client.here.events(2))
 
 
+async def test_sessions_of_an_agent_that_was_killed_are_ended_with_its_desk(tmp_path: Path) -> None:
+    hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+    begin = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": hello}
+    ping = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+    async with web(tmp_path) as client:
+        begun = [(await client.post(begin, key)).headers["mcp-session-id"] for key in (KEY, KEY, OTHER)]
+        await client.here.desks.close(KEY)
+        assert (await client.post(ping, OTHER, **{"mcp-session-id": begun[2]})).status_code == 200
+        for session in begun[:2]:
+            assert (await client.post(ping, KEY, **{"mcp-session-id": session})).status_code == 404
+        assert (await client.post(begin, KEY)).status_code == 200
+
+
 async def test_a_request_that_is_repeated_is_performed_once(tmp_path: Path) -> None:
     async with web(tmp_path) as client:
         answers = await asyncio.gather(*(client.call("note", {"text": "a"}, "same") for _ in range(3)))

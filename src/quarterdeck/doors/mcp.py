@@ -8,8 +8,9 @@ Rules
   errors are for what is no call at all.
 - A request is known by its session, its client where that names itself, and its JSON-RPC id: made again, it gets the
   same answer.
-- Bounded: the size of a request, the number of sessions, how long one may be idle. A session belongs to its key. Only
-  hosts and origins of the loopback are answered.
+- Bounded: the size of a request, the number of sessions, how long one may be idle. A session belongs to its key, and is
+  ended some time after its desk has closed: an agent that is killed does not do that. Only hosts and origins of the
+  loopback are answered.
 """
 
 import logging
@@ -28,7 +29,7 @@ from mcp.server.transport_security import TransportSecuritySettings
 from quarterdeck import __version__
 from quarterdeck.agents.outside import Reply
 from quarterdeck.agents.prompts import told
-from quarterdeck.doors.mcp_door import KEY, App, Desk, Desks, Receive, Scope, Send
+from quarterdeck.doors.mcp_door import KEY, App, Desk, Desks, Message, Receive, Scope, Send
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.failures import QuarterdeckError
 from quarterdeck.tools.port import Tool
@@ -50,6 +51,8 @@ MAX_ID: Final = 200
 
 CLIENT_HEADER: Final = b"x-quarterdeck-client"
 """A name of the client's own choice that no other client of the key has."""
+
+_SESSION: Final = b"mcp-session-id"
 
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 
@@ -103,7 +106,7 @@ def request_name(scope: Mapping[str, Any], request_id: object) -> str:
     if request_id is None or isinstance(request_id, bool):
         return ""
     found = {bytes(name).lower(): bytes(value) for name, value in scope.get("headers", ())}
-    session = found.get(b"mcp-session-id", b"").decode("latin-1")[:MAX_ID]
+    session = found.get(_SESSION, b"").decode("latin-1")[:MAX_ID]
     client = found.get(CLIENT_HEADER, b"").decode("latin-1")[:MAX_ID]
     return f"{session}\0{client}\0{str(request_id)[:MAX_ID]!r}\0{type(request_id).__name__}"
 
@@ -133,6 +136,49 @@ class _Counter:
         return self._desks.find(key) if key else None
 
 
+class _Sessions:
+    """Whose sessions there are, so that those of closed desks are ended."""
+
+    def __init__(self, desks: Desks, handle: App) -> None:
+        self._desks = desks
+        self._handle = handle
+        self._of: dict[str, list[tuple[bytes, Any]]] = {}
+        """By key: the session's id, and the user that it belongs to."""
+
+    def watched(self, scope: Scope, send: Send) -> Send:
+        """`send`, noticing the session that the request begins."""
+
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == 200:
+                for name, value in message.get("headers", ()):
+                    if name.lower() == _SESSION:
+                        self._of.setdefault(scope[KEY], []).append((value, scope["user"]))
+            await send(message)
+
+        begins = scope["method"] == "POST" and not any(name.lower() == _SESSION for name, _ in scope["headers"])
+        return sent if begins else send
+
+    async def sweep(self) -> None:
+        """End the sessions of desks that are closed."""
+        for key in [key for key in self._of if self._desks.find(key) is None]:
+            for session, user in self._of.pop(key):
+                await self._handle(_deletion(session, user), _no_body, _unheard)
+
+
+def _deletion(session: bytes, user: object) -> Scope:
+    headers = [(b"host", b"localhost"), (_SESSION, session)]
+    more = {"scheme": "http", "path": "/mcp", "raw_path": b"/mcp", "query_string": b"", "headers": headers}
+    return {"type": "http", "http_version": "1.1", "method": "DELETE", "user": user, **more}
+
+
+async def _no_body() -> Message:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+async def _unheard(message: Message) -> None:
+    """What is answered to a deletion of our own."""
+
+
 @asynccontextmanager
 async def serving(desks: Desks) -> AsyncIterator[App]:
     """The server; it answers while the context is open, in whose task it must also be closed."""
@@ -158,11 +204,15 @@ async def serving(desks: Desks) -> AsyncIterator[App]:
         max_sessions=MAX_SESSIONS,
     )
 
+    sessions = _Sessions(desks, manager.handle_request)
+
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         # The key's digest: a session of one attempt is none for another, and no log ever holds the key.
         name = ids.digest(str(scope[KEY]).encode())[:16]
         user = AuthenticatedUser(AccessToken(token=name, client_id=name, scopes=[]))
-        await manager.handle_request({**scope, "user": user}, receive, send)
+        scope = {**scope, "user": user}
+        await sessions.sweep()
+        await manager.handle_request(scope, receive, sessions.watched(scope, send))
 
     async with manager.run():
         yield app
