@@ -27,6 +27,7 @@ TARGETS: Final = (
     "pack_import",
     "worker_frames",
     "mcp_server",
+    "acp_agent",
     "stream_anthropic",
     "stream_responses",
     "stream_chat",

@@ -60,6 +60,8 @@ _ANSWERS: Final[tuple[dict[str, Any], ...]] = (
     {"id": 1, "error": "ValueError", "message": "not that"},
     {"id": 1, "error": "Bug", "message": "Traceback"},
     {"id": 7, "ok": {}},
+    {"id": 2, "ok": {"out": 3, "end": False}},
+    {"id": 3, "ok": {"ended": True, "exit_code": 0, "late": True}},
 )
 
 _DECLARED: Final = (SandboxFailed, OSError, ValueError)
@@ -130,6 +132,20 @@ async def _export(sandbox: WorkerSandbox) -> object:
     return done
 
 
+async def _session(sandbox: WorkerSandbox) -> object:
+    session = await sandbox.open(["true"], timeout=1.0)
+    try:
+        while await session.read():
+            continue
+        code = await session.wait()
+        assert code is None or 0 <= code < 256
+        assert all(isinstance(flag, str) for flag in session.flags)
+        assert len(session.stderr_tail()) <= 16 * 1024
+    finally:
+        await session.kill(0.0)
+    return code
+
+
 def _tool(tool: Any, **arguments: object) -> Callable[[WorkerSandbox], Awaitable[object]]:
     """The tool's own handling of errors is part of what is fuzzed: from a tool only SandboxFailed may come."""
 
@@ -149,6 +165,7 @@ _REQUESTS: Final[Sequence[Callable[[WorkerSandbox], Awaitable[object]]]] = (
     _exec,
     _read,
     _export,
+    _session,
     lambda sandbox: sandbox.write("/workspace/a", b"x"),
     lambda sandbox: sandbox.import_(_BASE),
     lambda sandbox: sandbox.call("stat", path="/workspace/a"),
@@ -204,5 +221,7 @@ def seeds() -> Sequence[bytes]:
         found += [bytes([number, 0]) + wire.pack(answer, b"abcdef") for answer in _ANSWERS]
         found.append(bytes([number, 1, 1]) + b"\1\1" * 10 + b"\3abc")
     whole = wire.pack(_ANSWERS[0], b"abcdef")
+    talked = b"".join(wire.pack(answer, b"abcdef") for answer in (_ANSWERS[5], *_ANSWERS[-2:]))
+    found.append(bytes([_REQUESTS.index(_session), 0]) + talked)
     found += [b"\0\0" + whole[:-1], b"\0\0" + whole[:5], b"\0\0" + b"\xff" * 8, b"\0\0\0\0\0\2\0\0\0\0[]", b"\0\0"]
     return [*dict.fromkeys(found)]

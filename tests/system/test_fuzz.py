@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SLOW = {
     "pack_import": 60,
     "mcp_server": 150,
+    "acp_agent": 250,
     "stream_anthropic": 250,
     "stream_responses": 250,
     "stream_chat": 250,

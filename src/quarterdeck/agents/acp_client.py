@@ -83,8 +83,10 @@ class _Pipe:
                 self.heard.set()
                 if message.get("method") == _PERMISSION and "id" in message:
                     await self.room.acquire()
-                if message.get("method") != _UPDATE:
+                if "id" in message:
                     return message
+                if message["method"] != _UPDATE:
+                    continue  # the SDK would complain of each one that it does not know
                 update = (message.get("params") or {}).get("update")
                 if isinstance(update, dict):
                     await self._listener.updated(update)
