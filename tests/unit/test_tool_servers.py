@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from quarterdeck.assembly.toolboard import OperatorAccess, approve, check_tools
+from quarterdeck.cli.starter import effective
 from quarterdeck.kernel.config import DeckConfig, McpServer, RunConfig
 from quarterdeck.kernel.entities import Agent
 from quarterdeck.kernel.failures import BadConfiguration
@@ -98,6 +99,12 @@ def test_deck_toml_declares_and_names_the_closest_key() -> None:
     assert "command" in caught.value.fix
     with pytest.raises(BadConfiguration, match="runs elsewhere"):
         parse_deck_toml('[mcp.servers.git]\nurl = "http://x"\nworkspace = true\n', "deck.toml")
+
+
+def test_a_printed_configuration_declares_the_same() -> None:
+    declared, _ = parse_mcp_json(json.dumps({"mcpServers": {"a": GITHUB, "b": {"url": "http://x.test/y"}}}))
+    printed = effective(declared.config, ())
+    assert parse_deck_toml(printed, "printed").config.mcp == declared.config.mcp
 
 
 # --- variables --------------------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from quarterdeck.delivery.detect import Detected
-from quarterdeck.kernel.config import DeckConfig
+from quarterdeck.kernel.config import DeckConfig, McpServer
+from quarterdeck.kernel.entities import Value
 
 AGENTS_README: Final = """\
 Agents of this repository: one file NAME.md each, YAML front matter and a prompt.
@@ -97,12 +98,21 @@ def effective(config: DeckConfig, origin: Iterable[str]) -> str:
         out += ["", f"[{section}]"]
         for key, entry in entries.items():
             name = json.dumps(key, ensure_ascii=False) if table else key
-            plain = entry.model_dump(exclude_none=True) if hasattr(entry, "model_dump") else entry
+            plain = _plain(entry)
             line = f"# {name} is not set" if plain is None else f"{name} = {_text(key, plain)}"
             why = notes.pop(f"{section}.{name}", [])
             out.append(f"{line}{'  # ' + '; '.join(why) if why else ''}")
     out += [f"# {key}: {text}" if text else f"# {key}" for key, texts in notes.items() for text in texts]
     return "\n".join(out[1:])
+
+
+def _plain(entry: Any) -> Any:
+    """A value or a table of values as TOML can hold it."""
+    if isinstance(entry, Mapping):
+        return {name: _plain(each) for name, each in entry.items()}
+    if isinstance(entry, McpServer):  # as it was written: its hash is of that
+        return entry.model_dump(mode="json", exclude_defaults=True)
+    return entry.model_dump(exclude_none=True) if isinstance(entry, Value) else entry
 
 
 def _notes(origin: Iterable[str]) -> dict[str, list[str]]:

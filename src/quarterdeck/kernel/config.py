@@ -234,8 +234,8 @@ class McpServer(Value):
     """What is sent to the address with each request."""
     timeout: Duration = 60.0
     """Time for one call."""
-    start: Duration = 60.0
-    """Time until it has started and listed its tools."""
+    start: Duration = 120.0
+    """Time until it has started and listed its tools; a program that has to be fetched first takes a while."""
 
     @model_validator(mode="after")
     def _sound(self) -> Self:

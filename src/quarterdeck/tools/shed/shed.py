@@ -37,6 +37,9 @@ IDLE: Final = 60.0
 START_PATIENCE: Final = 5.0
 """Longest pause between tries to start a server that an attempt needs, seconds."""
 
+QUICK: Final = 20.0
+"""Seconds after which a server that did not start is not tried again for the attempt that needs it."""
+
 _TRIES: Final = 3
 
 
@@ -139,7 +142,9 @@ class Shed:
             raise BadConfiguration("the agent's tools are not there", why=grave[0], fix="quarterdeck tools")
         entries: list[Entry] = []
         servers = self._enter(needs)
-        listings = await asyncio.gather(*map(_listed, servers.values()), return_exceptions=True)
+        listings = await asyncio.gather(
+            *(_listed(server, self._clock) for server in servers.values()), return_exceptions=True
+        )
         for (name, server), listed in zip(servers.items(), listings, strict=True):
             required = any(word.serves(name) and not word.optional for word in words)
             if isinstance(listed, BaseException):
@@ -265,13 +270,15 @@ class Shed:
 _SANDBOX: Final = "sandbox/"
 
 
-async def _listed(server: Server) -> Listing:
-    """The tools of a server that an attempt needs, in a few tries. Raises ToolServerFailed."""
+async def _listed(server: Server, clock: Clock) -> Listing:
+    """The tools of a server that an attempt needs, in a few tries where it fails at once. Raises ToolServerFailed."""
+    began = clock.monotonic()
     for _ in range(_TRIES - 1):
         try:
             return await server.ready(START_PATIENCE)
         except ToolServerFailed:
-            continue
+            if clock.monotonic() - began > QUICK:
+                raise
     return await server.ready(START_PATIENCE)
 
 
