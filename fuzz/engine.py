@@ -31,6 +31,7 @@ TARGETS: Final = (
     "stream_anthropic",
     "stream_responses",
     "stream_chat",
+    "stream_google",
     "stream_ollama",
     "ratelimit_headers",
 )

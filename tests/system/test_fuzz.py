@@ -19,6 +19,7 @@ SLOW = {
     "stream_anthropic": 250,
     "stream_responses": 250,
     "stream_chat": 250,
+    "stream_google": 250,
     "stream_ollama": 500,
 }
 RUNS = {name: SLOW.get(name, 2000) for name in engine.TARGETS}
