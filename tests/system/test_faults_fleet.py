@@ -17,7 +17,7 @@ from quarterdeck.assembly.parts import Fleet
 from quarterdeck.govern.policy import DefaultPolicy
 from quarterdeck.kernel import probes
 from quarterdeck.kernel.config import DeckConfig, ModelSection, RunConfig
-from quarterdeck.kernel.entities import Agent, Harness
+from quarterdeck.kernel.entities import Agent
 from quarterdeck.kernel.events import ModelErred, Outcome, ToolDone
 from quarterdeck.kernel.failures import FailureClass, QuarterdeckError, WorkspaceOverLimit
 from quarterdeck.models.port import Deadlines, ToolSpec
@@ -415,7 +415,7 @@ async def test_a_key_rotated_in_its_file_is_taken_up(
         async with fleet(bench, server, monkeypatch, key) as made:
             assignment = await bench.assignment(AGENT, config=wanted)
             key.write_text("new\n")
-            finished = await made.harnesses(wanted)[Harness.NATIVE].work(assignment)
+            finished = await made.native(wanted).work(assignment)
         assert [asked.status for asked in server.requests] == [401, 200, 200]
     assert finished.outcome is Outcome.OK
     assert await journal(bench) == ("asked", "erred auth", *DONE)
@@ -429,7 +429,7 @@ async def test_deadlines_are_set_in_the_deck(bench: Kit, tmp_path: Path, monkeyp
     wanted = RunConfig(deck=DeckConfig.model_validate({**deck(models=SIZED).model_dump(), "deadlines": limits}))
     hangs = scenario(ONCE, SUBMIT, faults=(Fault(kind=Kind.HANG, step=0),))
     async with ScriptedServer(hangs) as server, fleet(bench, server, monkeypatch, key) as made:
-        finished = await made.harnesses(wanted)[Harness.NATIVE].work(await bench.assignment(AGENT, config=wanted))
+        finished = await made.native(wanted).work(await bench.assignment(AGENT, config=wanted))
         assert [asked.end for asked in server.requests] == [End.ABORTED, End.FINISHED, End.FINISHED]
     assert finished.outcome is Outcome.OK
     erred = next(event for event in await bench.events() if isinstance(event, ModelErred))

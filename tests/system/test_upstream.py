@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 
+import httpx2
 import pytest
 
 from quarterdeck import __version__
 from quarterdeck.kernel.failures import FailureClass, ModelFailed
 from quarterdeck.models.factory import Models, make_factory
 from quarterdeck.models.port import Deadlines
+from quarterdeck.models.upstream import Answer
 
 PATIENT = Deadlines(connect=2, first_byte=5, idle=5, total=10)
 HASTY = Deadlines(connect=2, first_byte=0.2, idle=0.2, total=1.0)
@@ -129,6 +131,13 @@ async def test_what_an_error_status_means_can_be_asked() -> None:
     ):
         failure = await answer.refusal()
     assert (failure.kind, failure.retry_after, failure.billed) == (FailureClass.QUOTA, 7.0, False)
+
+
+@pytest.mark.parametrize(("key", "says"), [("a-real-key", "what is [key]?"), ("k", "what is a-real-key?")])
+def test_an_error_that_repeats_the_key_is_told_without_it(key: str, says: str) -> None:
+    answer = Answer("m", "http://here", httpx2.Response(400), None, key)
+    assert answer.redacted(b"what is a-real-key?") == says.encode()
+    assert says in answer.meaning(b'{"error": {"message": "what is a-real-key?"}}').why
 
 
 async def test_a_key_is_not_led_elsewhere() -> None:

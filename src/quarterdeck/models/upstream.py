@@ -36,6 +36,8 @@ _CONNECTIONS: Final = httpx2.Limits(max_connections=1000, max_keepalive_connecti
 _LARGEST_ERROR: Final = 64 * 1024
 _LARGEST_FACTS: Final = 16 * 1024 * 1024
 """Bytes that are read of what a server says about its models."""
+_LEAST_SECRET: Final = 6
+"""Letters: a shorter key (`none`, `k`, for a server of one's own) keeps no secret, and is a part of words."""
 _NOT_PASSED: Final = frozenset(
     {
         *("authorization", "x-api-key", "x-goog-api-key", "proxy-authorization"),
@@ -56,7 +58,7 @@ class Answer:
         self._address = address
         self._response = response
         self._pace = pace
-        self._key = key
+        self._key = key if key is not None and len(key) >= _LEAST_SECRET else None
 
     @property
     def status(self) -> int:
