@@ -206,6 +206,9 @@ async def test_a_trigger_that_orders_500_runs_starts_no_storm(tmp_path: Path) ->
             try:
                 wait_for = {"8 runs": 492, "5 attempts, reviews and sub-agents": 3}
                 await until(serving, lambda: settled(5, wait_for))
+                listed = await asyncio.to_thread(place.call, "ps")
+                assert "is held: 8 runs of ada in an hour are the most; its turn is at 20" in listed[2]
+                assert "and 492 more are held" in listed[2]
                 clock.gone += 61
                 await deck.journal.commit(also=lambda tx: None)
                 await until(serving, lambda: settled(8, {"8 runs": 492}))

@@ -120,7 +120,8 @@ class Fleet:
 
     def harnesses(self, config: RunConfig) -> Mapping[Harness, HarnessAdapter]:
         """The harnesses that there are."""
-        return {Harness.COMMAND: self._command, Harness.NATIVE: self.native(config), Harness.ACP: self.acp}
+        acp = {Harness.ACP: self._acp} if self._acp is not None else {}
+        return {Harness.COMMAND: self._command, Harness.NATIVE: self.native(config), **acp}
 
     def _made(self, config: RunConfig) -> tuple[NativeHarness, Models]:
         sections, deadlines = config.deck.models, config.deck.deadlines

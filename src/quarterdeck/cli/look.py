@@ -31,6 +31,8 @@ from quarterdeck.kernel.failures import BadInput, NotFound
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 _SHA = 10
+_HELD = 3
+"""Runs whose reason for being held is said."""
 Id = Annotated[str, typer.Argument(help="Id of a run, task or attempt, or its beginning.", metavar="ID")]
 
 
@@ -78,6 +80,11 @@ async def _ps(call: Call) -> None:
         left = [run.run for run in runs if _going(run)]
         if left and not attended:
             call.say(f"no process works on {', '.join(left[:5])}; go on with: quarterdeck resume {left[0]}", Tone.WARN)
+        held = [run for run in runs if attended and _going(run) and run.reason]
+        for run in held[:_HELD]:
+            call.say(f"{run.run} is held: {run.reason}", Tone.WARN)
+        if held[_HELD:]:
+            call.say(f"and {len(held) - _HELD} more are held", Tone.WARN)
     elif not call.json:
         call.say('no runs yet; start one with: quarterdeck run "GOAL"')
 
@@ -228,8 +235,10 @@ def _going(run: RunView) -> bool:
 
 
 def _status(run: RunView, *, attended: bool) -> str:
-    """What a person reads: nothing runs where nobody works on it."""
-    return str(run.status) if attended or not _going(run) else "interrupted"
+    """What a person reads: nothing runs where nobody works on it, or where a limit holds it back."""
+    if not _going(run):
+        return str(run.status)
+    return ("held" if run.reason else str(run.status)) if attended else "interrupted"
 
 
 def _run_block(call: Call, run: RunView, tasks: list[TaskView], ordered: e.RunCreated, *, attended: bool) -> None:

@@ -34,6 +34,7 @@ STATUS_TONE: Final = {
     "waiting": Tone.WARN,
     "paused": Tone.WARN,
     "interrupted": Tone.WARN,
+    "held": Tone.WARN,
     "blocked": Tone.WARN,
     "cancelled": Tone.QUIET,
     "pending": Tone.QUIET,
