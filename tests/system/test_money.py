@@ -5,6 +5,7 @@ import functools
 import json
 import random
 import signal
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ from deck_kit import Place, carried, one, place_at, task
 from quarterdeck.govern.budgets import Budgets
 from quarterdeck.govern.chain import DayCaps, chain_of, day_of, run_purse
 from quarterdeck.govern.port import Link
+from quarterdeck.journal.views import PurseView, Views
 from quarterdeck.kernel.config import DayBudget, ModelSection, Price, RunConfig
 from quarterdeck.kernel.entities import Agent
 from quarterdeck.kernel.events import Outcome, RunStatus, TaskStatus
@@ -101,6 +103,44 @@ async def _check_bill(bench: Kit, server: ScriptedServer) -> None:
     assert sum(billed.values()) > DAY_CAP // 8, "what broke is estimated, and rather too high"
     missing = {fault.kind for fault in BREAKS.values()} - {asked.fault for asked in server.requests}
     assert not missing, f"{missing} of {Counter(asked.fault for asked in server.requests)}"
+
+
+_SPENDER = """
+import asyncio, sys
+from pathlib import Path
+from quarterdeck.govern.budgets import Budgets
+from quarterdeck.govern.port import Link
+from quarterdeck.journal.views import PurseView, Views
+from quarterdeck.kernel.config import DayBudget, DeckConfig, RunConfig
+from quarterdeck.kernel.failures import BudgetExhausted
+from quarterdeck.store.sqlite import SqliteStore
+
+CHAIN = (Link("run/r", None, opened=True), Link("deck/2026-11-21", 10**6))
+
+async def main(path, name):
+    store = await SqliteStore.open(path, durability="normal")
+    for number in range(1000):
+        holder = f"{name}/{number}"
+        try:
+            await store.write(lambda tx: Budgets().reserve(tx, CHAIN, holder, 7))
+        except BudgetExhausted:
+            break
+        await store.write(lambda tx: Budgets().settle(tx, holder, 7))
+    await store.close()
+
+asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
+"""
+
+
+async def test_several_processes_share_one_purse(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path / "deck.db", durability="normal")
+    await store.write(lambda tx: Budgets().open(tx, "run/r", 300))
+    starts = (asyncio.create_subprocess_exec(sys.executable, "-c", _SPENDER, store.path, name) for name in "abc")
+    processes = await asyncio.gather(*starts)
+    assert await asyncio.gather(*(process.wait() for process in processes)) == [0, 0, 0]
+    (purse,) = await Views(store).purses("run/")
+    assert purse == PurseView("run/r", 300, 294, 0)
+    await store.close()
 
 
 # --- whole runs -----------------------------------------------------------------------------------------------

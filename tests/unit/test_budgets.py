@@ -3,7 +3,6 @@
 import asyncio
 import json
 import sqlite3
-import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -311,40 +310,6 @@ async def test_a_hundred_callers_together_get_what_there_is(store: SqliteStore) 
     _, settled, reserved = await purse(store, "deck/2026-11-21")
     assert (settled, reserved) == (spent, 0)
     assert 900 <= spent <= 1_000, "30 at least fit together"
-
-
-_SPENDER = """
-import asyncio, sys
-from pathlib import Path
-from quarterdeck.govern.budgets import Budgets
-from quarterdeck.govern.port import Link
-from quarterdeck.kernel.config import DayBudget, DeckConfig, RunConfig
-from quarterdeck.kernel.failures import BudgetExhausted
-from quarterdeck.store.sqlite import SqliteStore
-
-CHAIN = (Link("run/r", None, opened=True), Link("deck/2026-11-21", 10**6))
-
-async def main(path, name):
-    store = await SqliteStore.open(path, durability="normal")
-    for number in range(1000):
-        holder = f"{name}/{number}"
-        try:
-            await store.write(lambda tx: Budgets().reserve(tx, CHAIN, holder, 7))
-        except BudgetExhausted:
-            break
-        await store.write(lambda tx: Budgets().settle(tx, holder, 7))
-    await store.close()
-
-asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
-"""
-
-
-async def test_several_processes_share_one_purse(store: SqliteStore) -> None:
-    await store.write(lambda tx: Budgets().open(tx, "run/r", 300))
-    starts = (asyncio.create_subprocess_exec(sys.executable, "-c", _SPENDER, store.path, name) for name in "abc")
-    processes = await asyncio.gather(*starts)
-    assert await asyncio.gather(*(process.wait() for process in processes)) == [0, 0, 0]
-    assert await purse(store, "run/r") == (300, 294, 0)
 
 
 # --- the schema before it ---------------------------------------------------------------------------------
