@@ -263,6 +263,22 @@ async def test_a_call_under_way_that_another_worker_took_over_is_left_to_it(benc
     assert (await bench.money())[1] == 0
 
 
+async def test_a_call_that_the_end_of_its_run_has_counted_is_not_counted_again(bench: Kit) -> None:
+    """The attempt goes on when the run is resumed: a reviewer of work that was kept."""
+    probes.install(Trap("model.intended", 1))
+    async with bench.native(scenario(*TURNS)) as wire:
+        with pytest.raises(Killed):
+            await wire.work(AGENT)
+        probes.install(None)
+        counted = await bench.store.write(lambda tx: bench.treasury.settle_all(tx, f"{RUN}."))
+        assert await bench.money() == (counted, 0)
+        assert (await wire.work(AGENT)).outcome is Outcome.OK
+    answers = [event.cost_nusd for event in await bench.events() if isinstance(event, ModelAnswered)]
+    assert await bench.money() == (counted + sum(answers), 0)
+    (erred,) = [event for event in await bench.events() if isinstance(event, ModelErred)]
+    assert erred.cost_nusd == counted > 0
+
+
 async def test_a_call_that_is_run_again_is_decided_again(bench: Kit) -> None:
     script = scenario(Turn(actions=(act("write", path="hello.txt", content="x"),)), TURNS[-1])
     probes.install(Trap("tool.intended", 1))

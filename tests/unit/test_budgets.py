@@ -271,6 +271,7 @@ async def test_what_is_left_reserved_of_a_run_is_counted_as_spent(store: SqliteS
     await store.write(lambda tx: budgets.settle(tx, "r-1.a.1/1/1", 10))
     assert await store.write(lambda tx: budgets.settle_all(tx, "r-1.")) == 20
     assert await store.write(lambda tx: budgets.settle_all(tx, "r-1.")) == 0
+    await store.write(lambda tx: budgets.settle_late(tx, "r-1.b.1/1/1", 20))
     assert await purse(store, "run/r-1") == (100, 30, 0)
     assert await purse(store, "run/r-10") == (100, 0, 50)
     assert await purse(store, "deck/2026-11-21") == (None, 30, 50)

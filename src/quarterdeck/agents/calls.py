@@ -137,7 +137,8 @@ class ModelCalls:
             cost_nusd=asked.reserved_nusd,
             estimated=asked.reserved_nusd > 0,
         )
-        await self._settled(event, _holder(self._assignment, asked.step, asked.number))
+        holder = _holder(self._assignment, asked.step, asked.number)
+        await self._log.append(event, also=self._spending.late_settlement(holder, event.cost_nusd))
 
     async def window(self) -> Window | None:
         """The context window of the model that is asked next; None where its server does not say it now."""

@@ -62,6 +62,11 @@ class Spending:
         treasury = self._ports.treasury
         return lambda tx: treasury.settle(tx, holder, spent)
 
+    def late_settlement(self, holder: str, spent: int) -> Also:
+        """As `settlement`, for a call that was cut off: its run may have ended meanwhile."""
+        treasury = self._ports.treasury
+        return lambda tx: treasury.settle_late(tx, holder, spent)
+
 
 def _reserve(treasury: Treasury, chain: Chain, holder: str, amount: int, tx: Tx) -> None:
     treasury.reserve(tx, chain, holder, amount)

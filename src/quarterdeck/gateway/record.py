@@ -136,7 +136,7 @@ class Book:
                 estimated=asked.reserved_nusd > 0,
             )
             name, spent = holder(attempt, asked.step, asked.number), asked.reserved_nusd
-            await self._journal.append(claim, event, also=lambda tx, n=name, s=spent: treasury.settle(tx, n, s))  # type: ignore[misc]  # mypy does not infer a lambda's defaults
+            await self._journal.append(claim, event, also=lambda tx, n=name, s=spent: treasury.settle_late(tx, n, s))  # type: ignore[misc]  # mypy does not infer a lambda's defaults
         return max((record.event.step for record in records if isinstance(record.event, e.ModelAsked)), default=0)
 
 

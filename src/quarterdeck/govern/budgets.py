@@ -87,17 +87,25 @@ class Budgets:
         tx.run("held_set", holder=holder, amount=amount_nusd, purses=names)
 
     def settle(self, tx: Tx, holder: str, cost_nusd: int) -> None:
-        if cost_nusd < 0:
-            raise ValueError("a cost cannot be negative")
-        rows = tx.run("held_take", holder=holder)
-        if not rows:
+        if not self._settled(tx, holder, cost_nusd):
             raise KeyError(f"{holder} has no reservation")
-        tx.run("purses_settle", purses=rows[0]["purses"], cost=cost_nusd, amount=rows[0]["amount"])
+
+    def settle_late(self, tx: Tx, holder: str, cost_nusd: int) -> None:
+        self._settled(tx, holder, cost_nusd)
 
     def settle_all(self, tx: Tx, prefix: str) -> int:
         rows = tx.run("held_take_all", first=prefix, last=prefix + _LAST)
         tx.run_many("purses_settle", [{**row, "cost": row["amount"]} for row in rows])
         return sum(row["amount"] for row in rows)
+
+    def _settled(self, tx: Tx, holder: str, cost_nusd: int) -> bool:
+        """Whether there was a reservation."""
+        if cost_nusd < 0:
+            raise ValueError("a cost cannot be negative")
+        rows = tx.run("held_take", holder=holder)
+        for row in rows:
+            tx.run("purses_settle", purses=row["purses"], cost=cost_nusd, amount=row["amount"])
+        return bool(rows)
 
 
 def _purse(link: Link, row: Row) -> Purse:

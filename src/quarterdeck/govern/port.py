@@ -119,6 +119,11 @@ class Treasury(Protocol):
         reservation is an error (KeyError)."""
         ...
 
+    def settle_late(self, tx: Tx, holder: str, cost_nusd: int) -> None:
+        """As `settle`, for a call that an earlier process left open: where its run has ended meanwhile, it was counted
+        by `settle_all`, and nothing happens."""
+        ...
+
     def settle_all(self, tx: Tx, prefix: str) -> int:
         """Count every open reservation as spent whose holder begins with `prefix` (an attempt's: `<attempt>/`, a run's:
         `<run>.`); returns their sum. For work at which nobody works any more: what is still reserved then belongs to
