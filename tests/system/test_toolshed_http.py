@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from shed_kit import call, shed
 
-from quarterdeck.kernel.failures import ToolServerFailed
+from quarterdeck.kernel.config import McpServer
+from quarterdeck.kernel.failures import BadConfiguration, ToolServerFailed
 from quarterdeck.tools.shed.answers import Answer
 from quarterdeck.tools.shed.port import Link, ServerGone
 from quarterdeck.tools.shed.wire.client import SdkLinker
@@ -99,6 +101,21 @@ async def test_every_request_carries_the_declared_headers() -> None:
         assert (await hello(link)).parts[0].text == "hello"
     assert {headers["authorization"] for _, headers, _ in there.heard} == {"Bearer planted"}
     assert {headers["accept-encoding"] for _, headers, _ in there.heard} == {"identity"}
+
+
+async def test_an_address_is_called_once_it_is_approved_and_its_secret_stays_here(tmp_path: Path) -> None:
+    def echo(there: Web) -> Reply:
+        return told({"content": [{"type": "text", "text": there.heard[-1][1]["authorization"]}]})
+
+    async with web(call=echo) as there, shed(tmp_path, known={"T": "planted-secret"}) as desk:
+        declared = McpServer(url=there.url, headers={"Authorization": "Bearer ${T}"})
+        with pytest.raises(BadConfiguration, match="not approved"):
+            await desk.shed.gather(desk.needs("mcp:strange", strange=declared))
+        given = await desk.shed.gather(desk.needs("mcp:strange?", "mcp:s*", strange=declared))
+        assert (given.shown, there.heard) == ((), [])
+        outside = await desk.outside(desk.needs("mcp:known", known=declared))
+        assert (await call(outside, "known__hello")).text == "Bearer [T]"
+        assert {headers["authorization"] for _, headers, _ in there.heard} == {"Bearer planted-secret"}
 
 
 async def test_a_redirect_to_somebody_else_is_not_followed() -> None:

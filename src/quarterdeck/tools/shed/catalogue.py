@@ -23,8 +23,8 @@ MAX_TOOLS: Final = 1_000
 """Of one server."""
 MAX_DESCRIPTION: Final = 1_500
 """Characters."""
-MAX_NAME: Final = 64
-"""What every provider takes."""
+MAX_NAME: Final = 46
+"""Providers take 64 characters, and other agents' clients put up to 18 in front (`mcp__quarterdeck__`)."""
 
 _OTHER: Final = re.compile(r"[^A-Za-z0-9_-]")
 _MARK: Final = 6
