@@ -9,7 +9,7 @@ from conformance.place import place
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quarterdeck.agents.outside import Reply
+from quarterdeck.agents.outside_call import Reply
 from quarterdeck.kernel import events as e
 
 KEY = "qd-1"

@@ -17,15 +17,14 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from quarterdeck.agents import endings, equipment, handoffs, limits, mail
 from quarterdeck.agents.delegation import delegates
-from quarterdeck.agents.desk import AgentDesk
 from quarterdeck.agents.gate import ActionGate, action_hash
 from quarterdeck.agents.mail import Letter, Mail
 from quarterdeck.agents.native import NativeHarness
+from quarterdeck.agents.outside_call import CallDesk, Reply, sound_call
 from quarterdeck.agents.outside_task import Look, TaskDocument, briefing, look_around
 from quarterdeck.agents.port import Assignment, Finished, Handoff
 from quarterdeck.agents.standing import Done, StandingLog
@@ -36,7 +35,6 @@ from quarterdeck.kernel import ids
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.events import Outcome
 from quarterdeck.kernel.failures import StaleClaim
-from quarterdeck.models import sound
 from quarterdeck.models.port import Flaw, ToolCall
 from quarterdeck.tools.port import Tool, ToolResult
 from quarterdeck.tools.shed.shed import NOTHING
@@ -59,30 +57,6 @@ AT_ONCE: Final = 32
 
 MAX_CALLS: Final = 1_000
 """Calls of one attempt that are taken; after them nothing but its end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What the agent is told."""
-
-    text: str
-    ok: bool = True
-    ended: bool = False
-    """Its work is over."""
-    document: Mapping[str, Any] | None = None
-    """The same as data, where there is more to it than text."""
-    messages: tuple[str, ...] = ()
-    """What a person says to it, to be shown with the text (`prompts.told`)."""
-
-
-class _Desk(AgentDesk):
-    """One call at the desk: its events, with the messages that its answer carries."""
-
-    letters: tuple[Letter, ...] = ()
-
-    async def take(self) -> tuple[e.EventBase, ...]:
-        told = (e.MessageDelivered(message=each.id, how="result", text=each.text) for each in self.letters)
-        return (*await super().take(), *told)
 
 
 class OutsideDesk:
@@ -210,7 +184,7 @@ class OutsideDesk:
         if self._closed:
             return Reply("This attempt is over: its desk is closed. Nothing is taken any more.", ok=False, ended=True)
         await self._log.catch_up()
-        asked = _sound(tool, arguments)
+        asked = sound_call(tool, arguments)
         call, done = self._named(asked.name, asked.arguments, request)
         if done is not None:
             return await self._answer_again(done)
@@ -267,7 +241,7 @@ class OutsideDesk:
         letters, flaw = self._taken(), self._flaw() or asked.flaw
         if letters and asked.name == "submit" and flaw is None:
             flaw = mail.FIRST
-        desk = _Desk(self._assignment, self._ports, self._log, self._native.work, self._left)
+        desk = CallDesk(self._assignment, self._ports, self._log, self._native.work, self._left)
         desk.letters = letters
         gate = ActionGate(self._assignment, self._ports, self._log, self.tools(), desk, self._outside.hidden)
         owed = Owed(asked.id, asked.model_copy(update={"flaw": flaw}), intent)
@@ -342,16 +316,6 @@ class OutsideDesk:
                     flags=("given-up",),
                 )
             )
-
-
-def _sound(tool: str, arguments: Mapping[str, Any]) -> ToolCall:
-    """The call as it can be stored; what cannot is a flaw."""
-    name = sound.text(tool)[:200]
-    try:
-        return ToolCall(id="", name=name, arguments=sound.value(dict(arguments)))
-    except ValueError as error:
-        flaw = Flaw(rule="malformed-arguments", why=f"The arguments cannot be used: {error}.")
-        return ToolCall(id="", name=name, arguments={}, flaw=flaw)
 
 
 class OutsideDesks:

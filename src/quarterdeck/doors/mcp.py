@@ -27,7 +27,7 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 
 from quarterdeck import __version__
-from quarterdeck.agents.outside import Reply
+from quarterdeck.agents.outside_call import Reply
 from quarterdeck.agents.prompts import told
 from quarterdeck.doors.mcp_door import KEY, App, Desk, Desks, Message, Receive, Scope, Send
 from quarterdeck.kernel import ids

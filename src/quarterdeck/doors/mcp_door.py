@@ -17,7 +17,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qs
 
-from quarterdeck.agents.outside import Reply
+from quarterdeck.agents.outside_call import Reply
 from quarterdeck.tools.port import Tool
 
 Scope = MutableMapping[str, Any]
