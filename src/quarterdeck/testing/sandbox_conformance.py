@@ -259,6 +259,15 @@ class Checks:
         await session.kill()
         assert (await sandbox.exec("true", timeout=20)).exit_code == 0
 
+    async def session_that_nobody_waits_for_does_not_stay(self, sandbox: Sandbox) -> None:
+        nap = _nap()
+        opening = asyncio.create_task(sandbox.open(nap.split(), timeout=60))
+        await asyncio.sleep(0)
+        opening.cancel()
+        await asyncio.gather(opening, return_exceptions=True)
+        assert opening.cancelled()
+        assert await _processes(sandbox, nap) == 0
+
     async def two_sessions_at_once(self, sandbox: Sandbox) -> None:
         one, two = [await sandbox.open(["cat"], timeout=60) for _ in range(2)]
         await asyncio.gather(one.write(b"one"), two.write(b"two"))

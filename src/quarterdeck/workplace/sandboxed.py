@@ -206,9 +206,14 @@ class WorkerSandbox:
             self._active[ticket] = strikes
         try:
             await self._request("open", arguments)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError):  # it may have been started all the same
+                await self._opened(number, strikes, ticket).kill(0.0)
             self._active.pop(ticket, None)
             raise
+        return self._opened(number, strikes, ticket)
+
+    def _opened(self, number: int, strikes: set[Verdict], ticket: object) -> WorkerSession:
         return WorkerSession(self._channel, number, strikes, lambda: self._active.pop(ticket, None))
 
     def _was_running(self, begun: float) -> bool:

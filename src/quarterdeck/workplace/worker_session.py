@@ -9,8 +9,6 @@ Rules
 - At the end its group is killed, and what left the group but still carries the session's mark in its environment.
 """
 
-# Raw paths; pathlib would only slow the start of every sandbox.
-# ruff: noqa: PTH123, PTH208
 from __future__ import annotations
 
 import os
@@ -23,6 +21,7 @@ from collections import deque
 from collections.abc import Callable
 
 from quarterdeck.workplace.worker_exec import TERM_GRACE, send, watch
+from quarterdeck.workplace.worker_processes import MARK, bury, end_marked, status
 
 TYPE_CHECKING = False  # loading `typing` would slow the start of every sandbox
 if TYPE_CHECKING:
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     Request = tuple[dict[str, Any], bytes]
 
 POLL = 5.0
-MARK = "QUARTERDECK_SESSION"
 OPERATIONS = ("open", "say", "hear", "attend", "eof", "end")
 _SESSIONS = 16
 _CHUNK = 65536
@@ -40,7 +38,6 @@ _HEARD = 262144
 _LINGER = 0.25
 _TICK = 0.05
 _TAIL = 16384
-_ROUNDS = 50
 _EARLY = 32
 """Requests that may wait in one session; the host has three under way."""
 
@@ -203,7 +200,7 @@ class _Session:
     def _look(self, pid: int, now: float) -> None:
         """Whether the leader has ended, and whether it has to."""
         if self._status is None:
-            found = _status(pid)
+            found = status(pid)
             if found is not None:
                 self._status, self._ended_at = found, now
                 if self._exit is not None:
@@ -257,7 +254,7 @@ class _Session:
                 break
             self._say({"id": number, "ok": self._ending()}, b"")
             self._attends.popleft()
-            _bury()
+            bury()
 
     def _ending(self) -> dict[str, Any]:
         if self._status is None:
@@ -343,9 +340,9 @@ class _Session:
 
     def _finish(self, process: subprocess.Popen[bytes]) -> None:
         send(process.pid, signal.SIGKILL)
-        _end_marked(self._mark)
+        end_marked(self._mark)
         process.wait()
-        _bury()
+        bury()
         ending = self._ending()
         self._close_bell()
         for number in [*(entry[0] for entry in self._says), *(number for number, _ in self._hears)]:
@@ -368,59 +365,3 @@ class _Session:
             left, self._inbox = list(self._inbox), deque()
         for header, _ in left:
             self._say({"id": header["id"], "ok": {"gone": True}}, b"")
-
-
-def _status(pid: int) -> int | None:
-    """The leader's exit code (128 + number for a signal), left unreaped; None while it runs."""
-    try:
-        found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return 0
-    if found is None:
-        return None
-    return found.si_status if found.si_code == os.CLD_EXITED else 128 + found.si_status
-
-
-def _end_marked(mark: str) -> None:
-    """Kill what carries the mark, until there is nothing. Linux; elsewhere the group is all that is known."""
-    wanted = f"{MARK}={mark}".encode()
-    for _ in range(_ROUNDS):
-        found = [pid for pid in _processes() if wanted in _environment(pid)]
-        if not found:
-            return
-        for pid in found:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):  # ended meanwhile
-                continue
-        time.sleep(0.005)
-
-
-def _bury() -> None:
-    """Collect ended orphans: this process is their parent, and each counts against the sandbox's process limit. The
-    leader of a session of its own is left: another thread may wait for it."""
-    own, session = os.getpid(), os.getsid(0)
-    for pid in _processes():
-        try:
-            with open(f"/proc/{pid}/stat", "rb") as file:
-                fields = file.read().rpartition(b")")[2].split()
-            state, parent, of = fields[0], int(fields[1]), int(fields[3])
-            if state == b"Z" and parent == own and of not in (pid, session):
-                os.waitpid(pid, os.WNOHANG)
-        except (OSError, ValueError, IndexError):  # collected meanwhile
-            continue
-
-
-def _processes() -> list[int]:
-    try:
-        return [int(name) for name in os.listdir("/proc") if name.isdigit()]
-    except OSError:
-        return []
-
-
-def _environment(pid: int) -> list[bytes]:
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            return file.read(1048576).split(b"\0")
-    except OSError:  # ended, a zombie, or somebody else's
-        return []
