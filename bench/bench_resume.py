@@ -45,7 +45,6 @@ max_parallel = {agents}
 [limits]
 turns = 10000
 spawn_per_minute = 100000
-spawn_per_minute = 100000
 agents_at_once = 10000
 [checks]
 gate = ["true"]
