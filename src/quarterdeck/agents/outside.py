@@ -75,7 +75,7 @@ class OutsideDesk:
         self._one = asyncio.Lock()
         self._one_delegation = asyncio.Lock()
         self._letters: dict[str, Letter] = {}
-        self._spoken = 0
+        self._spoken = self._calls = 0
         self._closed = False
         self._outside = NOTHING
         self.ended = asyncio.Event()
@@ -211,9 +211,10 @@ class OutsideDesk:
             for call, intent in state.intents.items():
                 if intent.arguments_hash == action and call not in self._running:
                     return call, None  # its sub-agent was cut off, and goes on
-        count = len(state.done) + len(state.intents) + len(self._running)
+        self._calls += 1
+        fresh = f"{self._assignment.claim.epoch}.{self._calls}"
         if not request:
-            return f"{CALLS}{count + 1}-{action[:8]}", None
+            return f"{CALLS}{fresh}", None
         name = CALLS + ids.digest(f"{request}\0{action}".encode())[:16]
         done = state.done.get(name)
         if done is None:
@@ -221,7 +222,7 @@ class OutsideDesk:
         recent = self._ports.clock.wall() - done.at <= REPEAT_SECONDS
         if tool in _LASTING or (recent and tool != "task"):
             return name, done
-        return f"{name}-{count + 1}", None
+        return f"{name}-{fresh}", None
 
     def _beyond(self, tool: str) -> str:
         """Why a further call is not even looked at; empty = it is."""
