@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from quarterdeck.models.scripted.faults import Fault, Kind
+from quarterdeck.models.scripted.scenario import Match, Rule, Turn, act
 from test_agents import job
 from test_agents.job import TASKS, honest, rule
 from test_agents.stage import LONGEST, Ran, Stage, expect
@@ -180,7 +181,25 @@ async def budget(stage: Stage) -> None:
     _merged(raised, *TASKS)
 
 
+async def probe(stage: Stage) -> None:
+    """`agents --probe` puts it to work once, and says that it can."""
+    await stage.prepare("probe", {}, _all(stage))
+    write = act("write", path="ready.txt", content="ready\n")
+    turns = (
+        Turn(actions=(write,)),
+        Turn(actions=(act("submit", summary="ready"),)),
+        Turn(text="Done."),
+    )
+    stage.say("probe", Rule(match=Match(said="ready.txt"), turns=turns))
+    ran = await (
+        await stage.start("probe", "agents", "--probe", stage.agent, "--repo", str(stage.repository("probe")))
+    ).ended()
+    said = [line for line in ran.lines if line.get("kind") == "probe"]
+    expect(ran.code == DONE and len(said) == 1 and said[0]["ok"], f"exit code {ran.code}: {said} {ran.errors[-500:]}")
+
+
 SCENES: Final[Mapping[str, Scene]] = {
+    "probe": probe,
     "allow": allow,
     "deny": deny,
     "faults": faults,

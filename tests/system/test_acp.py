@@ -197,6 +197,15 @@ async def test_policy_answers_requests_with_the_option_that_says_it(plain: Stage
     assert [event.rules for event in decided[:3]] == [("protected-path",), ("default",), ("tool-listed",)]
 
 
+async def test_one_whose_turn_ends_with_a_refusal_is_told_why_and_goes_on(plain: Stage) -> None:
+    refused = {"permission": ["edit", "Edit .git/config", {"file_path": ".git/config"}]}
+    finished = await plain.work(refused, {"stop": "cancelled"}, again=[WRITE, {"keep": ".git/answers"}, SUBMIT])
+    assert finished.outcome is Outcome.OK
+    told = (await plain.answers(".git/answers"))[1]
+    assert "Edit .git/config" in told and "no agent may change" in told
+    assert [event.why for event in await plain.events() if isinstance(event, e.AgentPrompted)] == ["task", "refused"]
+
+
 async def test_an_exhausted_budget_is_the_runs_end(tmp_path: Path) -> None:
     async with stage(tmp_path, run_usd=0.00001) as made:
         finished = await made.work(WRITE, {"model": 3}, {"keep": "answers"}, {"error": "the model said no"})

@@ -131,3 +131,26 @@ def test_a_process_that_stays_for_other_runs_says_so(repository: Path, tmp_path:
     for process in processes:
         process.communicate(timeout=60)
         assert process.returncode == Exit.DONE
+
+
+@pytest.mark.parametrize(
+    ("program", "code", "why"),
+    [
+        ("open('ready.txt', 'w').write('ready')", Exit.DONE, ""),
+        ("print('all done!')", Exit.FAILED, "nothing differs"),
+    ],
+)
+def test_a_probe_really_puts_the_agent_to_work(
+    repository: Path, tmp_path: Path, program: str, code: int, why: str
+) -> None:
+    definition = f"---\nname: tried\nharness: command\ncommand: {json.dumps(['python3', '-c', program])}\n---\n"
+    (repository / ".quarterdeck" / "agents").mkdir(parents=True)
+    (repository / ".quarterdeck" / "agents" / "tried.md").write_text(definition)
+    git(repository, "add", ".")
+    git(repository, "commit", "-qm", "An agent")
+    done = quarterdeck("agents", "--probe", "tried", "--json", home=tmp_path, cwd=repository)
+    assert done.returncode == code, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert (told["kind"], told["agent"], told["ok"]) == ("probe", "tried", code == Exit.DONE)
+    assert why in told["why"]
+    assert quarterdeck("agents", "--probe", "nobody", home=tmp_path, cwd=repository).returncode == Exit.NOT_FOUND

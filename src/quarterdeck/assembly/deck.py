@@ -15,11 +15,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from quarterdeck import __version__
-from quarterdeck.assembly import doctor, ordering, results, standalone, telling, toolboard, undoing
+from quarterdeck.assembly import clis, doctor, ordering, results, standalone, telling, toolboard, undoing
 from quarterdeck.assembly.configuration import Found, configuration
 from quarterdeck.assembly.parts import Parts, make
 from quarterdeck.delivery import feedback, jobs
-from quarterdeck.delivery.order import Check, Order, RevertOrder, RunResult
+from quarterdeck.delivery.order import Check, Cli, Order, RevertOrder, RunResult
 from quarterdeck.delivery.session import workspace_of
 from quarterdeck.engine.port import Handler, Job, Later
 from quarterdeck.gateway.port import Metering, Standing
@@ -252,6 +252,10 @@ class Deck:
     async def probe(self) -> list[Check]:
         """What `doctor` looks at."""
         return await doctor.probe(self._parts)
+
+    async def clis(self) -> tuple[Cli, ...]:
+        """The command lines of agents that are known here, and what of them is on this machine."""
+        return await clis.known(self._parts.settings)
 
     async def effective(self, repository: Path) -> tuple[DeckConfig, tuple[str, ...]]:
         """The configuration for a repository, and where its parts come from."""

@@ -10,6 +10,7 @@ import shutil
 import sys
 import time
 
+from quarterdeck.assembly import clis
 from quarterdeck.assembly.parts import Parts
 from quarterdeck.delivery.order import Check
 from quarterdeck.kernel.price_list import DATED
@@ -19,13 +20,12 @@ from quarterdeck.workplace.git import Git
 
 _MIN_GIT = (2, 38)  # merge-tree --write-tree
 _LOW_DISK = 1024**3
-_CLIS = {"claude": "Claude Code", "codex": "Codex", "opencode": "OpenCode", "gemini": "Gemini CLI"}
 
 
 async def probe(parts: Parts) -> list[Check]:
     """All checks, the most important first."""
     found = [await _git(), *await _sandboxes(parts), _disk(parts), await _store(parts), _clock(parts)]
-    return [*found, *_keys(parts), _prices(parts), *_clis(parts)]
+    return [*found, *_keys(parts), _prices(parts), *clis.checks(await clis.known(parts.settings))]
 
 
 async def _git() -> Check:
@@ -113,9 +113,3 @@ def _prices(parts: Parts) -> Check:
     ok = days <= OLD
     fix = "" if ok else "update Quarterdeck, or set [prices]"
     return Check(name="prices", ok=ok, detail=f"list of {day}, {days} days old", fix=fix, level="warning")
-
-
-def _clis(parts: Parts) -> list[Check]:
-    found = [name for command, name in _CLIS.items() if shutil.which(command, path=parts.settings.path)]
-    detail = f"{', '.join(found) or 'none'} found; driving them (the acp harness) is not built yet"
-    return [Check(name="agent CLIs", ok=bool(found), detail=detail, level="info")]

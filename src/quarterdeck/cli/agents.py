@@ -2,6 +2,8 @@
 
 Rules
 - What is shown is what a run in that repository would have now.
+- Of an agent that works on a command line of this machine, its version is shown, or that it is not installed.
+- `--probe` really puts an agent to work, on a repository made for it: nothing else proves that it can work here.
 - What is worth a look (owners that overlap, circles, an agent without a model) is a warning, never an error.
 """
 
@@ -15,6 +17,7 @@ from quarterdeck.agents.escalation import successor
 from quarterdeck.agents.roster import HUMAN
 from quarterdeck.agents.routing import equipped
 from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
+from quarterdeck.cli.probing import probe_agents
 from quarterdeck.cli.text import Column
 from quarterdeck.delivery.ownership import fleet_warnings
 from quarterdeck.kernel.config import RunConfig
@@ -24,24 +27,44 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 Repository = Annotated[Path, typer.Option("--repo", help="The git repository.", metavar="DIR")]
 
+Probe = Annotated[
+    str | None,
+    typer.Option(
+        help="Put this agent to work once, on a repository of its own; `all`: every one that is installed.",
+        metavar="NAME",
+        show_default=False,
+    ),
+]
+
 
 @app.command()
-def agents(context: typer.Context, repo: Repository = Path(), json: Json = False, no_input: NoInput = False) -> None:
-    """List the agents of a repository."""
-    drive(_agents(begin(context, json, no_input), repo.absolute()))
+def agents(
+    context: typer.Context,
+    repo: Repository = Path(),
+    probe: Probe = None,
+    json: Json = False,
+    no_input: NoInput = False,
+) -> None:
+    """List the agents of a repository, or try one."""
+    call = begin(context, json, no_input)
+    if probe is not None:
+        raise typer.Exit(drive(probe_agents(call, repo.absolute(), probe)))
+    drive(_agents(call, repo.absolute()))
 
 
 async def _agents(call: Call, repository: Path) -> None:
     async with call.deck() as deck:
-        config = await deck.current(repository)
+        config, clis = await deck.current(repository), {cli.profile: cli for cli in await deck.clis()}
     for agent in config.agents.values():
         call.emit("agent", agent_object(agent, config))
+    for cli in clis.values():
+        call.emit("cli", cli)
     names = ("agent", "harness", "runs on", "owns", "delegates to", "escalates to", "description")
     rows = [
         (
             agent.name,
             str(agent.harness),
-            runs_on(agent, config),
+            clis[agent.profile].label if agent.profile in clis else runs_on(agent, config),
             ", ".join(agent.owns),
             ", ".join(agent.delegates_to),
             " -> ".join(line(agent, config)),

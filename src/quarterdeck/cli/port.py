@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
-from quarterdeck.delivery.order import Check, Order, RevertOrder, RunResult
+from quarterdeck.delivery.order import Check, Cli, Order, RevertOrder, RunResult
 from quarterdeck.gateway.port import Metering, Standing
 from quarterdeck.journal.port import Journal, Record, Verification
 from quarterdeck.journal.views import AttemptView, Views
@@ -99,6 +99,10 @@ class DeckApi(Protocol):
 
     async def probe(self) -> list[Check]:
         """What `doctor` looks at."""
+        ...
+
+    async def clis(self) -> tuple[Cli, ...]:
+        """The command lines of agents that are known here, and what of them is on this machine."""
         ...
 
     async def effective(self, repository: Path) -> tuple[DeckConfig, tuple[str, ...]]:

@@ -96,3 +96,23 @@ class Check(Value):
     """The exact command or change that repairs it; empty where `ok`."""
     level: Literal["error", "warning", "info"] = "error"
     """What it means when it is not ok: nothing works, a part does not work, good to know."""
+
+
+class Cli(Value):
+    """A command line of an agent that is known here."""
+
+    profile: str
+    title: str
+    installed: bool = False
+    version: str = ""
+    """Empty where it is not known."""
+    login: bool = False
+    """Files of its user's own login are there."""
+    missing: str = ""
+    """Why it cannot be started; empty where it is installed."""
+    fix: str = ""
+
+    @property
+    def label(self) -> str:
+        """For people: what it is, and in which version."""
+        return f"{self.title} {self.version}".strip() if self.installed else f"{self.title}, not installed"

@@ -70,6 +70,15 @@ def look(profile: Profile, path: str, home: Path | None, names: Sequence[str] = 
     return Found(profile, installation, "", login)
 
 
+def on_host(installation: Installation) -> Path:
+    """Where the file of the vendor's CLI lies on this machine."""
+    inside = installation.companion or installation.program
+    for place, tree in installation.mounts.items():
+        if _within(inside, (place,)):
+            return tree / inside[len(place) :].lstrip("/") if inside != place else tree
+    return Path(inside)
+
+
 def _first(names: Sequence[str], path: str) -> Path | None:
     """The real file of the first of `names` that is on PATH and can be run."""
     for name in names:

@@ -51,6 +51,8 @@ def _config(context: Context) -> dict[str, Any]:
     config: dict[str, Any] = {
         "autoupdate": False,
         "share": "disabled",
+        # What is refused is a failed tool call; it would end the turn.
+        "experimental": {"continue_loop_on_deny": True},
         "permission": {"edit": "ask", "bash": "ask", "webfetch": "deny", "websearch": "deny", "doom_loop": "deny"},
     }
     if context.endpoint is not None:

@@ -1,0 +1,50 @@
+"""Which command lines of agents `doctor` and `agents` show, and how."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from quarterdeck.assembly import clis
+from quarterdeck.delivery.order import Cli
+from quarterdeck.settings import Settings, load_settings
+
+
+def settings(tmp_path: Path, path: str) -> Settings:
+    return replace(load_settings({"HOME": str(tmp_path), "PATH": path}), user_home=tmp_path)
+
+
+def program(folder: Path, name: str, text: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(text)
+    (folder / name).chmod(0o755)
+
+
+async def test_what_is_not_there_is_named_with_its_fix(tmp_path: Path) -> None:
+    found = await clis.known(settings(tmp_path, str(tmp_path)))
+    assert [cli.profile for cli in found] == ["claude", "codex", "opencode", "gemini"]
+    assert not any(cli.installed for cli in found)
+    for check in clis.checks(found):
+        assert (check.ok, check.level) == (False, "info")
+        assert check.fix.startswith("npm install")
+        assert "is not on PATH" in check.detail
+
+
+async def test_a_program_that_says_its_version_nowhere_else_is_asked(tmp_path: Path) -> None:
+    program(tmp_path / "bin", "opencode", "#!/bin/sh\necho opencode v1.18.4-beta.1 of today\n")
+    found = {cli.profile: cli for cli in await clis.known(settings(tmp_path, str(tmp_path / "bin")))}
+    assert (found["opencode"].installed, found["opencode"].version) == (True, "1.18.4-beta.1")
+    assert found["opencode"].label == "OpenCode 1.18.4-beta.1"
+
+
+@pytest.mark.parametrize("text", ["#!/bin/sh\nexit 3\n", "#!/bin/sh\necho no numbers\n"])
+async def test_one_that_does_not_say_is_there_all_the_same(tmp_path: Path, text: str) -> None:
+    program(tmp_path / "bin", "opencode", text)
+    found = {cli.profile: cli for cli in await clis.known(settings(tmp_path, str(tmp_path / "bin")))}
+    assert (found["opencode"].installed, found["opencode"].version) == (True, "")
+    assert "of an unknown version" in clis.checks((found["opencode"],))[0].detail
+
+
+def test_a_login_is_told() -> None:
+    cli = Cli(profile="codex", title="Codex", installed=True, version="0.169.0", login=True)
+    assert clis.checks((cli,))[0].detail == "0.169.0; its own login is there"
