@@ -16,6 +16,7 @@ SLOW = {
     "pack_import": 60,
     "mcp_server": 150,
     "acp_agent": 250,
+    "gateway_calls": 250,
     "stream_anthropic": 250,
     "stream_responses": 250,
     "stream_chat": 250,
