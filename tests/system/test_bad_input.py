@@ -104,7 +104,7 @@ PLANS: list[tuple[str, str | bytes, tuple[str, ...]]] = [
     ("need-unknown", with_(needs=["parse"], id="parser"), ("unknown task `parse`, did you mean `parser`?",)),
     ("need-form", with_(needs=["B 1"]), ("task a, needs: an id is 1 to 64",)),
     ("cycle", plan({**TASK, "needs": ["b"]}, {**TASK, "id": "b", "needs": ["a"]}), ("a cycle: `a` needs `b`",)),
-    ("agent", with_(agent="nobody"), ("unknown agent `nobody` (known: critic, implementer",)),
+    ("agent", with_(agent="nobody"), ("unknown agent `nobody` (known: ", "critic", "implementer")),
     ("verify-empty", with_(verify=[" "]), ("task a, verify: an empty command",)),
     ("verify-nul", with_(verify=["a\0b"]), ("task a, verify: a NUL character",)),
     ("budget-negative", with_(budget_usd=-1), ("task a, budget_usd: it must be at least 0",)),
@@ -320,7 +320,7 @@ OPTIONS: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     *((("--max-parallel", number), ("'--max-parallel'",)) for number in ("0", "1001", "x", "1.5")),
     (("--sandbox", "docker"), ("no sandbox called 'docker'", "bubblewrap, none")),
     (("--sandbox", ""), ("no sandbox called ''",)),
-    (("--agent", "nobody"), ("there is no agent 'nobody'", "--agent with one of: critic")),
+    (("--agent", "nobody"), ("there is no agent 'nobody'", "--agent with one of: ", "critic")),
     (("--agent", ""), ("there is no agent ''",)),
     *(
         (("--base", base), ("names no commit in", "git log"))

@@ -275,6 +275,8 @@ async def test_owners_get_their_work_and_what_they_cannot_do_goes_on_to_others(t
             await deck.work(run)
             assert (await deck.views.run(run)).status is RunStatus.WAITING
             (wait,) = await deck.views.waits(run)
+            stopped = next(row for row in await deck.views.tasks(run) if row.task == "stuck")
+            assert stopped.reason == wait.question.partition("\n")[0]
             assert wait.attempt == f"{run}.stuck.1"
             assert "The task stuck (stuck) is not done after 1 attempt by fixer." in wait.question
             assert "ended with exit code 3" in wait.question

@@ -10,6 +10,7 @@ import pytest
 from deck_kit import Place, carried, events, git, one, place_at, run_events, task
 from hostile_kit import FAILS, LANDS, MORE, left_over
 
+from quarterdeck.agents.roster import shipped_agents
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.config import Price
@@ -83,7 +84,9 @@ async def test_a_fleet_of_hostile_models(place: Place) -> None:
     ]
     rules.append(does("claims", act("write", path="claims.txt", content="wrong\n")))
     async with modelled(place, *rules):
-        place.begin(deck="[limits]\nattempts = 1\n[sandbox]\ndisk_mb = 48\n")
+        alone = shipped_agents()["shipped:implementer.md"].replace("escalates_to: debugger\n", "")
+        agents = {".quarterdeck/agents/implementer.md": alone}  # nobody is asked: what fails has failed
+        place.begin(agents, deck="[limits]\nattempts = 1\n[sandbox]\ndisk_mb = 48\n")
         head, status = git(place.repository, "rev-parse", "HEAD"), git(place.repository, "status", "--porcelain")
         tasks = [duty(name, **MORE.get(name, {})) for name in (*LANDS, *ENDS)]
         async with carried(place, *tasks) as (deck, result):

@@ -205,7 +205,8 @@ def _task(run: str, task: str, at: float, event: ev.EventBase) -> list[Op]:
             return [node(event.node, waits, event.reason)]
         case ev.TaskEscalated():
             asked = {"run": run, "task": task, "attempt": event.attempt, "question": event.question, "at": at}
-            return [status(ev.TaskStatus.WAITING), Set("project_question", asked)]
+            said = event.question.partition("\n")[0]
+            return [status(ev.TaskStatus.WAITING, said), Set("project_question", asked)]
         case ev.TaskMerged():
             values = {"run": run, "task": task, "commit": event.commit, "attempt": event.attempt, "at": at}
             merged = Set("project_attempt_status", {"attempt": event.attempt, "status": "merged"})

@@ -209,6 +209,7 @@ def _task_event(state: RunState, event: e.EventBase) -> None:
         case e.TaskEscalated():
             task = task_state(state, event.task)
             task.status, task.asks, task.running, task.last = TaskStatus.WAITING, True, False, None
+            task.reason = event.question.partition("\n")[0]
         case e.TaskMerged():
             task = task_state(state, event.task)
             task.status, task.commit, task.running, task.last = TaskStatus.MERGED, event.commit, False, None
