@@ -11,13 +11,14 @@ Rules
 
 import asyncio
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from typing import cast
 
+from quarterdeck.cli import registry
 from quarterdeck.cli.board import Board
 from quarterdeck.cli.call import Call
 from quarterdeck.cli.lines import Line
-from quarterdeck.cli.live import live
 from quarterdeck.cli.port import DeckApi
 from quarterdeck.journal.port import Record
 from quarterdeck.kernel import events as e
@@ -41,8 +42,7 @@ async def follow(call: Call, deck: DeckApi, run: str, *, since: float = 0.0) -> 
     board = Board(run)
     moved = asyncio.Event()
     deck.on_trouble(partial(_tell_trouble, call))
-    plain = nullcontext(partial(call.log, out=False))
-    with live(board, no_color=call.settings.no_color) if call.live else plain as log:
+    with _view(call, board) as log:
         shown = asyncio.create_task(_show(call, deck, board, moved, log, since))
         worked = asyncio.create_task(deck.work(run))
         stays = asyncio.create_task(_say_why_it_stays(call, deck, board, moved))
@@ -59,6 +59,14 @@ async def follow(call: Call, deck: DeckApi, run: str, *, since: float = 0.0) -> 
             for task in (shown, worked, stays):
                 task.cancel()
             await asyncio.gather(shown, worked, stays, return_exceptions=True)
+
+
+def _view(call: Call, board: Board) -> AbstractContextManager[Callable[[Line], None]]:
+    if not call.live:
+        return nullcontext(partial(call.log, out=False))
+    # By name: what draws on a terminal takes a tenth of a start, and most runs have no terminal.
+    live = registry.load("quarterdeck.cli.live", "live", "The live view cannot be shown")
+    return cast("AbstractContextManager[Callable[[Line], None]]", live(board, no_color=call.settings.no_color))
 
 
 def _tell_trouble(call: Call, error: QuarterdeckError | None) -> None:
