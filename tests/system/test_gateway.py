@@ -283,6 +283,15 @@ async def test_what_is_not_understood_is_answered_not_passed(tmp_path: Path) -> 
         assert server.total.requests == 0
 
 
+async def test_a_prompt_beyond_the_window_is_refused_in_the_providers_words(tmp_path: Path) -> None:
+    async with ScriptedServer(scenario()) as server, bench(tmp_path, server) as at:
+        async with client(await at.grant()) as inside:
+            answer = await inside.post(path(CLAUDE), json=body(CLAUDE, text="word " * 1_200_000))
+        assert answer.status_code == 400
+        assert answer.json()["error"]["message"].startswith("prompt is too long")
+        assert server.total.requests == 0
+
+
 async def test_counting_tokens_is_free(tmp_path: Path) -> None:
     async with ScriptedServer(scenario()) as server, bench(tmp_path, server) as at:
         async with client(await at.grant(usd=0)) as inside:

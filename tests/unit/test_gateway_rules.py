@@ -180,6 +180,12 @@ def test_what_a_tool_calls_its_parameters_lies_nowhere_else() -> None:
     assert request(Wire.MESSAGES, messages=[{"role": "user", "content": [source]}]).elsewhere
 
 
+def test_a_prompt_beyond_the_window_is_known_by_its_size() -> None:
+    asked = request(Wire.MESSAGES, messages=["x" * 6_000])
+    assert estimates.too_long(asked, 1_000) == len(asked.raw) // 5.5
+    assert estimates.too_long(asked, 1_100) is None
+
+
 def test_an_hour_s_cache_is_dearer() -> None:
     plain = request(Wire.MESSAGES, messages=["x" * 9000], max_tokens=1)
     hour = request(Wire.MESSAGES, messages=["x" * 9000], max_tokens=1, system=[{"cache_control": {"ttl": "1h"}}])

@@ -12,12 +12,13 @@ Rules
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
-from quarterdeck.gateway import estimates, refusals, routes, wires
+from quarterdeck.gateway import estimates, routes, wires
+from quarterdeck.gateway.answers import Client, Tried, pass_on, passed, refuse
 from quarterdeck.gateway.estimates import Worst
 from quarterdeck.gateway.keys import Key
 from quarterdeck.gateway.meter import Meter, Metered
@@ -50,39 +51,7 @@ _LARGEST_REFUSAL: Final = 1024 * 1024
 """Bytes of a provider's error that are passed on."""
 _UNKNOWN_WINDOW: Final = 1_000_000
 """Tokens; where nobody says how long a prompt may be, its bytes alone bound it."""
-_KEPT_BACK: Final = frozenset(
-    {"connection", "keep-alive", "transfer-encoding", "content-length", "trailer", "upgrade", "set-cookie"}
-)
-"""Headers of an answer that hold for one connection only, or for somebody else."""
 _ENCODED: Final = "content-encoding"
-
-
-class Client(Protocol):
-    """Who asked."""
-
-    @property
-    def begun(self) -> bool:
-        """Whether it has got anything."""
-        ...
-
-    async def head(self, status: int, headers: Iterable[tuple[str, str]]) -> None: ...
-
-    async def body(self, data: bytes) -> None: ...
-
-    async def end(self) -> None:
-        """The answer is complete."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Tried:
-    """A try of which nothing has reached the client."""
-
-    failure: ModelFailed
-    status: int = 0
-    headers: tuple[tuple[str, str], ...] = ()
-    body: bytes = b""
-    """The provider's own answer; status 0 = there was none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +89,13 @@ class Calls:
         if not names:
             able = [name.partition(":")[2] for name in routes.speaking(asked.wire, key.grant.models)]
             may = f"it may ask {', '.join(able)}" if able else "it may ask none in this format"
-            return await _refuse(
+            return await refuse(
                 client, asked, f"{asked.model!r} is not a model of this key: {may}", "model_not_allowed"
             )
         if asked.place.operation is Operation.COUNT:
             return await self._count(key, asked, names[0], headers, client)
         if why := wires.unmetered(asked):
-            return await _refuse(client, asked, f"not metered, so it does not leave: {why}", "not_metered")
+            return await refuse(client, asked, f"not metered, so it does not leave: {why}", "not_metered")
         return await self._until_answered(key, asked, list(names), headers, client)
 
     async def _until_answered(
@@ -137,24 +106,28 @@ class Calls:
             number += 1
             if stopped := key.bound():
                 key.stop(stopped)
-                return await _refuse(client, asked, f"Quarterdeck: {stopped.reason}.", "limit_reached")
+                return await refuse(client, asked, f"Quarterdeck: {stopped.reason}.", "limit_reached")
             try:
                 tried = await self._try(key, asked, step, number, names[0], headers, client)
             except BudgetExhausted as error:
                 key.stop(_stopped(error))
                 sentence = f"Quarterdeck: the budget is exhausted: {error.why or error}. Stop here; do not try again."
-                return await _refuse(client, asked, sentence, "budget_exhausted")
+                return await refuse(client, asked, sentence, "budget_exhausted")
+            except ModelFailed as error:
+                if error.kind is FailureClass.INFRASTRUCTURE:
+                    raise
+                return await refuse(client, asked, str(error), "context_length_exceeded")
             except QuarterdeckError as error:
                 if error.failure is FailureClass.INFRASTRUCTURE:
                     raise
-                return await _refuse(client, asked, f"Quarterdeck: {error}", "not_configured")
+                return await refuse(client, asked, f"Quarterdeck: {error}", "not_configured")
             if tried is None:
                 return None
             errors.append((names[0], tried.failure.kind))
             failure = tried.failure
             todo = after(errors, len(names) - 1, failure.retry_after, self._rng.random(), failure.renewed)
             if todo.do == "give up":
-                return await _pass_on(client, asked, tried)
+                return await pass_on(client, asked, tried)
             if todo.do == "other":
                 del names[0]
             elif todo.seconds > 0:
@@ -172,6 +145,8 @@ class Calls:
     ) -> Tried | None:
         """One try; None = the client has its answer. Raises BudgetExhausted, BadConfiguration."""
         terms = self._terms(key, name)
+        if (tokens := estimates.too_long(asked, terms.window)) is not None:
+            raise _too_long(tokens, terms.window)
         limiter = self._models(key).limiter(name)
         upstream = await self._models(key).upstream(name)
         if (held := await _entered(limiter)) is not None:
@@ -236,13 +211,13 @@ class Calls:
         try:
             path, body = wires.upstream_path(asked, model), wires.rewritten(asked, model)
             async with upstream.forward(name, path, body, headers) as answer:
-                await client.head(answer.status, _passed(answer.headers))
+                await client.head(answer.status, passed(answer.headers))
                 async with aclosing(answer.chunks()) as chunks:
                     async for chunk in chunks:
                         await client.body(chunk)
                 await client.end()
         except ModelFailed as error:
-            await _pass_on(client, asked, Tried(error))
+            await pass_on(client, asked, Tried(error))
 
     def _terms(self, key: Key, name: str) -> Terms:
         """Raises ModelFailed where the price is not known."""
@@ -302,17 +277,17 @@ class _Leg:
         said = answer.redacted(bytes(kept))
         failure = answer.meaning(said)
         await self._book.erred(self._key, self._intent, failure)
-        headers = tuple((name, value) for name, value in _passed(answer.headers) if name != _ENCODED)
+        headers = tuple((name, value) for name, value in passed(answer.headers) if name != _ENCODED)
         return Tried(failure, answer.status, headers, said)
 
     async def _stream(self, answer: "Answer") -> None:
         encoded = bool(answer.header(_ENCODED))
-        passed = [pair for pair in _passed(answer.headers) if not (encoded and pair[0] == _ENCODED)]
+        head = [pair for pair in passed(answer.headers) if not (encoded and pair[0] == _ENCODED)]
         streams = "event-stream" in (answer.header("content-type") or "")
         hide = wires.wants_usage(self._asked)
         model = self._intent.event.model
         self._meter = meter = Meter(self._asked.wire, model, streams=streams, hide_usage=hide)
-        await self._client.head(answer.status, passed)
+        await self._client.head(answer.status, head)
         async with aclosing(answer.chunks(plain=encoded)) as chunks:
             async for chunk in chunks:
                 if out := meter.read(chunk):
@@ -349,6 +324,11 @@ class _Leg:
         return self.metered
 
 
+def _too_long(tokens: int, window: int) -> ModelFailed:
+    """In the words of the providers, which the agents that people use know: they shorten their prompt then."""
+    return ModelFailed(f"prompt is too long: {tokens} tokens > {window} maximum", FailureClass.CONTEXT)
+
+
 def _stopped(error: BudgetExhausted) -> Stopped:
     return Stopped("usd", error.told, run=kind_of(error.purse) not in OWN)
 
@@ -364,28 +344,3 @@ async def _entered(limiter: Limiter) -> float | None:
 def _unwelcome(name: str, held: float) -> ModelFailed:
     why = f"its provider wants to be left alone for another {held:.0f} s"
     return ModelFailed(f"{name} was not asked", FailureClass.TRANSIENT, retry_after=held, why=why)
-
-
-def _passed(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    return [(name, value) for name, value in headers if name.lower() not in _KEPT_BACK]
-
-
-async def _refuse(client: Client, asked: Asked, sentence: str, code: str) -> None:
-    said = refusals.refusal(asked.wire, sentence, code)
-    await client.head(said.status, said.headers)
-    await client.body(said.body)
-    await client.end()
-
-
-async def _pass_on(client: Client, asked: Asked, tried: Tried) -> None:
-    """The provider's own answer, or ours where there was none."""
-    if tried.status:
-        headers = [pair for pair in tried.headers if pair[0] != "x-should-retry"]
-        await client.head(tried.status, [*headers, ("x-should-retry", "false")])
-        await client.body(tried.body)
-        await client.end()
-        return
-    said = refusals.refusal(asked.wire, f"Quarterdeck: {tried.failure}", "unreachable", 502)
-    await client.head(said.status, said.headers)
-    await client.body(said.body)
-    await client.end()

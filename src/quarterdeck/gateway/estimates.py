@@ -20,6 +20,9 @@ from quarterdeck.kernel.prices import cost, worst_case
 BYTES_PER_TOKEN: Final = 2.0
 """Fewest bytes of JSON that a token stands for; prose has five, code and JSON about three."""
 
+SURE: Final = 5.5
+"""Most bytes of JSON that a token stands for in long prompts: what has more tokens by this rate has them for sure."""
+
 FRAME: Final = 1_000
 """Tokens that a provider may add to a prompt by itself (tool use has a system prompt of its own)."""
 
@@ -43,6 +46,15 @@ def prompt_bound(asked: Asked, window: int, bytes_per_token: float = BYTES_PER_T
     if asked.elsewhere:
         return window
     return min(window, int(len(asked.raw) / bytes_per_token) + FRAME)
+
+
+def too_long(asked: Asked, window: int) -> int | None:
+    """Tokens that the prompt has at least, where that is more than the window; None = it may fit.
+
+    A window ends where the list price does (models/windows.py): beyond it a call costs more than is set aside for it.
+    """
+    tokens = int(len(asked.raw) / SURE)
+    return tokens if tokens > window else None
 
 
 def worst(asked: Asked, price: Price, window: int, longest: int | None, bytes_per_token: float) -> Worst:

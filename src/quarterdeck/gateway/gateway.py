@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from quarterdeck.gateway import refusals, wires
-from quarterdeck.gateway.calls import Calls, Client
+from quarterdeck.gateway.answers import Client
+from quarterdeck.gateway.calls import Calls
 from quarterdeck.gateway.keys import Key, Keys
 from quarterdeck.gateway.port import Grant, Metering, Opened
 from quarterdeck.gateway.record import Book

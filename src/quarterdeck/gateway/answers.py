@@ -1,0 +1,72 @@
+"""What a client is answered: the head of a provider's answer, a refusal of ours, or the provider's own.
+
+Rules
+- Headers that hold for one connection only, or for somebody else, do not pass.
+- What is not worth trying again at once says so.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from quarterdeck.gateway import refusals
+from quarterdeck.gateway.wires import Asked
+from quarterdeck.kernel.failures import ModelFailed
+
+_KEPT_BACK: Final = frozenset(
+    {"connection", "keep-alive", "transfer-encoding", "content-length", "trailer", "upgrade", "set-cookie"}
+)
+"""Headers of an answer that hold for one connection only, or for somebody else."""
+
+
+class Client(Protocol):
+    """Who asked."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether it has got anything."""
+        ...
+
+    async def head(self, status: int, headers: Iterable[tuple[str, str]]) -> None: ...
+
+    async def body(self, data: bytes) -> None: ...
+
+    async def end(self) -> None:
+        """The answer is complete."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A try of which nothing has reached the client."""
+
+    failure: ModelFailed
+    status: int = 0
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    """The provider's own answer; status 0 = there was none."""
+
+
+def passed(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [(name, value) for name, value in headers if name.lower() not in _KEPT_BACK]
+
+
+async def refuse(client: Client, asked: Asked, sentence: str, code: str) -> None:
+    said = refusals.refusal(asked.wire, sentence, code)
+    await client.head(said.status, said.headers)
+    await client.body(said.body)
+    await client.end()
+
+
+async def pass_on(client: Client, asked: Asked, tried: Tried) -> None:
+    """The provider's own answer, or ours where there was none."""
+    if tried.status:
+        headers = [pair for pair in tried.headers if pair[0] != "x-should-retry"]
+        await client.head(tried.status, [*headers, ("x-should-retry", "false")])
+        await client.body(tried.body)
+        await client.end()
+        return
+    said = refusals.refusal(asked.wire, f"Quarterdeck: {tried.failure}", "unreachable", 502)
+    await client.head(said.status, said.headers)
+    await client.body(said.body)
+    await client.end()
