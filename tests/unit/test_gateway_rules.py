@@ -93,6 +93,12 @@ def test_only_what_must_be_changed_is() -> None:
     assert limited["generationConfig"] == {"temperature": 0, "maxOutputTokens": 70}
 
 
+def test_half_a_surrogate_pair_goes_on_as_it_came() -> None:
+    asked = wires.read(Place(Wire.CHAT, Operation.CALL), b'{"model":"a","messages":["\\ud83d"]}')
+    assert b"\\ud83d" in wires.rewritten(asked, "b")
+    assert asked.prefix
+
+
 @pytest.mark.parametrize(
     ("wire", "body"),
     [

@@ -271,7 +271,8 @@ def rewritten(asked: Asked, model: str, limit: int | None = None) -> bytes:
         changes |= _limited(asked, limit)
     if not changes:
         return asked.raw
-    return json.dumps({**asked.body, **changes}, ensure_ascii=False, separators=(",", ":")).encode()
+    # ASCII, because half a surrogate pair can stand in JSON as an escape and in no other way.
+    return json.dumps({**asked.body, **changes}, separators=(",", ":")).encode()
 
 
 def _limited(asked: Asked, limit: int) -> dict[str, Any]:
