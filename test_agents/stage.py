@@ -98,8 +98,9 @@ class Ran:
 class Process:
     """A `quarterdeck` process that prints JSON lines."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, name: str) -> None:
         self._process = process
+        self._name = name
         self.lines: list[dict[str, Any]] = []
         self._errors = b""
         self._reading = asyncio.gather(self._read(), self._complain())
@@ -132,7 +133,8 @@ class Process:
                 await self._reading
         except TimeoutError:
             await self.kill()
-            raise Failed(f"it did not end in {longest:.0f} s; {self.said()}") from None
+            last = [json.dumps(line.get("event", line))[:200] for line in self.lines[-4:]]
+            raise Failed(f"`{self._name}` did not end in {longest:.0f} s; last: {last}; {self.said()[-500:]}") from None
         return Ran(code, self.lines, self.said())
 
     def said(self) -> str:
@@ -203,7 +205,7 @@ class Stage:
             start_new_session=True,
             limit=_LINE,
         )
-        made = Process(process)
+        made = Process(process, arguments[0])
         self.made.append(made)
         return made
 

@@ -51,6 +51,21 @@ async def test_conformance(provider: Provider, name: str) -> None:
         await CHECKS[name](sandbox)
 
 
+async def test_whoever_is_cancelled_while_closing_leaves_it_closed(provider: Provider) -> None:
+    for later in range(6):
+        name = f"cancelled-{later}"
+        sandbox = await provider.create(Spec(name))
+        closing = asyncio.create_task(sandbox.close())
+        for _ in range(later):
+            await asyncio.sleep(0)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        if later == 0:  # it had not begun
+            await sandbox.close()
+        await provider.discard(name)
+
+
 async def test_probe_launches_and_leaves_nothing(provider: Provider, ground: Ground) -> None:
     found = await provider.probe()
     assert found.ok, found

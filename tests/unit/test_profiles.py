@@ -97,9 +97,10 @@ def test_gemini_trusts_the_workspace_and_sends_nothing_home() -> None:
     assert settings["security"]["auth"]["selectedType"] == "gemini-api-key"
     assert settings["privacy"]["usageStatisticsEnabled"] is False
     assert settings["model"]["name"] == "m-1"
+    assert {each["modelConfig"]["model"] for each in settings["modelConfigs"]["customOverrides"]} == {"m-1"}
     own = json.loads(launched("gemini", model="", endpoint=None).files[".gemini/settings.json"])
     assert own["security"]["auth"]["selectedType"] == "oauth-personal"
-    assert "model" not in own
+    assert not {"model", "modelConfigs"} & own.keys()
 
 
 def program(file: Path, head: bytes = b"\x7fELF") -> Path:

@@ -101,7 +101,7 @@ class WorkerSandbox:
         self._active: dict[object, set[Verdict]] = {}
         self._closing = False
         self._ended = False
-        self._closed = asyncio.Lock()
+        self._closed: asyncio.Future[None] | None = None
         self._striking = asyncio.Lock()
         self._watching: asyncio.Task[None] | None = None
         self._places: Mapping[str, str] = {}
@@ -290,15 +290,27 @@ class WorkerSandbox:
     async def close(self) -> None:
         self._closing = True
         self._channel.abandon()
-        async with self._closed:
-            if self._watching is not None:
-                self._watching.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await self._watching
-                self._watching = None
-            await self._ender.end()
-            await self._channel.close()
-            self._ended = True
+        if self._closed is None or (self._closed.done() and not self._ended):
+            self._closed = asyncio.ensure_future(self._close())
+        cancelled: asyncio.CancelledError | None = None
+        while not self._closed.done():
+            try:
+                await asyncio.wait({self._closed})
+            except asyncio.CancelledError as error:  # half closed would be open for ever: nobody closes it again
+                cancelled = error
+        self._closed.result()
+        if cancelled is not None:
+            raise cancelled
+
+    async def _close(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watching
+            self._watching = None
+        await self._ender.end()
+        await self._channel.close()
+        self._ended = True
 
     async def _request(
         self,

@@ -2,6 +2,7 @@
 
 Rules
 - It asks before it acts (`default` mode) and trusts the workspace, whose bounds are the sandbox's.
+- Whatever model it would choose for work beside the task (compression, checks, repairs), it asks the routed one.
 - It runs in one process: it otherwise starts itself again to get more memory than its sandbox has.
 - It does not end with its input; whoever started it ends it.
 
@@ -23,6 +24,20 @@ _QUIET: Final[Mapping[str, str]] = {
 }
 
 
+_BESIDE: Final = (
+    "base",
+    "agent-history-provider-summarizer",
+    "chat-compression-default",
+    "chat-compression-2.5-flash",
+    "chat-compression-2.5-flash-lite",
+    "chat-compression-2.5-pro",
+    "chat-compression-3-flash",
+    "chat-compression-3-pro",
+    "chat-compression-3.1-flash-lite",
+)
+"""Its own names for what it asks models for: nearly all derive from `base`."""
+
+
 def _settings(context: Context) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "general": {
@@ -42,6 +57,10 @@ def _settings(context: Context) -> dict[str, Any]:
     }
     if context.model:
         settings["model"] = {"name": context.model}
+    if context.model and context.endpoint is not None:
+        routed = {"model": context.model}
+        overrides = [{"match": {"model": name}, "modelConfig": routed} for name in _BESIDE]
+        settings["modelConfigs"] = {"customOverrides": overrides}
     return settings
 
 
