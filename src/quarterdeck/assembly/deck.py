@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 from quarterdeck import __version__
@@ -188,9 +188,11 @@ class Deck:
             f"{run} cannot go on", why=why, fix=f"quarterdeck resume {run}; please report the trace"
         )
 
-    async def stand(self, models: Sequence[str], usd: float, host: str, port: int) -> Standing:
+    def standing(
+        self, models: Sequence[str], usd: float, host: str, port: int
+    ) -> AbstractAsyncContextManager[Standing]:
         """The gateway alone, with one key. Raises BadConfiguration."""
-        return await standalone.stand(self._parts, models, usd, host, port)
+        return standalone.standing(self._parts, models, usd, host, port)
 
     def standing_used(self, standing: Standing) -> Metering:
         """What the calls of that key came to so far."""

@@ -3,22 +3,29 @@
 Rules
 - Calls are recorded in a stream of their own (`key/…`) and paid from the key's purse, the person's day and the deck's.
 - It listens on loopback unless told otherwise: whoever has the key spends the money.
+- A key lives as long as its process holds the lock of its file. What a dead one left open counts as spent, so that
+  nobody waits for money that nobody will give back.
 """
 
+import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 from quarterdeck.assembly.parts import Parts
 from quarterdeck.gateway.port import Grant, Metering, Standing
 from quarterdeck.govern.chain import DayCaps, key_chain
 from quarterdeck.kernel.config import RunConfig
-from quarterdeck.kernel.failures import BadConfiguration
+from quarterdeck.kernel.failures import BadConfiguration, Conflicting
 from quarterdeck.kernel.prices import price_of
 from quarterdeck.settings import operator_config
+from quarterdeck.workplace.lock import held
 
 
-async def stand(parts: Parts, models: Sequence[str], usd: float, host: str, port: int) -> Standing:
-    """Listen, with one new key that may ask `models` (none = those of all tiers) and spend `usd`.
+@asynccontextmanager
+async def standing(parts: Parts, models: Sequence[str], usd: float, host: str, port: int) -> AsyncIterator[Standing]:
+    """Listen, with one new key that may ask `models` (none = those of all tiers) and spend `usd`, until the end.
 
     Raises BadConfiguration where there is no model, one has no price, or the address is taken.
     """
@@ -34,7 +41,29 @@ async def stand(parts: Parts, models: Sequence[str], usd: float, host: str, port
                 f"the price of {name} is not known", why="a budget cannot be kept without it", fix=fix
             )
         parts.fleet.models(RunConfig(deck=deck))(name)  # a missing key is said now, not to the first client
-    name = f"k-{secrets.token_hex(4)}"
+    name, folder = f"k-{secrets.token_hex(4)}", parts.settings.home / "keys"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    await _bury(parts, folder)
+    async with held(folder / name, timeout=0):
+        yield await _stand(parts, name, named, usd, RunConfig(deck=deck), host, port)
+        (folder / name).unlink(missing_ok=True)
+
+
+async def _bury(parts: Parts, folder: Path) -> None:
+    """Close what keys of dead processes left open."""
+    for path in await asyncio.to_thread(lambda: sorted(folder.iterdir())):
+        try:
+            async with held(path, timeout=0):
+                await parts.gateway.heal(await parts.journal.claim(f"key/{path.name}"), path.name)
+                path.unlink(missing_ok=True)
+        except Conflicting:
+            continue  # its process lives
+
+
+async def _stand(
+    parts: Parts, name: str, models: tuple[str, ...], usd: float, config: RunConfig, host: str, port: int
+) -> Standing:
+    deck = config.deck
     days = DayCaps(deck.budget.user_day, deck.budget.deck_day)
     claim = await parts.journal.claim(f"key/{name}")
     where, number = await parts.endpoint.listen(host, port)
@@ -46,14 +75,14 @@ async def stand(parts: Parts, models: Sequence[str], usd: float, host: str, port
             agent="",
             claim=claim,
             chain=key_chain(name, usd, parts.settings.user, days, parts.clock.wall()),
-            models=named,
-            config=RunConfig(deck=deck),
+            models=models,
+            config=config,
         )
     )
     shown = f"[{where}]" if ":" in where else where
-    return Standing(name, opened.key, f"http://{shown}:{number}", named)
+    return Standing(name, opened.key, f"http://{shown}:{number}", models)
 
 
-def metering(parts: Parts, standing: Standing) -> Metering:
+def metering(parts: Parts, at: Standing) -> Metering:
     """What the key's calls came to so far."""
-    return parts.gateway.metering(standing.key)
+    return parts.gateway.metering(at.key)

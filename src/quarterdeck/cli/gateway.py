@@ -40,8 +40,7 @@ def gateway(
 
 
 async def _serve(call: Call, models: tuple[str, ...], budget: float, host: str, port: int) -> int:
-    async with call.deck() as deck:
-        standing = await deck.stand(models, budget, host, port)
+    async with call.deck() as deck, deck.standing(models, budget, host, port) as standing:
         call.emit(
             "gateway", {"name": standing.name, "url": standing.url, "key": standing.key, "models": standing.models}
         )

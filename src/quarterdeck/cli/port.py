@@ -5,6 +5,7 @@ Rules
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -56,7 +57,9 @@ class DeckApi(Protocol):
         """Own the engine if possible and serve, else follow; returns when the run is finished, waiting or paused."""
         ...
 
-    async def stand(self, models: Sequence[str], usd: float, host: str, port: int) -> Standing:
+    def standing(
+        self, models: Sequence[str], usd: float, host: str, port: int
+    ) -> AbstractAsyncContextManager[Standing]:
         """The model gateway alone, with one key that may spend `usd`. Raises BadConfiguration."""
         ...
 

@@ -20,6 +20,7 @@ from quarterdeck.gateway.keys import Key, Keys
 from quarterdeck.gateway.port import Grant, Metering, Opened
 from quarterdeck.gateway.record import Book
 from quarterdeck.gateway.wires import Operation, Place
+from quarterdeck.journal.port import Claim
 from quarterdeck.kernel.failures import QuarterdeckError
 
 _log = logging.getLogger(__name__)
@@ -44,6 +45,10 @@ class ModelGateway:
     async def grant(self, grant: Grant) -> Opened:
         key = self._keys.make(grant, await self._book.heal(grant.claim, grant.attempt))
         return Opened(key.secret, await self._open_door())
+
+    async def heal(self, claim: Claim, attempt: str) -> None:
+        """Close what a dead process left open there."""
+        await self._book.heal(claim, attempt)
 
     async def revoke(self, key: str, why: str = "") -> None:
         found = self._keys.find(key)
