@@ -22,7 +22,7 @@ demo: .venv/made ## the whole main job on a sample repository, with a scripted m
 	@$(BIN)/quarterdeck demo $(ARGS)
 
 test: .venv/made ## all tests
-	@$(BIN)/pytest -n 2 --dist loadgroup tests $(ARGS)
+	@$(BIN)/pytest -n 3 --dist loadgroup tests $(ARGS)
 
 test-agents: .venv/made ## Claude Code, Codex, OpenCode and Gemini CLI, installed in build/agents, each before a scripted model
 	@$(BIN)/python -m test_agents $(ARGS)
