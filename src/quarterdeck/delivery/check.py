@@ -76,6 +76,10 @@ class Check:
         # What is recorded is recorded: the workspace is not needed any more.
         if duty.state.started is not None:
             await self._workshop.discard(config, duty.state.started.workspace)
+        await mirror.fetch(change.base)
+        if change.commit not in (await mirror.refs("refs/quarterdeck/")).values():
+            reason = "the change was lost with the mirror that held it; it is made again"
+            return Result(Outcome.FAILED, reason=reason, failure=FailureClass.INFRASTRUCTURE)
         changes = await mirror.changes(change.base, change.commit)
         problems = await self._structure(duty, duty.task, change, changes, mirror)
         if problems:
