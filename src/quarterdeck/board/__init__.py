@@ -1,0 +1,1 @@
+"""What the deck shows live, as pure folds beside thin readers."""
