@@ -13,15 +13,15 @@ UNIT := $(BIN)/pytest -n $(JOBS) --maxprocesses 8 --dist loadfile tests/unit
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: conformance help demo test test-agents unit check bench docs fuzz fmt lock wheel clean
+.PHONY: conformance help demo test test-agents unit check bench docs fuzz fmt lock web wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: .venv/made ## the whole main job on a sample repository, with a scripted model and real sandboxes
+demo: web ## the whole main job on a sample repository, with a scripted model and real sandboxes
 	@$(BIN)/quarterdeck demo $(ARGS)
 
-test: .venv/made ## all tests
+test: web ## all tests
 	@$(BIN)/pytest -n 3 --dist loadgroup tests $(ARGS)
 
 test-agents: .venv/made ## Claude Code, Codex, OpenCode and Gemini CLI, installed in build/agents, each before a scripted model
@@ -30,11 +30,12 @@ test-agents: .venv/made ## Claude Code, Codex, OpenCode and Gemini CLI, installe
 unit: .venv/made ## the unit tests alone, in seconds
 	@$(UNIT) $(ARGS)
 
-check: .venv/made ## format, lint, strict types, floors and unit tests
+check: web ## format, lint, strict types, floors and unit tests
 	@$(BIN)/ruff format --check --quiet . || { echo "make fmt mends the format" >&2; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo >.import_linter_cache.log 2>&1 || { cat .import_linter_cache.log; exit 1; }
+	@$(BIN)/python web/build.py check
 	@$(UNIT) $(ARGS)
 
 bench: .venv/made ## the figures beside the peers', each in its own environment; build/bench.json (one: make bench ARGS=steps)
@@ -56,17 +57,21 @@ fuzz: .venv/made ## search every parser of untrusted input for bugs, SECONDS eac
 fmt: .venv/made ## format and mend what the linter can mend
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+	@$(BIN)/python web/build.py fmt
 
 lock: .venv/made ## resolve the dependencies anew into requirements.lock (newer versions: make lock ARGS=--upgrade)
 	@$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --extra dev --extra bwrap --extra fuzz \
 	  --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
 	  --custom-compile-command "make lock" --output-file requirements.lock $(ARGS)
 
-wheel: .venv/made ## build the wheel into dist/
+web: .venv/made ## build the dashboard into the package, where web/ has changed
+	@$(BIN)/python web/build.py
+
+wheel: web ## build the wheel into dist/
 	@$(BIN)/hatchling build --target wheel --directory dist
 
 clean: ## remove everything that was made here
-	@rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .import_linter_cache.log
+	@rm -rf .venv build dist web/node_modules src/quarterdeck/web .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .import_linter_cache.log
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/made: requirements.lock pyproject.toml .ci/venv

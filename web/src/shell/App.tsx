@@ -1,0 +1,189 @@
+// The frame around every screen: where one can go, how the deck is, whether what is shown is live.
+
+import { useEffect, useRef, useState } from "preact/hooks";
+import { startRun } from "../actions/StartRun.tsx";
+import { Button, Empty } from "../components/basics.tsx";
+import { Dialogs } from "../components/Dialog.tsx";
+import { Glyph, Mark } from "../components/Mark.tsx";
+import { Toasts } from "../components/Toast.tsx";
+import { type Entry, entryOf, exists, SCREENS, type Screen } from "../screens/registry.ts";
+import { store } from "../store/live.ts";
+import { nextTheme, theme } from "../store/prefs.ts";
+import { showHelp } from "./Help.tsx";
+import { openPalette } from "./Palette.tsx";
+import { go, link, place } from "./router.ts";
+import { LinkState, Readouts, Trouble } from "./Status.tsx";
+import { useKeys } from "./useKeys.ts";
+
+export function App() {
+  const main = useRef<HTMLElement>(null);
+  useKeys("Everywhere", [
+    ...SCREENS.map((entry) => ({ keys: `g ${entry.key}`, does: `Go to ${entry.title}`, act: () => go([entry.name]) })),
+    { keys: "ctrl+k", does: "Find a screen, run, agent or command", act: openPalette },
+    { keys: "c", does: "Start a run", act: startRun },
+    { keys: "t", does: "Change the theme", act: nextTheme },
+    { keys: "?", does: "Show the keys", act: showHelp },
+  ]);
+  return (
+    <>
+      <a
+        class="skip"
+        href="#main"
+        onClick={(event) => {
+          event.preventDefault();
+          main.current?.focus();
+        }}
+      >
+        Skip to the content
+      </a>
+      <div class="frame">
+        <Rail />
+        <div class="stage">
+          <Readouts />
+          <Trouble />
+          <main id="main" ref={main} tabIndex={-1}>
+            <Stage />
+          </main>
+        </div>
+      </div>
+      <Dialogs />
+      <Toasts />
+    </>
+  );
+}
+
+function Rail() {
+  return (
+    <header class="rail">
+      <a class="brand" href={link([SCREENS[0]?.name ?? ""])}>
+        <svg viewBox="0 0 32 32" aria-hidden="true" focusable="false">
+          <path
+            d="M4 23h24M8 23v-8m8 8V6m8 17V11"
+            fill="none"
+            stroke="currentColor"
+            stroke-width="3"
+            stroke-linecap="round"
+          />
+        </svg>
+        <span>Quarterdeck</span>
+      </a>
+      <nav class="nav" aria-label="Screens">
+        <ul>
+          {SCREENS.map((entry) => (
+            <Item key={entry.name} entry={entry} />
+          ))}
+        </ul>
+      </nav>
+      <div class="tools">
+        <Button act={startRun} keys="c">
+          Start a run
+        </Button>
+        <div class="tools-row">
+          <Button look="bare" little act={openPalette} label="Find anything">
+            Find <kbd>Ctrl K</kbd>
+          </Button>
+          <Button look="bare" little act={nextTheme} label={`Theme: ${theme.value}. Change it`}>
+            {theme.value === "system" ? "Auto" : theme.value === "dark" ? "Dark" : "Light"}
+          </Button>
+          <Button look="bare" little act={showHelp} label="Show the keys">
+            ?
+          </Button>
+        </div>
+        <LinkState />
+      </div>
+    </header>
+  );
+}
+
+function Item({ entry }: { readonly entry: Entry }) {
+  const here = place.value.screen === entry.name;
+  return (
+    <li>
+      <a href={link([entry.name])} aria-current={here ? "page" : undefined} aria-keyshortcuts={`g ${entry.key}`}>
+        <span>{entry.title}</span>
+        <Badge name={entry.name} />
+        <kbd aria-hidden="true">g {entry.key}</kbd>
+      </a>
+    </li>
+  );
+}
+
+/** How much there is on a screen that needs somebody. */
+function Badge({ name }: { readonly name: string }) {
+  if (name === "now") {
+    const needs = store.ranked.value;
+    const urgent = needs.filter((need) => need.severity === "now").length;
+    const others = needs.filter((need) => need.severity === "soon").length;
+    if (urgent) return <Count n={urgent} tone="bad" word="now" />;
+    return others ? <Count n={others} tone="wait" word="soon" /> : null;
+  }
+  if (name === "inbox") {
+    const open = store.deck.value?.inbox_open ?? 0;
+    return open ? <Count n={open} tone="wait" word="open" /> : null;
+  }
+  if (name === "fleet") {
+    const silent = store.agents.all().filter((agent) => agent.silent).length;
+    return silent ? <Count n={silent} tone="bad" word="silent" /> : null;
+  }
+  return null;
+}
+
+function Count({ n, tone, word }: { readonly n: number; readonly tone: "bad" | "wait"; readonly word: string }) {
+  return (
+    <span class={`count tone-${tone}`}>
+      <Glyph shape={tone === "bad" ? "triangle" : "diamond"} />
+      {n}
+      <span class="unseen"> {word}</span>
+    </span>
+  );
+}
+
+/** The screen of the place; the last one stays in sight while the next is loaded. */
+function Stage() {
+  const here = place.value;
+  const entry = entryOf(here.screen);
+  const [loaded, setLoaded] = useState<{ readonly name: string; readonly screen: Screen } | null>(null);
+  const [failed, setFailed] = useState(false);
+
+  useEffect(() => {
+    let left = false;
+    setFailed(false);
+    document.title = entry ? `${entry.title} · Quarterdeck` : "Quarterdeck";
+    entry?.load().then(
+      (module) => !left && setLoaded({ name: entry.name, screen: module.default }),
+      () => !left && setFailed(true),
+    );
+    return () => {
+      left = true;
+    };
+  }, [entry]);
+
+  if (!exists(here.screen)) {
+    return (
+      <Empty title="There is no such screen">
+        <a href={link([SCREENS[0]?.name ?? ""])}>Go to {SCREENS[0]?.title}</a>
+      </Empty>
+    );
+  }
+  if (failed) {
+    return (
+      <Empty title="This screen did not load" next="quarterdeck up">
+        The server has ended or was replaced by another version. Load the page again once it runs.
+      </Empty>
+    );
+  }
+  if (!loaded || loaded.name !== here.screen) return null;
+  const Shown = loaded.screen;
+  if (!store.deck.value && store.link.value.state !== "live") return <Waiting />;
+  return <Shown place={here} />;
+}
+
+function Waiting() {
+  const { state } = store.link.value;
+  if (state === "connecting") return <p class="waiting-note quiet">Reading the deck…</p>;
+  return (
+    <Empty title="The deck's server does not answer" next="quarterdeck up">
+      This page goes on by itself as soon as it does. <Mark state="waiting" word="Trying again" />
+    </Empty>
+  );
+}

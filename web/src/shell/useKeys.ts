@@ -1,0 +1,19 @@
+// A component's keys, for as long as it is shown. The newest closures are called, though the layer is laid once, so that
+// drawing anew does not lift it above a dialog's.
+
+import { useEffect, useRef } from "preact/hooks";
+import { type Binding, keyboard } from "./keys.ts";
+
+export function useKeys(title: string, bindings: readonly Binding[], closed = false): void {
+  const newest = useRef(bindings);
+  newest.current = bindings;
+  const names = bindings.map((binding) => binding.keys).join("|");
+  useEffect(() => {
+    const fixed = newest.current.map(({ keys, does }) => ({
+      keys,
+      does,
+      act: () => newest.current.find((binding) => binding.keys === keys)?.act(),
+    }));
+    return keyboard.push({ title, bindings: fixed, closed });
+  }, [title, names, closed]);
+}

@@ -1,0 +1,72 @@
+// Rows that change one by one.
+// Rules: each row is a signal of its own, so that a change draws that row and nothing else. `ids` changes only where a
+// row comes or goes, `version` whenever anything does; who sorts or filters by what rows say watches `version`.
+
+import { batch, type ReadonlySignal, type Signal, signal } from "@preact/signals";
+import type { Changes } from "../api/types.ts";
+
+export class Table<Row> {
+  readonly #key: (row: Row) => string;
+  readonly #rows = new Map<string, Signal<Row>>();
+  readonly #ids = signal<readonly string[]>([]);
+  readonly #version = signal(0);
+
+  constructor(key: (row: Row) => string) {
+    this.#key = key;
+  }
+
+  get ids(): ReadonlySignal<readonly string[]> {
+    return this.#ids;
+  }
+
+  get version(): ReadonlySignal<number> {
+    return this.#version;
+  }
+
+  get size(): number {
+    return this.#rows.size;
+  }
+
+  /** The row as a signal; undefined where there is none. Watches nothing by itself. */
+  row(id: string): ReadonlySignal<Row> | undefined {
+    return this.#rows.get(id);
+  }
+
+  /** The row as it is now; watches it, and where there is none, whether it comes. */
+  get(id: string): Row | undefined {
+    const row = this.#rows.get(id);
+    if (!row) this.#ids.value;
+    return row?.value;
+  }
+
+  /** Every row as it is now, in the order of their coming; watches the whole table. */
+  all(): Row[] {
+    this.#version.value;
+    return Array.from(this.#rows.values(), (row) => row.peek());
+  }
+
+  /** These rows and no others. */
+  replace(rows: readonly Row[]): void {
+    const keep = new Set(rows.map(this.#key));
+    this.apply({ set: rows, gone: [...this.#rows.keys()].filter((id) => !keep.has(id)) });
+  }
+
+  apply(changes: Changes<Row>): void {
+    if (changes.set.length === 0 && changes.gone.length === 0) return;
+    batch(() => {
+      let moved = false;
+      for (const id of changes.gone) moved = this.#rows.delete(id) || moved;
+      for (const row of changes.set) {
+        const id = this.#key(row);
+        const known = this.#rows.get(id);
+        if (known) known.value = row;
+        else {
+          this.#rows.set(id, signal(row));
+          moved = true;
+        }
+      }
+      if (moved) this.#ids.value = [...this.#rows.keys()];
+      this.#version.value += 1;
+    });
+  }
+}
