@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import importlib
 import logging
+import os
 import shutil
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -25,6 +26,9 @@ _log = logging.getLogger(__name__)
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _BACKLOG: Final = 1024
+_MOST: Final = 2048
+"""Connections at the same time on a port for people; beyond it they are told to come later."""
+_ADDRESS_LIMIT: Final = 100
 _LAST_SECONDS: Final = 2
 """Given to answers under way when the server ends."""
 
@@ -55,9 +59,11 @@ class Doors:
 class Endpoint:
     """Serves an application on a unix socket and on ports."""
 
-    def __init__(self, app: App, folder: Path) -> None:
-        """`folder`: below it the socket gets a directory of its own."""
+    def __init__(self, app: App, folder: Path, *, patient: bool = False) -> None:
+        """`folder`: below it the socket gets a directory of its own. `patient`: bounds how long a request's head may
+        take and how many connections there are: for ports that strangers may reach."""
         self._app = app
+        self._patient = patient
         self._root = folder
         self._folder: Path | None = None
         self._path: Path | None = None
@@ -95,11 +101,33 @@ class Endpoint:
         found = listener.getsockname()
         return str(found[0]), int(found[1])
 
+    async def own(self, path: Path) -> None:
+        """Serve on a unix socket at that place, which only its owner can open; what lies there is replaced. The caller
+        sees to it that nobody serves there. Raises BadConfiguration."""
+        fresh = path.with_name(f".{path.name}.{os.getpid()}")
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            with socket_address(fresh) as address:
+                fresh.unlink(missing_ok=True)
+                listener.bind(address)
+            fresh.chmod(0o600)
+            listener.listen(_BACKLOG)
+            fresh.replace(path)
+        except OSError as error:
+            listener.close()
+            fresh.unlink(missing_ok=True)
+            raise BadConfiguration(f"{path} cannot be served", why=error.strerror or str(error)) from error
+        await self._serve(listener)
+
     async def _serve(self, listener: socket.socket) -> None:
         uvicorn = await asyncio.to_thread(importlib.import_module, "uvicorn")
+        http: Any = "httptools"
+        if self._patient:
+            http = (await asyncio.to_thread(importlib.import_module, "quarterdeck.doors.patience")).PatientProtocol
         config = uvicorn.Config(
             self._app,
-            http="httptools",
+            http=http,
+            limit_concurrency=_MOST if self._patient else None,
             ws="none",
             loop="none",
             lifespan="off",
@@ -138,6 +166,19 @@ class Endpoint:
         if self._folder is not None:
             await asyncio.to_thread(shutil.rmtree, self._folder, True)
             self._folder = None
+
+
+@contextlib.contextmanager
+def socket_address(path: Path) -> Iterator[str]:
+    """What to bind or connect to for the unix socket `path`, however long that is (the system takes some 100 bytes)."""
+    if len(os.fsencode(path)) < _ADDRESS_LIMIT:
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
 
 
 @contextlib.contextmanager

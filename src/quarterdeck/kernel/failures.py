@@ -188,6 +188,22 @@ class Conflicting(QuarterdeckError):
     exit_code = Exit.STALE
 
 
+class StaleVersion(Conflicting):
+    """It has changed since it was looked at; nothing was done."""
+
+
+class NotAllowed(QuarterdeckError):
+    """Whoever asks may not do this."""
+
+    exit_code = Exit.DENIED
+
+
+class Unreachable(QuarterdeckError):
+    """The server of this deck cannot be reached."""
+
+    exit_code = Exit.UNREACHABLE
+
+
 class StaleClaim(Conflicting):
     """This process no longer owns the stream; a newer claim was made."""
 
