@@ -8,6 +8,7 @@ Rules
 """
 
 import ast
+import json
 import re
 import sys
 import textwrap
@@ -25,6 +26,8 @@ from quarterdeck.cli import registry
 from quarterdeck.cli.main import app
 from quarterdeck.cli.starter import toml_value
 from quarterdeck.delivery import findings
+from quarterdeck.doors.api.app import description as described
+from quarterdeck.doors.api.app import make_app
 from quarterdeck.kernel import config, entities, events, failures
 from quarterdeck.kernel.config import DeckConfig
 from quarterdeck.kernel.entities import Plan, Task
@@ -62,15 +65,16 @@ def pages() -> dict[str, str]:
     def part(found: re.Match[str]) -> str:
         return parts[found[1]]().strip()
 
-    return {
+    filled = {
         template.name: re.sub(r"\{\{(\w+)\}\}", part, template.read_text(encoding="utf-8"))
         for template in sorted(TEMPLATES.glob("*.md"))
     }
+    return {**filled, "openapi.json": openapi()}
 
 
 def stale() -> list[str]:
     """Names of the pages that are missing or out of date, or that nothing makes any more."""
-    written = {path.name: path.read_text(encoding="utf-8") for path in PAGES.glob("*.md")}
+    written = {path.name: path.read_text(encoding="utf-8") for path in PAGES.iterdir()}
     made = pages()
     return sorted(name for name in written | made if written.get(name) != made.get(name))
 
@@ -85,6 +89,11 @@ def main() -> None:
         else:
             path.unlink()
         sys.stdout.write(f"{path.relative_to(HERE.parent)}\n")
+
+
+def openapi() -> str:
+    """The description of the HTTP API."""
+    return json.dumps(described(make_app(None)), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
 
 # --- what the source says -----------------------------------------------------------------------------------

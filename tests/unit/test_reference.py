@@ -28,7 +28,7 @@ def test_a_page_that_differs_or_that_nothing_makes_is_stale(tmp_path: Path, monk
 
 def test_every_part_of_a_template_is_filled() -> None:
     pages = generate.pages()
-    assert set(pages) == {"cli.md", "deck-toml.md", "events.md", "failures.md", "plan.md"}
+    assert set(pages) == {"cli.md", "deck-toml.md", "events.md", "failures.md", "openapi.json", "plan.md"}
     assert [name for name, text in pages.items() if re.search(r"\{\{\w+\}\}", text)] == []
 
 

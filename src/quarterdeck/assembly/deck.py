@@ -15,12 +15,13 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 from quarterdeck import __version__
-from quarterdeck.assembly import clis, doctor, ordering, results, standalone, telling, toolboard, undoing
+from quarterdeck.assembly import clis, doctor, ordering, results, serving, standalone, telling, toolboard, undoing
 from quarterdeck.assembly.configuration import Found, configuration
 from quarterdeck.assembly.parts import Parts, make
 from quarterdeck.delivery import feedback, jobs
 from quarterdeck.delivery.order import Check, Cli, Order, RevertOrder, RunResult
 from quarterdeck.delivery.session import workspace_of
+from quarterdeck.doors.api.port import Serving
 from quarterdeck.engine.port import Handler, Job, Later
 from quarterdeck.gateway.port import Metering, Standing
 from quarterdeck.journal.log import Log
@@ -38,6 +39,8 @@ from quarterdeck.tools.shed.board import ServerView
 from quarterdeck.workplace.ground import sweep
 
 _FOLLOW_SECONDS = 1.0
+_LOOK_SECONDS = 60.0
+_ANCHOR_SECONDS = 3600.0
 _SETTLE_SECONDS = 30.0
 _KEPT_ENVIRONMENTS = 20
 _AT_REST = (RunStatus.PAUSED, RunStatus.WAITING)
@@ -70,13 +73,13 @@ class Deck:
 
     # --- runs ---------------------------------------------------------------------------------------------
 
-    async def create(self, order: Order) -> str:
-        """Store the run; returns its id."""
-        return await ordering.create(self._parts, order)
+    async def create(self, order: Order, *, run: str | None = None) -> str:
+        """Store the run; returns its id. `run`: the id it gets, None = a new one."""
+        return await ordering.create(self._parts, order, run)
 
-    async def revert(self, order: RevertOrder) -> str:
+    async def revert(self, order: RevertOrder, *, run: str | None = None) -> str:
         """Store a run that takes back what landed; returns its id. Raises Conflicting, NotFound, as `create`."""
-        return await undoing.create(self._parts, order)
+        return await undoing.create(self._parts, order, run)
 
     async def ordered(self, run: str) -> e.RunCreated:
         """The run as it was ordered. Raises NotFound."""
@@ -102,6 +105,42 @@ class Deck:
                     await parts.conductor.revive(run)
             else:
                 mark = await parts.store.changed(mark, _FOLLOW_SECONDS)
+
+    async def serve(self) -> None:
+        """Own the engine whenever that is possible and perform whatever comes, until cancelled. Raises StoreUnavailable
+        where the database stays away."""
+        parts, mark = self._parts, 0
+        while True:
+            if not await parts.engine.try_own():
+                mark = await parts.store.changed(mark, _FOLLOW_SECONDS)
+                continue
+            await self._own()
+            watching = asyncio.create_task(self._keep_going())
+            try:
+                await parts.engine.serve(parts.handlers, until_idle=False)
+            finally:
+                watching.cancel()
+                await asyncio.gather(watching, return_exceptions=True)
+                await self._leave()
+
+    async def _keep_going(self) -> None:
+        """While this process owns the deck for long: wake, once each, runs that have no job left and have not ended;
+        anchor the journal every hour."""
+        parts, woken, anchored = self._parts, set[str](), self._parts.clock.monotonic()
+        while True:
+            for view in await self.views.runs():
+                going = not view.status.finished and view.status not in _AT_REST and view.run not in woken
+                if going and not await parts.engine.unfinished(view.run):
+                    woken.add(view.run)
+                    await parts.conductor.revive(view.run)
+            await asyncio.sleep(_LOOK_SECONDS)
+            if parts.clock.monotonic() - anchored >= _ANCHOR_SECONDS:
+                anchored = parts.clock.monotonic()
+                await parts.journal.anchor(await parts.journal.claim(ids.DECK_STREAM))
+
+    def serving(self, host: str, port: int, names: Sequence[str] = ()) -> AbstractAsyncContextManager[Serving]:
+        """The API, the dashboard and the gateway on a port. Raises BadConfiguration."""
+        return serving.serving(self, self._parts, host, port, names, {})
 
     async def control(
         self, run: str, action: str, *, answer: str | None = None, budget_usd: float | None = None

@@ -37,8 +37,11 @@ from quarterdeck.workplace.mirror import Mirror
 MAX_PLAN_BYTES = 8 * 1024 * 1024
 
 
-async def create(parts: Parts, order: Order) -> str:
-    """Store a run; returns its id. Raises BadPlan, BadInput, BadConfiguration, BadRepository, SandboxUnavailable."""
+async def create(parts: Parts, order: Order, run: str | None = None) -> str:
+    """Store a run; returns its id. `run`: the id it gets, None = a new one.
+
+    Raises BadPlan, BadInput, BadConfiguration, BadRepository, SandboxUnavailable.
+    """
     plan = await _plan(order)
     mirror = await parts.workshop.mirror(str(order.repository))
     if order.into is not None:
@@ -50,7 +53,7 @@ async def create(parts: Parts, order: Order) -> str:
     if plan is not None:
         check_plan(plan, origin=str(order.plan_path), agents=config.agents.keys())
         check_given(plan, config, origin=str(order.plan_path))
-    run = ids.new_run_id(parts.clock.wall())
+    run = run or ids.new_run_id(parts.clock.wall())
     branch = short(config.deck.deck.into.replace("{run}", run) if order.into is None else order.into)
     into, checkout = await target(mirror, branch, named=order.into is not None)
     if not order.plan_only:
@@ -67,6 +70,8 @@ async def create(parts: Parts, order: Order) -> str:
 async def _plan(order: Order) -> Plan | None:
     if order.plan_path is None:
         return None
+    if order.plan_text is not None:
+        return parse_plan(order.plan_text.encode(), origin=str(order.plan_path))
     data = await read_plan_file(order.plan_path, MAX_PLAN_BYTES + 1)
     return parse_plan(data, origin=str(order.plan_path))
 

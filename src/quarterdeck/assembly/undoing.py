@@ -58,8 +58,8 @@ class Source:
         return bool(self.created.reverts)
 
 
-async def create(parts: Parts, order: RevertOrder) -> str:
-    """Store the run that takes back what the order names; returns its id.
+async def create(parts: Parts, order: RevertOrder, new: str | None = None) -> str:
+    """Store the run that takes back what the order names; returns its id. `new`: the id it gets, None = a new one.
 
     Raises NotFound, Conflicting, BadConfiguration, BadRepository, SandboxUnavailable.
     """
@@ -82,7 +82,7 @@ async def create(parts: Parts, order: RevertOrder) -> str:
     named = order.into is not None or created.into_explicit
     into, checkout = await target(mirror, source.branch, named=named)
     await check_sandbox(parts, config)
-    new = ids.new_run_id(parts.clock.wall())
+    new = new or ids.new_run_id(parts.clock.wall())
     plan = revert_plan(_goal(source, task, chosen), chosen, source.titles, again=source.again)
     reverting = Reverting(commits={each.id: item for each, item in zip(plan.tasks, chosen, strict=True)})
     put = parts.journal.put

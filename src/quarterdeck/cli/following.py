@@ -41,7 +41,7 @@ async def follow(call: Call, deck: DeckApi, run: str, *, since: float = 0.0) -> 
     """
     board = Board(run)
     moved = asyncio.Event()
-    deck.on_trouble(partial(_tell_trouble, call))
+    deck.on_trouble(partial(tell_trouble, call))
     with _view(call, board) as log:
         shown = asyncio.create_task(_show(call, deck, board, moved, log, since))
         worked = asyncio.create_task(deck.work(run))
@@ -69,7 +69,8 @@ def _view(call: Call, board: Board) -> AbstractContextManager[Callable[[Line], N
     return cast("AbstractContextManager[Callable[[Line], None]]", live(board, no_color=call.settings.no_color))
 
 
-def _tell_trouble(call: Call, error: QuarterdeckError | None) -> None:
+def tell_trouble(call: Call, error: QuarterdeckError | None) -> None:
+    """Say what keeps the work from going on, or that it goes on again."""
     if error is None:
         call.say("the database is back; the work goes on")
     else:

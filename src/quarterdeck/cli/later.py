@@ -16,24 +16,6 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command()
-def up(
-    context: typer.Context,
-    port: Annotated[
-        int, typer.Option(help="Port of the HTTP API and the dashboard.", metavar="N", min=1, max=65535)
-    ] = 7373,
-    json: Json = False,
-    no_input: NoInput = False,
-) -> None:
-    """Start the server: engine, HTTP API, dashboard, model gateway."""
-    begin(context, json, no_input)
-    raise MissingPart(
-        "There is no server yet",
-        why="the HTTP API and the dashboard are not built in this version",
-        fix="quarterdeck run GOAL   (a run brings its own engine; quarterdeck gateway serves the models alone)",
-    )
-
-
-@app.command()
 def approve(
     context: typer.Context,
     id: Annotated[str, typer.Argument(help="Approval to give.", metavar="ID")],

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Protocol
 
 from quarterdeck.delivery.order import Check, Cli, Order, RevertOrder, RunResult
+from quarterdeck.doors.api.port import Serving
 from quarterdeck.gateway.port import Metering, Standing
 from quarterdeck.journal.port import Journal, Record, Verification
 from quarterdeck.journal.views import AttemptView, Views
@@ -55,6 +56,15 @@ class DeckApi(Protocol):
 
     async def work(self, run: str) -> None:
         """Own the engine if possible and serve, else follow; returns when the run is finished, waiting or paused."""
+        ...
+
+    async def serve(self) -> None:
+        """Own the engine whenever that is possible and perform whatever comes, until cancelled."""
+        ...
+
+    def serving(self, host: str, port: int, names: Sequence[str] = ()) -> AbstractAsyncContextManager[Serving]:
+        """The API, the dashboard and the gateway on a port; `names`: host names under which they may be asked. Raises
+        BadConfiguration."""
         ...
 
     def standing(

@@ -52,7 +52,8 @@ COMMANDS: Final = (
     Command("tools", "tools", "List the tool servers of a repository; approve them.", _DECK),
     Command("agents", "agents", "List the agents of a repository.", _DECK),
     Command("gateway", "gateway", "Serve the model gateway to your own tools, with a key and a budget.", _DECK),
-    Command("up", "later", "Start the server: engine, HTTP API, dashboard.", _DECK),
+    Command("up", "up", "Start the server: engine, HTTP API, dashboard, model gateway.", _DECK),
+    Command("token", "token", "Make, list and take back tokens for the server.", _DECK),
 )
 
 _BY_NAME: Final = {command.name: command for command in COMMANDS}

@@ -20,6 +20,8 @@ class Order(Value):
     goal: str | None = Field(default=None, max_length=100_000)
     """None where the plan file carries the goal."""
     plan_path: Path | None = None
+    plan_text: str | None = None
+    """What stands in the plan file, where it was read already: then the file is not."""
     repository: Path
     base: str | None = None
     """Revision to start from; None = HEAD."""

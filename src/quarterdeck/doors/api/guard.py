@@ -37,6 +37,8 @@ PERSON: Final = "quarterdeck.person"
 """Where `Person` stands in the scope of a request that was let in."""
 BODY: Final = "quarterdeck.body"
 """Where the whole body stands in its scope."""
+RESERVED: Final = "quarterdeck.run"
+"""Where the id stands that a new run gets, so that a request that is repeated names the same one."""
 USER_HEADER: Final = "quarterdeck-user"
 """On the unix socket: in whose name its owner asks."""
 

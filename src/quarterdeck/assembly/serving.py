@@ -1,0 +1,135 @@
+"""The server of a deck: one port for people, their programs and their browsers, and a unix socket for the command line.
+
+Rules
+- Reached over one port: the API below `/api`, the model gateway below `/v1` and its like, the desks of outside agents
+  at `/mcp`, the dashboard everywhere else.
+- A port that other machines can reach is refused as long as there is no token.
+- The unix socket belongs to one server of a home. Another one takes it over when that has ended.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from quarterdeck.assembly.parts import Parts
+from quarterdeck.doors.api.door import guarded, open_api
+from quarterdeck.doors.api.guard import Named
+from quarterdeck.doors.api.port import Served, Serving
+from quarterdeck.doors.api.replies import Replies
+from quarterdeck.doors.api.sessions import Sessions
+from quarterdeck.doors.api.trust import Person, Way, way_of
+from quarterdeck.doors.model_calls import ModelCalls
+from quarterdeck.doors.serve import App, Doors, Endpoint
+from quarterdeck.doors.site import Site, built
+from quarterdeck.kernel.failures import BadConfiguration, Conflicting
+from quarterdeck.settings.tokens import TOKENS_FILE, Token, match, read_tokens
+from quarterdeck.workplace.lock import held
+
+_log = logging.getLogger(__name__)
+
+SOCKET: Final = "api.sock"
+_LOCK: Final = "api.lock"
+_AGAIN_SECONDS: Final = 1.0
+_MODELS: Final = ("/v1", "/v1beta", "/v1alpha", "/anthropic", "/openai", "/google", "/gemini")
+
+
+class HomeKeys:
+    """The tokens in a home's file, read again when it has changed."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._seen: tuple[int, int] | None = None
+        self._tokens: tuple[Token, ...] = ()
+
+    def any(self) -> bool:
+        """Whether there are tokens: then a port asks for one."""
+        return bool(self._now())
+
+    def find(self, token: str) -> Person | None:
+        """Whose token that is."""
+        found = match(self._now(), token)
+        return Person(found.name, found.role) if found is not None else None
+
+    def _now(self) -> tuple[Token, ...]:
+        try:
+            info = (self._home / TOKENS_FILE).stat()
+            seen = (info.st_mtime_ns, info.st_ino)
+        except FileNotFoundError:
+            seen = None
+        if seen != self._seen:
+            self._tokens = read_tokens(self._home)  # one that cannot be read lets nobody in: it raises
+            self._seen = seen
+        return self._tokens
+
+
+@asynccontextmanager
+async def serving(
+    deck: Served, parts: Parts, host: str, port: int, names: Sequence[str], more: Mapping[str, App]
+) -> AsyncIterator[Serving]:
+    """Serve until the end. `names`: host names under which it may be asked; `more`: further doors, by the beginning of
+    their paths. Raises BadConfiguration."""
+    keys, way, home = HomeKeys(parts.settings.home), way_of(host), parts.settings.home
+    if way is Way.NETWORK and not keys.any():
+        raise BadConfiguration(
+            f"{host} can be reached from other machines, and there is no token",
+            why="whoever reaches the port could do everything",
+            fix="quarterdeck token add NAME --role admin",
+        )
+    api = await open_api(deck, Replies(parts.store, parts.owner, parts.clock))
+    sessions, models, user = Sessions(parts.clock), ModelCalls(parts.gateway), parts.settings.user
+    site = Site(await asyncio.to_thread(built))
+
+    def doors(by: Way) -> Doors:
+        inner = guarded(api, by, keys, sessions, user)
+        return Doors(site, {"/api": inner, "/mcp": parts.door, **dict.fromkeys(_MODELS, models), **more})
+
+    public = Endpoint(Named(doors(way), tuple(names)), parts.ground.sockets, patient=True)
+    private = Endpoint(doors(Way.SOCKET), parts.ground.sockets)
+    owning: asyncio.Task[None] | None = None
+    try:
+        where, number = await _listen(public, host, port)
+        tried = asyncio.Event()
+        owning = asyncio.create_task(_own(private, home, tried))
+        await tried.wait()
+        shown = f"[{where}]" if ":" in where else where
+        yield Serving(f"http://{shown}:{number}", home / SOCKET, way is Way.NETWORK, way is Way.NETWORK or keys.any())
+    finally:
+        if owning is not None:
+            owning.cancel()
+            await asyncio.gather(owning, return_exceptions=True)
+        await public.close()
+        await private.close()
+
+
+async def _listen(endpoint: Endpoint, host: str, port: int) -> tuple[str, int]:
+    try:
+        return await endpoint.listen(host, port)
+    except BadConfiguration as error:
+        fix = "quarterdeck up --port 0   (any port that is free; or end what listens there)"
+        raise BadConfiguration(error.message, why=error.why, fix=fix) from error
+
+
+async def _own(endpoint: Endpoint, home: Path, tried: asyncio.Event) -> None:
+    """Serve the home's unix socket as soon as nobody else does, until cancelled. `tried`: set after the first try."""
+    try:
+        while True:
+            try:
+                async with held(home / _LOCK, timeout=0):
+                    await endpoint.own(home / SOCKET)
+                    tried.set()
+                    try:
+                        await asyncio.Event().wait()
+                    finally:
+                        with contextlib.suppress(FileNotFoundError):
+                            (home / SOCKET).unlink()
+            except Conflicting:
+                tried.set()
+                await asyncio.sleep(_AGAIN_SECONDS)
+    except BadConfiguration as error:  # the port is served all the same; the command line works without a server
+        _log.warning("%s", error)
+    finally:
+        tried.set()

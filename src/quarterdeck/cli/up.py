@@ -1,0 +1,62 @@
+"""`up`: the server. It owns the engine, and serves the API, the dashboard and the model gateway on one port.
+
+Rules
+- It serves until it is asked to end, and then ends in order; that is no failure.
+- Where another process owns the engine it serves all the same, and takes over when that process ends.
+"""
+
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
+from quarterdeck.cli.following import tell_trouble
+from quarterdeck.kernel.failures import Exit, Stop
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+def up(
+    context: typer.Context,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; one that others can reach needs a token.", metavar="ADDRESS")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 = any.", metavar="N", min=0, max=65535)] = 7373,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(help="Host name under which it is asked, beside addresses and localhost; again for more."),
+    ] = None,
+    json: Json = False,
+    no_input: NoInput = False,
+) -> None:
+    """Start the server: engine, HTTP API, dashboard, model gateway.
+
+    `quarterdeck run` and the other commands then use it. Everything that it knows is in the deck's home: it may be
+    killed at any time, and goes on where it was when it is started again.
+    """
+    call = begin(context, json, no_input)
+    try:
+        drive(_up(call, host, port, tuple(name or ())))
+    except Stop:
+        call.say("ended in order; runs that had not ended go on with the next quarterdeck up, or with resume")
+    raise typer.Exit(Exit.DONE)
+
+
+async def _up(call: Call, host: str, port: int, names: tuple[str, ...]) -> None:
+    async with call.deck() as deck:
+        deck.on_trouble(partial(tell_trouble, call))
+        async with deck.serving(host, port, names) as at:
+            call.emit("up", {"url": at.url, "socket": str(at.socket), "home": str(call.settings.home)})
+            call.data(at.url)
+            if at.network:
+                call.warn("what goes over this port is not encrypted: put a proxy with TLS before it, or a tunnel")
+            elif not at.tokens:
+                call.say(
+                    "whoever can open ports of this machine can use it; with quarterdeck token add, a token is asked"
+                )
+            if await deck.attended():
+                call.say("another process works on the runs now; this one takes over when that ends")
+            call.say(f"serving the deck in {call.settings.home}; Ctrl-C ends it")
+            await deck.serve()

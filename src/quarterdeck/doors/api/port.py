@@ -1,0 +1,83 @@
+"""What the HTTP API asks of a deck. The composition root provides it.
+
+Rules
+- Values in, values out: a door exposes, it does not decide.
+- `by` is the person who asked, as the door knows them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from quarterdeck.delivery.order import Check, Cli, Order, RevertOrder, RunResult
+from quarterdeck.journal.port import Journal, Verification
+from quarterdeck.journal.views import AttemptView, Views
+from quarterdeck.kernel.config import DeckConfig, RunConfig
+from quarterdeck.kernel.events import RunCreated
+from quarterdeck.settings import Settings
+from quarterdeck.tools.shed.board import ServerView
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """Where a server can be reached."""
+
+    url: str
+    socket: Path
+    """The unix socket that the command line uses; where several servers serve one home, it is the first one's."""
+    network: bool
+    """Other machines can reach it; they need a token."""
+    tokens: bool
+    """A token is needed on the port."""
+
+
+class Served(Protocol):
+    """One open deck."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+    @property
+    def views(self) -> Views: ...
+
+    @property
+    def journal(self) -> Journal: ...
+
+    async def create(self, order: Order, *, run: str | None = None) -> str: ...
+
+    async def revert(self, order: RevertOrder, *, run: str | None = None) -> str: ...
+
+    async def ordered(self, run: str) -> RunCreated: ...
+
+    async def frozen(self, run: str) -> RunConfig: ...
+
+    async def control(
+        self, run: str, action: str, *, answer: str | None = None, budget_usd: float | None = None
+    ) -> None: ...
+
+    async def tell(self, kind: str, id: str, text: str) -> tuple[AttemptView, str]: ...
+
+    async def attended(self) -> bool: ...
+
+    async def result(self, run: str) -> RunResult: ...
+
+    async def report(self, run: str) -> str: ...
+
+    async def plan_text(self, run: str) -> str: ...
+
+    async def probe(self) -> list[Check]: ...
+
+    async def clis(self) -> tuple[Cli, ...]: ...
+
+    async def effective(self, repository: Path) -> tuple[DeckConfig, tuple[str, ...]]: ...
+
+    async def current(self, repository: Path) -> RunConfig: ...
+
+    async def tool_servers(self, repository: Path) -> list[ServerView]: ...
+
+    async def check_tools(self, repository: Path, names: Sequence[str]) -> dict[str, str]: ...
+
+    async def verify(self, prefix: str = "") -> Verification: ...
+
+    async def resolve(self, id: str) -> tuple[str, str]: ...

@@ -1,0 +1,176 @@
+"""Runs over HTTP: ordered, looked at, steered."""
+
+from pathlib import Path
+from typing import Final
+
+from fastapi import APIRouter, Response
+from pydantic import ValidationError
+
+from quarterdeck.delivery.order import Order, RevertOrder, RunResult
+from quarterdeck.doors.api import shapes
+from quarterdeck.doors.api.context import CREATES, MUTATES, Asking, Deck, Reserved, RunId, require
+from quarterdeck.doors.api.port import Served
+from quarterdeck.kernel.complaints import complaint
+from quarterdeck.kernel.entities import to_nusd
+from quarterdeck.kernel.events import RunStatus
+from quarterdeck.kernel.failures import BadInput, Conflicting, NotFound
+from quarterdeck.settings.tokens import Role
+
+router: Final = APIRouter(prefix="/runs", tags=["runs"])
+
+
+@router.post("", status_code=201, dependencies=CREATES)
+async def create(
+    order: shapes.NewRun, deck: Deck, person: Asking, reserved: Reserved, response: Response
+) -> shapes.Started:
+    """Order a run. It is stored when this answers, and is worked on by whoever owns the deck."""
+    if order.goal is None and order.plan is None:
+        raise BadInput("there is neither a goal nor a plan", fix="send `goal` or `plan`")
+    if order.goal is not None and not order.goal.strip():
+        raise BadInput("the goal is empty", fix="send `goal`")
+    if order.sandbox == "none":
+        require(person, Role.ADMIN)
+    run = reserved if reserved is not None and await _there(deck, reserved) else None
+    if run is None:
+        run = await deck.create(_order(order, person.name), run=reserved)
+    response.headers["location"] = f"/api/v1/runs/{run}"
+    return shapes.Started(run=run)
+
+
+def _order(asked: shapes.NewRun, user: str) -> Order:
+    """Raises BadInput."""
+    try:
+        return Order(
+            goal=asked.goal,
+            plan_text=asked.plan,
+            plan_path=Path(asked.plan_name) if asked.plan is not None else None,
+            repository=Path(asked.repository),
+            base=asked.base,
+            into=asked.into,
+            agent=asked.agent,
+            budget_usd=asked.budget_usd,
+            max_parallel=asked.max_parallel,
+            sandbox=asked.sandbox,
+            plan_only=asked.plan_only,
+            config_of=asked.config_of,
+            user=user,
+        )
+    except ValidationError as error:
+        raise BadInput("the order cannot be used", why=complaint(error.errors()[0])) from error
+
+
+async def _there(deck: Served, run: str) -> bool:
+    try:
+        await deck.views.run(run)
+    except NotFound:
+        return False
+    return True
+
+
+@router.get("/{run}/plan")
+async def plan(run: RunId, deck: Deck) -> shapes.PlanText:
+    """The plan as YAML; 404 before the run is planned."""
+    await deck.views.run(run)
+    return shapes.PlanText(run=run, yaml=await deck.plan_text(run))
+
+
+@router.get("/{run}/report")
+async def report(run: RunId, deck: Deck) -> shapes.ReportText:
+    """Report and retrospective as Markdown; 404 before the run has ended."""
+    await deck.views.run(run)
+    return shapes.ReportText(run=run, markdown=await deck.report(run))
+
+
+@router.get("/{run}/result")
+async def result(run: RunId, deck: Deck) -> RunResult:
+    """Where the run stands; of a finished run, how it ended: what `run --json` prints last."""
+    await deck.views.run(run)
+    return await deck.result(run)
+
+
+@router.post("/{run}/pause", status_code=202, dependencies=MUTATES)
+async def pause(run: RunId, asked: shapes.Nothing, deck: Deck) -> shapes.Asked:
+    """Stop starting new work in the run; what is being worked on is finished first."""
+    await _going(deck, run, RunStatus.PAUSED)
+    await deck.control(run, "pause")
+    return shapes.Asked(run=run, action="pause")
+
+
+@router.post("/{run}/cancel", status_code=202, dependencies=MUTATES)
+async def cancel(run: RunId, asked: shapes.Nothing, deck: Deck) -> shapes.Asked:
+    """Stop the run; what is merged stays, the state is kept."""
+    await _going(deck, run, RunStatus.CANCELLED)
+    await deck.control(run, "cancel")
+    return shapes.Asked(run=run, action="cancel")
+
+
+@router.post("/{run}/resume", status_code=202, dependencies=MUTATES)
+async def resume(run: RunId, asked: shapes.Resuming, deck: Deck) -> shapes.Asked:
+    """Go on with a run that was paused, cancelled or waits; with `retry` also with one that has ended."""
+    status = (await deck.views.run(run)).status
+    if status is RunStatus.DONE:
+        raise Conflicting(f"{run} is done", why="there is nothing left to go on with", fix=f"quarterdeck show {run}")
+    if status.finished and status is not RunStatus.CANCELLED and not asked.retry:
+        fix = f"quarterdeck resume {run} --retry"
+        raise Conflicting(f"{run} has ended", why=f"it is {status}; `retry` tries again what did not merge", fix=fix)
+    await deck.control(run, "resume")
+    return shapes.Asked(run=run, action="resume")
+
+
+@router.post("/{run}/answer", status_code=202, dependencies=MUTATES)
+async def answer(run: RunId, asked: shapes.Answering, deck: Deck) -> shapes.Asked:
+    """Answer what waits in the run."""
+    if not await deck.views.waits(run):
+        await deck.views.run(run)
+        raise Conflicting(f"nothing waits for an answer in {run}", fix=f"quarterdeck show {run}")
+    await deck.control(run, "resume", answer=asked.text)
+    return shapes.Asked(run=run, action="answer")
+
+
+@router.post("/{run}/budget", status_code=202, dependencies=MUTATES)
+async def budget(run: RunId, asked: shapes.Budgeting, deck: Deck, person: Asking) -> shapes.Asked:
+    """Raise the run's budget to so many USD; needs the role admin."""
+    require(person, Role.ADMIN)
+    view = await deck.views.run(run)
+    if to_nusd(asked.usd) < view.budget_nusd:
+        why = f"it is {view.budget_nusd / 1e9:g} USD already"
+        raise Conflicting(f"the budget of {run} can only be raised", why=why, fix=f"quarterdeck show {run}")
+    await deck.control(run, "resume", budget_usd=asked.usd)
+    return shapes.Asked(run=run, action="budget")
+
+
+@router.post("/{run}/revert", status_code=201, dependencies=MUTATES)
+async def revert(
+    run: RunId, asked: shapes.Reverting, deck: Deck, person: Asking, reserved: Reserved, response: Response
+) -> shapes.Started:
+    """Take back what the run, or one of its tasks, landed: a run of its own, through the same gate."""
+    if asked.sandbox == "none":
+        require(person, Role.ADMIN)
+    new = reserved if reserved is not None and await _there(deck, reserved) else None
+    if new is None:
+        await deck.views.run(run)
+        order = RevertOrder(
+            of=run if asked.task is None else f"{run}.{asked.task}",
+            with_dependents=asked.with_dependents,
+            into=asked.into,
+            sandbox=asked.sandbox,
+            user=person.name,
+        )
+        new = await deck.revert(order, run=reserved)
+    response.headers["location"] = f"/api/v1/runs/{new}"
+    return shapes.Started(run=new)
+
+
+@router.post("/{run}/messages", status_code=202, dependencies=MUTATES)
+async def tell(run: RunId, asked: shapes.RunMessage, deck: Deck) -> shapes.Told:
+    """Say something to the agent that is at work in the run, or at one of its tasks."""
+    about = ("run", run) if asked.task is None else ("task", f"{run}.{asked.task}")
+    whom, message = await deck.tell(*about, asked.text)
+    return shapes.Told(attempt=whom.attempt, agent=whom.agent, message=message)
+
+
+async def _going(deck: Served, run: str, wanted: RunStatus) -> None:
+    """Raises NotFound, Conflicting where the run has ended otherwise."""
+    status = (await deck.views.run(run)).status
+    if status.finished and status is not wanted:
+        raise Conflicting(f"{run} is already {status}", fix=f"quarterdeck show {run}")
