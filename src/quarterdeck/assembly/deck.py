@@ -164,6 +164,10 @@ class Deck:
         """Say something to an agent at work, durably: (whom, the message's id)."""
         return await telling.tell(self._parts, kind, id, text)
 
+    async def served(self) -> bool:
+        """Whether a server works on the deck's runs, which this process should leave to it."""
+        return False
+
     async def attended(self) -> bool:
         """Whether a living process works on the deck's runs."""
         return await self._parts.engine.attended()
@@ -375,13 +379,18 @@ async def open_deck(settings: Settings, clock: Clock | None = None) -> AsyncIter
 
     clock: None = the machine's.
     """
-    if settings.probe is not None:
-        probes.install(_Probe(settings.probe))
+    installed(settings)
     parts = await make(settings, clock)
     try:
         yield Deck(parts)
     finally:
         await parts.close()
+
+
+def installed(settings: Settings) -> None:
+    """See to it that this process does at a probe point what a test asked for."""
+    if settings.probe is not None:
+        probes.install(_Probe(settings.probe))
 
 
 class _Probe:

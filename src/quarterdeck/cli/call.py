@@ -127,10 +127,10 @@ class Call:
     # --- the deck -------------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def deck(self) -> AsyncIterator["DeckApi"]:
-        """The open deck."""
-        settings = self.settings
-        opener = cast("Opener", registry.load("quarterdeck.assembly", "open_deck", "The deck cannot be opened"))
+    async def deck(self, *, own: bool = False) -> AsyncIterator["DeckApi"]:
+        """The open deck, through its server where it has one; `own`: without."""
+        settings, name = self.settings, "open_deck" if own else "open_served"
+        opener = cast("Opener", registry.load("quarterdeck.assembly", name, "The deck cannot be opened"))
         async with opener(settings) as deck:
             yield deck
 

@@ -88,6 +88,10 @@ class DeckApi(Protocol):
         Raises BadInput, NotFound, Conflicting."""
         ...
 
+    async def served(self) -> bool:
+        """Whether a server works on the deck's runs: then nobody else has to."""
+        ...
+
     async def attended(self) -> bool:
         """Whether a living process works on the deck's runs."""
         ...

@@ -121,7 +121,8 @@ async def _run(call: Call, order: Order, config_of: str | None, *, detach: bool)
         await _note(call, deck, call.run, order.repository)
         if not detach:
             return await carry(call, deck, call.run)
-    detached(call, call.run)
+        served = await deck.served()
+    detached(call, call.run, served=served)
     return Exit.DONE
 
 
@@ -250,7 +251,7 @@ def serve(context: typer.Context, run: Run) -> None:
 
 
 async def _serve(call: Call, run: str) -> int:
-    async with call.deck() as deck:
+    async with call.deck(own=True) as deck:
         call.run = run
         return await carry(call, deck, run)
 
@@ -333,8 +334,13 @@ def _warn_unfenced(call: Call, config: RunConfig) -> None:
         call.warn("sandbox none: agents run with all your rights and can read and change everything you can")
 
 
-def detached(call: Call, run: str) -> None:
-    """Start a process of its own that works on the run, with its output in the deck's logs."""
+def detached(call: Call, run: str, *, served: bool = False) -> None:
+    """Start a process of its own that works on the run, with its output in the deck's logs; `served`: a server does."""
+    if served:
+        call.data(run)
+        call.emit("run.detached", {"run": run, "pid": None, "log": None})
+        call.say(f"the server works on it; follow it with: quarterdeck logs {run} --follow")
+        return
     log = call.settings.logs / f"{run}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:

@@ -63,7 +63,8 @@ async def _revert(
         call.run = await deck.revert(order)
         if not detach:
             return await carry(call, deck, call.run)
-    detached(call, call.run)
+        served = await deck.served()
+    detached(call, call.run, served=served)
     return Exit.DONE
 
 

@@ -45,7 +45,7 @@ def up(
 
 
 async def _up(call: Call, host: str, port: int, names: tuple[str, ...]) -> None:
-    async with call.deck() as deck:
+    async with call.deck(own=True) as deck:
         deck.on_trouble(partial(tell_trouble, call))
         async with deck.serving(host, port, names) as at:
             call.emit("up", {"url": at.url, "socket": str(at.socket), "home": str(call.settings.home)})

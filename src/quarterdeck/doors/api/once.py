@@ -51,14 +51,17 @@ class Once:
             await self._app({**scope, RESERVED: new.run}, receive, listen)
         except Exception:
             if not heard:
+                await self._replies.forget(who, key)
                 raise
             # Else it was written down and answered as what it is (500), which is sent below.
-        finally:
-            reply = _reply(heard)
-            if reply is None or reply.status >= _KEPT_BELOW or reply.status in _PASSING:
-                await self._replies.forget(who, key)
-            else:
-                await self._replies.end(who, key, reply)
+        except BaseException:
+            self._replies.leave(who, key)  # how far it came is not known: it keeps the id of its run
+            raise
+        reply = _reply(heard)
+        if reply is None or reply.status >= _KEPT_BELOW or reply.status in _PASSING:
+            await self._replies.forget(who, key)
+        else:
+            await self._replies.end(who, key, reply)
         for message in heard:
             await send(message)
 

@@ -6,10 +6,12 @@ Rules
 """
 
 import re
+from inspect import signature
 from typing import Final
 
 from pydantic import Field
 
+from quarterdeck.kernel import failures
 from quarterdeck.kernel.entities import Value
 from quarterdeck.kernel.failures import (
     BadInput,
@@ -70,6 +72,8 @@ class Problem(Value):
     """What happened, and why."""
     instance: str = ""
     """The path that was asked."""
+    why: str = ""
+    """The part of `detail` that says why."""
     fix: str = ""
     """The next command to type, or what to change."""
     run: str | None = None
@@ -96,9 +100,17 @@ def of_error(error: QuarterdeckError, instance: str, run: str | None = None) -> 
         status=status,
         detail=str(error),
         instance=instance,
+        why=error.why,
         fix=error.fix,
         run=run,
     )
+
+
+def error_of(problem: Problem) -> QuarterdeckError:
+    """The error that a problem was made from, as far as it says."""
+    kind = _KINDS.get(problem.type.rpartition(":")[2], QuarterdeckError)
+    message = problem.detail.removesuffix(f": {problem.why}") if problem.why else problem.detail
+    return kind(message or problem.title, why=problem.why, fix=problem.fix)
 
 
 def of_status(status: int, detail: str, instance: str, fix: str = "") -> Problem:
@@ -111,3 +123,11 @@ def of_status(status: int, detail: str, instance: str, fix: str = "") -> Problem
 
 def _kebab(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower()
+
+
+_KINDS: Final = {
+    _kebab(name): kind
+    for name, kind in vars(failures).items()
+    if isinstance(kind, type) and issubclass(kind, QuarterdeckError) and "kind" not in signature(kind).parameters
+}
+"""Errors by the name in a problem's type, apart from those that carry more than words."""

@@ -91,6 +91,10 @@ class Replies:
         finally:
             self._under_way.discard((who, key))
 
+    def leave(self, who: str, key: str) -> None:
+        """It broke off: whoever repeats it does it anew, under the same run id."""
+        self._under_way.discard((who, key))
+
     async def forget(self, who: str, key: str) -> None:
         """It was not answered for good: it may be made again."""
         try:
