@@ -1,4 +1,4 @@
-"""What tests of the server share: `quarterdeck up` as a process of its own, and a deck that is served in this process."""
+"""What tests of the server share: `quarterdeck up` as a process of its own, and a deck that this process serves."""
 
 import json
 import subprocess
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx2
+from cli_kit import call
 from deck_kit import Place
 
 from quarterdeck.assembly import Deck, open_deck
@@ -51,6 +52,6 @@ async def served(place: Place, host: str = "127.0.0.1") -> AsyncIterator[tuple[D
 
 def runs(place: Place) -> list[dict[str, Any]]:
     """What `ps` lists."""
-    code, out, err = place.call("ps", "--json")
-    assert code == 0, err
-    return [json.loads(line) for line in out.splitlines()]
+    said = call(place, "ps", "--json")
+    assert said.code == 0, said.err
+    return [json.loads(line) for line in said.out.splitlines()]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cli_kit import call
 from deck_kit import Place, place_at, task
 from server_kit import runs, up
 
@@ -20,6 +21,12 @@ def place(tmp_path: Path) -> Iterator[Place]:
         yield place
 
 
+def said(place: Place, *arguments: str, **environment: str) -> tuple[int, str, str]:
+    """A command of the command line in this process: exit code, stdout, stderr."""
+    found = call(place, *arguments, cwd=place.repository, **environment)
+    return found.code, found.out, found.err
+
+
 def ordered(place: Place) -> list[str]:
     """The arguments of a run of one task."""
     return ["run", "--plan", str(place.plan(task("a", "echo done > a.txt"))), "--sandbox", "none"]
@@ -27,24 +34,22 @@ def ordered(place: Place) -> list[str]:
 
 def test_a_run_is_left_to_the_server_and_ends_as_ever(place: Place) -> None:
     with up(place) as server:
-        code, out, err = place.call(*ordered(place), "--json")
+        code, out, err = said(place, *ordered(place), "--json")
         assert code == Exit.DONE, err
         done = json.loads(out.splitlines()[-1])
         assert (done["kind"], done["status"]) == ("run.finished", "done")
         assert server.get(f"/runs/{done['run']}/result").json()["status"] == "done"
         assert "# " in server.get(f"/runs/{done['run']}/report").json()["markdown"]
         server.process.send_signal(signal.SIGTERM)
-        _, said = server.process.communicate(timeout=30)
-        assert server.process.returncode == Exit.DONE and "ended in order" in said
+        _, told = server.process.communicate(timeout=30)
+        assert server.process.returncode == Exit.DONE and "ended in order" in told
     assert not (place.home / "api.sock").exists()
-    code, _, _ = place.call("export", done["run"], "--to", str(place.root / "out"))
-    assert code == 0
 
 
 def test_a_run_goes_on_when_its_server_is_killed(place: Place) -> None:
     """Whoever follows it takes it over."""
     with up(place, QUARTERDECK_PROBE="harness.finished:1:kill") as server:
-        code, out, err = place.call(*ordered(place), "--json")
+        code, out, err = said(place, *ordered(place), "--json")
         assert server.process.wait(timeout=30) == -signal.SIGKILL
     assert code == Exit.DONE, err
     assert json.loads(out.splitlines()[-1])["status"] == "done"
@@ -52,13 +57,13 @@ def test_a_run_goes_on_when_its_server_is_killed(place: Place) -> None:
 
 def test_a_server_goes_on_with_what_a_killed_one_left(place: Place) -> None:
     with up(place, QUARTERDECK_PROBE="gate.queued:1:kill") as server:
-        code, out, err = place.call(*ordered(place), "--detach", "--json")
+        code, out, err = said(place, *ordered(place), "--detach", "--json")
         assert code == 0, err
         started = json.loads(out.splitlines()[-1])
         assert (started["kind"], started["pid"]) == ("run.detached", None)
         assert server.process.wait(timeout=30) == -signal.SIGKILL
     with up(place) as server:
-        code, _, err = place.call("logs", started["run"], "--follow")
+        code, _, err = said(place, "logs", started["run"], "--follow")
         assert code == 0, err
         assert server.get(f"/runs/{started['run']}/result").json()["status"] == "done"
 
@@ -66,7 +71,7 @@ def test_a_server_goes_on_with_what_a_killed_one_left(place: Place) -> None:
 def test_a_request_that_the_server_died_over_is_done_once(place: Place) -> None:
     order = {"plan": place.plan(task("a", "true")).read_text(), "repository": str(place.repository), "sandbox": "none"}
     with up(place, QUARTERDECK_PROBE="run.stored:1:kill") as server:
-        with pytest.raises(Exception, match="disconnected|closed|reset"):
+        with pytest.raises(Exception, match=r"disconnected|closed|reset"):
             server.post("/runs", order, idempotency_key="k1")
         assert server.process.wait(timeout=30) == -signal.SIGKILL
     left = runs(place)
@@ -82,7 +87,7 @@ def test_a_request_that_the_server_died_over_is_done_once(place: Place) -> None:
 
 def test_the_command_line_orders_once_over_a_server_that_dies(place: Place) -> None:
     with up(place, QUARTERDECK_PROBE="run.stored:1:kill") as server:
-        code, out, err = place.call(*ordered(place), "--json")
+        code, out, err = said(place, *ordered(place), "--json")
         assert server.process.wait(timeout=30) == -signal.SIGKILL
     assert code == Exit.DONE, err
     assert [run["run"] for run in runs(place)] == [json.loads(out.splitlines()[-1])["run"]]
@@ -96,27 +101,27 @@ def test_two_servers_share_a_home_and_the_second_takes_over(place: Place) -> Non
         first.process.wait(timeout=30)
         order = {"plan": place.plan(task("a", "echo x > a.txt")).read_text(), "repository": str(place.repository)}
         run = second.post("/runs", {**order, "sandbox": "none"}).json()["run"]
-        code, _, err = place.call("logs", run, "--follow")
+        code, _, err = said(place, "logs", run, "--follow")
         assert code == 0, err
         assert second.get(f"/runs/{run}/result").json()["status"] == "done"
 
 
 def test_a_port_that_is_taken_is_an_error_with_a_fix(place: Place) -> None:
     with up(place) as server:
-        code, _, err = place.call("up", "--port", server.url.rpartition(":")[2])
+        code, _, err = said(place, "up", "--port", server.url.rpartition(":")[2])
     told = " ".join(err.split())
     assert code == Exit.USAGE
     assert "cannot be listened on" in told and "quarterdeck up --port 0" in told, told
 
 
 def test_other_machines_need_a_token(place: Place) -> None:
-    code, _, err = place.call("up", "--host", "0.0.0.0", "--port", "0")
+    code, _, err = said(place, "up", "--host", "0.0.0.0", "--port", "0")
     assert code == Exit.USAGE and "quarterdeck token add" in err
 
 
 def test_what_the_server_cannot_run_is_refused_as_the_server_sees_it(place: Place) -> None:
     with up(place):
-        code, out, err = place.call("run", "a goal", "--json", ANTHROPIC_API_KEY="only-here")
+        code, out, err = said(place, "run", "a goal", "--json", ANTHROPIC_API_KEY="only-here")
     told = " ".join(err.split())
     assert code == Exit.USAGE, out
     assert "as the server of this deck sees it" in told, told
@@ -130,5 +135,5 @@ def test_a_home_with_a_long_path_has_its_socket_too(tmp_path: Path) -> None:
         place.begin()
         with up(place):
             assert (place.home / "api.sock").stat().st_mode & 0o777 == 0o600
-            code, out, err = place.call(*ordered(place), "--detach", "--json")
+            code, out, err = said(place, *ordered(place), "--detach", "--json")
             assert code == 0 and json.loads(out)["pid"] is None, err

@@ -66,11 +66,13 @@ def make_app(deck: Served | None) -> FastAPI:
     app.state.one = asyncio.Semaphore(1)
     for router in _ROUTERS:
         app.include_router(router, prefix=PREFIX)
-    described = description(app)
+    described: list[dict[str, Any]] = []
 
     @app.get(f"{PREFIX}/openapi.json", include_in_schema=False)
     async def openapi() -> Response:
-        return _json(200, described, "application/json")
+        if not described:  # made when it is first asked for: it takes half as long as everything else
+            described.append(description(app))
+        return _json(200, described[0], "application/json")
 
     app.add_exception_handler(QuarterdeckError, _failed)
     app.add_exception_handler(RequestValidationError, _invalid)
