@@ -13,7 +13,7 @@ from quarterdeck.engine.embedded import POISON_DEATHS, URGENT, Candidate, Embedd
 from quarterdeck.engine.port import Job
 from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.failures import Conflicting, StoreUnavailable
-from quarterdeck.store.port import Row, Store, Tx, Write
+from quarterdeck.store.port import Ask, Row, Store, Tx, Write
 from quarterdeck.store.sqlite import SqliteStore
 from quarterdeck.testing.engine_conformance import EngineConformance, defer, drain, job
 
@@ -110,6 +110,10 @@ class _Refusing:
     async def read(self, statement: str, /, **parameters: Any) -> list[Row]:
         self._check()
         return await self._inner.read(statement, **parameters)
+
+    async def reads(self, *asks: Ask) -> list[list[Row]]:
+        self._check()
+        return await self._inner.reads(*asks)
 
     async def changed(self, since: int, timeout: float) -> int:
         return await self._inner.changed(since, timeout)

@@ -22,7 +22,7 @@ from quarterdeck.engine.embedded import PATIENCE, EmbeddedEngine
 from quarterdeck.engine.port import Job
 from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.failures import UNWELL, Exit, StoreLost, StoreUnavailable
-from quarterdeck.store.port import Row, Store, Write
+from quarterdeck.store.port import Ask, Row, Store, Write
 from quarterdeck.store.sqlite import SqliteStore
 from quarterdeck.workplace.ground import Ground
 from quarterdeck.workplace.port import Limits
@@ -49,6 +49,9 @@ class _Refusing:
 
     async def read(self, statement: str, /, **parameters: Any) -> list[Row]:
         return await self._inner.read(statement, **parameters)
+
+    async def reads(self, *asks: Ask) -> list[list[Row]]:
+        return await self._inner.reads(*asks)
 
     async def changed(self, since: int, timeout: float) -> int:
         return await self._inner.changed(since, timeout)

@@ -23,6 +23,9 @@ RECENT_RUNS: Final = 200
 RECENT_CHANGES: Final = 50
 """Newest changes that a gate's row names, of those that landed and of those that were sent back."""
 
+RECENT_CHECKS: Final = 20
+"""Newest checks that a gate's row names, of those that have ended."""
+
 
 class Topic(StrEnum):
     """What a viewer may ask for."""
@@ -198,7 +201,7 @@ class QueuedChange(Value):
 
 
 class GateCheck(Value):
-    """A check of a merged tree that is running."""
+    """A check of a merged tree."""
 
     check: str
     tip: str
@@ -208,6 +211,7 @@ class GateCheck(Value):
     """Which try on this tree, from 1."""
     started_at: float
     passed: bool | None
+    """None = it is running."""
     reason: str
 
 
@@ -248,6 +252,7 @@ class GateRow(Value):
     """Whether the tip is known to pass the newest checks; None = not known."""
     queue: tuple[QueuedChange, ...]
     checks: tuple[GateCheck, ...]
+    """Those that are running, then the newest that have ended, the newest first."""
     landed: tuple[LandedChange, ...]
     """The newest first."""
     returned: tuple[ReturnedChange, ...]

@@ -8,6 +8,7 @@ Rules
 - Every event of a stream may come once only; `rebuild` starts from empty tables, in the order of the commits.
 """
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
@@ -41,15 +42,30 @@ class Spend:
     """A model call's tokens and money."""
 
     attempt: str
+    at: float
     model: str
     usage: Usage
     cost_nusd: int
     estimated: bool
+    verified: bool = True
+    """False: only the agent itself says so."""
 
 
 Op = Set | Spend
 Plans = Callable[[str], Plan]
 """The plan of a blob's digest."""
+
+BURN_SECONDS: Final = 600
+"""How long each stretch of time is over which spending is summed."""
+
+_COUNTS: Final = (
+    *("calls", "input", "cache_read", "cache_write", "output", "cost", "estimated"),
+    *("estimated_cost", "unverified_cost"),
+)
+_TABLES: Final = (
+    *("runs", "tasks", "attempts", "costs", "waits", "notes", "notices"),
+    *("spending", "burn", "landings", "incidents"),
+)
 
 _NOTHING: Final[list[Op]] = []
 
@@ -147,12 +163,14 @@ def _whole_run(run: str, at: float, event: ev.EventBase, plans: Plans) -> list[O
             return [
                 Set("project_run_resumed", {"run": run, "budget": event.budget_nusd}),
                 Set("project_tasks_resumed", {"run": run, "at": at, "answered": answered}),
+                Set("project_incidents_over", {"run": run}),
                 *([Set("project_waits_answered", {"run": run})] if answered else []),
             ]
         case ev.RunCancelled():
             return [
                 status(ev.RunStatus.CANCELLED),
                 Set("project_tasks_cancelled", {"run": run, "at": at}),
+                Set("project_incidents_over", {"run": run}),
                 Set("project_waits_answered", {"run": run}),
             ]
         case ev.RunFinished():
@@ -204,13 +222,13 @@ def _task(run: str, task: str, at: float, event: ev.EventBase) -> list[Op]:
             waits = ev.TaskStatus.WAITING if event.outcome is ev.Outcome.WAITING else None
             return [node(event.node, waits, event.reason)]
         case ev.TaskEscalated():
-            asked = {"run": run, "task": task, "attempt": event.attempt, "question": event.question, "at": at}
-            said = event.question.partition("\n")[0]
-            return [status(ev.TaskStatus.WAITING, said), Set("project_question", asked)]
+            asked = _asked(run, task, event.attempt, event.question, at, "escalated")
+            return [status(ev.TaskStatus.WAITING, event.question.partition("\n")[0]), asked]
         case ev.TaskMerged():
             values = {"run": run, "task": task, "commit": event.commit, "attempt": event.attempt, "at": at}
             merged = Set("project_attempt_status", {"attempt": event.attempt, "status": "merged"})
-            return [Set("project_task_merged", values), merged]
+            landed = Set("project_landing", {"day": _day(at), "run": run, "task": task, "attempt": event.attempt})
+            return [Set("project_task_merged", values), merged, landed]
         case ev.TaskFailed():
             return [status(ev.TaskStatus.FAILED, event.reason)]
         case ev.TaskBlocked():
@@ -219,6 +237,11 @@ def _task(run: str, task: str, at: float, event: ev.EventBase) -> list[Op]:
             return [status(ev.TaskStatus.CANCELLED)]
         case _:
             return []
+
+
+def _asked(run: str, task: str, attempt: str, question: str, at: float, what: str) -> Op:
+    values = {"run": run, "task": task, "attempt": attempt, "question": question, "at": at, "what": what}
+    return Set("project_question", values)
 
 
 # --- attempt/… --------------------------------------------------------------------------------------------
@@ -230,11 +253,11 @@ def _attempt(attempt: str, at: float, event: ev.EventBase) -> list[Op]:
 
     match event:
         case ev.ModelAnswered():
-            return [Spend(attempt, event.model, event.usage, event.cost_nusd, event.estimated)]
+            return [Spend(attempt, at, event.model, event.usage, event.cost_nusd, event.estimated)]
         case ev.ModelErred():
-            return [Spend(attempt, event.model, event.usage, event.cost_nusd, event.estimated)]
+            return [Spend(attempt, at, event.model, event.usage, event.cost_nusd, event.estimated)]
         case ev.AgentTurned(verified=False):
-            return [Spend(attempt, event.model, event.usage, event.cost_nusd, True)]
+            return [Spend(attempt, at, event.model, event.usage, event.cost_nusd, True, verified=False)]
         case ev.AttemptStarted():
             values = {
                 "attempt": attempt,
@@ -249,12 +272,17 @@ def _attempt(attempt: str, at: float, event: ev.EventBase) -> list[Op]:
             return [Set("project_attempt_started", values)]
         case ev.HarnessFinished():
             return status("finished" if event.ok else "failed")
+        case ev.NodeFinished(node=ev.Node.REVIEW, outcome=ev.Outcome.OK):
+            return [*status("finished"), Set("project_reviewed", {"attempt": attempt})]
         case ev.NodeFinished():
             return status("finished" if event.outcome is ev.Outcome.OK else event.outcome.value)
         case ev.QuestionAsked():
             run, task, _ = ids.split_attempt(attempt)
-            values = {"run": run, "task": task, "attempt": attempt, "question": event.question, "at": at}
-            return [Set("project_question", values)]
+            return [_asked(run, task, attempt, event.question, at, "question")]
+        case ev.IncidentOpened():
+            about = {"run": ids.split_attempt(attempt)[0], "attempt": attempt, "failure": event.failure.value}
+            said = {"subject": event.subject, "reason": event.reason, "fix": event.fix, "at": at}
+            return [Set("project_incident", {**about, **said})]
         case ev.NoteRecorded():
             run, task, _ = ids.split_attempt(attempt)
             note = {"run": run, "task": task, "attempt": attempt, "text": event.text, "at": at}
@@ -271,7 +299,8 @@ class Changes:
 
     def __init__(self) -> None:
         self._sets: list[Set] = []
-        self._costs: dict[tuple[str, str], list[int]] = {}
+        self._costs: dict[tuple[str, str, str], list[int]] = {}
+        self._burnt: dict[int, int] = {}
 
     def add(self, ops: list[Op]) -> None:
         for op in ops:
@@ -281,12 +310,16 @@ class Changes:
                 self._sets.append(op)
 
     def _spend(self, op: Spend) -> None:
-        sums = self._costs.setdefault((op.attempt, op.model), [0] * 7)
-        usage = op.usage
-        counts = (usage.input, usage.cache_read, usage.cache_write, usage.output, op.cost_nusd, op.estimated)
-        sums[0] += 1
-        for place, count in enumerate(counts, 1):
+        sums = self._costs.setdefault((op.attempt, op.model, _day(op.at)), [0] * len(_COUNTS))
+        usage, cost = op.usage, op.cost_nusd
+        unverified = 0 if op.verified else cost
+        estimated = cost - unverified if op.estimated else 0
+        counts = (usage.input, usage.cache_read, usage.cache_write, usage.output, cost, op.estimated)
+        for place, count in enumerate((1, *counts, estimated, unverified)):
             sums[place] += count
+        if cost:
+            stretch = int(op.at // BURN_SECONDS) * BURN_SECONDS
+            self._burnt[stretch] = self._burnt.get(stretch, 0) + cost
 
     def apply(self, tx: Tx) -> None:
         """Write everything gathered."""
@@ -296,18 +329,25 @@ class Changes:
             self._apply_costs(tx)
 
     def _apply_costs(self, tx: Tx) -> None:
-        names = ("calls", "input", "cache_read", "cache_write", "output", "cost", "estimated")
         rows: list[dict[str, Any]] = []
         totals: dict[str, dict[str, Any]] = {}
-        for (attempt, model), sums in self._costs.items():
+        for (attempt, model, day), sums in self._costs.items():
             run, task, _ = ids.split_attempt(attempt)
-            counts = dict(zip(names, sums, strict=True))
-            rows.append({"run": run, "task": task, "attempt": attempt, "model": model, **counts})
-            total = totals.setdefault(run, {"run": run, **dict.fromkeys(names, 0)})
+            counts = dict(zip(_COUNTS, sums, strict=True))
+            rows.append({"run": run, "task": task, "attempt": attempt, "model": model, "day": day, **counts})
+            total = totals.setdefault(run, {"run": run, **dict.fromkeys(_COUNTS, 0)})
             for name, count in counts.items():
                 total[name] += count
         tx.run_many("project_costs", rows)
+        tx.run_many("project_spending", rows)
         tx.run_many("project_run_costs", list(totals.values()))
+        if self._burnt:
+            tx.run_many("project_burn", list(self._burnt.items()))
+
+
+def _day(at: float) -> str:
+    """The day (UTC) of a moment."""
+    return time.strftime("%Y-%m-%d", time.gmtime(at))
 
 
 def plans_of(tx: Tx) -> Plans:
@@ -328,7 +368,7 @@ async def rebuild(store: Store) -> int:
 
 
 def _rebuild(tx: Tx) -> int:
-    for table in ("runs", "tasks", "attempts", "costs", "waits", "notes", "notices"):
+    for table in _TABLES:
         tx.run(f"project_clear_{table}")
     plans, count, after = plans_of(tx), 0, 0
     while rows := tx.run("events_all", prefix="", after=after, limit=REBUILD_PAGE):

@@ -110,6 +110,8 @@ class WaitView:
     """Empty where the run itself waits."""
     question: str
     since: float
+    what: str = "question"
+    """`question`: an agent asks; `escalated`: no agent is left; `run`: the run itself waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +130,16 @@ class AttemptView:
     last_at: float
     """When its newest event was recorded."""
     steps: int
+    reviewed: bool = False
+    """An accepting review of its change is on record."""
 
 
 def _usage(row: Row) -> Usage:
     return Usage(input=row["input"], cache_read=row["cache_read"], cache_write=row["cache_write"], output=row["output"])
 
 
-def _run(row: Row) -> RunView:
+def run_of(row: Row) -> RunView:
+    """A run, of a row of `runs`."""
     return RunView(
         run=row["run"],
         status=RunStatus(row["status"]),
@@ -157,7 +162,8 @@ def _run(row: Row) -> RunView:
     )
 
 
-def _task(row: Row) -> TaskView:
+def task_of(row: Row) -> TaskView:
+    """A task, of a row of `tasks`."""
     return TaskView(
         run=row["run"],
         task=row["task"],
@@ -196,18 +202,18 @@ class Views:
 
     async def runs(self) -> list[RunView]:
         """All runs, newest first."""
-        return [_run(row) for row in await self._store.read("view_runs")]
+        return [run_of(row) for row in await self._store.read("view_runs")]
 
     async def run(self, run: str) -> RunView:
         """One run. Raises NotFound."""
         rows = await self._store.read("view_run", run=run)
         if not rows:
             raise NotFound(f"There is no run {run}", fix="quarterdeck ps")
-        return _run(rows[0])
+        return run_of(rows[0])
 
     async def tasks(self, run: str) -> list[TaskView]:
         """The run's tasks, in the order of its plan."""
-        return [_task(row) for row in await self._store.read("view_tasks", run=run)]
+        return [task_of(row) for row in await self._store.read("view_tasks", run=run)]
 
     async def costs(self, run: str | None = None) -> list[CostView]:
         """Costs by attempt and model, of one run or of all."""
@@ -265,7 +271,8 @@ class Views:
 
     async def attempts(self, run: str) -> list[AttemptView]:
         """The run's attempts, by task and number."""
-        return [AttemptView(**row) for row in await self._store.read("view_attempts", run=run)]
+        rows = await self._store.read("view_attempts", run=run)
+        return [AttemptView(**{**row, "reviewed": bool(row["reviewed"])}) for row in rows]
 
     async def notes(self, run: str, limit: int = 50) -> list[Note]:
         """The newest notes that the run's agents left for each other, oldest of them first."""

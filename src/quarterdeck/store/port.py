@@ -17,6 +17,10 @@ Row = Mapping[str, Any]
 """One result row: column name to str, int, float, bytes or None."""
 
 
+Ask = tuple[str, Mapping[str, Any]]
+"""A named statement to read with, and its parameters."""
+
+
 class Tx(Protocol):
     """An open write transaction. Valid only inside the function it was given to."""
 
@@ -51,6 +55,10 @@ class Store(Protocol):
 
     async def read(self, statement: str, /, **parameters: Any) -> list[Row]:
         """Rows of the named statement, as of the last commit."""
+        ...
+
+    async def reads(self, *asks: Ask) -> list[list[Row]]:
+        """Rows of several named statements, all as of the same commit."""
         ...
 
     async def changed(self, since: int, timeout: float) -> int:

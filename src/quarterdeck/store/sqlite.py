@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, Self, TypeVar
 
 from quarterdeck.kernel.failures import BadConfiguration, StoreLost, StoreUnavailable
-from quarterdeck.store.port import Row, Tx, Write
+from quarterdeck.store.port import Ask, Row, Tx, Write
 from quarterdeck.store.statements import migrations, statements
 
 T = TypeVar("T")
@@ -115,6 +115,17 @@ def _connect(path: Path, durability: Durability, *, reader: bool) -> sqlite3.Con
         connection.close()
         raise
     return connection
+
+
+def _rows(connection: sqlite3.Connection, asks: Sequence[tuple[str, Mapping[str, Any]]]) -> list[list[Row]]:
+    """What the statements find; where there are several, in one transaction, so that all see the same commit."""
+    if len(asks) == 1:
+        return [connection.execute(*asks[0]).fetchall()]
+    connection.execute("BEGIN")
+    try:
+        return [connection.execute(sql, parameters).fetchall() for sql, parameters in asks]
+    finally:
+        connection.execute("ROLLBACK")
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
@@ -256,7 +267,12 @@ class SqliteStore:
     async def read(self, statement: str, /, **parameters: Any) -> list[Row]:
         if self._closed is not None:
             raise StoreUnavailable("The database is closed")
-        return await self._loop.run_in_executor(self._pool, self._read, statement, parameters)
+        return (await self._loop.run_in_executor(self._pool, self._read, ((statement, parameters),)))[0]
+
+    async def reads(self, *asks: Ask) -> list[list[Row]]:
+        if self._closed is not None:
+            raise StoreUnavailable("The database is closed")
+        return await self._loop.run_in_executor(self._pool, self._read, asks)
 
     async def changed(self, since: int, timeout: float) -> int:
         if self._closed is not None:
@@ -434,8 +450,8 @@ class SqliteStore:
 
     # --- the readers' threads -------------------------------------------------------------------------------
 
-    def _read(self, statement: str, parameters: dict[str, Any]) -> list[Row]:
-        sql = statements()[statement]
+    def _read(self, asks: Sequence[Ask]) -> list[list[Row]]:
+        named = statements()
         self._must_be_there()
         try:
             try:
@@ -443,7 +459,7 @@ class SqliteStore:
             except queue.Empty:
                 connection = _connect(self._path, self._durability, reader=True)
             try:
-                rows: list[Row] = connection.execute(sql, parameters).fetchall()
+                rows = _rows(connection, [(named[statement], parameters) for statement, parameters in asks])
             except BaseException:
                 connection.close()
                 raise

@@ -38,6 +38,19 @@ class StoreConformance:
         assert await _names(other) == ["run/a"]
         assert await other.write(_claim("run/a")) == 3
 
+    async def test_several_reads_see_the_same_commit(self, open_store: OpenStore) -> None:
+        one, other = await open_store(), await open_store()
+        ask = ("stream_names", {"prefix": ""})
+        writing = asyncio.gather(*[one.write(_claim(f"run/{number}")) for number in range(50)])
+        sizes = []
+        while not writing.done():
+            first, second = await other.reads(ask, ask)
+            assert first == second
+            sizes.append(len(first))
+        await writing
+        assert sizes == sorted(sizes)
+        assert [len(rows) for rows in await other.reads(ask, ask, ask)] == [50] * 3
+
     async def test_a_failing_write_undoes_only_itself(self, open_store: OpenStore) -> None:
         store = await open_store()
 

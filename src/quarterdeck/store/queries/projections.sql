@@ -91,18 +91,73 @@ ON CONFLICT (run, attempt, model) DO UPDATE SET
     cost_nusd = cost_nusd + excluded.cost_nusd, estimated_calls = estimated_calls + excluded.estimated_calls;
 
 -- name: project_question
--- question.asked
-INSERT INTO waits (run, task, attempt, question, since) VALUES (:run, :task, :attempt, :question, :at)
-ON CONFLICT (run, attempt) DO UPDATE SET question = excluded.question, since = excluded.since;
+-- question.asked, task.escalated
+INSERT INTO waits (run, task, attempt, question, since, what) VALUES (:run, :task, :attempt, :question, :at, :what)
+ON CONFLICT (run, attempt) DO UPDATE SET question = excluded.question, since = excluded.since, what = excluded.what;
 
 -- name: project_run_waits
 -- run.waiting: shown by itself only where no agent's question says more.
-INSERT INTO waits (run, task, attempt, question, since) SELECT :run, '', '', :question, :at
+INSERT INTO waits (run, task, attempt, question, since, what) SELECT :run, '', '', :question, :at, 'run'
 WHERE NOT EXISTS (SELECT 1 FROM waits WHERE run = :run);
 
 -- name: project_waits_answered
 -- A human answered, or the run ended.
 DELETE FROM waits WHERE run = :run;
+
+-- name: project_reviewed
+-- An accepting review is on record.
+UPDATE attempts SET reviewed = 1 WHERE attempt = :attempt;
+
+-- name: project_spending
+-- Tokens and money of model calls, by day, run, agent and model.
+INSERT INTO spending (day, run, agent, model, user, calls, input, cache_read, cache_write, output, cost_nusd,
+    estimated_nusd, unverified_nusd)
+VALUES (:day, :run, coalesce((SELECT agent FROM attempts WHERE attempt = :attempt), ''), :model,
+    coalesce((SELECT user FROM runs WHERE run = :run), ''), :calls, :input, :cache_read, :cache_write, :output, :cost,
+    :estimated_cost, :unverified_cost)
+ON CONFLICT (day, run, agent, model) DO UPDATE SET
+    calls = calls + excluded.calls, input = input + excluded.input, cache_read = cache_read + excluded.cache_read,
+    cache_write = cache_write + excluded.cache_write, output = output + excluded.output,
+    cost_nusd = cost_nusd + excluded.cost_nusd, estimated_nusd = estimated_nusd + excluded.estimated_nusd,
+    unverified_nusd = unverified_nusd + excluded.unverified_nusd;
+
+-- name: project_burn
+-- What a stretch of ten minutes has cost.
+INSERT INTO burn (at, cost_nusd) VALUES (?1, ?2) ON CONFLICT (at) DO UPDATE SET cost_nusd = cost_nusd + excluded.cost_nusd;
+
+-- name: project_landing
+-- task.merged: one more change landed, reviewed or not.
+INSERT INTO landings (day, run, agent, user, changes, unreviewed)
+VALUES (:day, :run, coalesce((SELECT agent FROM tasks WHERE run = :run AND task = :task), ''),
+    coalesce((SELECT user FROM runs WHERE run = :run), ''), 1,
+    1 - coalesce((SELECT reviewed FROM attempts WHERE attempt = :attempt), 0))
+ON CONFLICT (day, run, agent) DO UPDATE SET changes = changes + 1, unreviewed = unreviewed + excluded.unreviewed;
+
+-- name: project_incident
+-- incident.opened
+INSERT INTO incidents (run, attempt, failure, subject, reason, fix, at)
+VALUES (:run, :attempt, :failure, :subject, :reason, :fix, :at)
+ON CONFLICT (run, attempt, failure, subject) DO UPDATE SET reason = excluded.reason, fix = excluded.fix, at = excluded.at;
+
+-- name: project_incidents_over
+-- The run goes on, or was cancelled: what stands in its way is found out anew.
+DELETE FROM incidents WHERE run = :run;
+
+-- name: project_clear_spending
+-- Before a rebuild.
+DELETE FROM spending;
+
+-- name: project_clear_burn
+-- Before a rebuild.
+DELETE FROM burn;
+
+-- name: project_clear_landings
+-- Before a rebuild.
+DELETE FROM landings;
+
+-- name: project_clear_incidents
+-- Before a rebuild.
+DELETE FROM incidents;
 
 -- name: project_notice
 -- spend.noticed

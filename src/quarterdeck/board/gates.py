@@ -1,0 +1,177 @@
+"""What is about to merge: the fold of a merge gate's newest records. Pure.
+
+Rules
+- A change shows the newest verdict on a tree of which it is the top; while such a tree is being checked, that it is.
+- The tip is known to be green when a change landed on it, or when it was checked by itself, and no longer once somebody
+  else has moved the branch.
+- What the gate decides is `delivery.queue`'s; this is what of it people look at.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Literal
+
+from quarterdeck.board.port import (
+    RECENT_CHANGES,
+    RECENT_CHECKS,
+    GateCheck,
+    GateRow,
+    LandedChange,
+    QueuedChange,
+    ReturnedChange,
+)
+from quarterdeck.board.tail import Raw
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel import ids
+
+
+@dataclass(slots=True)
+class _Waiting:
+    attempt: str
+    run: str
+    task: str
+    title: str
+    agent: str
+    since: float
+    verdict: Literal["waiting", "green", "red"] = "waiting"
+
+
+@dataclass(slots=True)
+class GateCell:
+    """What is known about one gate."""
+
+    target: str
+    repository: str = ""
+    branch: str = ""
+    tip: str = ""
+    tip_green: bool | None = None
+    queue: dict[str, _Waiting] = field(default_factory=dict)
+    """By attempt, in the order of the queue."""
+    checks: dict[str, tuple[e.GateCheckStarted, float]] = field(default_factory=dict)
+    """Those that are running."""
+    judged: deque[GateCheck] = field(default_factory=lambda: deque(maxlen=RECENT_CHECKS))
+    landed: deque[LandedChange] = field(default_factory=lambda: deque(maxlen=RECENT_CHANGES))
+    returned: deque[ReturnedChange] = field(default_factory=lambda: deque(maxlen=RECENT_CHANGES))
+    reviewed: frozenset[str] = frozenset()
+    """Attempts among `landed` with an accepting review."""
+    last_id: int = 0
+    stall: str = ""
+    """Why the gate itself cannot work."""
+    stalled_at: float = 0.0
+
+
+def take(cell: GateCell, raw: Raw) -> None:
+    """Take one record of the gate's stream over. One that is taken over already changes nothing."""
+    if raw.id <= cell.last_id:
+        return
+    cell.last_id = raw.id
+    event, at = raw.event, raw.at
+    match event:
+        case e.GateOpened():
+            cell.repository, cell.branch = event.repository, event.branch
+            if not cell.landed:
+                cell.tip, cell.tip_green = event.base, None
+        case e.ChangeQueued():
+            run, task, _ = ids.split_attempt(event.change.attempt)
+            waiting = _Waiting(event.change.attempt, run, task, event.title, event.agent, at)
+            cell.queue[waiting.attempt] = waiting
+        case e.GateCheckStarted():
+            cell.checks[event.check] = (event, at)
+            if event.tip != cell.tip:
+                cell.tip, cell.tip_green = event.tip, None
+            cell.stall = ""
+        case e.GateCheckFinished():
+            _checked(cell, event)
+        case e.ChangeLanded():
+            _landed(cell, event, at)
+        case e.ChangeReturned():
+            _returned(cell, event, at)
+        case e.TipMoved():
+            cell.tip, cell.tip_green = event.new, None
+        case e.GateDelayed():
+            cell.stalled_at = cell.stalled_at if cell.stall and event.number > 1 else at
+            cell.stall = event.reason
+        case _:
+            pass
+
+
+def _checked(cell: GateCell, event: e.GateCheckFinished) -> None:
+    started = cell.checks.pop(event.check, None)
+    if event.infrastructure:
+        cell.stall = event.reason
+        return
+    if started is None or event.cancelled:
+        return
+    asked = started[0]
+    cell.judged.appendleft(_check(asked, started[1], event.passed, event.reason))
+    if not asked.stack:
+        cell.tip_green = event.passed if asked.tip == cell.tip else cell.tip_green
+    elif (waiting := cell.queue.get(asked.stack[-1])) is not None:
+        waiting.verdict = "green" if event.passed else "red"
+
+
+def _landed(cell: GateCell, event: e.ChangeLanded, at: float) -> None:
+    waiting = cell.queue.pop(event.attempt, None)
+    run, task, _ = ids.split_attempt(event.attempt)
+    title = waiting.title if waiting is not None else ""
+    cell.landed.appendleft(
+        LandedChange(attempt=event.attempt, run=run, task=task, title=title, commit=event.new, at=at, reviewed=False)
+    )
+    cell.tip, cell.tip_green, cell.stall = event.new, True, ""
+
+
+def _returned(cell: GateCell, event: e.ChangeReturned, at: float) -> None:
+    waiting = cell.queue.pop(event.attempt, None)
+    run, task, _ = ids.split_attempt(event.attempt)
+    cell.returned.appendleft(
+        ReturnedChange(
+            attempt=event.attempt,
+            run=run,
+            task=task,
+            title=waiting.title if waiting is not None else "",
+            outcome=event.outcome,
+            reason=event.reason,
+            against=event.against,
+            at=at,
+        )
+    )
+
+
+def _check(asked: e.GateCheckStarted, at: float, passed: bool | None, reason: str) -> GateCheck:
+    return GateCheck(
+        check=asked.check,
+        tip=asked.tip,
+        stack=asked.stack,
+        number=asked.number,
+        started_at=at,
+        passed=passed,
+        reason=reason,
+    )
+
+
+def gate_row(cell: GateCell) -> GateRow:
+    """The gate as it is shown."""
+    on_top = {asked.stack[-1]: asked.stack[:-1] for asked, _ in cell.checks.values() if asked.stack}
+    return GateRow(
+        target=cell.target,
+        repository=cell.repository,
+        branch=cell.branch,
+        tip=cell.tip,
+        tip_green=cell.tip_green,
+        queue=tuple(
+            QueuedChange(
+                attempt=waiting.attempt,
+                run=waiting.run,
+                task=waiting.task,
+                title=waiting.title,
+                agent=waiting.agent,
+                state="checking" if waiting.attempt in on_top else waiting.verdict,
+                on_top_of=on_top.get(waiting.attempt, ()),
+                since=waiting.since,
+            )
+            for waiting in cell.queue.values()
+        ),
+        checks=(*(_check(asked, at, None, "") for asked, at in cell.checks.values()), *cell.judged),
+        landed=tuple(change.model_copy(update={"reviewed": change.attempt in cell.reviewed}) for change in cell.landed),
+        returned=tuple(cell.returned),
+    )
