@@ -13,8 +13,8 @@ from pydantic.fields import FieldInfo
 
 from quarterdeck.journal.projections import project
 from quarterdeck.journal.proof import GENESIS, Walk, chain
+from quarterdeck.kernel import attempts, ids, states
 from quarterdeck.kernel import events as ev
-from quarterdeck.kernel import ids, states
 from quarterdeck.kernel.entities import Plan, Task
 from quarterdeck.kernel.events import MAX_EVENT_BYTES, EventBase, decode, encode
 
@@ -225,12 +225,12 @@ def test_what_is_merged_stays_merged(happened: list[EventBase]) -> None:
 def test_an_attempt_is_the_same_folded_at_once_or_taken_up_anywhere(
     happened: list[EventBase], data: st.DataObject
 ) -> None:
-    whole, parted = states.AttemptState(), states.AttemptState()
+    whole, parted = attempts.AttemptState(), attempts.AttemptState()
     for number, found in enumerate(happened):
-        states.apply_attempt(whole, found, float(number))
+        attempts.apply_attempt(whole, found, float(number))
     at = data.draw(st.integers(0, len(happened)))
     for number, found in enumerate([*happened[:at], *map(decode, map(encode, happened[at:]))]):
-        states.apply_attempt(parted, found, float(number))
+        attempts.apply_attempt(parted, found, float(number))
     assert whole == parted
 
 

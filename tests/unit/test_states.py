@@ -1,10 +1,11 @@
 """Where runs and attempts stand: folds of their streams."""
 
 from quarterdeck.kernel import events as e
+from quarterdeck.kernel.attempts import AttemptState, apply_attempt
 from quarterdeck.kernel.entities import Change, Harness
 from quarterdeck.kernel.events import Node, Outcome, RunStatus, TaskStatus
 from quarterdeck.kernel.failures import FailureClass
-from quarterdeck.kernel.states import AttemptState, apply_attempt, fold
+from quarterdeck.kernel.states import fold
 
 BLOB, OTHER = "a" * 64, "b" * 64
 CREATED = e.RunCreated(

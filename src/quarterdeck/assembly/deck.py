@@ -10,12 +10,25 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from quarterdeck import __version__
-from quarterdeck.assembly import clis, doctor, ordering, results, serving, standalone, telling, toolboard, undoing
+from quarterdeck.assembly import (
+    clis,
+    doctor,
+    ordering,
+    results,
+    serving,
+    standalone,
+    steering,
+    telling,
+    toolboard,
+    undoing,
+)
 from quarterdeck.assembly.configuration import Found, configuration
 from quarterdeck.assembly.parts import Parts, make
 from quarterdeck.delivery import feedback, jobs
@@ -26,12 +39,12 @@ from quarterdeck.engine.port import Handler, Job, Later
 from quarterdeck.gateway.port import Metering, Standing
 from quarterdeck.journal.log import Log
 from quarterdeck.journal.port import Record, Verification
-from quarterdeck.journal.views import AttemptView, Views
+from quarterdeck.journal.views import ApprovalView, AttemptView, Views
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids, probes
 from quarterdeck.kernel.clock import Clock
 from quarterdeck.kernel.config import DeckConfig, RunConfig
-from quarterdeck.kernel.entities import Feedback, to_nusd
+from quarterdeck.kernel.entities import to_nusd
 from quarterdeck.kernel.events import RunStatus
 from quarterdeck.kernel.failures import Conflicting, NotFound, QuarterdeckError, Stop
 from quarterdeck.settings import ProbeAction, ProbeSpec, Settings
@@ -52,8 +65,10 @@ class Deck:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._owned = False
-        self._steered: dict[str, str] = {}
-        """Runs that `control` was asked for, and the last action."""
+        self._steered: set[str] = set()
+        """Runs that something was asked of."""
+        self._wishes: list[Callable[[], Awaitable[bool]]] = []
+        """Whether what was asked for has happened."""
 
     @property
     def settings(self) -> Settings:
@@ -149,7 +164,7 @@ class Deck:
         parts = self._parts
         detail = None
         if action == "resume":
-            told = await self._answer(run, answer) if answer else None
+            told = steering.answer_of(answer, await self.views.waits(run)) if answer else None
             event = e.RunResumed(
                 by=parts.settings.user,
                 budget_nusd=to_nusd(budget_usd) if budget_usd is not None else None,
@@ -158,7 +173,7 @@ class Deck:
             detail = await parts.journal.put(e.encode(event))
         job = jobs.control(run, action, by=parts.settings.user, detail_blob=detail)
         await parts.journal.commit(also=lambda tx: parts.engine.defer(tx, job))
-        self._steered[run] = action
+        self._asked(run, partial(self._obeyed, run, action))
 
     async def tell(self, kind: str, id: str, text: str) -> tuple[AttemptView, str]:
         """Say something to an agent at work, durably: (whom, the message's id)."""
@@ -172,13 +187,49 @@ class Deck:
         """Whether a living process works on the deck's runs."""
         return await self._parts.engine.attended()
 
-    async def _answer(self, run: str, answer: str) -> Feedback:
-        """The answer, with what it answers: whoever reads it did not necessarily ask."""
-        asked = "\n".join(f"Asked in {wait.attempt}: {wait.question}" for wait in await self.views.waits(run))
-        return Feedback(source="human", reason=answer[:2000], detail=f"{answer[2000:16_000]}\n{asked}"[:24_000].strip())
+    # --- steering -----------------------------------------------------------------------------------------
+
+    async def approvals(self, *, open: bool = True) -> list[ApprovalView]:
+        """What waits for a person's word, longest first; not only `open`: also what was decided."""
+        return await self.views.approvals(open=open)
+
+    async def decide(
+        self, approval: str, verdict: Literal["approve", "deny"], *, action_hash: str, reason: str, by: str
+    ) -> None:
+        """Record a person's word about exactly that. Raises NotFound, BadInput; Conflicting where the hash is stale,
+        somebody has decided, or the time is over."""
+        view = await steering.decide(self._parts, approval, verdict, action_hash=action_hash, reason=reason, by=by)
+        if view.what != "tool":
+            self._asked(view.run, partial(steering.noted, self._parts, view.run, approval))
+
+    async def answer(self, run: str, text: str, *, attempt: str | None = None, by: str) -> None:
+        """Answer a question; `attempt`: which one, where several are open. Raises NotFound, Conflicting, BadInput."""
+        await self._wish(run, steering.answer(self._parts, run, text, attempt=attempt, by=by))
+
+    async def retry(self, run: str, task: str, *, agent: str | None = None, by: str) -> None:
+        """Have a task tried again, also after its run has ended. Raises NotFound, Conflicting."""
+        await self._wish(run, steering.retry(self._parts, run, task, agent=agent, by=by))
+
+    async def raise_budget(self, run: str, usd: float, *, by: str) -> None:
+        """Give an unfinished run more money; `usd`: its new budget. Raises NotFound, Conflicting, BadInput."""
+        await self._wish(run, steering.raise_budget(self._parts, run, usd, by=by))
+
+    async def comment(self, attempt: str, path: str, line: int | None, text: str, *, by: str) -> None:
+        """Say something about a change to whoever works on its task, or will. Raises NotFound, Conflicting,
+        BadInput."""
+        await steering.comment(self._parts, attempt, path, line, text, by=by)
+
+    async def _wish(self, run: str, asking: Awaitable[e.EventBase]) -> None:
+        last = await self.journal.last(ids.run_stream(run))
+        event = await asking
+        self._asked(run, partial(steering.recorded, self._parts, run, event, last.seq if last is not None else 0))
+
+    def _asked(self, run: str, happened: Callable[[], Awaitable[bool]]) -> None:
+        self._steered.add(run)
+        self._wishes.append(happened)
 
     async def settle(self) -> None:
-        """Perform what `control` asked for if nobody owns the deck. The work of runs is left alone."""
+        """Perform what was asked for if nobody owns the deck. The work of runs is left alone."""
         engine = self._parts.engine
         if not self._steered or not await engine.try_own():
             return
@@ -186,7 +237,7 @@ class Deck:
         try:
             async with asyncio.timeout(_SETTLE_SECONDS):
                 mark = 0
-                while not all([await self._obeyed(run, action) for run, action in self._steered.items()]):
+                while not all([await happened() for happened in self._wishes]):
                     mark = await self._parts.store.changed(mark, _FOLLOW_SECONDS)
         except TimeoutError:
             return  # the request is durable: whoever works on the run next obeys it
@@ -198,7 +249,7 @@ class Deck:
     def _steering(self) -> Mapping[str, Handler]:
         """Handlers that decide and record, but start no agent and no check."""
         real = self._parts.handlers
-        last = (e.Node.REPORT.value, e.Node.RETROSPECTIVE.value)
+        last = (e.Node.APPROVE.value, e.Node.REPORT.value, e.Node.RETROSPECTIVE.value)
 
         async def work(job: Job) -> None:
             if job.run not in self._steered or job.payload["node"] not in last:

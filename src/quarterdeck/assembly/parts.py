@@ -21,6 +21,7 @@ from quarterdeck.assembly.gateway import make_gateway
 from quarterdeck.assembly.outside import make_acp
 from quarterdeck.assembly.toolboard import OperatorAccess
 from quarterdeck.delivery import jobs
+from quarterdeck.delivery.approving import Approving
 from quarterdeck.delivery.briefing import Briefings
 from quarterdeck.delivery.check import Check
 from quarterdeck.delivery.conductor import Conductor
@@ -41,6 +42,7 @@ from quarterdeck.doors.serve import Endpoint
 from quarterdeck.engine.embedded import EmbeddedEngine
 from quarterdeck.engine.port import Handler
 from quarterdeck.gateway.gateway import ModelGateway
+from quarterdeck.govern.approvals import Approvals
 from quarterdeck.govern.budgets import Budgets
 from quarterdeck.govern.chain import DayCaps
 from quarterdeck.govern.policy import DefaultPolicy
@@ -230,6 +232,7 @@ class Parts:
     door: McpDoor
     """Their way to them."""
     briefings: Briefings
+    approvals: Approvals
     conductor: Conductor
     handlers: Mapping[str, Handler]
     owner: str
@@ -280,6 +283,7 @@ async def make(settings: Settings, clock: Clock | None = None) -> Parts:
     providers: dict[str, Provider] = {"none": Plain(ground), "bubblewrap": Bubblewrap(ground)}
     workshop = Workshop(providers, ground.mirrors, environments, proxies)
     treasury, starts, briefings, views = Budgets(), Windows(), Briefings(journal), Views(store)
+    approvals = Approvals(journal, views, clock, store.changed)
     mail = Mail()
     access = OperatorAccess(settings)
     shed = Shed(SandboxWays(providers, proxies), access, clock, tell=Board(settings.home).tell)
@@ -289,7 +293,7 @@ async def make(settings: Settings, clock: Clock | None = None) -> Parts:
     mounts = {"/mcp": door}
     gateway, endpoint = make_gateway(journal, treasury, clock, fleet.models, ground.sockets, mounts)
     fleet.add_acp(make_acp(settings, journal, clock, gateway, desks, endpoint, door))
-    conductor = Conductor(journal, engine, briefings, treasury, starts, Trends(views, clock), clock)
+    conductor = Conductor(journal, engine, briefings, treasury, starts, Trends(views, clock), approvals, clock)
     days = OperatorsDays(settings.home)
     return Parts(
         settings=settings,
@@ -313,8 +317,9 @@ async def make(settings: Settings, clock: Clock | None = None) -> Parts:
         desks=desks,
         door=door,
         briefings=briefings,
+        approvals=approvals,
         conductor=conductor,
-        handlers=_handlers(journal, engine, views, workshop, fleet, briefings, conductor, days, mail, clock),
+        handlers=_handlers(journal, engine, views, workshop, fleet, briefings, conductor, approvals, days, mail, clock),
         owner=owner,
     )
 
@@ -327,6 +332,7 @@ def _handlers(
     fleet: Fleet,
     briefings: Briefings,
     conductor: Conductor,
+    approvals: Approvals,
     days: "OperatorsDays",
     mail: Mail,
     clock: Clock,
@@ -343,6 +349,7 @@ def _handlers(
             Node.IMPLEMENT: Revert(journal, workshop, otherwise=Implement(journal, views, workshop, sessions)),
             Node.CHECK: Check(journal, workshop),
             Node.REVIEW: Reviews(journal, workshop, sessions),
+            Node.APPROVE: Approving(journal, engine, views, workshop, approvals, clock),
             Node.GATE: Submit(journal),
             Node.REPORT: endings.report,
             Node.RETROSPECTIVE: endings.retrospective,

@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Literal, Protocol
 
 from quarterdeck.delivery.order import Check, Cli, Order, RevertOrder, RunResult
 from quarterdeck.doors.api.port import Serving
 from quarterdeck.gateway.port import Metering, Standing
 from quarterdeck.journal.port import Journal, Record, Verification
-from quarterdeck.journal.views import AttemptView, Views
+from quarterdeck.journal.views import ApprovalView, AttemptView, Views
 from quarterdeck.kernel.config import DeckConfig, RunConfig
 from quarterdeck.kernel.events import RunCreated
 from quarterdeck.kernel.failures import QuarterdeckError
@@ -92,12 +92,40 @@ class DeckApi(Protocol):
         """Whether a server works on the deck's runs: then nobody else has to."""
         ...
 
+    async def approvals(self, *, open: bool = True) -> list[ApprovalView]:
+        """What waits for a person's word, longest first; not only `open`: also what was decided."""
+        ...
+
+    async def decide(
+        self, approval: str, verdict: Literal["approve", "deny"], *, action_hash: str, reason: str, by: str
+    ) -> None:
+        """Record a person's word about exactly that. Raises NotFound, BadInput; Conflicting where the hash is stale,
+        somebody has decided, or the time is over."""
+        ...
+
+    async def answer(self, run: str, text: str, *, attempt: str | None = None, by: str) -> None:
+        """Answer a question; `attempt`: which one, where several are open. Raises NotFound, Conflicting, BadInput."""
+        ...
+
+    async def retry(self, run: str, task: str, *, agent: str | None = None, by: str) -> None:
+        """Have a task tried again, also after its run has ended. Raises NotFound, Conflicting."""
+        ...
+
+    async def raise_budget(self, run: str, usd: float, *, by: str) -> None:
+        """Give an unfinished run more money; `usd`: its new budget. Raises NotFound, Conflicting, BadInput."""
+        ...
+
+    async def comment(self, attempt: str, path: str, line: int | None, text: str, *, by: str) -> None:
+        """Say something about a change to whoever works on its task, or will. Raises NotFound, Conflicting,
+        BadInput."""
+        ...
+
     async def attended(self) -> bool:
         """Whether a living process works on the deck's runs."""
         ...
 
     async def settle(self) -> None:
-        """Perform waiting control requests if nobody owns the deck."""
+        """Perform what was asked for if nobody owns the deck."""
         ...
 
     def events(self, run: str) -> AsyncIterator[Record]:

@@ -40,6 +40,8 @@ class Assigned:
 
 def assigned(task: Task, current: TaskState, config: RunConfig) -> Assigned:
     """Who has the task, or gets it first."""
+    if current.chosen is not None:
+        return Assigned(current.chosen, "a person chose it")
     if current.agent is not None:
         return Assigned(current.agent)
     name = agent_of_task(task, config)

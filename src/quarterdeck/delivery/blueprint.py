@@ -38,7 +38,7 @@ class Step:
     by: Literal["code", "agent"]
     scope: Literal["run", "task"]
     turns: Mapping[Outcome, Turn]
-    needs: Literal["nothing", "reviewer", "no plan file"] = "nothing"
+    needs: Literal["nothing", "reviewer", "no plan file", "approval"] = "nothing"
     """When it is skipped otherwise."""
 
 
@@ -64,10 +64,16 @@ class Blueprint:
         """The task's next node under this configuration; None after the last."""
         seen = False
         for step in self.steps:
-            if seen and step.scope == "task" and not (step.needs == "reviewer" and config.deck.review.agent is None):
+            if seen and step.scope == "task" and not _skipped(step, config):
                 return step.node
             seen = seen or step.node is node
         return None
+
+
+def _skipped(step: Step, config: RunConfig) -> bool:
+    return (step.needs == "reviewer" and config.deck.review.agent is None) or (
+        step.needs == "approval" and config.deck.approve.merge == "never"
+    )
 
 
 _COMMON: Final = {
@@ -92,6 +98,14 @@ DEFAULT: Final = Blueprint(
             "task",
             {**_COMMON, Outcome.CHANGE: Turn.RETRY, Outcome.FAILED: Turn.FAIL},
             needs="reviewer",
+        ),
+        # Nor is it the author's fault that nobody decides in time: the task is over until a person has it go on.
+        Step(
+            Node.APPROVE,
+            "code",
+            "task",
+            {**_COMMON, Outcome.CHANGE: Turn.RETRY, Outcome.FAILED: Turn.FAIL, Outcome.HELD: Turn.FAIL},
+            needs="approval",
         ),
         Step(Node.GATE, "code", "task", {**_COMMON, Outcome.CONFLICT: Turn.RETURN, Outcome.HELD: Turn.FAIL}),
         Step(Node.REPORT, "code", "run", {Outcome.OK: Turn.NEXT, Outcome.FAILED: Turn.NEXT}),

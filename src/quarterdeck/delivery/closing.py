@@ -2,7 +2,8 @@
 
 Rules
 - A run ends when every task has ended, with a report and a retrospective.
-- It waits when only a human can go on: somebody has asked, or the planner has had its attempts and escalates to one.
+- It waits when only a human can go on: somebody has asked, the plan or a change waits to be approved, or the planner
+  has had its attempts and escalates to a person.
 """
 
 from collections.abc import Iterator
@@ -31,15 +32,27 @@ Move = tuple[e.EventBase, Job | None]
 
 def ending(state: RunState, run: e.RunCreated, plan: Plan | None, config: RunConfig) -> Iterator[Move]:
     states = list(state.tasks.values())
-    if any(task.running for task in states) or state.node_running or state.paused:
+    at_work = any(task.running and not task.approving for task in states)
+    if at_work or (state.node_running and not state.approving) or state.paused:
         return
-    waiting = [name for name, task in state.tasks.items() if task.status is TaskStatus.WAITING]
+    waiting = [
+        name
+        for name, task in state.tasks.items()
+        if task.status is TaskStatus.WAITING and task.node is not Node.APPROVE
+    ]
     planner_waits = state.node is Node.PLAN and state.last is not None and state.last.outcome is Outcome.WAITING
     asked = _planners_question(state, run, config)
-    if (waiting or planner_waits or asked) and not state.cancelled:
+    question = asked or (
+        f"a question is open in: {', '.join(waiting) or 'the plan'}" if waiting or planner_waits else ""
+    )
+    approvals = state.waits_for
+    if (question or approvals) and not state.cancelled:
         if state.status is not RunStatus.WAITING:
-            reason = asked or f"a question is open in: {', '.join(waiting) or 'the plan'}"
-            yield e.RunWaiting(reason=reason[:4000]), None
+            words = [
+                f"{each.title} waits to be approved: quarterdeck approve {each.approval}" for each in approvals[:5]
+            ]
+            names = () if question else tuple(each.approval for each in approvals[:50])
+            yield e.RunWaiting(reason="; ".join(filter(None, (question, *words)))[:4000], approvals=names), None
         return
     attempt = ids.attempt_id(run.run, END_TASK, state.endings + (state.node not in (Node.REPORT, Node.RETROSPECTIVE)))
     if state.node is Node.REPORT and state.last is not None:
@@ -75,14 +88,22 @@ def _finished(state: RunState, plan: Plan | None, sha: str) -> e.RunFinished:
         status, code, reason = RunStatus.DONE, Exit.DONE, ""
     else:
         status = RunStatus.PARTIAL if merged or state.exhausted else RunStatus.FAILED
-        code = Exit.BUDGET if state.exhausted else Exit.FAILED
+        code = Exit.BUDGET if state.exhausted else Exit.DENIED if _denied(state) else Exit.FAILED
         reason = _why(state, tasks)
     return e.RunFinished(status=status, reason=reason[:4000], exit_code=code, sha=sha)
+
+
+def _denied(state: RunState) -> bool:
+    """Whether a person said no to the plan."""
+    denied = state.decided is not None and state.decided.verdict == "deny"
+    return denied and (state.plan_blob is None or state.refused is not None)
 
 
 def _why(state: RunState, tasks: list[TaskState]) -> str:
     if state.exhausted:
         return f"{NO_MONEY}: {state.short}" if state.short else NO_MONEY
+    if state.refused is not None:
+        return state.refused.reason
     if state.plan_blob is None:
         return f"no plan: {state.last.reason if state.last else 'the planner did not finish'}"
     failed = [task.reason for task in tasks if task.status is TaskStatus.FAILED]

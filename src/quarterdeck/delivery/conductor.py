@@ -4,18 +4,21 @@ Rules
 - This is the only writer of `run/…` streams. Whoever has news for a run writes them to its own stream and defers
   `run.advance`; here they are taken over.
 - Nothing in here takes long: work is done by the jobs that are deferred.
+- What a person decided about a plan or a change is taken over from the approval's own stream.
 - What starts an agent waits until the deck's limits allow it (`delivery.starting`); the run looks again then.
 """
 
 import asyncio
 
 from quarterdeck.delivery import jobs
+from quarterdeck.delivery.approval import retriable, waiting_nodes
 from quarterdeck.delivery.blueprint import BLUEPRINTS
 from quarterdeck.delivery.briefing import Briefings
 from quarterdeck.delivery.dispatch import Decision, decide, revived
 from quarterdeck.delivery.starting import Permitted, frees_place, news_of, permit, starts_of
 from quarterdeck.delivery.trends import Trends
 from quarterdeck.engine.port import Engine, Job, Later
+from quarterdeck.govern.approvals import Approvals
 from quarterdeck.govern.chain import run_purse
 from quarterdeck.govern.port import Starts, Treasury
 from quarterdeck.journal.port import Also, Claim, Entry, Journal
@@ -39,6 +42,7 @@ class Conductor:
         treasury: Treasury,
         starts: Starts,
         trends: Trends,
+        approvals: Approvals,
         clock: Clock,
     ) -> None:
         self._journal = journal
@@ -47,6 +51,7 @@ class Conductor:
         self._treasury = treasury
         self._starts = starts
         self._trends = trends
+        self._approvals = approvals
         self._clock = clock
         self._one_starts = asyncio.Lock()
         """Who counts the places that are free takes one before the next one counts."""
@@ -86,7 +91,7 @@ class Conductor:
                 if cancelled:
                     self._engine.abort(tx, job.run)
                     self._engine.defer(tx, jobs.gate_withdraw(target, job.run, coming))
-                if isinstance(event, e.RunResumed) and event.budget_nusd is not None:
+                if isinstance(event, e.RunResumed | e.BudgetRaised) and event.budget_nusd is not None:
                     self._treasury.open(tx, run_purse(job.run), event.budget_nusd)
 
             await self._commit(claim, Decision(events=(event,)), more)
@@ -99,12 +104,15 @@ class Conductor:
                 return e.RunPaused(by=by)
             case "cancel" if state.finished is None and not state.cancelled:
                 return e.RunCancelled(by=by)
-            case "resume" if state.node_running and state.node in (Node.REPORT, Node.RETROSPECTIVE):
+            case "resume" | "retry" if state.node_running and state.node in (Node.REPORT, Node.RETROSPECTIVE):
                 # The end nodes tidy up what a resumed run would already use again.
                 raise Later(0.5, "the run is just ending")
             case "resume":
                 blob = job.payload["detail_blob"]
                 return e.RunResumed.model_validate_json(await self._journal.get(str(blob)))
+            case "answer" | "budget" | "retry":
+                event = e.decode(await self._journal.get(str(job.payload["detail_blob"])))
+                return event if granted(event, state) else None
             case _:
                 return None
 
@@ -189,4 +197,31 @@ class Conductor:
                 continue
             if last.event.node is node:
                 found.append(last.event.model_copy(update={"record": last.seq}))
-        return Decision(events=(*found, *await self._trends.notices(state, found)))
+        words = await self._words(state)
+        return Decision((*found, *await self._trends.notices(state, found), *words.events), words.jobs)
+
+    async def _words(self, state: RunState) -> Decision:
+        """What was asked of people, and what they said, of which the run does not know yet."""
+        found: list[e.EventBase] = []
+        going_on: list[Job] = []
+        for attempt, taken, asked, job in waiting_nodes(state):
+            last = await self._journal.last(ids.attempt_stream(attempt)) if asked is None else None
+            if asked is not None and (decided := await self._approvals.settled(asked)) is not None:
+                found.append(decided)
+                going_on.append(job)
+            elif last is not None and last.seq > taken and isinstance(last.event, e.ApprovalAsked):
+                found.append(last.event)
+        return Decision(tuple(found), tuple(going_on))
+
+
+def granted(event: e.EventBase, state: RunState) -> bool:
+    """Whether what a person wants still has a meaning where the run stands by now. Pure."""
+    match event:
+        case e.QuestionAnswered():
+            return state.finished is None
+        case e.BudgetRaised():
+            return state.finished is None and event.budget_nusd > state.budget_nusd
+        case e.TaskRetried():
+            return retriable(state, event.task)
+        case _:
+            return False

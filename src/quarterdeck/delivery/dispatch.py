@@ -16,6 +16,7 @@ Rules
 - A failure that another attempt cannot mend (authentication, quota, budget) ends the task at once.
 - A pause starts nothing new. A cancel ends every unfinished task. An exhausted budget of the run or of a day starts
   nothing that costs money, but what is already finished still goes through the gate; the run ends partial.
+- Nothing of a plan is begun that a person has to approve and has not (`delivery.approval`).
 - How the run ends, or waits, is decided in `delivery.closing`.
 """
 
@@ -26,6 +27,7 @@ from quarterdeck.agents.escalation import successor
 from quarterdeck.agents.roster import HUMAN
 from quarterdeck.agents.routing import raised
 from quarterdeck.delivery import jobs
+from quarterdeck.delivery.approval import change_job, plan_moves, unapproved
 from quarterdeck.delivery.assigning import (
     Assigned,
     assigned,
@@ -68,6 +70,8 @@ def decide(state: RunState, plan: Plan | None, config: RunConfig) -> Decision:
     moves: list[Move] = []
     if state.plan_blob is None:
         moves = list(_planning(state, run, plan, config))
+    elif plan is not None and unapproved(state, run, config):
+        moves = list(plan_moves(state, run, plan))
     elif plan is not None and not run.plan_only:
         follow = list(_follow_up(state, run, plan, config))
         moves = follow or list(_cancel_or_dispatch(state, run, plan, config))
@@ -83,13 +87,15 @@ def _planning(state: RunState, run: e.RunCreated, plan: Plan | None, config: Run
     if state.node_running or state.paused or state.cancelled or state.exhausted:
         return
     added: str | None = None
-    last = state.last if state.node is Node.PLAN else None
+    last = state.last if state.node in (Node.PLAN, Node.APPROVE) else None
     if last is not None and last.outcome is Outcome.OK and last.result_blob is not None:
         tasks, warnings = (len(plan.tasks), all_warnings(plan, config)) if plan is not None else (0, ())
         event = e.RunPlanned(plan_blob=last.result_blob, tasks=tasks, warnings=warnings, attempt=last.attempt)
         yield event, None
         return
-    if last is not None and last.outcome in (Outcome.WAITING, Outcome.FAILED) and state.answer_blob is not None:
+    if last is not None and last.outcome is Outcome.CHANGE:
+        added = None  # a person denied the plan: the reason is its feedback
+    elif last is not None and last.outcome in (Outcome.WAITING, Outcome.FAILED) and state.answer_blob is not None:
         added = state.answer_blob
     elif last is not None and (final(last.failure) or last.outcome is not Outcome.FAILED):
         return
@@ -123,11 +129,14 @@ def _follow_up(state: RunState, run: e.RunCreated, plan: Plan, config: RunConfig
 
 def _comes_back(task: TaskState) -> bool:
     """Whether the task holds no slot: those that do go on first."""
-    return task.last is not None and (task.last.node is Node.GATE or task.last.outcome is Outcome.WAITING)
+    last = task.last
+    return last is not None and (last.node in (Node.APPROVE, Node.GATE) or last.outcome is Outcome.WAITING)
 
 
 def _takes_slot(event: e.EventBase) -> bool:
-    return isinstance(event, e.TaskDispatched) or (isinstance(event, e.NodeStarted) and event.node is not Node.GATE)
+    return isinstance(event, e.TaskDispatched) or (
+        isinstance(event, e.NodeStarted) and event.node not in (Node.APPROVE, Node.GATE)
+    )
 
 
 def _lost(state: RunState, task: str) -> bool:
@@ -148,28 +157,23 @@ def _turn(
     following = blueprint.after(last.node, config)
     attempt = current.attempt or ""
     if turn is Turn.NEXT and following is None:
-        yield e.TaskMerged(task=task.id, attempt=attempt, commit=last.commit or ""), None
+        merged = e.TaskMerged(task=task.id, attempt=attempt, commit=last.commit or "", reviewed=current.seen)
+        yield merged, None
     elif state.cancelled:
         yield e.TaskCancelled(task=task.id), None
     elif turn is Turn.NEXT and following is not None:
         if not state.paused and not (state.exhausted and blueprint.step(following).by == "agent"):
             event = e.NodeStarted(node=following, task=task.id, attempt=attempt)
-            job = jobs.work(
-                run.run,
-                following,
-                attempt,
-                plan_blob=state.plan_blob,
-                feedback_blob=current.feedback_blob,
-                after=current.taken,
-            )
+            job = change_job(run.run, current, state.plan_blob, following)
             yield event, job
         elif state.exhausted:
             yield e.TaskFailed(task=task.id, reason=NO_MONEY, failure=FailureClass.BUDGET), None
     elif turn is Turn.WAIT:
-        if state.answer_blob is not None and state.exhausted:
+        answer = current.answer_blob or state.answer_blob
+        if answer is not None and state.exhausted:
             yield e.TaskFailed(task=task.id, reason=NO_MONEY, failure=FailureClass.BUDGET), None
-        elif state.answer_blob is not None and not state.paused:
-            yield _dispatch(state, run, task, config, state.answer_blob)
+        elif answer is not None and not state.paused:
+            yield _dispatch(state, run, task, config, answer)
     elif turn in (Turn.RETRY, Turn.RETURN, Turn.CANCEL):
         yield from _again(state, run, task, current, last, turn, config)
     else:
@@ -197,7 +201,7 @@ def _again(
             e.TaskFailed(task=task.id, reason=f"{NO_MONEY}; before that: {reason}"[:2000], failure=last.failure),
             None,
         )
-    elif last.outcome is Outcome.CHANGE and current.rounds > config.deck.review.rounds:
+    elif last.outcome is Outcome.CHANGE and last.node is Node.REVIEW and current.rounds > config.deck.review.rounds:
         reason = f"the reviewer still wants a change after {config.deck.review.rounds} rounds: {reason}"
         yield from _escalated(state, run, task, last, reason, config)
     elif counted >= limit:

@@ -20,6 +20,7 @@ from quarterdeck.engine.port import Engine, Job, Later
 from quarterdeck.journal.port import Claim, Journal
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids, probes
+from quarterdeck.kernel.attempts import AttemptState, apply_attempt
 from quarterdeck.kernel.entities import Change, Feedback, Plan, Task
 from quarterdeck.kernel.events import Node, Outcome
 from quarterdeck.kernel.failures import (
@@ -32,7 +33,6 @@ from quarterdeck.kernel.failures import (
     SandboxFailed,
     StaleClaim,
 )
-from quarterdeck.kernel.states import AttemptState, apply_attempt
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +54,7 @@ class Duty:
     claim: Claim
     briefing: Briefing
     plan: Plan | None
+    plan_blob: str | None
     task: Task | None
     """None for the run's own nodes."""
     state: AttemptState
@@ -141,6 +142,7 @@ class Nodes:
             claim=claim,
             briefing=await self._briefings.run(run),
             plan=plan,
+            plan_blob=_text(job, "plan_blob"),
             task=plan.task(task_id) if plan is not None and known else None,
             state=state,
             agent=_text(job, "agent"),

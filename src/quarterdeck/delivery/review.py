@@ -23,10 +23,10 @@ from quarterdeck.delivery.workshop import Workshop
 from quarterdeck.journal.port import Claim, Journal
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
+from quarterdeck.kernel.attempts import AttemptState, apply_attempt
 from quarterdeck.kernel.entities import Agent, Change, Feedback, Review
 from quarterdeck.kernel.events import Node, Outcome
 from quarterdeck.kernel.failures import RECOVERY, FailureClass
-from quarterdeck.kernel.states import AttemptState, apply_attempt
 from quarterdeck.workplace.mirror import Mirror
 
 DIFF_LIMIT = 60_000

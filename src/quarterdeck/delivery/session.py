@@ -23,12 +23,12 @@ from quarterdeck.govern.port import Chain
 from quarterdeck.journal.port import Claim, Journal
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import probes
+from quarterdeck.kernel.attempts import AttemptState
 from quarterdeck.kernel.clock import Clock
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Agent, Feedback, Harness
 from quarterdeck.kernel.events import Outcome
 from quarterdeck.kernel.failures import BadConfiguration, MissingPart
-from quarterdeck.kernel.states import AttemptState
 from quarterdeck.workplace.mirror import Mirror
 from quarterdeck.workplace.port import Sandbox
 

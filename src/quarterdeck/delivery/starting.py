@@ -87,7 +87,7 @@ def frees_place(event: e.EventBase) -> bool:
     match event:
         case e.TaskMerged() | e.TaskFailed() | e.TaskEscalated() | e.TaskCancelled() | e.RunFinished() | e.RunPaused():
             return True
-        case e.NodeStarted(node=Node.GATE) | e.NodeFinished(node=Node.PLAN) | e.RunWaiting():
+        case e.NodeStarted(node=Node.APPROVE | Node.GATE) | e.NodeFinished(node=Node.PLAN) | e.RunWaiting():
             return True
         case _:
             return False

@@ -80,6 +80,7 @@ class Telling:
         text = (await self._journal.get(str(job.payload["text_blob"]))).decode()
         event = e.MessageSent(message=message, by=str(job.payload["by"]), text=text)
         stream = ids.mail_stream(attempt)
-        if event not in [record.event for record in await self._journal.read(stream)]:
+        sent = [record.event for record in await self._journal.read(stream)]
+        if message not in [each.message for each in sent if isinstance(each, e.MessageSent)]:
             await self._journal.append(await self._journal.claim(stream), event)
         self._mail.deliver(attempt, Letter(message, text, event.by))

@@ -5,9 +5,12 @@ Rules
 - Setting statements run in the order of the events. Spending is a sum, so it is merged and written once per commit:
   that keeps a model event cheap. A tool event changes nothing but its stream's head, which holds the sign of life.
 - A task's status follows the run's stream alone; spending and questions follow the attempt's stream.
+- An approval is what its attempt's stream asked and its own stream decided; what the run's stream takes over of it
+  changes the run alone.
 - Every event of a stream may come once only; `rebuild` starts from empty tables, in the order of the commits.
 """
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -79,6 +82,8 @@ def project(stream: str, at: float, event: ev.EventBase, plans: Plans) -> list[O
         return _attempt(name, at, event)
     if where == "run":
         return _run(name, at, event, plans)
+    if where == "approval" and isinstance(event, ev.ApprovalDecided):
+        return _decided(at, event)
     return _NOTHING
 
 
@@ -88,6 +93,7 @@ _NODE_STATUS: Final = {
     ev.Node.IMPLEMENT: ev.TaskStatus.IMPLEMENTING,
     ev.Node.CHECK: ev.TaskStatus.CHECKING,
     ev.Node.REVIEW: ev.TaskStatus.REVIEWING,
+    ev.Node.APPROVE: ev.TaskStatus.WAITING,
     ev.Node.GATE: ev.TaskStatus.GATING,
 }
 
@@ -153,7 +159,19 @@ def _whole_run(run: str, at: float, event: ev.EventBase, plans: Plans) -> list[O
             return [Set("project_run_reason", {"run": run, "reason": ""})]
         case ev.RunWaiting():
             wait = {"run": run, "question": event.reason, "at": at}
-            return [status(ev.RunStatus.WAITING, event.reason), Set("project_run_waits", wait)]
+            asked: list[Op] = [] if event.approvals else [Set("project_run_waits", wait)]
+            return [status(ev.RunStatus.WAITING, event.reason), *asked]
+        case ev.ApprovalDecided():
+            return [Set("project_run_goes_on", {"run": run})]
+        case ev.NodeFinished(node=ev.Node.APPROVE, outcome=ev.Outcome.CHANGE):
+            return [Set("project_tasks_dropped", {"run": run})]
+        case ev.QuestionAnswered():
+            which = {"run": run, "attempt": event.attempt}
+            answered_ops: list[Op] = [Set("project_run_goes_on", {"run": run})]
+            answered_ops += [Set("project_tasks_answered", {**which, "at": at}), Set("project_wait_answered", which)]
+            return answered_ops
+        case ev.BudgetRaised():
+            return [Set("project_run_budget", {"run": run, "budget": event.budget_nusd})]
         case ev.SpendNoticed():
             about = {"run": run, "about": event.about, "name": event.name, "at": at}
             amounts = {"spent": event.spent_nusd, "usual": event.usual_nusd, "bound": event.bound_nusd}
@@ -171,6 +189,7 @@ def _whole_run(run: str, at: float, event: ev.EventBase, plans: Plans) -> list[O
                 status(ev.RunStatus.CANCELLED),
                 Set("project_tasks_cancelled", {"run": run, "at": at}),
                 Set("project_incidents_over", {"run": run}),
+                _closed(run, at, "the run was cancelled"),
                 Set("project_waits_answered", {"run": run}),
             ]
         case ev.RunFinished():
@@ -182,7 +201,8 @@ def _whole_run(run: str, at: float, event: ev.EventBase, plans: Plans) -> list[O
                 "sha": event.sha,
                 "at": at,
             }
-            return [Set("project_run_finished", finished), Set("project_waits_answered", {"run": run})]
+            waits = Set("project_waits_answered", {"run": run})
+            return [Set("project_run_finished", finished), waits, _closed(run, at, "the run has ended")]
         case _:
             return []
 
@@ -225,10 +245,21 @@ def _task(run: str, task: str, at: float, event: ev.EventBase) -> list[Op]:
             asked = _asked(run, task, event.attempt, event.question, at, "escalated")
             return [status(ev.TaskStatus.WAITING, event.question.partition("\n")[0]), asked]
         case ev.TaskMerged():
-            values = {"run": run, "task": task, "commit": event.commit, "attempt": event.attempt, "at": at}
+            values = {
+                "run": run,
+                "task": task,
+                "commit": event.commit,
+                "attempt": event.attempt,
+                "at": at,
+            }
             merged = Set("project_attempt_status", {"attempt": event.attempt, "status": "merged"})
             landed = Set("project_landing", {"day": _day(at), "run": run, "task": task, "attempt": event.attempt})
             return [Set("project_task_merged", values), merged, landed]
+        case ev.TaskRetried():
+            again = {"run": run, "task": task, "agent": event.agent, "at": at}
+            waited = Set("project_wait_of_task", {"run": run, "task": task})
+            over = Set("project_incidents_over", {"run": run})
+            return [Set("project_run_reopened", {"run": run}), Set("project_task_retried", again), waited, over]
         case ev.TaskFailed():
             return [status(ev.TaskStatus.FAILED, event.reason)]
         case ev.TaskBlocked():
@@ -271,7 +302,11 @@ def _attempt(attempt: str, at: float, event: ev.EventBase) -> list[Op]:
             }
             return [Set("project_attempt_started", values)]
         case ev.HarnessFinished():
-            return status("finished" if event.ok else "failed")
+            run, _, _ = ids.split_attempt(attempt)
+            ended = _closed(run, at, "the attempt that asked has ended", attempt)
+            return [*status("finished" if event.ok else "failed"), ended]
+        case ev.ApprovalAsked():
+            return [_approval_asked(at, event)]
         case ev.NodeFinished(node=ev.Node.REVIEW, outcome=ev.Outcome.OK):
             return [*status("finished"), Set("project_reviewed", {"attempt": attempt})]
         case ev.NodeFinished():
@@ -289,6 +324,25 @@ def _attempt(attempt: str, at: float, event: ev.EventBase) -> list[Op]:
             return [Set("project_note", note)]
         case _:
             return []
+
+
+def _approval_asked(at: float, event: ev.ApprovalAsked) -> Op:
+    values = event.model_dump(exclude={"kind", "why"})
+    return Set("project_approval_asked", {**values, "why": json.dumps(event.why, ensure_ascii=False), "at": at})
+
+
+_VERDICTS: Final = {"approve": "approved", "deny": "denied", "expired": "expired"}
+
+
+def _decided(at: float, event: ev.ApprovalDecided) -> list[Op]:
+    verdict = {"approval": event.approval, "status": _VERDICTS[event.verdict]}
+    decided = Set("project_approval_decided", {**verdict, "by": event.by, "reason": event.reason, "at": at})
+    seen: list[Op] = [Set("project_seen", {"approval": event.approval})] if event.verdict == "approve" else []
+    return [decided, *seen]
+
+
+def _closed(run: str, at: float, reason: str, attempt: str = "") -> Op:
+    return Set("project_approvals_closed", {"run": run, "attempt": attempt, "reason": reason, "at": at})
 
 
 # --- applying ---------------------------------------------------------------------------------------------

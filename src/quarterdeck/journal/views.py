@@ -5,8 +5,9 @@ Rules
 - Money is in nano-USD, times are seconds since the epoch.
 """
 
+import json
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from quarterdeck.kernel.entities import Note, Usage
 from quarterdeck.kernel.events import RunStatus, TaskStatus
@@ -115,6 +116,31 @@ class WaitView:
 
 
 @dataclass(frozen=True, slots=True)
+class ApprovalView:
+    """What waits, or has waited, for a person's word."""
+
+    approval: str
+    what: Literal["tool", "plan", "merge"]
+    run: str
+    task: str | None
+    attempt: str | None
+    agent: str
+    title: str
+    action_hash: str
+    """Names exactly what is asked: a decision is bound to it."""
+    subject_blob: str
+    risk: Literal["low", "medium", "high"]
+    why: tuple[str, ...]
+    cost_nusd: int
+    since: float
+    expires_at: float | None
+    status: Literal["open", "approved", "denied", "expired"]
+    by: str | None
+    reason: str
+    decided_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptView:
     attempt: str
     run: str
@@ -178,6 +204,11 @@ def task_of(row: Row) -> TaskView:
         reason=row["reason"],
         updated_at=row["updated_at"],
     )
+
+
+def _approval(row: Row) -> ApprovalView:
+    plain = {name: row[name] for name in ApprovalView.__dataclass_fields__ if name not in ("why", "by")}
+    return ApprovalView(**plain, why=tuple(json.loads(row["why"])), by=row["decided_by"])
 
 
 def _cost(row: Row) -> CostView:
@@ -268,6 +299,18 @@ class Views:
     async def waits(self, run: str | None = None) -> list[WaitView]:
         """What waits for a human, longest first, in one run or in all."""
         return [WaitView(**row) for row in await self._store.read("view_waits", run=run)]
+
+    async def approvals(self, run: str | None = None, *, open: bool = True) -> list[ApprovalView]:
+        """What waits for a person's word, in one run or in all, longest first; not only `open`: also what waited."""
+        statement = "view_approvals_open" if open else "view_approvals"
+        return [_approval(row) for row in await self._store.read(statement, run=run)]
+
+    async def approval(self, approval: str) -> ApprovalView:
+        """One approval. Raises NotFound."""
+        rows = await self._store.read("view_approval", approval=approval)
+        if not rows:
+            raise NotFound(f"There is no approval {approval}", fix="quarterdeck inbox")
+        return _approval(rows[0])
 
     async def attempts(self, run: str) -> list[AttemptView]:
         """The run's attempts, by task and number."""

@@ -291,12 +291,32 @@ class McpSection(Value):
     """Name to declaration, see below. What the operator's own file declares is approved by that."""
 
 
+Asking = Literal["never", "risky", "always"]
+"""When a person is asked, from the least to the strictest."""
+
+
+class ApproveSection(Value):
+    """What waits for a person's word. A repository may only ask for more."""
+
+    plan: Asking = "never"
+    """Whether a plan is approved before anything of it is begun; `risky` = where its risk is not low."""
+    merge: Asking = "never"
+    """Whether a change is approved before it goes to the merge gate; `risky` = where its risk is not low."""
+    tools: tuple[str, ...] = ()
+    """Globs of names of tools; each use of such a tool is approved."""
+    inbox: int = Field(default=10, ge=0, le=100_000)
+    """While more than so many approvals and questions are open, new work starts one attempt a minute."""
+    expires: Duration = 86_400.0
+    """How long an approval may be given."""
+
+
 class DeckConfig(Value):
     """deck.toml."""
 
     deck: DeckSection = DeckSection()
     checks: ChecksSection = ChecksSection()
     review: ReviewSection = ReviewSection()
+    approve: ApproveSection = ApproveSection()
     validation: ValidationSection = ValidationSection()
     budget: BudgetSection = BudgetSection()
     limits: LimitsSection = LimitsSection()

@@ -15,14 +15,20 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, TypeAdapter
 
-from quarterdeck.kernel.entities import Change, Harness, Usage, Value
+from quarterdeck.kernel.entities import Change, Harness, Usage
+from quarterdeck.kernel.event_base import Blob as Blob
+from quarterdeck.kernel.event_base import EventBase as EventBase
 from quarterdeck.kernel.failures import FailureClass
 from quarterdeck.kernel.kinds import Kinds
+from quarterdeck.kernel.steering_events import ApprovalAsked as ApprovalAsked
+from quarterdeck.kernel.steering_events import ApprovalDecided as ApprovalDecided
+from quarterdeck.kernel.steering_events import BudgetRaised as BudgetRaised
+from quarterdeck.kernel.steering_events import MessageDelivered as MessageDelivered
+from quarterdeck.kernel.steering_events import MessageSent as MessageSent
+from quarterdeck.kernel.steering_events import QuestionAnswered as QuestionAnswered
+from quarterdeck.kernel.steering_events import TaskRetried as TaskRetried
 
 MAX_EVENT_BYTES: Final = 64 * 1024
-
-Blob = str
-"""Digest of a blob."""
 
 
 class Node(StrEnum):
@@ -33,6 +39,8 @@ class Node(StrEnum):
     IMPLEMENT = "implement"
     CHECK = "check"
     REVIEW = "review"
+    APPROVE = "approve"
+    """A person's word is waited for."""
     GATE = "gate"
     REPORT = "report"
     RETROSPECTIVE = "retrospective"
@@ -88,10 +96,6 @@ class TaskStatus(StrEnum):
     @property
     def finished(self) -> bool:
         return self in (TaskStatus.MERGED, TaskStatus.FAILED, TaskStatus.BLOCKED, TaskStatus.CANCELLED)
-
-
-class EventBase(Value):
-    kind: str
 
 
 # --- deck -------------------------------------------------------------------------------------------------
@@ -192,14 +196,16 @@ class RunWaiting(EventBase):
 
     kind: Literal["run.waiting"] = "run.waiting"
     reason: str = Field(max_length=4_000)
+    approvals: tuple[str, ...] = Field(default=(), max_length=50)
+    """What it waits for, where nothing else is asked."""
 
 
 class WorkHeld(EventBase):
     """Agents that could start have to wait: not so many, or not so fast. Nothing has failed."""
 
     kind: Literal["work.held"] = "work.held"
-    limit: Literal["spawn_per_minute", "runs_per_hour", "agents_at_once"]
-    """The key of `[limits]` that holds it."""
+    limit: Literal["spawn_per_minute", "runs_per_hour", "agents_at_once", "inbox"]
+    """The key of `[limits]` (`inbox`: of `[approve]`) that holds it."""
     reason: str = Field(max_length=2_000)
     until: float
     """Seconds since the epoch: when it is its turn, or when it is looked at again."""
@@ -318,6 +324,8 @@ class TaskMerged(EventBase):
     task: str
     attempt: str
     commit: str
+    reviewed: Literal["nobody", "agent", "person"] | None = None
+    """Who has seen the change before it landed; None = not known."""
 
 
 class TaskFailed(EventBase):
@@ -523,6 +531,9 @@ class PermissionDecided(EventBase):
     rules: tuple[str, ...] = ()
     answer: str = Field(max_length=40)
     """The kind of the option that was chosen (`allow_once`, ...), or `cancelled`."""
+    approval: str | None = None
+    """The approval that it waited for."""
+    approver: str | None = None
     late: bool = False
     """It was asked after the work had been cancelled."""
 
@@ -603,6 +614,8 @@ class ToolIntended(EventBase):
     decision: Literal["allow", "ask", "deny"]
     rules: tuple[str, ...] = ()
     approver: str | None = None
+    approval: str | None = None
+    """The approval that it waited for."""
 
 
 class ToolDone(EventBase):
@@ -693,27 +706,6 @@ class Delegated(EventBase):
     agent: str
     ancestors: tuple[str, ...] = Field(default=(), max_length=8)
     """Names of the agents above it, the outermost first; the last one delegated."""
-
-
-class MessageSent(EventBase):
-    """A person has something to say to an agent at work. Stands in a stream of its own, `mail/…`."""
-
-    kind: Literal["message.sent"] = "message.sent"
-    message: str
-    """Its id."""
-    by: str
-    text: str = Field(max_length=8_000)
-
-
-class MessageDelivered(EventBase):
-    """A person's message reached the agent: in its transcript, with a tool's result, or with a prompt."""
-
-    kind: Literal["message.delivered"] = "message.delivered"
-    message: str
-    """Its id."""
-    how: Literal["transcript", "result", "prompt"]
-    """What it came with."""
-    text: str = Field(max_length=8_000)
 
 
 class LimitReached(EventBase):
@@ -912,6 +904,11 @@ Event = Annotated[
     | SpendNoticed
     | WorkHeld
     | WorkReleased
+    | ApprovalAsked
+    | ApprovalDecided
+    | QuestionAnswered
+    | BudgetRaised
+    | TaskRetried
     | TaskDispatched
     | NodeStarted
     | NodeDelayed

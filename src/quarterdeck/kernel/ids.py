@@ -4,7 +4,8 @@ Rules
 - A run id sorts by the time it was made and may stand in a branch name, a file name and a URL.
 - Every other id is derived from the run id, so a command repeated after a crash names the same thing
   and can be recognised as already done.
-- A stream name says what it belongs to: `run/…`, `attempt/…`, `mail/…`, `gate/…`, `deck`.
+- A stream name says what it belongs to: `run/…`, `attempt/…`, `mail/…`, `approval/…`, `gate/…`,
+  `deck`.
 """
 
 import hashlib
@@ -51,6 +52,17 @@ def mail_stream(attempt: str) -> str:
     return f"mail/{attempt}"
 
 
+def approval_id(asker: str, action_hash: str, occasion: str) -> str:
+    """What `asker` (an attempt) asks on that occasion: the same after a crash, another one when it is asked anew."""
+    number = int(digest(f"{asker}\n{action_hash}\n{occasion}".encode())[:16], 16)
+    return f"a-{_base32(number, 10)}"
+
+
+def approval_stream(run: str, approval: str) -> str:
+    """What was decided about an approval."""
+    return f"approval/{run}.{approval}"
+
+
 def gate_stream(target: str) -> str:
     return f"gate/{target}"
 
@@ -75,6 +87,9 @@ def split_attempt(attempt: str) -> tuple[str, str, int]:
     run, task, number, *_ = attempt.split(".")
     return run, task, int(number)
 
+
+APPROVAL_TASK = "_approve"
+"""Stands for the task where a run's plan is approved."""
 
 PLANNER_TASK = "_plan"
 """Stands where an attempt belongs to the run itself; no task of a plan can have this id."""

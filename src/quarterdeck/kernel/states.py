@@ -5,10 +5,12 @@ Rules
 - A cut-off attempt does not appear here: its node is simply still running until its job has run again.
 - `run.resumed` gives unfinished and failed tasks their attempts anew; what is merged stays merged, and what an attempt
   had finished when it was stopped for no fault of its own is not done again.
+- Who waits for a person's word is running its `approve` node; the word is taken over, and the node ends by it.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.entities import Change
@@ -19,8 +21,11 @@ _STATUS_OF_NODE = {
     Node.IMPLEMENT: TaskStatus.IMPLEMENTING,
     Node.CHECK: TaskStatus.CHECKING,
     Node.REVIEW: TaskStatus.REVIEWING,
+    Node.APPROVE: TaskStatus.WAITING,
     Node.GATE: TaskStatus.GATING,
 }
+_NO_WORK = (Node.APPROVE, Node.GATE)
+"""Nodes at which neither an agent nor a check works."""
 
 
 @dataclass(slots=True)
@@ -67,6 +72,21 @@ class TaskState:
     commit: str | None = None
     reason: str = ""
     failure: FailureClass | None = None
+    approval: e.ApprovalAsked | None = None
+    """What this attempt's change waits for, or has waited for."""
+    decided: e.ApprovalDecided | None = None
+    """What came of it."""
+    seen: Literal["nobody", "agent", "person"] = "nobody"
+    """Who has seen this attempt's change."""
+    chosen: str | None = None
+    """The agent that a person wants to try it next."""
+    answer_blob: str | None = None
+    """A human's answer to this task's question."""
+
+    @property
+    def approving(self) -> bool:
+        """Whether it waits for a person's word, and a person has been asked."""
+        return self.running and self.node is Node.APPROVE and self.approval is not None and self.decided is None
 
 
 @dataclass(slots=True)
@@ -79,6 +99,16 @@ class RunState:
     """The last record taken over."""
     started_at: float = 0.0
     plan_blob: str | None = None
+    approval: e.ApprovalAsked | None = None
+    """What the plan waits for, or has waited for."""
+    decided: e.ApprovalDecided | None = None
+    """What came of it."""
+    approved: str | None = None
+    """The plan (its blob) that may be carried out, where plans are approved."""
+    asks: int = 0
+    """How often the plan's approval was begun."""
+    refused: e.NodeFinished | None = None
+    """The plan may not be carried out."""
     warnings: tuple[str, ...] = ()
     budget_nusd: int = 0
     paused: bool = False
@@ -120,7 +150,18 @@ class RunState:
     @property
     def active(self) -> int:
         """Attempts that an agent or a check is working on now."""
-        return sum(1 for task in self.tasks.values() if task.running and task.node is not Node.GATE)
+        return sum(1 for task in self.tasks.values() if task.running and task.node not in _NO_WORK)
+
+    @property
+    def approving(self) -> bool:
+        """Whether its plan waits for a person's word, and a person has been asked."""
+        return self.node_running and self.node is Node.APPROVE and self.approval is not None and self.decided is None
+
+    @property
+    def waits_for(self) -> tuple[e.ApprovalAsked, ...]:
+        """What a person was asked to approve and has not decided."""
+        tasks = [task.approval for task in self.tasks.values() if task.approving and task.approval is not None]
+        return (*((self.approval,) if self.approving and self.approval is not None else ()), *tasks)
 
 
 def task_state(state: RunState, task: str) -> TaskState:
@@ -151,6 +192,13 @@ def _run_event(state: RunState, event: e.EventBase) -> None:
             state.held = event
         case e.WorkReleased():
             state.held = None
+        case e.ApprovalAsked() | e.ApprovalDecided():
+            _approval(state, event)
+        case e.QuestionAnswered():
+            _answered(state, event)
+        case e.BudgetRaised():
+            state.budget_nusd = max(state.budget_nusd, event.budget_nusd)
+            state.exhausted, state.short = False, ""
         case e.RunReported():
             state.reported = True
         case e.RunFinished():
@@ -159,11 +207,62 @@ def _run_event(state: RunState, event: e.EventBase) -> None:
             pass
 
 
+def _approval(state: RunState, event: e.ApprovalAsked | e.ApprovalDecided) -> None:
+    if isinstance(event, e.ApprovalAsked):
+        if event.task is None:
+            state.approval, state.decided = event, None
+        else:
+            task = task_state(state, event.task)
+            task.approval, task.decided = event, None
+        return
+    _goes_on_again(state)
+    if state.approval is not None and state.approval.approval == event.approval:
+        state.decided = event
+    for task in state.tasks.values():
+        if task.approval is not None and task.approval.approval == event.approval:
+            task.decided = event
+            task.seen = "person" if event.verdict == "approve" else task.seen
+
+
+def _goes_on_again(state: RunState) -> None:
+    """Something that was waited for is there."""
+    state.status = RunStatus.RUNNING if state.status is RunStatus.WAITING else state.status
+
+
+def _answered(state: RunState, event: e.QuestionAnswered) -> None:
+    _goes_on_again(state)
+    tasks = [task for task in state.tasks.values() if event.attempt in ("", task.attempt)]
+    if not event.attempt or not tasks:
+        state.answer_blob, state.plan_tries = event.answer_blob, 0
+    for task in tasks:
+        if task.asks:
+            task.added_blob = event.answer_blob
+            _anew(task)
+        elif task.last is not None and task.last.outcome is Outcome.WAITING:
+            task.answer_blob = event.answer_blob
+
+
+def _anew(task: TaskState) -> None:
+    """It gets its attempts again."""
+    task.agent, task.tried, task.asks = None, (), False
+    task.status, task.running, task.node, task.last = TaskStatus.PENDING, False, None, None
+    task.failures = task.faults = task.conflicts = task.rounds = 0
+    task.reason, task.failure = "", None
+
+
+def _takes_up(task: TaskState) -> None:
+    """It goes on from what was finished when it was stopped for no fault of its own."""
+    if task.kept is not None:
+        task.last, task.node, task.kept = task.kept, task.kept.node, None
+        task.status = _STATUS_OF_NODE.get(task.last.node, task.status)
+
+
 def _resumed(state: RunState, event: e.RunResumed) -> None:
     state.paused = state.cancelled = state.exhausted = state.reported = False
     state.finished = state.held = None
     state.short = ""
-    if not (state.node is Node.PLAN and _goes_on(state)):
+    state.refused = None
+    if not (state.node in (Node.PLAN, Node.APPROVE) and _goes_on(state)):
         state.node, state.last, state.node_running = None, None, False
     state.plan_tries = 0
     state.status = RunStatus.RUNNING
@@ -176,13 +275,24 @@ def _resumed(state: RunState, event: e.RunResumed) -> None:
         if task.status in (TaskStatus.FAILED, TaskStatus.BLOCKED, TaskStatus.CANCELLED) or (
             task.asks and event.answer_blob is not None
         ):
-            task.agent, task.tried, task.asks = None, (), False
-            task.status, task.running, task.node, task.last = TaskStatus.PENDING, False, None, None
-            task.failures = task.faults = task.conflicts = task.rounds = 0
-            task.reason, task.failure = "", None
-            if task.kept is not None:
-                task.last, task.node, task.kept = task.kept, task.kept.node, None
-                task.status = _STATUS_OF_NODE.get(task.last.node, task.status)
+            _anew(task)
+            _takes_up(task)
+
+
+def _retried(state: RunState, event: e.TaskRetried) -> None:
+    state.cancelled = state.exhausted = state.reported = False
+    state.finished, state.short = None, ""
+    state.status = RunStatus.RUNNING if not state.paused else RunStatus.PAUSED
+    if state.node in (Node.REPORT, Node.RETROSPECTIVE):
+        state.node, state.last, state.node_running = None, None, False
+    for name, task in state.tasks.items():
+        if name == event.task or task.status is TaskStatus.BLOCKED:
+            _anew(task)
+    task = task_state(state, event.task)
+    task.chosen = event.agent
+    if event.agent is None:
+        _takes_up(task)
+    task.kept = None
 
 
 def _goes_on(state: RunState) -> bool:
@@ -192,7 +302,9 @@ def _goes_on(state: RunState) -> bool:
         return state.node_running
     if last.outcome is Outcome.FAILED:
         return last.failure is None or not RECOVERY[last.failure].stops_run
-    return last.outcome in (Outcome.OK, Outcome.WAITING)
+    return last.outcome in (Outcome.OK, Outcome.WAITING) or (
+        last.outcome is Outcome.CHANGE and state.plan_blob is None  # a denied plan: its reason is not lost
+    )
 
 
 def _task_event(state: RunState, event: e.EventBase) -> None:
@@ -204,6 +316,7 @@ def _task_event(state: RunState, event: e.EventBase) -> None:
             task.agent, task.tried = event.agent, tuple(dict.fromkeys((*task.tried, event.agent)))
             task.attempt, task.number, task.taken, task.passed = event.attempt, event.number, 0, None
             task.feedback_blob, task.added_blob, task.tier = event.feedback_blob, event.added_blob, event.tier
+            task.approval, task.decided, task.seen, task.chosen, task.answer_blob = None, None, "nobody", None, None
             task.node, task.running, task.last = Node.IMPLEMENT, True, None
             task.status, task.reason = TaskStatus.IMPLEMENTING, ""
         case e.TaskEscalated():
@@ -227,7 +340,10 @@ def _task_event(state: RunState, event: e.EventBase) -> None:
             task.status, task.reason = TaskStatus.BLOCKED, event.reason
         case e.TaskCancelled():
             task = task_state(state, event.task)
+            task.kept = task.passed if task.node is Node.APPROVE else task.kept
             task.status, task.running, task.last = TaskStatus.CANCELLED, False, None
+        case e.TaskRetried() if task_state(state, event.task).status is not TaskStatus.MERGED:
+            _retried(state, event)
         case _:
             pass
 
@@ -237,7 +353,7 @@ def _not_its_fault(last: e.NodeFinished | None) -> bool:
     if last is None:
         return False
     return last.outcome in (Outcome.EXHAUSTED, Outcome.HELD) or (
-        last.node is Node.REVIEW and last.outcome is Outcome.FAILED
+        last.node in (Node.REVIEW, Node.APPROVE) and last.outcome is Outcome.FAILED
     )
 
 
@@ -248,6 +364,8 @@ def _node_event(state: RunState, event: e.NodeStarted | e.NodeFinished) -> None:
     task = task_state(state, event.task)
     if isinstance(event, e.NodeStarted):
         task.node, task.running, task.last = event.node, True, None
+        if event.node is Node.APPROVE:
+            task.approval = task.decided = None
         task.status = _STATUS_OF_NODE.get(event.node, task.status)
         return
     task.running, task.last, task.reason, task.taken = False, event, event.reason, event.record
@@ -259,9 +377,13 @@ def _node_event(state: RunState, event: e.NodeStarted | e.NodeFinished) -> None:
     match event.outcome:
         case Outcome.OK:
             task.passed = event
+            if event.node is Node.REVIEW:
+                task.seen = "agent"
         case Outcome.FAILED:
             task.failures += 1
-            task.faults += event.node is not Node.REVIEW and (event.failure is None or event.failure in OWN_FAULT)
+            task.faults += event.node not in (Node.REVIEW, Node.APPROVE) and (
+                event.failure is None or event.failure in OWN_FAULT
+            )
         case Outcome.CHANGE:
             task.rounds += 1
         case Outcome.CONFLICT:
@@ -278,6 +400,9 @@ def _run_node(state: RunState, event: e.NodeStarted | e.NodeFinished) -> None:
     if isinstance(event, e.NodeStarted):
         state.node, state.node_attempt, state.node_running, state.last = event.node, event.attempt, True, None
         state.endings += event.node is Node.REPORT
+        if event.node is Node.APPROVE:
+            state.asks += 1
+            state.approval = state.decided = None
         if event.node is Node.PLAN:
             state.plan_tries += 1
             state.plan_number += 1
@@ -288,10 +413,22 @@ def _run_node(state: RunState, event: e.NodeStarted | e.NodeFinished) -> None:
         state.exhausted, state.short = True, state.short or event.reason
     elif event.outcome is Outcome.WAITING:
         state.answer_blob = None
-    if event.node is Node.REPORT:
+    if event.node is Node.APPROVE:
+        _plan_judged(state, event)
+    elif event.node is Node.REPORT:
         state.report_blob, state.sha = event.result_blob, event.commit
     elif event.node is Node.RETROSPECTIVE:
         state.retrospective_blob = event.result_blob
+
+
+def _plan_judged(state: RunState, event: e.NodeFinished) -> None:
+    if event.outcome is Outcome.OK:
+        state.approved = state.plan_blob
+    elif event.outcome is Outcome.CHANGE and state.created is not None and state.created.plan_blob is None:
+        state.plan_blob = None  # the planner makes another one
+        state.tasks = {name: task for name, task in state.tasks.items() if task.status is TaskStatus.MERGED}
+    else:
+        state.refused = event
 
 
 def apply(state: RunState, event: e.EventBase) -> None:
@@ -310,54 +447,3 @@ def fold(events: Iterable[e.EventBase]) -> RunState:
     for event in events:
         apply(state, event)
     return state
-
-
-@dataclass(slots=True)
-class AttemptState:
-    """Where an attempt stands, as far as delivery needs to know."""
-
-    started: e.AttemptStarted | None = None
-    started_at: float = 0.0
-    harness_started: int = 0
-    """Incarnation of the last harness start, 0 = none."""
-    harness_finished: e.HarnessFinished | None = None
-    """How the harness of the newest incarnation ended."""
-    exported: Change | None = None
-    nodes: dict[Node, e.NodeFinished] = field(default_factory=dict)
-    checks_blob: str | None = None
-    """What the newest check said."""
-    findings_blob: str | None = None
-    """What validation named about the change."""
-    answered: str | None = None
-    """The model that answered last."""
-    delays: int = 0
-    """Delays in a row."""
-    deaths: int = 0
-    """Sandboxes that died under the present node."""
-
-
-def apply_attempt(state: AttemptState, event: e.EventBase, at: float) -> None:
-    """Take one event of an attempt's stream over; `at` is when it was recorded."""
-    match event:
-        case e.AttemptStarted():
-            state.started, state.harness_finished, state.exported = event, None, None
-            state.started_at, state.delays = at, 0
-        case e.HarnessStarted():
-            state.harness_started = event.incarnation
-        case e.HarnessFinished():
-            state.harness_finished = event
-        case e.ModelAnswered():
-            state.answered = event.model
-        case e.ChangeExported():
-            state.exported = event.change
-        case e.CheckRan():
-            state.checks_blob = event.results_blob
-        case e.ChangeInspected():
-            state.findings_blob = event.findings_blob
-        case e.NodeDelayed():
-            state.delays += 1
-            state.deaths += event.died
-        case e.NodeFinished():
-            state.nodes[event.node], state.delays, state.deaths = event, 0, 0
-        case _:
-            pass

@@ -2,9 +2,9 @@
 
 Rules
 - The operator's file wins. Values detected in the repository fill what nobody set.
-- The repository's file may only narrow money, network, sandbox and how many agents start; it may not say where keys are
-  sent. Where the operator is silent, the default is what may be narrowed. Everything else of it fills what the operator
-  left open.
+- The repository's file may only narrow money, network, sandbox and how many agents start, and only have people asked
+  more often; it may not say where keys are sent. Where the operator is silent, the default is what may be narrowed.
+  Everything else of it fills what the operator left open.
 - Tool servers may be declared by both; that one may be used is the operator's word alone.
 - What was not taken over is said in a line, never silently dropped.
 """
@@ -24,17 +24,22 @@ _MINIMUM: Final = (
     ("limits", "agents_at_once"),
     ("limits", "delegation_depth"),
     ("limits", "fan_out"),
+    ("approve", "inbox"),
+    ("approve", "expires"),
     ("sandbox", "memory_mb"),
     ("sandbox", "disk_mb"),
     ("sandbox", "processes"),
     ("sandbox", "cpu_seconds"),
     ("sandbox", "setup_timeout"),
 )
+_STRICTER: Final = (("approve", "plan"), ("approve", "merge"))
+_ASKING: Final = ("never", "risky", "always")
 _SUBSET: Final = (("sandbox", "network"), ("sandbox", "setup_network"))
 _TABLES: Final = ("tiers", "prices", "models")
 _SERVERS: Final = "mcp"
 
 _NARROW: Final = "a repository may only narrow it"
+_STRICT: Final = "a repository may only ask for more"
 
 
 def merge(
@@ -100,6 +105,12 @@ def _narrowed(section: str, key: str, bound: Any, asked: Any) -> tuple[Any, str]
         extra = [host for host in asked if host not in bound]
         refused = f"{', '.join(extra)} of the repository not used, {_NARROW}" if extra else ""
         return tuple(host for host in asked if host in bound), refused
+    if (section, key) in _STRICTER:
+        looser = _ASKING.index(asked) < _ASKING.index(bound)
+        refused = f'"{asked}" of the repository is not used, {_STRICT} ("{bound}" holds)' if looser else ""
+        return (bound if looser else asked), refused
+    if (section, key) == ("approve", "tools"):
+        return (*bound, *(tool for tool in asked if tool not in bound)), ""
     if (section, key) == ("sandbox", "backend") and asked == "none" and bound != "none":
         return bound, f'"none" of the repository is not used, {_NARROW}'
     return _OPEN, ""

@@ -63,7 +63,8 @@ WHERE run = :run AND task = :task;
 -- name: project_tasks_resumed
 -- run.resumed: what did not merge gets its attempts anew; a question stays open until it is answered.
 UPDATE tasks SET status = 'pending', reason = '', updated_at = :at
-WHERE run = :run AND (status IN ('failed', 'blocked', 'cancelled') OR (status = 'waiting' AND :answered));
+WHERE run = :run AND (status IN ('failed', 'blocked', 'cancelled')
+    OR (status = 'waiting' AND coalesce(node, '') <> 'approve' AND :answered));
 
 -- name: project_tasks_cancelled
 -- run.cancelled: what is not finished will not be.
@@ -195,3 +196,66 @@ DELETE FROM costs;
 -- name: project_clear_waits
 -- Before a rebuild.
 DELETE FROM waits;
+
+-- name: project_approval_asked
+-- approval.asked; one that was closed with its attempt is open again when it is asked again.
+INSERT INTO approvals (approval, what, run, task, attempt, agent, title, action_hash, subject_blob, risk, why, cost_nusd,
+    since, expires_at, status)
+VALUES (:approval, :what, :run, :task, :attempt, :agent, :title, :action_hash, :subject_blob, :risk, :why, :cost_nusd,
+    :at, :expires_at, 'open')
+ON CONFLICT (approval) DO UPDATE SET status = 'open', since = excluded.since, expires_at = excluded.expires_at,
+    decided_by = NULL, reason = '', decided_at = NULL;
+
+-- name: project_approval_decided
+-- approval.decided
+UPDATE approvals SET status = :status, decided_by = :by, reason = :reason, decided_at = :at WHERE approval = :approval;
+
+-- name: project_approvals_closed
+-- The run has ended, or the attempt (`attempt` is not empty) that asked: nobody needs an answer any more.
+UPDATE approvals SET status = 'expired', reason = :reason, decided_at = :at
+WHERE status = 'open' AND run = :run AND (:attempt = '' OR (attempt = :attempt AND what = 'tool'));
+
+-- name: project_run_goes_on
+-- approval.decided, question.answered: what the run waited for is there.
+UPDATE runs SET status = 'running', reason = '' WHERE run = :run AND status = 'waiting';
+
+-- name: project_wait_answered
+-- question.answered: one question, or (`attempt` is empty) all of the run.
+DELETE FROM waits WHERE run = :run AND (:attempt = '' OR attempt = :attempt OR attempt = '');
+
+-- name: project_tasks_answered
+-- question.answered: whoever asked goes on.
+UPDATE tasks SET status = 'pending', reason = '', updated_at = :at
+WHERE run = :run AND status = 'waiting' AND coalesce(node, '') <> 'approve' AND (:attempt = '' OR attempt = :attempt);
+
+-- name: project_tasks_dropped
+-- The plan was denied: another one is made.
+DELETE FROM tasks WHERE run = :run AND attempts = 0;
+
+-- name: project_run_budget
+-- budget.raised
+UPDATE runs SET budget_nusd = max(budget_nusd, :budget) WHERE run = :run;
+
+-- name: project_run_reopened
+-- task.retried: a run that had ended goes on.
+UPDATE runs SET status = CASE WHEN status = 'paused' THEN 'paused' ELSE 'running' END, reason = '', finished_at = NULL,
+    exit_code = NULL WHERE run = :run;
+
+-- name: project_task_retried
+-- task.retried: the task gets its attempts anew, and those that it blocked have a chance again.
+UPDATE tasks SET status = 'pending', reason = '', agent = CASE WHEN task = :task THEN coalesce(:agent, agent) ELSE agent END,
+    updated_at = :at
+WHERE run = :run AND (task = :task OR status = 'blocked');
+
+-- name: project_wait_of_task
+-- task.retried: what it asked needs no answer any more.
+DELETE FROM waits WHERE run = :run AND task = :task;
+
+-- name: project_seen
+-- approval.decided: a person has looked at the attempt's change.
+UPDATE attempts SET reviewed = 1
+WHERE attempt = (SELECT attempt FROM approvals WHERE approval = :approval AND what = 'merge');
+
+-- name: project_clear_approvals
+-- Before a rebuild.
+DELETE FROM approvals;

@@ -64,3 +64,19 @@ SELECT sum(c.cost_nusd) AS cost FROM (
 -- What the newest days of the deck have cost up to one of them, that one first; days without spending have no purse.
 SELECT purse, settled AS cost FROM purses WHERE purse > 'deck/' AND purse <= 'deck/' || :day
 ORDER BY purse DESC LIMIT :limit;
+
+-- name: view_approvals
+-- What waits or has waited for a person's word, in one run or in all (`run` is null), longest first.
+SELECT * FROM approvals WHERE (:run IS NULL OR run = :run) ORDER BY since, approval;
+
+-- name: view_approvals_open
+-- What waits for a person's word, in one run or in all (`run` is null), longest first.
+SELECT * FROM approvals WHERE status = 'open' AND (:run IS NULL OR run = :run) ORDER BY since, approval;
+
+-- name: view_approval
+-- One approval.
+SELECT * FROM approvals WHERE approval = :approval;
+
+-- name: view_inbox
+-- How many approvals and questions are open in the whole deck.
+SELECT (SELECT count(*) FROM approvals WHERE status = 'open') + (SELECT count(*) FROM waits) AS n;

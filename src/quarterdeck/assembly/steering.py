@@ -1,0 +1,180 @@
+"""What people say to runs that are at work: decisions, answers, another try, more money, comments.
+
+Rules
+- It is durable before it is acknowledged, in whatever process it is said: a decision and a comment are on record, the
+  rest is a job of the deck. The process that works on the run obeys; where there is none, whoever goes on with it does.
+- What has no meaning where the run stands is refused, with what to do instead.
+"""
+
+import secrets
+from typing import Final, Literal
+
+from quarterdeck.assembly.parts import Parts
+from quarterdeck.delivery import feedback, jobs
+from quarterdeck.delivery.telling import tell_job
+from quarterdeck.journal.views import ApprovalView, WaitView
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel import ids
+from quarterdeck.kernel.entities import Feedback, to_nusd, to_usd
+from quarterdeck.kernel.events import RunStatus, TaskStatus
+from quarterdeck.kernel.failures import BadInput, Conflicting, NotFound
+from quarterdeck.store.port import Tx
+
+ANSWER_LIMIT: Final = 16_000
+COMMENT_LIMIT: Final = 7_000
+REASON_LIMIT: Final = 4_000
+_ID_BYTES: Final = 6
+
+_TRIED_AGAIN: Final = (TaskStatus.FAILED, TaskStatus.CANCELLED)
+
+
+async def decide(
+    parts: Parts, approval: str, verdict: Literal["approve", "deny"], *, action_hash: str, reason: str, by: str
+) -> ApprovalView:
+    """Record what a person decided; what it was about. Raises NotFound, Conflicting, BadInput."""
+    reason = reason.strip()
+    if len(reason) > REASON_LIMIT:
+        raise BadInput(f"the reason has {len(reason)} characters", why=f"{REASON_LIMIT} are the most")
+    view = await parts.views.approval(approval)
+    if verdict == "deny" and not reason:
+        raise BadInput(
+            "there is no reason", why="whoever asked is told it", fix=f'quarterdeck deny {approval} --reason "…"'
+        )
+    advance = jobs.advance(view.run)
+    # Whoever waits for a tool sees the decision itself; a run has to be woken.
+
+    def woken(tx: Tx) -> None:
+        if view.what != "tool":
+            parts.engine.defer(tx, advance)
+
+    await parts.approvals.decide(approval, verdict, action_hash=action_hash, reason=reason, by=by, also=woken)
+    return view
+
+
+async def answer(parts: Parts, run: str, text: str, *, attempt: str | None, by: str) -> e.QuestionAnswered:
+    """Answer what was asked in that attempt; None = the only one that asks. Raises NotFound, Conflicting, BadInput."""
+    text = text.strip()
+    if not text:
+        raise BadInput("the answer is empty", fix=f'quarterdeck answer {attempt or run} "…"')
+    if len(text) > ANSWER_LIMIT:
+        raise BadInput(f"the answer has {len(text)} characters", why=f"{ANSWER_LIMIT} are the most")
+    await _unfinished(parts, run)
+    waits = [wait for wait in await parts.views.waits(run) if attempt is None or wait.attempt == attempt]
+    if not waits:
+        fix = f'quarterdeck tell {attempt or run} "…"   (says something to an agent at work)'
+        raise Conflicting(f"nothing is asked in {attempt or run}", fix=fix)
+    if len(waits) > 1:
+        asking = ", ".join(wait.attempt or run for wait in waits[:8])
+        raise Conflicting(f"{len(waits)} questions are open in {run}", why=asking, fix="name the attempt")
+    piece = answer_of(text, waits)
+    blob = await feedback.save(parts.journal, (), (piece,))
+    event = e.QuestionAnswered(by=by, attempt=waits[0].attempt, answer_blob=blob or "")
+    await _wish(parts, run, "answer", event)
+    return event
+
+
+def answer_of(text: str, waits: list[WaitView]) -> Feedback:
+    """The answer, with what it answers: whoever reads it did not necessarily ask. Pure."""
+    asked = "\n".join(f"Asked in {wait.attempt}: {wait.question}" for wait in waits)
+    return Feedback(source="human", reason=text[:2000], detail=f"{text[2000:ANSWER_LIMIT]}\n{asked}"[:24_000].strip())
+
+
+async def retry(parts: Parts, run: str, task: str, *, agent: str | None, by: str) -> e.TaskRetried:
+    """Have a task that did not merge tried again, also after its run has ended. Raises NotFound, Conflicting."""
+    briefing = await parts.briefings.run(run)
+    rows = {row.task: row for row in await parts.views.tasks(run)}
+    if task not in rows:
+        raise NotFound(f"there is no task {task} in {run}", fix=f"quarterdeck show {run}")
+    if agent is not None and agent not in briefing.config.agents:
+        known = ", ".join(sorted(briefing.config.agents))
+        raise NotFound(f"there is no agent {agent!r} in {run}", fix=f"--agent with one of: {known}")
+    if agent is not None and briefing.created.reverts:
+        raise Conflicting(f"{run} takes something back", why="no agent works on it", fix=f"quarterdeck show {run}")
+    row = rows[task]
+    asks = any(wait.task == task for wait in await parts.views.waits(run))
+    if row.status not in _TRIED_AGAIN and not (asks and row.status is TaskStatus.WAITING):
+        blocked = row.status is TaskStatus.BLOCKED
+        why = row.reason if blocked else ""
+        fix = "retry the task that it needs" if blocked else f"quarterdeck show {run}.{task}"
+        raise Conflicting(f"{run}.{task} is {row.status}: there is nothing to try again", why=why, fix=fix)
+    event = e.TaskRetried(task=task, by=by, agent=agent)
+    await _wish(parts, run, "retry", event)
+    return event
+
+
+async def raise_budget(parts: Parts, run: str, usd: float, *, by: str) -> e.BudgetRaised:
+    """Give an unfinished run more money; `usd`: its new budget. Raises NotFound, Conflicting, BadInput."""
+    if not 0 <= usd <= 1e9:
+        raise BadInput(f"{usd} is no budget", fix=f"quarterdeck budget {run} USD")
+    view = await parts.views.run(run)
+    if view.status.finished:
+        fix = f"quarterdeck resume {run} --budget {usd:g}" if view.status is not RunStatus.DONE else ""
+        raise Conflicting(f"{run} has ended", why=f"it is {view.status}", fix=fix or f"quarterdeck show {run}")
+    if to_nusd(usd) <= view.budget_nusd:
+        raise Conflicting(
+            f"the budget of {run} can only be raised",
+            why=f"it is ${to_usd(view.budget_nusd):.2f} now",
+            fix=f"quarterdeck budget {run} with more than that",
+        )
+    event = e.BudgetRaised(by=by, budget_nusd=to_nusd(usd))
+    await _wish(parts, run, "budget", event)
+    return event
+
+
+async def comment(parts: Parts, attempt: str, path: str, line: int | None, text: str, *, by: str) -> str:
+    """Say something about a change; the agent at work on its task, or the one that works on it next, reads it. The
+    message's id. Raises NotFound, Conflicting, BadInput."""
+    text, run = text.strip(), attempt.partition(".")[0]
+    if not text:
+        raise BadInput("the comment is empty", fix=f'quarterdeck comment {attempt} {path or "PATH"} "…"')
+    if len(text) > COMMENT_LIMIT or len(path) > 1_000:
+        raise BadInput(f"the comment has {len(text)} characters", why=f"{COMMENT_LIMIT} are the most")
+    if line is not None and line < 1:
+        raise BadInput(f"there is no line {line}", why="lines are counted from 1")
+    found = [each for each in await parts.views.attempts(run) if each.attempt == attempt]
+    if not found:
+        raise NotFound(f"there is no attempt {attempt}", fix=f"quarterdeck show {run}")
+    rows = {row.task: row for row in await parts.views.tasks(run)}
+    row = rows.get(found[0].task)
+    if row is None or row.status is TaskStatus.MERGED:
+        what = "its change has landed" if row is not None else "it is not about a change"
+        raise Conflicting(f"nobody would read a comment on {attempt}", why=what, fix='quarterdeck run "…"')
+    message = f"{attempt}/{secrets.token_hex(_ID_BYTES)}"
+    where = f"{path}:{line}" if path and line is not None else path
+    said = f"A comment on your change, {where}: {text}" if where else f"A comment on your change: {text}"
+    event = e.MessageSent(message=message, by=by, text=said[:8_000], path=path, line=line)
+    blob = await parts.journal.put(event.text.encode("utf-8", "replace"))
+    job = tell_job(run, attempt, message, by=by, text_blob=blob)
+    claim = await parts.journal.claim(ids.mail_stream(attempt))
+    await parts.journal.append(claim, event, also=lambda tx: parts.engine.defer(tx, job))
+    return message
+
+
+async def _unfinished(parts: Parts, run: str) -> None:
+    view = await parts.views.run(run)
+    if view.status.finished:
+        raise Conflicting(f"{run} has ended", why=f"it is {view.status}", fix=f"quarterdeck show {run}")
+
+
+async def _wish(parts: Parts, run: str, action: str, event: e.EventBase) -> None:
+    """Ask durably for what the run's stream shall record."""
+    blob = await parts.journal.put(e.encode(event))
+    by = str(getattr(event, "by", parts.settings.user))
+    job = jobs.control(run, action, by=by, detail_blob=blob)
+    await parts.journal.commit(also=lambda tx: parts.engine.defer(tx, job))
+
+
+async def recorded(parts: Parts, run: str, event: e.EventBase, after: int) -> bool:
+    """Whether the run's stream has taken it over."""
+    records = await parts.journal.read(ids.run_stream(run), after=after)
+    return any(record.event == event for record in records)
+
+
+async def noted(parts: Parts, run: str, approval: str) -> bool:
+    """Whether the run's stream knows what was decided."""
+    asked = [
+        record.event.approval
+        for record in await parts.journal.read(ids.run_stream(run))
+        if isinstance(record.event, e.ApprovalDecided)
+    ]
+    return approval in asked
