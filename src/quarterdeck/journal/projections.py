@@ -67,7 +67,7 @@ _COUNTS: Final = (
 )
 _TABLES: Final = (
     *("runs", "tasks", "attempts", "costs", "waits", "notes", "notices"),
-    *("spending", "burn", "landings", "incidents"),
+    *("spending", "burn", "landings", "incidents", "approvals"),
 )
 
 _NOTHING: Final[list[Op]] = []
