@@ -8,7 +8,7 @@ import { AskForm, ask } from "../components/Dialog.tsx";
 import { perform, say } from "../components/Toast.tsx";
 
 export const PAUSABLE: readonly string[] = ["created", "planning", "running", "waiting"];
-export const RESUMABLE: readonly string[] = ["paused", "waiting", "partial", "failed"];
+export const RESUMABLE: readonly string[] = ["paused", "waiting", "partial", "failed", "cancelled"];
 export const FINISHED: readonly string[] = ["done", "partial", "failed", "cancelled"];
 
 /** Pause what goes on, resume what is paused. */
@@ -21,8 +21,10 @@ export function pause(run: RunRow): void {
   perform(() => post(`runs/${part(run.run)}/pause`), `${run.run} is asked to pause`);
 }
 
+/** Go on; of a run that has ended, what did not merge is tried again. */
 export function resume(run: RunRow): void {
-  perform(() => post(`runs/${part(run.run)}/resume`), `${run.run} goes on`);
+  const order = run.status === "partial" || run.status === "failed" ? { retry: true } : {};
+  perform(() => post(`runs/${part(run.run)}/resume`, order), `${run.run} goes on`);
 }
 
 export function cancel(run: RunRow): void {

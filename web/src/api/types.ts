@@ -287,19 +287,45 @@ export interface Problem {
   readonly run?: string;
 }
 
+/** One attempt of a run, at work or ended. Reviewers' and sub-agents' are attempts of their own. */
 export interface AttemptRow {
   readonly attempt: string;
   readonly run: string;
   readonly task: string;
   readonly number: number;
   readonly agent: string;
+  readonly harness: string;
+  /** `running`, `finished`, `failed`, `merged`, or the outcome of a node that was not ok. */
   readonly status: string;
-  readonly node: string | null;
-  readonly outcome: string | null;
-  readonly reason: string;
-  readonly started_at: number | null;
-  readonly finished_at: number | null;
+  readonly incarnation: number;
+  readonly started_at: number;
+  readonly last_at: number;
+  readonly steps: number;
+  readonly parent: string | null;
   readonly cost_usd: number;
+  readonly tokens: Tokens;
+  /** Records in its stream. */
+  readonly length: number;
+}
+
+/** A question that waits for a person. */
+export interface WaitRow {
+  readonly task: string;
+  /** Empty where the run itself waits. */
+  readonly attempt: string;
+  readonly question: string;
+  readonly since: number;
+}
+
+/** Spending that left its own baseline. */
+export interface NoticeRow {
+  readonly about: string;
+  readonly name: string;
+  readonly at: number;
+  readonly spent_usd: number;
+  readonly usual_usd: number;
+  readonly bound_usd: number;
+  readonly samples: number;
 }
 
 export interface FirstBad {
@@ -314,8 +340,8 @@ export interface RunDetail {
   readonly run: RunRow;
   readonly tasks: readonly TaskRow[];
   readonly attempts: readonly AttemptRow[];
-  readonly waits: readonly unknown[];
-  readonly notices: readonly unknown[];
+  readonly waits: readonly WaitRow[];
+  readonly notices: readonly NoticeRow[];
   readonly first_bad: FirstBad | null;
   readonly report: string | null;
   readonly created: {
@@ -330,14 +356,16 @@ export interface RunDetail {
 
 export type SpanKind = "model" | "tool" | "check" | "review" | "gate" | "wait" | "environment";
 
+export interface Lane {
+  readonly attempt: string;
+  readonly task: string;
+  readonly agent: string;
+  readonly parent: string | null;
+}
+
 /** Columns of equal length; `end` is -1 and `ok` is -1 where a span is open. */
 export interface Timeline {
-  readonly lanes: readonly {
-    readonly attempt: string;
-    readonly task: string;
-    readonly agent: string;
-    readonly parent: string | null;
-  }[];
+  readonly lanes: readonly Lane[];
   readonly labels: readonly string[];
   readonly spans: {
     readonly lane: readonly number[];
@@ -345,62 +373,83 @@ export interface Timeline {
     readonly end: readonly number[];
     readonly kind: readonly SpanKind[];
     readonly label: readonly number[];
-    readonly ok: readonly (1 | 0 | -1)[];
+    readonly ok: readonly number[];
+    /** Where it begins in the attempt's stream. */
     readonly seq: readonly number[];
   };
+  /** Ask again `after` this; spans that were open come again, under the same lane and `seq`. */
   readonly next: number;
+  /** There is more by now: ask again at once. */
+  readonly cut: boolean;
 }
 
 export interface ThreadEntry {
   readonly seq: number;
   readonly at: number;
   readonly kind: "prompt" | "said" | "thought" | "call" | "result" | "note" | "human" | "event";
-  readonly step: number | null;
+  readonly step: number;
   readonly text: string;
+  /** `text` or `arguments` is longer than what is shown. */
   readonly cut: boolean;
-  readonly tool: string | null;
-  readonly arguments: unknown;
+  readonly tool: string;
+  /** Of a call: JSON. */
+  readonly arguments: string;
   readonly ok: boolean | null;
-  readonly decision: string | null;
+  /** Of a call: `allow`, `ask`, `deny`. */
+  readonly decision: string;
   readonly rules: readonly string[];
   readonly flags: readonly string[];
-  readonly seconds: number | null;
-  readonly model: string | null;
+  readonly seconds: number;
+  readonly model: string;
   readonly tokens: Tokens | null;
-  readonly cost_usd: number | null;
-  readonly context_tokens: number | null;
+  readonly cost_usd: number;
+  readonly context_tokens: number;
 }
 
 export interface Thread {
   readonly attempt: AttemptRow;
   readonly entries: readonly ThreadEntry[];
+  /** Ask `before` this for what comes earlier; null = nothing does. */
   readonly before: number | null;
+  /** Ask `after` this for what comes later; null = nothing does yet. */
   readonly after: number | null;
 }
 
-export type CostKey = "user" | "agent" | "model" | "run" | "day";
+export type CostBy = "user" | "agent" | "model" | "run" | "day";
+
+export interface CostRow {
+  readonly key: string;
+  readonly calls: number;
+  readonly tokens: Tokens;
+  readonly cost_usd: number;
+  /** How much of it is an estimate: the wire carried no usage. */
+  readonly estimated_usd: number;
+  /** How much of it is known from the agent's own words only. */
+  readonly unverified_usd: number;
+  /** Changes that landed; 0 for models. */
+  readonly changes: number;
+  readonly per_change_usd: number | null;
+}
+
+export interface PurseRow {
+  readonly purse: string;
+  readonly cap_usd: number | null;
+  readonly settled_usd: number;
+  readonly reserved_usd: number;
+}
 
 export interface Costs {
-  readonly rows: readonly {
-    readonly key: string;
-    readonly calls: number;
-    readonly tokens: Tokens;
-    readonly cost_usd: number;
-    readonly estimated_usd: number;
-    readonly unverified_usd: number;
-    readonly changes: number;
-    readonly per_change_usd: number | null;
-  }[];
-  readonly caps: readonly {
-    readonly purse: string;
-    readonly cap_usd: number | null;
-    readonly settled_usd: number;
-    readonly reserved_usd: number;
-  }[];
+  /** The most expensive first; days in their order. */
+  readonly rows: readonly CostRow[];
+  readonly cut: boolean;
+  readonly caps: readonly PurseRow[];
   readonly burn: readonly { readonly at: number; readonly usd: number }[];
+  /** How long each stretch of `burn` is, seconds. Stretches without spending are left out. */
+  readonly burn_s: number;
 }
 
 export interface EventRow {
+  /** Order of commits over all streams. */
   readonly id: number;
   readonly stream: string;
   readonly seq: number;
@@ -408,10 +457,30 @@ export interface EventRow {
   readonly epoch: number;
   readonly kind: string;
   readonly hash: string;
-  readonly body: unknown;
+  readonly body: Readonly<Record<string, unknown>>;
 }
 
-export interface Events {
+/** What a search of the journal found, the newest first. */
+export interface Found {
   readonly events: readonly EventRow[];
+  /** Go on `before` this; null = the beginning of the journal was reached. */
   readonly before: number | null;
+  /** Records that were looked at. */
+  readonly looked: number;
+}
+
+/** What is known about the journal's chains without computing them anew. */
+export interface ChainStatus {
+  readonly events: number;
+  readonly streams: number;
+  readonly anchored_at: number | null;
+  readonly anchored_streams: number;
+  readonly since_anchor: number;
+}
+
+export interface Verified {
+  readonly streams: number;
+  readonly records: number;
+  readonly faults: readonly { readonly stream: string; readonly seq: number; readonly problem: string }[];
+  readonly seconds: number;
 }

@@ -19,7 +19,10 @@ export interface Entry {
   readonly load: () => Promise<{ readonly default: Screen }>;
 }
 
-export const SCREENS: readonly Entry[] = [{ name: "now", title: "Now", key: "n", load: () => import("./now/Now.tsx") }];
+export const SCREENS: readonly Entry[] = [
+  { name: "now", title: "Now", key: "n", load: () => import("./now/Now.tsx") },
+  { name: "run", title: "Runs", key: "r", load: () => import("./run/Run.tsx") },
+];
 
 export const entryOf = (name: string): Entry | undefined => SCREENS.find((entry) => entry.name === name);
 
