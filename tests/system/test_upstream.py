@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 
-import httpx2
 import pytest
 
 from quarterdeck import __version__
 from quarterdeck.kernel.failures import FailureClass, ModelFailed
 from quarterdeck.models.factory import Models, make_factory
+from quarterdeck.models.http.line import Line
 from quarterdeck.models.port import Deadlines
 from quarterdeck.models.upstream import Answer
 
@@ -134,8 +134,8 @@ async def test_what_an_error_status_means_can_be_asked() -> None:
 
 
 @pytest.mark.parametrize(("key", "says"), [("a-real-key", "what is [key]?"), ("k", "what is a-real-key?")])
-def test_an_error_that_repeats_the_key_is_told_without_it(key: str, says: str) -> None:
-    answer = Answer("m", "http://here", httpx2.Response(400), None, key)
+async def test_an_error_that_repeats_the_key_is_told_without_it(key: str, says: str) -> None:
+    answer = Answer("m", "http://here", 400, [], Line(), None, key)
     assert answer.redacted(b"what is a-real-key?") == says.encode()
     assert says in answer.meaning(b'{"error": {"message": "what is a-real-key?"}}').why
 

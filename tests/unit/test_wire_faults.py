@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
 from quarterdeck.kernel.config import ModelSection
@@ -18,6 +17,7 @@ from quarterdeck.kernel.failures import BadConfiguration, FailureClass, ModelFai
 from quarterdeck.models import connection, errors
 from quarterdeck.models.errors import WireError
 from quarterdeck.models.factory import MODULES, make_factory
+from quarterdeck.models.http.port import Broken, NotPickedUp, Unsent
 from quarterdeck.models.port import Message, Request, Text
 from quarterdeck.models.retry import next_try
 from quarterdeck.models.scripted import answer
@@ -328,28 +328,30 @@ def _caused(error: Exception, cause: BaseException) -> Exception:
     ("error", "says", "billed"),
     [
         (
-            _caused(
-                httpx2.ConnectError("All connection attempts failed"), OSError(111, "Connect call failed ('::1', 9)")
-            ),
+            _caused(Unsent("All connection attempts failed"), OSError(111, "Connect call failed ('::1', 9)")),
             "m cannot be reached at http://here: Connection refused",
             False,
         ),
         (
-            _caused(httpx2.ConnectError("no"), OSError(-2, "Name or service not known")),
+            _caused(Unsent("no"), OSError(-2, "Name or service not known")),
             "m cannot be reached at http://here: Name or service not known",
             False,
         ),
         (
-            _caused(httpx2.ConnectError("no"), ExceptionGroup("", [OSError(24, "Too many open files")])),
+            _caused(Unsent("no"), ExceptionGroup("", [OSError(24, "Too many open files")])),
             "m cannot be called from here: Too many open files",
             False,
         ),
-        (httpx2.ConnectTimeout(""), "m cannot be reached at http://here: nobody picked up in time", False),
-        (httpx2.ReadError(""), "m broke off: ReadError", True),
+        (
+            NotPickedUp("nobody picked up in time"),
+            "m cannot be reached at http://here: nobody picked up in time",
+            False,
+        ),
+        (Broken(), "m broke off: Broken", True),
         (ConnectionResetError(104, "Connection reset by peer"), "m broke off: Connection reset by peer", True),
         (
-            httpx2.RemoteProtocolError("peer closed connection"),
-            "m broke off: RemoteProtocolError: peer closed connection",
+            Broken("the server closed the connection"),
+            "m broke off: the server closed the connection",
             True,
         ),
     ],

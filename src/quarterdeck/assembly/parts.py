@@ -56,6 +56,7 @@ from quarterdeck.kernel.entities import Harness
 from quarterdeck.kernel.events import Node
 from quarterdeck.kernel.failures import BadConfiguration, MissingPart, StoreUnavailable
 from quarterdeck.models.factory import Models, make_factory
+from quarterdeck.models.http.port import Network
 from quarterdeck.models.limiter import Limiters
 from quarterdeck.models.port import Deadlines
 from quarterdeck.models.providers import PROVIDERS
@@ -159,6 +160,7 @@ class Fleet:
             deadlines=Deadlines(**deadlines.model_dump()),
             reload_key=_reloaded,
             limiters=self._limiters,
+            network=Network(settings.proxies, settings.cert_file, settings.cert_folder),
         )
 
     async def close(self) -> None:

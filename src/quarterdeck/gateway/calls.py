@@ -281,7 +281,7 @@ class _Leg:
         return Tried(failure, answer.status, headers, said)
 
     async def _stream(self, answer: "Answer") -> None:
-        encoded = bool(answer.header(_ENCODED))
+        encoded = answer.packed
         head = [pair for pair in passed(answer.headers) if not (encoded and pair[0] == _ENCODED)]
         streams = "event-stream" in (answer.header("content-type") or "")
         hide = wires.wants_usage(self._asked)

@@ -1,4 +1,4 @@
-"""What it means when a connection to a provider is not made, or breaks. Pure but for the names of httpx2's errors.
+"""What it means when a connection to a provider is not made, or breaks. Pure.
 
 Rules
 - What cannot have reached the other side costs nothing and names the address; what broke off may have been billed.
@@ -9,24 +9,16 @@ Rules
 import os
 from typing import Final
 
-import httpx2
-
 from quarterdeck.kernel.failures import UNWELL, FailureClass, ModelFailed
+from quarterdeck.models.http.port import HttpFailed, Unsent
 
-_UNSENT: Final = (
-    httpx2.ConnectError,
-    httpx2.ConnectTimeout,
-    httpx2.PoolTimeout,
-    httpx2.UnsupportedProtocol,
-    httpx2.LocalProtocolError,
-)
 _DEPTH: Final = 10
 """Causes of causes that are looked at."""
 
 
 def broken(model: str, address: str, cause: BaseException) -> ModelFailed:
     """The failure of a call to `model` at `address` that got no answer, or lost it."""
-    below, unsent = _below(cause), isinstance(cause, _UNSENT)
+    below, unsent = _below(cause), isinstance(cause, Unsent)
     if below is not None and below.errno in UNWELL and (unsent or isinstance(cause, OSError)):
         return ModelFailed(f"{model} cannot be called from here", FailureClass.INFRASTRUCTURE, why=words(cause))
     if not unsent:
@@ -42,8 +34,8 @@ def words(cause: BaseException) -> str:
         # asyncio puts the address where the system's words should be.
         of_asyncio = below.errno is not None and below.strerror.startswith("Connect call failed")
         return os.strerror(below.errno or 0) if of_asyncio else below.strerror
-    if isinstance(cause, httpx2.ConnectTimeout):
-        return "nobody picked up in time"
+    if isinstance(cause, HttpFailed) and cause.args:
+        return str(cause)[:500]
     return f"{type(cause).__name__}: {cause}".removesuffix(": ")[:500]
 
 

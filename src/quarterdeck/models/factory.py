@@ -24,6 +24,7 @@ from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.config import ModelSection
 from quarterdeck.kernel.failures import BadConfiguration, FailureClass, ModelFailed
 from quarterdeck.models import windows
+from quarterdeck.models.http.port import Network
 from quarterdeck.models.limiter import Limiter, Limiters
 from quarterdeck.models.port import Deadlines, Model, Reply, Request
 from quarterdeck.models.providers import OTHERS_KEY, PROVIDERS, Way
@@ -123,6 +124,7 @@ class Models:
         deadlines: Deadlines,
         reload_key: Callable[[str], str | None],
         limiters: Limiters,
+        network: Network,
     ) -> None:
         self._keys = keys
         self._base_urls = base_urls
@@ -130,6 +132,7 @@ class Models:
         self._deadlines = deadlines
         self._reload_key = reload_key
         self._limiters = limiters
+        self._network = network
         self._connections: dict[tuple[str, str | None, str], _Connection] = {}
         self._models: dict[str, _Model] = {}
 
@@ -174,7 +177,7 @@ class Models:
             address = base_url or PROVIDERS[provider].address
             limiter = self._limiters.of(name, f"{address} {sha256((key or '').encode()).hexdigest()[:16]}")
             reload = partial(self._reload_key, source)
-            way = Way(provider, key, base_url, self._deadlines, reload, limiter.heard)
+            way = Way(provider, key, base_url, self._deadlines, reload, self._network, limiter.heard)
             self._connections[place] = _Connection(MODULES[provider], way, limiter)
         return self._connections[place]
 
@@ -232,11 +235,15 @@ def make_factory(
     deadlines: Deadlines | None = None,
     reload_key: Callable[[str], str | None] = _no_key,
     limiters: Limiters | None = None,
+    network: Network | None = None,
 ) -> Models:
     """A `ModelFactory`.
 
     `keys` and `base_urls`: by provider; a model with `api_key_env` looks its key up under that variable's name.
     `reload_key`: reads the key of a provider (or of such a variable) again, after a 401. `limiters`: those of the deck.
+    `network`: how this machine reaches others.
     """
     shared = limiters or Limiters(SystemClock())
-    return Models(keys, base_urls or {}, models or {}, deadlines or Deadlines(), reload_key, shared)
+    return Models(
+        keys, base_urls or {}, models or {}, deadlines or Deadlines(), reload_key, shared, network or Network()
+    )

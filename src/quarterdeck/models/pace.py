@@ -22,23 +22,28 @@ class Pace:
         self._end = began + deadlines.total
         self._first: float | None = began + deadlines.first_byte
 
-    async def wait(self, step: Awaitable[T], *, life: bool = True) -> T:
-        """What `step` gives. `life`: it is a sign of life; what only precedes one (the head of a response) is none.
-
-        Raises ModelFailed where a deadline passes before.
-        """
-        late = self._now() + self._deadlines.idle if self._first is None else self._first
-        due = min(late, self._end)
+    async def wait(self, step: Awaitable[T]) -> T:
+        """What `step` gives, which is a sign of life. Raises ModelFailed where a deadline passes before."""
+        due = self.due()
         try:
             async with asyncio.timeout_at(due):
                 given = await step
         except TimeoutError as error:
-            raise self._silent(due) from error
-        if life:
-            self._first = None
+            raise self.silent(due) from error
+        self.alive()
         return given
 
-    def _silent(self, due: float) -> ModelFailed:
+    def due(self) -> float:
+        """When the next sign of life must be there, by the loop's clock."""
+        late = self._now() + self._deadlines.idle if self._first is None else self._first
+        return min(late, self._end)
+
+    def alive(self) -> None:
+        """There was a sign of life."""
+        self._first = None
+
+    def silent(self, due: float) -> ModelFailed:
+        """The failure of a call that was silent until `due`."""
         if due == self._end:
             why = f"no end after {self._deadlines.total:g} s"
         elif self._first is not None:

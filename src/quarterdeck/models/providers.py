@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from quarterdeck.models.http.port import Network
 from quarterdeck.models.port import Deadlines
 
 OTHERS_KEY: Final = "OPENAI_API_KEY"
@@ -76,6 +77,7 @@ class Way:
     deadlines: Deadlines = field(default_factory=Deadlines)
     reload: Callable[[], str | None] = lambda: None
     """Reads the key again."""
+    network: Network = field(default_factory=Network)
     told: Callable[[float], None] = lambda seconds: None
     """Hears for how many seconds the provider wants to be left alone."""
 

@@ -17,22 +17,22 @@ Rules
 """
 
 import json
+import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
-from typing import Any, Final
-
-import httpx2
+from typing import Any, Final, Protocol
 
 from quarterdeck import __version__
 from quarterdeck.kernel.failures import ModelFailed
-from quarterdeck.models import connection, errors, ratelimits, tls
+from quarterdeck.models import connection, errors, ratelimits
+from quarterdeck.models.http import coding
+from quarterdeck.models.http.client import HttpClient
+from quarterdeck.models.http.port import HttpFailed
 from quarterdeck.models.pace import Pace
 from quarterdeck.models.providers import PROVIDERS, Way, key_headers
 
-_CONNECTIONS: Final = httpx2.Limits(max_connections=1000, max_keepalive_connections=100)
-"""A fleet's worth; calls beyond it wait for one another."""
 _LARGEST_ERROR: Final = 64 * 1024
 _LARGEST_FACTS: Final = 16 * 1024 * 1024
 """Bytes that are read of what a server says about its models."""
@@ -45,30 +45,44 @@ _NOT_PASSED: Final = frozenset(
     }
 )
 """Headers of a caller that do not go on: keys, and what holds for one connection only (RFC 9110, 7.6.1)."""
-_BROKEN: Final = (httpx2.HTTPError, OSError)
+_DEFAULTS: Final = (("accept", "*/*"), ("accept-encoding", "identity"), ("user-agent", f"quarterdeck/{__version__}"))
+
+
+class Body(Protocol):
+    """What an answer is read from."""
+
+    async def chunk(self, due: float = math.inf) -> bytes:
+        """What has come since; empty = it is over. Raises HttpFailed; TimeoutError at `due`, by the loop's clock."""
+        ...
 
 
 class Answer:
     """A response whose body is still on its way."""
 
     def __init__(
-        self, name: str, address: str, response: httpx2.Response, pace: Pace | None, key: str | None = None
+        self,
+        name: str,
+        address: str,
+        status: int,
+        headers: list[tuple[str, str]],
+        body: Body,
+        pace: Pace | None,
+        key: str | None = None,
     ) -> None:
+        """`headers`: names in lower case."""
+        self.status = status
         self._name = name
         self._address = address
-        self._response = response
+        self._said = headers
+        self._headers = joined(headers)
+        self._body = body
         self._pace = pace
         self._key = key if key is not None and len(key) >= _LEAST_SECRET else None
 
     @property
-    def status(self) -> int:
-        return self._response.status_code
-
-    @property
     def headers(self) -> list[tuple[str, str]]:
         """As they came, names in lower case; without the key, should a server repeat it."""
-        found = self._response.headers.multi_items()
-        return [(name, self._without_key(value)) for name, value in found] if self._key else found
+        return [(name, self._without_key(value)) for name, value in self._said] if self._key else self._said
 
     def redacted(self, body: bytes) -> bytes:
         """An error's body without the key: some servers and proxies repeat what they were sent."""
@@ -78,21 +92,36 @@ class Answer:
         return text.replace(self._key, "[key]") if self._key else text
 
     def header(self, name: str) -> str | None:
-        return self._response.headers.get(name)
+        return self._headers.get(name)
+
+    @property
+    def packed(self) -> bool:
+        """Whether `plain` takes a compression off the body."""
+        return coding.known(self._headers.get("content-encoding", ""))
 
     async def chunks(self, *, plain: bool = False) -> AsyncGenerator[bytes]:
         """The body, as it arrives. `plain`: without the compression that its headers name. Raises ModelFailed."""
-        body = self._response.aiter_bytes() if plain else self._response.aiter_raw()
+        unpacker = coding.Unpacker(self._headers["content-encoding"]) if plain and self.packed else None
         try:
-            async with aclosing(body):
-                if self._pace is None:
-                    async for chunk in body:
-                        yield chunk
+            while chunk := await self._chunk():
+                if unpacker is None:
+                    yield chunk
                 else:
-                    while (chunk := await self._pace.wait(anext(body, b""))) != b"":
-                        yield chunk
-        except _BROKEN as error:
+                    for piece in unpacker.feed(chunk):
+                        yield piece
+        except (HttpFailed, ValueError) as error:
             raise connection.broken(self._name, self._address, error) from error
+
+    async def _chunk(self) -> bytes:
+        if self._pace is None:
+            return await self._body.chunk()
+        due = self._pace.due()
+        try:
+            chunk = await self._body.chunk(due)
+        except TimeoutError as error:
+            raise self._pace.silent(due) from error
+        self._pace.alive()
+        return chunk
 
     async def refusal(self) -> ModelFailed:
         """What an error status means. Reads the body, within a bound; raises ModelFailed where even that fails."""
@@ -109,7 +138,7 @@ class Answer:
             body = json.loads(text)
         except (ValueError, RecursionError):
             body = text
-        wait = errors.retry_after(self._response.headers, time.time())
+        wait = errors.retry_after(self._headers, time.time())
         return errors.failed(self._name, errors.read_body(self.status, body, wait))
 
     async def facts(self) -> dict[str, Any]:
@@ -141,13 +170,7 @@ class Upstream:
         self._known = PROVIDERS[way.provider]
         self._key = way.key
         self.address = (way.base_url or self._known.address).rstrip("/")
-        plain = tls.needless(self.address)
-        self._client = httpx2.AsyncClient(
-            headers={"user-agent": f"quarterdeck/{__version__}", "accept-encoding": "identity"},
-            timeout=httpx2.Timeout(None, connect=way.deadlines.connect),
-            limits=_CONNECTIONS,
-            verify=plain if plain is not None else True,
-        )
+        self._client = HttpClient(self.address, way.deadlines.connect, _DEFAULTS, way.network)
 
     @property
     def key(self) -> str | None:
@@ -172,20 +195,21 @@ class Upstream:
 
         `name`: of the model, for failures. Without a `pace` the deadlines are the caller's. Raises ModelFailed.
         """
-        request = self._client.build_request(
-            method, self.address + path, content=body or None, headers=self._headers(headers)
-        )
-        sending = self._client.send(request, stream=True)
+        due = math.inf if pace is None else pace.due()
         try:
-            response = await (sending if pace is None else pace.wait(sending, life=False))
-        except _BROKEN as error:
+            line = await self._client.begin(method, path, self._sent(headers), body, due)
+        except HttpFailed as error:
             raise connection.broken(name, self.address, error) from error
-        if (alone := ratelimits.hold(response.headers, time.time())) > 0:
-            self._way.told(alone)
+        except TimeoutError as error:
+            if pace is None:
+                raise
+            raise pace.silent(due) from error
         try:
-            yield Answer(name, self.address, response, pace, self._key)
+            if (alone := ratelimits.hold(joined(line.headers), time.time())) > 0:
+                self._way.told(alone)
+            yield Answer(name, self.address, line.status, line.headers, line, pace, self._key)
         finally:
-            await response.aclose()
+            await self._client.end(line)
 
     @asynccontextmanager
     async def forward(
@@ -200,11 +224,19 @@ class Upstream:
         async with self.exchange(name, "POST", path, body, headers, Pace(deadlines, name)) as answer:
             yield answer
 
-    def _headers(self, given: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    def _sent(self, given: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
         passed = [(key.lower(), value) for key, value in given if key.lower() not in _NOT_PASSED]
         said = {key for key, _ in passed}
         passed += [(key, value) for key, value in self._known.headers.items() if key not in said]
         return [*passed, *key_headers(self._known, self._key).items()]
 
     async def close(self) -> None:
-        await self._client.aclose()
+        await self._client.close()
+
+
+def joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Headers by name; those that were said several times in one, by commas (RFC 9110, 5.3). Pure."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found

@@ -60,6 +60,9 @@ _PACKAGE_VARIABLES: Final = (
 )
 
 
+_PROXIES: Final = ("http", "https", "all", "no")
+
+
 @dataclass(frozen=True, slots=True)
 class ProbeSpec:
     """What a test asked for: at the `count`-th time (from 1) that the probe point `name` is reached, do `action`."""
@@ -93,6 +96,13 @@ class Settings:
     """Variables that the operator gave to a tool server, by name. Never a provider's key."""
     package_environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Which package indexes, proxies and certificates this machine uses. May hold passwords."""
+    proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Proxies' addresses by `http`, `https` or `all`; `no` = the hosts that are reached without one, by commas. May
+    hold passwords."""
+    cert_file: str | None = None
+    """The certificates that are trusted instead of the machine's."""
+    cert_folder: str | None = None
+    """The same, as a directory."""
 
     @property
     def logs(self) -> Path:
@@ -136,7 +146,15 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
             name: environ[name] for name in given if not withheld(name, operator.models) and environ.get(name)
         },
         package_environment={name: environ[name] for name in _PACKAGE_VARIABLES if environ.get(name)},
+        proxies={kind: found for kind in _PROXIES if (found := _proxy(environ, kind))},
+        cert_file=environ.get("SSL_CERT_FILE") or None,
+        cert_folder=environ.get("SSL_CERT_DIR") or None,
     )
+
+
+def _proxy(environ: Mapping[str, str], kind: str) -> str | None:
+    """The lower case counts first, as everywhere."""
+    return environ.get(f"{kind}_proxy") or environ.get(f"{kind.upper()}_PROXY")
 
 
 def withheld(name: str, models: Mapping[str, ModelSection]) -> bool:
