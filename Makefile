@@ -44,6 +44,7 @@ bench: .venv/made ## the figures beside the peers', each in its own environment;
 docs: .venv/made ## write docs/reference and the list of prices from the code and its data
 	@$(BIN)/python docs/prices.py
 	@$(BIN)/python docs/generate.py
+	@$(BIN)/python docs/shapes.py
 
 conformance: .venv/made ## the official MCP conformance tool against our server and our client (one side: make conformance ARGS=server)
 	@$(BIN)/python -m conformance $(ARGS)

@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from docs import generate
+from docs import generate, shapes
 
 from quarterdeck.cli import registry
 from quarterdeck.kernel import config, entities, events, failures
@@ -104,3 +104,11 @@ def test_every_event_class_and_code_says_what_it_means() -> None:
 )
 def test_types_are_said_in_words(schema: dict[str, object], annotation: str, words: str) -> None:
     assert generate.kind(schema, annotation) == words
+
+
+def test_the_dashboard_knows_what_the_server_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not shapes.stale(), "run `make docs` and commit what it writes"
+    page = tmp_path / "shapes.ts"
+    page.write_text(shapes.shapes().replace("  readonly silent: boolean;\n", ""))
+    monkeypatch.setattr(shapes, "PAGE", page)
+    assert shapes.stale()

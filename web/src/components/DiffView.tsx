@@ -4,7 +4,7 @@
 // a way to say something about a line or a file.
 
 import { useMemo, useState } from "preact/hooks";
-import type { Diff, DiffFile, DiffHunk, DiffLine } from "../api/types.ts";
+import type { Diff, DiffFile, Hunk as DiffHunk, DiffLine } from "../api/types.ts";
 import { Button } from "./basics.tsx";
 import { notes, type Piece, pieces, replacements } from "./diff.ts";
 import { plural } from "./words.ts";

@@ -45,13 +45,13 @@ export class DeckStore implements Sink {
     this.#seq = snapshot.seq;
     batch(() => {
       this.heardAt.value = snapshot.at;
-      this.deck.value = snapshot.deck;
+      if (snapshot.deck) this.deck.value = snapshot.deck;
       this.runs.replace(snapshot.runs);
       this.agents.replace(snapshot.agents);
       this.needs.replace(snapshot.needs);
       this.gates.replace(snapshot.gates);
       this.approvals.replace(snapshot.approvals);
-      this.tasks.replace(snapshot.tasks ?? []);
+      this.tasks.replace(snapshot.tasks);
       this.touched.value = {};
     });
   }
@@ -64,13 +64,13 @@ export class DeckStore implements Sink {
     batch(() => {
       this.heardAt.value = delta.at;
       if (delta.deck) this.deck.value = delta.deck;
-      if (delta.runs) this.runs.apply(delta.runs);
-      if (delta.agents) this.agents.apply(delta.agents);
-      if (delta.needs) this.needs.apply(delta.needs);
-      if (delta.gates) this.gates.apply(delta.gates);
-      if (delta.approvals) this.approvals.apply(delta.approvals);
-      if (delta.tasks) this.tasks.apply(delta.tasks);
-      if (delta.touched && Object.keys(delta.touched).length > 0) {
+      this.runs.apply(delta.runs);
+      this.agents.apply(delta.agents);
+      this.needs.apply(delta.needs);
+      this.gates.apply(delta.gates);
+      this.approvals.apply(delta.approvals);
+      this.tasks.apply(delta.tasks);
+      if (Object.keys(delta.touched).length > 0) {
         this.touched.value = { ...this.touched.value, ...delta.touched };
       }
     });
