@@ -4,15 +4,13 @@ import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { now } from "../store/clock.ts";
 import type { Tone } from "./Mark.tsx";
-import { absolute, money, relative } from "./words.ts";
+import { absolute, duration, money, relative } from "./words.ts";
 
-/** A moment: how long ago, and which moment it was when pointed at. */
-export function When({ at, word }: { readonly at: number; readonly word?: string }) {
-  const full = absolute(at);
+/** A moment: how long ago, and which moment it was when pointed at. `for`: how long it has lasted. */
+export function When({ at, as }: { readonly at: number; readonly as?: "for" }) {
   return (
-    <time dateTime={new Date(at * 1000).toISOString()} title={full}>
-      {word ? `${word} ` : ""}
-      {relative(at, now.value)}
+    <time dateTime={new Date(at * 1000).toISOString()} title={absolute(at)}>
+      {as === "for" ? `for ${duration(now.value - at)}` : relative(at, now.value)}
     </time>
   );
 }

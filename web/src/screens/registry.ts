@@ -21,6 +21,8 @@ export interface Entry {
 
 export const SCREENS: readonly Entry[] = [
   { name: "now", title: "Now", key: "n", load: () => import("./now/Now.tsx") },
+  { name: "inbox", title: "Inbox", key: "i", load: () => import("./inbox/Inbox.tsx") },
+  { name: "fleet", title: "Fleet", key: "f", load: () => import("./fleet/Fleet.tsx") },
   { name: "run", title: "Runs", key: "r", load: () => import("./run/Run.tsx") },
 ];
 

@@ -46,7 +46,6 @@ export function Need(props: { readonly need: NeedRow; readonly chosen: boolean; 
       tabIndex={chosen ? 0 : -1}
       aria-current={chosen ? "true" : undefined}
       onClick={props.choose}
-      onKeyDown={undefined}
       onFocus={props.choose}
     >
       <Mark state={need.severity} bare />
@@ -55,7 +54,7 @@ export function Need(props: { readonly need: NeedRow; readonly chosen: boolean; 
           <span>{KINDS[need.kind] ?? need.kind}</span>
           {need.count > 1 && <Tag title="How often, from the same cause">×{need.count}</Tag>}
           <span class="faint">
-            <When at={need.since} word="since" />
+            <When at={need.since} as="for" />
           </span>
         </p>
         <h2 class="need-title">{need.title}</h2>
@@ -69,7 +68,8 @@ export function Need(props: { readonly need: NeedRow; readonly chosen: boolean; 
           return (
             <Button
               key={action}
-              look={shown.look}
+              look={shown.look === "main" && !chosen ? undefined : shown.look}
+              little
               keys={chosen ? shown.keys : undefined}
               label={`${shown.word}: ${need.title}`}
               act={() => actNeed(need, action)}

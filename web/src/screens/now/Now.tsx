@@ -60,7 +60,7 @@ export default function Now({ place }: ScreenProps) {
         {needs.length === 0 ? (
           <Quiet />
         ) : (
-          <ol class="needs">
+          <ol class="panel needs">
             {needs.map((one) => (
               <Need key={one.id} need={one} chosen={one.id === id} choose={() => (chosen.value = one.id)} />
             ))}
