@@ -88,7 +88,7 @@ def test(arguments: Sequence[str] = ()) -> None:
     """The unit tests of the store, the stream, the router, the keyboard and the words."""
     install(everything=False)
     files = sorted(str(path.relative_to(HERE)) for path in (HERE / "tests").glob("*.test.ts"))
-    _aloud([_node(TESTS_OLDEST), "--test", "--test-reporter=dot", *arguments, *files])
+    _aloud([_node(TESTS_OLDEST), "--test", "--test-isolation=none", "--test-reporter=dot", *arguments, *files])
 
 
 def digest() -> str:

@@ -4,8 +4,7 @@
 
 import type { ComponentChildren } from "preact";
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
-
-const AROUND = 6;
+import { inSight } from "./rows.ts";
 
 export interface VirtualProps {
   readonly ids: readonly string[];
@@ -14,6 +13,9 @@ export interface VirtualProps {
   readonly label: string;
   readonly chosen: string | null;
   readonly choose: (id: string) => void;
+  /** Clicked, which says more than having the focus. */
+  readonly pick?: (id: string) => void;
+  /** Enter or a double click. */
   readonly open?: (id: string) => void;
   /** What is inside of a row; the row itself is drawn here. */
   readonly row: (id: string) => ComponentChildren;
@@ -21,13 +23,6 @@ export interface VirtualProps {
   /** `table` rows hold cells; `list` rows hold anything. */
   readonly kind?: "table" | "list";
   readonly head?: ComponentChildren;
-}
-
-/** The first and the one after the last row to draw. Pure. */
-export function inSight(top: number, view: number, height: number, count: number): [number, number] {
-  const first = Math.max(0, Math.min(count, Math.floor(top / height) - AROUND));
-  const last = Math.min(count, Math.ceil((top + view) / height) + AROUND);
-  return [first, Math.max(first, last)];
 }
 
 export function Virtual(props: VirtualProps) {
@@ -106,7 +101,13 @@ export function Virtual(props: VirtualProps) {
               aria-current={id === chosen ? "true" : undefined}
               tabIndex={id === stop ? 0 : -1}
               style={style}
-              onClick={() => props.choose(id)}
+              onClick={() => {
+                props.choose(id);
+                props.pick?.(id);
+              }}
+              onKeyDown={(event) => {
+                if (event.key === "Enter" && event.target === event.currentTarget) props.open?.(id);
+              }}
               onDblClick={() => props.open?.(id)}
               onFocus={(event) => event.target === event.currentTarget && props.choose(id)}
             >
@@ -117,12 +118,4 @@ export function Virtual(props: VirtualProps) {
       </div>
     </div>
   );
-}
-
-/** The neighbour of the chosen row: `by` 1 is the next one, -1 the one before. */
-export function beside(ids: readonly string[], chosen: string | null, by: number): string | null {
-  if (ids.length === 0) return null;
-  const index = chosen === null ? -1 : ids.indexOf(chosen);
-  if (index < 0) return (by > 0 ? ids[0] : ids[ids.length - 1]) ?? null;
-  return ids[Math.min(ids.length - 1, Math.max(0, index + by))] ?? null;
 }

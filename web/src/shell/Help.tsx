@@ -24,7 +24,7 @@ function Help({ layers }: { readonly layers: readonly Layer[] }) {
                 {layer.bindings.map((binding) => (
                   <div key={binding.keys}>
                     <dt>
-                      {binding.keys.split(" ").map((key) => (
+                      {[...binding.keys.split(" "), ...(binding.also ?? [])].map((key) => (
                         <kbd key={key}>{shown(key)}</kbd>
                       ))}
                     </dt>
@@ -51,4 +51,16 @@ function Help({ layers }: { readonly layers: readonly Layer[] }) {
   );
 }
 
-const shown = (key: string): string => key.replace("ctrl+k", "Ctrl K").replace("Escape", "Esc").replace("Enter", "↵");
+const SHOWN: Readonly<Record<string, string>> = {
+  "ctrl+k": "Ctrl K",
+  Escape: "Esc",
+  Enter: "↵",
+  ArrowDown: "↓",
+  ArrowUp: "↑",
+  ArrowLeft: "←",
+  ArrowRight: "→",
+  PageDown: "PgDn",
+  PageUp: "PgUp",
+};
+
+const shown = (key: string): string => SHOWN[key] ?? key;

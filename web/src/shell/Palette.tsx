@@ -42,13 +42,13 @@ function choices(): Choice[] {
     found.push({ text: need.title, more: need.detail, kind: "Need", act: () => go(to) });
   }
   for (const id of store.runs.ids.peek()) {
-    const run = store.runs.row(id)?.peek();
+    const run = store.runs.peek(id);
     if (run && exists("run")) {
       found.push({ text: run.goal, more: `${run.run} ${run.status}`, kind: "Run", act: () => go(["run", run.run]) });
     }
   }
   for (const id of store.agents.ids.peek()) {
-    const agent = store.agents.row(id)?.peek();
+    const agent = store.agents.peek(id);
     if (agent) {
       found.push({
         text: `${agent.agent}: ${agent.title}`,

@@ -6,6 +6,8 @@
 export interface Binding {
   /** `j`, `?`, `Escape`, `ctrl+k`, or two in a row: `g n`. */
   readonly keys: string;
+  /** Other keys that do the same. */
+  readonly also?: readonly string[];
   /** For the list of keys. */
   readonly does: string;
   readonly act: () => void;
@@ -77,7 +79,7 @@ export class Keyboard {
 
   #find(keys: string): Binding | undefined {
     for (const layer of this.layers) {
-      const found = layer.bindings.find((binding) => binding.keys === keys);
+      const found = layer.bindings.find((binding) => binding.keys === keys || binding.also?.includes(keys));
       if (found) return found;
     }
     return undefined;

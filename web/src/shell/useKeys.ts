@@ -9,8 +9,9 @@ export function useKeys(title: string, bindings: readonly Binding[], closed = fa
   newest.current = bindings;
   const names = bindings.map((binding) => binding.keys).join("|");
   useEffect(() => {
-    const fixed = newest.current.map(({ keys, does }) => ({
+    const fixed = newest.current.map(({ keys, also, does }) => ({
       keys,
+      ...(also ? { also } : {}),
       does,
       act: () => newest.current.find((binding) => binding.keys === keys)?.act(),
     }));

@@ -7,7 +7,7 @@ import type { Changes } from "../api/types.ts";
 
 export class Table<Row> {
   readonly #key: (row: Row) => string;
-  readonly #rows = new Map<string, Signal<Row>>();
+  readonly #rows = new Map<string, Signal<Row | undefined>>();
   readonly #ids = signal<readonly string[]>([]);
   readonly #version = signal(0);
 
@@ -27,12 +27,12 @@ export class Table<Row> {
     return this.#rows.size;
   }
 
-  /** The row as a signal; undefined where there is none. Watches nothing by itself. */
-  row(id: string): ReadonlySignal<Row> | undefined {
-    return this.#rows.get(id);
+  /** The row as it is now; watches nothing. */
+  peek(id: string): Row | undefined {
+    return this.#rows.get(id)?.peek();
   }
 
-  /** The row as it is now; watches it, and where there is none, whether it comes. */
+  /** The row as it is now; watches it and whether it goes, or where there is none, whether it comes. */
   get(id: string): Row | undefined {
     const row = this.#rows.get(id);
     if (!row) this.#ids.value;
@@ -42,7 +42,7 @@ export class Table<Row> {
   /** Every row as it is now, in the order of their coming; watches the whole table. */
   all(): Row[] {
     this.#version.value;
-    return Array.from(this.#rows.values(), (row) => row.peek());
+    return Array.from(this.#rows.values(), (row) => row.peek() as Row);
   }
 
   /** These rows and no others. */
@@ -55,13 +55,19 @@ export class Table<Row> {
     if (changes.set.length === 0 && changes.gone.length === 0) return;
     batch(() => {
       let moved = false;
-      for (const id of changes.gone) moved = this.#rows.delete(id) || moved;
+      for (const id of changes.gone) {
+        const row = this.#rows.get(id);
+        if (!row) continue;
+        this.#rows.delete(id);
+        row.value = undefined;
+        moved = true;
+      }
       for (const row of changes.set) {
         const id = this.#key(row);
         const known = this.#rows.get(id);
         if (known) known.value = row;
         else {
-          this.#rows.set(id, signal(row));
+          this.#rows.set(id, signal<Row | undefined>(row));
           moved = true;
         }
       }

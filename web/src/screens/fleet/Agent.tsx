@@ -105,12 +105,13 @@ function State({ agent }: { readonly agent: AgentRow }) {
 }
 
 const isPerson = (agent: AgentRow): boolean => agent.waits_on === "approval" || agent.waits_on === "question";
+const times = (ratio: number): string => `${ratio < 10 ? ratio.toFixed(1) : Math.round(ratio)} times`;
 const nodeWord = (node: string): string => (node === "implement" ? "" : node);
 
 /** How long ago it last brought something, against its own usual gap: the bar ends at one and a half of it. */
 function Useful({ agent }: { readonly agent: AgentRow }) {
   const ratio = pace(agent, now.value);
-  const tone: Tone | undefined = agent.silent ? "bad" : ratio !== null && ratio > 1 ? "wait" : "good";
+  const tone: Tone = ratio !== null && ratio > 1 ? "wait" : "good";
   const usual = ratio === null ? "its usual gap is not known yet" : `usually every ${duration(agent.cadence_s)}`;
   return (
     <>
@@ -120,9 +121,15 @@ function Useful({ agent }: { readonly agent: AgentRow }) {
         </span>
         <span class="quiet"> {agent.useful || "nothing yet"}</span>
       </span>
-      <span class="pace" title={usual}>
-        <Meter value={Math.min(ratio ?? 0, 1.5)} max={1.5} label={`Time since useful output; ${usual}`} tone={tone} />
-      </span>
+      {agent.silent ? (
+        <span class="faint">
+          {ratio === null ? usual : `${times(ratio)} its usual gap of ${duration(agent.cadence_s)}`}
+        </span>
+      ) : (
+        <span class="pace" title={usual}>
+          <Meter value={Math.min(ratio ?? 0, 1.5)} max={1.5} label={`Time since useful output; ${usual}`} tone={tone} />
+        </span>
+      )}
     </>
   );
 }

@@ -5,7 +5,8 @@ import { useEffect, useRef } from "preact/hooks";
 import { message, pauseOrResume, raiseBudget } from "../../actions/steer.tsx";
 import type { AgentRow, RunRow } from "../../api/types.ts";
 import { Button, Empty } from "../../components/basics.tsx";
-import { beside, Virtual } from "../../components/Virtual.tsx";
+import { beside } from "../../components/rows.ts";
+import { Virtual } from "../../components/Virtual.tsx";
 import { plural } from "../../components/words.ts";
 import { go } from "../../shell/router.ts";
 import { useKeys } from "../../shell/useKeys.ts";
@@ -19,33 +20,36 @@ import "./fleet.css";
 const filter = signal<Filter>("all");
 const query = signal("");
 const chosen = signal<string | null>(null);
+/** Where there is no room for both, whether the agent is looked at and not the list. */
+const looking = signal(false);
 const ids = computed(() => ordered(store.agents.all(), filter.value, query.value).map((agent) => agent.attempt));
 const numbers = computed(() => counts(store.agents.all()));
 
+const NARROW = "(max-width: 899px)";
 const ROW = 52;
 const CARD = 108;
 
 export default function Fleet({ place }: ScreenProps) {
   const search = useRef<HTMLInputElement>(null);
-  const narrow = useMedia("(max-width: 899px)");
-  const wide = useMedia("(min-width: 1500px)");
+  const narrow = useMedia(NARROW);
   const asked = place.parts[0];
   useEffect(() => {
     if (!asked) return;
     filter.value = "all";
     query.value = "";
     chosen.value = asked;
+    looking.value = true;
   }, [asked]);
 
-  const agent = (): AgentRow | undefined => (chosen.value ? store.agents.row(chosen.value)?.peek() : undefined);
-  const run = (): RunRow | undefined => store.runs.row(agent()?.run ?? "")?.peek();
+  const agent = (): AgentRow | undefined => (chosen.value ? store.agents.peek(chosen.value) : undefined);
+  const run = (): RunRow | undefined => store.runs.peek(agent()?.run ?? "");
   const move = (by: number) => {
     chosen.value = beside(ids.value, chosen.value, by);
     // The row takes the focus once it is drawn; until then the list has it, so that the next key counts too.
     document.querySelector<HTMLElement>(".fleet-list .row[tabindex='0']")?.focus({ preventScroll: true });
   };
   const open = (id = chosen.value) => {
-    const row = id ? store.agents.row(id)?.peek() : undefined;
+    const row = id ? store.agents.peek(id) : undefined;
     if (row && exists("run")) go(["run", row.run], { attempt: row.attempt });
   };
   const withRun = (act: (run: RunRow) => void) => () => {
@@ -53,10 +57,8 @@ export default function Fleet({ place }: ScreenProps) {
     if (row) act(row);
   };
   useKeys("Fleet", [
-    { keys: "j", does: "Next agent", act: () => move(1) },
-    { keys: "k", does: "Previous agent", act: () => move(-1) },
-    { keys: "ArrowDown", does: "Next agent", act: () => move(1) },
-    { keys: "ArrowUp", does: "Previous agent", act: () => move(-1) },
+    { keys: "j", also: ["ArrowDown"], does: "Next agent", act: () => move(1) },
+    { keys: "k", also: ["ArrowUp"], does: "Previous agent", act: () => move(-1) },
     { keys: "PageDown", does: "Ten agents on", act: () => move(10) },
     { keys: "PageUp", does: "Ten agents back", act: () => move(-10) },
     { keys: "/", does: "Search", act: () => search.current?.focus() },
@@ -70,7 +72,7 @@ export default function Fleet({ place }: ScreenProps) {
   const shown = ids.value;
   const row = chosen.value;
   return (
-    <div class={`fleet${row && wide ? " with-detail" : ""}`}>
+    <div class={`fleet${row ? " with-detail" : ""}`}>
       <div class="fleet-main">
         <header class="fleet-head">
           <h1>Fleet</h1>
@@ -99,19 +101,30 @@ export default function Fleet({ place }: ScreenProps) {
             class={`fleet-list${narrow ? " cards" : ""}`}
             chosen={row}
             choose={(id) => (chosen.value = id)}
+            pick={() => (looking.value = true)}
             open={(id) => open(id)}
             head={narrow ? undefined : <FleetHead />}
             row={(id) => <AgentCells id={id} card={narrow} />}
           />
         )}
       </div>
-      {row && !narrow && <Agent id={row} open={() => open()} close={() => (chosen.value = null)} />}
+      {row && (!narrow || looking.value) && (
+        <Agent
+          id={row}
+          open={() => open()}
+          close={() => {
+            looking.value = false;
+            if (!narrow) chosen.value = null;
+          }}
+        />
+      )}
     </div>
   );
 }
 
 function leave(search: HTMLInputElement | null): void {
   if (query.value) query.value = "";
+  else if (looking.value && matchMedia(NARROW).matches) looking.value = false;
   else chosen.value = null;
   search?.blur();
 }

@@ -5,7 +5,7 @@ import { computed } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { Empty, Tag, When } from "../../components/basics.tsx";
 import { Mark, type Tone } from "../../components/Mark.tsx";
-import { beside } from "../../components/Virtual.tsx";
+import { beside } from "../../components/rows.ts";
 import { plural } from "../../components/words.ts";
 import { go, link, swap } from "../../shell/router.ts";
 import { useKeys } from "../../shell/useKeys.ts";

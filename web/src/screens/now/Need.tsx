@@ -49,7 +49,7 @@ export function Need(props: { readonly need: NeedRow; readonly chosen: boolean; 
       onFocus={props.choose}
     >
       <Mark state={need.severity} bare />
-      <div class="need-body">
+      <div>
         <p class="need-kind">
           <span>{KINDS[need.kind] ?? need.kind}</span>
           {need.count > 1 && <Tag title="How often, from the same cause">×{need.count}</Tag>}
@@ -58,9 +58,6 @@ export function Need(props: { readonly need: NeedRow; readonly chosen: boolean; 
           </span>
         </p>
         <h2 class="need-title">{need.title}</h2>
-        {need.detail && <p class="need-detail">{need.detail}</p>}
-        <Runs ids={need.runs} />
-        {chosen && need.next && <Command text={need.next} />}
       </div>
       <div class="buttons need-acts">
         {need.actions.map((action) => {
@@ -78,6 +75,11 @@ export function Need(props: { readonly need: NeedRow; readonly chosen: boolean; 
             </Button>
           );
         })}
+      </div>
+      <div class="need-body">
+        {need.detail && <p class="need-detail">{need.detail}</p>}
+        <Runs ids={need.runs} />
+        {chosen && need.next && <Command text={need.next} />}
       </div>
     </li>
   );

@@ -6,7 +6,7 @@ import { useEffect } from "preact/hooks";
 import type { NeedRow, RunRow } from "../../api/types.ts";
 import { Empty, Meter, Money, Tag, When } from "../../components/basics.tsx";
 import { Mark } from "../../components/Mark.tsx";
-import { beside } from "../../components/Virtual.tsx";
+import { beside } from "../../components/rows.ts";
 import { percent, plural } from "../../components/words.ts";
 import { link } from "../../shell/router.ts";
 import { useKeys } from "../../shell/useKeys.ts";
@@ -38,10 +38,8 @@ export default function Now({ place }: ScreenProps) {
     if (need?.actions.includes(action)) actNeed(need, action);
   };
   useKeys("Now", [
-    { keys: "j", does: "Next", act: () => move(1) },
-    { keys: "k", does: "Previous", act: () => move(-1) },
-    { keys: "ArrowDown", does: "Next", act: () => move(1) },
-    { keys: "ArrowUp", does: "Previous", act: () => move(-1) },
+    { keys: "j", also: ["ArrowDown"], does: "Next", act: () => move(1) },
+    { keys: "k", also: ["ArrowUp"], does: "Previous", act: () => move(-1) },
     { keys: "o", does: "Open", act: () => need && actNeed(need, "open") },
     { keys: "a", does: "Approve, or answer", act: () => need && primaryActs(need) },
     { keys: "d", does: "Deny", act: act("deny") },

@@ -10,7 +10,7 @@ import { exists } from "../registry.ts";
 
 export function actNeed(need: NeedRow, action: NeedAction): void {
   const run = need.runs[0] ?? null;
-  const row = run ? store.runs.row(run)?.peek() : undefined;
+  const row = run ? store.runs.peek(run) : undefined;
   if (action === "open") open(need);
   else if (action === "approve" && need.approval) approveBySight(need.approval);
   else if (action === "deny" && need.approval) denyBySight(need.approval);
