@@ -1,4 +1,4 @@
-"""The dashboard as it is shipped: its own tests pass, it is small, and it asks nobody but its own server for anything."""
+"""The dashboard as it is shipped: its own tests pass, it is small, and it asks its own server alone for anything."""
 
 import gzip
 import re

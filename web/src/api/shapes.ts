@@ -1,6 +1,6 @@
 // What the deck's server says. Written by `make docs` from the server's own values: change those.
 
-export type Node = "plan" | "dispatch" | "implement" | "check" | "review" | "gate" | "report" | "retrospective";
+export type Node = "plan" | "dispatch" | "implement" | "check" | "review" | "approve" | "gate" | "report" | "retrospective";
 
 export type Outcome = "ok" | "failed" | "change" | "conflict" | "held" | "waiting" | "exhausted" | "cancelled";
 
@@ -134,7 +134,7 @@ export interface QueuedChange {
   readonly since: number;
 }
 
-// A check of a merged tree that is running.
+// A check of a merged tree.
 export interface GateCheck {
   readonly check: string;
   readonly tip: string;

@@ -7,9 +7,10 @@ import type { Tone } from "./Mark.tsx";
 import { absolute, duration, money, relative } from "./words.ts";
 
 /** A moment: how long ago, and which moment it was when pointed at. `for`: how long it has lasted. */
-export function When({ at, as }: { readonly at: number; readonly as?: "for" }) {
+export function When({ at, as, word }: { readonly at: number; readonly as?: "for"; readonly word?: string }) {
   return (
     <time dateTime={new Date(at * 1000).toISOString()} title={absolute(at)}>
+      {word ? `${word} ` : ""}
       {as === "for" ? `for ${duration(now.value - at)}` : relative(at, now.value)}
     </time>
   );
