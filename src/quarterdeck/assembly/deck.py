@@ -300,6 +300,7 @@ class Deck:
             return
         self._owned = True
         parts = self._parts
+        await parts.telemetry.begin()
         event = e.DeckOwned(owner=parts.owner, pid=os.getpid(), host=socket.gethostname()[:200], version=__version__)
         await parts.journal.append(await parts.journal.claim(ids.DECK_STREAM), event)
         keep: set[str] = set()
@@ -316,6 +317,7 @@ class Deck:
         """Nothing is left to do: anchor the journal and let another process own the deck."""
         parts = self._parts
         await parts.journal.anchor(await parts.journal.claim(ids.DECK_STREAM))
+        await parts.telemetry.end()
         await parts.engine.close()
         self._owned = False
 

@@ -62,6 +62,8 @@ from quarterdeck.models.port import Deadlines
 from quarterdeck.models.providers import PROVIDERS
 from quarterdeck.settings import Settings, load_settings, operator_config
 from quarterdeck.store.sqlite import SqliteStore
+from quarterdeck.telemetry.feed import Telemetry
+from quarterdeck.telemetry.where import named
 from quarterdeck.tools.shed.board import Board
 from quarterdeck.tools.shed.shed import Shed
 from quarterdeck.tools.shed.ways import SandboxWays
@@ -237,11 +239,13 @@ class Parts:
     approvals: Approvals
     conductor: Conductor
     handlers: Mapping[str, Handler]
+    telemetry: Telemetry
     owner: str
 
     async def close(self) -> None:
         """Close everything, in the order in which it is used. Idempotent."""
         await self.engine.close()
+        await self.telemetry.end()
         await self.desks.close_all()
         await self.door.close()
         await self.gateway.close()
@@ -297,6 +301,9 @@ async def make(settings: Settings, clock: Clock | None = None) -> Parts:
     fleet.add_acp(make_acp(settings, journal, clock, gateway, desks, endpoint, door))
     conductor = Conductor(journal, engine, briefings, treasury, starts, Trends(views, clock), approvals, clock)
     days = OperatorsDays(settings.home)
+    told = operator_config(settings.home).config.telemetry
+    telemetry = Telemetry(told, settings, store, journal, views, owner)
+    await telemetry.mark()
     return Parts(
         settings=settings,
         clock=clock,
@@ -321,7 +328,10 @@ async def make(settings: Settings, clock: Clock | None = None) -> Parts:
         briefings=briefings,
         approvals=approvals,
         conductor=conductor,
-        handlers=_handlers(journal, engine, views, workshop, fleet, briefings, conductor, approvals, days, mail, clock),
+        handlers=named(
+            _handlers(journal, engine, views, workshop, fleet, briefings, conductor, approvals, days, mail, clock)
+        ),
+        telemetry=telemetry,
         owner=owner,
     )
 

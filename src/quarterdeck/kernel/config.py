@@ -310,6 +310,35 @@ class ApproveSection(Value):
     """How long an approval may be given."""
 
 
+def _collector(told: bool | str) -> bool | str:
+    if isinstance(told, str) and re.fullmatch(r"https?://[^\s/@]+(/\S*)?", told) is None:
+        raise ValueError("it is true, false, or an address such as http://127.0.0.1:4318, without a name or password")
+    return told
+
+
+class TelemetrySection(Value):
+    """What is told to your own observability. Nothing unless it is set here, by the operator's file only."""
+
+    otlp: Annotated[bool | str, AfterValidator(_collector)] = False
+    """Address of an OpenTelemetry collector (OTLP over HTTP) that gets traces and metrics; `true` = the one that
+    `OTEL_EXPORTER_OTLP_ENDPOINT` names. Headers, such as a token, come from `OTEL_EXPORTER_OTLP_HEADERS`."""
+    prometheus: bool = False
+    """Serve `/metrics` beside the dashboard."""
+    logs: Literal["off", "json"] = "off"
+    """`json` = one JSON object a line for each event and for what the process itself has to say."""
+    log_file: str = ""
+    """Where those lines go, a path below the deck's home or an absolute one; empty = standard error."""
+    content: bool = False
+    """Also send what was said: prompts, replies, arguments and results of tools, reasons."""
+    interval: Duration = 15.0
+    """Time between two deliveries of metrics."""
+
+    @property
+    def on(self) -> bool:
+        """Whether anything is told to anybody."""
+        return bool(self.otlp) or self.prometheus or self.logs != "off"
+
+
 class DeckConfig(Value):
     """deck.toml."""
 
@@ -330,6 +359,7 @@ class DeckConfig(Value):
     deadlines: DeadlinesSection = DeadlinesSection()
     sandbox: SandboxSection = SandboxSection()
     mcp: McpSection = McpSection()
+    telemetry: TelemetrySection = TelemetrySection()
 
 
 class RunConfig(Value):

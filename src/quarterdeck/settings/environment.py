@@ -86,6 +86,10 @@ class Settings:
     anthropic_base_url: str | None = None
     openai_base_url: str | None = None
     google_base_url: str | None = None
+    collector: str = ""
+    """Where an OpenTelemetry collector is, for a deck that is told to use one; empty = where the standard has it."""
+    collector_headers: str = field(default="", repr=False)
+    """What is sent to the collector with each request, as the variable has it. May hold passwords."""
     no_color: bool = False
     probe: ProbeSpec | None = None
     path: str = os.defpath
@@ -138,6 +142,8 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         anthropic_base_url=environ.get("ANTHROPIC_BASE_URL") or None,
         openai_base_url=environ.get("OPENAI_BASE_URL") or None,
         google_base_url=environ.get("GOOGLE_GEMINI_BASE_URL") or None,
+        collector=environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or "",
+        collector_headers=environ.get("OTEL_EXPORTER_OTLP_HEADERS") or "",
         no_color=bool(environ.get("NO_COLOR")) or environ.get("TERM") == "dumb",
         probe=_probe(environ.get("QUARTERDECK_PROBE", "")),
         path=environ.get("PATH") or os.defpath,

@@ -6,6 +6,7 @@ Rules
   more often; it may not say where keys are sent. Where the operator is silent, the default is what may be narrowed.
   Everything else of it fills what the operator left open.
 - Tool servers may be declared by both; that one may be used is the operator's word alone.
+- What is told to whom outside (`[telemetry]`) is the operator's word alone too.
 - What was not taken over is said in a line, never silently dropped.
 """
 
@@ -37,6 +38,8 @@ _ASKING: Final = ("never", "risky", "always")
 _SUBSET: Final = (("sandbox", "network"), ("sandbox", "setup_network"))
 _TABLES: Final = ("tiers", "prices", "models")
 _SERVERS: Final = "mcp"
+_OPERATORS: Final = ("telemetry",)
+"""Sections of which a repository's file sets nothing."""
 
 _NARROW: Final = "a repository may only narrow it"
 _STRICT: Final = "a repository may only ask for more"
@@ -76,7 +79,13 @@ def _merge_section(section: str, layers: list[Partial], operator: Partial, repos
             continue
         winner = setters[0]
         value = _get(winner, section, key)
-        if repository is not None and repository in setters:
+        if repository is not None and repository in setters and section in _OPERATORS:
+            lines.append(f"{section}.{key}: of the repository not used, only the operator sets it")
+            setters.remove(repository)
+            if not setters:
+                continue
+            winner, value = setters[0], _get(setters[0], section, key)
+        elif repository is not None and repository in setters:
             allowed, refused = _narrowed(section, key, _get(operator, section, key), _get(repository, section, key))
             if refused:
                 lines.append(f"{section}.{key}: {refused}")

@@ -47,6 +47,16 @@ WITH RECURSIVE line (id, prev, seq) AS (
 SELECT e.seq, e.at, e.epoch, e.body, e.hash
 FROM (SELECT id FROM line ORDER BY seq LIMIT :limit) AS page JOIN events AS e ON e.id = page.id ORDER BY e.seq;
 
+-- name: events_until
+-- Records of one stream up to a place in the order of commits: what a reader missed who begins there.
+WITH RECURSIVE line (id, prev) AS (
+    SELECT e.id, e.prev FROM streams AS s JOIN events AS e ON e.id = s.last WHERE s.name = :stream
+    UNION ALL
+    SELECT e.id, e.prev FROM line JOIN events AS e ON e.id = line.prev
+)
+SELECT e.id, :stream AS stream, e.seq, e.at, e.epoch, e.body, e.hash
+FROM line JOIN events AS e ON e.id = line.id WHERE e.id <= :until ORDER BY e.id;
+
 -- name: event_newest
 -- The newest record of one stream.
 SELECT e.seq, e.at, e.epoch, e.body, e.hash FROM streams AS s JOIN events AS e ON e.id = s.last WHERE s.name = :stream;
