@@ -2,16 +2,20 @@
 
 import json
 import sqlite3
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from deck_kit import place_at
 from kill_kit import MakeScene, order, scenes
 from otlp_kit import Receiver, receiving
+from server_kit import served
 
 from quarterdeck.kernel.entities import NUSD_PER_USD
+from quarterdeck.settings.tokens import Role, add_token
 from quarterdeck.telemetry.port import trace_id
 from quarterdeck.testing.chaos.processes import Seen, Worker, model_server
 from quarterdeck.testing.chaos.scene import Scene, Size
@@ -127,3 +131,17 @@ def check_lines(scene: Scene, journal: list[dict[str, Any]], run: str) -> None:
     for record in journal:
         places[record["stream"]] += 1
     assert told == {(stream, seq) for stream, count in places.items() for seq in range(1, count + 1)}
+
+
+async def test_the_servers_metrics_need_what_its_api_needs(tmp_path: Path) -> None:
+    with place_at(tmp_path) as place:
+        place.home.mkdir()
+        (place.home / "deck.toml").write_text("[telemetry]\nprometheus = true\n")
+        async with served(place) as (_, client):
+            answer = await client.get("/metrics")
+            assert answer.status_code == 200
+            assert "# TYPE quarterdeck_runs_open gauge" in answer.text
+            token = add_token(place.home, "grafana", Role.VIEWER, time.time())
+            assert (await client.get("/metrics")).status_code == 401
+            again = await client.get("/metrics", headers={"Authorization": f"Bearer {token}"})
+            assert again.status_code == 200

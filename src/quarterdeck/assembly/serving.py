@@ -2,7 +2,7 @@
 
 Rules
 - Reached over one port: the API below `/api`, the model gateway below `/v1` and its like, the desks of outside agents
-  at `/mcp`, the dashboard everywhere else.
+  at `/mcp`, what Prometheus reads at `/metrics`, the dashboard everywhere else.
 - A port that other machines can reach is refused as long as there is no token.
 - The unix socket belongs to one server of a home. Another one takes it over when that has ended.
 """
@@ -22,6 +22,7 @@ from quarterdeck.doors.api.port import Served, Serving
 from quarterdeck.doors.api.replies import Replies
 from quarterdeck.doors.api.sessions import Sessions
 from quarterdeck.doors.api.trust import Person, Way, way_of
+from quarterdeck.doors.metrics import MetricsDoor
 from quarterdeck.doors.model_calls import ModelCalls
 from quarterdeck.doors.serve import App, Doors, Endpoint
 from quarterdeck.doors.site import Site, built
@@ -85,7 +86,10 @@ async def serving(
 
     def doors(by: Way) -> Doors:
         inner = guarded(api, by, keys, sessions, user)
-        return Doors(site, {"/api": inner, "/mcp": parts.door, **dict.fromkeys(_MODELS, models), **more})
+        metrics = guarded(MetricsDoor(parts.telemetry.exposed), by, keys, sessions, user)
+        return Doors(
+            site, {"/api": inner, "/metrics": metrics, "/mcp": parts.door, **dict.fromkeys(_MODELS, models), **more}
+        )
 
     public = Endpoint(Named(doors(way), tuple(names)), parts.ground.sockets, patient=True)
     private = Endpoint(doors(Way.SOCKET), parts.ground.sockets)

@@ -5,10 +5,10 @@ Rules
 - Who may read it is decided where it is mounted.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final
 
-from quarterdeck.doors.model_calls import Receive, Scope, Send
+from quarterdeck.doors.api.guard import Receive, Scope, Send
 
 Text = Callable[[], tuple[bytes, str]]
 """The present values, and their content type."""
@@ -34,7 +34,7 @@ class MetricsDoor:
 
 
 async def _answer(
-    send: Callable[[dict[str, object]], Awaitable[None]],
+    send: Send,
     status: int,
     kind: str,
     body: bytes,

@@ -47,6 +47,13 @@ RUN_SECONDS: Final = Instrument(
 )
 TASKS: Final = Instrument("quarterdeck.tasks", "counter", "{task}", "Tasks that ended.", ("status",))
 ATTEMPTS: Final = Instrument("quarterdeck.attempts", "counter", "{attempt}", "Attempts that began.", (AGENT, "harness"))
+APPROVALS: Final = Instrument(
+    "quarterdeck.approvals",
+    "counter",
+    "{approval}",
+    "What waited for a person's word: asked, and decided.",
+    ("verdict",),
+)
 LANDED: Final = Instrument("quarterdeck.changes", "counter", "{change}", "Changes that left the gate.", ("outcome",))
 FLAKES: Final = Instrument("quarterdeck.flakes", "counter", "{check}", "Checks that failed and then passed.")
 INCIDENTS: Final = Instrument(
@@ -62,5 +69,5 @@ DROPPED: Final = Instrument(
 
 ALL: Final = (
     *(TOKENS, CALL_SECONDS, COST, TOOL_SECONDS, DECISIONS, NODE_SECONDS, CHECK_SECONDS, RUN_SECONDS, TASKS, ATTEMPTS),
-    *(LANDED, FLAKES, INCIDENTS, LIMITS, EVENTS, RUNS_OPEN, AGENTS_OPEN, DROPPED),
+    *(APPROVALS, LANDED, FLAKES, INCIDENTS, LIMITS, EVENTS, RUNS_OPEN, AGENTS_OPEN, DROPPED),
 )

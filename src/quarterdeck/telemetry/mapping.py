@@ -16,6 +16,7 @@ from typing import Final
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.entities import Usage, to_usd
+from quarterdeck.kernel.steering_events import ApprovalAsked, ApprovalDecided
 from quarterdeck.telemetry import instruments as m
 from quarterdeck.telemetry import words as w
 from quarterdeck.telemetry.port import Measure, Scalar, Span, Told
@@ -61,7 +62,10 @@ class Fold:
         """What one record comes to."""
         where, _, name = stream.partition("/")
         place = Place(stream, seq, at)
-        counted = Measure(m.EVENTS, 1, {"kind": event.kind})
+        counted = [Measure(m.EVENTS, 1, {"kind": event.kind})]
+        if isinstance(event, ApprovalAsked | ApprovalDecided):
+            verdict = event.verdict if isinstance(event, ApprovalDecided) else "asked"
+            counted.append(Measure(m.APPROVALS, 1, {"verdict": verdict}))
         match where:
             case "run":
                 spans, measures = self._run(name, place, event)
@@ -71,7 +75,7 @@ class Fold:
                 spans, measures = self._gate(place, event)
             case _:
                 spans, measures = [], []
-        return Told(tuple(spans), (counted, *measures))
+        return Told(tuple(spans), (*counted, *measures))
 
     # --- run/… ----------------------------------------------------------------------------------------------
 
