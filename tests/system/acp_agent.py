@@ -4,6 +4,8 @@ Rules
 - Standard library only; JSON-RPC by hand, so that it can do what no SDK would.
 - The steps are the JSON list after `DO:` in the prompt's first line of that kind; `AGAIN:` holds those for later
   prompts.
+- With `--load`, `--resume` or `--forget` its home remembers the steps that are left, and it takes a session up (or says
+  that it does, and does not).
 - What it was answered is written to a file `said.json` where a step says so.
 """
 
@@ -21,6 +23,7 @@ KINDS = ("allow_always", "allow_once", "reject_once", "reject_always")
 FAULTS = set(sys.argv[1:])
 STATE: Any = {"id": 1000, "prompts": 0, "cancelled": False, "answers": [], "ignore_cancel": False}
 SERVER: dict[str, Any] = {}
+MEMORY = Path(os.environ["HOME"]) / "memory.json"
 
 
 def send(message: dict[str, Any]) -> None:
@@ -178,7 +181,11 @@ def prompt(message: Any) -> str:
     lines = [line.split(marker, 1)[1] for line in source.splitlines() if marker in line]
     if STATE["prompts"] > 1:
         STATE["answers"].append(text)
-    for action in json.loads(lines[0]) if lines else []:
+    actions = json.loads(lines[0]) if lines else []
+    if STATE.get("taken_up"):
+        actions = json.loads(MEMORY.read_text())
+    for number, action in enumerate(actions):
+        MEMORY.write_text(json.dumps(actions[number:]))
         stop = step(action)
         if stop:
             return stop
@@ -198,13 +205,20 @@ def main() -> None:
         method, number = message.get("method"), message.get("id")
         try:
             if method == "initialize":
-                can = {"loadSession": False, "mcpCapabilities": {"http": "--stdio" not in FAULTS}}
+                can: Any = {"mcpCapabilities": {"http": "--stdio" not in FAULTS}}
+                can["loadSession"] = bool({"--load", "--forget"} & FAULTS)
+                can["sessionCapabilities"] = {"resume": {}} if "--resume" in FAULTS else {}
                 version = 99 if "--old" in FAULTS else 1
                 info = {"name": "scripted", "version": "1.0"}
                 send(
                     {"id": number, "result": {"protocolVersion": version, "agentCapabilities": can, "agentInfo": info}}
                 )
-            elif method == "session/new":
+            elif method == "session/load" and "--forget" in FAULTS:
+                os._exit(7)
+            elif method in ("session/new", "session/load", "session/resume"):
+                if method != "session/new":
+                    update("agent_message_chunk", content={"type": "text", "text": "what I said before"})
+                    STATE["taken_up"] = message["params"]["sessionId"] == "s1"
                 SERVER["given"] = message["params"]["mcpServers"][0]
                 if "url" in SERVER["given"]:
                     SERVER["url"] = SERVER["given"]["url"]

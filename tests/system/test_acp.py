@@ -327,7 +327,7 @@ PRICED = '[prices]\n"openai:scripted" = { input = 1, output = 1 }\n'
 
 
 @pytest.mark.sandbox
-async def test_after_a_kill_it_begins_anew_and_lands_beside_another_kind_of_agent(tmp_path: Path) -> None:
+async def test_what_was_handed_in_before_a_kill_lands_beside_another_kind_of_agent(tmp_path: Path) -> None:
     steps = json.dumps([{"run": "echo x >> outside.txt"}, SUBMIT])
     with place_at(tmp_path) as place:
         place.keys, place.url = {"OPENAI_API_KEY": "key"}, "http://127.0.0.1:9"
@@ -347,10 +347,43 @@ async def test_after_a_kill_it_begins_anew_and_lands_beside_another_kind_of_agen
         final = json.loads(out.splitlines()[-1])
         assert [(each["status"], each["attempts"]) for each in final["tasks"]] == [("merged", 1), ("merged", 1)]
         branch = final["target"]["branch"]
-        assert git(place.repository, "show", f"{branch}:outside.txt") == "x", "the second workspace was a fresh one"
+        assert git(place.repository, "show", f"{branch}:outside.txt") == "x", "it was not done twice"
         async with open_deck(place.settings) as deck:
             kinds = [event.kind for event in await events(deck, f"attempt/{run}.outside.1")]
-        assert kinds.count("harness.started") == 2 and kinds.count("harness.finished") == 1
+        assert kinds.count("agent.connected") == kinds.count("harness.finished") == 1
+
+
+@pytest.mark.sandbox
+@pytest.mark.parametrize("memory", ["--load", "--forget"])
+async def test_after_a_kill_it_goes_on_in_its_workspace(tmp_path: Path, memory: str) -> None:
+    """With what it remembers, where it can; else with what it finds."""
+    steps = [{"run": "echo x >> outside.txt"}, {"tool": ["note", {"text": "n"}]}, SUBMIT]
+    with place_at(tmp_path) as place:
+        place.keys, place.url = {"OPENAI_API_KEY": "key"}, "http://127.0.0.1:9"
+        definition = DEFINITION.replace('.py"', f'.py", "{memory}"')
+        place.begin({".quarterdeck/agents/outside.md": definition, "acp_agent.py": AGENT.read_text()})
+        place.home.mkdir()
+        (place.home / "deck.toml").write_text(PRICED)
+        plan = str(place.plan(task("outside", f"DO:{json.dumps(steps)}", agent="outside")))
+        code, _, err = place.call("run", "--plan", plan, "--json", QUARTERDECK_PROBE="tool.intended:1:kill")
+        assert code == -9, err
+        run = json.loads(place.call("ps", "--json")[1].splitlines()[0])["run"]
+        code, out, err = place.call("resume", run, "--json")
+        assert code == 0, (out, err)
+        final = json.loads(out.splitlines()[-1])
+        remembers = memory == "--load"
+        text = git(place.repository, "show", f"{final['target']['branch']}:outside.txt")
+        assert text.split() == ["x"] * (1 if remembers else 2), "one workspace; only who remembers does nothing again"
+        async with open_deck(place.settings) as deck:
+            found = await events(deck, f"attempt/{run}.outside.1")
+            said = [await deck.journal.get(each.text_blob) for each in found if isinstance(each, e.AgentSaid)]
+            asked = [await deck.journal.get(each.prompt_blob) for each in found if isinstance(each, e.AgentPrompted)]
+        assert [each.resumed for each in found if isinstance(each, e.AgentConnected)] == [False, remembers]
+        whys = [each.why for each in found if isinstance(each, e.AgentPrompted)]
+        assert whys == ["task", "resumed" if remembers else "task"]
+        assert b"what I said before" not in said, "what is told again is not recorded again"
+        assert (b"An earlier process worked here" in asked[1]) is not remembers
+        assert sum(isinstance(each, e.AttemptStarted) for each in found) == 1
 
 
 async def test_without_a_meter_turns_are_what_it_does(plain: Stage, tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ Rules
 - An attempt is one process of the CLI, one session, one virtual key. However it ends, the process group is killed and
   the key is revoked before the outcome is recorded.
 - Nothing that the agent says of itself decides: its desk, the gateway and the workspace do (`acp_judge`).
-- It cannot be resumed after a crash of ours: the CLI keeps its memory of a session in the sandbox that died with it,
-  and nobody knows how far its last call got. The attempt starts again in a fresh workspace, like a command agent's.
+- After a crash of ours it goes on in its workspace: its home, where the CLI keeps its memory of a session, is kept with
+  it. A CLI that cannot take its session up, or will not, begins a new one there and is told what it finds.
 - A turn that ended without a handoff and without a change is answered with one reminder, then the attempt is over.
 - An agent that ends its turn because something was refused is told why, and goes on: a refusal ends no attempt.
 - What a person says while it works reaches it with a tool's answer, else as the next prompt.
@@ -15,6 +15,7 @@ Rules
 import asyncio
 import importlib
 import json
+import logging
 import sys
 import threading
 from collections.abc import Awaitable, Callable
@@ -22,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from quarterdeck.agents import acp_judge, acp_start, endings, handoffs, limits, prompts
+from quarterdeck.agents import acp_judge, acp_place, acp_start, endings, handoffs, limits, prompts
 from quarterdeck.agents.acp_judge import Evidence, Reached
 from quarterdeck.agents.acp_permissions import SERVER
 from quarterdeck.agents.acp_record import Recorder
@@ -42,12 +43,14 @@ from quarterdeck.kernel.entities import Agent
 from quarterdeck.kernel.events import Outcome
 from quarterdeck.kernel.failures import AgentFailed, FailureClass, QuarterdeckError, SandboxDied, StaleClaim
 from quarterdeck.kernel.ids import PLANNER_TASK
-from quarterdeck.workplace.port import WORKSPACE, Gear, Sandbox, Session
+from quarterdeck.workplace.port import WORKSPACE, Gear, Session
 from quarterdeck.workplace.profile import PROGRAM
 from quarterdeck.workplace.shipping import MCP_BRIDGE
 
 if TYPE_CHECKING:  # it loads the protocol's SDK
     from quarterdeck.agents.acp_client import Conversation
+
+_log = logging.getLogger(__name__)
 
 CLIENT: Final = "quarterdeck.agents.acp_client"
 PORT: Final = 4110
@@ -55,14 +58,11 @@ PORT: Final = 4110
 _REFUSALS: Final = 20
 """Turns after which one that ends at a refusal is the last."""
 _GRACE: Final = 2.0
-_LAST: Final = 5.0
-"""Seconds for a process that has closed its pipes to end."""
-_LOOK: Final = 120.0
-_STATE: Final = (
-    "{ git rev-parse HEAD; git status --porcelain -uall; git diff HEAD; "
-    "git ls-files -o --exclude-standard -z | xargs -0 -r cat; } 2>/dev/null | git hash-object --stdin"
-)
-"""Names the state of the workspace."""
+
+
+class _Forgotten(Exception):
+    """Steers the harness: the agent did not take up its earlier session."""
+
 
 Find = Callable[[Agent], tuple[Profile, Installation]]
 """The CLI of an agent on this machine. Raises BadConfiguration."""
@@ -112,7 +112,7 @@ class AcpHarness:
 
     @property
     def resumable(self) -> bool:
-        return False
+        return True
 
     def prepare(self, agent: Agent, config: RunConfig) -> None:
         """Load the protocol's SDK, while the workspace is made."""
@@ -141,6 +141,7 @@ class AcpHarness:
             memory_bytes=appetite.memory_bytes,
             processes=appetite.processes,
             open_files=appetite.open_files,
+            home=True,
         )
 
     async def work(self, assignment: Assignment) -> Finished:
@@ -188,9 +189,25 @@ class AcpHarness:
         if acp_start.own_login(seat.assignment.agent) and seat.profile.login is not None and ports.home is not None:
             await acp_start.write_home(sandbox, acp_start.login_files(ports.home, seat.profile.login))
         await acp_start.write_home(sandbox, iter(seat.launch.files.items()))
-        found = await _state(sandbox)
-        client: Any = await asyncio.to_thread(importlib.import_module, CLIENT)
+        found = await (
+            acp_place.state(sandbox)
+            if not seat.assignment.taken_up
+            else acp_place.untouched(sandbox, seat.assignment.base)
+        )
+        await asyncio.to_thread(importlib.import_module, CLIENT)
         await ports.ready()
+        if seat.desk.finished is not None:  # it had handed in before the crash
+            return Evidence(Talked("end_turn"), seat.desk.finished, True), None
+        try:
+            return await self._talk(seat, url, found, seat.assignment.session)
+        except _Forgotten as forgotten:
+            _log.info("%s begins a new session: %s", seat.assignment.attempt, forgotten)
+            return await self._talk(seat, url, found, "")
+
+    async def _talk(self, seat: _Seat, url: str, found: str, earlier: str) -> tuple[Evidence, int | None]:
+        """One process of the agent from its start to its end. `earlier`: the session that it is to take up."""
+        ports, sandbox = self._ports, seat.assignment.sandbox
+        client: Any = sys.modules[CLIENT]
         try:
             session = await acp_start.start(sandbox, seat.launch, seat.context.installation, seat.bounds.wall + 60)
         except OSError as error:
@@ -202,14 +219,14 @@ class AcpHarness:
         )  # fmt: skip
         conversation: Conversation = client.Conversation(session, talk)
         try:
-            talked = await self._converse(seat, talk, conversation, url, found)
-            process = await _process(session) if conversation.gone else ""
+            talked = await self._converse(seat, talk, conversation, url, found, earlier)
+            process = await acp_place.end_of(session) if conversation.gone else ""
         finally:
             await _settle(_end(session, conversation))
         if "died" in session.flags:
             raise SandboxDied(why=f"under `{seat.assignment.agent.name}`")
         await seat.recorder.close_calls(talk.updates.unfinished())
-        changed = await _state(sandbox) != found
+        changed = await acp_place.state(sandbox) != found
         evidence = Evidence(
             talked=talked,
             desk=seat.desk.finished,
@@ -224,15 +241,17 @@ class AcpHarness:
         )
         return evidence, await session.wait()
 
-    async def _converse(self, seat: _Seat, talk: Talk, conversation: "Conversation", url: str, found: str) -> Talked:
+    async def _converse(
+        self, seat: _Seat, talk: Talk, conversation: "Conversation", url: str, found: str, earlier: str
+    ) -> Talked:
         """From the first greeting to the last turn."""
         try:
-            begun = await self._begun(seat, conversation, url)
+            begun = await self._begun(seat, conversation, url, earlier)
         except AgentFailed as error:
             if talk.broken is not None:
                 raise talk.broken from error
             return Talked("", failed=error)
-        text, why = await self._first(seat)
+        text, why = await self._first(seat, resumed=begun.resumed)
         nudged = False
         while True:
             talked = await talk.turn(conversation, begun.id, text, why)
@@ -247,13 +266,13 @@ class AcpHarness:
             if messages := await seat.desk.take_messages():
                 text, why = "\n\n".join(prompts.told(message) for message in messages), "message"
                 continue
-            changed = await _state(seat.assignment.sandbox) != found
+            changed = await acp_place.state(seat.assignment.sandbox) != found
             if nudged or (changed and seat.assignment.agent.expects == "submission"):
                 return talked
             nudged, text, why = True, prompts.nudge(seat.assignment, SERVER), "nudge"
 
-    async def _begun(self, seat: _Seat, conversation: "Conversation", url: str) -> Begun:
-        """Greet the agent and begin a session. Raises AgentFailed."""
+    async def _begun(self, seat: _Seat, conversation: "Conversation", url: str, earlier: str) -> Begun:
+        """Greet the agent, and begin a session or take up the earlier one. Raises AgentFailed, _Forgotten."""
         seconds, launch = self._ports.patience.session, seat.launch
         start = self._ports.patience.start or seat.profile.start_seconds
         greeting = await conversation.initialize(start)
@@ -262,7 +281,14 @@ class AcpHarness:
         bridge = f"{seat.assignment.sandbox.where(PROGRAM)}/{MCP_BRIDGE}"
         server = Server(SERVER, f"{url}/mcp", seat.opened.key, ("python3", "-I", "-S", "-B", bridge))
         over_http = greeting.http_mcp and not launch.stdio_mcp
-        begun = await conversation.begin(seat.assignment.sandbox.where(WORKSPACE), server, over_http, start)
+        place = seat.assignment.sandbox.where(WORKSPACE)
+        if earlier and (greeting.can_resume or greeting.can_load):
+            try:
+                begun = await conversation.take_up(earlier, greeting, place, server, over_http, start)
+            except AgentFailed as error:
+                raise _Forgotten(str(error)) from error
+        else:
+            begun = await conversation.begin(place, server, over_http, start)
         if launch.mode in begun.modes:
             await conversation.set_mode(begun.id, launch.mode, seconds)
         for option, value in launch.options.items():
@@ -275,15 +301,20 @@ class AcpHarness:
             profile=seat.profile.name,
             login=seat.assignment.agent.login,
             model=seat.models[0] if seat.models else seat.context.model,
+            resumed=begun.resumed,
         )
         await seat.recorder.append(connected)
         return begun
 
-    async def _first(self, seat: _Seat) -> tuple[str, Why]:
+    async def _first(self, seat: _Seat, *, resumed: bool) -> tuple[str, Why]:
         """The first prompt, with what people said before."""
-        text = prompts.outside_prompt(seat.assignment, seat.assignment.sandbox.where(WORKSPACE), SERVER)
+        if resumed:
+            text = prompts.resumed(seat.assignment, SERVER)
+        else:
+            text = prompts.outside_prompt(seat.assignment, seat.assignment.sandbox.where(WORKSPACE), SERVER)
+            text = prompts.left_behind(text) if seat.assignment.taken_up else text
         messages = await seat.desk.take_messages()
-        return "\n\n".join([text, *(prompts.told(message) for message in messages)]), "task"
+        return "\n\n".join([text, *(prompts.told(message) for message in messages)]), "resumed" if resumed else "task"
 
     def _meter(self, seat: _Seat) -> Callable[[], Metering] | None:
         return None if acp_start.own_login(seat.assignment.agent) else lambda: self._metering(seat)
@@ -328,25 +359,6 @@ def _limit(reached: Reached | None, complete: str) -> tuple[e.EventBase, ...]:
     if reached is None:
         return ()
     return (e.LimitReached(limit=reached.limit, used=reached.used, allowed=reached.allowed, complete_blob=complete),)
-
-
-async def _state(sandbox: Sandbox) -> str:
-    """Names the state of the workspace; one that cannot be looked at is like no other."""
-    done = await sandbox.exec(_STATE, timeout=_LOOK)
-    found = done.stdout.decode("ascii", "replace").strip()
-    return found if done.exit_code == 0 and found else f"unknown after {done.seconds}"
-
-
-async def _process(session: Session) -> str:
-    """How the process ended, in words; empty where it has not."""
-    try:
-        async with asyncio.timeout(_LAST):
-            code = await session.wait()
-    except TimeoutError:
-        return ""
-    if code is not None:
-        return f"ended with exit code {code}" if code <= 128 else f"was ended by signal {code - 128}"
-    return f"was killed ({', '.join(session.flags) or 'no reason known'})"
 
 
 async def _end(session: Session, conversation: "Conversation") -> None:

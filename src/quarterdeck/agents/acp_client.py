@@ -4,6 +4,7 @@ Rules
 - One JSON message a line. A line that is no message is counted and skipped; a line without end, and more bytes than an
   agent has to say, end the conversation.
 - Session updates are handed over in order, before the answer that follows them, and no faster than they are taken.
+- What an agent repeats of an earlier session that it takes up is not handed over: it is on record.
 - No capability of a client is advertised: an agent reads, writes and runs with its own tools, inside the sandbox.
 - Every request has a deadline, but a prompt's: whoever prompts watches over it.
 - Whatever goes wrong on the agent's side is AgentFailed.
@@ -64,6 +65,8 @@ class _Pipe:
         self.failure: AgentFailed | None = None
         self.over = asyncio.Event()
         self.room = asyncio.Semaphore(AT_ONCE)
+        self.repeating = False
+        """What comes is an earlier session, told again."""
         self.heard = asyncio.Event()
         """Something that is a message has come."""
 
@@ -88,7 +91,7 @@ class _Pipe:
                 if message["method"] != _UPDATE:
                     continue  # the SDK would complain of each one that it does not know
                 update = (message.get("params") or {}).get("update")
-                if isinstance(update, dict):
+                if isinstance(update, dict) and not self.repeating:
                     await self._listener.updated(update)
         except AgentFailed as error:
             self.failure = error
@@ -232,8 +235,27 @@ class Conversation:
         answer = await self._asked(
             "session/new", self._agent.new_session(cwd=cwd, mcp_servers=_servers(server, over_http)), seconds
         )
-        modes = answer.modes.available_modes if answer.modes is not None else ()
-        return Begun(answer.session_id, tuple(mode.id for mode in modes), _options(answer.config_options or ()))
+        return _begun(answer.session_id, answer)
+
+    async def take_up(
+        self, session: str, greeting: Greeting, cwd: str, server: Server | None, over_http: bool, seconds: float
+    ) -> Begun:
+        """An earlier session again, with that MCP server, where the agent can. Raises AgentFailed."""
+        servers = _servers(server, over_http)
+        self._pipe.repeating = True
+        try:
+            answer: Any
+            if greeting.can_resume:
+                asked = self._agent.resume_session(session_id=session, cwd=cwd, mcp_servers=servers)
+                answer = await self._asked("session/resume", asked, seconds)
+            elif greeting.can_load:
+                loaded = self._agent.load_session(session_id=session, cwd=cwd, mcp_servers=servers)
+                answer = await self._asked("session/load", loaded, seconds)
+            else:
+                raise AgentFailed("the agent cannot take up a session", FailureClass.TOOL)
+        finally:
+            self._pipe.repeating = False
+        return _begun(session, answer, resumed=True)
 
     async def set_mode(self, session: str, mode: str, seconds: float) -> None:
         """Raises AgentFailed."""
@@ -271,6 +293,11 @@ class Conversation:
         except ValueError as error:  # pydantic's: an answer that is none
             why = str(error)[:500]
             raise AgentFailed(f"the agent's answer to {what} is not valid", FailureClass.TOOL, why=why) from error
+
+
+def _begun(session: str, answer: Any, *, resumed: bool = False) -> Begun:
+    modes = answer.modes.available_modes if answer.modes is not None else ()
+    return Begun(session, tuple(mode.id for mode in modes), _options(answer.config_options or ()), resumed)
 
 
 def _servers(server: Server | None, over_http: bool) -> list[Any]:

@@ -40,7 +40,7 @@ _REFUSED: Final = 20
 PERMISSIONS: Final = 5_000
 """Requests of one attempt; more than this is a flood."""
 
-Why = Literal["task", "message", "nudge", "refused"]
+Why = Literal["task", "message", "nudge", "refused", "resumed"]
 Cut = Literal["wall", "silent", "stopped", "turns", "lingers", "flood"]
 """Why a turn was cut short."""
 

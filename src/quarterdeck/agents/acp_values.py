@@ -47,6 +47,8 @@ class Begun:
     modes: tuple[str, ...]
     options: Mapping[str, tuple[str, ...]]
     """Configuration options by id, with the values that can be chosen."""
+    resumed: bool = False
+    """It is one that was begun earlier, and the agent remembers it."""
 
 
 @dataclass(frozen=True, slots=True)

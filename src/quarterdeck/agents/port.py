@@ -63,6 +63,12 @@ class Assignment:
     """Names of the agents above a sub-agent, the outermost first; empty = dispatched by the run."""
     owners: str = ""
     """For a planner: who owns what, one agent a line."""
+    taken_up: bool = False
+    """An earlier process of this incarnation worked in this workspace."""
+    session: str = ""
+    """The session that it held with the agent; empty = none is known."""
+    base: str = ""
+    """The commit that the workspace began with."""
     extra: dict[str, str] = field(default_factory=dict)
 
     @property

@@ -97,6 +97,23 @@ def nudge(assignment: Assignment, server: str) -> str:
     )
 
 
+def resumed(assignment: Assignment, server: str) -> str:
+    """What an agent is told whose process was ended, and that remembers what it did."""
+    return (
+        "Your process was ended in the middle of your work, and has been started again. The workspace is as you left "
+        "it; a command that was running may have been done, in part or not at all: look before you repeat it. Go on "
+        f"with your task, and hand in your {assignment.agent.expects} with `submit` of the MCP server `{server}`."
+    )
+
+
+def left_behind(text: str) -> str:
+    """The first prompt of an agent that does not remember what it did in this workspace."""
+    return (
+        f"{text}\n\n## An earlier process worked here\nIt was ended in the middle of this task, and nothing is known "
+        "of it but the workspace: look at what differs from HEAD, keep what is good, and finish the task."
+    )
+
+
 def refused(reasons: Sequence[str]) -> str:
     """What an agent is told that stopped because something was not allowed."""
     listed = "\n".join(f"- {reason}" for reason in reasons)

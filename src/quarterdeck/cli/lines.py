@@ -310,7 +310,8 @@ def _outside(event: EventBase) -> _Words:
                     "bound it, and what it costs is what it says, unverified",
                     Tone.WARN,
                 )
-            return _detail(f"{who} connected, asks for {event.model or 'no model'}")
+            again = ", takes its session up again" if event.resumed else ""
+            return _detail(f"{who} connected, asks for {event.model or 'no model'}{again}")
         case e.AgentPrompted():
             return _detail(f"turn {event.number}: {_PROMPTED[event.why]}")
         case e.AgentTurned():
@@ -338,6 +339,7 @@ _PROMPTED = {
     "message": "is told what a person says",
     "nudge": "is reminded to hand in",
     "refused": "is told what was refused",
+    "resumed": "is told to go on where its process ended",
 }
 
 

@@ -108,7 +108,7 @@ class Sessions:
             probes.hit("workspace.ready")
             finished = await self._on_record(seat, started)
             if finished is None:
-                finished = await harness.work(self._assignment(seat, sandbox, started.incarnation))
+                finished = await harness.work(self._assignment(seat, sandbox, started))
             yield Session(finished, sandbox, started.base, at)
         finally:
             await sandbox.close()
@@ -172,18 +172,22 @@ class Sessions:
         output = (await self._journal.get(end.output_blob)).decode("utf-8", "replace") if end.output_blob else ""
         return (Feedback(source="agent", reason=end.reason, detail=output[-16_000:]),)
 
-    def _assignment(self, seat: Seat, sandbox: Sandbox, incarnation: int) -> Assignment:
+    def _assignment(self, seat: Seat, sandbox: Sandbox, started: e.AttemptStarted) -> Assignment:
+        taken_up = started is seat.state.started and seat.state.harness_started >= started.incarnation
         return Assignment(
             run=seat.briefing.created.run,
             attempt=seat.attempt,
             number=seat.number,
-            incarnation=incarnation,
+            incarnation=started.incarnation,
             agent=seat.agent,
             claim=seat.claim,
             sandbox=sandbox,
             config=seat.briefing.config,
             goal=seat.briefing.created.goal,
             chain=self._chain(seat),
+            taken_up=taken_up,
+            session=seat.state.session if taken_up else "",
+            base=started.base,
             **seat.extras,
         )
 

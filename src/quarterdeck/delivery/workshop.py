@@ -73,6 +73,7 @@ class Workshop:
             proxy_socket=await self._proxies.socket(hosts) if network and hosts else None,
             bridges=gear.bridges,
             mounts=gear.mounts,
+            home=gear.home,
         )
 
     async def create(self, config: RunConfig, spec: Spec, commit: str, tree: str | None = None) -> Sandbox:

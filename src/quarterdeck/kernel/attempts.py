@@ -15,6 +15,8 @@ class AttemptState:
     started_at: float = 0.0
     harness_started: int = 0
     """Incarnation of the last harness start, 0 = none."""
+    session: str = ""
+    """The session that an agent of the newest incarnation began; empty = none is known."""
     harness_finished: e.HarnessFinished | None = None
     """How the harness of the newest incarnation ended."""
     exported: Change | None = None
@@ -38,9 +40,11 @@ def apply_attempt(state: AttemptState, event: e.EventBase, at: float) -> None:
     match event:
         case e.AttemptStarted():
             state.started, state.harness_finished, state.exported = event, None, None
-            state.started_at, state.delays = at, 0
+            state.started_at, state.delays, state.session = at, 0, ""
         case e.HarnessStarted():
             state.harness_started = event.incarnation
+        case e.AgentConnected():
+            state.session = event.session
         case e.HarnessFinished():
             state.harness_finished = event
         case e.ModelAnswered():

@@ -456,6 +456,8 @@ class AgentConnected(EventBase):
     """`gateway`, or `own`: the user's own login, where no call is metered here."""
     model: str = ""
     """What it was told to ask for."""
+    resumed: bool = False
+    """It goes on with the session that an earlier process of this attempt had begun."""
 
 
 class AgentPrompted(EventBase):
@@ -464,7 +466,7 @@ class AgentPrompted(EventBase):
     kind: Literal["agent.prompted"] = "agent.prompted"
     number: int
     """Which turn of the attempt, from 1."""
-    why: Literal["task", "message", "nudge", "refused"]
+    why: Literal["task", "message", "nudge", "refused", "resumed"]
     prompt_blob: Blob
 
 

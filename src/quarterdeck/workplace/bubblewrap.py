@@ -177,13 +177,14 @@ class Bubblewrap:
         tools = await self._find()
         check_bridges(spec.bridges)
         given = await asyncio.to_thread(self._trees.reachable, spec.mounts)
-        process, said = await _started(tools, spec, workspace, given)
+        home = self._workspaces.home(spec.id) if spec.home else None
+        process, said = await _started(tools, spec, workspace, home, given)
         channel = Channel(process)
         ender = _Ender(process)
         try:
             init = await asyncio.to_thread(_child_pid, said)
             ender.hold(init)
-            sandbox = WorkerSandbox(spec, channel, ender, workspace, process.pid)
+            sandbox = WorkerSandbox(spec, channel, ender, workspace, process.pid, home)
             self._workspaces.occupy(spec.id, process.pid, (init,) if init else ())
             await sandbox.start(_inside(spec, tools.python), left_behind=left_behind)
         except BaseException as error:
@@ -198,12 +199,13 @@ class Bubblewrap:
 
 
 async def _started(
-    tools: Tools, spec: Spec, workspace: Path, given: Mapping[str, Path]
+    tools: Tools, spec: Spec, workspace: Path, home: Path | None, given: Mapping[str, Path]
 ) -> tuple[asyncio.subprocess.Process, int]:
     """The launched bubblewrap, and a descriptor that says what its child is. Whatever goes wrong, every other
     descriptor is closed again: a machine that is short of them must not become shorter with each try."""
     mounts = Mounts(
         workspace=workspace,
+        home=home,
         objects=spec.objects,
         environment=spec.environment,
         environment_writable=spec.environment_writable,

@@ -19,7 +19,8 @@ from typing import Final, Protocol
 WORKSPACE: Final = "/workspace"
 ENVIRONMENT: Final = "/env"
 HOME: Final = "/home/agent"
-"""Private to one sandbox, empty at its start, and not below /tmp: some agents refuse to live there."""
+"""Private to one sandbox, empty at its start unless `Spec.home` keeps it, and not below /tmp: some agents refuse to
+live there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,8 @@ class Spec:
     reach it (`Ground.sockets`) and be one that it may connect to."""
     mounts: Mapping[str, Path] = field(default_factory=dict)
     """Absolute path inside -> directory or file of the host, read-only (see `mounts`)."""
+    home: bool = False
+    """Keep the home beside the workspace: who attaches to this one finds it again. It counts as disk then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,8 @@ class Gear:
     """Limits that it cannot do without; the larger of these and the run's hold."""
     processes: int = 0
     open_files: int = 0
+    home: bool = False
+    """Its home has to outlive a sandbox that dies: its memory is there."""
 
 
 NO_GEAR: Final = Gear()

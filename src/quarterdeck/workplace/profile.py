@@ -4,10 +4,10 @@ Rules
 - Everything is unshared, every capability dropped, and no user namespace can be made inside.
 - Read-only: /usr, single files of /etc, the mirror's objects, the worker. Of the host's /run, /var, /tmp and home
   directories nothing is there: a read-only mount does not stop a connection to a socket in it.
-- Every writable file system but the workspace is a tmpfs of bounded size.
+- Every writable file system but the workspace, and a home that is kept, is a tmpfs of bounded size.
 - /proc/sys is mounted read-only over itself: its files are otherwise writable by what runs as the host's uid.
-- The workspace is mounted last, and nothing is ever mounted below a directory that the agent can write
-  (CVE-2026-87766); then the root is made read-only.
+- The workspace is mounted last, a home that is kept just before it, and nothing is ever mounted below a directory that
+  the agent can write (CVE-2026-87766); then the root is made read-only.
 """
 
 from collections.abc import Mapping, Sequence
@@ -67,6 +67,8 @@ class Mounts:
     """What one sandbox gets."""
 
     workspace: Path
+    home: Path | None = None
+    """None = an empty one that ends with the sandbox."""
     objects: Sequence[Path] = ()
     environment: Path | None = None
     environment_writable: bool = False
@@ -86,9 +88,10 @@ def arguments(system: System, mounts: Mounts, *, seccomp_fd: int, info_fd: int) 
         *_ISOLATION,
         *("--seccomp", str(seccomp_fd), "--info-fd", str(info_fd)),
         *_system(system),
-        *_scratch(mounts.tmp_bytes),
+        *_scratch(mounts.tmp_bytes, private_home=mounts.home is None),
         *_given(mounts),
         *(part for name, value in mounts.env.items() for part in ("--setenv", name, value)),
+        *(() if mounts.home is None else ("--bind", str(mounts.home), HOME)),
         *("--bind", str(mounts.workspace), WORKSPACE),
         *("--remount-ro", "/", "--chdir", WORKSPACE),
         "--",
@@ -109,9 +112,10 @@ def _system(system: System) -> list[str]:
     return [*args, "--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"]
 
 
-def _scratch(tmp_bytes: int) -> list[str]:
+def _scratch(tmp_bytes: int, *, private_home: bool) -> list[str]:
     args = []
-    for place, mode, size in (("/dev/shm", "1777", 4), ("/tmp", "1777", 1), (HOME, "0700", 2)):
+    places = [("/dev/shm", "1777", 4), ("/tmp", "1777", 1)]
+    for place, mode, size in (*places, *([(HOME, "0700", 2)] if private_home else [])):
         args += ["--perms", mode, "--size", str(max(tmp_bytes // size, _MEBIBYTE)), "--tmpfs", place]
     return [*args, "--remount-ro", "/dev"]
 

@@ -89,14 +89,22 @@ def resource_limits(limits: Limits) -> dict[str, int]:
 class WorkerSandbox:
     """Made by a provider; see the port for what each method does and raises."""
 
-    def __init__(self, spec: Spec, channel: Channel, ender: Ender, workspace: Path, root_pid: int) -> None:
-        """`root_pid`: process above all of the sandbox."""
+    def __init__(
+        self,
+        spec: Spec,
+        channel: Channel,
+        ender: Ender,
+        workspace: Path,
+        root_pid: int,
+        home: Path | None = None,
+    ) -> None:
+        """`root_pid`: process above all of the sandbox; `home`: what else of it lies on the disk."""
         self._spec = spec
         self._channel = channel
         self._ender = ender
         self._root_pid = root_pid
         self._workspace = workspace
-        self._watchdog = Watchdog(root_pid, workspace, spec.limits)
+        self._watchdog = Watchdog(root_pid, workspace, spec.limits, home)
         self._spare: frozenset[int] = frozenset()
         self._active: dict[object, set[Verdict]] = {}
         self._closing = False

@@ -80,11 +80,12 @@ def pause(*, busy: bool, cost: float) -> float:
 
 
 class Watchdog:
-    """Measures one sandbox: all processes below `root_pid`, and the files of `workspace`."""
+    """Measures one sandbox: all processes below `root_pid`, and the files of `workspace` and of a home that is kept."""
 
-    def __init__(self, root_pid: int, workspace: Path, limits: Limits) -> None:
+    def __init__(self, root_pid: int, workspace: Path, limits: Limits, home: Path | None = None) -> None:
         self._root = root_pid
         self._workspace = workspace
+        self._home = home
         self._limits = limits
         self._begun = _free(workspace)
         self._walked_free = self._begun
@@ -110,10 +111,14 @@ class Watchdog:
 
     def _walk(self, free: int) -> None:
         begun = time.monotonic()
-        self._disk = occupied(self._workspace)
+        self._disk = self._occupied()
         self._walked_at = time.monotonic()
         self._walk_cost = self._walked_at - begun
         self._walked_free = free
+
+    def _occupied(self) -> tuple[int, int]:
+        found = [occupied(place) for place in (self._workspace, self._home) if place is not None]
+        return sum(used for used, _ in found), sum(unknown for _, unknown in found)
 
     def stats(self) -> Stats:
         """Exact figures. Blocking."""

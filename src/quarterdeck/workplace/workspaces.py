@@ -1,8 +1,8 @@
 """The directories of workspaces, and the record of who works in them.
 
 Rules
-- `<workspaces>/<id>/` is 0700 and belongs to the uid that agents run as; `w` in it is the workspace. The sandbox sees
-  only `w`, so the record beside it cannot be forged from inside.
+- `<workspaces>/<id>/` is 0700 and belongs to the uid that agents run as; `w` in it is the workspace, `home` the home
+  where it is kept. The sandbox sees only these, so the record beside them cannot be forged from inside.
 - A process is named by its id, its start time and the boot it belongs to; a bare process id is never killed.
 - A workspace whose owner lives is nobody else's to end or to remove. Where the machine does not let us look whether it
   lives, that is an error, never a no.
@@ -105,6 +105,12 @@ class Workspaces:
         """Beside the workspace, for a provider that has no private /tmp and home to give."""
         return self._ground.place(id) / "scratch"
 
+    def home(self, id: str) -> Path:
+        """The home that is kept with the workspace, made where it is missing."""
+        home = self._ground.place(id) / "home"
+        _own(home)
+        return home
+
     def exists(self, id: str) -> bool:
         return self.directory(id).is_dir()
 
@@ -113,10 +119,7 @@ class Workspaces:
         place = self._ground.place(id)
         place.mkdir(mode=0o700)
         for directory in (place, place / "w", place / "scratch"):
-            directory.mkdir(mode=0o700, exist_ok=True)
-            dropped = worker_uid()
-            if dropped is not None:
-                os.chown(directory, *dropped)
+            _own(directory)
         return place / "w"
 
     def occupy(self, id: str, root: int, also: tuple[int, ...] = ()) -> None:
@@ -152,3 +155,13 @@ class Workspaces:
     def remove(self, id: str) -> None:
         """Remove the directory and all in it; idempotent."""
         remove_tree(self._ground.place(id))
+
+
+def _own(directory: Path) -> None:
+    """Make a directory for the uid that agents run as, where it is missing."""
+    if directory.is_symlink():  # its parent belongs to that uid too: nothing of ours may be led elsewhere
+        directory.unlink()
+    directory.mkdir(mode=0o700, exist_ok=True)
+    dropped = worker_uid()
+    if dropped is not None:
+        os.chown(directory, *dropped, follow_symlinks=False)
