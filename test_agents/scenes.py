@@ -22,6 +22,9 @@ INTERRUPTED: Final = 130
 _MARGIN: Final = 1.01
 """Our sum in USD and the vendor's agree to a hundredth of themselves at worst: both round up."""
 
+FORGETFUL: Final = ("gemini",)
+"""Those that offer to load a session and then do not find it: they begin a new one in their workspace."""
+
 Scene = Callable[[Stage], Awaitable[None]]
 
 
@@ -129,12 +132,13 @@ def _hang(stage: Stage, scene: str, task: str) -> None:
     stage.say(scene, *(rule(name, honest(name), faults=(hang,) if name == task else ()) for name in TASKS))
 
 
-async def _resumed(stage: Stage, scene: str, run: str) -> None:
+async def _resumed(stage: Stage, scene: str, run: str) -> Ran:
     stage.say(scene, *(rule(task, honest(task)) for task in TASKS))
     ran = await (await stage.start(scene, "resume", run)).ended()
     _is(ran, DONE, "done")
     _merged(ran, *TASKS)
     await _holds(stage, scene, ran, *TASKS)
+    return ran
 
 
 async def cancel(stage: Stage) -> None:
@@ -161,7 +165,11 @@ async def kill(stage: Stage) -> None:
     await _until_it_hangs(stage, "kill")
     await process.kill()
     await stage.nothing_left()
-    await _resumed(stage, "kill", run)
+    ran = await _resumed(stage, "kill", run)
+    connected = ran.events("agent.connected")
+    expect(any(event["resumed"] or event["forgot"] for event in connected), "it was not asked to take up its session")
+    remembers = stage.agent not in FORGETFUL
+    expect(remembers == any(event["resumed"] for event in connected), "whether it remembers is not as it stands here")
 
 
 async def budget(stage: Stage) -> None:

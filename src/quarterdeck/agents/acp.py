@@ -15,11 +15,10 @@ Rules
 import asyncio
 import importlib
 import json
-import logging
 import sys
 import threading
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -49,8 +48,6 @@ from quarterdeck.workplace.shipping import MCP_BRIDGE
 
 if TYPE_CHECKING:  # it loads the protocol's SDK
     from quarterdeck.agents.acp_client import Conversation
-
-_log = logging.getLogger(__name__)
 
 CLIENT: Final = "quarterdeck.agents.acp_client"
 PORT: Final = 4110
@@ -101,6 +98,10 @@ class _Seat:
     opened: Opened
     desk: OutsideDesk
     began: float
+    earlier: str
+    """The session that the agent is to take up; empty = a new one."""
+    forgot: str = ""
+    """Why that is a new one although there was one."""
 
 
 class AcpHarness:
@@ -173,7 +174,8 @@ class AcpHarness:
             context = acp_start.context_of(assignment, installation, models, opened.key, url)
             launch = profile.launch(context)
             seat = _Seat(
-                assignment, profile, context, launch, models, bounds, recorder, opened, desk, began
+                assignment, profile, context, launch, models, bounds, recorder, opened, desk, began,
+                assignment.session,
             )  # fmt: skip
             evidence, code = await self._attend(seat, url)
             ended = True
@@ -199,13 +201,12 @@ class AcpHarness:
         if seat.desk.finished is not None:  # it had handed in before the crash
             return Evidence(Talked("end_turn"), seat.desk.finished, True), None
         try:
-            return await self._talk(seat, url, found, seat.assignment.session)
+            return await self._talk(seat, url, found)
         except _Forgotten as forgotten:
-            _log.info("%s begins a new session: %s", seat.assignment.attempt, forgotten)
-            return await self._talk(seat, url, found, "")
+            return await self._talk(replace(seat, earlier="", forgot=str(forgotten)[:1000]), url, found)
 
-    async def _talk(self, seat: _Seat, url: str, found: str, earlier: str) -> tuple[Evidence, int | None]:
-        """One process of the agent from its start to its end. `earlier`: the session that it is to take up."""
+    async def _talk(self, seat: _Seat, url: str, found: str) -> tuple[Evidence, int | None]:
+        """One process of the agent from its start to its end. Raises _Forgotten."""
         ports, sandbox = self._ports, seat.assignment.sandbox
         client: Any = sys.modules[CLIENT]
         try:
@@ -219,7 +220,7 @@ class AcpHarness:
         )  # fmt: skip
         conversation: Conversation = client.Conversation(session, talk)
         try:
-            talked = await self._converse(seat, talk, conversation, url, found, earlier)
+            talked = await self._converse(seat, talk, conversation, url, found)
             process = await acp_place.end_of(session) if conversation.gone else ""
         finally:
             await _settle(_end(session, conversation))
@@ -241,12 +242,10 @@ class AcpHarness:
         )
         return evidence, await session.wait()
 
-    async def _converse(
-        self, seat: _Seat, talk: Talk, conversation: "Conversation", url: str, found: str, earlier: str
-    ) -> Talked:
+    async def _converse(self, seat: _Seat, talk: Talk, conversation: "Conversation", url: str, found: str) -> Talked:
         """From the first greeting to the last turn."""
         try:
-            begun = await self._begun(seat, conversation, url, earlier)
+            begun = await self._begun(seat, conversation, url)
         except AgentFailed as error:
             if talk.broken is not None:
                 raise talk.broken from error
@@ -271,7 +270,7 @@ class AcpHarness:
                 return talked
             nudged, text, why = True, prompts.nudge(seat.assignment, SERVER), "nudge"
 
-    async def _begun(self, seat: _Seat, conversation: "Conversation", url: str, earlier: str) -> Begun:
+    async def _begun(self, seat: _Seat, conversation: "Conversation", url: str) -> Begun:
         """Greet the agent, and begin a session or take up the earlier one. Raises AgentFailed, _Forgotten."""
         seconds, launch = self._ports.patience.session, seat.launch
         start = self._ports.patience.start or seat.profile.start_seconds
@@ -282,9 +281,9 @@ class AcpHarness:
         server = Server(SERVER, f"{url}/mcp", seat.opened.key, ("python3", "-I", "-S", "-B", bridge))
         over_http = greeting.http_mcp and not launch.stdio_mcp
         place = seat.assignment.sandbox.where(WORKSPACE)
-        if earlier and (greeting.can_resume or greeting.can_load):
+        if seat.earlier and (greeting.can_resume or greeting.can_load):
             try:
-                begun = await conversation.take_up(earlier, greeting, place, server, over_http, start)
+                begun = await conversation.take_up(seat.earlier, greeting, place, server, over_http, start)
             except AgentFailed as error:
                 raise _Forgotten(str(error)) from error
         else:
@@ -302,6 +301,7 @@ class AcpHarness:
             login=seat.assignment.agent.login,
             model=seat.models[0] if seat.models else seat.context.model,
             resumed=begun.resumed,
+            forgot=seat.forgot,
         )
         await seat.recorder.append(connected)
         return begun

@@ -311,6 +311,7 @@ def _outside(event: EventBase) -> _Words:
                     Tone.WARN,
                 )
             again = ", takes its session up again" if event.resumed else ""
+            again = f", begins a new session ({event.forgot})" if event.forgot else again
             return _detail(f"{who} connected, asks for {event.model or 'no model'}{again}")
         case e.AgentPrompted():
             return _detail(f"turn {event.number}: {_PROMPTED[event.why]}")

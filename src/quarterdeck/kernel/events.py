@@ -458,6 +458,8 @@ class AgentConnected(EventBase):
     """What it was told to ask for."""
     resumed: bool = False
     """It goes on with the session that an earlier process of this attempt had begun."""
+    forgot: str = Field(default="", max_length=1_000)
+    """Why it did not, although it says that it can."""
 
 
 class AgentPrompted(EventBase):
