@@ -10,6 +10,7 @@ export default defineConfig(({ command }) => ({
   build: {
     outDir: "../src/quarterdeck/web",
     emptyOutDir: true,
+    manifest: true,
     target: "es2022",
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
