@@ -8,6 +8,7 @@ import { startKeyboard } from "./shell/keys.ts";
 import { startRouter } from "./shell/router.ts";
 import { startClock } from "./store/clock.ts";
 import { follow, stream } from "./store/live.ts";
+import { learnMe } from "./store/me.ts";
 import { loadPrefs, singleKeys } from "./store/prefs.ts";
 
 loadPrefs();
@@ -15,6 +16,7 @@ startRouter();
 startClock();
 startKeyboard(() => singleKeys.value);
 follow(null);
+learnMe();
 addEventListener("online", () => stream.retry());
 
 const root = document.getElementById("app");

@@ -182,6 +182,19 @@ test("a server that refuses is asked again, later each time, and its status is k
   stream.close();
 });
 
+test("a run that is not there does not keep the deck from being shown", async () => {
+  const { server, seen, stream } = opened();
+  server.status = 404;
+  stream.open("r-none");
+  await server.connections(1);
+  server.status = 200;
+  await server.connections(2);
+  assert.equal(server.asked[1]?.url, "api/v1/stream");
+  server.say("snapshot", 3, { seq: 3 });
+  await seen.until(() => seen.links.at(-1)?.state === "live");
+  stream.close();
+});
+
 test("following a run opens the stream for it, from the beginning", async () => {
   const { server, seen, stream } = opened();
   stream.open();

@@ -9,6 +9,7 @@ import type { Delta, Snapshot } from "./types.ts";
 
 /** A ping comes every 15 s. */
 const SILENCE_MS = 40_000;
+const NOT_FOUND = 404;
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 15_000;
 
@@ -149,6 +150,12 @@ export class Stream {
   #lost(connection: AbortController, why: string, status: number): void {
     if (connection !== this.#connection) return;
     this.#drop();
+    if (status === NOT_FOUND && this.#run !== null) {
+      // A run that is not there: its screen says so, and everything else goes on.
+      this.#run = null;
+      this.#connect();
+      return;
+    }
     this.#lostAt ??= this.#timer.now();
     this.#sink.setLink({ state: "lost", since: this.#lostAt / 1000, why, status });
     const wait = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** this.#failed);

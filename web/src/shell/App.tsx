@@ -12,6 +12,7 @@ import { nextTheme, theme } from "../store/prefs.ts";
 import { showHelp } from "./Help.tsx";
 import { openPalette } from "./Palette.tsx";
 import { go, link, place } from "./router.ts";
+import { SignIn } from "./SignIn.tsx";
 import { LinkState, Readouts, Trouble } from "./Status.tsx";
 import { useKeys } from "./useKeys.ts";
 
@@ -179,8 +180,9 @@ function Stage() {
 }
 
 function Waiting() {
-  const { state } = store.link.value;
-  if (state === "connecting") return <p class="waiting-note quiet">Reading the deck…</p>;
+  const known = store.link.value;
+  if (known.state === "lost" && known.status === 401) return <SignIn />;
+  if (known.state === "connecting") return <p class="waiting-note quiet">Reading the deck…</p>;
   return (
     <Empty title="The deck's server does not answer" next="quarterdeck up">
       This page goes on by itself as soon as it does. <Mark state="waiting" word="Trying again" />

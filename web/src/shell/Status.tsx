@@ -7,6 +7,7 @@ import { duration, percent, plural } from "../components/words.ts";
 import { exists } from "../screens/registry.ts";
 import { now } from "../store/clock.ts";
 import { store, stream } from "../store/live.ts";
+import { me } from "../store/me.ts";
 import { link } from "./router.ts";
 
 function Readout(props: {
@@ -83,6 +84,7 @@ export function LinkState() {
           <Glyph shape="disc" />
         </span>
         Live
+        {me.value?.role === "viewer" && <span class="faint">· {me.value.name} may only look</span>}
       </p>
     );
   }
@@ -105,7 +107,14 @@ export function Trouble() {
       <div class="trouble tone-wait" role="status">
         <Glyph shape="triangle" />
         <p>
-          <strong>Not live.</strong> What you see is <Age since={store.heardAt.value} /> old: {known.why}.
+          <strong>Not live.</strong>{" "}
+          {known.status === 401 ? (
+            "This browser is no longer let in: load the page again."
+          ) : (
+            <>
+              What you see is <Age since={store.heardAt.value} /> old: {known.why}.
+            </>
+          )}
         </p>
         <Button little act={() => stream.retry()}>
           Try now
