@@ -139,8 +139,8 @@ class Deck:
                 await self._leave()
 
     async def _keep_going(self) -> None:
-        """While this process owns the deck for long: wake, once each, runs that have no job left and have not ended;
-        anchor the journal every hour."""
+        """While this process owns the deck for long: wake, once each, runs that have no job left and have not ended,
+        and those with an approval that nobody gave in time; anchor the journal every hour."""
         parts, woken, anchored = self._parts, set[str](), self._parts.clock.monotonic()
         while True:
             for view in await self.views.runs():
@@ -148,6 +148,8 @@ class Deck:
                 if going and not await parts.engine.unfinished(view.run):
                     woken.add(view.run)
                     await parts.conductor.revive(view.run)
+            for run in await steering.overdue(parts):
+                await self._wake(run)
             await asyncio.sleep(_LOOK_SECONDS)
             if parts.clock.monotonic() - anchored >= _ANCHOR_SECONDS:
                 anchored = parts.clock.monotonic()
@@ -201,6 +203,23 @@ class Deck:
         view = await steering.decide(self._parts, approval, verdict, action_hash=action_hash, reason=reason, by=by)
         if view.what != "tool":
             self._asked(view.run, partial(steering.noted, self._parts, view.run, approval))
+
+    async def subject(self, approval: str) -> str:
+        """What is asked, whole: the plan as YAML, the change as a diff, the action as JSON. Raises NotFound."""
+        return await steering.subject(self._parts, approval)
+
+    async def moved(self, run: str) -> None:
+        """Until a run that waits, or is paused, has something to do, or has ended: somebody decided, or the time is
+        over. What other runs have to do meanwhile is done here where nobody else does it."""
+        parts, mark = self._parts, 0
+        while await self._at_rest(run) and not (await self.views.run(run)).status.finished:
+            if await steering.overdue(parts, run):
+                await self._wake(run)
+            elif await parts.engine.try_own():
+                await self._own()
+                if await parts.engine.unfinished():
+                    await parts.engine.serve(parts.handlers, until_idle=True)
+            mark = await parts.store.changed(mark, _FOLLOW_SECONDS)
 
     async def answer(self, run: str, text: str, *, attempt: str | None = None, by: str) -> None:
         """Answer a question; `attempt`: which one, where several are open. Raises NotFound, Conflicting, BadInput."""

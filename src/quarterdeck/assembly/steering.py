@@ -6,16 +6,19 @@ Rules
 - What has no meaning where the run stands is refused, with what to do instead.
 """
 
+import json
 import secrets
 from typing import Final, Literal
 
 from quarterdeck.assembly.parts import Parts
 from quarterdeck.delivery import feedback, jobs
+from quarterdeck.delivery.approving import MergeSubject
+from quarterdeck.delivery.plan import dump_plan
 from quarterdeck.delivery.telling import tell_job
 from quarterdeck.journal.views import ApprovalView, WaitView
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
-from quarterdeck.kernel.entities import Feedback, to_nusd, to_usd
+from quarterdeck.kernel.entities import Feedback, Plan, to_nusd, to_usd
 from quarterdeck.kernel.events import RunStatus, TaskStatus
 from quarterdeck.kernel.failures import BadInput, Conflicting, NotFound
 from quarterdeck.store.port import Tx
@@ -23,6 +26,8 @@ from quarterdeck.store.port import Tx
 ANSWER_LIMIT: Final = 16_000
 COMMENT_LIMIT: Final = 7_000
 REASON_LIMIT: Final = 4_000
+DIFF_LIMIT: Final = 400_000
+"""Bytes of a change that a person is shown."""
 _ID_BYTES: Final = 6
 
 _TRIED_AGAIN: Final = (TaskStatus.FAILED, TaskStatus.CANCELLED)
@@ -49,6 +54,20 @@ async def decide(
 
     await parts.approvals.decide(approval, verdict, action_hash=action_hash, reason=reason, by=by, also=woken)
     return view
+
+
+async def subject(parts: Parts, approval: str) -> str:
+    """What is asked, whole, for a person to read: the plan as YAML, the change as a diff, the action as JSON. Raises
+    NotFound."""
+    view = await parts.views.approval(approval)
+    body = await parts.journal.get(view.subject_blob)
+    if view.what == "plan":
+        return dump_plan(Plan.model_validate_json(body))
+    if view.what == "tool":
+        return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+    asked = MergeSubject.model_validate_json(body)
+    mirror = await parts.workshop.mirror((await parts.views.run(view.run)).repository)
+    return await mirror.diff(asked.change.base, asked.change.commit, limit=DIFF_LIMIT)
 
 
 async def answer(parts: Parts, run: str, text: str, *, attempt: str | None, by: str) -> e.QuestionAnswered:
@@ -162,6 +181,14 @@ async def _wish(parts: Parts, run: str, action: str, event: e.EventBase) -> None
     by = str(getattr(event, "by", parts.settings.user))
     job = jobs.control(run, action, by=by, detail_blob=blob)
     await parts.journal.commit(also=lambda tx: parts.engine.defer(tx, job))
+
+
+async def overdue(parts: Parts, run: str | None = None) -> list[str]:
+    """Runs with an approval, of a plan or a change, whose time is over and nobody has noted it."""
+    now = parts.clock.wall()
+    open_ones = await parts.views.approvals(run)
+    due = [view for view in open_ones if view.expires_at is not None and now >= view.expires_at]
+    return list(dict.fromkeys(view.run for view in due if view.what != "tool"))
 
 
 async def recorded(parts: Parts, run: str, event: e.EventBase, after: int) -> bool:

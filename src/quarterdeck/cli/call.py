@@ -39,7 +39,7 @@ VERSION: Final = 1
 """`v` of every JSON line."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON Lines on stdout.")]
-NoInput = Annotated[bool, typer.Option("--no-input", help="Never prompt. (No command prompts today.)")]
+NoInput = Annotated[bool, typer.Option("--no-input", help="Never prompt, and never wait for a person.")]
 
 
 class Call:
@@ -49,6 +49,7 @@ class Call:
         self.stdout = stdout or sys.stdout
         self.stderr = stderr or sys.stderr
         self.json = False
+        self.no_input = False
         self.run: str | None = None
         """The run this is about, as soon as it is known: errors name it."""
 
@@ -66,6 +67,11 @@ class Call:
     @cached_property
     def color_err(self) -> bool:
         return self.stderr.isatty() and not self.settings.no_color
+
+    @property
+    def attached(self) -> bool:
+        """Whether somebody sits at it who can be waited for."""
+        return sys.stdin is not None and sys.stdin.isatty() and not self.no_input
 
     @property
     def live(self) -> bool:
@@ -140,7 +146,7 @@ def begin(context: typer.Context, json: bool, no_input: bool = False) -> Call:
     call = context.obj
     if not isinstance(call, Call):
         raise TypeError("a command was started without `main`")
-    call.json = json
+    call.json, call.no_input = json, no_input
     return call
 
 

@@ -139,12 +139,31 @@ def _run(event: EventBase) -> _Words:
             return _say(_because(f"{event.status}, target at {event.sha[:_SHA]}", event.reason), tone)
         case e.NodeStarted() | e.NodeFinished() | e.NodeDelayed():
             return _node(event)
+        case e.QuestionAnswered():
+            return _say(f"answered by {event.by}")
+        case e.BudgetRaised():
+            return _say(f"{event.by} raised the budget to {usd(event.budget_nusd)}")
         case _:
-            return _task(event)
+            return _word(event) or _task(event)
+
+
+def _word(event: EventBase) -> _Words:
+    """A person's word, asked for and given."""
+    match event:
+        case e.ApprovalAsked():
+            words = f"waits for {event.approval} (risk {event.risk})"
+            return _say(_because(words, event.title), Tone.WARN)
+        case e.ApprovalDecided():
+            verdict = {"approve": "approved", "deny": "denied", "expired": "expired"}[event.verdict]
+            tone = Tone.GOOD if event.verdict == "approve" else Tone.WARN
+            return _say(_because(f"{event.approval} is {verdict} by {event.by}", event.reason), tone)
+        case _:
+            return None
 
 
 def _held(event: e.WorkHeld) -> _Words:
-    return _say(_because(f"held by [limits] {event.limit}", event.reason), Tone.WARN)
+    section = "approve" if event.limit == "inbox" else "limits"
+    return _say(_because(f"held by [{section}] {event.limit}", event.reason), Tone.WARN)
 
 
 def _task(event: EventBase) -> _Words:
@@ -157,6 +176,9 @@ def _task(event: EventBase) -> _Words:
             return _say(_because(f"{event.agent} asks a human", event.question), Tone.WARN)
         case e.TaskMerged():
             return _say(f"merged as {event.commit[:_SHA]}", Tone.GOOD)
+        case e.TaskRetried():
+            whom = f", by {event.agent}" if event.agent else ""
+            return _say(f"{event.by} wants it tried again{whom}")
         case e.TaskFailed():
             return _say(_because("failed", event.reason), Tone.BAD)
         case e.TaskBlocked():
@@ -173,6 +195,7 @@ _DOING = {
     Node.IMPLEMENT: "implementing",
     Node.CHECK: "checking",
     Node.REVIEW: "in review",
+    Node.APPROVE: "waiting for a person's word",
     Node.GATE: "at the merge gate",
     Node.REPORT: "writing the report",
     Node.RETROSPECTIVE: "looking back",
@@ -199,6 +222,8 @@ def _node(event: e.NodeStarted | e.NodeFinished | e.NodeDelayed) -> _Words:
     if event.outcome is Outcome.OK:
         return _detail(_because(f"{doing}: ok", event.reason), Tone.GOOD)
     words, tone = _OUTCOME.get(event.outcome, (f"{doing}: {event.outcome}", Tone.BAD))
+    if event.node is Node.APPROVE and event.outcome is Outcome.CHANGE:
+        words = "denied"
     return _say(_because(words, event.reason), tone)
 
 
@@ -248,6 +273,9 @@ def _attempt(event: EventBase) -> _Words:
             return _held(event)
         case e.WorkReleased():
             return _detail("goes on")
+        case e.ApprovalAsked() | e.ApprovalDecided():
+            # What the run takes over is said there.
+            return _word(event) if event.kind == "approval.asked" and event.what == "tool" else _detail("asks a person")
         case e.Delegated():
             return _detail(f"delegated to {event.agent} ({event.child})", Tone.PLAIN)
         case _:

@@ -103,6 +103,14 @@ class DeckApi(Protocol):
         somebody has decided, or the time is over."""
         ...
 
+    async def subject(self, approval: str) -> str:
+        """What is asked, whole: the plan as YAML, the change as a diff, the action as JSON. Raises NotFound."""
+        ...
+
+    async def moved(self, run: str) -> None:
+        """Until a run that waits, or is paused, has something to do: somebody decided, or the time for it is over."""
+        ...
+
     async def answer(self, run: str, text: str, *, attempt: str | None = None, by: str) -> None:
         """Answer a question; `attempt`: which one, where several are open. Raises NotFound, Conflicting, BadInput."""
         ...

@@ -25,6 +25,7 @@ class Command:
 
 
 _RUNS: Final = "Runs"
+_INBOX: Final = "Your word"
 _LOOK: Final = "What happened"
 _DECK: Final = "This deck"
 
@@ -35,16 +36,20 @@ COMMANDS: Final = (
     Command("pause", "runs", "Stop starting new work in a run.", _RUNS),
     Command("cancel", "runs", "Stop a run and keep its state.", _RUNS),
     Command("tell", "tell", "Say something to an agent at work.", _RUNS),
+    Command("retry", "steering", "Try a task again that did not merge, with another agent if you like.", _RUNS),
+    Command("budget", "steering", "Raise the budget of a run while it works.", _RUNS),
     Command("revert", "undo", "Take back what a run or task landed, through the same gate.", _RUNS),
+    Command("inbox", "inbox", "List what waits for a human; show one of them whole.", _INBOX),
+    Command("approve", "inbox", "Allow a plan, a change or an action that waits for it.", _INBOX),
+    Command("deny", "inbox", "Refuse a plan, a change or an action, and say why.", _INBOX),
+    Command("answer", "steering", "Answer what an agent asks.", _INBOX),
+    Command("comment", "steering", "Comment on a change; its agent reads it.", _INBOX),
     Command("ps", "look", "List runs, newest first.", _LOOK),
     Command("show", "look", "Show one run, task or attempt.", _LOOK),
     Command("logs", "look", "Print the log of a run, task or attempt.", _LOOK),
     Command("cost", "money", "Show what was spent, by run, agent, model or task.", _LOOK),
     Command("export", "audit", "Write everything of a run as files.", _LOOK),
     Command("audit", "audit", "Check that the journal is intact.", _LOOK),
-    Command("inbox", "inbox", "List what waits for a human.", _LOOK),
-    Command("approve", "later", "Allow an action that had to be asked for.", _LOOK),
-    Command("deny", "later", "Refuse an action that had to be asked for.", _LOOK),
     Command("init", "deck", "Write .quarterdeck/ with defaults detected from the repository.", _DECK),
     Command("doctor", "deck", "Check this machine; every problem comes with its fix.", _DECK),
     Command("demo", "later", "Run the whole main job on a sample repository with a scripted model.", _DECK),

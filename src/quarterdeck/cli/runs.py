@@ -20,6 +20,7 @@ from quarterdeck.agents.routing import models_of
 from quarterdeck.cli.amounts import plural, usd
 from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
 from quarterdeck.cli.following import follow
+from quarterdeck.cli.inbox import told_to_wait
 from quarterdeck.cli.port import DeckApi
 from quarterdeck.cli.showing import show_result
 from quarterdeck.cli.text import Tone
@@ -260,8 +261,14 @@ async def _serve(call: Call, run: str) -> int:
 
 
 async def carry(call: Call, deck: DeckApi, run: str, *, since: float = 0.0) -> int:
-    """Work on the run until it is finished, waiting or paused, showing what happens; its exit code."""
+    """Work on the run until it is finished, waiting or paused, showing what happens; its exit code. Where somebody
+    watches, what waits for a person's word is waited for."""
     await follow(call, deck, run, since=since)
+    while call.attached and (approvals := await deck.views.approvals(run)):
+        told_to_wait(call, approvals)
+        shown = time.time()
+        await deck.moved(run)
+        await follow(call, deck, run, since=shown)
     result = await deck.result(run)
     show_result(call, result)
     return result.exit_code

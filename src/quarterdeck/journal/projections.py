@@ -150,7 +150,7 @@ def _whole_run(run: str, at: float, event: ev.EventBase, plans: Plans) -> list[O
                 )
                 for position, task in tasks
             ]
-            return [status(ev.RunStatus.RUNNING), *rows]
+            return [status(ev.RunStatus.RUNNING), Set("project_tasks_dropped", {"run": run}), *rows]
         case ev.RunPaused():
             return [status(ev.RunStatus.PAUSED)]
         case ev.WorkHeld():
@@ -163,8 +163,6 @@ def _whole_run(run: str, at: float, event: ev.EventBase, plans: Plans) -> list[O
             return [status(ev.RunStatus.WAITING, event.reason), *asked]
         case ev.ApprovalDecided():
             return [Set("project_run_goes_on", {"run": run})]
-        case ev.NodeFinished(node=ev.Node.APPROVE, outcome=ev.Outcome.CHANGE):
-            return [Set("project_tasks_dropped", {"run": run})]
         case ev.QuestionAnswered():
             which = {"run": run, "attempt": event.attempt}
             answered_ops: list[Op] = [Set("project_run_goes_on", {"run": run})]

@@ -229,7 +229,7 @@ UPDATE tasks SET status = 'pending', reason = '', updated_at = :at
 WHERE run = :run AND status = 'waiting' AND coalesce(node, '') <> 'approve' AND (:attempt = '' OR attempt = :attempt);
 
 -- name: project_tasks_dropped
--- The plan was denied: another one is made.
+-- run.planned: what an earlier plan, that was denied, wanted to do.
 DELETE FROM tasks WHERE run = :run AND attempts = 0;
 
 -- name: project_run_budget

@@ -1,0 +1,168 @@
+"""Plans, changes and actions that wait for a person's word, over whole runs."""
+
+import asyncio
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from deck_kit import Place, one, place_at, run_events, task
+
+from quarterdeck.assembly import Deck, open_deck
+from quarterdeck.journal.views import ApprovalView
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel.events import RunStatus, TaskStatus
+from quarterdeck.kernel.failures import Conflicting, NotFound
+
+WRITES = 'printf "%s\\n" "attempt $ATTEMPT" "${FEEDBACK:-none}" > a.txt'
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    with place_at(tmp_path) as made:
+        yield made
+
+
+def approving(place: Place, **keys: object) -> None:
+    """A repository in which that waits for a person."""
+    lines = "".join(
+        f'{key} = "{value}"\n' if isinstance(value, str) else f"{key} = {value}\n" for key, value in keys.items()
+    )
+    place.begin(deck=f"[approve]\n{lines}")
+
+
+async def ordered(deck: Deck, place: Place, *tasks: dict[str, object], **fields: object) -> str:
+    run = await deck.create(place.order(*(tasks or (task("a", WRITES),)), **{"sandbox": "none", **fields}))
+    await deck.work(run)
+    return run
+
+
+async def only(deck: Deck) -> ApprovalView:
+    (view,) = await deck.approvals()
+    return view
+
+
+async def decided(
+    deck: Deck, view: ApprovalView, verdict: Literal["approve", "deny"] = "approve", reason: str = ""
+) -> None:
+    await deck.decide(view.approval, verdict, action_hash=view.action_hash, reason=reason, by="ada")
+
+
+async def test_a_plan_waits_for_a_person_and_nothing_of_it_begins_before(place: Place) -> None:
+    approving(place, plan="always")
+    async with open_deck(place.settings) as deck:
+        run = await ordered(deck, place)
+        result = await deck.result(run)
+        assert (result.status, result.exit_code) == (RunStatus.WAITING, 3)
+        assert await deck.views.attempts(run) == []
+        assert await deck.views.waits(run) == []  # it stands in the inbox once
+        view = await only(deck)
+        assert (view.what, view.run, view.task, view.risk, view.status) == ("plan", run, None, "low", "open")
+        assert "instructions" in await deck.subject(view.approval)
+        with pytest.raises(Conflicting, match="has changed"):
+            await deck.decide(view.approval, "approve", action_hash="0" * 64, reason="", by="ada")
+        with pytest.raises(NotFound):
+            await deck.decide("a-nothing", "approve", action_hash=view.action_hash, reason="", by="ada")
+        await decided(deck, view)
+        with pytest.raises(Conflicting, match="approved already by ada"):
+            await decided(deck, view, "deny", "too late")
+        await deck.work(run)
+        result = await deck.result(run)
+        assert (result.status, result.exit_code) == (RunStatus.DONE, 0)
+        kinds = [event.kind for event in await run_events(deck, run)]
+        assert kinds.index("approval.asked") < kinds.index("approval.decided") < kinds.index("task.dispatched")
+
+
+async def test_a_plan_of_a_persons_own_file_that_is_denied_ends_the_run(place: Place) -> None:
+    approving(place, plan="always")
+    async with open_deck(place.settings) as deck:
+        run = await ordered(deck, place)
+        await decided(deck, await only(deck), "deny", "not this week")
+        await deck.work(run)
+        result = await deck.result(run)
+        assert (result.status, result.exit_code) == (RunStatus.FAILED, 4)
+        assert "ada denied the plan: not this week" in result.reason
+        assert one(result, "a").status is TaskStatus.BLOCKED
+        await deck.control(run, "resume")  # somebody thought better of it: it is asked anew
+        await deck.work(run)
+        await decided(deck, await only(deck))
+        await deck.work(run)
+        assert (await deck.result(run)).exit_code == 0
+
+
+async def test_a_change_waits_and_what_is_denied_comes_back_better(place: Place) -> None:
+    approving(place, merge="risky")  # nobody reviews here, which is a risk
+    async with open_deck(place.settings) as deck:
+        run = await ordered(deck, place)
+        assert (await deck.result(run)).exit_code == 3
+        first = await only(deck)
+        assert (first.what, first.task, first.attempt, first.agent) == ("merge", "a", f"{run}.a.1", "shell")
+        assert first.why == ("nobody has reviewed it",)
+        assert "+attempt 1" in await deck.subject(first.approval)
+        await decided(deck, first, "deny", "say please")
+        await deck.work(run)
+        second = await only(deck)
+        assert second.attempt == f"{run}.a.2"
+        await decided(deck, second)
+        await deck.work(run)
+        result = await deck.result(run)
+        assert result.status is RunStatus.DONE
+        assert "human: ada denied the change: say please" in place.tree(result)["a.txt"]
+        merged = [event for event in await run_events(deck, run) if isinstance(event, e.TaskMerged)]
+        assert [event.reviewed for event in merged] == ["person"]
+
+
+async def test_of_two_who_decide_at_once_one_is_refused(place: Place) -> None:
+    approving(place, plan="always")
+    async with open_deck(place.settings) as deck, open_deck(place.settings) as other:
+        await ordered(deck, place)
+        view = await only(deck)
+        tries = (decided(deck, view), decided(other, view, "deny", "no"), decided(other, view), decided(deck, view))
+        ends = await asyncio.gather(*tries, return_exceptions=True)
+        assert sum(end is None for end in ends) == 1
+        assert all(isinstance(end, Conflicting) for end in ends if end is not None)
+
+
+def test_who_watches_is_waited_for_and_who_does_not_is_told_the_next_command(place: Place) -> None:
+    approving(place, plan="always")
+    plan = str(place.plan(task("a", WRITES)))
+    code, _, err = place.call("run", "--plan", plan, "--sandbox", "none")
+    assert code == 3, err
+    code, out, err = place.call("inbox", "--json")
+    assert (code, '"kind": "approval"' in out) == (0, True), err
+    approval = out.split('"approval": "')[1].split('"')[0]
+    code, _, err = place.call("approve", approval[:6], "--hash", "f" * 16)
+    assert code == 7, err
+    code, _, err = place.call("approve", approval[:6])
+    assert code == 0 and "quarterdeck resume r-" in err, err
+    run = err.split("quarterdeck resume ")[1].split()[0]
+    assert place.call("resume", run)[0] == 0
+    master, slave = pty.openpty()
+    try:
+        command = [sys.executable, "-m", "quarterdeck.cli.main", "run", "--plan", plan, "--sandbox", "none"]
+        with subprocess.Popen(
+            command,
+            cwd=place.repository,
+            env={**os.environ, "QUARTERDECK_HOME": str(place.home)},
+            stdin=slave,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stderr is not None
+            said = ""
+            while "goes on by itself" not in said:
+                line = process.stderr.readline()
+                assert line, said
+                said += line
+            approval = said.split("quarterdeck approve ")[1].split()[0]
+            code, _, err = place.call("approve", approval)
+            assert code == 0 and "it goes on" in err, err
+            assert process.wait(60) == 0
+    finally:
+        os.close(master)
+        os.close(slave)
