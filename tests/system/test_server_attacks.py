@@ -15,7 +15,6 @@ import pytest
 from deck_kit import Place, place_at, task
 from server_kit import API, served
 
-from quarterdeck.assembly import Deck
 from quarterdeck.doors import patience
 from quarterdeck.doors.api import guard
 from quarterdeck.settings.tokens import Role, add_token, read_tokens, revoke_token
@@ -125,7 +124,7 @@ async def test_no_path_leads_out(path: str, client: Client) -> None:
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        (b"", 400),
+        (b"", 422),
         (b"{", 400),
         (b"\xff\xfe", 400),
         (b"[]", 422),
@@ -142,7 +141,7 @@ async def test_no_path_leads_out(path: str, client: Client) -> None:
         (b'{"goal": " ", "repository": "/x"}', 422),
         (b'{"plan": "v: 1\\ngoal: x", "repository": "/x"}', 422),
         (b'{"plan": "&a [*a, *a]", "repository": "/x"}', 422),
-        (b'{"a":' * 5000 + b"1" + b"}" * 5000, 422),
+        (b'{"a":' * 5000 + b"1" + b"}" * 5000, 400),
         (b"[" * 100_000, 400),
     ],
     ids=lambda value: str(value)[:40],
@@ -266,7 +265,7 @@ async def test_no_secret_is_in_any_answer(place: Place) -> None:
         '[mcp.servers.s]\ncommand = "x"\nenv = { NAME = "hidden-word", GIVEN = "${GIVEN}" }\n'
     )
     keyed = Place(place.root, keys={"ANTHROPIC_API_KEY": secret})
-    async with served(keyed) as (deck, client):
+    async with served(keyed) as (_, client):
         run = (await client.post(f"{API}/runs", json=order(place))).json()["run"]
         told = ""
         where = str(place.repository)

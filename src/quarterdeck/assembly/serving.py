@@ -15,10 +15,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from quarterdeck import __version__
 from quarterdeck.assembly.parts import Parts
+from quarterdeck.board.board import Around
+from quarterdeck.board.live import Live
+from quarterdeck.board.port import ApprovalRow
+from quarterdeck.board.stream import Streams
 from quarterdeck.doors.api.door import guarded, open_api
 from quarterdeck.doors.api.guard import Named
-from quarterdeck.doors.api.port import Served, Serving
+from quarterdeck.doors.api.port import Backing, Served, Serving
 from quarterdeck.doors.api.replies import Replies
 from quarterdeck.doors.api.sessions import Sessions
 from quarterdeck.doors.api.trust import Person, Way, way_of
@@ -26,7 +31,8 @@ from quarterdeck.doors.metrics import MetricsDoor
 from quarterdeck.doors.model_calls import ModelCalls
 from quarterdeck.doors.serve import App, Doors, Endpoint
 from quarterdeck.doors.site import Site, built
-from quarterdeck.kernel.failures import BadConfiguration, Conflicting
+from quarterdeck.kernel.failures import BadConfiguration, Conflicting, StoreUnavailable
+from quarterdeck.settings import operator_config
 from quarterdeck.settings.tokens import TOKENS_FILE, Token, match, read_tokens
 from quarterdeck.workplace.lock import held
 
@@ -67,6 +73,50 @@ class HomeKeys:
         return self._tokens
 
 
+class _Look:
+    """How this machine and this server are, for the board."""
+
+    def __init__(self, deck: Served, parts: Parts) -> None:
+        self._deck = deck
+        self._home = parts.settings.home
+        self._started_at = parts.clock.wall()
+        self._trouble = ""
+        self._told, parts.engine.told = parts.engine.told, self._tell
+
+    def _tell(self, error: StoreUnavailable | None) -> None:
+        self._trouble = str(error) if error is not None else ""
+        if self._told is not None:
+            self._told(error)
+
+    async def __call__(self) -> Around:
+        trouble, cap = self._trouble, None
+        try:
+            cap = operator_config(self._home).config.budget.deck_day
+        except BadConfiguration as error:
+            trouble = trouble or str(error)
+        return Around(
+            version=__version__,
+            started_at=self._started_at,
+            working=await self._deck.attended(),
+            today_cap_usd=cap,
+            trouble=trouble,
+        )
+
+
+async def _kept(live: Live) -> None:
+    """The board, kept up to date. A bug of ours there is written down and must not leave a board that stands still."""
+    while True:
+        try:
+            await live.run()
+        except Exception:  # noqa: BLE001 - it is recorded, and the board goes on
+            _log.exception("the board broke off")
+            await asyncio.sleep(_AGAIN_SECONDS)
+
+
+async def _no_approvals() -> tuple[ApprovalRow, ...]:
+    return ()
+
+
 @asynccontextmanager
 async def serving(
     deck: Served, parts: Parts, host: str, port: int, names: Sequence[str], more: Mapping[str, App]
@@ -80,31 +130,37 @@ async def serving(
             why="whoever reaches the port could do everything",
             fix="quarterdeck token add NAME --role admin",
         )
-    api = await open_api(deck, Replies(parts.store, parts.owner, parts.clock))
-    sessions, models, user = Sessions(parts.clock), ModelCalls(parts.gateway), parts.settings.user
-    site = Site(await asyncio.to_thread(built))
+    live = Live(parts.store, parts.journal, parts.clock, _Look(deck, parts), _no_approvals)
+    backing = Backing(deck, live, Streams(live), keys, Sessions(parts.clock))
+    api = await open_api(backing, Replies(parts.store, parts.owner, parts.clock))
+    site, models = Site(await asyncio.to_thread(built)), ModelCalls(parts.gateway)
 
     def doors(by: Way) -> Doors:
+<<<<<<< HEAD
         inner = guarded(api, by, keys, sessions, user)
         metrics = guarded(MetricsDoor(parts.telemetry.exposed), by, keys, sessions, user)
         return Doors(
             site, {"/api": inner, "/metrics": metrics, "/mcp": parts.door, **dict.fromkeys(_MODELS, models), **more}
         )
+=======
+        inner = guarded(api, by, backing)
+        return Doors(site, {"/api": inner, "/mcp": parts.door, **dict.fromkeys(_MODELS, models), **more})
+>>>>>>> 7f9aa28 (The live board over HTTP, once and as a stream; what other sites, names and broken clients try is tested; sessions for browsers)
 
     public = Endpoint(Named(doors(way), tuple(names)), parts.ground.sockets, patient=True)
     private = Endpoint(doors(Way.SOCKET), parts.ground.sockets)
-    owning: asyncio.Task[None] | None = None
+    behind = [asyncio.create_task(_kept(live))]
     try:
         where, number = await _listen(public, host, port)
         tried = asyncio.Event()
-        owning = asyncio.create_task(_own(private, home, tried))
+        behind.append(asyncio.create_task(_own(private, home, tried)))
         await tried.wait()
         shown = f"[{where}]" if ":" in where else where
         yield Serving(f"http://{shown}:{number}", home / SOCKET, way is Way.NETWORK, way is Way.NETWORK or keys.any())
     finally:
-        if owning is not None:
-            owning.cancel()
-            await asyncio.gather(owning, return_exceptions=True)
+        for task in behind:
+            task.cancel()
+        await asyncio.gather(*behind, return_exceptions=True)
         await public.close()
         await private.close()
 

@@ -17,8 +17,9 @@ from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 
 from quarterdeck import __version__
-from quarterdeck.doors.api import attempts, machine, runs
-from quarterdeck.doors.api.port import Served
+from quarterdeck.board.port import Delta
+from quarterdeck.doors.api import attempts, live, machine, runs
+from quarterdeck.doors.api.port import Backing
 from quarterdeck.doors.api.problems import PROBLEM, Problem, of_error, of_status
 from quarterdeck.kernel.complaints import complaint
 from quarterdeck.kernel.failures import QuarterdeckError
@@ -26,7 +27,7 @@ from quarterdeck.kernel.failures import QuarterdeckError
 _log = logging.getLogger(__name__)
 
 PREFIX: Final = "/api/v1"
-_ROUTERS: Final = (runs.router, attempts.router, machine.router)
+_ROUTERS: Final = (live.router, runs.router, attempts.router, machine.router)
 _ABOUT: Final = """\
 Everything that the command line can do. What changes something takes JSON, `Idempotency-Key` and, where it is about a
 run, `If-Match`. Errors are problems (RFC 9457) with the command that helps in `fix`. Money is in USD, times are seconds
@@ -50,8 +51,8 @@ _CHANGING: Final = {
 _METHODS: Final = ("get", "post", "put", "patch", "delete")
 
 
-def make_app(deck: Served | None) -> FastAPI:
-    """The application. `deck`: None = it is only described."""
+def make_app(backing: Backing | None) -> FastAPI:
+    """The application. `backing`: None = it is only described."""
     app = FastAPI(
         title="Quarterdeck",
         version=__version__,
@@ -62,7 +63,7 @@ def make_app(deck: Served | None) -> FastAPI:
         separate_input_output_schemas=False,
         generate_unique_id_function=lambda route: f"{route.tags[0]}_{route.name}" if route.tags else route.name,
     )
-    app.state.deck = deck
+    app.state.backing = backing
     app.state.one = asyncio.Semaphore(1)
     for router in _ROUTERS:
         app.include_router(router, prefix=PREFIX)
@@ -139,7 +140,10 @@ def description(app: FastAPI) -> dict[str, Any]:
     parts = document.setdefault("components", {}).setdefault("schemas", {})
     for unused in ("HTTPValidationError", "ValidationError"):
         parts.pop(unused, None)
-    parts["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    for kind in (Problem, Delta):
+        schema = kind.model_json_schema(ref_template="#/components/schemas/{model}", mode="serialization")
+        parts |= schema.pop("$defs", {})
+        parts[kind.__name__] = schema
     document["components"]["securitySchemes"] = {
         "token": {
             "type": "http",

@@ -6,16 +6,20 @@ from typing import Annotated, Final
 from fastapi import Depends, Header, Path, Request
 
 from quarterdeck.doors.api.guard import PERSON, RESERVED
-from quarterdeck.doors.api.port import Served
+from quarterdeck.doors.api.port import Backing, Served
 from quarterdeck.doors.api.trust import Person
 from quarterdeck.kernel.failures import NotAllowed, StaleVersion
 from quarterdeck.kernel.ids import run_stream
 from quarterdeck.settings.tokens import Role
 
 
-async def _deck(request: Request) -> Served:
-    found: Served = request.app.state.deck
+async def _backing(request: Request) -> Backing:
+    found: Backing = request.app.state.backing
     return found
+
+
+async def _deck(request: Request) -> Served:
+    return (await _backing(request)).deck
 
 
 async def _one(request: Request) -> asyncio.Semaphore:
@@ -83,6 +87,7 @@ async def _bound(
         raise StaleVersion(f"{run} has changed: it is at version {now}", fix=f"quarterdeck show {run}")
 
 
+Behind = Annotated[Backing, Depends(_backing)]
 Deck = Annotated[Served, Depends(_deck)]
 Asking = Annotated[Person, Depends(_person)]
 Admin = Annotated[Person, Depends(_admin)]

@@ -10,20 +10,19 @@ from typing import Final
 
 from quarterdeck.doors.api.guard import App, Guard
 from quarterdeck.doors.api.once import Once
-from quarterdeck.doors.api.port import Served
+from quarterdeck.doors.api.port import Backing
 from quarterdeck.doors.api.replies import Replies
-from quarterdeck.doors.api.sessions import Sessions
-from quarterdeck.doors.api.trust import Keys, Way
+from quarterdeck.doors.api.trust import Way
 
 MODULE: Final = "quarterdeck.doors.api.app"
 
 
-async def open_api(deck: Served, replies: Replies) -> App:
+async def open_api(backing: Backing, replies: Replies) -> App:
     """The API of a deck, behind nothing; each way in puts its own guard before it."""
     module = await asyncio.to_thread(importlib.import_module, MODULE)
-    return Once(module.make_app(deck), replies)
+    return Once(module.make_app(backing), replies)
 
 
-def guarded(app: App, way: Way, keys: Keys, sessions: Sessions, user: str) -> App:
+def guarded(app: App, way: Way, backing: Backing) -> App:
     """The API as it is reached by one way."""
-    return Guard(app, way, keys, sessions, user)
+    return Guard(app, way, backing.keys, backing.sessions, backing.deck.settings.user)

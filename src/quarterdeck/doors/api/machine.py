@@ -4,12 +4,12 @@ import asyncio
 from pathlib import Path
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, HTTPException, Query, Response
 
 from quarterdeck import __version__
 from quarterdeck.board.answers import ChainFaultRow, Verified
 from quarterdeck.doors.api import shapes
-from quarterdeck.doors.api.context import Asking, Deck, OneAtATime
+from quarterdeck.doors.api.context import Asking, Behind, Deck, OneAtATime
 from quarterdeck.doors.api.redaction import redacted
 from quarterdeck.kernel.config import RunConfig
 
@@ -23,6 +23,16 @@ Repository = Annotated[
 @router.get("/me")
 async def me(person: Asking) -> shapes.Me:
     """Who is asking, as the server sees it."""
+    return shapes.Me(name=person.name, role=person.role, deck=__version__)
+
+
+@router.post("/session")
+async def enter(asked: shapes.Entering, behind: Behind, response: Response) -> shapes.Me:
+    """Exchange a token for a cookie that a browser sends by itself; 401 where the token is unknown."""
+    person = behind.keys.find(asked.token)
+    if person is None:
+        raise HTTPException(401, "the token is unknown")
+    response.headers["set-cookie"] = behind.sessions.begin(asked.token)
     return shapes.Me(name=person.name, role=person.role, deck=__version__)
 
 

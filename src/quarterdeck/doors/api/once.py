@@ -9,7 +9,19 @@ import hashlib
 import re
 from typing import Any, Final
 
-from quarterdeck.doors.api.guard import BODY, PERSON, RESERVED, App, Message, Receive, Refused, Scope, Send, refuse
+from quarterdeck.doors.api.guard import (
+    BODY,
+    PERSON,
+    RESERVED,
+    SESSION,
+    App,
+    Message,
+    Receive,
+    Refused,
+    Scope,
+    Send,
+    refuse,
+)
 from quarterdeck.doors.api.replies import New, Other, Replies, Reply, UnderWay
 from quarterdeck.doors.api.trust import SAFE
 
@@ -28,7 +40,7 @@ class Once:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         key = next((value.decode("latin-1") for name, value in scope["headers"] if name == HEADER), "")
-        if scope["method"] in SAFE or not _KEY.fullmatch(key):
+        if scope["method"] in SAFE or scope["path"] == SESSION or not _KEY.fullmatch(key):
             return await self._app(scope, receive, send)  # one that has the wrong form is refused by its route
         who = scope[PERSON].name
         try:

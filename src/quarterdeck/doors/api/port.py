@@ -10,7 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from quarterdeck.board.live import Live
+from quarterdeck.board.stream import Streams
 from quarterdeck.delivery.order import Check, Cli, Order, RevertOrder, RunResult
+from quarterdeck.doors.api.sessions import Sessions
+from quarterdeck.doors.api.trust import Keys
 from quarterdeck.journal.port import Journal, Verification
 from quarterdeck.journal.views import AttemptView, Views
 from quarterdeck.kernel.config import DeckConfig, RunConfig
@@ -30,6 +34,17 @@ class Serving:
     """Other machines can reach it; they need a token."""
     tokens: bool
     """A token is needed on the port."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backing:
+    """What stands behind the API."""
+
+    deck: "Served"
+    live: Live
+    streams: Streams
+    keys: Keys
+    sessions: Sessions
 
 
 class Served(Protocol):

@@ -230,3 +230,9 @@ class Verifying(Shape):
 
     run: Annotated[str, Field(pattern=r"^r-[0-9a-z]+$", max_length=64)] | None = None
     """Only this run; null = everything."""
+
+
+class Entering(Shape):
+    """A browser's way in."""
+
+    token: str = Field(min_length=1, max_length=400)
