@@ -10,6 +10,7 @@ import asyncio
 import os
 import signal
 import socket
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -56,6 +57,8 @@ _LOOK_SECONDS = 60.0
 _ANCHOR_SECONDS = 3600.0
 _SETTLE_SECONDS = 30.0
 _KEPT_ENVIRONMENTS = 20
+_WISHES = 1_000
+"""What was asked for and is waited for by `settle`; a server never waits for it, and is asked for years."""
 _AT_REST = (RunStatus.PAUSED, RunStatus.WAITING)
 
 
@@ -67,7 +70,7 @@ class Deck:
         self._owned = False
         self._steered: set[str] = set()
         """Runs that something was asked of."""
-        self._wishes: list[Callable[[], Awaitable[bool]]] = []
+        self._wishes: deque[Callable[[], Awaitable[bool]]] = deque(maxlen=_WISHES)
         """Whether what was asked for has happened."""
 
     @property
@@ -160,26 +163,32 @@ class Deck:
         return serving.serving(self, self._parts, host, port, names, {})
 
     async def control(
-        self, run: str, action: str, *, answer: str | None = None, budget_usd: float | None = None
+        self,
+        run: str,
+        action: str,
+        *,
+        answer: str | None = None,
+        budget_usd: float | None = None,
+        by: str | None = None,
     ) -> None:
-        """Ask durably for `pause`, `resume` or `cancel`."""
-        parts = self._parts
+        """Ask durably for `pause`, `resume` or `cancel`. `by`: who asks, None = the user of this process."""
+        parts, by = self._parts, by or self.settings.user
         detail = None
         if action == "resume":
             told = steering.answer_of(answer, await self.views.waits(run)) if answer else None
             event = e.RunResumed(
-                by=parts.settings.user,
+                by=by,
                 budget_nusd=to_nusd(budget_usd) if budget_usd is not None else None,
                 answer_blob=await feedback.save(parts.journal, (), (told,)) if told is not None else None,
             )
             detail = await parts.journal.put(e.encode(event))
-        job = jobs.control(run, action, by=parts.settings.user, detail_blob=detail)
+        job = jobs.control(run, action, by=by, detail_blob=detail)
         await parts.journal.commit(also=lambda tx: parts.engine.defer(tx, job))
         self._asked(run, partial(self._obeyed, run, action))
 
-    async def tell(self, kind: str, id: str, text: str) -> tuple[AttemptView, str]:
+    async def tell(self, kind: str, id: str, text: str, *, by: str | None = None) -> tuple[AttemptView, str]:
         """Say something to an agent at work, durably: (whom, the message's id)."""
-        return await telling.tell(self._parts, kind, id, text)
+        return await telling.tell(self._parts, kind, id, text, by=by or self.settings.user)
 
     async def served(self) -> bool:
         """Whether a server works on the deck's runs, which this process should leave to it."""

@@ -12,6 +12,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,7 @@ from quarterdeck.doors.api.door import guarded, open_api
 from quarterdeck.doors.api.guard import Named
 from quarterdeck.doors.api.port import Backing, Served, Serving
 from quarterdeck.doors.api.replies import Replies
+from quarterdeck.doors.api.rows import approval_row
 from quarterdeck.doors.api.sessions import Sessions
 from quarterdeck.doors.api.trust import Person, Way, way_of
 from quarterdeck.doors.metrics import MetricsDoor
@@ -89,9 +91,10 @@ class _Look:
             self._told(error)
 
     async def __call__(self) -> Around:
-        trouble, cap = self._trouble, None
+        trouble, cap, inbox = self._trouble, None, None
         try:
-            cap = operator_config(self._home).config.budget.deck_day
+            operator = operator_config(self._home).config
+            cap, inbox = operator.budget.deck_day, operator.approve.inbox
         except BadConfiguration as error:
             trouble = trouble or str(error)
         return Around(
@@ -99,6 +102,7 @@ class _Look:
             started_at=self._started_at,
             working=await self._deck.attended(),
             today_cap_usd=cap,
+            inbox_limit=inbox,
             trouble=trouble,
         )
 
@@ -113,8 +117,8 @@ async def _kept(live: Live) -> None:
             await asyncio.sleep(_AGAIN_SECONDS)
 
 
-async def _no_approvals() -> tuple[ApprovalRow, ...]:
-    return ()
+async def _approvals(deck: Served) -> tuple[ApprovalRow, ...]:
+    return tuple(approval_row(view) for view in await deck.approvals())
 
 
 @asynccontextmanager
@@ -130,7 +134,7 @@ async def serving(
             why="whoever reaches the port could do everything",
             fix="quarterdeck token add NAME --role admin",
         )
-    live = Live(parts.store, parts.journal, parts.clock, _Look(deck, parts), _no_approvals)
+    live = Live(parts.store, parts.journal, parts.clock, _Look(deck, parts), partial(_approvals, deck))
     backing = Backing(deck, live, Streams(live), keys, Sessions(parts.clock))
     api = await open_api(backing, Replies(parts.store, parts.owner, parts.clock))
     site, models = Site(await asyncio.to_thread(built)), ModelCalls(parts.gateway)

@@ -17,7 +17,7 @@ from quarterdeck.kernel.failures import BadInput, Conflicting
 _ID_BYTES: Final = 6
 
 
-async def tell(parts: Parts, kind: str, id: str, text: str) -> tuple[AttemptView, str]:
+async def tell(parts: Parts, kind: str, id: str, text: str, *, by: str) -> tuple[AttemptView, str]:
     """(whom, the message's id). `kind` and `id` as `Deck.resolve` gives them.
 
     Raises BadInput, NotFound, Conflicting.
@@ -39,6 +39,6 @@ async def tell(parts: Parts, kind: str, id: str, text: str) -> tuple[AttemptView
     whom = listener(await parts.views.attempts(run), kind, id)
     message = f"{whom.attempt}/{secrets.token_hex(_ID_BYTES)}"
     blob = await parts.journal.put(text.encode("utf-8", "replace"))
-    job = tell_job(run, whom.attempt, message, by=parts.settings.user, text_blob=blob)
+    job = tell_job(run, whom.attempt, message, by=by, text_blob=blob)
     await parts.journal.commit(also=lambda tx: parts.engine.defer(tx, job))
     return whom, message

@@ -8,7 +8,7 @@ Rules
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from quarterdeck.board.live import Live
 from quarterdeck.board.stream import Streams
@@ -16,7 +16,7 @@ from quarterdeck.delivery.order import Check, Cli, Order, RevertOrder, RunResult
 from quarterdeck.doors.api.sessions import Sessions
 from quarterdeck.doors.api.trust import Keys
 from quarterdeck.journal.port import Journal, Verification
-from quarterdeck.journal.views import AttemptView, Views
+from quarterdeck.journal.views import ApprovalView, AttemptView, Views
 from quarterdeck.kernel.config import DeckConfig, RunConfig
 from quarterdeck.kernel.events import RunCreated
 from quarterdeck.settings import Settings
@@ -68,10 +68,30 @@ class Served(Protocol):
     async def frozen(self, run: str) -> RunConfig: ...
 
     async def control(
-        self, run: str, action: str, *, answer: str | None = None, budget_usd: float | None = None
+        self,
+        run: str,
+        action: str,
+        *,
+        answer: str | None = None,
+        budget_usd: float | None = None,
+        by: str | None = None,
     ) -> None: ...
 
-    async def tell(self, kind: str, id: str, text: str) -> tuple[AttemptView, str]: ...
+    async def tell(self, kind: str, id: str, text: str, *, by: str | None = None) -> tuple[AttemptView, str]: ...
+
+    async def approvals(self, *, open: bool = True) -> list[ApprovalView]: ...
+
+    async def decide(
+        self, approval: str, verdict: Literal["approve", "deny"], *, action_hash: str, reason: str, by: str
+    ) -> None: ...
+
+    async def answer(self, run: str, text: str, *, attempt: str | None = None, by: str) -> None: ...
+
+    async def retry(self, run: str, task: str, *, agent: str | None = None, by: str) -> None: ...
+
+    async def raise_budget(self, run: str, usd: float, *, by: str) -> None: ...
+
+    async def comment(self, attempt: str, path: str, line: int | None, text: str, *, by: str) -> None: ...
 
     async def attended(self) -> bool: ...
 

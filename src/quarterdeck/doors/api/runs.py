@@ -8,15 +8,17 @@ from pydantic import ValidationError
 
 from quarterdeck.delivery.order import Order, RevertOrder, RunResult
 from quarterdeck.doors.api import shapes
-from quarterdeck.doors.api.context import CREATES, MUTATES, Asking, Deck, Reserved, RunId, require
+from quarterdeck.doors.api.context import CREATES, MUTATES, Asking, Deck, Reserved, RunId, TaskName, require
+from quarterdeck.doors.api.machine import configured
 from quarterdeck.doors.api.port import Served
 from quarterdeck.kernel.complaints import complaint
-from quarterdeck.kernel.entities import to_nusd
+from quarterdeck.kernel.entities import to_nusd, to_usd
 from quarterdeck.kernel.events import RunStatus
 from quarterdeck.kernel.failures import BadInput, Conflicting, NotFound
 from quarterdeck.settings.tokens import Role
 
 router: Final = APIRouter(prefix="/runs", tags=["runs"])
+tasks: Final = APIRouter(prefix="/tasks", tags=["runs"])
 
 
 @router.post("", status_code=201, dependencies=CREATES)
@@ -89,23 +91,23 @@ async def result(run: RunId, deck: Deck) -> RunResult:
 
 
 @router.post("/{run}/pause", status_code=202, dependencies=MUTATES)
-async def pause(run: RunId, asked: shapes.Nothing, deck: Deck) -> shapes.Asked:
+async def pause(run: RunId, asked: shapes.Nothing, deck: Deck, person: Asking) -> shapes.Asked:
     """Stop starting new work in the run; what is being worked on is finished first."""
     await _going(deck, run, RunStatus.PAUSED)
-    await deck.control(run, "pause")
+    await deck.control(run, "pause", by=person.name)
     return shapes.Asked(run=run, action="pause")
 
 
 @router.post("/{run}/cancel", status_code=202, dependencies=MUTATES)
-async def cancel(run: RunId, asked: shapes.Nothing, deck: Deck) -> shapes.Asked:
+async def cancel(run: RunId, asked: shapes.Nothing, deck: Deck, person: Asking) -> shapes.Asked:
     """Stop the run; what is merged stays, the state is kept."""
     await _going(deck, run, RunStatus.CANCELLED)
-    await deck.control(run, "cancel")
+    await deck.control(run, "cancel", by=person.name)
     return shapes.Asked(run=run, action="cancel")
 
 
 @router.post("/{run}/resume", status_code=202, dependencies=MUTATES)
-async def resume(run: RunId, asked: shapes.Resuming, deck: Deck) -> shapes.Asked:
+async def resume(run: RunId, asked: shapes.Resuming, deck: Deck, person: Asking) -> shapes.Asked:
     """Go on with a run that was paused, cancelled or waits; with `retry` also with one that has ended."""
     status = (await deck.views.run(run)).status
     if status is RunStatus.DONE:
@@ -113,17 +115,14 @@ async def resume(run: RunId, asked: shapes.Resuming, deck: Deck) -> shapes.Asked
     if status.finished and status is not RunStatus.CANCELLED and not asked.retry:
         fix = f"quarterdeck resume {run} --retry"
         raise Conflicting(f"{run} has ended", why=f"it is {status}; `retry` tries again what did not merge", fix=fix)
-    await deck.control(run, "resume")
+    await deck.control(run, "resume", by=person.name)
     return shapes.Asked(run=run, action="resume")
 
 
 @router.post("/{run}/answer", status_code=202, dependencies=MUTATES)
-async def answer(run: RunId, asked: shapes.Answering, deck: Deck) -> shapes.Asked:
+async def answer(run: RunId, asked: shapes.Answering, deck: Deck, person: Asking) -> shapes.Asked:
     """Answer what waits in the run."""
-    if not await deck.views.waits(run):
-        await deck.views.run(run)
-        raise Conflicting(f"nothing waits for an answer in {run}", fix=f"quarterdeck show {run}")
-    await deck.control(run, "resume", answer=asked.text)
+    await deck.answer(run, asked.text, attempt=asked.attempt or None, by=person.name)
     return shapes.Asked(run=run, action="answer")
 
 
@@ -132,10 +131,13 @@ async def budget(run: RunId, asked: shapes.Budgeting, deck: Deck, person: Asking
     """Raise the run's budget to so many USD; needs the role admin."""
     require(person, Role.ADMIN)
     view = await deck.views.run(run)
-    if to_nusd(asked.usd) < view.budget_nusd:
-        why = f"it is {view.budget_nusd / 1e9:g} USD already"
-        raise Conflicting(f"the budget of {run} can only be raised", why=why, fix=f"quarterdeck show {run}")
-    await deck.control(run, "resume", budget_usd=asked.usd)
+    if view.status.finished:  # it goes on with what it is given
+        if view.status is RunStatus.DONE or to_nusd(asked.usd) <= view.budget_nusd:
+            why = f"it is {view.status}, with {to_usd(view.budget_nusd):g} USD"
+            raise Conflicting(f"{run} needs no such budget", why=why, fix=f"quarterdeck show {run}")
+        await deck.control(run, "resume", budget_usd=asked.usd, by=person.name)
+    else:
+        await deck.raise_budget(run, asked.usd, by=person.name)
     return shapes.Asked(run=run, action="budget")
 
 
@@ -162,11 +164,24 @@ async def revert(
 
 
 @router.post("/{run}/messages", status_code=202, dependencies=MUTATES)
-async def tell(run: RunId, asked: shapes.RunMessage, deck: Deck) -> shapes.Told:
+async def tell(run: RunId, asked: shapes.RunMessage, deck: Deck, person: Asking) -> shapes.Told:
     """Say something to the agent that is at work in the run, or at one of its tasks."""
     about = ("run", run) if asked.task is None else ("task", f"{run}.{asked.task}")
-    whom, message = await deck.tell(*about, asked.text)
+    whom, message = await deck.tell(*about, asked.text, by=person.name)
     return shapes.Told(attempt=whom.attempt, agent=whom.agent, message=message)
+
+
+@tasks.post("/{run}/{task}/retry", status_code=202, dependencies=MUTATES)
+async def retry(run: RunId, task: TaskName, asked: shapes.Retrying, deck: Deck, person: Asking) -> shapes.Asked:
+    """Have a task that did not merge tried again; a run that has ended goes on."""
+    await deck.retry(run, task, agent=asked.agent, by=person.name)
+    return shapes.Asked(run=run, action="retry")
+
+
+@router.get("/{run}/config")
+async def config(run: RunId, deck: Deck) -> shapes.Configured:
+    """The configuration that the run was ordered with; without what is secret."""
+    return configured(await deck.frozen(run))
 
 
 async def _going(deck: Served, run: str, wanted: RunStatus) -> None:

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field
 
+from quarterdeck.board.answers import Diff
+from quarterdeck.board.port import ApprovalRow
 from quarterdeck.delivery.order import Check, Cli
 from quarterdeck.kernel.config import DeckConfig
 from quarterdeck.kernel.entities import Agent, Usd, Value
@@ -84,8 +86,8 @@ class Answering(Shape):
     """An answer to what an agent, or a run, asked."""
 
     text: Text = Field(min_length=1)
-    attempt: Name | None = None
-    """Which attempt asked; null = all that wait in the run."""
+    attempt: Text | None = None
+    """Which attempt asked; null = the only one that does."""
 
 
 class Budgeting(Shape):
@@ -136,7 +138,8 @@ class Told(Shape):
 class Comment(Shape):
     """A remark on a change."""
 
-    path: Name
+    path: Text = Field(default="", max_length=1_000)
+    """A file of it; empty = the change as a whole."""
     line: int | None = Field(default=None, ge=1, le=10_000_000)
     """In the new file; null = the file as a whole."""
     text: Text = Field(min_length=1)
@@ -157,6 +160,15 @@ class Verdict(Shape):
     action_hash: str = Field(pattern=r"^[0-9a-f]{16,64}$")
     """The hash of exactly what was looked at: another action is not decided by this."""
     reason: Text = ""
+
+
+class ApprovalDetail(ApprovalRow):
+    """An approval with exactly what is asked."""
+
+    subject: str
+    """The plan as YAML; the tool with its arguments, or the change, as JSON."""
+    diff: Diff | None
+    """Of a change."""
 
 
 class Decided(Shape):
