@@ -140,16 +140,11 @@ async def serving(
     site, models = Site(await asyncio.to_thread(built)), ModelCalls(parts.gateway)
 
     def doors(by: Way) -> Doors:
-<<<<<<< HEAD
-        inner = guarded(api, by, keys, sessions, user)
-        metrics = guarded(MetricsDoor(parts.telemetry.exposed), by, keys, sessions, user)
+        inner = guarded(api, by, backing)
+        metrics = guarded(MetricsDoor(parts.telemetry.exposed), by, backing)
         return Doors(
             site, {"/api": inner, "/metrics": metrics, "/mcp": parts.door, **dict.fromkeys(_MODELS, models), **more}
         )
-=======
-        inner = guarded(api, by, backing)
-        return Doors(site, {"/api": inner, "/mcp": parts.door, **dict.fromkeys(_MODELS, models), **more})
->>>>>>> 7f9aa28 (The live board over HTTP, once and as a stream; what other sites, names and broken clients try is tested; sessions for browsers)
 
     public = Endpoint(Named(doors(way), tuple(names)), parts.ground.sockets, patient=True)
     private = Endpoint(doors(Way.SOCKET), parts.ground.sockets)
