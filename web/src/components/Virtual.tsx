@@ -23,6 +23,8 @@ export interface VirtualProps {
   /** `table` rows hold cells; `list` rows hold anything. */
   readonly kind?: "table" | "list";
   readonly head?: ComponentChildren;
+  /** The last row is in sight: there may be more to read. */
+  readonly atEnd?: () => void;
 }
 
 export function Virtual(props: VirtualProps) {
@@ -69,6 +71,10 @@ export function Virtual(props: VirtualProps) {
 
   const [first, last] = inSight(view.top, view.height, height, ids.length);
   const shown = ids.slice(first, last);
+  const end = last === ids.length;
+  useLayoutEffect(() => {
+    if (end) props.atEnd?.();
+  }, [end, ids.length]);
   // The chosen row stays in the page when it is scrolled out of sight: the focus is on it.
   if (index >= 0 && (index < first || index >= last)) shown.push(ids[index] as string);
   const at = new Map(

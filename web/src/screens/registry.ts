@@ -24,6 +24,9 @@ export const SCREENS: readonly Entry[] = [
   { name: "inbox", title: "Inbox", key: "i", load: () => import("./inbox/Inbox.tsx") },
   { name: "fleet", title: "Fleet", key: "f", load: () => import("./fleet/Fleet.tsx") },
   { name: "run", title: "Runs", key: "r", load: () => import("./run/Run.tsx") },
+  { name: "integrate", title: "Integrate", key: "m", load: () => import("./integrate/Integrate.tsx") },
+  { name: "cost", title: "Cost", key: "b", load: () => import("./cost/Cost.tsx") },
+  { name: "audit", title: "Audit", key: "a", load: () => import("./audit/Audit.tsx") },
 ];
 
 export const entryOf = (name: string): Entry | undefined => SCREENS.find((entry) => entry.name === name);

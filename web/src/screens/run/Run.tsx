@@ -26,6 +26,9 @@ import type { Span } from "./timeline.ts";
 import { useTimeline } from "./useTimeline.ts";
 import "./run.css";
 
+/** Spans that are numbered in the run's stream and not in the attempt's. */
+const OF_RUN: ReadonlySet<string> = new Set(["check", "review", "gate"]);
+
 export default function Run({ place }: ScreenProps) {
   const id = place.parts[0];
   return id === undefined ? <Runs /> : <One key={id} id={id} place={place} />;
@@ -89,7 +92,8 @@ function Shown({
 
   const path = ["run", run.run];
   const choose = (name: string | null) => go(path, { task: name, show: name ? place.params["show"] : null });
-  const openAt = (attempt: string, of: string, at: number) => go(path, { task: of, attempt, seq: String(at) });
+  const openAt = (attempt: string, of: string, at: number | null) =>
+    go(path, { task: of, attempt, seq: at === null ? null : String(at) });
   const openBad = () => {
     const bad = detail.first_bad;
     if (bad) openAt(bad.attempt, taskOf(detail, bad.attempt) ?? "", bad.seq);
@@ -135,7 +139,7 @@ function Shown({
             finished={run.finished_at}
             titleOf={titleOf}
             chosenAttempt={place.params["attempt"] ?? null}
-            open={(span: Span, attempt, of) => openAt(attempt, of || PLANNER, span.seq)}
+            open={(span: Span, attempt, of) => openAt(attempt, of || PLANNER, OF_RUN.has(span.kind) ? null : span.seq)}
           />
         ) : (
           timeline && <NoTimeline />

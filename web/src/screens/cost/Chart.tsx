@@ -1,0 +1,99 @@
+// What each day has cost so far against its cap. uPlot is known here alone, and loaded with this file.
+// Rules: colours are those of the theme, and follow it. The same is said in words for those who see no picture.
+
+import { useEffect, useRef } from "preact/hooks";
+import uPlot from "uplot";
+import { money } from "../../components/words.ts";
+import { theme } from "../../store/prefs.ts";
+import type { Curves } from "./burn.ts";
+import "uplot/dist/uPlot.min.css";
+
+const HEIGHT = 220;
+
+export default function Chart(props: {
+  readonly curves: Curves;
+  readonly cap: number | null;
+  readonly stretch: number;
+}) {
+  const box = useRef<HTMLDivElement>(null);
+  const { curves, cap } = props;
+  const chosen = theme.value;
+  useEffect(() => {
+    const element = box.current;
+    if (!element) return;
+    const light = matchMedia("(prefers-color-scheme: light)");
+    let plot: uPlot | null = null;
+    const draw = () => {
+      plot?.destroy();
+      plot = new uPlot(options(element, props.stretch), data(curves, cap), element);
+    };
+    draw();
+    light.addEventListener("change", draw);
+    const watch = new ResizeObserver(() => plot?.setSize({ width: element.clientWidth, height: HEIGHT }));
+    watch.observe(element);
+    return () => {
+      light.removeEventListener("change", draw);
+      watch.disconnect();
+      plot?.destroy();
+    };
+  }, [curves, cap, chosen]);
+  return <div ref={box} class="chart" role="img" aria-label={told(curves, cap)} />;
+}
+
+function data({ at, day, spent }: Curves, cap: number | null): uPlot.AlignedData {
+  // A cap that is far away would press the curve flat: it is drawn when the spending comes near.
+  const most = Math.max(...day, 0);
+  const shown = cap !== null && cap <= most * 4 ? at.map(() => cap) : at.map(() => null);
+  return [[...at], [...day], [...spent], shown];
+}
+
+function options(element: HTMLElement, stretch: number): uPlot.Options {
+  const style = getComputedStyle(element);
+  const colour = (name: string) => style.getPropertyValue(name).trim();
+  const font = `11px ${style.fontFamily}`;
+  const dollars = (_: uPlot, values: number[]) => values.map((value) => money(value));
+  const cell = (_: uPlot, value: number | null) => (value === null ? "–" : money(value));
+  const axis = { stroke: colour("--faint"), font, ticks: { show: false } };
+  const grid = { stroke: colour("--line"), width: 1 };
+  return {
+    width: element.clientWidth,
+    height: HEIGHT,
+    padding: [8, 8, 0, 0],
+    cursor: { points: { size: 6 }, drag: { x: true, y: false } },
+    scales: { y: { range: (_self, _min, max) => [0, max > 0 ? max * 1.08 : 1] } },
+    axes: [
+      { ...axis, grid: { show: false } },
+      { ...axis, grid, size: 58, values: dollars },
+    ],
+    series: [
+      { value: "{YYYY}-{MM}-{DD} {HH}:{mm}" },
+      {
+        label: "That day so far (UTC)",
+        stroke: colour("--accent"),
+        width: 1.5,
+        fill: `${colour("--accent")}22`,
+        points: { show: false },
+        value: cell,
+      },
+      {
+        label: stretch === 3600 ? "In that hour" : `In ${Math.round(stretch / 60)} min`,
+        stroke: colour("--brass"),
+        width: 1,
+        points: { show: false },
+        value: cell,
+        ...(uPlot.paths.stepped && { paths: uPlot.paths.stepped({ align: 1 }) }),
+      },
+      { label: "Cap of a day", stroke: colour("--bad"), dash: [4, 4], width: 1, points: { show: false }, value: cell },
+    ],
+  };
+}
+
+function told({ at, day }: Curves, cap: number | null): string {
+  const [first, last] = [at[0], at[at.length - 1]];
+  if (first === undefined || last === undefined) return "No spending";
+  const date = (time: number) => new Date(time * 1000).toISOString().slice(0, 10);
+  const most = Math.max(...day);
+  const peak = at[day.indexOf(most)] ?? last;
+  const today = day[day.length - 1] ?? 0;
+  return `Spending from ${date(first)} to ${date(last)}: ${money(today)} on the last day${cap === null ? "" : ` of a cap of ${money(cap)}`}; most on ${date(peak)} with ${money(most)}.`;
+}
