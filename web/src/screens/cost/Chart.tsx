@@ -43,8 +43,8 @@ export default function Chart(props: {
 function data({ at, day, spent }: Curves, cap: number | null): uPlot.AlignedData {
   // A cap that is far away would press the curve flat: it is drawn when the spending comes near.
   const most = Math.max(...day, 0);
-  const shown = cap !== null && cap <= most * 4 ? at.map(() => cap) : at.map(() => null);
-  return [[...at], [...day], [...spent], shown];
+  const near = cap !== null && cap <= most * 4;
+  return [[...at], [...day], [...spent], at.map(() => (near ? cap : null))];
 }
 
 function options(element: HTMLElement, stretch: number): uPlot.Options {
@@ -61,8 +61,10 @@ function options(element: HTMLElement, stretch: number): uPlot.Options {
     padding: [8, 8, 0, 0],
     cursor: { points: { size: 6 }, drag: { x: true, y: false } },
     scales: { y: { range: (_self, _min, max) => [0, max > 0 ? max * 1.08 : 1] } },
+    // Days are those of the caps.
+    tzDate: (time) => uPlot.tzDate(new Date(time * 1000), "Etc/UTC"),
     axes: [
-      { ...axis, grid: { show: false } },
+      { ...axis, grid: { show: false }, space: 64, values: marks },
       { ...axis, grid, size: 58, values: dollars },
     ],
     series: [
@@ -86,6 +88,14 @@ function options(element: HTMLElement, stretch: number): uPlot.Options {
       { label: "Cap of a day", stroke: colour("--bad"), dash: [4, 4], width: 1, points: { show: false }, value: cell },
     ],
   };
+}
+
+/** `14:00`, and the day where one begins. */
+function marks(_: uPlot, times: number[]): string[] {
+  return times.map((time) => {
+    const text = new Date(time * 1000).toISOString();
+    return time % 86_400 === 0 ? text.slice(5, 10) : text.slice(11, 16);
+  });
 }
 
 function told({ at, day }: Curves, cap: number | null): string {

@@ -108,7 +108,9 @@ function Row(props: {
           {below.length > 0 && ` · on top of ${below.map(props.nameOf).join(", ")}`}
         </span>
       </td>
-      <td class="queue-state">{change && <Mark state={change.state} />}</td>
+      <td class="queue-state">
+        {change && <Mark state={change.state === "waiting" ? "pending" : change.state} word={change.state} />}
+      </td>
       <td class="queue-since faint num">{change && <When at={change.since} />}</td>
     </tr>
   );

@@ -155,17 +155,19 @@ function useThread(props: ThreadProps, box: { readonly current: HTMLDivElement |
     return () => busy.current?.abort();
   }, [props.seq]);
 
-  // Its stream has grown: whoever stands at the end reads on.
+  // Its stream has grown: whoever has read to its end reads on.
+  const asked = useRef(props.length);
   useEffect(() => {
     const last = known.current.entries[known.current.entries.length - 1];
-    if (!last || busy.current || known.current.after !== null) return;
-    read({ after: last.seq }, (page) => {
+    if (reading || known.current.after !== null || asked.current >= props.length) return;
+    asked.current = props.length;
+    read({ after: last?.seq ?? 0 }, (page) => {
       if (page.entries.length === 0) return;
       if (follows) hold.current = "end";
       else setUnseen((before) => before + page.entries.length);
       setStretch((before) => extended(before, page));
     });
-  }, [props.length]);
+  }, [props.length, reading]);
 
   useLayoutEffect(() => {
     const element = box.current;

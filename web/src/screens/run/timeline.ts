@@ -39,6 +39,10 @@ export interface Track {
   oks: Int8Array;
   seqs: Float64Array;
   failed: number;
+  /** Spans that are not over. */
+  open: number;
+  /** The latest time that is on record. */
+  latest: number;
 }
 
 export interface Timeline {
@@ -62,13 +66,14 @@ const MIN_WIDTH = 1;
 /** A view is never shorter than this many seconds: a span of a millisecond is then a few pixels wide. */
 export const SHORTEST = 0.05;
 
-/** The timeline of all pages, in the order in which they came. */
-export function build(pages: readonly Page[]): Timeline {
-  const lanes = new Map<string, { lane: Lane; rows: Map<string, Row> }>();
-  for (const { lanes: named, labels, spans } of pages) {
-    const own = named.map((lane) => {
-      const known = lanes.get(lane.attempt) ?? { lane, rows: new Map<string, Row>() };
-      lanes.set(lane.attempt, known);
+/** The spans of a run as they come, page by page. Only lanes that a page touches are sorted anew. */
+export class Spans {
+  readonly #lanes = new Map<string, { readonly lane: Lane; readonly rows: Map<string, Row>; track: Track | null }>();
+
+  take({ lanes, labels, spans }: Page): void {
+    const own = lanes.map((lane) => {
+      const known = this.#lanes.get(lane.attempt) ?? { lane, rows: new Map<string, Row>(), track: null };
+      this.#lanes.set(lane.attempt, known);
       return known;
     });
     for (let index = 0; index < spans.lane.length; index += 1) {
@@ -76,6 +81,7 @@ export function build(pages: readonly Page[]): Timeline {
       if (lane === undefined) continue;
       const kind = spans.kind[index] as string;
       const seq = spans.seq[index] as number;
+      lane.track = null;
       lane.rows.set(`${kind} ${seq}`, {
         start: spans.start[index] as number,
         end: spans.end[index] as number,
@@ -86,19 +92,32 @@ export function build(pages: readonly Page[]): Timeline {
       });
     }
   }
-  const tracks = nested([...lanes.values()].map(({ lane, rows }) => track(lane, [...rows.values()])));
-  let [count, failed, open, start, end] = [0, 0, 0, Number.POSITIVE_INFINITY, 0];
-  for (const each of tracks) {
-    count += each.starts.length;
-    failed += each.failed;
-    for (let place = 0; place < each.starts.length; place += 1) {
-      const until = each.ends[place] as number;
-      start = Math.min(start, each.starts[place] as number);
-      end = Math.max(end, until === Number.POSITIVE_INFINITY ? (each.starts[place] as number) : until);
-      if (until === Number.POSITIVE_INFINITY) open += 1;
+
+  get timeline(): Timeline {
+    const tracks: Track[] = [];
+    for (const each of this.#lanes.values()) {
+      each.track ??= track(each.lane, [...each.rows.values()]);
+      tracks.push(each.track);
     }
+    const sum = (of: (each: Track) => number) => tracks.reduce((found, each) => found + of(each), 0);
+    const count = sum((each) => each.starts.length);
+    const start = tracks.reduce((least, each) => Math.min(least, each.starts[0] ?? least), Number.POSITIVE_INFINITY);
+    return {
+      tracks: nested(tracks),
+      count,
+      failed: sum((each) => each.failed),
+      open: sum((each) => each.open),
+      start: count === 0 ? 0 : start,
+      end: tracks.reduce((most, each) => Math.max(most, each.latest), 0),
+    };
   }
-  return { tracks, count, failed, open, start: count === 0 ? 0 : start, end };
+}
+
+/** The timeline of these pages, in the order in which they came. */
+export function build(pages: readonly Page[]): Timeline {
+  const spans = new Spans();
+  for (const page of pages) spans.take(page);
+  return spans.timeline;
 }
 
 interface Row {
@@ -117,14 +136,15 @@ function track(lane: Lane, rows: Row[]): Track {
   const reach = new Float64Array(rows.length);
   const oks = new Int8Array(rows.length);
   const seqs = new Float64Array(rows.length);
-  let latest = Number.NEGATIVE_INFINITY;
-  let failed = 0;
+  let [reached, failed, open, latest] = [Number.NEGATIVE_INFINITY, 0, 0, 0];
   rows.forEach((row, place) => {
     starts[place] = row.start;
     // A clock that was set back must not make a span end before it starts.
     ends[place] = row.end < 0 ? Number.POSITIVE_INFINITY : Math.max(row.start, row.end);
-    latest = Math.max(latest, ends[place] as number);
-    reach[place] = latest;
+    reached = Math.max(reached, ends[place] as number);
+    reach[place] = reached;
+    latest = Math.max(latest, row.end < 0 ? row.start : (ends[place] as number));
+    if (row.end < 0) open += 1;
     oks[place] = row.ok;
     seqs[place] = row.seq;
     if (row.ok === 0) failed += 1;
@@ -139,6 +159,8 @@ function track(lane: Lane, rows: Row[]): Track {
     failed,
     kinds: rows.map((row) => row.kind),
     labels: rows.map((row) => row.label),
+    open,
+    latest,
   };
 }
 
