@@ -85,3 +85,105 @@ SELECT target, repository, branch, max(created_at) AS at FROM (
     UNION ALL SELECT * FROM (SELECT target, repository, branch, created_at FROM runs
         ORDER BY created_at DESC LIMIT :limit)
 ) GROUP BY target ORDER BY at DESC;
+
+-- name: run_records
+-- Records of a run's stream and its attempts' streams after a mark, the oldest `limit` of them. They are put in order by
+-- their numbers before their bodies are read: sorting bodies takes longer than everything else.
+WITH RECURSIVE own (id, name) AS (
+    SELECT last, name FROM streams WHERE name = 'run/' || :run
+    UNION ALL SELECT last, name FROM streams WHERE name >= 'attempt/' || :run || '.' AND name < 'attempt/' || :run || '/'
+),
+line (id, prev, name) AS (
+    SELECT e.id, e.prev, own.name FROM own CROSS JOIN events AS e ON e.id = own.id WHERE e.id > :after
+    UNION ALL SELECT e.id, e.prev, line.name FROM line CROSS JOIN events AS e ON e.id = line.prev WHERE e.id > :after
+)
+SELECT e.id, page.name AS stream, e.seq, e.at, e.body
+FROM (SELECT id, name FROM line ORDER BY id LIMIT :limit) AS page CROSS JOIN events AS e ON e.id = page.id;
+
+-- name: run_extent
+-- How many records a run and its attempts have, and between which ids they lie.
+WITH RECURSIVE line (id, prev) AS (
+    SELECT e.id, e.prev FROM streams AS s JOIN events AS e ON e.id = s.last WHERE s.name = 'run/' || :run
+    UNION ALL SELECT e.id, e.prev FROM line CROSS JOIN events AS e ON e.id = line.prev
+)
+SELECT (SELECT coalesce(min(id), 0) FROM line) AS first, max(own.last) AS last, sum(own.seq) AS records FROM (
+    SELECT last, seq FROM streams WHERE name = 'run/' || :run
+    UNION ALL
+    SELECT last, seq FROM streams WHERE name >= 'attempt/' || :run || '.' AND name < 'attempt/' || :run || '/'
+) AS own;
+
+-- name: run_records_dense
+-- What `run_records` finds, where most of what lies between a run's first and last record is its own: read in one go.
+WITH own AS MATERIALIZED (
+    SELECT id, name FROM streams WHERE name = 'run/' || :run
+    UNION ALL SELECT id, name FROM streams WHERE name >= 'attempt/' || :run || '.' AND name < 'attempt/' || :run || '/'
+)
+SELECT e.id, own.name AS stream, e.seq, e.at, e.body FROM events AS e CROSS JOIN own ON own.id = e.stream
+WHERE e.id > :after AND e.id <= :last ORDER BY e.id LIMIT :limit;
+
+-- name: costs_by
+-- What each user, agent, model, run or day has cost since a day, the most expensive first.
+SELECT CASE :by WHEN 'user' THEN user WHEN 'agent' THEN agent WHEN 'model' THEN model WHEN 'run' THEN run ELSE day END AS key,
+    sum(calls) AS calls, sum(input) AS input, sum(cache_read) AS cache_read, sum(cache_write) AS cache_write,
+    sum(output) AS output, sum(cost_nusd) AS cost_nusd, sum(estimated_nusd) AS estimated_nusd,
+    sum(unverified_nusd) AS unverified_nusd
+FROM spending WHERE day >= :since GROUP BY 1 ORDER BY 7 DESC, 1 LIMIT :limit;
+
+-- name: changes_by
+-- How many changes of each user, agent, run or day have landed since a day; models land none.
+SELECT CASE :by WHEN 'user' THEN user WHEN 'agent' THEN agent WHEN 'run' THEN run ELSE day END AS key, sum(changes) AS changes
+FROM landings WHERE day >= :since AND :by <> 'model' GROUP BY 1;
+
+-- name: burn_by
+-- What each stretch of `step` seconds has cost since a moment.
+SELECT (at / :step) * :step AS start, sum(cost_nusd) AS cost_nusd FROM burn WHERE at >= :since GROUP BY 1 ORDER BY 1;
+
+-- name: purses_of_day
+-- The purses of one day: of the deck, and of each person.
+SELECT purse, cap, settled, reserved FROM purses WHERE purse = 'deck/' || :day
+UNION ALL SELECT * FROM (SELECT purse, cap, settled, reserved FROM purses
+    WHERE purse >= 'user/' AND purse < 'user0' AND substr(purse, -10) = :day ORDER BY settled DESC LIMIT :limit);
+
+-- name: purses_of_open_runs
+-- The purses of runs that have not ended, the newest first.
+SELECT p.purse, p.cap, p.settled, p.reserved FROM
+    (SELECT run FROM runs WHERE finished_at IS NULL ORDER BY created_at DESC LIMIT :limit) AS r
+    CROSS JOIN purses AS p ON p.purse = 'run/' || r.run;
+
+-- name: search_all
+-- Records among the `look` before a mark that are of a kind and hold a text (empty = any), in streams whose name lies
+-- between two others, the newest first.
+SELECT e.id, s.name AS stream, e.seq, e.at, e.epoch, e.hash, e.body FROM events AS e CROSS JOIN streams AS s ON s.id = e.stream
+WHERE e.id < :before AND e.id >= :before - :look
+    AND (:head = x'' OR substr(e.body, 1, length(:head)) = :head) AND (:text = x'' OR instr(e.body, :text) > 0)
+    AND (:first = '' OR (s.name >= :first AND s.name < :last))
+ORDER BY e.id DESC LIMIT :limit;
+
+-- name: search_stream
+-- The same in one stream: its chain is walked back, at most `look` records.
+WITH RECURSIVE line (id, prev, n) AS (
+    SELECT e.id, e.prev, 1 FROM streams AS s JOIN events AS e ON e.id = s.last WHERE s.name = :stream
+    UNION ALL SELECT e.id, e.prev, line.n + (line.id < :before) FROM line CROSS JOIN events AS e ON e.id = line.prev
+    WHERE line.n < :look
+)
+SELECT e.id, e.seq, e.at, e.epoch, e.hash, e.body FROM line CROSS JOIN events AS e ON e.id = line.id
+WHERE line.id < :before
+    AND (:head = x'' OR substr(e.body, 1, length(:head)) = :head) AND (:text = x'' OR instr(e.body, :text) > 0)
+ORDER BY e.id DESC LIMIT :limit;
+
+-- name: search_stream_end
+-- How far `search_stream` looks: how many records of the stream lie before a mark, and the id of the last one it looks at.
+WITH RECURSIVE line (id, prev, n) AS (
+    SELECT e.id, e.prev, 1 FROM streams AS s JOIN events AS e ON e.id = s.last WHERE s.name = :stream
+    UNION ALL SELECT e.id, e.prev, line.n + (line.id < :before) FROM line CROSS JOIN events AS e ON e.id = line.prev
+    WHERE line.n < :look
+)
+SELECT count(*) AS looked, min(id) AS least, min(prev) AS prev FROM line WHERE id < :before;
+
+-- name: stream_known
+-- Whether there is a stream of that name.
+SELECT 1 AS known FROM streams WHERE name = :stream;
+
+-- name: stream_count
+-- How many streams there are.
+SELECT count(*) AS n FROM streams;
