@@ -2,151 +2,33 @@
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from board_kit import (
+    MODEL,
+    TASKS,
+    BoardDeck,
+    a_deck,
+    answered,
+    asked,
+    checking,
+    done,
+    intended,
+    queued,
+    started,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from quarterdeck.board.board import Around
 from quarterdeck.board.live import Live
-from quarterdeck.board.port import ApprovalRow, Changes, Delta, Snapshot, Topic
-from quarterdeck.journal.log import Log
-from quarterdeck.journal.port import Claim
+from quarterdeck.board.port import Changes, Delta, Snapshot, Topic
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
-from quarterdeck.kernel.config import DeckConfig, RunConfig
-from quarterdeck.kernel.entities import Change, Harness, Plan, Task, Usage
 from quarterdeck.kernel.events import Node, Outcome, RunStatus
 from quarterdeck.kernel.failures import FailureClass
-from quarterdeck.store.sqlite import SqliteStore
-
-START = 1_795_262_400.0
-MODEL = "anthropic:claude-test"
-TASKS = ("one", "two", "three")
-
-
-class _Clock:
-    """Time that passes when it is told to."""
-
-    now = START
-
-    def wall(self) -> float:
-        return self.now
-
-    def monotonic(self) -> float:
-        return self.now
-
-
-@dataclass
-class _Deck:
-    """A deck whose journal is written to by hand."""
-
-    store: SqliteStore
-    clock: _Clock
-    log: Log
-    around: Around = field(default_factory=lambda: Around(version="1", started_at=START, working=True))
-    claims: dict[str, Claim] = field(default_factory=dict)
-
-    async def say(self, stream: str, *events: e.EventBase) -> None:
-        if stream not in self.claims:
-            self.claims[stream] = await self.log.claim(stream)
-        await self.log.append(self.claims[stream], *events)
-
-    async def attempt(self, attempt: str, *events: e.EventBase) -> None:
-        await self.say(ids.attempt_stream(attempt), *events)
-
-    async def run(self, run: str, *events: e.EventBase) -> None:
-        await self.say(ids.run_stream(run), *events)
-
-    async def order(self, run: str) -> None:
-        plan = Plan(
-            goal="g",
-            tasks=tuple(
-                Task(id=name, title=f"Do {name}", paths=("*",), needs=TASKS[:at]) for at, name in enumerate(TASKS)
-            ),
-        )
-        plan_blob = await self.log.put(plan.model_dump_json().encode())
-        config = await self.log.put(RunConfig(deck=DeckConfig()).model_dump_json().encode())
-        created = e.RunCreated(
-            run=run, goal="the goal", goal_blob=plan_blob, plan_blob=plan_blob, repository="/repo", target="main",
-            base="base", into="main", config_blob=config, budget_nusd=10**9, max_parallel=4, user="ada", sandbox="none",
-        )  # fmt: skip
-        await self.run(run, created, e.RunPlanned(plan_blob=plan_blob, tasks=len(TASKS)))
-
-    async def start(self, run: str, task: str, number: int = 1) -> str:
-        attempt = ids.attempt_id(run, task, number)
-        await self.run(run, e.TaskDispatched(task=task, attempt=attempt, number=number, agent="implementer"))
-        await self.attempt(attempt, started(attempt))
-        return attempt
-
-    async def live(self) -> Live:
-        async def look() -> Around:
-            return self.around
-
-        async def approvals() -> tuple[ApprovalRow, ...]:
-            return ()
-
-        live = Live(self.store, self.log, self.clock, look, approvals)
-        await live.start()
-        return live
-
-
-@asynccontextmanager
-async def a_deck(path: Path) -> AsyncIterator[_Deck]:
-    store = await SqliteStore.open(path / "deck.db", durability="normal")
-    clock = _Clock()
-    try:
-        yield _Deck(store, clock, Log(store, clock))
-    finally:
-        await store.close()
-
-
-def started(attempt: str, incarnation: int = 1, agent: str = "implementer") -> e.AttemptStarted:
-    run, task, number = ids.split_attempt(attempt)
-    return e.AttemptStarted(
-        run=run, task=task, number=number, agent=agent, harness=Harness.NATIVE, incarnation=incarnation,
-        base="base", workspace="w",
-    )  # fmt: skip
-
-
-def asked(step: int) -> e.ModelAsked:
-    return e.ModelAsked(step=step, model=MODEL, messages=2, request_hash="0" * 64, prefix_blob="0" * 64)
-
-
-def answered(step: int, cost: int = 1_000_000) -> e.ModelAnswered:
-    usage = Usage(input=100, cache_read=1000, output=20)
-    return e.ModelAnswered(step=step, model=MODEL, message_blob="0" * 64, stop="end", usage=usage, cost_nusd=cost)
-
-
-def intended(step: int, tool: str = "read_file", decision: Any = "allow") -> e.ToolIntended:
-    return e.ToolIntended(
-        step=step, call=f"c{step}", tool=tool, arguments_blob="0" * 64, arguments_hash="0" * 64, decision=decision
-    )
-
-
-def done(step: int, tool: str = "read_file", flags: tuple[str, ...] = ()) -> e.ToolDone:
-    return e.ToolDone(step=step, call=f"c{step}", tool=tool, ok=not flags, result_blob="0" * 64, flags=flags)
-
-
-def change(attempt: str) -> Change:
-    run, task, _ = ids.split_attempt(attempt)
-    return Change(run=run, task=task, attempt=attempt, base="base", commit=f"c-{attempt}", tree=f"t-{attempt}")
-
-
-def queued(attempt: str) -> e.ChangeQueued:
-    return e.ChangeQueued(change=change(attempt), title=f"Change {attempt}", config_blob="0" * 64, agent="implementer")
-
-
-def checking(attempt: str, *below: str) -> e.GateCheckStarted:
-    stack = (*below, attempt)
-    return e.GateCheckStarted(
-        check=f"k-{attempt}", tip="base", stack=stack, commits=stack, tree=f"t-{attempt}", config_blob="0" * 64
-    )
-
 
 # --- what viewers were told against a fresh look ------------------------------------------------------------
 
@@ -159,7 +41,7 @@ _STEPS = st.lists(
             [
                 *("start", "restart", "ask", "answer", "err", "intend", "refuse", "do", "question", "review", "sub"),
                 *("finish", "queue", "check", "pass", "land", "return", "merge", "fail", "wait", "pause", "resume"),
-                *("cancel", "end", "incident", "notice", "delay", "later", "look"),
+                *("cancel", "end", "incident", "notice", "delay", "later", "look", "approval", "approve"),
             ]
         ),
         st.integers(1, 700),
@@ -169,7 +51,7 @@ _STEPS = st.lists(
 )
 
 
-async def _act(deck: _Deck, run: str, task: str, action: str, number: int, at: dict[str, int]) -> None:
+async def _act(deck: BoardDeck, run: str, task: str, action: str, number: int, at: dict[str, int]) -> None:
     """One thing that may happen, whether or not it makes sense after what happened before."""
     attempt = ids.attempt_id(run, task, at.setdefault(run + task, 1))
     step = number % 9
@@ -194,10 +76,32 @@ async def _act(deck: _Deck, run: str, task: str, action: str, number: int, at: d
             await deck.say("gate/main", _gate(action, attempt, number))
         case "merge" | "fail" | "wait" | "pause" | "resume" | "cancel" | "end" | "notice":
             await deck.run(run, _of_run(action, run, task, attempt, number))
+        case "approval":
+            await deck.attempt(attempt, _asks(run, task, attempt, number))
+        case "approve":
+            name = f"{attempt}.{number % 3}"
+            verdict = e.ApprovalDecided(approval=name, verdict="approve", by="ada", action_hash="h")
+            await deck.say(f"approval/{name}", verdict)
         case "look":
             pass
         case _:
             await deck.attempt(attempt, _of_attempt(action, attempt, step))
+
+
+def _asks(run: str, task: str, attempt: str, number: int) -> e.ApprovalAsked:
+    return e.ApprovalAsked(
+        approval=f"{attempt}.{number % 3}",
+        what="merge" if number % 2 else "tool",
+        run=run,
+        task=task,
+        attempt=attempt,
+        agent="implementer",
+        action_hash="h",
+        title="May I?",
+        subject_blob="0" * 64,
+        risk="low",
+        cost_nusd=number,
+    )
 
 
 def _gate(action: str, attempt: str, number: int) -> e.EventBase:
@@ -273,7 +177,7 @@ def _sees(viewer: _Viewer) -> dict[str, Any]:
     return {"deck": viewer.deck, **viewer.rows}
 
 
-async def _same_as_fresh(deck: _Deck, live: Live, viewer: _Viewer) -> None:
+async def _same_as_fresh(deck: BoardDeck, live: Live, viewer: _Viewer) -> None:
     deck.clock.now += 31.0  # what is looked at from time to time is looked at now
     await live.step()
     told = live.delta(viewer.seq, tuple(Topic), _RUNS[0])

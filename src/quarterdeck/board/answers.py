@@ -223,6 +223,20 @@ class Diff(Value):
     """There are more files, or longer ones, than are shown."""
 
 
+# --- an approval ------------------------------------------------------------------------------------------
+
+
+class ApprovalDetail(ApprovalRow):
+    """What a person is asked to allow, exactly."""
+
+    subject: str
+    """The action as it would be performed: a tool with its arguments (JSON), a plan (YAML), a change (JSON)."""
+    cut: bool
+    """`subject` is longer than what is shown."""
+    diff: Diff | None
+    """Of a change."""
+
+
 # --- money ------------------------------------------------------------------------------------------------
 
 CostBy = Literal["user", "agent", "model", "run", "day"]

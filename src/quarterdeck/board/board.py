@@ -9,7 +9,7 @@ Rules
 - A frame names what differs from the frame before it, and nothing else.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,7 +17,7 @@ from quarterdeck.board import agents, gates
 from quarterdeck.board.agents import AgentCell
 from quarterdeck.board.frames import Frame, Rows, difference
 from quarterdeck.board.gates import GateCell
-from quarterdeck.board.needs import needs, open_things
+from quarterdeck.board.needs import needs
 from quarterdeck.board.port import AgentRow, ApprovalRow, DeckRow, NeedRow, TaskRow, Topic, Unreviewed
 from quarterdeck.board.runs import RunCell, run_row, task_rows
 from quarterdeck.board.scene import Inbox, Scene, Stuck
@@ -28,7 +28,7 @@ from quarterdeck.kernel.entities import to_usd
 from quarterdeck.kernel.events import TaskStatus
 
 _SPENDING: Final = frozenset({"model.answered", "model.erred", "agent.turned"})
-_INBOX: Final = frozenset({"question.asked", "incident.opened"})
+_INBOX: Final = frozenset({"question.asked", "question.answered", "incident.opened"})
 _HOUR: Final = 3600.0
 
 
@@ -97,17 +97,15 @@ class Board:
                 self._run(name, raw)
             elif where == "gate":
                 self._gate(name, raw)
-            elif raw.kind.startswith("approval."):
-                self.stale.approvals = True
+            elif where == "approval":
+                self._approval(raw)
             if where != "gate" and (run := name.partition(".")[0]) in self.pinned:
                 self._touched.setdefault(run, {})[raw.stream] = raw.seq
 
     def _run(self, run: str, raw: Raw) -> None:
         self.stale.runs.add(run)
-        self.stale.inbox = True
-        if raw.kind.startswith("approval."):
-            self.stale.approvals = True
-        elif raw.kind == "task.merged":
+        self.stale.inbox = self.stale.approvals = True
+        if raw.kind == "task.merged":
             self.stale.landings = True
 
     def _attempt(self, attempt: str, raw: Raw) -> None:
@@ -129,7 +127,7 @@ class Board:
             self._spend(run, raw)
         elif raw.kind in _INBOX:
             self.stale.inbox = True
-        elif raw.kind.startswith("approval."):
+        elif raw.kind == "harness.finished" or raw.kind.startswith("approval."):
             self.stale.approvals = True
 
     def _spend(self, run: str, raw: Raw) -> None:
@@ -153,6 +151,13 @@ class Board:
         self._dirty[Topic.GATES].add(target)
         if raw.kind == "change.landed":
             self.stale.reviewed.add(target)
+
+    def _approval(self, raw: Raw) -> None:
+        self.stale.approvals = True
+        event = raw.event
+        row = self.shown[Topic.APPROVALS].get(getattr(event, "approval", ""))
+        if isinstance(row, ApprovalRow):
+            self.stale.runs.add(row.run)  # the change counts as reviewed, the run goes on
 
     def put_run(self, cell: RunCell, at_work: Iterable[AgentCell]) -> None:
         """Take over what the read tables say about a run, and its agents that are not known yet."""
@@ -217,7 +222,7 @@ class Board:
         rows = needs(self._scene(now))
         fresh[Topic.NEEDS] = {row.id: row for row in rows}
         fresh[Topic.APPROVALS] = {row.approval: row for row in self.approvals}
-        fresh[Topic.DECK] = {"deck": self._deck_row(now, rows)}
+        fresh[Topic.DECK] = {"deck": self._deck_row(now)}
         for topic in (Topic.NEEDS, Topic.APPROVALS, Topic.DECK):
             changes[topic] = difference(self.shown[topic], fresh[topic])
             self.shown[topic] = fresh[topic]
@@ -332,8 +337,8 @@ class Board:
         assert isinstance(row, AgentRow)
         return self.agents[attempt] if row.silent or row.waits_on == "retry" else None
 
-    def _deck_row(self, now: float, rows: Sequence[NeedRow]) -> DeckRow:
-        around, waiting = self.around, open_things(rows)
+    def _deck_row(self, now: float) -> DeckRow:
+        around, waiting = self.around, len(self.approvals) + len(self.inbox.waits)
         return DeckRow(
             version=around.version,
             started_at=around.started_at,

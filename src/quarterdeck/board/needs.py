@@ -11,7 +11,7 @@ Rules
 import hashlib
 import re
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -323,8 +323,3 @@ def _notice(notice: Notice) -> _Need:
         f"quarterdeck cost {notice.run}",
         run=notice.run,
     )
-
-
-def open_things(rows: Iterable[NeedRow]) -> int:
-    """How many things wait for a person's decision: what fills the inbox."""
-    return sum(row.count for row in rows if row.kind in ("approval", "question", "escalated"))

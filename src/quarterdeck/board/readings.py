@@ -147,6 +147,7 @@ class Readings:
             raise NotFound(f"{attempt} has no change yet", fix=f"quarterdeck show {attempt}")
         created = (await self._briefings.run(row.run)).created
         mirror = await self._mirrors(created.repository)
+        await mirror.fetch(change.base)
         text = await mirror.diff(change.base, change.commit, limit=diffs.MOST_BYTES)
         return diffs.parsed(text, change.base, change.commit)
 
