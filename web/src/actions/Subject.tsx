@@ -14,10 +14,12 @@ const WHAT: Readonly<Record<string, string>> = {
   merge: "Merge a change",
 };
 
-export function Subject({ approval }: { readonly approval: ApprovalDetail }) {
+/** `alone`: not below a heading of its own. */
+export function Subject({ approval, alone }: { readonly approval: ApprovalDetail; readonly alone?: boolean }) {
+  const Title = alone ? "h2" : "h3";
   return (
     <div class="subject">
-      <h3 class="subject-title">{approval.title}</h3>
+      <Title class="subject-title">{approval.title}</Title>
       <Facts>
         <Fact name="What">{WHAT[approval.what] ?? approval.what}</Fact>
         <Fact name="Asked by">

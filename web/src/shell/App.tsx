@@ -40,8 +40,10 @@ export function App() {
       <div class="frame">
         <Rail />
         <div class="stage">
-          <Readouts />
-          <Trouble />
+          <section aria-label="The deck">
+            <Readouts />
+            <Trouble />
+          </section>
           <main id="main" ref={main} tabIndex={-1}>
             <Stage />
           </main>
@@ -80,11 +82,12 @@ function Rail() {
           Start a run
         </Button>
         <div class="tools-row">
-          <Button look="bare" little act={openPalette} label="Find anything">
-            Find <kbd>Ctrl K</kbd>
+          <Button look="bare" little act={openPalette}>
+            Find <kbd aria-hidden="true">Ctrl K</kbd>
           </Button>
-          <Button look="bare" little act={nextTheme} label={`Theme: ${theme.value}. Change it`}>
+          <Button look="bare" little act={nextTheme}>
             {theme.value === "system" ? "Auto" : theme.value === "dark" ? "Dark" : "Light"}
+            <span class="unseen"> theme: change it</span>
           </Button>
           <Button look="bare" little act={showHelp} label="Show the keys">
             ?
@@ -149,7 +152,6 @@ function Stage() {
   useEffect(() => {
     let left = false;
     setFailed(false);
-    document.title = entry ? `${entry.title} · Quarterdeck` : "Quarterdeck";
     entry?.load().then(
       (module) => !left && setLoaded({ name: entry.name, screen: module.default }),
       () => !left && setFailed(true),
@@ -158,6 +160,12 @@ function Stage() {
       left = true;
     };
   }, [entry]);
+
+  // Seen in a tab that is not looked at: how much is urgent.
+  const urgent = store.ranked.value.filter((need) => need.severity === "now").length;
+  useEffect(() => {
+    document.title = `${urgent ? `(${urgent}) ` : ""}${entry ? `${entry.title} · ` : ""}Quarterdeck`;
+  }, [urgent, entry]);
 
   if (!exists(here.screen)) {
     return (

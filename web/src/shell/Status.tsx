@@ -31,7 +31,7 @@ export function Readouts() {
   const { today_usd: today, today_cap_usd: cap, unreviewed } = deck;
   const share = cap ? today / cap : 0;
   return (
-    <dl class="readouts" aria-label="The deck">
+    <dl class="readouts">
       <Readout label="Agents" to="fleet">
         {deck.agents}
       </Readout>

@@ -73,7 +73,7 @@ export function ApprovalPane({ id, open, after }: Props) {
   return (
     <>
       <RunOf run={detail.run} task={detail.task} attempt={detail.attempt} />
-      <Subject approval={detail} />
+      <Subject approval={detail} alone />
       {error !== null && <Refusal error={error} />}
       {undecided ? (
         <form

@@ -86,7 +86,12 @@ export default function Inbox({ place }: ScreenProps) {
       )}
       {id && (
         <section class="inbox-pane" aria-label="What is asked" tabIndex={-1}>
-          {narrow && <a href={link(["inbox"])}>← All decisions</a>}
+          {narrow && (
+            <>
+              <h1 class="unseen">Inbox</h1>
+              <a href={link(["inbox"])}>← All decisions</a>
+            </>
+          )}
           {item?.kind === "question" ? (
             <QuestionPane key={id} need={item.need} after={after} />
           ) : (
