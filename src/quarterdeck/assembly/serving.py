@@ -12,29 +12,23 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Final
 
-from quarterdeck import __version__
 from quarterdeck.assembly.parts import Parts
-from quarterdeck.board.board import Around
+from quarterdeck.assembly.showing import show
 from quarterdeck.board.live import Live
-from quarterdeck.board.port import ApprovalRow
-from quarterdeck.board.stream import Streams
 from quarterdeck.doors.api.door import guarded, open_api
 from quarterdeck.doors.api.guard import Named
 from quarterdeck.doors.api.port import Backing, Served, Serving
 from quarterdeck.doors.api.replies import Replies
-from quarterdeck.doors.api.rows import approval_row
 from quarterdeck.doors.api.sessions import Sessions
 from quarterdeck.doors.api.trust import Person, Way, way_of
 from quarterdeck.doors.metrics import MetricsDoor
 from quarterdeck.doors.model_calls import ModelCalls
 from quarterdeck.doors.serve import App, Doors, Endpoint
 from quarterdeck.doors.site import Site, built
-from quarterdeck.kernel.failures import BadConfiguration, Conflicting, StoreUnavailable
-from quarterdeck.settings import operator_config
+from quarterdeck.kernel.failures import BadConfiguration, Conflicting
 from quarterdeck.settings.tokens import TOKENS_FILE, Token, match, read_tokens
 from quarterdeck.workplace.lock import held
 
@@ -75,38 +69,6 @@ class HomeKeys:
         return self._tokens
 
 
-class _Look:
-    """How this machine and this server are, for the board."""
-
-    def __init__(self, deck: Served, parts: Parts) -> None:
-        self._deck = deck
-        self._home = parts.settings.home
-        self._started_at = parts.clock.wall()
-        self._trouble = ""
-        self._told, parts.engine.told = parts.engine.told, self._tell
-
-    def _tell(self, error: StoreUnavailable | None) -> None:
-        self._trouble = str(error) if error is not None else ""
-        if self._told is not None:
-            self._told(error)
-
-    async def __call__(self) -> Around:
-        trouble, cap, inbox = self._trouble, None, None
-        try:
-            operator = operator_config(self._home).config
-            cap, inbox = operator.budget.deck_day, operator.approve.inbox
-        except BadConfiguration as error:
-            trouble = trouble or str(error)
-        return Around(
-            version=__version__,
-            started_at=self._started_at,
-            working=await self._deck.attended(),
-            today_cap_usd=cap,
-            inbox_limit=inbox,
-            trouble=trouble,
-        )
-
-
 async def _kept(live: Live) -> None:
     """The board, kept up to date. A bug of ours there is written down and must not leave a board that stands still."""
     while True:
@@ -115,10 +77,6 @@ async def _kept(live: Live) -> None:
         except Exception:  # noqa: BLE001 - it is recorded, and the board goes on
             _log.exception("the board broke off")
             await asyncio.sleep(_AGAIN_SECONDS)
-
-
-async def _approvals(deck: Served) -> tuple[ApprovalRow, ...]:
-    return tuple(approval_row(view) for view in await deck.approvals())
 
 
 @asynccontextmanager
@@ -134,8 +92,8 @@ async def serving(
             why="whoever reaches the port could do everything",
             fix="quarterdeck token add NAME --role admin",
         )
-    live = Live(parts.store, parts.journal, parts.clock, _Look(deck, parts), partial(_approvals, deck))
-    backing = Backing(deck, live, Streams(live), keys, Sessions(parts.clock))
+    shown = show(parts)
+    backing = Backing(deck, shown, keys, Sessions(parts.clock))
     api = await open_api(backing, Replies(parts.store, parts.owner, parts.clock))
     site, models = Site(await asyncio.to_thread(built)), ModelCalls(parts.gateway)
 
@@ -148,14 +106,14 @@ async def serving(
 
     public = Endpoint(Named(doors(way), tuple(names)), parts.ground.sockets, patient=True)
     private = Endpoint(doors(Way.SOCKET), parts.ground.sockets)
-    behind = [asyncio.create_task(_kept(live))]
+    behind = [asyncio.create_task(_kept(shown.live))]
     try:
         where, number = await _listen(public, host, port)
         tried = asyncio.Event()
         behind.append(asyncio.create_task(_own(private, home, tried)))
         await tried.wait()
-        shown = f"[{where}]" if ":" in where else where
-        yield Serving(f"http://{shown}:{number}", home / SOCKET, way is Way.NETWORK, way is Way.NETWORK or keys.any())
+        address = f"[{where}]" if ":" in where else where
+        yield Serving(f"http://{address}:{number}", home / SOCKET, way is Way.NETWORK, way is Way.NETWORK or keys.any())
     finally:
         for task in behind:
             task.cancel()

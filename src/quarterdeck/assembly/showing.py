@@ -6,7 +6,7 @@ from quarterdeck.board.board import Around
 from quarterdeck.board.shown import Shown, shown
 from quarterdeck.govern.chain import DayCaps
 from quarterdeck.kernel.config import DeckConfig
-from quarterdeck.kernel.failures import BadConfiguration
+from quarterdeck.kernel.failures import BadConfiguration, StoreUnavailable
 from quarterdeck.settings import operator_config
 
 
@@ -17,6 +17,14 @@ class Showing:
         self._parts = parts
         self._started_at = parts.clock.wall()
         self._last = DeckConfig()
+        self._trouble = ""
+        self._told, parts.engine.told = parts.engine.told, self._tell
+
+    def _tell(self, error: StoreUnavailable | None) -> None:
+        """What keeps the work from going on is shown too, not only told."""
+        self._trouble = str(error) if error is not None else ""
+        if self._told is not None:
+            self._told(error)
 
     def caps(self) -> DayCaps:
         """What may be spent in a day."""
@@ -32,6 +40,7 @@ class Showing:
             working=await self._parts.engine.attended(),
             today_cap_usd=config.budget.deck_day,
             inbox_limit=config.approve.inbox,
+            trouble=self._trouble,
         )
 
     def _config(self) -> DeckConfig:

@@ -48,6 +48,8 @@ _CHANGING: Final = {
     415: "The body is not JSON",
     422: "The input cannot be used",
 }
+_UNTOLD: Final[Any] = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
+"""Telemetry is the deck's own business (`quarterdeck.telemetry`); the framework would read the environment for it."""
 _METHODS: Final = ("get", "post", "put", "patch", "delete")
 
 
@@ -61,6 +63,7 @@ def make_app(backing: Backing | None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         separate_input_output_schemas=False,
+        telemetry=_UNTOLD,
         generate_unique_id_function=lambda route: f"{route.tags[0]}_{route.name}" if route.tags else route.name,
     )
     app.state.backing = backing
@@ -164,7 +167,7 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
     responses = operation["responses"]
     responses.pop("422", None)
     errors = {**_ALWAYS, **(_CHANGING if method != "get" else {})}
-    if "{" in path:
+    if "{" in path or operation.get("parameters") or "requestBody" in operation:
         errors[404] = "There is nothing of that name"
     if any(each["in"] == "query" for each in operation.get("parameters", ())):
         errors[422] = "The input cannot be used"

@@ -4,19 +4,15 @@ Rules
 - A verdict is bound to the hash of what was looked at. One that is stale, that comes twice or too late is refused.
 """
 
-import json
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Query
 
+from quarterdeck.board.answers import ApprovalDetail
+from quarterdeck.board.approvals import approval_row
 from quarterdeck.board.port import ApprovalRow
-from quarterdeck.delivery.plan import dump_plan
 from quarterdeck.doors.api import shapes
-from quarterdeck.doors.api.context import CREATES, Asking, Deck
-from quarterdeck.doors.api.port import Served
-from quarterdeck.doors.api.rows import approval_row
-from quarterdeck.journal.views import ApprovalView
-from quarterdeck.kernel.entities import Plan
+from quarterdeck.doors.api.context import CREATES, Asking, Behind, Deck
 
 router: Final = APIRouter(prefix="/approvals", tags=["approvals"])
 
@@ -32,18 +28,9 @@ async def approvals(
 
 
 @router.get("/{approval}")
-async def approval(approval: ApprovalId, deck: Deck) -> shapes.ApprovalDetail:
+async def approval(approval: ApprovalId, behind: Behind) -> ApprovalDetail:
     """One, with exactly what is asked."""
-    view = await deck.views.approval(approval)
-    return shapes.ApprovalDetail(**dict(approval_row(view)), subject=await _subject(deck, view), diff=None)
-
-
-async def _subject(deck: Served, view: ApprovalView) -> str:
-    """The plan as YAML; the tool with its arguments, or the change, as JSON."""
-    body = await deck.journal.get(view.subject_blob)
-    if view.what == "plan":
-        return dump_plan(Plan.model_validate_json(body))
-    return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+    return await behind.shown.approvals.detail(approval, behind.shown.readings)
 
 
 @router.post("/{approval}", dependencies=CREATES)

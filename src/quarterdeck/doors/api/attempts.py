@@ -1,13 +1,35 @@
-"""Attempts over HTTP: what is said to them."""
+"""Attempts over HTTP: what they did, and what is said to them."""
 
-from typing import Final
+from typing import Annotated, Final
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 
+from quarterdeck.board.answers import Diff, Thread
 from quarterdeck.doors.api import shapes
-from quarterdeck.doors.api.context import MUTATES, Asking, AttemptId, Deck
+from quarterdeck.doors.api.context import MUTATES, Asking, AttemptId, Behind, Deck
+from quarterdeck.doors.api.machine import MOST_RECORDS
+from quarterdeck.kernel.failures import BadInput
+
+Seq = Annotated[int | None, Query(ge=0, le=MOST_RECORDS, description="Number of a record in its stream.")]
+Limit = Annotated[int, Query(ge=1, le=500, description="Records that are looked at.")]
 
 router: Final = APIRouter(prefix="/attempts", tags=["attempts"])
+
+
+@router.get("/{attempt}/thread")
+async def thread(
+    attempt: AttemptId, behind: Behind, after: Seq = None, before: Seq = None, limit: Limit = 100
+) -> Thread:
+    """A page of what it was told, said and did: `after` a record, `before` one, or the newest one."""
+    if after is not None and before is not None:
+        raise BadInput("`after` and `before` exclude each other")
+    return await behind.shown.readings.thread(attempt, after=after, before=before, limit=limit)
+
+
+@router.get("/{attempt}/diff")
+async def diff(attempt: AttemptId, behind: Behind) -> Diff:
+    """What its newest change does; 404 as long as it has none."""
+    return await behind.shown.readings.diff(attempt)
 
 
 @router.post("/{attempt}/messages", status_code=202, dependencies=MUTATES)

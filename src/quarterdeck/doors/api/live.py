@@ -54,14 +54,14 @@ _STREAM: Final[dict[int | str, dict[str, Any]]] = {
 
 async def _shot(behind: Behind, topic: Topic) -> Snapshot:
     await _ready(behind)
-    return behind.live.snapshot((topic,))
+    return behind.shown.live.snapshot((topic,))
 
 
 async def _ready(behind: Behind) -> None:
     """Raises StoreUnavailable where the board cannot be read for too long."""
     try:
         async with asyncio.timeout(_READY_SECONDS):
-            await behind.live.ready()
+            await behind.shown.live.ready()
     except TimeoutError:
         raise StoreUnavailable("the board is not ready", fix="quarterdeck doctor") from None
 
@@ -105,12 +105,12 @@ async def snapshot(behind: Behind, topics: Topics = _EVERYTHING, run: Run = None
     await _ready(behind)
     wanted = frozenset(map(Topic, topics.split(",")))
     if run is None:
-        return behind.live.snapshot(wanted)
-    await behind.live.follow(run)
+        return behind.shown.live.snapshot(wanted)
+    await behind.shown.live.follow(run)
     try:
-        return behind.live.snapshot(wanted, run)
+        return behind.shown.live.snapshot(wanted, run)
     finally:
-        behind.live.leave(run)
+        behind.shown.live.leave(run)
 
 
 @router.get("/stream", response_class=Response, responses=_STREAM)
@@ -123,7 +123,7 @@ async def stream(
     """A snapshot, then what changes, at most four times a second. It never ends by itself."""
     await _ready(behind)
     watch = Watch(frozenset(map(Topic, topics.split(","))), run)
-    made = cast(AsyncGenerator[bytes, None], behind.streams.open(watch, seen_of(last_event_id)))
+    made = cast(AsyncGenerator[bytes, None], behind.shown.streams.open(watch, seen_of(last_event_id)))
     return EventStream(await anext(made), made)
 
 

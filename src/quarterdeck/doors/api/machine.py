@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, HTTPException, Query, Response
 
 from quarterdeck import __version__
-from quarterdeck.board.answers import ChainFaultRow, Verified
+from quarterdeck.board.answers import ChainFaultRow, ChainStatus, CostBy, Costs, Found, Verified
 from quarterdeck.doors.api import shapes
 from quarterdeck.doors.api.context import Asking, Behind, Deck, OneAtATime
 from quarterdeck.doors.api.redaction import redacted
@@ -15,6 +15,8 @@ from quarterdeck.kernel.config import RunConfig
 
 router: Final = APIRouter(tags=["deck"])
 
+MOST_RECORDS: Final = 2**53 - 1
+"""Beyond that JavaScript cannot count."""
 Repository = Annotated[
     str, Query(pattern=r"^/[^\x00]*$", max_length=4096, description="A git repository on the server's machine.")
 ]
@@ -81,6 +83,35 @@ async def doctor(deck: Deck, one: OneAtATime) -> shapes.Doctor:
     async with one:
         checks = await deck.probe()
     return shapes.Doctor(ok=not any(not each.ok and each.level == "error" for each in checks), checks=tuple(checks))
+
+
+@router.get("/costs")
+async def costs(
+    behind: Behind,
+    by: Annotated[CostBy, Query(description="What one row is about.")] = "run",
+    days: Annotated[int, Query(ge=1, le=366, description="UTC, today included.")] = 7,
+) -> Costs:
+    """What was spent, against what may be spent."""
+    return await behind.shown.money.costs(by, days)
+
+
+@router.get("/events", tags=["audit"])
+async def events(
+    behind: Behind,
+    stream: Annotated[str, Query(max_length=400, description="A stream's name, or its beginning.")] = "",
+    kind: Annotated[str, Query(max_length=100, description="As events name it.")] = "",
+    q: Annotated[str, Query(max_length=400, description="A text that the record holds.")] = "",
+    before: Annotated[int | None, Query(ge=1, le=MOST_RECORDS, description="`before` of the answer before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+) -> Found:
+    """Search the journal, the newest first."""
+    return await behind.shown.audit.events(stream=stream, kind=kind, text=q, before=before, limit=limit)
+
+
+@router.get("/audit", tags=["audit"])
+async def chains(behind: Behind) -> ChainStatus:
+    """What is known of the journal's chains without computing them anew."""
+    return await behind.shown.audit.chains()
 
 
 @router.post("/audit/verify", tags=["audit"])

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from quarterdeck.board.live import Live
-from quarterdeck.board.stream import Streams
+from quarterdeck.board.shown import Shown
 from quarterdeck.delivery.order import Check, Cli, Order, RevertOrder, RunResult
 from quarterdeck.doors.api.sessions import Sessions
 from quarterdeck.doors.api.trust import Keys
@@ -41,8 +40,7 @@ class Backing:
     """What stands behind the API."""
 
     deck: "Served"
-    live: Live
-    streams: Streams
+    shown: Shown
     keys: Keys
     sessions: Sessions
 

@@ -1,15 +1,16 @@
 """Runs over HTTP: ordered, looked at, steered."""
 
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import ValidationError
 
+from quarterdeck.board.answers import RunDetail, Timeline
 from quarterdeck.delivery.order import Order, RevertOrder, RunResult
 from quarterdeck.doors.api import shapes
-from quarterdeck.doors.api.context import CREATES, MUTATES, Asking, Deck, Reserved, RunId, TaskName, require
-from quarterdeck.doors.api.machine import configured
+from quarterdeck.doors.api.context import CREATES, MUTATES, Asking, Behind, Deck, Reserved, RunId, TaskName, require
+from quarterdeck.doors.api.machine import MOST_RECORDS, configured
 from quarterdeck.doors.api.port import Served
 from quarterdeck.kernel.complaints import complaint
 from quarterdeck.kernel.entities import to_nusd, to_usd
@@ -67,6 +68,24 @@ async def _there(deck: Served, run: str) -> bool:
     except NotFound:
         return False
     return True
+
+
+@router.get("/{run}")
+async def run(run: RunId, behind: Behind, response: Response) -> RunDetail:
+    """One run with everything that is not live; `ETag` is its version."""
+    found = await behind.shown.readings.run(run)
+    response.headers["etag"] = f'"{found.run.version}"'
+    return found
+
+
+@router.get("/{run}/timeline")
+async def timeline(
+    run: RunId,
+    behind: Behind,
+    after: Annotated[int, Query(ge=0, le=MOST_RECORDS, description="`next` of the answer before.")] = 0,
+) -> Timeline:
+    """What the run did and when, by column; ask again behind `next`."""
+    return await behind.shown.timelines.timeline(run, after)
 
 
 @router.get("/{run}/plan")

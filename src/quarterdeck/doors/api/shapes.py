@@ -9,8 +9,6 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field
 
-from quarterdeck.board.answers import Diff
-from quarterdeck.board.port import ApprovalRow
 from quarterdeck.delivery.order import Check, Cli
 from quarterdeck.kernel.config import DeckConfig
 from quarterdeck.kernel.entities import Agent, Usd, Value
@@ -160,15 +158,6 @@ class Verdict(Shape):
     action_hash: str = Field(pattern=r"^[0-9a-f]{16,64}$")
     """The hash of exactly what was looked at: another action is not decided by this."""
     reason: Text = ""
-
-
-class ApprovalDetail(ApprovalRow):
-    """An approval with exactly what is asked."""
-
-    subject: str
-    """The plan as YAML; the tool with its arguments, or the change, as JSON."""
-    diff: Diff | None
-    """Of a change."""
 
 
 class Decided(Shape):
