@@ -123,12 +123,10 @@ const approvals: ApprovalDetail[] = [
     status: "open",
     by: null,
     reason: "",
-    subject: JSON.stringify(
-      { tool: "shell", arguments: { command: "alembic upgrade head", note: "<img src=x onerror=alert(1)>" } },
-      null,
-      2,
-    ),
-    cut: false,
+    subject: {
+      tool: "shell",
+      arguments: { command: "alembic upgrade head", cwd: ".", note: "<img src=x onerror=alert(1)>" },
+    },
     diff: null,
   },
   {
@@ -148,8 +146,7 @@ const approvals: ApprovalDetail[] = [
     status: "open",
     by: null,
     reason: "",
-    subject: JSON.stringify({ change: { commit: "a81b44e" }, into: "main", findings: [] }),
-    cut: false,
+    subject: null,
     diff: {
       base: "3f1c9d2",
       commit: "a81b44e",
@@ -201,7 +198,6 @@ const approvals: ApprovalDetail[] = [
     reason: "",
     subject:
       "v: 1\ngoal: Search finds names with accents\ntasks:\n  - id: fold\n    title: Fold accents\n    paths: [src/search/fold.py]\n    verify: [pytest -q tests/test_fold.py]\n",
-    cut: false,
     diff: null,
   },
 ];
@@ -323,7 +319,7 @@ const snapshot = (run: string | null): Snapshot => ({
   agents: empty ? [] : agents,
   needs: empty ? [] : needs,
   gates,
-  approvals: empty ? [] : approvals.map(({ subject: _subject, cut: _cut, diff: _diff, ...row }) => row),
+  approvals: empty ? [] : approvals.map(({ subject: _subject, diff: _diff, ...row }) => row),
   run,
   tasks: [] as TaskRow[],
 });

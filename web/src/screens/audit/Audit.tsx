@@ -34,7 +34,7 @@ export default function Audit({ place }: ScreenProps) {
   const search = (next: Partial<Wanted>) => swap(["audit"], { ...asked, ...next });
   const choose = (id: string) => {
     setChosen(id);
-    if (ids.length - ids.indexOf(id) < AHEAD) found.more();
+    if (ids.length - ids.indexOf(id) < AHEAD) found.ahead();
   };
   const move = (by: number) => {
     const next = beside(ids, chosen, by);
@@ -82,7 +82,7 @@ export default function Audit({ place }: ScreenProps) {
             chosen={chosen}
             choose={choose}
             class="panel audit-rows"
-            atEnd={found.more}
+            atEnd={found.ahead}
             row={(id) => <Row event={found.events.find((one) => String(one.id) === id)} />}
           />
           {event && <One event={event} close={() => setChosen(null)} search={search} />}
@@ -138,7 +138,7 @@ function Search(props: {
   return (
     <search class="audit-search">
       <Field label="Text">
-        <Typed reference={props.field} value={asked.q} change={(q) => search({ q })} hint="Anything in an event" />
+        <Typed reference={props.field} value={asked.q} change={(q) => search({ q })} hint="As it stands in the event" />
       </Field>
       <Field label="Kind">
         <Typed value={asked.kind} change={(kind) => search({ kind })} hint="tool.done, approval" mono />
@@ -225,8 +225,8 @@ function One(props: {
     <aside class="panel audit-one" aria-label={`Event ${event.id}`}>
       <header>
         <h2 class="mono">{event.kind}</h2>
-        <Button look="bare" little act={props.close} label="Close the event" keys="Esc">
-          ×
+        <Button look="bare" little act={props.close} keys="Esc">
+          Close
         </Button>
       </header>
       <div class="audit-body">
@@ -271,8 +271,10 @@ function useEvents(asked: Wanted) {
     readonly looked: number;
     readonly reading: boolean;
     readonly paging: boolean;
+    /** The last page brought something: the next one is worth reading unasked. */
+    readonly fruitful: boolean;
     readonly error: unknown;
-  }>({ events: [], before: null, looked: 0, reading: true, paging: false, error: null });
+  }>({ events: [], before: null, looked: 0, reading: true, paging: false, fruitful: true, error: null });
   const [times, setTimes] = useState(0);
   const request = useRef<AbortController | null>(null);
 
@@ -292,6 +294,7 @@ function useEvents(asked: Wanted) {
           looked: page.looked + (first ? 0 : known.looked),
           reading: false,
           paging: false,
+          fruitful: page.events.length > 0,
           error: null,
         }));
       },
@@ -309,5 +312,8 @@ function useEvents(asked: Wanted) {
   const more = () => {
     if (state.before !== null && !request.current) read(state.before);
   };
-  return { ...state, more, again: () => setTimes(times + 1) };
+  const ahead = () => {
+    if (state.fruitful) more();
+  };
+  return { ...state, more, ahead, again: () => setTimes(times + 1) };
 }

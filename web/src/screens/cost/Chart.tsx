@@ -78,6 +78,8 @@ function options(element: HTMLElement, stretch: number): uPlot.Options {
         value: cell,
       },
       {
+        // Where a stretch is a day, both say the same.
+        show: stretch < 86_400,
         label: stretch === 3600 ? "In that hour" : `In ${Math.round(stretch / 60)} min`,
         stroke: colour("--brass"),
         width: 1,

@@ -164,7 +164,7 @@ export function ToTask(props: {
 
 function Landed({ changes }: { readonly changes: readonly LandedChange[] }) {
   return (
-    <section aria-label="Landed">
+    <div>
       <h3>Landed</h3>
       {changes.length === 0 ? (
         <p class="quiet gate-none">Nothing yet</p>
@@ -187,7 +187,7 @@ function Landed({ changes }: { readonly changes: readonly LandedChange[] }) {
           )}
         </Some>
       )}
-    </section>
+    </div>
   );
 }
 
@@ -203,7 +203,7 @@ function Returned(props: {
   readonly titleOf: (attempt: string) => string;
 }) {
   return (
-    <section aria-label="Sent back">
+    <div>
       <h3>Sent back</h3>
       {props.changes.length === 0 ? (
         <p class="quiet gate-none">Nothing yet</p>
@@ -226,7 +226,7 @@ function Returned(props: {
           )}
         </Some>
       )}
-    </section>
+    </div>
   );
 }
 

@@ -4,7 +4,7 @@
 
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { TaskRow } from "../../api/types.ts";
-import { Mark, stateOf } from "../../components/Mark.tsx";
+import { Glyph, stateOf } from "../../components/Mark.tsx";
 import { useSight } from "../../components/useSize.ts";
 import { plural } from "../../components/words.ts";
 import { type Box, layout, path, SIZES, step, within } from "./graph.ts";
@@ -131,17 +131,14 @@ function TaskBox(props: {
   readonly focused: () => void;
 }) {
   const { box, task } = props;
-  const { word, tone } = stateOf(box.status);
+  const { word, tone, shape } = stateOf(box.status);
   const group = box.tasks.length > 1;
   const title = group ? plural(box.tasks.length, "task") : (task?.title ?? box.id);
   const more = group ? "Show each" : task ? below(task) : "";
   const said = [
-    title,
-    word,
-    group ? "grouped, press to show each" : more,
     task && !group && task.needs.length > 0 ? `needs ${task.needs.join(", ")}` : "",
     box.critical ? "decides when the run ends" : "",
-  ];
+  ].filter(Boolean);
   return (
     <button
       type="button"
@@ -159,15 +156,17 @@ function TaskBox(props: {
         height: `${SIZES.height}px`,
       }}
       tabIndex={props.stop ? 0 : -1}
-      aria-label={said.filter(Boolean).join(", ")}
       aria-current={props.chosen ? "true" : undefined}
       title={group ? undefined : `${title}\n${word}${more ? ` · ${more}` : ""}`}
       onClick={props.act}
       onFocus={props.focused}
     >
-      <Mark state={box.status} bare />
+      <span class={`mark tone-${tone}`}>
+        <Glyph shape={shape} />
+      </span>
       <span class="box-title cut">{title}</span>
       <span class="box-more cut">{[word, more].filter(Boolean).join(" · ")}</span>
+      {said.length > 0 && <span class="unseen">, {said.join(", ")}</span>}
     </button>
   );
 }

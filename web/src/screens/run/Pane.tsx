@@ -15,6 +15,7 @@ import { Segment } from "../../components/Segment.tsx";
 import { useAnswer } from "../../components/useAnswer.ts";
 import { duration, plural } from "../../components/words.ts";
 import { useKeys } from "../../shell/useKeys.ts";
+import { useMedia } from "../../shell/useMedia.ts";
 import { now } from "../../store/clock.ts";
 import { store } from "../../store/live.ts";
 import { Thread } from "./Thread.tsx";
@@ -57,6 +58,9 @@ export function Pane(props: PaneProps) {
   const attempt = attempts.find((row) => row.attempt === props.attempt) ?? newest ?? null;
   const agent = attempt ? store.agents.get(attempt.attempt) : undefined;
   const at = attempt ? attempts.indexOf(attempt) : -1;
+  const title = task?.title ?? "Planning";
+  // Where there is no room for both, the run itself is not in the page.
+  const alone = useMedia("(max-width: 1179px)");
   useKeys("Task", [
     { keys: "Escape", does: "Close the task", act: props.close },
     { keys: "v", does: "Thread or change", act: () => props.go({ tab: props.tab === "thread" ? "change" : "thread" }) },
@@ -78,12 +82,12 @@ export function Pane(props: PaneProps) {
     },
   ]);
   return (
-    <aside class="pane" aria-label={task ? `Task ${task.title}` : "Planning"}>
+    <aside class="pane" aria-label={task ? `Task ${title}` : title}>
       <header class="pane-head">
         <div class="pane-title">
-          <h2>{task?.title ?? "Planning"}</h2>
-          <Button look="bare" little act={props.close} label="Close the task" keys="Esc">
-            ×
+          {alone ? <h1>{title}</h1> : <h2>{title}</h2>}
+          <Button look="bare" little act={props.close} keys="Esc">
+            Close
           </Button>
         </div>
         {task && <TaskFacts task={task} />}
@@ -224,13 +228,6 @@ function AttemptFacts({ attempt, agent }: { readonly attempt: AttemptRow; readon
       </Fact>
       <Fact name={agent ? "For" : "Took"}>{duration(until - attempt.started_at)}</Fact>
       {attempt.incarnation > 1 && <Fact name="Begun">{plural(attempt.incarnation, "time")}</Fact>}
-      {agent && (
-        <div class="pane-message">
-          <Button little act={() => message(agent)} keys="m">
-            Message
-          </Button>
-        </div>
-      )}
     </Facts>
   );
 }

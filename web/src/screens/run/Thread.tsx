@@ -208,7 +208,7 @@ function StepHead({ step, entries }: { readonly step: number; readonly entries: 
   const call = entries.find((entry) => entry.tokens !== null);
   if (step === 0 && !call) return null;
   return (
-    <h4 class="step-head">
+    <h3 class="step-head">
       <span>{step === 0 ? "Beginning" : `Step ${step}`}</span>
       {call?.tokens && (
         <span class="faint">
@@ -222,7 +222,7 @@ function StepHead({ step, entries }: { readonly step: number; readonly entries: 
           {call.seconds > 0 && ` · ${seconds(call.seconds)}`}
         </span>
       )}
-    </h4>
+    </h3>
   );
 }
 

@@ -104,7 +104,7 @@ export function gist(json: string): string {
   return best === undefined ? "" : (best.value.split("\n")[0] as string).slice(0, 160);
 }
 
-/** Entries in groups of one step, so that a step has one head. */
+/** Entries in groups of one step, so that a step has one head. What belongs to no step stands with the one before it. */
 export interface Step {
   readonly step: number;
   readonly entries: readonly ThreadEntry[];
@@ -114,7 +114,7 @@ export function steps(entries: readonly ThreadEntry[]): Step[] {
   const found: { step: number; entries: ThreadEntry[] }[] = [];
   for (const entry of entries) {
     const last = found[found.length - 1];
-    if (last?.step === entry.step) last.entries.push(entry);
+    if (last && (last.step === entry.step || entry.step === 0)) last.entries.push(entry);
     else found.push({ step: entry.step, entries: [entry] });
   }
   return found;

@@ -61,6 +61,8 @@ export interface Stroke {
   d: string;
 }
 
+/** What lies below is drawn first: a wait goes on around what happens in it, and a failure is never hidden. */
+const KINDS: readonly string[] = ["wait", "environment", "review", "check", "gate", "model", "tool", "failed"];
 export const FAILED_WIDTH = 3;
 const MIN_WIDTH = 1;
 /** A view is never shorter than this many seconds: a span of a millisecond is then a few pixels wide. */
@@ -68,11 +70,11 @@ export const SHORTEST = 0.05;
 
 /** The spans of a run as they come, page by page. Only lanes that a page touches are sorted anew. */
 export class Spans {
-  readonly #lanes = new Map<string, { readonly lane: Lane; readonly rows: Map<string, Row>; track: Track | null }>();
+  readonly #lanes = new Map<string, { readonly lane: Lane; readonly rows: Map<number, Row>; track: Track | null }>();
 
   take({ lanes, labels, spans }: Page): void {
     const own = lanes.map((lane) => {
-      const known = this.#lanes.get(lane.attempt) ?? { lane, rows: new Map<string, Row>(), track: null };
+      const known = this.#lanes.get(lane.attempt) ?? { lane, rows: new Map<number, Row>(), track: null };
       this.#lanes.set(lane.attempt, known);
       return known;
     });
@@ -82,7 +84,7 @@ export class Spans {
       const kind = spans.kind[index] as string;
       const seq = spans.seq[index] as number;
       lane.track = null;
-      lane.rows.set(`${kind} ${seq}`, {
+      lane.rows.set(seq * KINDS.length + KINDS.indexOf(kind), {
         start: spans.start[index] as number,
         end: spans.end[index] as number,
         kind,
@@ -237,12 +239,7 @@ export function strokes(
     look,
     d: found.map(([left, right]) => bar(left, right, height(look))).join(""),
   }));
-  return drawn.sort((a, b) => depth(a.look) - depth(b.look));
-}
-
-/** What lies below is drawn first: a wait goes on around what happens in it, and a failure is never hidden. */
-function depth(look: string): number {
-  return ["wait", "environment", "review", "check", "gate", "model", "tool", "failed"].indexOf(look);
+  return drawn.sort((a, b) => KINDS.indexOf(a.look) - KINDS.indexOf(b.look));
 }
 
 function bar(left: number, right: number, height: number): string {
