@@ -123,10 +123,12 @@ const approvals: ApprovalDetail[] = [
     status: "open",
     by: null,
     reason: "",
-    subject: {
-      tool: "shell",
-      arguments: { command: "alembic upgrade head", cwd: ".", note: "<img src=x onerror=alert(1)>" },
-    },
+    subject: JSON.stringify(
+      { tool: "shell", arguments: { command: "alembic upgrade head", note: "<img src=x onerror=alert(1)>" } },
+      null,
+      2,
+    ),
+    cut: false,
     diff: null,
   },
   {
@@ -146,7 +148,8 @@ const approvals: ApprovalDetail[] = [
     status: "open",
     by: null,
     reason: "",
-    subject: null,
+    subject: JSON.stringify({ change: { commit: "a81b44e" }, into: "main", findings: [] }),
+    cut: false,
     diff: {
       base: "3f1c9d2",
       commit: "a81b44e",
@@ -198,6 +201,7 @@ const approvals: ApprovalDetail[] = [
     reason: "",
     subject:
       "v: 1\ngoal: Search finds names with accents\ntasks:\n  - id: fold\n    title: Fold accents\n    paths: [src/search/fold.py]\n    verify: [pytest -q tests/test_fold.py]\n",
+    cut: false,
     diff: null,
   },
 ];
@@ -319,7 +323,7 @@ const snapshot = (run: string | null): Snapshot => ({
   agents: empty ? [] : agents,
   needs: empty ? [] : needs,
   gates,
-  approvals: empty ? [] : approvals.map(({ subject: _subject, diff: _diff, ...row }) => row),
+  approvals: empty ? [] : approvals.map(({ subject: _subject, cut: _cut, diff: _diff, ...row }) => row),
   run,
   tasks: [] as TaskRow[],
 });

@@ -6,6 +6,7 @@ import { Money, Tag, When } from "../components/basics.tsx";
 import { DiffView } from "../components/DiffView.tsx";
 import { Fact, Facts } from "../components/Facts.tsx";
 import type { Tone } from "../components/Mark.tsx";
+import { understood } from "./subject.ts";
 
 const RISK: Readonly<Record<string, Tone>> = { low: "good", medium: "wait", high: "bad" };
 const WHAT: Readonly<Record<string, string>> = {
@@ -17,6 +18,7 @@ const WHAT: Readonly<Record<string, string>> = {
 /** `alone`: not below a heading of its own. */
 export function Subject({ approval, alone }: { readonly approval: ApprovalDetail; readonly alone?: boolean }) {
   const Title = alone ? "h2" : "h3";
+  const known = understood(approval);
   return (
     <div class="subject">
       <Title class="subject-title">{approval.title}</Title>
@@ -32,6 +34,11 @@ export function Subject({ approval, alone }: { readonly approval: ApprovalDetail
           <Money usd={approval.cost_usd} />
         </Fact>
         <Fact name="Expires">{approval.expires_at === null ? "never" : <When at={approval.expires_at} />}</Fact>
+        {known.into && (
+          <Fact name="Onto">
+            <code>{known.into}</code>
+          </Fact>
+        )}
         <Fact name="Action">
           <code title={approval.action_hash}>{approval.action_hash.slice(0, 16)}</code>
         </Fact>
@@ -43,18 +50,41 @@ export function Subject({ approval, alone }: { readonly approval: ApprovalDetail
           ))}
         </ul>
       )}
-      <Action subject={approval.subject} />
-      {approval.diff && <DiffView diff={approval.diff} />}
+      {known.findings.length > 0 && (
+        <ul class="why">
+          {known.findings.map((finding) => (
+            <li key={finding}>{finding}</li>
+          ))}
+        </ul>
+      )}
+      {known.other && (
+        <p class="refusal" role="alert">
+          The change below is not the one that is asked about: the agent has made another one since.
+        </p>
+      )}
+      {approval.diff ? (
+        <>
+          <DiffView diff={approval.diff} />
+          <details class="exact">
+            <summary>The exact action, as it is decided</summary>
+            <Action text={approval.subject} cut={approval.cut} />
+          </details>
+        </>
+      ) : (
+        <Action text={approval.subject} cut={approval.cut} />
+      )}
     </div>
   );
 }
 
-function Action({ subject }: { readonly subject: unknown }) {
-  if (subject === null || subject === undefined || subject === "") return null;
-  const text = typeof subject === "string" ? subject : JSON.stringify(subject, null, 2);
+function Action({ text, cut }: { readonly text: string; readonly cut: boolean }) {
+  if (text === "") return null;
   return (
-    <pre class="code" tabIndex={0} aria-label="The exact action">
-      {text}
-    </pre>
+    <>
+      <pre class="code" tabIndex={0} aria-label="The exact action">
+        {text}
+      </pre>
+      {cut && <p class="quiet">Only the beginning is shown.</p>}
+    </>
   );
 }

@@ -424,6 +424,29 @@ export interface Diff {
   readonly cut: boolean;
 }
 
+// What a person is asked to allow, exactly.
+export interface ApprovalDetail {
+  readonly approval: string;
+  readonly what: "tool" | "plan" | "merge";
+  readonly run: string;
+  readonly task: string | null;
+  readonly attempt: string | null;
+  readonly agent: string;
+  readonly title: string;
+  readonly action_hash: string;
+  readonly risk: "low" | "medium" | "high";
+  readonly why: readonly string[];
+  readonly cost_usd: number;
+  readonly since: number;
+  readonly expires_at: number | null;
+  readonly status: "open" | "approved" | "denied" | "expired";
+  readonly by: string | null;
+  readonly reason: string;
+  readonly subject: string;
+  readonly cut: boolean;
+  readonly diff: Diff | null;
+}
+
 export type CostBy = "user" | "agent" | "model" | "run" | "day";
 
 // What one user, agent, model, run or day has cost.

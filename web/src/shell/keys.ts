@@ -1,7 +1,8 @@
 // The keyboard.
 // Rules: what a key does is said in layers: the shell's below, the screen's above it, a dialog's on top. The topmost
 // layer that knows a key gets it; a layer may be `closed`, then nothing below it is asked. A sequence (`g n`) waits a
-// moment for its second key. Typing is never disturbed: in a field only Escape and keys with Ctrl or Meta count.
+// moment for its second key. Typing is never disturbed: in a field only Escape and keys with Ctrl or Meta count, and
+// an Escape that nobody wants leaves the field.
 
 export interface Binding {
   /** `j`, `?`, `Escape`, `ctrl+k`, or two in a row: `g n`. */
@@ -102,6 +103,7 @@ export function startKeyboard(singles: () => boolean): () => void {
     const typing = event.target instanceof Element && event.target.closest(FIELDS) !== null;
     const pressed = { key: event.key, ctrl: event.ctrlKey || event.metaKey, alt: event.altKey, typing };
     if (keyboard.press(pressed, event.timeStamp, singles())) event.preventDefault();
+    else if (typing && event.key === "Escape" && event.target instanceof HTMLElement) event.target.blur();
   };
   addEventListener("keydown", press);
   return () => removeEventListener("keydown", press);

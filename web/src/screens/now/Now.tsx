@@ -52,7 +52,11 @@ export default function Now({ place }: ScreenProps) {
         <header class="now-head">
           <h1 id="now-title">Now</h1>
           <p class="quiet" role="status">
-            {needs.length === 0 ? "Nothing needs you" : `${plural(needs.length, "thing")} for you`}
+            {needs.length === 0 ? (
+              <span class="unseen">Nothing needs you</span>
+            ) : (
+              `${plural(needs.length, "thing")} for you`
+            )}
           </p>
         </header>
         {needs.length === 0 ? (
