@@ -57,6 +57,10 @@ class AgentCell:
     useful_at: float = 0.0
     useful: str = ""
     gaps: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    cadence: float = 0.0
+    """Its usual time between two pieces of evidence, seconds; 0 = not known."""
+    longest: float = 0.0
+    """The longest of `gaps`."""
     excused: bool = False
     """A person was waited for since the last evidence."""
     waits_on: str = ""
@@ -72,11 +76,14 @@ class AgentCell:
     ended: bool = False
     tail_from: int = 1
     """From which record of its stream on it is known."""
+    role: str = field(init=False)
+    parent: str | None = field(init=False)
+    base: str = field(init=False)
+    """The attempt at the task that it is part of: itself, or whom it works for."""
 
-    @property
-    def cadence(self) -> float:
-        """Its usual time between two pieces of evidence, seconds; 0 = not known."""
-        return sorted(self.gaps)[len(self.gaps) // 2] if self.gaps else 0.0
+    def __post_init__(self) -> None:
+        self.role, self.parent = role_of(self.attempt), parent_of(self.attempt)
+        self.base = ids.attempt_id(*ids.split_attempt(self.attempt))
 
     @property
     def silent_after(self) -> float | None:
@@ -85,7 +92,7 @@ class AgentCell:
             return None
         if len(self.gaps) < SAMPLES:
             return self.useful_at + FIRST
-        return self.useful_at + max(FLOOR, FACTOR * max(self.gaps))
+        return self.useful_at + max(FLOOR, FACTOR * self.longest)
 
     def silent(self, now: float) -> bool:
         """Whether it has been silent for too long at `now`, seconds since the epoch."""
@@ -110,7 +117,7 @@ def parent_of(attempt: str) -> str | None:
 def begun(raw: Raw) -> AgentCell | None:
     """The agent of an `attempt.started`; None where no agent works."""
     event = raw.event
-    if not isinstance(event, e.AttemptStarted) or event.harness is None:
+    if not isinstance(event, e.AttemptStarted) or event.harness is None or raw.stream.count(".") < 2:
         return None
     attempt = raw.stream.removeprefix("attempt/")
     return AgentCell(
@@ -178,6 +185,7 @@ def _started(cell: AgentCell, event: e.AttemptStarted, at: float) -> None:
     cell.harness = event.harness.value if event.harness is not None else cell.harness
     cell.useful_at, cell.useful, cell.excused, cell.trouble = at, "", False, ""
     cell.gaps.clear()
+    cell.cadence = cell.longest = 0.0
     _waits(cell, "", at)
 
 
@@ -260,6 +268,8 @@ def _evidence(cell: AgentCell, what: str, at: float) -> None:
     waited = cell.excused or cell.waits_on in PERSON
     if not waited and cell.useful_at:
         cell.gaps.append(max(0.0, at - cell.useful_at))
+        ordered = sorted(cell.gaps)
+        cell.cadence, cell.longest = ordered[len(ordered) // 2], ordered[-1]
     cell.excused = False
     cell.useful_at = at
     cell.useful = what.partition("\n")[0][:_WORDS]

@@ -82,6 +82,8 @@ class Board:
         """Task rows that were shown last, of runs that are followed."""
         self._dirty: dict[Topic, set[str]] = {topic: set() for topic in Topic}
         self._touched: dict[str, dict[str, int]] = {}
+        self._odd: set[str] = set()
+        """Agents that a person may have to look at."""
         self._quiet: dict[str, float] = {}
         """Agents that count as silent unless something comes, and when."""
 
@@ -237,7 +239,9 @@ class Board:
 
     def _show(self, changes: Rows, topic: Topic, key: str, row: object) -> None:
         shown = self.shown[topic]
-        if shown.get(key) == row:
+        before = shown.get(key)
+        newer = getattr(before, "last_at", None) != getattr(row, "last_at", None)
+        if not newer and before == row:  # two rows are compared only where it is not plain that they differ
             return
         changes[topic][key] = row  # type: ignore[assignment]  # each topic has rows of its own type
         if row is None:
@@ -256,34 +260,33 @@ class Board:
         run = self.runs.get(agent.run)
         if run is None or run.finished:
             return False
-        _, task, number = ids.split_attempt(agent.attempt)
-        if task == ids.PLANNER_TASK:
+        if agent.task == ids.PLANNER_TASK:
             return not any(
-                other.run == agent.run and other.task == agent.task and other.number > number
+                other.run == agent.run and other.role == "plan" and other.number > agent.number
                 for other in self.agents.values()
-                if agents.role_of(other.attempt) == "plan"
             )
-        current = run.task(task)
-        return (
-            current is not None
-            and current.attempt == ids.attempt_id(agent.run, task, number)
-            and current.status in _AT_WORK
-        )
+        current = run.task(agent.task)
+        return current is not None and current.attempt == agent.base and current.status in _AT_WORK
 
     def _agent_row(self, attempt: str, now: float) -> AgentRow | None:
         cell = self.agents.get(attempt)
         if cell is None or not self._at_work(cell):
             self._quiet.pop(attempt, None)
+            self._odd.discard(attempt)
             return None
         run = self.runs[cell.run]
         after = cell.silent_after
-        silent = cell.silent(now)
+        silent = after is not None and now > after
         if after is not None and not silent:
             self._quiet[attempt] = after
         else:
             self._quiet.pop(attempt, None)
+        if silent or cell.waits_on == "retry":
+            self._odd.add(attempt)
+        else:
+            self._odd.discard(attempt)
         task = run.task(cell.task)
-        cap = run.facts.cap_nusd(cell.agent, cell.task)
+        max_turns, cap, window = run.facts.of(cell.agent, cell.task, cell.model)
         return AgentRow(
             attempt=cell.attempt,
             run=cell.run,
@@ -292,7 +295,7 @@ class Board:
             agent=cell.agent,
             harness=cell.harness,
             model=cell.model,
-            node=agents.role_of(attempt),
+            node=cell.role,
             incarnation=cell.incarnation,
             steps=cell.steps,
             started_at=cell.started_at,
@@ -305,22 +308,21 @@ class Board:
             waits_on=cell.waits_on,
             waits_since=cell.waits_since,
             context_tokens=cell.context_tokens,
-            context_window=run.facts.window(cell.agent, cell.model),
+            context_window=window,
             spent_usd=to_usd(cell.spent_nusd),
             cap_usd=to_usd(cap) if cap is not None else None,
             turns=cell.turns,
-            max_turns=run.facts.max_turns(cell.agent),
-            parent=agents.parent_of(attempt),
+            max_turns=max_turns,
+            parent=cell.parent,
         )
 
     def _scene(self, now: float) -> Scene:
         going = [cell for cell in self.runs.values() if not cell.finished]
-        shown = self.shown[Topic.AGENTS]
         return Scene(
             now=now,
             inbox=self.inbox,
             approvals=self.approvals,
-            agents=[cell for attempt, row in shown.items() if (cell := self._needy(attempt, row)) is not None],
+            agents=[self.agents[attempt] for attempt in sorted(self._odd)],
             gates=tuple(self.gates.values()),
             runs=[cell.view for cell in going],
             spent=[(cell.view, cell.view.cost_nusd + cell.spent_nusd) for cell in going],
@@ -331,11 +333,6 @@ class Board:
             today_cap_usd=self.around.today_cap_usd,
             seen={key: row.since for key, row in self.shown[Topic.NEEDS].items() if isinstance(row, NeedRow)},
         )
-
-    def _needy(self, attempt: str, row: object) -> AgentCell | None:
-        """The agent, where a person may have to look at it."""
-        assert isinstance(row, AgentRow)
-        return self.agents[attempt] if row.silent or row.waits_on == "retry" else None
 
     def _deck_row(self, now: float) -> DeckRow:
         around, waiting = self.around, len(self.approvals) + len(self.inbox.waits)

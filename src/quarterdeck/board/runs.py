@@ -30,6 +30,15 @@ class Facts:
     config: RunConfig | None = None
     tasks: Mapping[str, Task] = field(default_factory=dict)
     """The plan's, by id."""
+    bounds: dict[tuple[str, str, str], tuple[int, int | None, int]] = field(default_factory=dict, compare=False)
+    """What was found by `of`."""
+
+    def of(self, agent: str, task: str, model: str) -> tuple[int, int | None, int]:
+        """(`max_turns`, `cap_nusd`, `window`) of an agent at a task with a model; looked for once."""
+        key = (agent, task, model)
+        if key not in self.bounds:
+            self.bounds[key] = self.max_turns(agent), self.cap_nusd(agent, task), self.window(agent, model)
+        return self.bounds[key]
 
     def max_turns(self, agent: str) -> int:
         """Calls to models that an attempt of that agent may make; 0 = not known."""

@@ -85,7 +85,7 @@ class Scene:
     inbox: Inbox = field(default_factory=Inbox)
     approvals: Sequence[ApprovalRow] = ()
     agents: Sequence[AgentCell] = ()
-    """Those at work."""
+    """Those at work that are silent, or have to try again."""
     gates: Sequence[GateCell] = ()
     runs: Sequence[RunView] = ()
     """Those that have not ended."""

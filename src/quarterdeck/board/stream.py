@@ -11,7 +11,7 @@ Rules
 The form is that of the HTML standard, section "Server-sent events".
 """
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncGenerator, Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -55,7 +55,7 @@ class Streams:
         self._live = live
         self._made: dict[tuple[int, int, Collection[Topic], str | None], bytes] = {}
 
-    async def open(self, watch: Watch, seen: int | None = None) -> AsyncIterator[bytes]:
+    async def open(self, watch: Watch, seen: int | None = None) -> AsyncGenerator[bytes, None]:
         """What to send to one viewer, from now on. Never ends by itself; close it when the viewer has gone. `seen`: the
         last number that it has. Raises NotFound where the run that it follows is not there."""
         if watch.run is not None:

@@ -1,0 +1,253 @@
+"""What needs a person, who is silent, and what viewers are sent."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from board_kit import MODEL, BoardDeck, a_deck, answered, asked, checking, done, intended, queued, started
+
+from quarterdeck.board.agents import FIRST, FLOOR, AgentCell, take
+from quarterdeck.board.frames import MOST_FRAMES, Frame, History
+from quarterdeck.board.live import Live
+from quarterdeck.board.port import NeedRow, Snapshot, Topic
+from quarterdeck.board.stream import Streams, Watch, seen_of, topics_of
+from quarterdeck.board.tail import Raw
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel.events import Node, Outcome, RunStatus
+from quarterdeck.kernel.failures import FailureClass, NotFound, StoreUnavailable
+from quarterdeck.store.port import Row
+
+RUN, OTHER = "r-000000000aa", "r-000000000bb"
+ALL = Watch(frozenset(Topic))
+
+
+@pytest.fixture
+async def deck(tmp_path: Path) -> AsyncIterator[BoardDeck]:
+    async with a_deck(tmp_path) as deck:
+        yield deck
+
+
+def _needs(live: Live) -> list[NeedRow]:
+    return list(live.snapshot().needs)
+
+
+# --- silence ----------------------------------------------------------------------------------------------
+
+
+def _told(*story: tuple[float, e.EventBase]) -> AgentCell:
+    cell = AgentCell("r-1.t.1", "r-1", "t", "implementer", "native", 1)
+    for number, (at, event) in enumerate(story, 1):
+        take(cell, Raw(number, "attempt/r-1.t.1", number, at, event.kind, e.encode(event)))
+    return cell
+
+
+def test_each_agent_is_held_against_its_own_cadence() -> None:
+    begun = (0.0, started("r-1.t.1"))
+    assert _told(begun).silent_after == FIRST
+    quick = _told(begun, *[(float(at), done(at)) for at in (1, 3, 5, 7)])
+    assert (quick.cadence, quick.silent_after) == (2.0, 7 + FLOOR)
+    slow = _told(begun, *[(float(at), done(at)) for at in (100, 300, 600, 700)])
+    assert slow.silent_after == 700 + 1.5 * 300
+    assert not slow.silent(1150)
+    assert slow.silent(1151)
+
+
+def test_a_call_that_is_refused_or_repeated_is_no_progress() -> None:
+    cell = _told((0.0, started("r-1.t.1")), (5.0, intended(1)), (6.0, done(1)), (99.0, done(2, flags=("repeated",))))
+    assert (cell.useful, cell.useful_at, cell.last_at) == ("read_file", 6.0, 99.0)
+
+
+def test_time_in_which_a_person_is_waited_for_is_nobodys_silence() -> None:
+    begun = [(0.0, started("r-1.t.1")), *[(float(at), done(at)) for at in (1, 2, 3)]]
+    waits = _told(*begun, (4.0, intended(4, decision="ask")))
+    assert (waits.waits_on, waits.waits_since, waits.silent_after) == ("approval", 4.0, None)
+    goes_on = _told(*begun, (4.0, intended(4, decision="ask")), (9000.0, done(4)), (9001.0, done(5)))
+    assert (goes_on.waits_on, goes_on.longest) == ("", 1.0)
+
+
+# --- what needs a person ----------------------------------------------------------------------------------
+
+
+async def test_one_refused_key_is_one_thing_to_mend_however_many_it_stops(deck: BoardDeck) -> None:
+    incident = e.IncidentOpened(failure=FailureClass.AUTH, subject=MODEL, reason="401", fix="set the key")
+    for number in range(20):
+        run = f"r-0000000{number:02d}xx"
+        await deck.order(run)
+        await deck.attempt(await deck.start(run, "one"), incident)
+        await deck.run(run, e.TaskFailed(task="one", reason=f"401 at {run}"))
+        await deck.run(run, e.RunFinished(status=RunStatus.FAILED, reason="1 of 3 failed", exit_code=1, sha="s"))
+    live = await deck.live()
+    (need,) = _needs(live)
+    assert (need.kind, need.severity, need.count, len(need.runs)) == ("incident", "now", 20, 20)
+    assert need.next.startswith("quarterdeck resume r-")
+    await deck.run("r-000000000xx", e.RunResumed(by="ada"))
+    deck.clock.now += 1
+    await live.step()
+    assert _needs(live)[0].count == 19
+    assert _needs(live)[0].id == need.id
+
+
+async def test_the_most_urgent_comes_first(deck: BoardDeck) -> None:
+    await deck.order(RUN)
+    await deck.order(OTHER)
+    attempt = await deck.start(RUN, "one")
+    await deck.start(RUN, "two")
+    await deck.run(RUN, e.SpendNoticed(about="run", name=RUN, spent_nusd=9, usual_nusd=1, bound_nusd=2, samples=5))
+    await deck.attempt(attempt, e.QuestionAsked(question="Which way?"))
+    await deck.run(OTHER, e.RunFinished(status=RunStatus.PARTIAL, reason="no money: run", exit_code=5, sha="s"))
+    deck.clock.now += FIRST + 1
+    live = await deck.live()
+    found = [(need.kind, need.severity, need.count) for need in _needs(live)]
+    assert found == [("question", "now", 1), ("budget", "soon", 1), ("silent", "soon", 1), ("notice", "info", 1)]
+    assert live.snapshot().deck is not None
+    deck.around = replace(deck.around, working=False)
+    deck.clock.now += 2
+    await live.step()
+    first = _needs(live)[0]
+    assert (first.kind, first.runs, first.next) == ("infrastructure", (RUN,), "quarterdeck up")
+
+
+async def test_a_review_is_counted_and_its_absence_too(deck: BoardDeck) -> None:
+    await deck.order(RUN)
+    one, two = await deck.start(RUN, "one"), await deck.start(RUN, "two")
+    await deck.attempt(one, e.NodeFinished(node=Node.REVIEW, outcome=Outcome.OK, task="one", attempt=one))
+    live = await deck.live()
+    for attempt, task in ((one, "one"), (two, "two")):
+        await deck.say("gate/main", queued(attempt), checking(attempt))
+        await deck.say("gate/main", e.GateCheckFinished(check=f"k-{attempt}", tree=f"t-{attempt}", passed=True))
+        await deck.say("gate/main", e.ChangeLanded(attempt=attempt, old="b", new=f"c-{task}"))
+        await deck.run(RUN, e.TaskMerged(task=task, attempt=attempt, commit=f"c-{task}"))
+    await live.step()
+    shot = live.snapshot()
+    (gate,) = shot.gates
+    assert [(change.task, change.reviewed) for change in gate.landed] == [("two", False), ("one", True)]
+    assert (gate.tip, gate.tip_green, gate.queue) == ("c-two", True, ())
+    assert shot.deck is not None
+    assert (shot.deck.unreviewed.merged, shot.deck.unreviewed.total) == (1, 2)
+
+
+# --- viewers ----------------------------------------------------------------------------------------------
+
+
+def _parsed(data: bytes) -> tuple[str, int, dict[str, Any]]:
+    fields = dict(line.split(": ", 1) for line in data.decode().strip().splitlines())
+    return fields["event"], int(fields["id"]), json.loads(fields["data"])
+
+
+async def test_a_viewer_gets_a_snapshot_and_then_only_what_changed(deck: BoardDeck) -> None:
+    await deck.order(RUN)
+    attempt = await deck.start(RUN, "one")
+    live = await deck.live()
+    stream = Streams(live).open(Watch(frozenset({Topic.AGENTS}), RUN))
+    assert (await anext(stream)).startswith(b"retry: ")
+    event, first, snapshot = _parsed(await anext(stream))
+    assert event == "snapshot"
+    assert [row["attempt"] for row in snapshot["agents"]] == [attempt]
+    assert (snapshot["runs"], snapshot["deck"], len(snapshot["tasks"])) == ([], None, 3)
+    await deck.attempt(attempt, asked(1))
+    await live.step()
+    event, second, delta = _parsed(await anext(stream))
+    assert (event, second > first) == ("delta", True)
+    assert [row["waits_on"] for row in delta["agents"]["set"]] == ["model"]
+    assert delta["touched"] == {f"attempt/{attempt}": 2}
+    assert delta["runs"] == {"set": [], "gone": []}
+    await stream.aclose()
+    assert not live._board.pinned
+
+
+async def test_a_viewer_that_comes_back_goes_on_where_it_was_or_begins_anew(deck: BoardDeck) -> None:
+    await deck.order(RUN)
+    attempt = await deck.start(RUN, "one")
+    live = await deck.live()
+    streams, seen = Streams(live), live.seq
+    for step in range(1, 4):
+        await deck.attempt(attempt, asked(step), answered(step))
+        await live.step()
+    back = streams.open(ALL, seen)
+    await anext(back)
+    event, _, delta = _parsed(await anext(back))
+    assert (event, delta["agents"]["set"][0]["turns"]) == ("delta", 3)
+    for stranger in (1, live.seq + 7):
+        anew = streams.open(ALL, stranger)
+        await anext(anew)
+        assert _parsed(await anext(anew))[0] == "snapshot"
+
+
+async def test_a_slow_viewer_gets_a_fresh_snapshot_never_a_gap(deck: BoardDeck) -> None:
+    await deck.order(RUN)
+    attempt = await deck.start(RUN, "one")
+    live = await deck.live()
+    slow = Streams(live).open(ALL)
+    await anext(slow)
+    await anext(slow)
+    for step in range(MOST_FRAMES + 1):
+        await deck.attempt(attempt, asked(step))
+        await live.step()
+    event, seq, snapshot = _parsed(await anext(slow))
+    assert (event, seq) == ("snapshot", live.seq)
+    assert Snapshot.model_validate(snapshot).agents == live.snapshot().agents
+
+
+async def test_nobody_follows_a_run_that_is_not_there(deck: BoardDeck) -> None:
+    live = await deck.live()
+    with pytest.raises(NotFound):
+        await anext(Streams(live).open(Watch(frozenset(Topic), "r-nowhere")))
+    assert not live._board.pinned
+
+
+async def test_the_board_runs_by_itself_and_outlives_a_broken_store(
+    deck: BoardDeck, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quarterdeck.board.live.RETRY", 0.0)
+    monkeypatch.setattr("quarterdeck.board.live.TICK", 0.0)
+    await deck.order(RUN)
+    live = await deck.live()
+    seen = live.seq
+    real, refusals = deck.store.read, 2
+
+    async def read(statement: str, /, **parameters: Any) -> list[Row]:
+        nonlocal refusals
+        if refusals:
+            refusals -= 1
+            raise StoreUnavailable("The disk is full")
+        return await real(statement, **parameters)
+
+    monkeypatch.setattr(deck.store, "read", read)
+    running = asyncio.create_task(live.run())
+    try:
+        assert await live.changed(seen, 30)
+        assert live.snapshot().deck is not None
+        assert [need.title for need in _needs(live) if need.kind == "infrastructure"] == ["The disk is full"]
+        deck.clock.now += 2
+        attempt = await deck.start(RUN, "one")
+        async with asyncio.timeout(30):
+            while not live.snapshot().agents or _needs(live):
+                await live.changed(live.seq, 1)
+        assert live.snapshot().agents[0].attempt == attempt
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+def test_frames_are_remembered_without_gaps_and_bounded() -> None:
+    history = History()
+    assert history.since(7, 7) == []
+    for seq in range(1, MOST_FRAMES + 10):
+        history.add(Frame(seq, 0.0, {}))
+    newest = MOST_FRAMES + 9
+    assert history.since(newest - 1, newest) == [Frame(newest, 0.0, {})]
+    assert len(history.since(9, newest) or ()) == MOST_FRAMES
+    assert history.since(8, newest) is None
+    assert history.since(newest + 1, newest) is None
+
+
+def test_what_a_viewer_asks_for_is_read_strictly() -> None:
+    assert topics_of("") == frozenset(Topic)
+    assert topics_of("deck, runs") == {Topic.DECK, Topic.RUNS}
+    with pytest.raises(ValueError, match="nothing"):
+        topics_of("deck,nothing")
+    assert [seen_of(text) for text in (None, "", "12", "-1", "x", "9" * 40, "١")] == [None, None, 12] + [None] * 4
