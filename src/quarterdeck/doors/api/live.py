@@ -8,7 +8,7 @@ Rules
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from typing import Annotated, Any, Final, cast
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query
 from starlette.responses import Response
@@ -123,7 +123,7 @@ async def stream(
     """A snapshot, then what changes, at most four times a second. It never ends by itself."""
     await _ready(behind)
     watch = Watch(frozenset(map(Topic, topics.split(","))), run)
-    made = cast(AsyncGenerator[bytes, None], behind.shown.streams.open(watch, seen_of(last_event_id)))
+    made = behind.shown.streams.open(watch, seen_of(last_event_id))
     return EventStream(await anext(made), made)
 
 
