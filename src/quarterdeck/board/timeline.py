@@ -73,13 +73,16 @@ class History:
     def take(self, row: Row) -> None:
         """Take one record of the run's or an attempt's stream over, in the order of the commits."""
         self.last, stream = row["id"], row["stream"]
-        lane = self.by_stream.get(stream)
-        if lane is None:
-            lane = self._lane(stream)
-        found = _HEAD.match(row["body"]) if lane is not None else None
-        if lane is None:
+        if stream.startswith("run/"):
             self._run(raw(row))
-        elif found is None:
+            return
+        found = _HEAD.match(row["body"])
+        lane = self.by_stream.get(stream)
+        if lane is None and (found is not None or raw(row).kind in _BEGINS):
+            lane = self._lane(stream)
+        if lane is None:
+            return
+        if found is None:
             self._attempt(lane, raw(row))
         elif found[1] is not None:
             self._begin(lane, row["id"], row["at"], row["seq"], _MODEL, "model", found[2].decode())
@@ -90,9 +93,7 @@ class History:
         else:
             self._begin(lane, row["id"], row["at"], row["seq"], found[5].decode(), "tool", found[6].decode())
 
-    def _lane(self, stream: str) -> _Lane | None:
-        if stream.startswith("run/"):
-            return None
+    def _lane(self, stream: str) -> _Lane:
         attempt = stream.removeprefix("attempt/")
         lane = self.by_stream[stream] = self.lanes[attempt] = _Lane(len(self.lanes), attempt.split(".")[1])
         return lane
@@ -191,6 +192,8 @@ class History:
 
 
 _UNTOLD: Final = frozenset({"transcript.extended", "agent.said", "todo.changed", "note.recorded", "tools.given"})
+_BEGINS: Final = frozenset({"attempt.started", "environment.building"})
+"""What an attempt begins with that an agent works at; the run's own papers have no line."""
 _OF_THE_RUN: Final = frozenset(node.value for node in e.Node)
 """Spans that the run's stream begins and ends."""
 
