@@ -33,7 +33,9 @@ export function Subject({ approval, alone }: { readonly approval: ApprovalDetail
         <Fact name="Cost so far">
           <Money usd={approval.cost_usd} />
         </Fact>
-        <Fact name="Expires">{approval.expires_at === null ? "never" : <When at={approval.expires_at} />}</Fact>
+        {approval.status === "open" && (
+          <Fact name="Expires">{approval.expires_at === null ? "never" : <When at={approval.expires_at} />}</Fact>
+        )}
         {known.into && (
           <Fact name="Onto">
             <code>{known.into}</code>

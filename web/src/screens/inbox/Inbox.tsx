@@ -14,6 +14,7 @@ import { atServer } from "../../store/clock.ts";
 import { store } from "../../store/live.ts";
 import type { ScreenProps } from "../registry.ts";
 import { ApprovalPane } from "./ApprovalPane.tsx";
+import { Decided } from "./Decided.tsx";
 import { type Item, items } from "./items.ts";
 import { QuestionPane } from "./QuestionPane.tsx";
 import "./inbox.css";
@@ -28,7 +29,8 @@ export default function Inbox({ place }: ScreenProps) {
   const shown = list.value;
   const ids = shown.map((item) => item.id);
   const asked = place.parts[0] ?? null;
-  const id = asked ?? (narrow ? null : (ids[0] ?? null));
+  const decided = place.params["show"] === "decided";
+  const id = asked ?? (narrow || decided ? null : (ids[0] ?? null));
   const item = shown.find((one) => one.id === id);
 
   const choose = (next: string | null) => {
@@ -37,6 +39,7 @@ export default function Inbox({ place }: ScreenProps) {
     else swap(["inbox", next]);
   };
   const move = (by: number) => {
+    if (decided) return moveAlong(by);
     const next = beside(ids, id, by);
     choose(next);
     if (next) document.getElementById(`item-${next}`)?.focus();
@@ -51,37 +54,43 @@ export default function Inbox({ place }: ScreenProps) {
   useKeys("Inbox", [
     { keys: "j", does: "Next", act: () => move(1) },
     { keys: "k", does: "Previous", act: () => move(-1) },
-    { keys: "u", does: "Back to the list", act: () => go(["inbox"]) },
+    { keys: "u", does: "Back to the list", act: () => go(["inbox"], { show: decided ? "decided" : null }) },
   ]);
   useEffect(() => {
     if (narrow && asked) document.querySelector<HTMLElement>(".inbox-pane")?.focus();
   }, [narrow, asked]);
 
-  if (shown.length === 0 && !asked) {
-    return (
-      <div class="screen">
-        <h1>Inbox</h1>
-        <Empty title="Nothing waits for you" next="quarterdeck inbox">
-          What agents may not do alone is asked here, and in a terminal:
-        </Empty>
-      </div>
-    );
-  }
   return (
     <div class={`inbox${narrow ? " narrow" : ""}`}>
       {(!narrow || !asked) && (
         <section class="inbox-list" aria-labelledby="inbox-title">
           <header class="inbox-head">
             <h1 id="inbox-title">Inbox</h1>
-            <p class="quiet" role="status">
-              {plural(shown.length, "decision")}
+            <nav class="chips" aria-label="Which decisions">
+              <a class="chip" href={link(["inbox"])} aria-current={decided ? undefined : "true"}>
+                Open <span class="faint">{shown.length}</span>
+              </a>
+              <a class="chip" href={link(["inbox"], { show: "decided" })} aria-current={decided ? "true" : undefined}>
+                Decided
+              </a>
+            </nav>
+            <p class="unseen" role="status">
+              {plural(shown.length, "decision")} open
             </p>
           </header>
-          <ol>
-            {shown.map((one) => (
-              <Line key={one.id} item={one} chosen={one.id === id} />
-            ))}
-          </ol>
+          {decided ? (
+            <Decided chosen={id} />
+          ) : shown.length === 0 ? (
+            <Empty title="Nothing waits for you" next="quarterdeck inbox">
+              What agents may not do alone is asked here, and in a terminal:
+            </Empty>
+          ) : (
+            <ol>
+              {shown.map((one) => (
+                <Line key={one.id} item={one} chosen={one.id === id} />
+              ))}
+            </ol>
+          )}
         </section>
       )}
       {id && (
@@ -89,7 +98,7 @@ export default function Inbox({ place }: ScreenProps) {
           {narrow && (
             <>
               <h1 class="unseen">Inbox</h1>
-              <a href={link(["inbox"])}>← All decisions</a>
+              <a href={link(["inbox"], { show: decided ? "decided" : null })}>← All decisions</a>
             </>
           )}
           {item?.kind === "question" ? (
@@ -101,6 +110,15 @@ export default function Inbox({ place }: ScreenProps) {
       )}
     </div>
   );
+}
+
+/** The neighbour in a list that is read on demand: the link itself is followed. */
+function moveAlong(by: number): void {
+  const links = [...document.querySelectorAll<HTMLAnchorElement>(".inbox-list .inbox-line")];
+  const at = links.findIndex((one) => one.getAttribute("aria-current") === "true");
+  const next = links[at < 0 ? 0 : Math.min(links.length - 1, Math.max(0, at + by))];
+  next?.click();
+  next?.focus();
 }
 
 function Line({ item, chosen }: { readonly item: Item; readonly chosen: boolean }) {

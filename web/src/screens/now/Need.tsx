@@ -77,7 +77,7 @@ export function Need(props: { readonly need: NeedRow; readonly chosen: boolean; 
         })}
       </div>
       <div class="need-body">
-        {need.detail && <p class="need-detail">{need.detail}</p>}
+        {need.detail && !need.title.includes(need.detail) && <p class="need-detail">{need.detail}</p>}
         <Runs ids={need.runs} />
         {chosen && need.next && <Command text={need.next} />}
       </div>

@@ -14,6 +14,7 @@ import { store } from "../../store/live.ts";
 import type { ScreenProps } from "../registry.ts";
 import { exists } from "../registry.ts";
 import { actNeed, primaryActs } from "./acts.ts";
+import { Landing } from "./Landing.tsx";
 import { Need } from "./Need.tsx";
 import "./now.css";
 
@@ -47,7 +48,7 @@ export default function Now({ place }: ScreenProps) {
   ]);
 
   return (
-    <div class="screen now">
+    <div class="screen now-screen">
       <section class="now-needs" aria-labelledby="now-title">
         <header class="now-head">
           <h1 id="now-title">Now</h1>
@@ -69,7 +70,10 @@ export default function Now({ place }: ScreenProps) {
           </ol>
         )}
       </section>
-      <UnderWay />
+      <div class="now-side">
+        <UnderWay />
+        <Landing />
+      </div>
     </div>
   );
 }
