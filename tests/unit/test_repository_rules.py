@@ -17,7 +17,7 @@ SOURCE = ROOT / "src" / "quarterdeck"
 LAZY_REGISTRIES = {"cli/registry.py", "models/factory.py", "tools/shed/loading.py", "telemetry/loading.py"}
 """Load commands and vendor adapters by name, so that `--help` is fast. Nothing else imports inside a function."""
 
-DOORS = {"doors/serve.py", "doors/mcp_door.py", "doors/api/door.py"}
+DOORS = {"doors/serve.py", "doors/mcp_door.py", "doors/api/door.py", "assembly/late.py"}
 ASKS_BY_NAME = LAZY_REGISTRIES | DOORS | {"delivery/survey/places.py", "agents/acp.py"}
 """And, inside the sandbox, who asks the interpreter's own library which names it has; and the doors, which load their
 server when they first serve."""

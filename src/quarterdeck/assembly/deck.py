@@ -21,9 +21,9 @@ from quarterdeck import __version__
 from quarterdeck.assembly import (
     clis,
     doctor,
+    late,
     ordering,
     results,
-    serving,
     standalone,
     steering,
     telling,
@@ -35,7 +35,7 @@ from quarterdeck.assembly.parts import Parts, make
 from quarterdeck.delivery import feedback, jobs
 from quarterdeck.delivery.order import Check, Cli, Order, RevertOrder, RunResult
 from quarterdeck.delivery.session import workspace_of
-from quarterdeck.doors.api.port import Serving
+from quarterdeck.doors.serve import Serving
 from quarterdeck.engine.port import Handler, Job, Later
 from quarterdeck.gateway.port import Metering, Standing
 from quarterdeck.journal.log import Log
@@ -160,7 +160,7 @@ class Deck:
 
     def serving(self, host: str, port: int, names: Sequence[str] = ()) -> AbstractAsyncContextManager[Serving]:
         """The API, the dashboard and the gateway on a port. Raises BadConfiguration."""
-        return serving.serving(self, self._parts, host, port, names, {})
+        return late.server()(self, self._parts, host, port, names, {})
 
     async def control(
         self,

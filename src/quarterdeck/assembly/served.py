@@ -24,11 +24,10 @@ from quarterdeck.assembly.deck import Deck, installed
 from quarterdeck.assembly.ordering import MAX_PLAN_BYTES
 from quarterdeck.assembly.parts import Parts, make
 from quarterdeck.assembly.planfile import read_plan_file
-from quarterdeck.assembly.serving import SOCKET
 from quarterdeck.delivery.order import Order, RevertOrder
 from quarterdeck.delivery.plan import parse_plan
 from quarterdeck.doors.api.problems import Problem, error_of
-from quarterdeck.doors.serve import socket_address
+from quarterdeck.doors.serve import SOCKET, socket_address
 from quarterdeck.kernel.failures import BadConfiguration, NotFound, Unreachable
 from quarterdeck.settings import Settings
 

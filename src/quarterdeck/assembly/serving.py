@@ -20,13 +20,13 @@ from quarterdeck.assembly.showing import show
 from quarterdeck.board.live import Live
 from quarterdeck.doors.api.door import guarded, open_api
 from quarterdeck.doors.api.guard import Named
-from quarterdeck.doors.api.port import Backing, Served, Serving
+from quarterdeck.doors.api.port import Backing, Served
 from quarterdeck.doors.api.replies import Replies
 from quarterdeck.doors.api.sessions import Sessions
 from quarterdeck.doors.api.trust import Person, Way, way_of
 from quarterdeck.doors.metrics import MetricsDoor
 from quarterdeck.doors.model_calls import ModelCalls
-from quarterdeck.doors.serve import App, Doors, Endpoint
+from quarterdeck.doors.serve import SOCKET, App, Doors, Endpoint, Serving
 from quarterdeck.doors.site import Site, built
 from quarterdeck.kernel.failures import BadConfiguration, Conflicting
 from quarterdeck.settings.tokens import TOKENS_FILE, Token, match, read_tokens
@@ -34,7 +34,6 @@ from quarterdeck.workplace.lock import held
 
 _log = logging.getLogger(__name__)
 
-SOCKET: Final = "api.sock"
 _LOCK: Final = "api.lock"
 _AGAIN_SECONDS: Final = 1.0
 _MODELS: Final = ("/v1", "/v1beta", "/v1alpha", "/anthropic", "/openai", "/google", "/gemini")

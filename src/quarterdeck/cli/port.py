@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Literal, Protocol
 
 from quarterdeck.delivery.order import Check, Cli, Order, RevertOrder, RunResult
-from quarterdeck.doors.api.port import Serving
+from quarterdeck.doors.serve import Serving
 from quarterdeck.gateway.port import Metering, Standing
 from quarterdeck.journal.port import Journal, Record, Verification
 from quarterdeck.journal.views import ApprovalView, AttemptView, Views

@@ -14,6 +14,7 @@ import os
 import shutil
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,12 +26,27 @@ _log = logging.getLogger(__name__)
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+SOCKET: Final = "api.sock"
+"""Below a home: where its server is reached without a port."""
 _BACKLOG: Final = 1024
 _MOST: Final = 2048
 """Connections at the same time on a port for people; beyond it they are told to come later."""
 _ADDRESS_LIMIT: Final = 100
 _LAST_SECONDS: Final = 2
 """Given to answers under way when the server ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """Where a server can be reached."""
+
+    url: str
+    socket: Path
+    """The unix socket that the command line uses; where several servers serve one home, it is the first one's."""
+    network: bool
+    """Other machines can reach it; they need a token."""
+    tokens: bool
+    """A token is needed on the port."""
 
 
 class Doors:

@@ -23,19 +23,6 @@ from quarterdeck.tools.shed.board import ServerView
 
 
 @dataclass(frozen=True, slots=True)
-class Serving:
-    """Where a server can be reached."""
-
-    url: str
-    socket: Path
-    """The unix socket that the command line uses; where several servers serve one home, it is the first one's."""
-    network: bool
-    """Other machines can reach it; they need a token."""
-    tokens: bool
-    """A token is needed on the port."""
-
-
-@dataclass(frozen=True, slots=True)
 class Backing:
     """What stands behind the API."""
 
