@@ -7,6 +7,7 @@ Rules
 - A test leaves no child process behind.
 """
 
+import asyncio
 import ipaddress
 import os
 import select
@@ -31,6 +32,12 @@ def _strip_environment() -> None:
     os.environ["GIT_CONFIG_GLOBAL"] = os.devnull
     os.environ["GIT_CONFIG_NOSYSTEM"] = "1"
     os.environ["GIT_TERMINAL_PROMPT"] = "0"
+
+
+def _watch_children() -> None:
+    """Wait for child processes as the command line does: without a thread for each."""
+    if sys.version_info < (3, 12) and hasattr(os, "pidfd_open"):
+        asyncio.get_event_loop_policy().set_child_watcher(asyncio.PidfdChildWatcher())
 
 
 def _is_loopback(host: object) -> bool:
@@ -61,6 +68,7 @@ for _profile, _examples in (("quick", 25), ("thorough", 1_000)):
 settings.load_profile("quick")
 
 _strip_environment()
+_watch_children()
 sys.addaudithook(_guard)
 
 

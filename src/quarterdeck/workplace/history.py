@@ -4,17 +4,23 @@ Rules
 - Nothing here depends on the machine or on who runs it: the same arguments give the same ids.
 - Path names are taken apart only at NUL bytes; they may contain anything else.
 - No external diff, text conversion or merge driver ever runs.
+- What a commit that is named by its id holds never changes: it is read once, and some of it is kept.
 """
 
 import posixpath
+import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from quarterdeck.kernel.failures import GitFailed
 from quarterdeck.workplace.git import Git, decode, encode
+
+T = TypeVar("T")
 
 COMMITTER: Final = ("Quarterdeck", "quarterdeck@localhost")
 SYMLINK: Final = "120000"
@@ -22,6 +28,11 @@ GITLINK: Final = "160000"
 ABSENT: Final = "000000"
 
 _MAX_LINKS: Final = 10
+ID: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_KEPT: Final = 256
+_KEPT_LISTS: Final = 8
+_LARGEST_KEPT: Final = 64 * 1024
+"""Bytes, or paths."""
 _RENAMES: Final = ("-M", "-l1000")
 _MERGE_SETTINGS: Final = (
     "merge.conflictStyle=merge",
@@ -113,15 +124,43 @@ def parse_trailers(text: str) -> dict[str, str]:
     return {key.strip(): value.strip() for key, colon, value in pairs if colon}
 
 
+class Kept(Generic[T]):
+    """What commits were read to hold: it never changes, and each look at it is a process. The oldest is forgotten."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._found: OrderedDict[tuple[str | int, ...], T] = OrderedDict()
+
+    async def of(self, commits: tuple[str, ...], more: tuple[str | int, ...], read: Callable[[], Awaitable[T]]) -> T:
+        """What `read` gives for these commits and `more`; kept where every commit is named by its id."""
+        key = (*commits, *more)
+        if key in self._found:
+            self._found.move_to_end(key)
+            return self._found[key]
+        found = await read()
+        large = isinstance(found, bytes | tuple) and len(found) > _LARGEST_KEPT
+        if not large and all(ID.fullmatch(commit) for commit in commits):
+            self._found[key] = found
+            if len(self._found) > self._most:
+                self._found.popitem(last=False)
+        return found
+
+
 class History:
     """Reading and making commits in one repository of ours."""
 
     def __init__(self, git: Git) -> None:
         self._git = git
+        self._files = Kept[tuple[str, ...]](_KEPT_LISTS)
+        self._trees = Kept[str](_KEPT)
+        self._changes = Kept[tuple[FileChange, ...]](_KEPT_LISTS)
+        self._shown = Kept[bytes | None](_KEPT)
+        self._followed = Kept[str | None](_KEPT)
 
     async def tree(self, commit: str) -> str:
         """Id of the commit's tree."""
-        return await self._git.text("rev-parse", "--verify", "--quiet", f"{commit}^{{tree}}")
+        read = partial(self._git.text, "rev-parse", "--verify", "--quiet", f"{commit}^{{tree}}")
+        return await self._trees.of((commit,), (), read)
 
     async def merge(self, ours: str, theirs: str) -> Merge:
         """Merge two commits without a work tree; the merge base comes from their ancestry.
@@ -177,6 +216,9 @@ class History:
 
     async def changes(self, base: str, commit: str) -> tuple[FileChange, ...]:
         """Every path that differs, renames found, in git's order."""
+        return await self._changes.of((base, commit), (), partial(self._changed, base, commit))
+
+    async def _changed(self, base: str, commit: str) -> tuple[FileChange, ...]:
         done = await self._git.run("diff-tree", "-r", "-z", "--raw", "--no-abbrev", *_RENAMES, base, commit)
         entries = parse_raw(done.stdout)
         ids = [new for change, new in entries if change.new_mode not in (ABSENT, GITLINK)]
@@ -215,6 +257,9 @@ class History:
 
     async def show(self, commit: str, path: str, limit: int) -> bytes | None:
         """The first `limit` bytes of a file at a commit (of a symbolic link: its target); None = no such file."""
+        return await self._shown.of((commit,), (path, limit), partial(self._show, commit, path, limit))
+
+    async def _show(self, commit: str, path: str, limit: int) -> bytes | None:
         if any(part in ("", ".", "..") for part in path.split("/")):
             return None
         listing = await self._git.run("ls-tree", "-z", commit, "--", path, env={"GIT_LITERAL_PATHSPECS": "1"})
@@ -226,6 +271,9 @@ class History:
 
     async def followed(self, commit: str, path: str) -> str | None:
         """The path of the file that `path` is or, through symbolic links inside the tree, leads to; None = none."""
+        return await self._followed.of((commit,), (path,), partial(self._follow, commit, path))
+
+    async def _follow(self, commit: str, path: str) -> str | None:
         for _ in range(_MAX_LINKS):
             listing = await self._git.run("ls-tree", "-z", commit, "--", path, env={"GIT_LITERAL_PATHSPECS": "1"})
             mode = listing.stdout[:6].decode("ascii")
@@ -243,6 +291,9 @@ class History:
 
     async def files(self, commit: str) -> tuple[str, ...]:
         """Every path of a commit's tree."""
+        return await self._files.of((commit,), (), partial(self._listed, commit))
+
+    async def _listed(self, commit: str) -> tuple[str, ...]:
         done = await self._git.run("ls-tree", "-r", "-z", "--name-only", "--full-tree", commit)
         return tuple(decode(name) for name in done.stdout.split(b"\0") if name)
 

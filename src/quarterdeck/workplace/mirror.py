@@ -17,6 +17,7 @@ import hashlib
 import os
 import shlex
 import shutil
+import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
@@ -26,7 +27,7 @@ from typing import Final
 from quarterdeck.kernel import probes
 from quarterdeck.kernel.failures import BadInput, BadRepository, Conflicting, GitFailed
 from quarterdeck.workplace.git import NO_CONFIGURATION, Completed, Git, encode, options
-from quarterdeck.workplace.history import COMMITTER, History
+from quarterdeck.workplace.history import COMMITTER, ID, History
 from quarterdeck.workplace.incoming import receive
 from quarterdeck.workplace.lock import held
 from quarterdeck.workplace.port import Exported
@@ -121,7 +122,8 @@ class Mirror(History):
 
     async def tip(self, branch: str) -> str | None:
         """The commit of a branch of the user's repository; None = no such branch."""
-        return await _read(self._user, f"refs/heads/{branch}")
+        ref = f"refs/heads/{branch}"
+        return _loose(self.common_dir / ref) or await _read(self._user, ref)
 
     async def valid_branch(self, name: str) -> bool:
         """Whether a branch can have this name, also as a file on disk, and be named on git's command line."""
@@ -302,22 +304,28 @@ def _among(path: Path, others: Iterable[Path]) -> bool:
     return path.resolve() in {other.resolve() for other in others}
 
 
+_SETTINGS: Final = """\
+[core]
+	repositoryFormatVersion = 1
+	logAllRefUpdates = false
+	hooksPath = /dev/null
+[extensions]
+	preciousObjects = true
+[gc]
+	auto = 0
+[maintenance]
+	auto = false
+"""
+"""Added to what git writes itself; a later value counts. Version 1 is needed for extensions."""
+
+
 async def _create(path: Path, common_dir: Path, object_format: str) -> None:
     work = Path(tempfile.mkdtemp(prefix=f"{path.name}-", dir=path.parent))
     try:
         git = Git(environment=NO_CONFIGURATION, umask=_READABLE)
         await git.run("init", "--quiet", "--bare", "--template=", f"--object-format={object_format}", str(work))
-        config = Git(f"--git-dir={work}", environment=NO_CONFIGURATION, umask=_READABLE)
-        # Version 1 (needed for extensions) is what git itself writes for sha256 repositories.
-        for key, value in (
-            ("core.repositoryFormatVersion", "1"),
-            ("extensions.preciousObjects", "true"),
-            ("gc.auto", "0"),
-            ("maintenance.auto", "false"),
-            ("core.logAllRefUpdates", "false"),
-            ("core.hooksPath", "/dev/null"),
-        ):
-            await config.run("config", key, value)
+        with (work / "config").open("a", encoding="utf-8") as config:
+            config.write(_SETTINGS)
         _publish(work, path, common_dir)
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -346,6 +354,20 @@ def _stands_in(loose: Path, commit: str) -> bool:
         return loose.read_text(encoding="ascii") == f"{commit}\n"
     except (OSError, ValueError):
         return False  # packed, or kept in another way: git knows
+
+
+def _loose(path: Path) -> str | None:
+    """The commit that a ref's own file names: no process has to be started for it. None = git has to be asked.
+
+    Only where two names that differ in case are two files: elsewhere the file may be another ref's.
+    """
+    if sys.platform != "linux":
+        return None
+    try:
+        found = path.read_text(encoding="ascii").removesuffix("\n")
+    except (OSError, ValueError):
+        return None
+    return found if ID.fullmatch(found) else None
 
 
 async def _read(git: Git, ref: str) -> str | None:
