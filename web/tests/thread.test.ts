@@ -94,6 +94,7 @@ test("arguments read as names and values, whatever they are", () => {
   assert.deepEqual(told(""), []);
   assert.equal(gist('{"why":"x","path":"src/a.py"}'), "src/a.py");
   assert.equal(gist('{"command":"ls\\n-l"}'), "ls");
+  assert.equal(gist('{"findings":[],"verdict":"change"}'), "change");
   assert.equal(gist("{}"), "");
 });
 

@@ -63,6 +63,8 @@ export function Button(props: {
   readonly disabled?: boolean | undefined;
   readonly submit?: boolean | undefined;
   readonly label?: string | undefined;
+  /** Whether what it opens is open. */
+  readonly expanded?: boolean | undefined;
   readonly children: ComponentChildren;
 }) {
   const look = [props.look, props.little ? "little" : ""].filter(Boolean).join(" ");
@@ -72,6 +74,7 @@ export function Button(props: {
       class={`button ${look}`}
       disabled={props.disabled}
       aria-label={props.label}
+      aria-expanded={props.expanded}
       aria-keyshortcuts={props.keys}
       onClick={props.act}
     >

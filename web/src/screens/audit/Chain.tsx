@@ -76,7 +76,7 @@ function Result({ found }: { readonly found: Verified }) {
             ? `Nothing was changed: ${thousands(found.records)} records in ${plural(found.streams, "chain")}`
             : `${plural(found.faults.length, "fault")} in ${thousands(found.records)} records`}
         </strong>
-        <span class="faint">{found.seconds.toFixed(1)} s</span>
+        <span class="faint">{found.seconds.toFixed(2)} s</span>
       </p>
       {!good && (
         <ul class="chain-faults">

@@ -25,7 +25,7 @@ export default function Chart(props: {
     let plot: uPlot | null = null;
     const draw = () => {
       plot?.destroy();
-      plot = new uPlot(options(element, props.stretch), data(curves, cap), element);
+      plot = new uPlot(options(element, props.stretch), data(curves, cap, props.stretch), element);
     };
     draw();
     light.addEventListener("change", draw);
@@ -40,11 +40,15 @@ export default function Chart(props: {
   return <div ref={box} class="chart" role="img" aria-label={told(curves, cap)} />;
 }
 
-function data({ at, day, spent }: Curves, cap: number | null): uPlot.AlignedData {
+function data({ at, day, spent }: Curves, cap: number | null, stretch: number): uPlot.AlignedData {
   // A cap that is far away would press the curve flat: it is drawn when the spending comes near.
   const most = Math.max(...day, 0);
   const near = cap !== null && cap <= most * 4;
-  return [[...at], [...day], [...spent], at.map(() => (near ? cap : null))];
+  // The last stretch has a length too.
+  const end = (at[at.length - 1] ?? 0) + stretch;
+  const held = (values: readonly number[]) => [...values, values[values.length - 1] ?? 0];
+  const times = [...at, end];
+  return [times, held(day), held(spent), times.map(() => (near ? cap : null))];
 }
 
 function options(element: HTMLElement, stretch: number): uPlot.Options {
@@ -54,6 +58,7 @@ function options(element: HTMLElement, stretch: number): uPlot.Options {
   const dollars = (_: uPlot, values: number[]) => values.map((value) => money(value));
   const cell = (_: uPlot, value: number | null) => (value === null ? "–" : money(value));
   const axis = { stroke: colour("--faint"), font, ticks: { show: false } };
+  const steps = uPlot.paths.stepped ? { paths: uPlot.paths.stepped({ align: 1 }) } : {};
   const grid = { stroke: colour("--line"), width: 1 };
   return {
     width: element.clientWidth,
@@ -76,6 +81,7 @@ function options(element: HTMLElement, stretch: number): uPlot.Options {
         fill: `${colour("--accent")}22`,
         points: { show: false },
         value: cell,
+        ...steps,
       },
       {
         // Where a stretch is a day, both say the same.
@@ -85,7 +91,7 @@ function options(element: HTMLElement, stretch: number): uPlot.Options {
         width: 1,
         points: { show: false },
         value: cell,
-        ...(uPlot.paths.stepped && { paths: uPlot.paths.stepped({ align: 1 }) }),
+        ...steps,
       },
       { label: "Cap of a day", stroke: colour("--bad"), dash: [4, 4], width: 1, points: { show: false }, value: cell },
     ],

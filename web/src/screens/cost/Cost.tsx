@@ -18,7 +18,7 @@ import { useKeys } from "../../shell/useKeys.ts";
 import { now } from "../../store/clock.ts";
 import { store } from "../../store/live.ts";
 import { exists, type ScreenProps } from "../registry.ts";
-import { curves, deckCap, type Named, named, summed } from "./burn.ts";
+import { curves, deckCap, digits, type Named, named, summed } from "./burn.ts";
 import "./cost.css";
 
 const BY = [
@@ -214,6 +214,7 @@ function Rows({ costs, by }: { readonly costs: Costs; readonly by: CostBy }) {
   const most = rows.reduce((found, row) => Math.max(found, row.cost_usd), 0);
   const total = summed(costs.rows).cost;
   const changes = by !== "model";
+  const points = digits(rows);
   return (
     <section class="panel cost-rows" aria-label={`Cost by ${heading.toLowerCase()}`}>
       <div class="cost-scroll" tabIndex={0} role="group" aria-label="Rows">
@@ -253,7 +254,7 @@ function Rows({ costs, by }: { readonly costs: Costs; readonly by: CostBy }) {
           </thead>
           <tbody>
             {shown.map((row) => (
-              <Line key={row.key} row={row} by={by} most={most} total={total} />
+              <Line key={row.key} row={row} by={by} most={most} total={total} points={points} />
             ))}
           </tbody>
         </table>
@@ -272,7 +273,13 @@ function Rows({ costs, by }: { readonly costs: Costs; readonly by: CostBy }) {
   );
 }
 
-function Line(props: { readonly row: CostRow; readonly by: CostBy; readonly most: number; readonly total: number }) {
+function Line(props: {
+  readonly row: CostRow;
+  readonly by: CostBy;
+  readonly most: number;
+  readonly total: number;
+  readonly points: number;
+}) {
   const { row, by } = props;
   const { tokens } = row;
   const input = tokens.input + tokens.cache_read + tokens.cache_write;
@@ -290,7 +297,7 @@ function Line(props: { readonly row: CostRow; readonly by: CostBy; readonly most
         )}
       </th>
       <td class="num">
-        <Money usd={row.cost_usd} />
+        <Dollars usd={row.cost_usd} points={props.points} />
       </td>
       <td class="cost-share">
         <Meter value={row.cost_usd} max={props.most} label={`${percent(row.cost_usd, props.total)} of what is shown`} />
@@ -299,7 +306,11 @@ function Line(props: { readonly row: CostRow; readonly by: CostBy; readonly most
         <>
           <td class="num">{row.changes}</td>
           <td class="num">
-            {row.per_change_usd === null ? <span class="faint">–</span> : <Money usd={row.per_change_usd} />}
+            {row.per_change_usd === null ? (
+              <span class="faint">–</span>
+            ) : (
+              <Dollars usd={row.per_change_usd} points={props.points} />
+            )}
           </td>
         </>
       )}
@@ -315,6 +326,11 @@ function Line(props: { readonly row: CostRow; readonly by: CostBy; readonly most
       </td>
     </tr>
   );
+}
+
+/** A sum in a column of sums. */
+function Dollars({ usd, points }: { readonly usd: number; readonly points: number }) {
+  return <span title={`$${usd}`}>${usd.toFixed(points)}</span>;
 }
 
 function Key({ by, name }: { readonly by: CostBy; readonly name: string }) {

@@ -65,6 +65,12 @@ export function deckCap(caps: readonly PurseRow[]): number | null {
   return days[0]?.cap_usd ?? null;
 }
 
+/** How many digits after the point a column of sums needs, so that its points stand below each other. */
+export function digits(rows: Costs["rows"]): number {
+  const most = rows.reduce((found, row) => Math.max(found, row.cost_usd), 0);
+  return most < 1 ? 4 : most < 100 ? 3 : 2;
+}
+
 export interface Sum {
   readonly cost: number;
   readonly calls: number;

@@ -291,6 +291,8 @@ function Change({ attempt }: { readonly attempt: AttemptRow }) {
       </div>
     );
   }
+  if (none && attempt.parent !== null)
+    return <Empty title="No change of its own">It looks at another attempt's.</Empty>;
   if (none) return <Empty title="No change yet">The change appears here when the agent has handed it in.</Empty>;
   if (error !== null) return <Refusal error={error} />;
   return <p class="quiet pane-note">{reading ? "Reading the change…" : ""}</p>;

@@ -3,11 +3,11 @@
 // Rules: rows that the stream brings count over what was read once. What is looked at stands in the address, so that it
 // can be sent to somebody and Back works.
 
-import { useEffect } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { pauseOrResume, resume } from "../../actions/steer.tsx";
 import { get, part, Refused } from "../../api/client.ts";
 import type { RunDetail } from "../../api/types.ts";
-import { Empty } from "../../components/basics.tsx";
+import { Button, Empty } from "../../components/basics.tsx";
 import { Refusal } from "../../components/Dialog.tsx";
 import { Fact, Facts } from "../../components/Facts.tsx";
 import { Markdown } from "../../components/Markdown.tsx";
@@ -179,16 +179,21 @@ function focusOn(selector: string): void {
   element?.focus({ preventScroll: true });
 }
 
+/** Its beginning says how the run ended; the rest is there when asked. */
 function Report({ text }: { readonly text: string }) {
+  const [whole, setWhole] = useState(false);
   return (
-    <details class="panel run-report" open>
-      <summary>
-        <h2>Report</h2>
-      </summary>
-      <div class="report-body">
+    <section class="panel run-report" aria-labelledby="report-title">
+      <header>
+        <h2 id="report-title">Report</h2>
+        <Button little act={() => setWhole(!whole)} expanded={whole}>
+          {whole ? "Show less" : "Show all"}
+        </Button>
+      </header>
+      <div class={whole ? "report-body" : "report-body clipped"} tabIndex={0} role="group" aria-label="Report">
         <Markdown text={text} />
       </div>
-    </details>
+    </section>
   );
 }
 

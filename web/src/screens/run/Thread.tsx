@@ -286,6 +286,9 @@ function Call({ entry }: { readonly entry: ThreadEntry }) {
   );
 }
 
+/** An event of so many characters needs no head of its own. */
+const LINE = 240;
+
 function Said({ entry }: { readonly entry: ThreadEntry }) {
   const code = entry.kind === "result" || entry.kind === "prompt";
   const body = <Long text={entry.text} code={code} cut={entry.cut} />;
@@ -295,6 +298,14 @@ function Said({ entry }: { readonly entry: ThreadEntry }) {
         <summary class="faint">Thought</summary>
         {body}
       </details>
+    );
+  }
+  if (entry.kind === "event" && entry.text.length <= LINE) {
+    return (
+      <p class="entry-line">
+        <span>{entry.text}</span>
+        <Facts entry={entry} />
+      </p>
     );
   }
   return (

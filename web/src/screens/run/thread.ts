@@ -95,12 +95,13 @@ function spelled(value: unknown): string {
   return typeof value === "string" ? value : JSON.stringify(value, null, 2);
 }
 
-/** The argument that says most about a call on one line: a command, a path, a question; else the first short one. */
+/** The argument that says most about a call on one line: a command, a path, a question; else the first that is no structure. */
 export function gist(json: string): string {
   const named = told(json);
   const wanted = ["command", "cmd", "path", "file", "file_path", "pattern", "query", "question", "title", "name"];
   const best =
-    wanted.map((name) => named.find((each) => each.name === name)).find((each) => each !== undefined) ?? named[0];
+    wanted.map((name) => named.find((each) => each.name === name)).find((each) => each !== undefined) ??
+    named.find((each) => !/^[[{]/.test(each.value));
   return best === undefined ? "" : (best.value.split("\n")[0] as string).slice(0, 160);
 }
 
