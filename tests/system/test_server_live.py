@@ -81,3 +81,79 @@ async def test_what_there_is_not_cannot_be_watched(place: Place) -> None:
             answer = await client.get(f"{API}{path}")
             assert answer.status_code == status, answer.text
             assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_an_approval_is_given_once_for_exactly_what_was_seen(tmp_path: Path) -> None:
+    with place_at(tmp_path) as place:
+        place.begin(deck='[approve]\nmerge = "always"\n')
+        async with served(place) as (deck, client):
+            plan = place.plan(task("a", "echo x > a.txt")).read_text()
+            order = {"plan": plan, "repository": str(place.repository), "sandbox": "none"}
+            run = (await client.post(f"{API}/runs", json=order)).json()["run"]
+            await deck.work(run)
+            (row,) = (await client.get(f"{API}/approvals")).json()
+            assert (row["run"], row["what"], row["status"]) == (run, "merge", "open")
+            detail = (await client.get(f"{API}/approvals/{row['approval']}")).json()
+            assert detail["diff"]["files"][0]["path"] == "a.txt" and '"a.txt"' in detail["subject"]
+            path, shown = f"{API}/approvals/{row['approval']}", row["action_hash"]
+
+            async def decide(verdict: str, action_hash: str, **headers: str) -> int:
+                body = {"verdict": verdict, "action_hash": action_hash, "reason": "because"}
+                answer = await client.post(path, json=body, headers=headers)
+                assert answer.status_code == 200 or answer.json()["fix"], answer.text
+                return answer.status_code
+
+            assert await decide("approve", "0" * len(shown)) == 409, "what was seen is not what is asked"
+            assert await decide("approve", shown, origin="http://evil.example") == 403
+            assert (await client.post(path, json={"verdict": "approve"})).status_code == 422
+            given = [await decide("approve", shown, **{"idempotency-key": "seen"}) for _ in range(2)]
+            assert given == [200, 200], "the same request, answered alike"
+            assert [await decide(verdict, shown) for verdict in ("approve", "deny")] == [409, 409], "replayed"
+            assert (await client.get(f"{API}/approvals")).json() == []
+            (row,) = (await client.get(f"{API}/approvals?open=false")).json()
+            assert (row["status"], row["by"], row["reason"]) == ("approved", "ada", "because")
+            await deck.work(run)
+            assert (await client.get(f"{API}/runs/{run}/result")).json()["status"] == "done"
+
+
+async def test_what_is_read_on_demand_is_what_happened(place: Place) -> None:
+    async with served(place) as (deck, client):
+
+        async def get(path: str) -> Any:
+            answer = await client.get(f"{API}{path}")
+            assert answer.status_code == 200, answer.text
+            return answer.json()
+
+        plan = place.plan(task("a", "echo x > a.txt"), task("b", "exit 3")).read_text()
+        order = {"plan": plan, "repository": str(place.repository), "sandbox": "none"}
+        run = (await client.post(f"{API}/runs", json=order)).json()["run"]
+        await deck.work(run)
+        answer = await client.get(f"{API}/runs/{run}")
+        detail = answer.json()
+        assert answer.headers["etag"] == f'"{detail["run"]["version"]}"'
+        assert {row["task"]: row["status"] for row in detail["tasks"]} == {"a": "merged", "b": "failed"}
+        assert detail["first_bad"]["attempt"].startswith(f"{run}.b.")
+        timeline = await get(f"/runs/{run}/timeline")
+        assert {lane["task"] for lane in timeline["lanes"]} == {"a", "b"}
+        assert len({len(column) for column in timeline["spans"].values()}) == 1
+        diff = await get(f"/attempts/{run}.a.1/diff")
+        assert [(file["path"], file["status"]) for file in diff["files"]] == [("a.txt", "added")]
+        thread = await get(f"/attempts/{run}.a.1/thread?limit=5")
+        assert thread["attempt"]["attempt"] == f"{run}.a.1" and thread["entries"]
+        assert (await client.get(f"{API}/attempts/{run}.b.1/diff")).status_code == 404
+        found = await get(f"/events?stream=run/{run}&kind=task.merged")
+        assert [event["body"]["task"] for event in found["events"]] == ["a"]
+        verified = (await client.post(f"{API}/audit/verify", json={"run": run})).json()
+        assert verified["faults"] == [] and verified["records"] > 10
+        assert (await get("/audit"))["events"] >= verified["records"]
+        for by in ("user", "agent", "model", "run", "day"):
+            await get(f"/costs?by={by}&days=3")
+        assert (await get(f"/runs/{run}/config"))["config"]["checks"]["gate"] == ["sh check.sh"]
+        # A task that did not merge is tried again in the name of whoever asks.
+        retried = await client.post(f"{API}/tasks/{run}/b/retry", json={})
+        assert retried.status_code == 202, retried.text
+        told = await client.post(
+            f"{API}/attempts/{run}.b.1/comments", json={"path": "b.txt", "line": 1, "text": "why?"}
+        )
+        assert told.status_code == 202, told.text
+        assert (await client.post(f"{API}/attempts/{run}.a.1/comments", json={"text": "why?"})).status_code == 409

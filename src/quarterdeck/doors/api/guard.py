@@ -126,7 +126,8 @@ class Guard:
     def _check(self, headers: dict[str, str], person: Person) -> None:
         """What holds for everything that changes something. Raises Refused."""
         if self._way is not Way.SOCKET and (why := from_elsewhere(headers)):
-            raise Refused(403, f"the request comes from another site: {why}")
+            fix = "use the pages that this server serves, or none"
+            raise Refused(403, f"the request comes from another site: {why}", fix)
         if not person.may(Role.OPERATOR):
             raise Refused(403, f"{person.name} may only look", "quarterdeck token add NAME --role operator")
         if not is_json(headers.get("content-type", "")):
