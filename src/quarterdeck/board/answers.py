@@ -21,6 +21,7 @@ class AttemptRow(Value):
     attempt: str
     run: str
     task: str
+    """Empty where it worked for the run itself: its planner."""
     number: int
     agent: str
     harness: str

@@ -191,6 +191,12 @@ class Board:
             del self.runs[run]
             self._dirty[Topic.RUNS].add(run)
 
+    def drop_gates(self, kept: frozenset[str]) -> None:
+        """Forget gates that are not among `kept`."""
+        for target in [target for target, cell in self.gates.items() if target not in kept and not cell.queue]:
+            del self.gates[target]
+            self._dirty[Topic.GATES].add(target)
+
     def pin(self, run: str) -> None:
         """Somebody follows that run: its tasks are shown."""
         self.pinned[run] = self.pinned.get(run, 0) + 1
@@ -219,7 +225,8 @@ class Board:
         for attempt in self._dirty[Topic.AGENTS]:
             self._show(changes, Topic.AGENTS, attempt, self._agent_row(attempt, now))
         for target in self._dirty[Topic.GATES]:
-            self._show(changes, Topic.GATES, target, gates.gate_row(self.gates[target]))
+            gate = self.gates.get(target)
+            self._show(changes, Topic.GATES, target, gates.gate_row(gate) if gate is not None else None)
         fresh: Rows = {topic: {} for topic in Topic}
         rows = needs(self._scene(now))
         fresh[Topic.NEEDS] = {row.id: row for row in rows}

@@ -115,12 +115,14 @@ class Live:
                 board.put_run(cell, at_work)
             board.drop_runs(frozenset(await load.shown()))
             stale.runs -= names
+            if any(cell.finished for run, cell in board.runs.items() if run in names):
+                board.drop_gates(frozenset(await load.targets()))
         for target in frozenset(stale.gates):
             board.put_gate(await load.gate(target))
             stale.gates.discard(target)
-        for target in frozenset(stale.reviewed):
+        for target in frozenset(stale.reviewed & board.gates.keys()):
             board.put_reviewed(target, await load.reviewed(board.gates[target]))
-            stale.reviewed.discard(target)
+        stale.reviewed.clear()
         if stale.landings:
             board.unreviewed, stale.landings = await load.landings(), False
         if stale.approvals:

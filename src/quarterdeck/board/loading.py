@@ -33,7 +33,10 @@ BACK: Final = 400
 """Newest records of an agent's or a gate's stream that are read."""
 LATELY: Final = 86_400.0
 """Seconds for which what ended or was noticed is worth a look."""
-GATES: Final = 200
+OPEN_GATES: Final = 500
+"""Gates of runs that have not ended and are shown."""
+RECENT_GATES: Final = 20
+"""Gates of runs that have ended and are shown: by default each run has a branch, and so a gate, of its own."""
 MOST: Final = 500
 """Rows of one kind that a person is shown as waiting."""
 _CHUNK: Final = 50
@@ -121,7 +124,7 @@ class Loader:
 
     async def targets(self) -> list[str]:
         """The gates that are shown."""
-        return [row["target"] for row in await self._store.read("board_targets", limit=GATES)]
+        return [row["target"] for row in await self._store.read("board_targets", open=OPEN_GATES, ended=RECENT_GATES)]
 
     async def gate(self, target: str) -> GateCell:
         """One gate, with what is on record about it."""

@@ -195,7 +195,7 @@ def _attempt_row(view: AttemptView, costs: Iterable[CostView], lengths: dict[str
     return AttemptRow(
         attempt=view.attempt,
         run=view.run,
-        task=view.task,
+        task="" if view.task == ids.PLANNER_TASK else view.task,
         number=view.number,
         agent=view.agent,
         harness=view.harness,

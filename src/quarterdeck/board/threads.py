@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from quarterdeck.agents import transcript
 from quarterdeck.board.answers import EntryKind, ThreadEntry
 from quarterdeck.board.runs import tokens_of
+from quarterdeck.delivery.check import RESULTS
 from quarterdeck.journal.port import Record
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.entities import to_usd
@@ -45,6 +46,8 @@ def blobs_of(event: e.EventBase) -> tuple[str, ...]:
             return (event.output_blob,) if event.output_blob else ()
         case e.HarnessFinished():
             return (event.output_blob,) if event.output_blob else ()
+        case e.CheckRan():
+            return (event.results_blob,)
         case _:
             return ()
 
@@ -72,6 +75,8 @@ def entries(record: Record, bodies: Bodies) -> Iterator[ThreadEntry]:
             said = f"it ended{'' if event.ok else f': {event.reason}'}"
             output = _text(bodies, event.output_blob) if event.output_blob else ""
             yield _entry(record, "event", f"{said}\n{output}".strip(), ok=event.ok)
+        case e.CheckRan():
+            yield _entry(record, "event", _checked(event, bodies), ok=event.passed, seconds=event.seconds)
         case _:
             text = _words(event)
             if text:
@@ -179,6 +184,21 @@ def _message(bodies: Bodies, digest: str) -> Message | None:
         return None  # a provider's own form, which no reader of ours knows
 
 
+def _checked(event: e.CheckRan, bodies: Bodies) -> str:
+    """How the checks of a change ended, with what those said that failed."""
+    said = [f"its checks {'passed' if event.passed else 'failed'}"]
+    try:
+        results = RESULTS.validate_json(bodies.get(event.results_blob, b"[]"))
+    except ValidationError:
+        results = ()
+    for result in results:
+        why = f", {result.reason}" if result.reason else ""
+        said.append(f"$ {result.command}   (exit {result.exit_code}{why})")
+        if not result.passed:
+            said.append(result.output)
+    return "\n".join(said)
+
+
 def _thought(message: Message | None) -> str:
     """What its vendor shows of a model's reasoning."""
     if message is None:
@@ -214,8 +234,6 @@ def _words(event: e.EventBase) -> str:
             return f"{event.subject}: {event.reason}\n{event.fix}".strip()
         case e.ChangeExported():
             return f"a change of {len(event.change.files)} files: {event.change.commit[:12]}"
-        case e.CheckRan():
-            return f"its checks {'passed' if event.passed else 'failed'} after {event.seconds:.1f} s"
         case e.ChangeInspected():
             return f"validation names {event.blocking + event.warnings} things: {event.first}".rstrip(": ")
         case e.NodeDelayed():

@@ -78,13 +78,12 @@ SELECT at, cost_nusd FROM burn WHERE at >= :since ORDER BY at;
 SELECT a.attempt FROM json_each(:names) AS n CROSS JOIN attempts AS a ON a.attempt = n.value WHERE a.reviewed;
 
 -- name: board_targets
--- The merge gates of unfinished runs and of the newest others.
-SELECT target, repository, branch, max(created_at) AS at FROM (
-    SELECT * FROM (SELECT target, repository, branch, created_at FROM runs WHERE finished_at IS NULL
-        ORDER BY created_at DESC LIMIT :limit)
-    UNION ALL SELECT * FROM (SELECT target, repository, branch, created_at FROM runs
-        ORDER BY created_at DESC LIMIT :limit)
-) GROUP BY target ORDER BY at DESC;
+-- The merge gates of unfinished runs, the newest `open` of them, and of the newest `ended` others.
+SELECT DISTINCT target FROM (
+    SELECT * FROM (SELECT target FROM runs WHERE finished_at IS NULL ORDER BY created_at DESC LIMIT :open)
+    UNION ALL
+    SELECT * FROM (SELECT target FROM runs WHERE finished_at IS NOT NULL ORDER BY finished_at DESC LIMIT :ended)
+);
 
 -- name: run_records
 -- Records of a run's stream and its attempts' streams after a mark, the oldest `limit` of them. They are put in order by
