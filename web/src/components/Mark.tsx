@@ -50,6 +50,7 @@ const STATES: Readonly<Record<string, State>> = {
   // The gate.
   green: { shape: "check", tone: "good", word: "green" },
   red: { shape: "cross", tone: "bad", word: "red" },
+  queued: { shape: "ring", tone: "idle", word: "queued" },
   conflict: { shape: "cross", tone: "wait", word: "conflict" },
   // Approvals.
   open: { shape: "diamond", tone: "wait", word: "open" },

@@ -9,6 +9,7 @@ import { Toasts } from "../components/Toast.tsx";
 import { type Entry, entryOf, exists, SCREENS, type Screen } from "../screens/registry.ts";
 import { store } from "../store/live.ts";
 import { nextTheme, theme } from "../store/prefs.ts";
+import { Boundary, Failed } from "./Boundary.tsx";
 import { showHelp } from "./Help.tsx";
 import { openPalette } from "./Palette.tsx";
 import { go, link, place } from "./router.ts";
@@ -45,7 +46,9 @@ export function App() {
             <Trouble />
           </section>
           <main id="main" ref={main} tabIndex={-1}>
-            <Stage />
+            <Boundary key={place.value.screen}>
+              <Stage />
+            </Boundary>
           </main>
         </div>
       </div>
@@ -175,11 +178,7 @@ function Stage() {
     );
   }
   if (failed) {
-    return (
-      <Empty title="This screen did not load" next="quarterdeck up">
-        The server has ended or was replaced by another version. Load the page again once it runs.
-      </Empty>
-    );
+    return <Failed what="It did not load: the server has ended, or another version of it runs now." />;
   }
   if (!loaded || loaded.name !== here.screen) return null;
   const Shown = loaded.screen;

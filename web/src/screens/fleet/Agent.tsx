@@ -104,6 +104,8 @@ function State({ agent }: { readonly agent: AgentRow }) {
   return <Mark state={state} bare />;
 }
 
+/** Reads its task once and cannot be told anything afterwards. */
+const READS_ONCE = "command";
 const isPerson = (agent: AgentRow): boolean => agent.waits_on === "approval" || agent.waits_on === "question";
 const times = (ratio: number): string => `${ratio < 10 ? ratio.toFixed(1) : Math.round(ratio)} times`;
 const nodeWord = (node: string): string => (node === "implement" ? "" : node);
@@ -266,9 +268,11 @@ export function Agent(props: { readonly id: string; readonly open: () => void; r
             Open
           </Button>
         )}
-        <Button keys="m" act={() => message(agent)}>
-          Message
-        </Button>
+        {agent.harness !== READS_ONCE && (
+          <Button keys="m" act={() => message(agent)}>
+            Message
+          </Button>
+        )}
         {run && !FINISHED.includes(run.status) && (
           <>
             <Button keys="p" act={() => pauseOrResume(run)}>

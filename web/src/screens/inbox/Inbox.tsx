@@ -3,6 +3,7 @@
 
 import { computed } from "@preact/signals";
 import { useEffect } from "preact/hooks";
+import type { ApprovalRow } from "../../api/types.ts";
 import { Empty, Tag, When } from "../../components/basics.tsx";
 import { Mark, type Tone } from "../../components/Mark.tsx";
 import { beside } from "../../components/rows.ts";
@@ -112,6 +113,9 @@ export default function Inbox({ place }: ScreenProps) {
   );
 }
 
+const who = (approval: ApprovalRow): string =>
+  [approval.agent, approval.attempt ?? approval.run].filter(Boolean).join(" · ");
+
 /** The neighbour in a list that is read on demand: the link itself is followed. */
 function moveAlong(by: number): void {
   const links = [...document.querySelectorAll<HTMLAnchorElement>(".inbox-list .inbox-line")];
@@ -148,7 +152,7 @@ function Line({ item, chosen }: { readonly item: Item; readonly chosen: boolean 
         </span>
         <span class="inbox-title">{question ? item.need.title : item.approval.title}</span>
         <span class="faint inbox-foot">
-          {question ? (item.need.attempt ?? item.need.runs[0]) : item.approval.agent || item.approval.run}
+          {question ? (item.need.attempt ?? item.need.runs[0]) : who(item.approval)}
           {expires !== null && (
             <>
               {" · expires "}

@@ -29,7 +29,13 @@ export function Landing() {
       </header>
       <ul class="panel run-list">
         {queue.slice(0, QUEUED).map(({ gate, change }) => (
-          <Line key={change.attempt} gate={gate} title={change.title} state={change.state} at={change.since}>
+          <Line
+            key={change.attempt}
+            gate={gate}
+            title={change.title}
+            state={change.state === "waiting" ? "queued" : change.state}
+            at={change.since}
+          >
             {change.on_top_of.length > 0 && <span>on top of {change.on_top_of.length}</span>}
           </Line>
         ))}

@@ -47,6 +47,9 @@ export function Need(props: { readonly need: NeedRow; readonly chosen: boolean; 
       aria-current={chosen ? "true" : undefined}
       onClick={props.choose}
       onFocus={props.choose}
+      onKeyDown={(event) => {
+        if (event.key === "Enter" && event.target === event.currentTarget) actNeed(need, "open");
+      }}
     >
       <Mark state={need.severity} bare />
       <div>
