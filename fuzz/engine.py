@@ -34,6 +34,7 @@ TARGETS: Final = (
     "stream_google",
     "stream_ollama",
     "ratelimit_headers",
+    "diff",
     "gateway_calls",
 )
 """One module each."""

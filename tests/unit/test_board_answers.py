@@ -1,5 +1,7 @@
 """What is read on demand: each answer against the journal and the read tables that it is read from."""
 
+import contextlib
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -25,6 +27,8 @@ from quarterdeck.kernel import ids
 from quarterdeck.kernel.entities import Usage, to_usd
 from quarterdeck.kernel.events import Node, Outcome, RunStatus
 from quarterdeck.kernel.failures import FailureClass, NotFound
+from quarterdeck.store.sqlite import SqliteStore
+from quarterdeck.store.statements import migrations
 from quarterdeck.workplace.mirror import Mirror
 
 RUN, OTHER = "r-000000000aa", "r-000000000bb"
@@ -220,6 +224,52 @@ async def test_costs_are_the_same_by_every_dimension(deck: BoardDeck) -> None:
     assert user.per_change_usd == pytest.approx(total / 2)
     assert [row.key for row in (await money.costs("day", 30)).rows] == ["2026-11-21", "2026-11-22", "2026-11-23"]
     assert [row.key for row in (await money.costs("day", 1)).rows] == ["2026-11-23"], "only today"
+
+
+_BEFORE = """
+INSERT INTO runs
+    (run, status, goal, repository, target, branch, base, budget_nusd, user, sandbox, created_at, updated_at)
+VALUES ('r-1', 'done', 'g', '/r', 't', 'b', 'c', 9, 'ada', 'none', 1795262400, 1795262400);
+INSERT INTO attempts (attempt, run, task, number, agent, harness, status, incarnation, started_at) VALUES
+    ('r-1.t.1', 'r-1', 't', 1, 'implementer', 'native', 'merged', 1, 1795262400),
+    ('r-1.t.1.review1', 'r-1', 't', 1, 'reviewer', 'native', 'finished', 1, 1795348800),
+    ('r-1.u.1', 'r-1', 'u', 1, 'implementer', 'native', 'merged', 1, 1795262400);
+INSERT INTO costs VALUES
+    ('r-1', 't', 'r-1.t.1', 'p:m', 2, 1, 2, 3, 4, 40, 1), ('r-1', 't', 'r-1.t.1.review1', 'p:m', 1, 0, 0, 0, 1, 7, 0),
+    ('r-1', '_plan', 'r-1._plan.1', 'p:m', 1, 0, 0, 0, 1, 5, 0);
+INSERT INTO tasks (run, task, title, position, status, agent, attempt, updated_at) VALUES
+    ('r-1', 't', 'T', 0, 'merged', 'implementer', 'r-1.t.1', 1795262400),
+    ('r-1', 'u', 'U', 1, 'merged', 'implementer', 'r-1.u.1', 1795262400),
+    ('r-1', 'v', 'V', 2, 'failed', 'implementer', 'r-1.v.1', 1795262400);
+INSERT INTO waits (run, task, attempt, question, since) VALUES ('r-1', '', '', 'the run waits', 1);
+"""
+
+
+async def test_what_was_spent_and_landed_before_is_counted_too(tmp_path: Path) -> None:
+    path = tmp_path / "deck.db"
+    steps = [step for step in migrations() if step.version < 6]
+    with contextlib.closing(sqlite3.connect(path)) as old:
+        for statement in (statement for step in steps for statement in step.statements):
+            old.execute(statement)
+        old.executescript(_BEFORE)
+        old.execute(f"PRAGMA user_version = {len(steps)}")
+        old.commit()
+    store = await SqliteStore.open(path, durability="normal")
+    try:
+        rows = await store.read("costs_by", by="agent", since="2026-11-21", limit=9)
+        assert [(row["key"], row["calls"], row["cost_nusd"], row["estimated_nusd"]) for row in rows] == [
+            ("implementer", 2, 40, 20),
+            ("reviewer", 1, 7, 0),
+            ("", 1, 5, 0),
+        ]
+        assert [row["key"] for row in await store.read("costs_by", by="day", since="", limit=9)] == [
+            "2026-11-21",
+            "2026-11-22",
+        ]
+        assert await store.read("board_landings", day="") == [{"changes": 2, "unreviewed": 1}]
+        assert [wait.what for wait in await Views(store).waits()] == ["run"]
+    finally:
+        await store.close()
 
 
 # --- the journal ------------------------------------------------------------------------------------------

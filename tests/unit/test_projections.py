@@ -23,6 +23,15 @@ A1 = ids.attempt_id(RUN, "a", 1)
 B1 = ids.attempt_id(RUN, "b", 1)
 
 
+_SUMS: tuple[tuple[str, dict[str, object]], ...] = (
+    ("costs_by", {"by": "agent", "since": "", "limit": 10}),
+    ("changes_by", {"by": "agent", "since": ""}),
+    ("board_landings", {"day": ""}),
+    ("burn_by", {"step": 600, "since": 0}),
+    ("board_incidents", {"since": 0, "limit": 10}),
+)
+
+
 class _Deck:
     """A deck with one run, written through the real journal."""
 
@@ -77,6 +86,7 @@ class _Deck:
             await views.costs(),
             await views.waits(),
             await views.notices(),
+            *[await self.store.read(name, **asks) for name, asks in _SUMS],
         )
 
 
@@ -202,7 +212,10 @@ async def test_a_rebuild_finds_the_same(deck: _Deck, monkeypatch: pytest.MonkeyP
     await _story(deck)
     unusual = ev.SpendNoticed(about="run", name=RUN, spent_nusd=9, usual_nusd=1, bound_nusd=2, samples=5)
     await deck.run(unusual, ev.RunResumed(by="me"), ev.RunCancelled(by="me"))
+    incident = ev.IncidentOpened(failure=FailureClass.AUTH, subject="p:m", reason="401")
+    await deck.attempt(B1, incident)
     before = await deck.snapshot()
+    assert all(before[-len(_SUMS) :])
     assert [notice.name for notice in await deck.views.notices(RUN)] == [RUN]
     await deck.store.write(lambda tx: tx.run("project_run_status", run=RUN, status="done", reason="spoilt"))
     await deck.store.write(lambda tx: tx.run("project_clear_costs"))
