@@ -28,8 +28,8 @@ from quarterdeck.cli.starter import toml_value
 from quarterdeck.delivery import findings
 from quarterdeck.doors.api.app import description as described
 from quarterdeck.doors.api.app import make_app
-from quarterdeck.kernel import config, entities, events, failures
-from quarterdeck.kernel.config import DeckConfig
+from quarterdeck.kernel import config, entities, events, events_triggers, failures, steering_events, triggers
+from quarterdeck.kernel.config import DeckConfig, OperatorConfig
 from quarterdeck.kernel.entities import Plan, Task
 
 HERE: Final = Path(__file__).parent
@@ -38,6 +38,8 @@ PAGES: Final = HERE / "reference"
 FIELDS: Final = TEMPLATES / "event-fields.toml"
 """Fields that several events share, explained once."""
 _TYPES: Final = {"string": "text", "integer": "integer", "number": "number", "boolean": "true or false"}
+EVENTS: Final = (events, steering_events, events_triggers)
+"""Where events are defined."""
 BODIES: Final = {entities: ("Change", "CheckResult", "Feedback", "Landed", "Usage"), findings: ("Remark",)}
 """Objects in events and in their larger bodies, which the page explains below."""
 _VALUES: Final = {"str": "text", "int": "integer", "float": "number", "bool": "true or false", "Blob": "digest"}
@@ -201,19 +203,22 @@ def _default(value: Any, values: str) -> str:
 
 def deck() -> str:
     """The sections of deck.toml."""
-    source, out = Source(config), []
-    for name, annotation, said in source.attributes(DeckConfig.__name__):
-        inner = re.search(r"\b([A-Z]\w+)\b", annotation)
+    out: list[str] = []
+    whole, own = Source(config), [name for name, _, _ in Source(config).attributes(OperatorConfig.__name__)]
+    for name, annotation, said in (*whole.attributes(DeckConfig.__name__), *whole.attributes(OperatorConfig.__name__)):
+        inner = re.search(r"\b([A-Z]\w+)\]?$", annotation)
         section = getattr(config, inner[1]) if inner else None
+        module = triggers if section is not None and section.__module__ == triggers.__name__ else config
+        source = Source(module)
         listed = annotation.startswith("dict")
         out.append(f"## `[{name}]`\n")
         about = said or (source.doc(section.__name__) if section is not None else "")
-        out.append(f"{about}\n")
+        out.append(f"{about}{' The operator sets it, no repository does.' if name in own else ''}\n")
         if section is None:
             continue
         if listed:
             out.append(f"Each entry is a table. {source.doc(section.__name__)}\n")
-        out.append(f"{keys(section, config, required='required')}\n")
+        out.append(f"{keys(section, module, required='required')}\n")
         for key, inner_annotation, _ in source.attributes(section.__name__):
             entry = re.fullmatch(r"dict\[\w+, (\w+)\]", inner_annotation)
             if entry is not None and hasattr(config, entry[1]):
@@ -227,25 +232,33 @@ def deck() -> str:
 
 def event_list() -> str:
     """Every kind of event, by stream."""
-    source, out = Source(events), []
+    out: list[str] = []
+    for module in EVENTS:
+        out += _events_of(module)
+    return "\n".join(out)
+
+
+def _events_of(module: ModuleType) -> Iterator[str]:
+    source = Source(module)
     meant = tomllib.loads(FIELDS.read_text(encoding="utf-8"))
     for head, names in source.groups():
-        known = [name for name in names if issubclass(getattr(events, name), events.EventBase)]
+        known = [name for name in names if issubclass(getattr(module, name), events.EventBase)]
         if not known:
             continue
-        out.append(f"## {head if '/' not in head else code(head)}\n")
+        yield f"## {head if '/' not in head else code(head)}\n"
         for name in known:
-            kind = getattr(events, name).model_fields["kind"].default
-            out.append(f"### `{kind}`\n")
+            kind = getattr(module, name).model_fields["kind"].default
+            yield f"### `{kind}`\n"
             said = source.doc(name)
-            out += [f"{said}\n"] if said else []
+            if said:
+                yield f"{said}\n"
             rows: list[Row] = [
                 (code(field), value(annotation), _null(meaning or meant.get(f"{kind}.{field}") or meant.get(field, "")))
                 for field, annotation, meaning in source.attributes(name)
                 if field != "kind"
             ]
-            out += [f"{table(('field', 'what it is', 'meaning'), rows)}\n"] if rows else []
-    return "\n".join(out)
+            if rows:
+                yield f"{table(('field', 'what it is', 'meaning'), rows)}\n"
 
 
 def bodies() -> str:

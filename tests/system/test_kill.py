@@ -29,6 +29,8 @@ NATIVE = Size(commands=0, natives=1, seconds=0.0, parallel=4, review=True)
 LARGE = Size(commands=14, chained=6, natives=2, seconds=1.0, parallel=8)
 EFFECT = 3
 """Which tool call of a native attempt is the first that has an effect which must not be repeated."""
+OUTSIDE = ("trigger.", "publish.", "notice.")
+"""Points on the way to and from the world outside: `test_triggers_kill.py`."""
 CALLS = 5
 """Model calls of an undisturbed native attempt."""
 
@@ -55,7 +57,7 @@ def calls(size: Size) -> int:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("point", probes.NAMES)
+@pytest.mark.parametrize("point", [name for name in probes.NAMES if not name.startswith(OUTSIDE)])
 def test_killed_at(point: str, scene: MakeScene) -> None:
     """At the first time that the point is reached, then at the second time, if it comes to that."""
     first = EFFECT if point.startswith("tool.") else 1

@@ -15,6 +15,7 @@ from quarterdeck.journal.projections import project
 from quarterdeck.journal.proof import GENESIS, Walk, chain
 from quarterdeck.kernel import attempts, ids, states
 from quarterdeck.kernel import events as ev
+from quarterdeck.kernel import events_triggers as outside
 from quarterdeck.kernel.entities import Plan, Task
 from quarterdeck.kernel.events import MAX_EVENT_BYTES, EventBase, decode, encode
 
@@ -65,7 +66,12 @@ def event() -> st.SearchStrategy[EventBase]:
 
 
 def test_every_event_is_one_that_can_be_read() -> None:
-    named = [kind for kind in vars(ev).values() if isinstance(kind, type) and issubclass(kind, EventBase)]
+    named = [
+        kind
+        for module in (ev, outside)
+        for kind in vars(module).values()
+        if isinstance(kind, type) and issubclass(kind, EventBase)
+    ]
     assert {*named} - {EventBase} == {*KINDS}
     spelled = [kind.model_fields["kind"].default for kind in KINDS]
     assert len(set(spelled)) == len(spelled)

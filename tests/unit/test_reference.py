@@ -8,7 +8,7 @@ import pytest
 from docs import generate, shapes
 
 from quarterdeck.cli import registry
-from quarterdeck.kernel import config, entities, events, failures
+from quarterdeck.kernel import config, entities, events, failures, triggers
 
 
 def test_the_written_pages_are_up_to_date() -> None:
@@ -44,7 +44,11 @@ def test_every_key_says_what_it_means() -> None:
     sections = [name for name in generate.Source(config).classes if name.endswith("Section")] + ["Price"]
     silent = [
         f"{name}.{key}"
-        for source, names in ((generate.Source(config), sections), (generate.Source(entities), ["Plan", "Task"]))
+        for source, names in (
+            (generate.Source(config), sections),
+            (generate.Source(triggers), ["TriggerSection", "GithubSection", "NotifySection"]),
+            (generate.Source(entities), ["Plan", "Task"]),
+        )
         for name in names
         for key, _, said in source.attributes(name)
         if not said
@@ -54,11 +58,11 @@ def test_every_key_says_what_it_means() -> None:
 
 def test_every_explained_field_is_one() -> None:
     explained = tomllib.loads(generate.FIELDS.read_text(encoding="utf-8"))
-    source = generate.Source(events)
     known: set[str] = set()
-    for _, names in source.groups():
-        for name in names:
-            kind = getattr(events, name).model_fields["kind"].default
+    for where in generate.EVENTS:
+        source = generate.Source(where)
+        for name in (name for _, names in source.groups() for name in names):
+            kind = getattr(where, name).model_fields["kind"].default
             for field in (field for field, _, said in source.attributes(name) if not said):
                 known |= {field, f"{kind}.{field}"}
     for module, bodies in generate.BODIES.items():
@@ -73,7 +77,7 @@ def test_every_explained_field_is_one() -> None:
         ("Blob | None", "digest, or null"),
         ("tuple[str, ...]", "list of text"),
         ("Literal['allow', 'ask']", "`allow`, `ask`"),
-        ("Node", "`plan`, `dispatch`, `implement`, `check`, `review`, `gate`, `report`, `retrospective`"),
+        ("Node", "`plan`, `dispatch`, `implement`, `check`, `review`, `approve`, `gate`, `report`, `retrospective`"),
         ("Usage", "`Usage`"),
     ],
 )
@@ -82,10 +86,10 @@ def test_what_a_field_holds_is_said_in_words(annotation: str, words: str) -> Non
 
 
 def test_every_event_class_and_code_says_what_it_means() -> None:
-    source = generate.Source(events)
-    kinds = [name for _, names in source.groups() for name in names]
+    sources = [generate.Source(module) for module in generate.EVENTS]
+    kinds = [(source, name) for source in sources for _, names in source.groups() for name in names]
     assert len(kinds) == len(events.EventBase.__subclasses__())
-    assert [name for name in kinds if not source.doc(name)] == []
+    assert [name for source, name in kinds if not source.doc(name)] == []
     page = generate.pages()["events.md"]
     assert re.findall(r"^\| `(\w+)` \| [^|]+ \|(?: \|)?$", page, re.MULTILINE) == []
     failing = generate.Source(failures)

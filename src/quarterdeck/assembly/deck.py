@@ -22,6 +22,7 @@ from quarterdeck.assembly import (
     clis,
     doctor,
     late,
+    naming,
     ordering,
     results,
     standalone,
@@ -32,9 +33,11 @@ from quarterdeck.assembly import (
 )
 from quarterdeck.assembly.configuration import Found, configuration
 from quarterdeck.assembly.parts import Parts, make
+from quarterdeck.assembly.triggering import Outside
 from quarterdeck.delivery import feedback, jobs
 from quarterdeck.delivery.order import Check, Cli, Order, RevertOrder, RunResult
 from quarterdeck.delivery.session import workspace_of
+from quarterdeck.doors.hooks import Hooks
 from quarterdeck.doors.serve import Serving
 from quarterdeck.engine.port import Handler, Job, Later
 from quarterdeck.gateway.port import Metering, Standing
@@ -47,7 +50,7 @@ from quarterdeck.kernel.clock import Clock
 from quarterdeck.kernel.config import DeckConfig, RunConfig
 from quarterdeck.kernel.entities import to_nusd
 from quarterdeck.kernel.events import RunStatus
-from quarterdeck.kernel.failures import Conflicting, NotFound, QuarterdeckError, Stop
+from quarterdeck.kernel.failures import QuarterdeckError, Stop
 from quarterdeck.settings import ProbeAction, ProbeSpec, Settings
 from quarterdeck.tools.shed.board import ServerView
 from quarterdeck.workplace.ground import sweep
@@ -67,6 +70,8 @@ class Deck:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._outside = Outside(parts)
+        self._handlers = self._outside.handlers
         self._owned = False
         self._steered: set[str] = set()
         """Runs that something was asked of."""
@@ -84,6 +89,11 @@ class Deck:
     @property
     def journal(self) -> Log:
         return self._parts.journal
+
+    @property
+    def outside(self) -> Outside:
+        """Triggers, issues and where results go."""
+        return self._outside
 
     def on_trouble(self, tell: Callable[[QuarterdeckError | None], None]) -> None:
         """Call `tell` when the database keeps the work from going on, and with None when it goes on again."""
@@ -114,7 +124,7 @@ class Deck:
         while not await self._at_rest(run):
             if await parts.engine.try_own():
                 await self._own()
-                await parts.engine.serve(parts.handlers, until_idle=True)
+                await parts.engine.serve(self._handlers, until_idle=True)
                 await self._leave()
                 if not await self._at_rest(run):
                     woken += 1
@@ -133,9 +143,10 @@ class Deck:
                 mark = await parts.store.changed(mark, _FOLLOW_SECONDS)
                 continue
             await self._own()
+            await self._outside.stand()
             watching = asyncio.create_task(self._keep_going())
             try:
-                await parts.engine.serve(parts.handlers, until_idle=False)
+                await parts.engine.serve(self._handlers, until_idle=False)
             finally:
                 watching.cancel()
                 await asyncio.gather(watching, return_exceptions=True)
@@ -160,7 +171,7 @@ class Deck:
 
     def serving(self, host: str, port: int, names: Sequence[str] = ()) -> AbstractAsyncContextManager[Serving]:
         """The API, the dashboard and the gateway on a port. Raises BadConfiguration."""
-        return late.server()(self, self._parts, host, port, names, {})
+        return late.server()(self, self._parts, host, port, names, {"/hooks": Hooks(self._outside.receiving)})
 
     async def control(
         self,
@@ -276,7 +287,7 @@ class Deck:
 
     def _steering(self) -> Mapping[str, Handler]:
         """Handlers that decide and record, but start no agent and no check."""
-        real = self._parts.handlers
+        real = self._handlers
         last = (e.Node.APPROVE.value, e.Node.REPORT.value, e.Node.RETROSPECTIVE.value)
 
         async def work(job: Job) -> None:
@@ -425,33 +436,7 @@ class Deck:
 
     async def resolve(self, id: str) -> tuple[str, str]:
         """(`run`, `task` or `attempt`, full id) of a full id or a unique beginning. Raises NotFound, Conflicting."""
-        if not id:  # else it would be the beginning of every id: an unset variable of a script must not cancel a run
-            raise NotFound("the id is empty", fix="quarterdeck ps")
-        found: list[tuple[str, str]] = []
-        for run in [view.run for view in await self.views.runs()]:
-            if run == id or (run.startswith(id) and "." not in id):
-                found.append(("run", run))
-            if id == run or not (id.startswith(f"{run}.") or "." not in id):
-                continue
-            found += await self._inside(run, id)
-        exact = [item for item in found if item[1] == id]
-        if len(exact or found) == 1:
-            return (exact or found)[0]
-        if not found:
-            raise NotFound(f"there is no run, task or attempt {id}", fix="quarterdeck ps")
-        some = ", ".join(full for _, full in found[:5])
-        raise Conflicting(f"{id} could be {len(found)} things", why=some, fix="write more of the id")
-
-    async def _inside(self, run: str, id: str) -> list[tuple[str, str]]:
-        attempts = [item.attempt for item in await self.views.attempts(run)]
-        tasks = [f"{run}.{item.task}" for item in await self.views.tasks(run)]
-        if "." not in id:  # a bare task id
-            return [("task", task) for task in tasks if task == f"{run}.{id}"]
-        hits = [("task", task) for task in tasks if task == id] or [
-            ("attempt", item) for item in attempts if item == id
-        ]
-        starts = [("task", task) for task in tasks if task.startswith(id)]
-        return hits or starts or [("attempt", item) for item in attempts if item.startswith(id)]
+        return await naming.resolve(self.views, id)
 
 
 @asynccontextmanager

@@ -271,7 +271,7 @@ async def _created(
     checkout: str | None,
 ) -> e.RunCreated:
     goal = order.goal or (plan.goal if plan is not None else "")
-    put = parts.journal.put
+    put, origin = parts.journal.put, order.origin
     return e.RunCreated(
         run=run,
         goal=goal[:16_000],
@@ -290,6 +290,9 @@ async def _created(
         user=order.user,
         sandbox=config.deck.sandbox.backend,
         config_of=order.config_of or "",
+        trigger=origin.trigger if origin is not None else "",
+        subject=origin.subject if origin is not None else "",
+        origin_blob=await put(origin.model_dump_json().encode()) if origin is not None else None,
     )
 
 

@@ -19,6 +19,7 @@ from quarterdeck.agents.port import HarnessAdapter
 from quarterdeck.agents.ports import Ports
 from quarterdeck.assembly.gateway import make_gateway
 from quarterdeck.assembly.outside import make_acp
+from quarterdeck.assembly.reacting import OperatorsFile, reactions
 from quarterdeck.assembly.toolboard import OperatorAccess
 from quarterdeck.delivery import jobs
 from quarterdeck.delivery.approving import Approving
@@ -281,8 +282,9 @@ async def make(settings: Settings, clock: Clock | None = None) -> Parts:
     _make_home(settings)
     ground = Ground(settings.home).prepare()
     store = await SqliteStore.open(settings.home / "deck.db")
-    journal, owner = Log(store, clock), ids.new_owner_id()
+    owner = ids.new_owner_id()
     engine = EmbeddedEngine(store, settings.home / "owner.lock", owner, clock, concurrency=_CONCURRENCY)
+    journal = Log(store, clock, reactions(engine, OperatorsFile(settings.home)))
     packages = Packages(settings.package_environment)
     proxies = Proxies(ground.sockets, packages.indexes)
     environments = Environments(ground.environments, proxies, packages)

@@ -58,7 +58,8 @@ class ServedDeck(Deck):
 
     async def create(self, order: Order, *, run: str | None = None) -> str:
         """Store the run, by the server where there is one; returns its id."""
-        if run is not None or not (self._home / SOCKET).exists():
+        # Where an order comes from outside, everything that needs a key of this process was done before.
+        if run is not None or order.origin is not None or not (self._home / SOCKET).exists():
             return await super().create(order, run=run)
         if order.plan_path is not None and order.plan_text is None:
             data = await read_plan_file(order.plan_path, MAX_PLAN_BYTES + 1)
@@ -126,7 +127,7 @@ class ServedDeck(Deck):
 
 def _new_run(order: Order) -> dict[str, Any]:
     """What the API is asked for."""
-    plain = order.model_dump(mode="json", exclude={"plan_path", "plan_text", "user"})
+    plain = order.model_dump(mode="json", exclude={"plan_path", "plan_text", "user", "origin"})
     return {**plain, "plan": order.plan_text, "plan_name": str(order.plan_path or "the plan")}
 
 

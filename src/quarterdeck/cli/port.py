@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 from quarterdeck.delivery.order import Check, Cli, Order, RevertOrder, RunResult
 from quarterdeck.doors.serve import Serving
 from quarterdeck.gateway.port import Metering, Standing
+from quarterdeck.journal.firings import FiringView
 from quarterdeck.journal.port import Journal, Record, Verification
 from quarterdeck.journal.views import ApprovalView, AttemptView, Views
 from quarterdeck.kernel.config import DeckConfig, RunConfig
@@ -20,6 +21,30 @@ from quarterdeck.kernel.events import RunCreated
 from quarterdeck.kernel.failures import QuarterdeckError
 from quarterdeck.settings import Settings
 from quarterdeck.tools.shed.board import ServerView
+from quarterdeck.triggers.port import TriggerView
+
+
+class OutsideApi(Protocol):
+    """What of a deck concerns the world outside."""
+
+    async def views(self) -> list[TriggerView]:
+        """What may start runs from outside, and how that went."""
+        ...
+
+    async def fire(self, name: str, payload: str | None) -> FiringView | None:
+        """Try a trigger with a message of one's own; what became of it, None = that is decided later. Raises NotFound,
+        BadInput."""
+        ...
+
+    async def for_issue(self, reference: str, order: Order, *, here: bool) -> Order:
+        """The order for an issue of the GitHub server. `here`: its repository is the one that the order names. Raises
+        BadInput, NotFound, Conflicting, OutsideFailed, GitFailed."""
+        ...
+
+    async def publish(self, run: str) -> str:
+        """Take a run's result to the GitHub server once more; what is wrong, empty = nothing. Raises NotFound,
+        Conflicting."""
+        ...
 
 
 class DeckApi(Protocol):
@@ -33,6 +58,9 @@ class DeckApi(Protocol):
 
     @property
     def journal(self) -> Journal: ...
+
+    @property
+    def outside(self) -> OutsideApi: ...
 
     def on_trouble(self, tell: Callable[[QuarterdeckError | None], None]) -> None:
         """Call `tell` when the database keeps the work from going on, and with None when it goes on again."""

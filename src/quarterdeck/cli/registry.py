@@ -54,6 +54,7 @@ COMMANDS: Final = (
     Command("doctor", "deck", "Check this machine; every problem comes with its fix.", _DECK),
     Command("demo", "later", "Run the whole main job on a sample repository with a scripted model.", _DECK),
     Command("config", "config", "Print the effective configuration, or the one that a run used.", _DECK),
+    Command("triggers", "triggers", "List what may start runs from outside; try one.", _DECK),
     Command("tools", "tools", "List the tool servers of a repository; approve them.", _DECK),
     Command("agents", "agents", "List the agents of a repository.", _DECK),
     Command("gateway", "gateway", "Serve the model gateway to your own tools, with a key and a budget.", _DECK),

@@ -68,6 +68,14 @@ def run(
     plan: Annotated[
         Path | None, typer.Option(help="Plan file; skips the planner.", metavar="FILE", show_default=False)
     ] = None,
+    issue: Annotated[
+        str | None,
+        typer.Option(
+            help="Issue of a GitHub server as the goal; its pull request is opened at the end.",
+            metavar="OWNER/NAME#N",
+            show_default=False,
+        ),
+    ] = None,
     repo: Repository = Path(),
     base: Base = None,
     into: Into = None,
@@ -93,7 +101,7 @@ def run(
 ) -> None:
     """Carry a goal or a plan to merged commits."""
     call = begin(context, json, no_input)
-    if goal is None and plan is None:
+    if goal is None and plan is None and issue is None:
         raise BadInput(
             "There is neither a goal nor a plan", fix='quarterdeck run "GOAL"   or   quarterdeck run --plan FILE'
         )
@@ -109,11 +117,16 @@ def run(
         sandbox=sandbox,
         user=call.settings.user,
     )
-    raise typer.Exit(drive(_run(call, order, config_of, detach=detach)))
+    # Without --repo the deck keeps a clone of an issue's repository: the directory one is in need not be it.
+    source = context.get_parameter_source("repo")
+    here = source is not None and source.name != "DEFAULT"
+    raise typer.Exit(drive(_run(call, order, config_of, issue, here=here, detach=detach)))
 
 
-async def _run(call: Call, order: Order, config_of: str | None, *, detach: bool) -> int:
+async def _run(call: Call, order: Order, config_of: str | None, issue: str | None, *, here: bool, detach: bool) -> int:
     async with call.deck() as deck:
+        if issue is not None:
+            order = await deck.outside.for_issue(issue, order, here=here)
         if config_of is not None:
             order = order.model_copy(update={"config_of": await run_id(deck, config_of)})
         call.run = await deck.create(order)

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from quarterdeck.kernel.entities import Usage, Usd, Value
 from quarterdeck.kernel.events import RunStatus, TaskStatus
+from quarterdeck.kernel.triggers import Origin
 
 
 class Order(Value):
@@ -36,6 +37,8 @@ class Order(Value):
     config_of: str | None = None
     """The run whose configuration is used, exactly as it was; None = the one that holds at the base."""
     user: str
+    origin: Origin | None = None
+    """Where it comes from and where its result goes, where that is outside of this machine."""
 
 
 class RevertOrder(Value):

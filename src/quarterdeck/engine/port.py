@@ -31,7 +31,7 @@ class Job:
     delay: float = 0.0
     """Not before this many seconds from deferring."""
     priority: int = 0
-    """Higher first."""
+    """Higher first. Below 0 = in the background: waiting, it keeps no idle process from ending."""
 
 
 class Later(Exception):
@@ -58,7 +58,8 @@ class Engine(Protocol):
         ...
 
     async def serve(self, handlers: Mapping[str, Handler], *, until_idle: bool) -> None:
-        """Own the queue and perform jobs. With `until_idle` it returns when no job is waiting or running.
+        """Own the queue and perform jobs. With `until_idle` it returns when no job is running and none is waiting, but
+        for those in the background.
 
         Cancelling it stops the running handlers and gives their jobs back to the queue.
         """
@@ -74,7 +75,7 @@ class Engine(Protocol):
         ...
 
     async def unfinished(self, run: str = "") -> int:
-        """How many jobs (of that run) are waiting or running."""
+        """How many jobs (of that run) are waiting or running; those that wait in the background do not count."""
         ...
 
     async def failed(self) -> list[tuple[Job, str]]:

@@ -71,7 +71,7 @@ class Window:
 class Start:
     """One start that somebody asks for."""
 
-    kind: Literal["agent", "run"]
+    kind: Literal["agent", "run", "trigger"]
     name: str
     """Unique: asking again for this name is the same start."""
     run: str

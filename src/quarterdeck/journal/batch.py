@@ -4,6 +4,7 @@ Rules
 - A commit is taken in whole or not at all; what is wrong with it is kept for its caller and harms no neighbour. Only
   where nobody waited for it (`soon`), what its claim has queued behind it fails with it: it builds on it.
 - A commit's `also` runs before its events are added.
+- What follows from an event comes after it, in the order of the events.
 - Moving a stream's head fails in the database where the head is not where this process remembers it.
 """
 
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from quarterdeck.journal.port import Also, Claim, Entry
+from quarterdeck.journal.port import Also, Claim, Entry, Reactions, Record
 from quarterdeck.journal.projections import Changes, plans_of, project
 from quarterdeck.journal.proof import chain
 from quarterdeck.kernel.events import MAX_EVENT_BYTES, EventBase, encode
@@ -105,8 +106,10 @@ def lines_of(entries: Iterable[Entry]) -> list[Line]:
 class _Appender:
     """One transaction's appends; runs on the store's thread."""
 
-    def __init__(self, tx: Tx, heads: dict[str, Head], commits: list[Commit]) -> None:
+    def __init__(self, tx: Tx, heads: dict[str, Head], commits: list[Commit], reactions: Reactions) -> None:
         self._tx = tx
+        self._reactions = reactions
+        self._follow: list[Record] = []
         self._plans = plans_of(tx)
         self._heads = heads
         self._events: list[tuple[Any, ...]] = []
@@ -147,12 +150,16 @@ class _Appender:
         if _has_step(type(line.event)):
             head.step = getattr(line.event, "step")  # noqa: B009 - not every event has one
         self._events.append((head.last, head.id, head.seq, previous, at, head.epoch, head.hash, line.body))
+        if type(line.event) in self._reactions:
+            self._follow.append(Record(head.name, head.seq, at, head.epoch, line.event, head.hash.hex()))
 
     def finish(self) -> None:
         if self._events:
             self._tx.run_many("event_add", self._events)
             self._tx.run_many("stream_advance", [_moved(head) for head in self._moved.values()])
             self._changes.apply(self._tx)
+        for record in self._follow:
+            self._reactions[type(record.event)](self._tx, record)
 
 
 def _moved(head: Head) -> tuple[Any, ...]:
@@ -165,13 +172,20 @@ def _has_step(kind: type[EventBase]) -> bool:
     return "step" in kind.model_fields
 
 
-def store_batch(tx: Tx, heads: dict[str, Head], commits: list[Commit], blobs: dict[str, bytes], faults: Faults) -> None:
+def store_batch(
+    tx: Tx,
+    heads: dict[str, Head],
+    commits: list[Commit],
+    blobs: dict[str, bytes],
+    faults: Faults,
+    reactions: Reactions,
+) -> None:
     """Blobs first, then the commits that hold."""
     if blobs:
         tx.run_many("blob_put", [_blob_row(digest, data) for digest, data in blobs.items()])
     if not commits:
         return
-    appender = _Appender(tx, heads, commits)
+    appender = _Appender(tx, heads, commits, reactions)
     for commit in commits:
         commit.error = faults.before(commit)
         if commit.error is None:

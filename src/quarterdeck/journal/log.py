@@ -20,7 +20,7 @@ from itertools import islice
 from typing import Final
 
 from quarterdeck.journal.batch import Commit, Faults, Head, lines_of, store_batch
-from quarterdeck.journal.port import Also, ChainFault, Claim, Entry, Record, Verification
+from quarterdeck.journal.port import Also, ChainFault, Claim, Entry, Reactions, Record, Verification
 from quarterdeck.journal.proof import verify
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import Clock
@@ -59,10 +59,11 @@ class _Digests:
 
 
 class Log:
-    """A `Journal` over `store`. `clock.wall` stamps the records."""
+    """A `Journal` over `store`. `clock.wall` stamps the records; `reactions`: what follows from which event."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, reactions: Reactions | None = None) -> None:
         self._store = store
+        self._reactions = reactions or {}
         self._clock = clock
         self._commits: list[Commit] = []
         self._blobs: dict[str, bytes] = {}
@@ -199,7 +200,7 @@ class Log:
             _answer(commit, commit.error)
 
     def _store_batch(self, heads: dict[str, Head], commits: list[Commit], blobs: dict[str, bytes], tx: Tx) -> None:
-        store_batch(tx, heads, commits, blobs, self._faults)
+        store_batch(tx, heads, commits, blobs, self._faults, self._reactions)
 
     # --- reading --------------------------------------------------------------------------------------------
 

@@ -5,11 +5,12 @@ Rules
 - Only the holder of the newest claim of a stream may append to it; claiming raises the epoch.
 - One commit may append to several streams and defer jobs: all of it happens, or nothing.
 - Blobs are stored no later than the event that names them.
-- Read tables are brought up to date in the same transaction as the append.
+- Read tables are brought up to date in the same transaction as the append, and what follows from an event (`Reaction`)
+  is deferred in it.
 """
 
 from asyncio import Future
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -66,6 +67,12 @@ class Verification:
 
 Also = Callable[[Tx], None]
 """More work for the same transaction: deferring jobs, moving money."""
+
+
+Reaction = Callable[[Tx, Record], None]
+"""What follows from an event wherever it is appended, in the same transaction: deferring a job, and nothing that can
+fail."""
+Reactions = Mapping[type[EventBase], Reaction]
 
 
 class Journal(Protocol):

@@ -18,6 +18,7 @@ from itertools import groupby
 from typing import Any, Final
 
 from quarterdeck.kernel import events as ev
+from quarterdeck.kernel import events_triggers as outside
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.entities import Plan, Usage
 from quarterdeck.store.blobs import unpack
@@ -66,7 +67,7 @@ _COUNTS: Final = (
     *("estimated_cost", "unverified_cost"),
 )
 _TABLES: Final = (
-    *("runs", "tasks", "attempts", "costs", "waits", "notes", "notices"),
+    *("runs", "tasks", "attempts", "costs", "waits", "notes", "notices", "firings", "origins"),
     *("spending", "burn", "landings", "incidents", "approvals"),
 )
 
@@ -84,7 +85,7 @@ def project(stream: str, at: float, event: ev.EventBase, plans: Plans) -> list[O
         return _run(name, at, event, plans)
     if where == "approval" and isinstance(event, ev.ApprovalDecided):
         return _decided(at, event)
-    return _NOTHING
+    return _trigger(at, event) if where == "trigger" else _NOTHING
 
 
 # --- run/… ------------------------------------------------------------------------------------------------
@@ -100,7 +101,9 @@ _NODE_STATUS: Final = {
 
 def _run(run: str, at: float, event: ev.EventBase, plans: Plans) -> list[Op]:
     if isinstance(event, ev.RunCreated):
-        return [_created(run, at, event)]
+        about = {"run": run, "trigger": event.trigger, "subject": event.subject}
+        origin = [Set("project_origin", about)] if event.origin_blob is not None else []
+        return [_created(run, at, event), *origin]
     ops: list[Op] = [Set("project_run_touched", {"run": run, "at": at})]
     task = getattr(event, "task", None)
     if isinstance(task, str):
@@ -341,6 +344,39 @@ def _decided(at: float, event: ev.ApprovalDecided) -> list[Op]:
 
 def _closed(run: str, at: float, reason: str, attempt: str = "") -> Op:
     return Set("project_approvals_closed", {"run": run, "attempt": attempt, "reason": reason, "at": at})
+
+
+# --- trigger/… --------------------------------------------------------------------------------------------
+
+
+def _trigger(at: float, event: ev.EventBase) -> list[Op]:
+    match event:
+        case outside.TriggerFired():
+            return [_firing(at, event, "fired", event.run, order_blob=event.order_blob)]
+        case outside.TriggerHeld():
+            return [_firing(at, event, "held", reason=event.reason, till=event.until)]
+        case outside.TriggerRefused():
+            return [_firing(at, event, "refused", code=event.code, reason=event.reason)]
+        case outside.TriggerOrdered():
+            return [Set("project_firing_ordered", {"trigger": event.trigger, "delivery": event.delivery})]
+        case _:
+            return []
+
+
+def _firing(
+    at: float,
+    event: outside.TriggerFired | outside.TriggerHeld | outside.TriggerRefused,
+    status: str,
+    run: str = "",
+    *,
+    code: str = "",
+    reason: str = "",
+    order_blob: str = "",
+    till: float = 0.0,
+) -> Op:
+    about = {"trigger": event.trigger, "fingerprint": event.fingerprint, "subject": event.subject, "at": at}
+    outcome = {"status": status, "run": run, "code": code, "reason": reason, "order_blob": order_blob, "till": till}
+    return Set("project_firing", {**about, "delivery": event.delivery, **outcome})
 
 
 # --- applying ---------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from quarterdeck.kernel import servers
 from quarterdeck.kernel.entities import YEAR, Agent, Usd, Value
+from quarterdeck.kernel.triggers import GithubSection, NotifySection, TriggerName, TriggerSection
 
 _MANY = 1_000_000_000_000
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -360,6 +361,15 @@ class DeckConfig(Value):
     sandbox: SandboxSection = SandboxSection()
     mcp: McpSection = McpSection()
     telemetry: TelemetrySection = TelemetrySection()
+
+
+class OperatorConfig(DeckConfig):
+    """The operator's deck.toml: with what concerns the deck as a whole, and is no part of a run's configuration."""
+
+    triggers: dict[TriggerName, TriggerSection] = Field(default_factory=dict)
+    """What may start runs from outside, by name."""
+    github: GithubSection = GithubSection()
+    notify: NotifySection = NotifySection()
 
 
 class RunConfig(Value):

@@ -15,6 +15,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, TypeAdapter
 
+from quarterdeck.kernel import events_triggers as outside
 from quarterdeck.kernel.entities import Change, Harness, Usage
 from quarterdeck.kernel.event_base import Blob as Blob
 from quarterdeck.kernel.event_base import EventBase as EventBase
@@ -153,6 +154,12 @@ class RunCreated(EventBase):
     """`Reverting`: the commits that it takes back."""
     config_of: str = ""
     """The run whose configuration this one was ordered with; empty = the one that held at its base."""
+    trigger: str = ""
+    """The trigger that started it; empty = a person did."""
+    subject: str = ""
+    """What it is about, where that has a name elsewhere: `owner/name#12`."""
+    origin_blob: Blob | None = None
+    """`Origin`: where it came from, and where its result goes."""
 
 
 class RunPlanned(EventBase):
@@ -967,7 +974,8 @@ Event = Annotated[
     | TipMoved
     | GateDelayed
     | NoteFailed
-    | NoteWritten,
+    | NoteWritten
+    | outside.OutsideEvent,
     Field(discriminator="kind"),
 ]
 

@@ -316,6 +316,23 @@ class ToolServerFailed(QuarterdeckError):
     failure = FailureClass.TRANSIENT
 
 
+class OutsideFailed(QuarterdeckError):
+    """A server outside refused a request, or cannot be reached.
+
+    `kind` decides the recovery; `retry_after` is the other side's wish in seconds.
+    """
+
+    failure = FailureClass.TRANSIENT
+    exit_code = Exit.UNREACHABLE
+
+    def __init__(
+        self, message: str, kind: FailureClass, *, retry_after: float | None = None, why: str = "", fix: str = ""
+    ) -> None:
+        super().__init__(message, why=why, fix=fix)
+        self.kind = kind
+        self.retry_after = retry_after
+
+
 class GitFailed(QuarterdeckError):
     """A git command failed."""
 

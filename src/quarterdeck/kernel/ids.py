@@ -4,8 +4,8 @@ Rules
 - A run id sorts by the time it was made and may stand in a branch name, a file name and a URL.
 - Every other id is derived from the run id, so a command repeated after a crash names the same thing
   and can be recognised as already done.
-- A stream name says what it belongs to: `run/…`, `attempt/…`, `mail/…`, `approval/…`, `gate/…`,
-  `deck`.
+- A stream name says what it belongs to: `run/…`, `attempt/…`, `mail/…`, `approval/…`, `gate/…`, `trigger/…`,
+  `publish/…`, `notice/…`, `deck`.
 """
 
 import hashlib
@@ -65,6 +65,19 @@ def approval_stream(run: str, approval: str) -> str:
 
 def gate_stream(target: str) -> str:
     return f"gate/{target}"
+
+
+def trigger_stream(trigger: str) -> str:
+    return f"trigger/{trigger}"
+
+
+def publish_stream(run: str) -> str:
+    """What of that run's result is outside."""
+    return f"publish/{run}"
+
+
+def notice_stream(notice: str) -> str:
+    return f"notice/{notice}"
 
 
 def target_id(repository: str, branch: str) -> str:

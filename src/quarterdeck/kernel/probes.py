@@ -31,6 +31,13 @@ NAMES: Final[dict[str, str]] = {
     "gate.moved": "the target ref is moved, that is not stored",
     "gate.landed": "the landing is stored, the run does not know yet",
     "run.reported": "the report is stored, the run is not finished",
+    "trigger.received": "a message from outside is on record, nothing has been decided",
+    "trigger.fired": "the intent to order a run is stored, the run is not",
+    "trigger.stored": "the run is stored, that it was ordered is not recorded",
+    "publish.pushed": "the run's branch is on the server, that is not recorded",
+    "publish.opened": "the pull request is open, that is not recorded",
+    "publish.commented": "the issue has its comment, that is not recorded",
+    "notice.sent": "a message was taken by the operator's webhook, that is not recorded",
 }
 
 Hook = Callable[[str], None]

@@ -14,6 +14,8 @@ from pydantic import Field
 
 from quarterdeck.kernel.event_base import Blob, EventBase
 
+# --- what people say and decide -----------------------------------------------------------------------------
+
 
 class ApprovalAsked(EventBase):
     """Something waits for a person's word."""

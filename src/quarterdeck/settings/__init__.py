@@ -7,6 +7,7 @@ from quarterdeck.settings.environment import (
     Settings,
     child_environment,
     load_settings,
+    read_secret,
     withheld,
 )
 from quarterdeck.settings.files import (
@@ -16,6 +17,7 @@ from quarterdeck.settings.files import (
     decode_text,
     known_keys,
     operator_config,
+    operator_outside,
     parse_deck_toml,
     read_text,
 )
@@ -39,9 +41,11 @@ __all__ = [
     "load_settings",
     "merge",
     "operator_config",
+    "operator_outside",
     "parse_deck_toml",
     "parse_mcp_json",
     "read_approvals",
+    "read_secret",
     "read_text",
     "wider",
     "withheld",

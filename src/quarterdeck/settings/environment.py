@@ -163,6 +163,15 @@ def _proxy(environ: Mapping[str, str], kind: str) -> str | None:
     return environ.get(f"{kind}_proxy") or environ.get(f"{kind.upper()}_PROXY")
 
 
+def read_secret(name: str, environ: Mapping[str, str] = os.environ) -> str | None:
+    """A secret or token of the operator's, as it is now, by the name that deck.toml gives; None = it is not set.
+
+    Read when it is needed and kept by nobody, so that a file `<name>_FILE` may be changed under a running deck. Raises
+    BadConfiguration.
+    """
+    return _key(environ, name)
+
+
 def withheld(name: str, models: Mapping[str, ModelSection]) -> bool:
     """Whether a variable is never given to a tool server: keys and logins of providers, and what is ours. `models`: the
     operator's facts about models, which may name further keys."""

@@ -17,7 +17,7 @@ from typing import Any, Final, get_args
 from pydantic import ValidationError
 
 from quarterdeck.kernel.complaints import complaint, nearest
-from quarterdeck.kernel.config import DeckConfig
+from quarterdeck.kernel.config import DeckConfig, OperatorConfig
 from quarterdeck.kernel.entities import Value
 from quarterdeck.kernel.failures import BadConfiguration
 
@@ -41,13 +41,19 @@ def operator_config(home: Path) -> Partial:
     """The operator's deck.toml; empty where there is none. Raises BadConfiguration."""
     file = home / DECK_FILE
     try:
-        return parse_deck_toml(read_text(file), str(file))
+        return _parse(read_text(file), str(file), OperatorConfig)
     except FileNotFoundError:
-        return Partial(str(file))
+        return Partial(str(file), OperatorConfig())
     except NotADirectoryError as error:
         raise BadConfiguration(
             f"the home {home} is not a directory", fix="move it away, or set QUARTERDECK_HOME to a directory"
         ) from error
+
+
+def operator_outside(home: Path) -> OperatorConfig:
+    """The operator's deck.toml with its sections about the world outside. Raises BadConfiguration."""
+    config = operator_config(home).config
+    return config if isinstance(config, OperatorConfig) else OperatorConfig()
 
 
 def read_text(file: Path) -> str:
@@ -89,7 +95,11 @@ def decode_text(data: bytes, origin: str) -> str:
 
 
 def parse_deck_toml(text: str, origin: str) -> Partial:
-    """What one deck.toml sets. Raises BadConfiguration."""
+    """What a repository's deck.toml sets. Raises BadConfiguration."""
+    return _parse(text, origin, DeckConfig)
+
+
+def _parse(text: str, origin: str, model: type[DeckConfig]) -> Partial:
     try:
         data = tomllib.loads(text)
     except RecursionError as error:
@@ -97,12 +107,12 @@ def parse_deck_toml(text: str, origin: str) -> Partial:
     except ValueError as error:  # not only TOML's own: a number of thousands of digits is one as well
         raise BadConfiguration(f"{origin} is not valid TOML", why=str(error), fix=f"correct {origin}") from error
     try:
-        return Partial(origin, DeckConfig.model_validate(data))
+        return Partial(origin, model.model_validate(data))
     except ValidationError as error:
-        raise _explain(error, text, origin) from error
+        raise _explain(error, text, origin, model) from error
 
 
-def _explain(error: ValidationError, text: str, origin: str) -> BadConfiguration:
+def _explain(error: ValidationError, text: str, origin: str, model: type[DeckConfig]) -> BadConfiguration:
     """The first problem, with its place, and how many more there are."""
     # An unknown key is often why a required one is missing: say it first.
     problems = sorted(error.errors(include_url=False), key=lambda p: p["type"] != "extra_forbidden")
@@ -112,7 +122,11 @@ def _explain(error: ValidationError, text: str, origin: str) -> BadConfiguration
     where = f"{origin}:{line}" if line else origin
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     if first["type"] == "extra_forbidden":
-        known = known_keys(place[:-1])
+        if len(place) == 1 and place[0] in OperatorConfig.model_fields:
+            fix = f"move it to {DECK_FILE} in the deck's home ($QUARTERDECK_HOME)"
+            why = "a repository cannot open a door"
+            return BadConfiguration(f"{where}: only the operator may set [{place[0]}]", why=why, fix=fix)
+        known = known_keys(place[:-1], model)
         close = nearest(place[-1], known)
         fix = (
             f"write {_dotted([*place[:-1], close])} instead" if close else f"remove it; known here: {', '.join(known)}"
@@ -134,9 +148,9 @@ def _dotted(place: list[str]) -> str:
     return ".".join(part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else f'"{part}"' for part in place)
 
 
-def known_keys(place: Iterable[str]) -> list[str]:
+def known_keys(place: Iterable[str], root: type[Value] = DeckConfig) -> list[str]:
     """The keys that deck.toml knows below `place`, in the order of their definition."""
-    model: type[Value] = DeckConfig
+    model = root
     parts = list(place)
     while parts:
         annotation: Any = model.model_fields[parts.pop(0)].annotation

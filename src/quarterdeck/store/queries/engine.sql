@@ -65,8 +65,10 @@ UPDATE jobs SET aborted = 1 WHERE run = :run AND status = 'running' AND lock <> 
 SELECT id FROM jobs WHERE status = 'running' AND aborted = 1;
 
 -- name: jobs_unfinished
--- How many jobs wait or run, of one run or (`run` is empty) of all.
-SELECT count(*) AS n FROM jobs WHERE status IN ('waiting', 'running') AND (:run = '' OR run = :run);
+-- How many jobs wait or run, of one run or (`run` is empty) of all. Those in the background (a priority below 0) keep
+-- nobody from ending.
+SELECT count(*) AS n FROM jobs
+WHERE (status = 'running' OR (status = 'waiting' AND priority >= 0)) AND (:run = '' OR run = :run);
 
 -- name: jobs_failed
 -- Failed jobs, newest first.
@@ -83,3 +85,8 @@ SELECT id, owner, deaths, aborted FROM jobs WHERE status = 'running' ORDER BY id
 -- name: job_died
 -- A job's worker died under it.
 UPDATE jobs SET deaths = deaths + 1 WHERE id = :id;
+
+-- name: jobs_unfinished_of_lock
+-- How many jobs of one lock are performed, or wait in the foreground or for nothing.
+SELECT count(*) AS n FROM jobs
+WHERE lock = :lock AND (status = 'running' OR (status = 'waiting' AND due = 0));

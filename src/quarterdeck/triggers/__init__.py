@@ -1,0 +1,1 @@
+"""What starts runs from outside, and where their results go: webhooks, the clock, GitHub, messages to people."""

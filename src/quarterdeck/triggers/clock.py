@@ -1,0 +1,127 @@
+"""Fires what is due by the clock, for as long as a server owns the deck.
+
+Rules
+- A moment has a name of its own (`clock/2026-10-25T01:30Z`), so it makes one run, however often it is looked at and
+  whoever looks.
+- What passed before a schedule was known was not missed. What passed while nothing served the deck is fired once or
+  not at all, as the trigger says, and that it was skipped is on record.
+- It is looked once in a minute at least: a machine that slept or a clock that was set is noticed then.
+"""
+
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from quarterdeck.engine.port import Engine, Job, Later
+from quarterdeck.journal.port import Journal
+from quarterdeck.kernel import ids
+from quarterdeck.kernel.clock import Clock
+from quarterdeck.kernel.events_triggers import TriggerFired, TriggerRefused, TriggerScheduled
+from quarterdeck.kernel.failures import BadConfiguration
+from quarterdeck.kernel.triggers import TriggerSection
+from quarterdeck.triggers import port, schedule
+from quarterdeck.triggers.orders import CLOCK_DELIVERY
+from quarterdeck.triggers.port import Configured, Received
+
+_log = logging.getLogger(__name__)
+
+LOOK: Final = 60.0
+_FORM: Final = "%Y-%m-%dT%H:%MZ"
+
+
+def delivery_of(moment: float) -> str:
+    """The name of a moment."""
+    return CLOCK_DELIVERY + datetime.fromtimestamp(moment, UTC).strftime(_FORM)
+
+
+def moment_of(delivery: str) -> float | None:
+    """The inverse; None for what is no moment."""
+    if not delivery.startswith(CLOCK_DELIVERY):
+        return None
+    return datetime.strptime(delivery.removeprefix(CLOCK_DELIVERY), _FORM).replace(tzinfo=UTC).timestamp()
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is on record about one schedule."""
+
+    schedule: str = ""
+    timezone: str = ""
+    upto: float = 0.0
+    """Moments up to here have been dealt with."""
+
+
+class Timekeeper:
+    """Handler of `triggers.clock`."""
+
+    def __init__(self, journal: Journal, engine: Engine, configured: Configured, clock: Clock) -> None:
+        self._journal = journal
+        self._engine = engine
+        self._configured = configured
+        self._clock = clock
+        self._known: dict[str, _Known] = {}
+        self.standing = False
+        """Whether this process serves the deck: only then is anything fired."""
+
+    async def look(self, job: Job) -> None:
+        """Handler of `triggers.clock`. Raises Later, for ever."""
+        wait = LOOK
+        if self.standing:
+            now = self._clock.wall()
+            for name, section in self._configured().triggers.items():
+                if section.kind == "cron":
+                    wait = min(wait, await self._one(name, section, now))
+        raise Later(max(wait, 0.05), "waits for the next moment")
+
+    async def _one(self, name: str, section: TriggerSection, now: float) -> float:
+        """Fire what is due of one trigger; seconds until its next moment."""
+        known = self._known.get(name) or await self._on_record(name)
+        self._known[name] = known
+        at = section.schedule or ""
+        try:
+            if (known.schedule, known.timezone) != (at, section.timezone):
+                schedule.next_after(at, section.timezone, now)  # refused before it is on record
+                await self._schedule(name, known, at, section.timezone, now)
+            found = schedule.due(at, section.timezone, known.upto, now, section.missed)
+            coming = schedule.next_after(at, section.timezone, now)
+        except BadConfiguration as error:  # `doctor` and `triggers` say it too; the others go on
+            _log.warning("trigger %s: %s", name, error)
+            return LOOK
+        await self._fire(name, found, section)
+        known.upto = max(known.upto, found.upto)
+        return LOOK if coming is None else coming - now
+
+    async def _schedule(self, name: str, known: _Known, at: str, timezone: str, now: float) -> None:
+        event = TriggerScheduled(trigger=name, schedule=at, timezone=timezone, since=now)
+        job = port.record(event, f"{at} {timezone}")
+        await self._journal.commit(also=lambda tx: self._engine.defer(tx, job))
+        known.schedule, known.timezone, known.upto = at, timezone, now
+
+    async def _fire(self, name: str, found: schedule.Due, section: TriggerSection) -> None:
+        if found.moment is not None:
+            received = Received(trigger=name, delivery=delivery_of(found.moment), at=found.moment)
+            blob = await self._journal.put(received.model_dump_json().encode())
+            job = port.take(name, received.delivery, blob)
+            await self._journal.commit(also=lambda tx: self._engine.defer(tx, job))
+        elif found.missed:
+            reason = f"{found.missed} moments passed while nothing served the deck; missed = {section.missed!r}"
+            event = TriggerRefused(
+                trigger=name, delivery=delivery_of(found.upto), code="missed", reason=reason, count=found.missed
+            )
+            missed = port.record(event, event.delivery)
+            await self._journal.commit(also=lambda tx: self._engine.defer(tx, missed))
+
+    async def _on_record(self, name: str) -> _Known:
+        """What an earlier process left behind."""
+        known, after = _Known(), 0
+        stream = ids.trigger_stream(name)
+        while page := await self._journal.read(stream, after=after):
+            after = page[-1].seq
+            for record in page:
+                match record.event:
+                    case TriggerScheduled() as event:
+                        known = _Known(event.schedule, event.timezone, event.since)
+                    case TriggerFired(delivery=delivery) | TriggerRefused(delivery=delivery):
+                        known.upto = max(known.upto, moment_of(delivery) or 0.0)
+        return known
