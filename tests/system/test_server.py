@@ -1,6 +1,7 @@
 """`quarterdeck up` as people use it: it works on the runs, may be killed at any time, and shares a home with others."""
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from cli_kit import call
 from deck_kit import Place, place_at, task
 from server_kit import runs, up
 
+from quarterdeck.assembly import served
 from quarterdeck.kernel.failures import Exit
 
 
@@ -125,6 +127,20 @@ def test_what_the_server_cannot_run_is_refused_as_the_server_sees_it(place: Plac
     told = " ".join(err.split())
     assert code == Exit.USAGE, out
     assert "as the server of this deck sees it" in told, told
+
+
+def test_a_server_that_hangs_is_said_and_steering_needs_none(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(served, "_ALIVE_SECONDS", 0.2)
+    with up(place, QUARTERDECK_PROBE="harness.finished:1:stop") as server:
+        order = {"plan": place.plan(task("a", "true")).read_text(), "repository": str(place.repository)}
+        run = server.post("/runs", {**order, "sandbox": "none"}).json()["run"]
+        assert os.waitid(os.P_PID, server.process.pid, os.WSTOPPED) is not None
+        code, _, err = said(place, *ordered(place))
+        assert code == Exit.UNREACHABLE and "did not answer" in err and "quarterdeck up" in err, err
+        assert said(place, "cancel", run)[0] == Exit.DONE
+        assert runs(place)[0]["attended"]
+        server.process.kill()
+    assert said(place, "resume", run)[0] == Exit.DONE or runs(place)[0]["status"] == "cancelled"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a long path of a socket goes through /proc")

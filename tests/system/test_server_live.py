@@ -1,7 +1,9 @@
 """What the server shows live: once and as a stream, of a real run that is worked on in this process."""
 
 import asyncio
+import io
 import json
+import zipfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -149,6 +151,9 @@ async def test_what_is_read_on_demand_is_what_happened(place: Place) -> None:
         for by in ("user", "agent", "model", "run", "day"):
             await get(f"/costs?by={by}&days=3")
         assert (await get(f"/runs/{run}/config"))["config"]["checks"]["gate"] == ["sh check.sh"]
+        packed = await client.get(f"{API}/runs/{run}/export")
+        with zipfile.ZipFile(io.BytesIO(packed.content)) as opened:
+            assert {f"{run}/report.md", f"{run}/plan.yaml", f"{run}/run/{run}.jsonl"} <= set(opened.namelist())
         # A task that did not merge is tried again in the name of whoever asks.
         retried = await client.post(f"{API}/tasks/{run}/b/retry", json={})
         assert retried.status_code == 202, retried.text

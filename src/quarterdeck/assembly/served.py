@@ -31,8 +31,10 @@ from quarterdeck.doors.serve import SOCKET, socket_address
 from quarterdeck.kernel.failures import BadConfiguration, NotFound, Unreachable
 from quarterdeck.settings import Settings
 
-_SECONDS: Final = 300.0
+_SECONDS: Final = 600.0
 """For one answer; ordering a run may copy a large repository first."""
+_ALIVE_SECONDS: Final = 15.0
+"""For the answer to a question that takes no time: a server that hangs is told from one that has much to do."""
 _LARGEST: Final = 4 * 1024 * 1024
 _READ: Final = 64 * 1024
 
@@ -51,10 +53,14 @@ class ServedDeck(Deck):
     async def served(self) -> bool:
         """Whether a server works on the deck's runs."""
         try:
-            await self._ask("GET", "/api/v1/me", None, "")
+            await self._alive()
         except _Unserved:
             return False
         return await self.attended()
+
+    async def _alive(self) -> None:
+        """Raises _Unserved; Unreachable where there is a server that does not answer."""
+        await self._ask("GET", "/api/v1/me", None, "", _ALIVE_SECONDS)
 
     async def create(self, order: Order, *, run: str | None = None) -> str:
         """Store the run, by the server where there is one; returns its id."""
@@ -67,6 +73,7 @@ class ServedDeck(Deck):
             order = order.model_copy(update={"plan_text": data.decode()})
         key = secrets.token_urlsafe(16)
         try:
+            await self._alive()
             return str((await self._ask("POST", "/api/v1/runs", _new_run(order), key))["run"])
         except _Unserved:
             left = await self._left(key)
@@ -80,6 +87,7 @@ class ServedDeck(Deck):
         asked = {**order.model_dump(mode="json", exclude={"of", "user"}), "task": task or None}
         key = secrets.token_urlsafe(16)
         try:
+            await self._alive()
             return str((await self._ask("POST", f"/api/v1/runs/{of}/revert", asked, key))["run"])
         except _Unserved:
             left = await self._left(key)
@@ -97,12 +105,12 @@ class ServedDeck(Deck):
             return False
         return True
 
-    async def _ask(self, method: str, path: str, body: Any, key: str) -> Any:
+    async def _ask(self, method: str, path: str, body: Any, key: str, seconds: float = _SECONDS) -> Any:
         """The server's answer. Raises _Unserved, and what the server raised."""
         headers = [("quarterdeck-user", self.settings.user.encode("ascii", "replace").decode())]
         headers += [("idempotency-key", key)] if key else []
         try:
-            async with asyncio.timeout(_SECONDS):
+            async with asyncio.timeout(seconds):
                 with socket_address(self._home / SOCKET) as address:
                     reader, writer = await asyncio.open_unix_connection(address)
                 try:
@@ -112,8 +120,8 @@ class ServedDeck(Deck):
                     with contextlib.suppress(OSError):
                         await writer.wait_closed()
         except TimeoutError:
-            fix = "quarterdeck doctor; a server that hangs can be killed, its runs go on with quarterdeck resume"
-            raise Unreachable(f"the server did not answer within {_SECONDS:g} s", fix=fix) from None
+            fix = "end quarterdeck up and start it again: its runs go on where they were"
+            raise Unreachable(f"the server of this deck did not answer within {seconds:g} s", fix=fix) from None
         except (OSError, h11.RemoteProtocolError) as error:
             raise _Unserved from error
         if status < 400:

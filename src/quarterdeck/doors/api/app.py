@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 
 from quarterdeck import __version__
 from quarterdeck.board.port import Delta
-from quarterdeck.doors.api import approvals, attempts, live, machine, runs
+from quarterdeck.doors.api import approvals, attempts, export, live, machine, runs
 from quarterdeck.doors.api.port import Backing
 from quarterdeck.doors.api.problems import PROBLEM, Problem, of_error, of_status
 from quarterdeck.kernel.complaints import complaint
@@ -27,7 +27,15 @@ from quarterdeck.kernel.failures import QuarterdeckError
 _log = logging.getLogger(__name__)
 
 PREFIX: Final = "/api/v1"
-_ROUTERS: Final = (live.router, runs.router, runs.tasks, attempts.router, approvals.router, machine.router)
+_ROUTERS: Final = (
+    live.router,
+    runs.router,
+    runs.tasks,
+    export.router,
+    attempts.router,
+    approvals.router,
+    machine.router,
+)
 _ABOUT: Final = """\
 Everything that the command line can do. What changes something takes JSON, `Idempotency-Key` and, where it is about a
 run, `If-Match`. Errors are problems (RFC 9457) with the command that helps in `fix`. Money is in USD, times are seconds
