@@ -8,7 +8,6 @@ Rules
 
 import asyncio
 import os
-import signal
 import socket
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -33,6 +32,7 @@ from quarterdeck.assembly import (
 )
 from quarterdeck.assembly.configuration import Found, configuration
 from quarterdeck.assembly.parts import Parts, make
+from quarterdeck.assembly.probed import install
 from quarterdeck.assembly.triggering import Outside
 from quarterdeck.delivery import feedback, jobs
 from quarterdeck.delivery.order import Check, Cli, Order, RevertOrder, RunResult
@@ -45,13 +45,13 @@ from quarterdeck.journal.log import Log
 from quarterdeck.journal.port import Record, Verification
 from quarterdeck.journal.views import ApprovalView, AttemptView, Views
 from quarterdeck.kernel import events as e
-from quarterdeck.kernel import ids, probes
+from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import Clock
 from quarterdeck.kernel.config import DeckConfig, RunConfig
 from quarterdeck.kernel.entities import to_nusd
 from quarterdeck.kernel.events import RunStatus
-from quarterdeck.kernel.failures import QuarterdeckError, Stop
-from quarterdeck.settings import ProbeAction, ProbeSpec, Settings
+from quarterdeck.kernel.failures import QuarterdeckError
+from quarterdeck.settings import Settings
 from quarterdeck.tools.shed.board import ServerView
 from quarterdeck.workplace.ground import sweep
 
@@ -445,37 +445,9 @@ async def open_deck(settings: Settings, clock: Clock | None = None) -> AsyncIter
 
     clock: None = the machine's.
     """
-    installed(settings)
+    install(settings)
     parts = await make(settings, clock)
     try:
         yield Deck(parts)
     finally:
         await parts.close()
-
-
-def installed(settings: Settings) -> None:
-    """See to it that this process does at a probe point what a test asked for."""
-    if settings.probe is not None:
-        probes.install(_Probe(settings.probe))
-
-
-class _Probe:
-    """Does to this process what a test asked for, at the point where it asked for it."""
-
-    def __init__(self, spec: ProbeSpec) -> None:
-        self._spec = spec
-        self._left = spec.count
-
-    def __call__(self, name: str) -> None:
-        if name != self._spec.name:
-            return
-        self._left -= 1
-        if self._left != 0:
-            return
-        match self._spec.action:
-            case ProbeAction.KILL:
-                os.kill(os.getpid(), signal.SIGKILL)
-            case ProbeAction.STOP:
-                os.kill(os.getpid(), signal.SIGSTOP)
-            case ProbeAction.RAISE:
-                raise Stop(f"stopped at {name}")

@@ -20,10 +20,11 @@ from typing import Any, Final
 
 import h11
 
-from quarterdeck.assembly.deck import Deck, installed
+from quarterdeck.assembly.deck import Deck
 from quarterdeck.assembly.ordering import MAX_PLAN_BYTES
 from quarterdeck.assembly.parts import Parts, make
 from quarterdeck.assembly.planfile import read_plan_file
+from quarterdeck.assembly.probed import install
 from quarterdeck.delivery.order import Order, RevertOrder
 from quarterdeck.delivery.plan import parse_plan
 from quarterdeck.doors.api.problems import Problem, error_of
@@ -174,7 +175,7 @@ async def _exchange(
 @asynccontextmanager
 async def open_served(settings: Settings) -> AsyncIterator[ServedDeck]:
     """The deck in `settings.home`, through its server where one works on it. Raises as `open_deck`."""
-    installed(settings)
+    install(settings)
     parts = await make(settings)
     try:
         yield ServedDeck(parts)

@@ -28,7 +28,7 @@ _ZIP: Final[dict[int | str, dict[str, Any]]] = {
 
 @router.get("/{run}/export", response_class=FileResponse, responses=_ZIP)
 async def export(run: RunId, deck: Deck, one: OneAtATime) -> FileResponse:
-    """Plan, report, result, events, what they name, and changes as patches: what `quarterdeck export` writes, packed."""
+    """Plan, report, result, events with what they name, and changes: what `quarterdeck export` writes, packed."""
     await deck.views.run(run)
     folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="qd-export-"))
     try:
