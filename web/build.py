@@ -151,7 +151,9 @@ def _said(path: Path) -> str:
 
 def _environment() -> dict[str, str]:
     first = str(Path(_node()).parent)
-    return {**os.environ, "PATH": first + os.pathsep + os.environ.get("PATH", "")}
+    # Behind a proxy of one's own the system knows whom to trust, Node's own list does not.
+    trust = {"NODE_USE_SYSTEM_CA": os.environ.get("NODE_USE_SYSTEM_CA", "1")}
+    return {**os.environ, **trust, "PATH": first + os.pathsep + os.environ.get("PATH", "")}
 
 
 def _quietly(command: Sequence[str], tries: int = 1) -> None:
