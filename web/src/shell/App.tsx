@@ -26,6 +26,15 @@ export function App() {
     { keys: "t", does: "Change the theme", act: nextTheme },
     { keys: "?", does: "Show the keys", act: showHelp },
   ]);
+  // Another screen begins at its top, and a screen reader is told where it is.
+  const screen = place.value.screen;
+  const before = useRef(screen);
+  useEffect(() => {
+    if (before.current === screen) return;
+    before.current = screen;
+    main.current?.scrollTo(0, 0);
+    main.current?.focus({ preventScroll: true });
+  }, [screen]);
   return (
     <>
       <a
@@ -45,8 +54,8 @@ export function App() {
             <Readouts />
             <Trouble />
           </section>
-          <main id="main" ref={main} tabIndex={-1}>
-            <Boundary key={place.value.screen}>
+          <main id="main" ref={main} tabIndex={-1} aria-label={entryOf(screen)?.title ?? "Nothing"}>
+            <Boundary key={screen}>
               <Stage />
             </Boundary>
           </main>
