@@ -165,7 +165,15 @@ class Loader:
             tuple(Incident(**row) for row in incidents),
             tuple(_notice(row) for row in notices),
             tuple(
-                Ended(row["run"], row["goal"], row["status"], row["reason"], row["exit_code"], row["finished_at"])
+                Ended(
+                    run=row["run"],
+                    goal=row["goal"],
+                    status=row["status"],
+                    reason=row["reason"],
+                    exit_code=row["exit_code"],
+                    at=row["finished_at"],
+                    task=row["task"],
+                )
                 for row in ended
             ),
         )

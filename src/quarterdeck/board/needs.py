@@ -10,7 +10,6 @@ Rules
 
 import hashlib
 import re
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -167,7 +166,7 @@ def _incident(incident: Incident) -> _Need:
         f"{incident.subject}: {_FAILURES.get(incident.failure, incident.failure)}",
         detail,
         incident.at,
-        f"quarterdeck resume {incident.run}",
+        f"quarterdeck resume {incident.run} --retry",
         ("resume", "open"),
         run=incident.run,
         task=_task_of(incident.attempt),
@@ -217,7 +216,7 @@ def _question(waiting: Waiting) -> _Need:
         f"{asks}: {wait.question.partition(chr(10))[0]}",
         wait.question,
         wait.since,
-        f"quarterdeck answer {wait.run} TEXT",
+        f"quarterdeck answer {wait.attempt or wait.run} TEXT",
         actions,
         run=wait.run,
         task=wait.task or None,
@@ -242,7 +241,7 @@ def _money(scene: Scene) -> Iterator[_Need]:
                 f"The budget of {run.run} is nearly used up",
                 run.goal.partition("\n")[0],
                 run.updated_at,
-                f"quarterdeck resume {run.run} --budget USD",
+                f"quarterdeck budget {run.run} USD",
                 ("raise_budget", "open"),
                 run=run.run,
             )
@@ -269,9 +268,10 @@ def _ended(ended: Ended) -> _Need:
         f"{goal}: {ended.reason.partition(chr(10))[0]}",
         ended.reason,
         ended.at,
-        f"quarterdeck resume {ended.run}",
-        ("resume", "retry", "open"),
+        f"quarterdeck resume {ended.run} --retry",
+        ("resume", "retry", "open") if ended.task is not None else ("resume", "open"),
         run=ended.run,
+        task=ended.task,
     )
 
 
@@ -283,7 +283,7 @@ def _stuck(stuck: Stuck) -> _Need:
         f"{stuck.title or stuck.task}: {stuck.reason.partition(chr(10))[0]}",
         stuck.reason,
         stuck.at,
-        f"quarterdeck show {shlex.quote(f'{stuck.run}.{stuck.task}')}",
+        f"quarterdeck retry {stuck.run}.{stuck.task}",
         ("retry", "open"),
         run=stuck.run,
         task=stuck.task,

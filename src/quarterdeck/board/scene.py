@@ -44,6 +44,8 @@ class Ended:
     reason: str
     exit_code: int | None
     at: float
+    task: str | None
+    """The task that failed first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,8 +61,10 @@ WHERE r.finished_at IS NULL OR r.finished_at > :since ORDER BY i.at LIMIT :limit
 SELECT n.* FROM notices AS n WHERE n.at > :since ORDER BY n.at DESC LIMIT :limit;
 
 -- name: board_failed
--- Runs that ended lately without everything merged.
-SELECT run, goal, status, reason, exit_code, finished_at FROM runs
+-- Runs that ended lately without everything merged, with the task that failed first.
+SELECT run, goal, status, reason, exit_code, finished_at, (
+    SELECT t.task FROM tasks AS t WHERE t.run = runs.run AND t.status = 'failed' ORDER BY t.updated_at, t.position LIMIT 1
+) AS task FROM runs
 WHERE finished_at > :since AND status IN ('failed', 'partial') ORDER BY finished_at DESC LIMIT :limit;
 
 -- name: board_landings
