@@ -1,22 +1,27 @@
 """Plans, changes and actions that wait for a person's word, over whole runs."""
 
 import asyncio
+import json
 import os
 import pty
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import pytest
-from deck_kit import Place, one, place_at, run_events, task
+from deck_kit import Place, events, one, place_at, run_events, task
+from test_goal import HAND_IN, rule, scripted, writes
 
 from quarterdeck.assembly import Deck, open_deck
 from quarterdeck.journal.views import ApprovalView
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.events import RunStatus, TaskStatus
 from quarterdeck.kernel.failures import Conflicting, NotFound
+from quarterdeck.models.scripted.scenario import Turn, act
 
 WRITES = 'printf "%s\\n" "attempt $ATTEMPT" "${FEEDBACK:-none}" > a.txt'
 
@@ -166,3 +171,63 @@ def test_who_watches_is_waited_for_and_who_does_not_is_told_the_next_command(pla
     finally:
         os.close(master)
         os.close(slave)
+
+
+def _waits(place: Place) -> dict[str, object]:
+    """The only thing that waits."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        code, out, err = place.call("inbox", "--json")
+        assert code == 0, err
+        if out.strip():
+            found: dict[str, object] = json.loads(out.splitlines()[0])
+            return found
+    raise AssertionError("nothing waits")
+
+
+async def test_an_action_waits_through_a_kill_and_is_performed_exactly_once(place: Place) -> None:
+    order = task("a", "write it", agent="implementer")
+    append = Turn(actions=(act("run", command="echo once >> a.txt"),))
+    async with scripted(place, rule("Task: a", append, HAND_IN), deck='[approve]\ntools = ["ru*"]\n'):
+        plan = str(place.plan(order))
+        with place.quarterdeck("run", "--plan", plan, "--sandbox", "none") as process:
+            first = await asyncio.to_thread(_waits, place)
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait(30)
+        run, approval = str(first["run"]), str(first["approval"])
+        assert (first["what"], first["agent"], first["risk"]) == ("tool", "implementer", "high")
+        code, out, err = await asyncio.to_thread(place.call, "inbox", approval)
+        assert code == 0 and "echo once >> a.txt" in out, err
+        code, _, err = await asyncio.to_thread(place.call, "approve", approval)
+        assert code == 0 and f"quarterdeck resume {run}" in err, err
+        code, _, err = await asyncio.to_thread(place.call, "resume", run, QUARTERDECK_PROBE="tool.effected:1:kill")
+        assert code == -signal.SIGKILL, err  # performed, and that is not on record
+        code, out, err = await asyncio.to_thread(place.call, "resume", run)
+        assert code == 0, err
+        async with open_deck(place.settings) as deck:
+            happened = await events(deck, f"attempt/{run}.a.1")
+            asked = [each for each in happened if isinstance(each, e.ApprovalAsked)]
+            intents = [each for each in happened if isinstance(each, e.ToolIntended) and each.tool == "run"]
+            view = await deck.views.approval(approval)
+            assert [each.approval for each in asked] == [approval]
+            assert [(each.decision, each.approver, each.approval) for each in intents] == [("allow", view.by, approval)]
+            assert place.tree(await deck.result(run))["a.txt"] == "once"
+
+
+async def test_a_denied_action_is_not_performed_and_the_agent_is_told_why(place: Place) -> None:
+    order = task("a", "write it", agent="implementer")
+    wrong = Turn(actions=(act("run", command="echo wrong > a.txt"),))
+    rules = (rule("Task: a", wrong, writes("a", "right"), HAND_IN),)
+    async with scripted(place, *rules, deck='[approve]\ntools = ["run"]\n'), open_deck(place.settings) as deck:
+        run = await deck.create(place.order(order, sandbox="none"))
+        work = asyncio.create_task(deck.work(run))
+        async for record in deck.journal.follow(f"attempt/{run}.a.1"):
+            if isinstance(record.event, e.ApprovalAsked):
+                break
+        await decided(deck, await only(deck), "deny", "use your files")
+        await work
+        result = await deck.result(run)
+        assert (result.status, place.tree(result)["a.txt"]) == (RunStatus.DONE, "right")
+        done = [event for event in await events(deck, f"attempt/{run}.a.1") if isinstance(event, e.ToolDone)]
+        told = (await deck.journal.get(done[0].result_blob)).decode()
+        assert done[0].flags == ("denied",) and "ada said no: use your files" in told

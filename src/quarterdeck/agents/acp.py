@@ -32,6 +32,7 @@ from quarterdeck.agents.outside import OutsideDesk, OutsideDesks
 from quarterdeck.agents.port import Assignment, Finished
 from quarterdeck.agents.profiles.port import Context, Installation, Launch, Profile
 from quarterdeck.gateway.port import Gateway, Grant, Metering, Opened
+from quarterdeck.govern.approvals import Approvals
 from quarterdeck.govern.port import Policy
 from quarterdeck.journal.port import Journal
 from quarterdeck.kernel import events as e
@@ -82,6 +83,8 @@ class AcpPorts:
     home: Path | None
     """The user's home: where the CLIs keep their logins."""
     patience: Patience = field(default_factory=Patience)
+    approvals: Approvals | None = None
+    """People's words; None = nobody can be asked here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,12 @@ class _Seat:
     """The session that the agent is to take up; empty = a new one."""
     forgot: str = ""
     """Why that is a new one although there was one."""
+
+
+def _longest(seat: _Seat) -> float:
+    """Seconds that its process may live: while it waits for a person, its wall time stands still."""
+    approve = seat.assignment.config.deck.approve
+    return seat.bounds.wall + 60 + (10 * approve.expires if approve.tools else 0.0)
 
 
 class AcpHarness:
@@ -210,12 +219,13 @@ class AcpHarness:
         ports, sandbox = self._ports, seat.assignment.sandbox
         client: Any = sys.modules[CLIENT]
         try:
-            session = await acp_start.start(sandbox, seat.launch, seat.context.installation, seat.bounds.wall + 60)
+            session = await acp_start.start(sandbox, seat.launch, seat.context.installation, _longest(seat))
         except OSError as error:
             failed = AgentFailed(f"{seat.profile.title} cannot be started", FailureClass.TOOL, why=str(error))
             return Evidence(Talked("", failed=failed), seat.desk.finished, False), None
         talk = Talk(
-            seat.assignment, seat.recorder, ports.policy, ports.clock, seat.desk, self._meter(seat), seat.bounds,
+            seat.assignment, seat.recorder, ports.policy, ports.approvals, ports.clock, seat.desk, self._meter(seat),
+            seat.bounds,
             ports.patience, seat.began,
         )  # fmt: skip
         conversation: Conversation = client.Conversation(session, talk)
@@ -238,7 +248,7 @@ class AcpHarness:
             last_words=talk.last_words,
             junk=conversation.junk,
             turns=max(talk.turns, self._metering(seat).calls),
-            wall=ports.clock.monotonic() - seat.began,
+            wall=ports.clock.monotonic() - seat.began - seat.desk.watch.seconds,
         )
         return evidence, await session.wait()
 

@@ -57,6 +57,20 @@ class Recorder:
             await asyncio.shield(self._under_way[0])
             self._under_way.popleft()
 
+    async def used(self) -> set[str]:
+        """Approvals that an answer to the agent was given by: it has done what they were about, or may have."""
+        found: set[str] = set()
+        after = 0
+        while records := await self._journal.read(self._claim.stream, after=after):
+            events = [record.event for record in records]
+            found |= {each.approval for each in events if isinstance(each, e.PermissionDecided) and each.approval}
+            after = records[-1].seq
+        return found
+
+    async def put(self, data: bytes) -> str:
+        """Keep a body; its digest."""
+        return await self._journal.put(data)
+
     async def blob(self, text: str) -> str | None:
         """Digest of a text; None for an empty one."""
         return await self._journal.put(text.encode("utf-8", "replace")) if text else None

@@ -5,7 +5,8 @@ Rules
   that gets no further, turns where nobody meters them, an agent that does not stop after its work has ended. It is then
   asked to stop, gets a moment, and is left: whoever started its process kills it.
 - Silence is no update and no model call. A heartbeat would not count.
-- Every permission request is answered, by the policy, and the answer is on record before the agent gets it.
+- Every permission request is answered, by the policy, and the answer is on record before the agent gets it. Where a
+  person has to be asked first, the agent waits, and its wall time stands still.
 - What cannot be recorded ends the talk: an agent does not work off the record.
 """
 
@@ -23,9 +24,11 @@ from quarterdeck.agents.gate import action_hash
 from quarterdeck.agents.limits import Bounds
 from quarterdeck.agents.outside import OutsideDesk
 from quarterdeck.agents.port import Assignment
+from quarterdeck.agents.word import Asking, Word
 from quarterdeck.gateway.port import Metering
-from quarterdeck.govern.policy import decide_safely
-from quarterdeck.govern.port import Policy
+from quarterdeck.govern.approvals import Approvals
+from quarterdeck.govern.policy import AskFirst, decide_safely
+from quarterdeck.govern.port import Action, Policy
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.clock import Clock
 from quarterdeck.kernel.entities import Usage
@@ -81,6 +84,7 @@ class Talk:
         assignment: Assignment,
         recorder: Recorder,
         policy: Policy,
+        approvals: Approvals | None,
         clock: Clock,
         desk: OutsideDesk,
         meter: Callable[[], Metering] | None,
@@ -91,7 +95,10 @@ class Talk:
         """`meter`: what the gateway knows; None = it sees none of the calls. `began`: monotonic seconds."""
         self._assignment = assignment
         self._recorder = recorder
-        self._policy = policy
+        self._policy = AskFirst(policy, assignment.config.deck.approve.tools)
+        self._asking = Asking(assignment, approvals, clock, desk.watch) if approvals is not None else None
+        self._used: set[str] | None = None
+        """Approvals that are over."""
         self._clock = clock
         self._desk = desk
         self._meter = meter
@@ -130,12 +137,14 @@ class Talk:
         if self._asked > PERMISSIONS:
             return None
         action = acp_permissions.action_of(self._assignment, asked, self._workspace)
-        decision = acp_permissions.unlisted(self._assignment, action) or decide_safely(self._policy, action)
+        arguments = json.loads(json.dumps(action.arguments, default=str))
+        word = await self._word(action, arguments)
+        decision = word.decision
+        self._alive = self._clock.monotonic()
         chosen = acp_permissions.choose(None if self.cancelled else decision, asked.options)
         if decision.verdict != "allow":
             self.refused.append(f"{asked.title[:300] or action.tool}: {decision.reason or decision.verdict}")
             del self.refused[:-_REFUSED]
-        arguments = json.loads(json.dumps(action.arguments, default=str))
         decided = e.PermissionDecided(
             call=asked.call[:200],
             tool=action.tool,
@@ -145,12 +154,28 @@ class Talk:
             rules=decision.rules,
             answer=next((option.kind for option in asked.options if option.id == chosen), "cancelled")[:40],
             late=self.cancelled,
+            approval=word.approval,
+            approver=word.by,
         )
         try:
             await self._recording(self._recorder.append(decided))
         except AgentFailed:  # `broken` ends the talk; nothing is allowed that is not on record
             return None
+        if word.approval is not None and self._used is not None and decision.verdict == "allow":
+            self._used.add(word.approval)
         return chosen
+
+    async def _word(self, action: Action, arguments: Mapping[str, Any]) -> Word:
+        """The policy's answer, and a person's where it has to be asked for."""
+        decision = acp_permissions.unlisted(self._assignment, action) or decide_safely(self._policy, action)
+        if decision.verdict != "ask" or self._asking is None:
+            return Word(decision)
+        if self._used is None:
+            self._used = await self._recorder.used()
+        name = action_hash(action.tool, arguments)
+        return await self._asking.word(
+            action, decision, name, str, self._recorder.append, self._recorder.put, self._used
+        )
 
     async def _recording(self, work: Awaitable[None]) -> None:
         try:
@@ -207,7 +232,9 @@ class Talk:
         now, metering = self._clock.monotonic(), self._meter() if self._meter is not None else None
         if metering is not None and metering.calls != self._calls:
             self._calls, self._alive, self._heard = metering.calls, now, True
-        if now - self._began >= self._bounds.wall:
+        if self._desk.watch.waits:
+            self._alive = now
+        if now - self._began - self._desk.watch.seconds >= self._bounds.wall:
             return "wall"
         stopped = metering is not None and metering.stopped is not None
         if stopped or self._desk.ended.is_set():

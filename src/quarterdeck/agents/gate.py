@@ -3,7 +3,8 @@
 Rules
 - Policy decides, the decision is recorded, then the tool runs, then its outcome is recorded. Nothing else holds a
   reference to a tool.
-- An error in deciding is a denial. What is denied or has to be asked becomes a result that says why.
+- An error in deciding is a denial. What a person has to approve waits for that (`agents.word`). What is denied becomes
+  a result that says why.
 - Arguments are checked before the policy sees them; a call that cannot be made is recorded as denied by that check.
 - After a crash an intent without outcome goes by the tool's own rule: run it again, find out whether it happened, or
   tell the agent that nobody knows. One that is run again is decided again: the policy may be another one by now. A call
@@ -26,7 +27,8 @@ from quarterdeck.agents.desk import AgentDesk
 from quarterdeck.agents.port import Assignment
 from quarterdeck.agents.ports import Ports
 from quarterdeck.agents.transcript import Owed
-from quarterdeck.govern.policy import decide_safely
+from quarterdeck.agents.word import Asking, Stopwatch, Word
+from quarterdeck.govern.policy import AskFirst, decide_safely
 from quarterdeck.govern.port import Action, Decision
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids, probes
@@ -87,14 +89,19 @@ class ActionGate:
         tools: Mapping[str, Tool],
         desk: AgentDesk,
         hidden: Mapping[str, Tool] | None = None,
+        watch: Stopwatch | None = None,
     ) -> None:
-        """`tools`: those in front of the agent; `hidden`: others that it may call."""
+        """`tools`: those in front of the agent; `hidden`: others that it may call; `watch`: how long people are waited
+        for, None = nobody is."""
         self._assignment = assignment
         self._ports = ports
         self._log = log
         self._shown = tools
         self._tools = {**(hidden or {}), **tools}
         self._desk = desk
+        self._policy = AskFirst(ports.policy, assignment.config.deck.approve.tools)
+        approvals = ports.approvals
+        self._asking = Asking(assignment, approvals, ports.clock, watch) if approvals is not None and watch else None
 
     async def perform(self, owed: Owed, timeout: float) -> ToolResult:
         """Make the call, or find out what became of it; its outcome is on record afterwards. `timeout` in seconds.
@@ -104,10 +111,10 @@ class ActionGate:
         owed = self._meant(owed)
         if owed.intent is not None:
             return await self._recovered(owed, owed.intent, timeout)
-        decision = self._decide(owed)
-        intended = await self._intended(owed, decision)
-        if decision.verdict != "allow":
-            return await self._done(owed, self._refused(decision), 0.0, intended)
+        word = await self._word(owed)
+        intended = await self._intended(owed, word)
+        if word.decision.verdict != "allow":
+            return await self._done(owed, self._refused(word.decision), 0.0, intended)
         await self._log.append(intended)
         probes.hit("tool.intended")
         return await self._performed(owed, timeout)
@@ -136,10 +143,10 @@ class ActionGate:
             reason=reason,
         )
         stand_in = _as(owed, other)
-        decision = self._decide(stand_in)
-        await self._log.append(fell_back, await self._intended(stand_in, decision))
-        if decision.verdict != "allow":
-            text = f"{called.result.text}\nIts fallback `{other}`: {self._refused(decision).text}"
+        word = await self._word(stand_in)
+        await self._log.append(fell_back, await self._intended(stand_in, word))
+        if word.decision.verdict != "allow":
+            text = f"{called.result.text}\nIts fallback `{other}`: {self._refused(word.decision).text}"
             return await self._done(owed, replace(called.result, text=text), called.seconds)
         probes.hit("tool.intended")
         second = await self._called(stand_in, timeout)
@@ -165,19 +172,36 @@ class ActionGate:
                 listed += f"\nIts schema: {json.dumps(schema, ensure_ascii=False)}"
             example = f"\nAn example: {json.dumps(examples[0], ensure_ascii=False)}" if examples else ""
             return Decision("deny", ("bad-arguments",), f"The arguments are not right:\n{listed}{example}")
-        action = Action(
+        return decide_safely(self._policy, self._action(owed, tool))
+
+    def _action(self, owed: Owed, tool: Tool) -> Action:
+        return Action(
             run=self._assignment.run,
             task=self._assignment.task.id if self._assignment.task is not None else PLANNER_TASK,
             attempt=self._assignment.attempt,
             agent=self._assignment.agent.name,
-            tool=call.name,
-            arguments=call.arguments,
+            tool=owed.call.name,
+            arguments=owed.call.arguments,
             effect=tool.effect,
         )
-        return decide_safely(self._ports.policy, action)
 
-    async def _intended(self, owed: Owed, decision: Decision) -> e.ToolIntended:
+    async def _word(self, owed: Owed) -> Word:
+        """The policy's answer, and a person's where it has to be asked for."""
+        decision = self._decide(owed)
+        if decision.verdict != "ask" or self._asking is None:
+            return Word(decision)
         call = owed.call
+        return await self._asking.word(
+            self._action(owed, self._tools[call.name]),
+            decision,
+            action_hash(call.name, call.arguments),
+            lambda _: owed.id,
+            self._log.append,
+            self._log.put,
+        )
+
+    async def _intended(self, owed: Owed, word: Word) -> e.ToolIntended:
+        call, decision = owed.call, word.decision
         return e.ToolIntended(
             step=self._log.state.step,
             call=owed.id,
@@ -186,6 +210,8 @@ class ActionGate:
             arguments_hash=action_hash(call.name, call.arguments),
             decision=decision.verdict,
             rules=decision.rules,
+            approver=word.by,
+            approval=word.approval,
         )
 
     async def _called(self, owed: Owed, timeout: float) -> _Called:
@@ -236,9 +262,9 @@ class ActionGate:
             if happened:
                 found = ToolResult("Done. (Found done after an interruption.)", flags=("probed",))
                 return await self._done(owed, found, 0.0)
-        decision = self._decide(owed)
-        if decision.verdict != "allow":
-            return await self._done(owed, self._refused(decision), 0.0)
+        word = await self._word(owed)
+        if word.decision.verdict != "allow":
+            return await self._done(owed, self._refused(word.decision), 0.0)
         called = await self._called(owed, timeout)
         result = replace(called.result, flags=(*called.result.flags, *again))
         return await self._done(owed, result, called.seconds)

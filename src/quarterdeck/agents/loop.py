@@ -25,6 +25,7 @@ from quarterdeck.agents.mail import Letter
 from quarterdeck.agents.port import Assignment, Finished
 from quarterdeck.agents.ports import Ports
 from quarterdeck.agents.transcript import Owed, encode, said
+from quarterdeck.agents.word import Stopwatch
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.failures import RECOVERY, FailureClass, ModelFailed, WorkspaceOverLimit
 from quarterdeck.tools.shed.shed import NOTHING, Outside
@@ -43,6 +44,7 @@ class Loop:
         self._bounds = limits.bounds_of(assignment)
         self._desk = AgentDesk(assignment, ports, self._log, work, self._seconds_left)
         self._calls = ModelCalls(assignment, ports, self._log, self._seconds_left)
+        self._watch = Stopwatch(ports.clock)
         self._equip(NOTHING)
         self._began = ports.clock.monotonic()
         self._before = 0.0
@@ -82,7 +84,7 @@ class Loop:
             without=frozenset({"ask", "note"}) if assignment.depth else frozenset(),
         )
         tools = {**built_in, **outside.shown}
-        self._gate = ActionGate(assignment, ports, self._log, tools, self._desk, outside.hidden)
+        self._gate = ActionGate(assignment, ports, self._log, tools, self._desk, outside.hidden, self._watch)
         self._prompt = Prompt(prompts.system_prompt(assignment), tuple(tool.spec for tool in tools.values()))
         self._compaction = Compaction(self._log, self._calls, self._prompt)
 
@@ -163,7 +165,8 @@ class Loop:
         return result.stdout.decode("utf-8", "replace").strip()
 
     def _used(self) -> Used:
-        return Used(self._before + self._ports.clock.monotonic() - self._began, self._desk.below_nusd)
+        at_work = self._ports.clock.monotonic() - self._began - self._watch.seconds
+        return Used(self._before + at_work, self._desk.below_nusd)
 
     def _seconds_left(self) -> float:
         return self._bounds.wall - self._used().wall

@@ -29,6 +29,7 @@ from quarterdeck.agents.outside_task import Look, TaskDocument, briefing, look_a
 from quarterdeck.agents.port import Assignment, Finished, Handoff
 from quarterdeck.agents.standing import Done, StandingLog
 from quarterdeck.agents.transcript import Owed
+from quarterdeck.agents.word import Stopwatch
 from quarterdeck.journal.views import Views
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
@@ -71,6 +72,8 @@ class OutsideDesk:
         self._bounds = limits.bounds_of(assignment)
         self._log = StandingLog(self._ports.journal, assignment.claim, CALLS)
         self._began = self._ports.clock.monotonic()
+        self.watch = Stopwatch(self._ports.clock)
+        """How long people were waited for; the attempt's wall time stands still then."""
         self._running: dict[str, asyncio.Task[Reply]] = {}
         self._one = asyncio.Lock()
         self._one_delegation = asyncio.Lock()
@@ -244,7 +247,9 @@ class OutsideDesk:
             flaw = mail.FIRST
         desk = CallDesk(self._assignment, self._ports, self._log, self._native.work, self._left)
         desk.letters = letters
-        gate = ActionGate(self._assignment, self._ports, self._log, self.tools(), desk, self._outside.hidden)
+        gate = ActionGate(
+            self._assignment, self._ports, self._log, self.tools(), desk, self._outside.hidden, self.watch
+        )
         owed = Owed(asked.id, asked.model_copy(update={"flaw": flaw}), intent)
         try:
             if asked.name == "delegate":
@@ -292,7 +297,7 @@ class OutsideDesk:
 
     def _left(self) -> float:
         """Seconds of the attempt's wall time."""
-        return self._bounds.wall - (self._ports.clock.monotonic() - self._began)
+        return self._bounds.wall - (self._ports.clock.monotonic() - self._began - self.watch.seconds)
 
     def _look_whether_ended(self) -> None:
         if self.finished is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from quarterdeck.agents.mail import Mail
 from quarterdeck.agents.port import Assignment, Handoff
+from quarterdeck.govern.approvals import Approvals
 from quarterdeck.govern.port import Policy, Starts, Treasury
 from quarterdeck.govern.starts import Windows
 from quarterdeck.journal.port import Journal
@@ -41,3 +42,5 @@ class Ports:
     """Where messages of people arrive."""
     shed: Shed | None = None
     """Tools of outside servers; None = there are none here."""
+    approvals: Approvals | None = None
+    """People's words; None = nobody can be asked here, and what would be asked is not done."""

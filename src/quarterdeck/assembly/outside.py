@@ -15,6 +15,7 @@ from quarterdeck.agents.profiles.port import Installation, Profile
 from quarterdeck.doors.mcp_door import McpDoor
 from quarterdeck.doors.serve import Endpoint
 from quarterdeck.gateway.port import Gateway
+from quarterdeck.govern.approvals import Approvals
 from quarterdeck.govern.policy import DefaultPolicy
 from quarterdeck.journal.port import Journal
 from quarterdeck.kernel.clock import Clock
@@ -53,6 +54,7 @@ def make_acp(
     desks: OutsideDesks,
     endpoint: Endpoint,
     door: McpDoor,
+    approvals: Approvals,
 ) -> AcpHarness:
     """The ACP harness. `endpoint`: where sandboxes reach the gateway and, through `door`, the desks."""
     return AcpHarness(
@@ -66,5 +68,6 @@ def make_acp(
             socket=endpoint.open,
             ready=door.warm,
             home=settings.user_home,
+            approvals=approvals,
         )
     )

@@ -94,7 +94,9 @@ class Fleet:
         clock: Clock,
         mail: Mail | None = None,
         shed: Shed | None = None,
+        approvals: Approvals | None = None,
     ) -> None:
+        self._approvals = approvals
         self._settings = settings
         self._shed = shed
         self._journal = journal
@@ -144,6 +146,7 @@ class Fleet:
                 inspect=inspect,
                 mail=self._mail,
                 shed=self._shed,
+                approvals=self._approvals,
             )
             self._native[key] = (NativeHarness(ports), models)
         return self._native[key]
@@ -295,12 +298,12 @@ async def make(settings: Settings, clock: Clock | None = None) -> Parts:
     mail = Mail()
     access = OperatorAccess(settings)
     shed = Shed(SandboxWays(providers, proxies), access, clock, tell=Board(settings.home).tell)
-    fleet = Fleet(settings, journal, treasury, clock, mail, shed)
+    fleet = Fleet(settings, journal, treasury, clock, mail, shed, approvals)
     desks = OutsideDesks(fleet.native, mail, views)
     door = McpDoor(desks)
     mounts = {"/mcp": door}
     gateway, endpoint = make_gateway(journal, treasury, clock, fleet.models, ground.sockets, mounts)
-    fleet.add_acp(make_acp(settings, journal, clock, gateway, desks, endpoint, door))
+    fleet.add_acp(make_acp(settings, journal, clock, gateway, desks, endpoint, door, approvals))
     conductor = Conductor(journal, engine, briefings, treasury, starts, Trends(views, clock), approvals, clock)
     days = OperatorsDays(settings.home)
     told = operator_config(settings.home).config.telemetry

@@ -4,6 +4,9 @@ Rules
 - Starts are attempts, reviews and planners; they wait, and everything else that was decided goes on.
 - A run's first start waits for its turn among the runs of the same person (`limits.runs_per_hour`), each start for its
   turn among all starts of the deck (`limits.spawn_per_minute`), and for a free place (`limits.agents_at_once`).
+- While more approvals and questions are open than `approve.inbox`, work that is new (a planner, a task's first attempt)
+  starts one at a time, a minute apart over the whole deck: people's time to look at things is what is short then. What
+  has begun goes on.
 - Being held is on record once, with the limit and the reason, until nothing is held any more.
 - A revert starts no agent, so nothing holds it.
 """
@@ -25,6 +28,10 @@ from quarterdeck.store.port import Tx
 
 MINUTE: Final = 60.0
 HOUR: Final = 3600.0
+SLOW: Final = Window(1, MINUTE)
+"""How fast new work starts while too much waits for people."""
+SLOW_LOOK: Final = 15.0
+"""Seconds after which it is looked again whether so much still waits."""
 LOOK_AGAIN: Final = 5.0
 """Seconds after which it is looked again whether a place is free."""
 
@@ -113,8 +120,22 @@ def permit(tx: Tx, starts: Starts, state: RunState, decision: Decision, config: 
             return _held(decision, blueprint, names, "runs_per_hour", reason, turn)
     full = _too_many(starts.at_work(tx), limits.agents_at_once, state, names)
     pace = Window(limits.spawn_per_minute, MINUTE)
-    turns = {name: starts.take(tx, Start("agent", name, run.run), pace, now) for name in names if name not in full}
+    open_items = inbox(tx)
+    slowed = open_items > config.deck.approve.inbox
+    fresh = new_work(decision) if slowed else frozenset()
+    turns = {
+        name: starts.take(tx, Start("agent", name, run.run), SLOW if name in fresh else pace, now)
+        for name in names
+        if name not in full
+    }
     early = tuple(name for name, turn in turns.items() if turn > now)
+    if early and fresh.issuperset(early):
+        most = config.deck.approve.inbox
+        reason = (
+            f"{open_items} approvals and questions wait for a person, more than {most}: new work starts one a minute"
+        )
+        until = min(now + SLOW_LOOK, *(turns[name] for name in early))
+        return _held(decision, blueprint, (*early, *full), "inbox", reason, until)
     if early:
         reason = f"{limits.spawn_per_minute} attempts, reviews and sub-agents of the deck in a minute are the most"
         until = min(turns[name] for name in early)
@@ -123,6 +144,18 @@ def permit(tx: Tx, starts: Starts, state: RunState, decision: Decision, config: 
         reason = f"{limits.agents_at_once} attempts of the deck at work at the same time are the most"
         return _held(decision, blueprint, full, "agents_at_once", reason, now + LOOK_AGAIN)
     return Permitted(decision)
+
+
+def inbox(tx: Tx) -> int:
+    """How many approvals and questions are open, over the whole deck."""
+    return int(tx.run("view_inbox")[0]["n"])
+
+
+def new_work(decision: Decision) -> frozenset[str]:
+    """The starts that begin something: planners, and the first attempts at tasks. Pure."""
+    planners = [event.attempt for event in decision.events if isinstance(event, e.NodeStarted)]
+    first = [event.attempt for event in decision.events if isinstance(event, e.TaskDispatched) and event.number == 1]
+    return frozenset(name for name in (*planners, *first) if name is not None)
 
 
 def _too_many(at_work: int, limit: int, state: RunState, names: tuple[str, ...]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from quarterdeck.journal.views import ApprovalView, Views
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import Clock
-from quarterdeck.kernel.failures import Conflicting, StaleClaim
+from quarterdeck.kernel.failures import Conflicting, NotFound, StaleClaim
 
 NOBODY: Final = "quarterdeck"
 """Who decides that the time is over."""
@@ -62,6 +62,13 @@ class Approvals:
         self._views = views
         self._clock = clock
         self._changed = changed
+
+    async def find(self, approval: str) -> ApprovalView | None:
+        """What was asked under that id; None = nothing."""
+        try:
+            return await self._views.approval(approval)
+        except NotFound:
+            return None
 
     async def decided(self, run: str, approval: str) -> e.ApprovalDecided | None:
         """What was decided; None = nothing yet."""

@@ -5,10 +5,13 @@ Rules
 - Nothing writes below `.git` (at any depth) or below the workspace's `.quarterdeck`.
 - Everything else is allowed: the sandbox is what keeps an agent in, this policy keeps it from obvious mistakes.
 - An error in deciding is a denial.
+- What a person has to approve (`[approve] tools`) is asked about where it would be allowed otherwise. One that has no
+  effect outside of the deck's own records is asked about only where it is named in full.
 """
 
+import fnmatch
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from quarterdeck.govern.port import Action, Decision, Policy
@@ -61,6 +64,28 @@ class DefaultPolicy:
                 if (by := protected(path)) is not None:
                     return Decision("deny", ("protected-path",), f"{path} is below {by}, which no agent may change.")
         return Decision("allow", ("default",))
+
+
+def to_be_asked(globs: Sequence[str], tool: str, effect: str) -> bool:
+    """Whether a person has to approve each use of that tool. Pure."""
+    if effect == "control":
+        return tool in globs
+    return any(fnmatch.fnmatchcase(tool, glob) for glob in globs)
+
+
+class AskFirst:
+    """A policy that has people asked about some tools, where `policy` would allow them."""
+
+    def __init__(self, policy: Policy, tools: Sequence[str]) -> None:
+        """`tools`: globs of their names."""
+        self._policy = policy
+        self._tools = tuple(tools)
+
+    def decide(self, action: Action) -> Decision:
+        decision = self._policy.decide(action)
+        if decision.verdict != "allow" or not to_be_asked(self._tools, action.tool, action.effect):
+            return decision
+        return Decision("ask", ("approve-tools",), f"each use of {action.tool} is approved by a person")
 
 
 def decide_safely(policy: Policy, action: Action) -> Decision:
