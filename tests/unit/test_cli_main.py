@@ -121,14 +121,13 @@ def test_a_wrong_value_is_named_in_plain_words(arguments: list[str], said: str, 
     assert said in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [["up"], ["approve", "a"], ["deny", "a", "--reason", "no"]])
-def test_a_part_that_is_not_built_says_so(arguments: list[str], capsys: Capture) -> None:
-    assert main([*arguments, "--json"]) == Exit.USAGE
+@pytest.mark.parametrize("arguments", [["approve", "a"], ["deny", "a", "--reason", "no"], ["inbox", "a"]])
+def test_what_does_not_wait_is_not_found(arguments: list[str], home: Path, capsys: Capture) -> None:
+    assert main([*arguments, "--json"]) == Exit.NOT_FOUND
     shown = capsys.readouterr()
     body = json.loads(shown.out)
-    assert (body["v"], body["kind"], body["exit_code"]) == (1, "error", 2)
-    assert body["why"]
-    assert body["why"] in shown.err
+    assert (body["v"], body["kind"], body["exit_code"], body["fix"]) == (1, "error", 6, "quarterdeck inbox")
+    assert "there is no approval a" in shown.err
 
 
 def test_a_wrong_configuration_is_an_error_for_every_command(home: Path, capsys: Capture) -> None:
