@@ -243,6 +243,21 @@ async def test_with_tokens_a_port_asks_for_one_and_the_role_decides(place: Place
     assert [token.name for token in read_tokens(place.home)] == ["the-operator", "the-admin"]
 
 
+async def test_tokens_that_cannot_be_read_let_nobody_in(place: Place, client: Client) -> None:
+    assert (await client.get(f"{API}/me")).status_code == 200
+    (place.home / "tokens.json").write_text('{"v": 1, "tokens": [{"name": "x"}]}')
+    assert "tokens.json" in refused(await client.get(f"{API}/me"), 422)["detail"]
+    refused(await client.post(f"{API}/runs", json=order(place)), 422)
+
+
+async def test_a_database_that_does_not_answer_is_no_bug_of_ours(place: Place) -> None:
+    async with served(place) as (deck, client):
+        await deck._parts.store.close()
+        answer = await client.post(f"{API}/runs", json=order(place), headers={"idempotency-key": "k"})
+        refused(answer, 503)
+        refused(await client.get(f"{API}/runs/r-0"), 503)
+
+
 async def test_a_browser_exchanges_its_token_for_a_cookie(place: Place, client: Client) -> None:
     secret = add_token(place.home, "ada", Role.OPERATOR, 0.0)
     refused(await client.post(f"{API}/session", json={"token": "qd_wrong"}), 401)

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
-from quarterdeck.doors.api.problems import PROBLEM, Problem, of_status
+from quarterdeck.doors.api.problems import PROBLEM, Problem, of_error, of_status
 from quarterdeck.doors.api.sessions import Sessions
 from quarterdeck.doors.api.trust import (
     SAFE,
@@ -23,6 +23,7 @@ from quarterdeck.doors.api.trust import (
     is_json,
     token_of,
 )
+from quarterdeck.kernel.failures import QuarterdeckError
 from quarterdeck.settings.tokens import Role
 
 Scope = MutableMapping[str, Any]
@@ -106,10 +107,14 @@ class Guard:
             if scope["method"] not in SAFE:
                 self._check(headers, person)
             body = await _whole(receive, headers, LARGEST_PLAN if scope["path"] == "/api/v1/runs" else LARGEST)
+            told = _Told(body, receive)
+            return await self._app({**scope, PERSON: person, BODY: body}, told, _with_headers(send))
         except Refused as refused:
             return await refuse(scope, send, refused)
-        told = _Told(body, receive)
-        return await self._app({**scope, PERSON: person, BODY: body}, told, _with_headers(send))
+        except (
+            QuarterdeckError
+        ) as error:  # tokens that cannot be read, a database that does not answer: nothing is sent
+            return await answer(send, of_error(error, scope["path"][:500]))
 
     def _person(self, headers: dict[str, str]) -> Person:
         """Who asks. Raises Refused."""
