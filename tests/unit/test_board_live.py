@@ -195,7 +195,7 @@ def _since_apart(viewer: _Viewer) -> dict[str, Any]:
     return {**seen, "needs": {key: row.model_copy(update={"since": 0.0}) for key, row in seen["needs"].items()}}
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_STEPS)
 def test_deltas_lead_to_what_a_fresh_look_shows(steps: Iterable[tuple[str, str, str, int]]) -> None:
     async def story() -> None:

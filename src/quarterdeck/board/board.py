@@ -81,6 +81,8 @@ class Board:
         self.tasks: dict[str, dict[str, TaskRow]] = {}
         """Task rows that were shown last, of runs that are followed."""
         self._dirty: dict[Topic, set[str]] = {topic: set() for topic in Topic}
+        self._retold: set[str] = set()
+        """Runs whose task rows may have changed."""
         self._touched: dict[str, dict[str, int]] = {}
         self._odd: set[str] = set()
         """Agents that a person may have to look at."""
@@ -174,6 +176,7 @@ class Board:
             if cell.finished:
                 del self.agents[agent.attempt]
         self._dirty[Topic.RUNS].add(run)
+        self._retold.add(run)
 
     def put_gate(self, cell: GateCell) -> None:
         """Take over a gate that was not known."""
@@ -200,6 +203,7 @@ class Board:
     def pin(self, run: str) -> None:
         """Somebody follows that run: its tasks are shown."""
         self.pinned[run] = self.pinned.get(run, 0) + 1
+        self._retold.add(run)
         if run not in self.runs or self.runs[run].tasks is None:
             self.stale.runs.add(run)
 
@@ -235,7 +239,9 @@ class Board:
         for topic in (Topic.NEEDS, Topic.APPROVALS, Topic.DECK):
             changes[topic] = difference(self.shown[topic], fresh[topic])
             self.shown[topic] = fresh[topic]
-        tasks = {run: changed for run in self.pinned if (changed := self._tasks(run))}
+        followed = [run for run in self.pinned if run in self._retold]
+        tasks = {run: changed for run in followed if (changed := self._tasks(run))}
+        self._retold.clear()
         touched, self._touched = self._touched, {}
         for dirty in self._dirty.values():
             dirty.clear()

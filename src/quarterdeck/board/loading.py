@@ -61,10 +61,10 @@ class Loader:
         return [row["run"] for row in await self._store.read("board_shown", open=OPEN_RUNS, ended=RECENT_RUNS)]
 
     async def runs(
-        self, names: Iterable[str], known: Collection[str], facts: dict[str, Facts], pinned: Collection[str]
+        self, names: Iterable[str], known: Collection[str] | None, facts: dict[str, Facts], pinned: Collection[str]
     ) -> list[tuple[RunCell, list[AgentCell]]]:
-        """Some runs with those of their agents at work that are not `known`. `facts`: of runs that were read before.
-        Of a run that has ended and is not `pinned`, only what the list of runs shows is kept."""
+        """Some runs with those of their agents at work that are not `known` (None = no agents). `facts`: of runs that
+        were read before. Of a run that has ended and is not `pinned`, only what the list of runs shows is kept."""
         wanted, found = list(dict.fromkeys(names)), []
         for start in range(0, len(wanted), _CHUNK):
             chunk = json.dumps(wanted[start : start + _CHUNK])
@@ -76,8 +76,10 @@ class Loader:
             )
             cells = {row["run"]: _cell(row, last[0]["last"], tasks) for row in rows}
             going = [run for run, cell in cells.items() if not cell.finished]
-            fresh = [row for row in attempts if row["run"] in going and row["attempt"] not in known]
-            at_work = await self._agents(fresh)
+            at_work = []
+            if known is not None:
+                fresh = [row for row in attempts if row["run"] in going and row["attempt"] not in known]
+                at_work = await self._agents(fresh)
             for run, cell in cells.items():
                 if cell.finished and run not in pinned:
                     cell.tasks, cell.reviewed = None, frozenset()

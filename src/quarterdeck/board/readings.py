@@ -62,7 +62,7 @@ class Readings:
 
     async def run(self, run: str) -> RunDetail:
         """Everything about a run that is not live. Raises NotFound."""
-        found = await self._load.runs([run], (), {}, [run])
+        found = await self._load.runs([run], None, {}, [run])
         if not found:
             raise NotFound(f"There is no run {run}", fix="quarterdeck ps")
         cell, _ = found[0]
