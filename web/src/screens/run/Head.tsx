@@ -57,7 +57,11 @@ function Acts({ run }: { readonly run: RunRow }) {
           {again ? "Try what did not merge" : "Resume"}
         </Button>
       )}
-      {!ended && <Button act={() => raiseBudget(run)}>Raise the budget</Button>}
+      {!ended && (
+        <Button act={() => raiseBudget(run)} keys="b">
+          Raise the budget
+        </Button>
+      )}
       {ended && run.tasks.merged > 0 && <Button act={() => revert(run.run, null, run.tasks.merged)}>Take back</Button>}
       {!ended && (
         <Button look="danger" act={() => cancel(run)}>
@@ -170,7 +174,7 @@ function Why(props: { readonly run: RunRow; readonly detail: RunDetail | null; r
           <p class="why-text">
             {detail.first_bad.what}: {detail.first_bad.why} <When at={detail.first_bad.at} />
           </p>
-          <Button little act={props.openBad} keys="b">
+          <Button little act={props.openBad} keys="f">
             Go there
           </Button>
         </Line>

@@ -286,7 +286,13 @@ function Change({ attempt }: { readonly attempt: AttemptRow }) {
         {value.files.length === 0 ? (
           <Empty title="Nothing differs">The attempt ended without a change.</Empty>
         ) : (
-          <DiffView diff={value} comment={(path, line) => comment(attempt.attempt, path, line)} />
+          <DiffView
+            diff={value}
+            // Of a change that has landed, nobody would read a comment.
+            {...(attempt.status === "merged"
+              ? {}
+              : { comment: (path: string, line: number | null) => comment(attempt.attempt, path, line) })}
+          />
         )}
       </div>
     );

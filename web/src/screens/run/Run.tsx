@@ -4,7 +4,7 @@
 // can be sent to somebody and Back works.
 
 import { useEffect, useState } from "preact/hooks";
-import { pauseOrResume, resume } from "../../actions/steer.tsx";
+import { pauseOrResume, raiseBudget, resume } from "../../actions/steer.tsx";
 import { get, part, Refused } from "../../api/client.ts";
 import type { RunDetail } from "../../api/types.ts";
 import { Button, Empty } from "../../components/basics.tsx";
@@ -114,7 +114,8 @@ function Shown({
   useKeys("Run", [
     { keys: "j", does: "Next task", act: () => move(1) },
     { keys: "k", does: "Previous task", act: () => move(-1) },
-    { keys: "b", does: "Go to the first bad step", act: openBad },
+    { keys: "f", does: "Go to the first bad step", act: openBad },
+    { keys: "b", does: "Raise the budget", act: () => run.finished_at === null && raiseBudget(run) },
     { keys: "p", does: "Pause or resume", act: () => (run.finished_at === null ? pauseOrResume(run) : resume(run)) },
     { keys: "e", does: "Tasks as a graph or a list", act: toggleList },
     { keys: "w", does: "Go to the timeline", act: () => focusOn(".lanes-frame") },
