@@ -164,7 +164,7 @@ function Why(props: { readonly run: RunRow; readonly detail: RunDetail | null; r
           <p class="why-text">{run.held}</p>
         </Line>
       )}
-      {run.reason && waits.length === 0 && (
+      {run.reason && run.reason !== run.status && waits.length === 0 && (
         <Line tone={run.status === "failed" ? "bad" : "wait"} title={run.status === "failed" ? "Why it failed" : "Why"}>
           <p class="why-text">{run.reason}</p>
         </Line>
