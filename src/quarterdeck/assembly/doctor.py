@@ -15,7 +15,8 @@ from quarterdeck.assembly.parts import Parts
 from quarterdeck.delivery.order import Check
 from quarterdeck.kernel.price_list import DATED
 from quarterdeck.kernel.prices import OLD, age
-from quarterdeck.settings import DECK_FILE, operator_config
+from quarterdeck.settings import DECK_FILE, operator_config, operator_outside, read_secret
+from quarterdeck.triggers.checking import flaw_of
 from quarterdeck.workplace.git import Git
 
 _MIN_GIT = (2, 38)  # merge-tree --write-tree
@@ -25,6 +26,7 @@ _LOW_DISK = 1024**3
 async def probe(parts: Parts) -> list[Check]:
     """All checks, the most important first."""
     found = [await _git(), *await _sandboxes(parts), _disk(parts), await _store(parts), _clock(parts)]
+    found += await _triggers(parts)
     return [*found, *_keys(parts), _prices(parts), *clis.checks(await clis.known(parts.settings))]
 
 
@@ -82,6 +84,32 @@ def _clock(parts: Parts) -> Check:
     return Check(
         name="clock", ok=ok, detail=f"{skew:.1f} s off the file system", fix="" if ok else "set the clock (NTP)"
     )
+
+
+async def _triggers(parts: Parts) -> list[Check]:
+    """What keeps a trigger, a result or a message from its way; nothing where none is configured."""
+    config = operator_outside(parts.settings.home)
+    checks: list[Check] = []
+    for name, section in config.triggers.items():
+        if flaw := flaw_of(section):
+            fix = f"correct [triggers.{name}] in {parts.settings.home / DECK_FILE}, or set the variable it names"
+            checks.append(Check(name="triggers", ok=False, detail=f"{name}: {flaw}", fix=fix, level="warning"))
+    token = config.github.token_env
+    if any(section.remote for section in config.triggers.values()) and not read_secret(token):
+        fix = f"export {token}=…"
+        detail = f"{token} is not set: no repository of the GitHub server can be used"
+        checks.append(Check(name="triggers", ok=False, detail=detail, fix=fix, level="warning"))
+    if config.notify.url and not read_secret(config.notify.secret_env or ""):
+        detail = f"[notify]: {config.notify.secret_env} is not set, so nobody is told what needs a person"
+        checks.append(
+            Check(name="notify", ok=False, detail=detail, fix=f"export {config.notify.secret_env}=…", level="warning")
+        )
+    if config.triggers and not await parts.engine.attended():
+        detail = "nothing serves the deck, so no trigger fires"
+        checks.append(Check(name="triggers", ok=False, detail=detail, fix="quarterdeck up", level="info"))
+    elif config.triggers and not checks:
+        checks.append(Check(name="triggers", ok=True, detail=", ".join(sorted(config.triggers))))
+    return checks
 
 
 def _keys(parts: Parts) -> list[Check]:

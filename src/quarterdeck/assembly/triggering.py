@@ -19,16 +19,17 @@ from quarterdeck.govern.starts import Windows
 from quarterdeck.journal.firings import Firings, FiringView
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.events_triggers import OutboxDelayed, OutboxFailed
-from quarterdeck.kernel.failures import BadConfiguration, BadInput, Conflicting, NotFound
+from quarterdeck.kernel.failures import BadInput, Conflicting, NotFound
 from quarterdeck.kernel.triggers import Origin, TriggerSection, issue_subject
 from quarterdeck.settings import MAX_FILE, read_secret
 from quarterdeck.triggers import port, schedule
+from quarterdeck.triggers.checking import flaw_of
 from quarterdeck.triggers.clock import Timekeeper
 from quarterdeck.triggers.github import Github
-from quarterdeck.triggers.goal import clean, places
+from quarterdeck.triggers.goal import clean
 from quarterdeck.triggers.messages import issue_pieces
 from quarterdeck.triggers.notifying import Notifying
-from quarterdeck.triggers.orders import issue_goal, issue_named, known_fields
+from quarterdeck.triggers.orders import issue_goal, issue_named
 from quarterdeck.triggers.port import Clone, Received, TriggerView
 from quarterdeck.triggers.publishing import FINISHED, Publishing
 from quarterdeck.triggers.receiving import Receiving
@@ -236,17 +237,3 @@ class Outside:
         place = {} if clone is None else {"repository": clone.path, "base": clone.commit}
         goal = None if order.plan_path is not None else issue_goal(order.goal, pieces, source)
         return order.model_copy(update={"goal": goal, "origin": origin, **place})
-
-
-def flaw_of(section: TriggerSection) -> str:
-    """Why a trigger cannot work on this machine; empty = nothing is known."""
-    if section.secret_env is not None and not read_secret(section.secret_env):
-        return f"the variable {section.secret_env} is not set"
-    if unknown := [name for name in places(section.goal or "") if name not in known_fields(section)]:
-        return f"its goal names {unknown[0]}; it may name {', '.join(known_fields(section)) or 'nothing'}"
-    if section.kind == "cron":
-        try:
-            schedule.next_after(section.schedule or "", section.timezone, 0.0)
-        except BadConfiguration as error:
-            return str(error)
-    return ""

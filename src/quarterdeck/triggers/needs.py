@@ -76,6 +76,13 @@ def _escalated(record: Record, event: ev.TaskEscalated) -> Need:
     return _need("question", record, f"{event.attempt}/escalated", title, event.question, answer, **about)
 
 
+def _approval(record: Record, event: ev.ApprovalAsked) -> Need:
+    detail = "\n".join((f"risk: {event.risk}", *event.why))
+    look = f"quarterdeck inbox, then quarterdeck approve {event.approval}"
+    about = {"run": event.run, "task": event.task or "", "attempt": event.attempt or ""}
+    return _need("approval", record, event.approval, event.title, detail, look, **about)
+
+
 def _incident(record: Record, event: ev.IncidentOpened) -> Need:
     attempt = record.stream.partition("/")[2]
     run = attempt.partition(".")[0]
@@ -126,6 +133,7 @@ def _reader(kind: type[E], read: Callable[[Record, E], Need | None]) -> Callable
 READERS: Final[dict[type[ev.EventBase], Callable[[Record], Need | None]]] = {
     ev.QuestionAsked: _reader(ev.QuestionAsked, _question),
     ev.TaskEscalated: _reader(ev.TaskEscalated, _escalated),
+    ev.ApprovalAsked: _reader(ev.ApprovalAsked, _approval),
     ev.IncidentOpened: _reader(ev.IncidentOpened, _incident),
     ev.RunWaiting: _reader(ev.RunWaiting, _waits),
     ev.RunFinished: _reader(ev.RunFinished, _finished),

@@ -94,7 +94,10 @@ class Notifying:
 
     async def _told(self, need: Need) -> bool:
         """Whether a run's waiting says nothing that was not told already."""
-        return need.kind == "waiting" and any(wait.attempt for wait in await self._views.waits(need.run))
+        if need.kind != "waiting":
+            return False
+        asked = any(wait.attempt for wait in await self._views.waits(need.run))
+        return asked or bool(await self._views.approvals(need.run))
 
     async def _again(self, claim: Claim, need: Need, number: int, reason: str, wish: float | None) -> None:
         pause = pause_after(number, wish)
