@@ -21,7 +21,7 @@ from quarterdeck.kernel.event_base import EventBase
 from quarterdeck.kernel.events import RunStatus
 from quarterdeck.triggers import signature
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
+pytestmark = [pytest.mark.sandbox, pytest.mark.slow, pytest.mark.timeout(240)]
 
 MERGED = ("trigger.received", "trigger.fired", "trigger.stored", "publish.pushed", "publish.opened")
 COMMENTED = ("publish.commented",)
