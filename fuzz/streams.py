@@ -13,14 +13,13 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, Final
 
-import httpx2
-
 from fuzz.shapes import Choices, as_json
 from quarterdeck.agents.transcript import decode, encode
 from quarterdeck.kernel.entities import Usage
 from quarterdeck.kernel.failures import ModelFailed
 from quarterdeck.kernel.price_list import LIST
 from quarterdeck.kernel.prices import cost
+from quarterdeck.models.http.line import Line
 from quarterdeck.models.port import Deadlines, Message, Model, Reply, Request, Text, ToolOutcome, ToolSpec
 from quarterdeck.models.streaming import Dialect, StreamingModel
 
@@ -42,6 +41,36 @@ _REQUEST: Final = Request(
 )
 
 
+class Wire(asyncio.Transport):
+    """A connection without a network: what is written is answered, and then it is closed."""
+
+    def __init__(self, line: Line, answer: Callable[[bytes], bytes]) -> None:
+        super().__init__()
+        self._line = line
+        self._answer = answer
+        self._loop = asyncio.get_running_loop()
+        self._closing = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self._loop.call_soon(self._line.data_received, self._answer(bytes(data)))
+        self._loop.call_soon(self._line.eof_received)
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def abort(self) -> None:
+        if not self._closing:
+            self._closing = True
+            self._loop.call_soon(self._line.connection_lost, None)
+
+
 class Provider:
     """A provider that answers what it is told, without a network."""
 
@@ -57,14 +86,20 @@ class Provider:
 
     async def _connected(self, name: str, connect: Connect) -> Model:
         transport, dialect = connect(Deadlines())
-        client = httpx2.AsyncClient(transport=httpx2.MockTransport(self._answer), base_url="http://model.invalid")
         # Only the socket is replaced: everything from the bytes of the answer on is ours.
-        transport.upstream._client = client
+        transport.upstream._client._rested = self._line
         return StreamingModel(name, transport, dialect, Deadlines(), configured=100_000)
 
-    async def _answer(self, request: httpx2.Request) -> httpx2.Response:
-        self._asked.append(await request.aread())
-        return httpx2.Response(self._status, headers=self._headers, content=self._body)
+    def _line(self) -> Line:
+        line = Line()
+        line.connection_made(Wire(line, self._answer))
+        return line
+
+    def _answer(self, request: bytes) -> bytes:
+        self._asked.append(request.partition(b"\r\n\r\n")[2])
+        headers = {**self._headers, "content-length": str(len(self._body)), "connection": "close"}
+        head = f"HTTP/1.1 {self._status} x\r\n" + "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        return head.encode("latin-1") + b"\r\n" + self._body
 
     def one(self, data: bytes, template: Sequence[Event]) -> None:
         """Answer what `data` says: bytes as they are, the template mangled, or an error."""

@@ -13,18 +13,18 @@ from fuzz import engine
 ROOT = Path(__file__).resolve().parents[2]
 
 SLOW = {
-    "pack_import": 60,
-    "mcp_server": 150,
-    "acp_agent": 250,
-    "gateway_calls": 250,
-    "stream_anthropic": 250,
-    "stream_responses": 250,
-    "stream_chat": 250,
-    "stream_google": 250,
-    "stream_ollama": 500,
+    "pack_import": 30,
+    "mcp_server": 60,
+    "acp_agent": 100,
+    "gateway_calls": 100,
+    "stream_anthropic": 100,
+    "stream_responses": 100,
+    "stream_chat": 100,
+    "stream_google": 100,
+    "stream_ollama": 200,
 }
-RUNS = {name: SLOW.get(name, 2000) for name in engine.TARGETS}
-"""Inputs for each target; about one second of CPU time."""
+RUNS = {name: SLOW.get(name, 800) for name in engine.TARGETS}
+"""Inputs for each target; less than half a second of CPU time."""
 
 
 def fuzz(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -10,20 +10,20 @@ import asyncio
 import re
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from quarterdeck.engine.embedded import POISON_DEATHS
 from quarterdeck.journal.log import Log
-from quarterdeck.journal.port import Record
+from quarterdeck.journal.port import Record, Verification
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.store.sqlite import SqliteStore
 from quarterdeck.store.statements import statements
-from quarterdeck.testing.chaos.processes import Line, ask
+from quarterdeck.testing.chaos.processes import Line
 from quarterdeck.testing.chaos.scene import Scene, checkout_state, git
 
 
@@ -56,7 +56,7 @@ class Verdict:
 
 def judge(scene: Scene, run: str, result: Line | None, *, delays: bool = False) -> Verdict:
     """Look at everything that run left behind. `delays`: nodes may have waited for the machine."""
-    streams = asyncio.run(_streams(scene, run))
+    streams, audit = asyncio.run(_journal(scene, run))
     mine = {name: records for name, records in streams.items() if name.startswith((f"attempt/{run}.", f"run/{run}"))}
     everything = [record.event for records in mine.values() for record in records]
     found = [
@@ -73,7 +73,7 @@ def judge(scene: Scene, run: str, result: Line | None, *, delays: bool = False) 
         *_of_gate(run, streams, delays),
         *_of_store(scene),
         *_of_machine(scene),
-        *_of_audit(scene),
+        *(() if not audit.faults else (f"the journal is not intact: {audit}",)),
     ]
     started = [event for event in everything if isinstance(event, e.HarnessStarted)]
     commands = {name for name, records in mine.items() if any(isinstance(r.event, e.HarnessStarted) for r in records)}
@@ -90,7 +90,8 @@ def judge(scene: Scene, run: str, result: Line | None, *, delays: bool = False) 
     return Verdict(tuple(found), len(attempts), redone, answered)
 
 
-async def _streams(scene: Scene, run: str) -> dict[str, list[Record]]:
+async def _journal(scene: Scene, run: str) -> tuple[dict[str, list[Record]], Verification]:
+    """Its streams, and what `audit verify` says of all of it."""
     store = await SqliteStore.open(scene.home / "deck.db")
     try:
         journal = Log(store, SystemClock())
@@ -100,7 +101,7 @@ async def _streams(scene: Scene, run: str) -> dict[str, list[Record]]:
             streams[name] = []
             while page := await journal.read(name, after=len(streams[name])):
                 streams[name] += page
-        return streams
+        return streams, await journal.verify()
     finally:
         await store.close()
 
@@ -286,9 +287,3 @@ def inmates(scene: Scene, beginning: str = "") -> list[Inmate]:
             text = words.replace(b"\0", b" ").decode("utf-8", "replace")
             found.append(Inmate(int(process.name), seen[1].decode(), text))
     return found
-
-
-def _of_audit(scene: Scene) -> Iterable[str]:
-    code, lines = ask(scene, "audit", "verify")
-    if code != 0 or not lines or not lines[-1]["ok"]:
-        yield f"the journal is not intact ({code}): {lines}"
