@@ -19,7 +19,7 @@ from quarterdeck.board.tail import Raw
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.events import Node, Outcome, RunStatus
 from quarterdeck.kernel.failures import FailureClass, NotFound, StoreUnavailable
-from quarterdeck.store.port import Row
+from quarterdeck.store.port import Ask, Row
 
 RUN, OTHER = "r-000000000aa", "r-000000000bb"
 ALL = Watch(frozenset(Topic))
@@ -228,6 +228,43 @@ async def test_the_board_runs_by_itself_and_outlives_a_broken_store(
             while not live.snapshot().agents or _needs(live):
                 await live.changed(live.seq, 1)
         assert live.snapshot().agents[0].attempt == attempt
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_the_board_begins_anew_after_a_bug_and_nobody_sees_a_gap(
+    deck: BoardDeck, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("quarterdeck.board.live.RETRY", 0.0)
+    monkeypatch.setattr("quarterdeck.board.live.TICK", 0.0)
+    await deck.order(RUN)
+    gone, stays = await deck.start(RUN, "one"), await deck.start(RUN, "two")
+    live = await deck.live()
+    stream = Streams(live).open(Watch(frozenset({Topic.AGENTS}), RUN))
+    await anext(stream)
+    assert len(_parsed(await anext(stream))[2]["agents"]) == 2
+    real, bugs = deck.store.reads, 1
+
+    async def reads(*asks: Ask) -> list[list[Row]]:
+        nonlocal bugs
+        if bugs and asks[0][0] == "board_waits":
+            bugs -= 1
+            raise ValueError("a bug")
+        return await real(*asks)
+
+    monkeypatch.setattr(deck.store, "reads", reads)
+    await deck.attempt(stays, e.QuestionAsked(question="which?"))
+    await deck.attempt(gone, e.HarnessFinished(incarnation=1, ok=True))
+    running = asyncio.create_task(live.run())
+    try:
+        async with asyncio.timeout(30):
+            while not (delta := _parsed(await anext(stream))[2])["agents"]["gone"]:
+                continue
+        assert delta["agents"]["gone"] == [gone]
+        assert [row.attempt for row in live.snapshot().agents] == [stays]
+        assert "a bug in the board" in caplog.text
+        await stream.aclose()
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

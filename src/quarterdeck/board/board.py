@@ -89,6 +89,14 @@ class Board:
         self._quiet: dict[str, float] = {}
         """Agents that count as silent unless something comes, and when."""
 
+    def anew(self) -> "Board":
+        """An empty board that goes on where this one is: with those who follow, and with what they were shown."""
+        board = Board(self.seq)
+        board.pinned, board.shown, board.tasks = self.pinned, self.shown, self.tasks
+        board._dirty = {topic: set(rows) for topic, rows in self.shown.items()}
+        board._retold = set(self.pinned)
+        return board
+
     # --- taking over ----------------------------------------------------------------------------------------
 
     def take(self, records: Iterable[Raw]) -> None:

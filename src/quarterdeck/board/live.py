@@ -3,7 +3,8 @@
 Rules
 - Four times a second at most, what was recorded meanwhile is taken over and one frame is made of it; where nothing was
   recorded, it is looked once a second whether somebody has fallen silent.
-- When the database cannot be read, the board says so and goes on alone when it can be read again.
+- When the database cannot be read, the board says so and goes on alone when it can be read again. A bug of ours is
+  written down with its trace, and the board begins anew: it must not stand still while it looks alive.
 - Who watches waits for frames and never holds up the reader.
 """
 
@@ -67,10 +68,12 @@ class Live:
 
     async def run(self) -> None:
         """Keep the board up to date. Never ends by itself."""
+        begun = self._ready.is_set()
         while True:
             try:
-                if not self._ready.is_set():
+                if not begun:
                     await self.start()
+                    begun = True
                 await self._tail.wait(IDLE)
                 began = self._clock.monotonic()
                 await self.step()
@@ -78,18 +81,23 @@ class Live:
             except StoreUnavailable as error:
                 self._trouble(str(error))
                 await asyncio.sleep(RETRY)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is recorded and shown
+                _log.exception("a bug in the board; it begins anew")
+                self._trouble(f"The board stumbled over a bug of ours: {type(error).__name__}")
+                begun = False
+                await asyncio.sleep(RETRY)
 
     async def start(self) -> None:
         """Read what there is: afterwards there is a board to show. Raises StoreUnavailable."""
         async with self._busy:
-            self._board = Board(self._board.seq)
+            board = self._board.anew()
             self._tail = Tail(self._store, await self._load.mark())
-            names = await self._load.shown()
-            for cell, at_work in await self._load.runs(names, (), {}, ()):
-                self._board.put_run(cell, at_work)
+            names = [*await self._load.shown(), *board.pinned]
+            for cell, at_work in await self._load.runs(names, (), {}, board.pinned):
+                board.put_run(cell, at_work)
             for target in await self._load.targets():
-                self._board.put_gate(await self._load.gate(target))
-            self._board.stale.runs.clear()
+                board.put_gate(await self._load.gate(target))
+            self._board, self._around_at = board, float("-inf")
             await self._read_again()
             self._publish()
         self._ready.set()
