@@ -71,10 +71,10 @@ export function Need(props: { readonly need: NeedRow; readonly chosen: boolean; 
               look={shown.look === "main" && !chosen ? undefined : shown.look}
               little
               keys={chosen ? shown.keys : undefined}
-              label={`${shown.word}: ${need.title}`}
               act={() => actNeed(need, action)}
             >
               {shown.word}
+              <span class="unseen">: {need.title}</span>
             </Button>
           );
         })}
