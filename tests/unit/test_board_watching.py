@@ -111,6 +111,16 @@ async def test_the_most_urgent_comes_first(deck: BoardDeck) -> None:
     assert (first.kind, first.runs, first.next) == ("infrastructure", (RUN,), "quarterdeck up")
 
 
+async def test_a_gate_is_shown_once_something_has_come_to_it(deck: BoardDeck) -> None:
+    await deck.order(RUN)
+    attempt = await deck.start(RUN, "one")
+    live = await deck.live()
+    assert live.snapshot().gates == ()
+    await deck.say("gate/main", queued(attempt))
+    await live.step()
+    assert [gate.target for gate in live.snapshot().gates] == ["main"]
+
+
 async def test_a_review_is_counted_and_its_absence_too(deck: BoardDeck) -> None:
     await deck.order(RUN)
     one, two = await deck.start(RUN, "one"), await deck.start(RUN, "two")

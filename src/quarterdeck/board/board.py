@@ -238,7 +238,10 @@ class Board:
             self._show(changes, Topic.AGENTS, attempt, self._agent_row(attempt, now))
         for target in self._dirty[Topic.GATES]:
             gate = self.gates.get(target)
-            self._show(changes, Topic.GATES, target, gates.gate_row(gate) if gate is not None else None)
+            row = gates.gate_row(gate) if gate is not None else None
+            # A run knows its gate before anything has come to it: until then there is nothing to show.
+            empty = row == gates.gate_row(GateCell(target))
+            self._show(changes, Topic.GATES, target, None if empty else row)
         fresh: Rows = {topic: {} for topic in Topic}
         rows = needs(self._scene(now))
         fresh[Topic.NEEDS] = {row.id: row for row in rows}
