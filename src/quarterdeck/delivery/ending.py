@@ -71,6 +71,9 @@ class Endings:
             warnings=planned[-1].warnings if planned else (),
             flaky=(*_flakes(r.event for r in gate if r.at >= records[0].at), *(await self._flakes(records))),
             plan_only=created.plan_only,
+            unseen=tuple(
+                r.event.task for r in records if isinstance(r.event, e.TaskMerged) and r.event.reviewed == "nobody"
+            ),
             short=fold(record.event for record in records).short,
         )
 

@@ -6,6 +6,7 @@ Rules
   strict check and is pinned by a ref before anything else is recorded of it.
 - Unfinished work of a failed attempt is pinned too, so that the next one can go on from it.
 - An agent that changed nothing has not done the task.
+- What people said about the task reaches a program with its task: it cannot be told anything later.
 - Few attempts are begun at a time: where many wait (a resume), the first is soon at work instead of all at once late.
 """
 
@@ -15,6 +16,7 @@ from collections import defaultdict
 from typing import Final
 
 from quarterdeck.agents import routing
+from quarterdeck.agents.mail import waiting
 from quarterdeck.agents.port import Finished, Sibling
 from quarterdeck.delivery.node import Duty, Result
 from quarterdeck.delivery.session import Seat, Session, Sessions, agent_of
@@ -23,7 +25,7 @@ from quarterdeck.journal.port import Journal
 from quarterdeck.journal.views import Views
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import probes
-from quarterdeck.kernel.entities import Change, Feedback, Plan, Task
+from quarterdeck.kernel.entities import Agent, Change, Feedback, Harness, Plan, Task
 from quarterdeck.kernel.events import Outcome
 from quarterdeck.kernel.failures import FailureClass
 from quarterdeck.workplace.mirror import Mirror
@@ -79,10 +81,19 @@ class Implement:
             extras={
                 "task": task,
                 "plan": plan,
-                "feedback": (*shown, *duty.feedback),
+                "feedback": (*shown, *duty.feedback, *await self._said(agent, duty)),
                 "siblings": await self._siblings(duty.run, task, plan),
                 "notes": tuple(await self._views.notes(duty.run)),
             },
+        )
+
+    async def _said(self, agent: Agent, duty: Duty) -> tuple[Feedback, ...]:
+        """What people said about the task, for an agent that cannot be told anything once it works."""
+        if agent.harness is not Harness.COMMAND:
+            return ()
+        letters = await waiting(self._journal, duty.attempt, ())
+        return tuple(
+            Feedback(source="human", reason=letter.text[:2000], detail=letter.text[2000:]) for letter in letters
         )
 
     async def _base(self, duty: Duty, mirror: Mirror) -> str:

@@ -59,6 +59,8 @@ class Ending:
     """Checks that failed and then passed on the same tree, each with what it said."""
     plan_only: bool = False
     """A plan was all that was asked for."""
+    unseen: tuple[str, ...] = ()
+    """Tasks whose change landed without an agent or a person having looked at it."""
     short: str = ""
     """Which budget ended the run, and what helps; empty = none did."""
 
@@ -82,6 +84,9 @@ def report(ending: Ending) -> str:
             lines.append(f"- `{(task.commit or '')[:12]}` **{task.task}**: {task.title}{tries}")
             lines += [f"  - limitation: {text}" for text in task.limitations]
             lines += [f"  - to look at: {_line(text)}" for text in task.findings[:10]]
+        if ending.unseen:
+            names = ", ".join(ending.unseen[:20])
+            lines += ["", f"Nobody has reviewed {len(ending.unseen)} of these {len(merged)} changes: {names}."]
         lines.append("")
     lines += _gone(ending, [task for task in merged if task.gone])
     if ending.short:

@@ -1,0 +1,80 @@
+"""What people say to runs at work: another try with another agent, more money, an answer to one question."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from deck_kit import AGENT, SHELL, Place, one, place_at, run_events, task
+
+from quarterdeck.assembly import open_deck
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel.events import RunStatus, TaskStatus
+from quarterdeck.kernel.failures import BadInput, Conflicting, NotFound
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    with place_at(tmp_path) as made:
+        yield made
+
+
+BY_NAME = SHELL.replace("env=dict(os.environ,", "env=dict(os.environ, WHO='{name}',")
+
+
+async def test_a_failed_task_is_tried_by_another_agent_after_its_run_has_ended(place: Place) -> None:
+    agents = {
+        f".quarterdeck/agents/{name}.md": AGENT.format(
+            name=name, code=json.dumps(BY_NAME.replace("{name}", name)), wall=20
+        )
+        for name in ("junior", "senior")
+    }
+    place.begin(agents, deck="[limits]\nattempts = 1\n")
+    only_senior = 'test "$WHO" = senior && echo "$WHO: $FEEDBACK" > a.txt'
+    needs_it = task("b", "echo b > b.txt", agent="senior", needs=["a"])
+    async with open_deck(place.settings) as deck:
+        run = await deck.create(place.order(task("a", only_senior, agent="junior"), needs_it, sandbox="none"))
+        await deck.work(run)
+        result = await deck.result(run)
+        assert (result.status, one(result, "b").status) == (RunStatus.FAILED, TaskStatus.BLOCKED)
+        with pytest.raises(NotFound, match="no agent"):
+            await deck.retry(run, "a", agent="nobody", by="ada")
+        with pytest.raises(Conflicting, match="is blocked"):
+            await deck.retry(run, "b", by="ada")
+        attempt = f"{run}.a.1"
+        await deck.comment(attempt, "a.txt", 3, "Sign it.", by="ada")
+        await deck.retry(run, "a", agent="senior", by="ada")
+        await deck.work(run)
+        result = await deck.result(run)
+        assert (result.status, result.exit_code) == (RunStatus.DONE, 0)
+        assert place.tree(result)["a.txt"].startswith("senior: ")
+        assert "A comment on your change, a.txt:3: Sign it." in place.tree(result)["a.txt"]
+        dispatched = [each for each in await run_events(deck, run) if isinstance(each, e.TaskDispatched)]
+        assert [(each.task, each.agent) for each in dispatched] == [("a", "junior"), ("a", "senior"), ("b", "senior")]
+        with pytest.raises(Conflicting, match="is merged"):
+            await deck.retry(run, "a", by="ada")
+        with pytest.raises(Conflicting, match="has landed"):
+            await deck.comment(attempt, "a.txt", None, "Too late.", by="ada")
+
+
+async def test_a_budget_is_raised_while_its_run_is_not_finished(place: Place) -> None:
+    place.begin(deck='[approve]\nplan = "always"\n')
+    async with open_deck(place.settings) as deck:
+        run = await deck.create(place.order(task("a", "echo a > a.txt"), sandbox="none", budget_usd=1.0))
+        await deck.work(run)
+        with pytest.raises(Conflicting, match="only be raised"):
+            await deck.raise_budget(run, 1.0, by="ada")
+        await deck.raise_budget(run, 2.5, by="ada")
+        await deck.settle()
+        assert (await deck.views.run(run)).budget_nusd == 2_500_000_000
+        assert [purse.cap_nusd for purse in await deck.views.purses(f"run/{run}")] == [2_500_000_000]
+        assert (await deck.views.run(run)).status is RunStatus.WAITING  # nothing else has changed
+        with pytest.raises(Conflicting, match="nothing is asked"):
+            await deck.answer(run, "Yes.", by="ada")
+        with pytest.raises(BadInput):
+            await deck.answer(run, " ", by="ada")
+        await deck.control(run, "cancel")
+        await deck.work(run)
+        assert await deck.approvals() == []
+        with pytest.raises(Conflicting, match="has ended"):
+            await deck.raise_budget(run, 5.0, by="ada")
