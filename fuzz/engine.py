@@ -36,6 +36,7 @@ TARGETS: Final = (
     "ratelimit_headers",
     "diff",
     "gateway_calls",
+    "webhook_payload",
 )
 """One module each."""
 

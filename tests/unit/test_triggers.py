@@ -9,7 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -291,10 +291,11 @@ def test_a_goal_without_fields_is_the_operators_own_word() -> None:
     assert goal.render("Update the {nothing} dependencies.", {}, source="cron") == "Update the  dependencies."
 
 
+@example(text="one\u2028two\x85three\x1c four\u2029\u202e", block=True)
 @given(text=st.text(max_size=300), block=st.booleans())
 def test_nothing_from_outside_begins_a_line_of_its_own(text: str, block: bool) -> None:
     made = goal.render("before {x} after", {"x": Piece(text, block)}, source="x").split("\n\nWhat stands behind")[0]
-    for line in made.split("\n"):
+    for line in made.splitlines():
         assert line.startswith(("before", ">", " after")) or line in ("", "after")
     if not block:
         assert "\n" not in made

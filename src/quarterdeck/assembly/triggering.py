@@ -118,7 +118,7 @@ class Outside:
             coming = schedule.next_after(section.schedule or "", section.timezone, self._clock.wall())
         return TriggerView(
             name=name,
-            kind=section.kind,
+            source=section.kind,
             repository=section.repository,
             next_at=coming,
             last=await self.firings.last(name),

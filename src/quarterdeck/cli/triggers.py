@@ -6,7 +6,6 @@ Rules
 """
 
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +23,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 triggers = typer.Typer(rich_markup_mode=None, add_completion=False, help="What may start runs from outside.")
 app.add_typer(triggers, name="triggers")
 
-_COLUMNS = (Column("TRIGGER"), Column("KIND"), Column("REPOSITORY"), Column("NEXT"), Column("LAST"), Column("REFUSED"))
+_COLUMNS = tuple(Column(title) for title in ("TRIGGER", "SOURCE", "REPOSITORY", "NEXT", "LAST", "REFUSED"))
 
 
 @triggers.callback(invoke_without_command=True)
@@ -66,7 +65,7 @@ async def _list(call: Call) -> None:
         attended = await deck.attended()
     now = time.time()
     for view in found:
-        call.emit("trigger", {**asdict(view), "next_at": view.next_at})
+        call.emit("trigger", view)
     call.table(_COLUMNS, [_row(view, now) for view in found])
     for view in found:
         if view.flaw:
@@ -83,7 +82,7 @@ def _row(view: TriggerView, now: float) -> tuple[str, ...]:
     coming = f"in {duration(view.next_at - now)}" if view.next_at is not None else ""
     last = f"{view.last.run}, {_ago(view.last, now)}" if view.last is not None else "never"
     refused = f"{view.refused.code}, {_ago(view.refused, now)}" if view.refused is not None else ""
-    return view.name, view.kind, clean(view.repository), coming, last, refused
+    return view.name, view.source, clean(view.repository), coming, last, refused
 
 
 def _ago(view: FiringView, now: float) -> str:

@@ -19,6 +19,7 @@ from typing import Final
 MAX_LINE: Final = 300
 MAX_TEXT: Final = 20_000
 _PLACE: Final = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+_BREAKS: Final = re.compile("\r\n|[\r\u2028\u2029]")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._:/#@+-]{0,199}")
 
 
@@ -34,7 +35,7 @@ class Piece:
 def clean(text: str, *, lines: bool) -> str:
     """The text without what steers a terminal, an editor or a reader's eye."""
     kept = "\n" if lines else ""
-    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\t", "    ")
+    text = _BREAKS.sub("\n", text).replace("\t", "    ")
     if not lines:
         text = " ".join(text.split())
     return "".join(letter for letter in text if letter in kept or unicodedata.category(letter)[0] != "C")

@@ -62,7 +62,8 @@ class TriggerView:
     """One trigger, as it is listed."""
 
     name: str
-    kind: str
+    source: str
+    """`github`, `webhook`, `cron`."""
     repository: str
     next_at: float | None
     """The clock's next moment; None where it is no cron trigger, or it never comes."""

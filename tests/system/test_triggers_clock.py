@@ -1,0 +1,204 @@
+"""What the clock fires: each moment once, over restarts and changes of the clock; and what is told is told once."""
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from deck_kit import Place, place_at, task
+from trigger_kit import NOTIFY, until
+
+from quarterdeck.assembly import Deck, open_deck
+from quarterdeck.engine.port import Job, Later
+from quarterdeck.journal.firings import FiringView
+from quarterdeck.kernel import events_triggers as outside
+from quarterdeck.kernel import ids
+from quarterdeck.triggers import port, publishing, signature
+
+pytestmark = pytest.mark.sandbox
+
+NIGHTLY = """
+[sandbox]
+backend = "none"
+[triggers.nightly]
+kind = "cron"
+schedule = "30 2 * * *"
+timezone = "Europe/Berlin"
+missed = "{missed}"
+concurrent = 50
+repository = "{repository}"
+plan = "{plan}"
+"""
+
+
+class Clock:
+    """A wall clock that is set."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def wall(self) -> float:
+        return self.now
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+def berlin(text: str) -> float:
+    return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo("Europe/Berlin")).timestamp()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    with place_at(tmp_path) as made:
+        made.begin()
+        made.home.mkdir()
+        yield made
+
+
+def configure(place: Place, missed: str, more: str = "") -> None:
+    plan = place.plan(task("fix", "echo fixed > fix.txt"))
+    text = NIGHTLY.format(missed=missed, repository=place.repository, plan=plan)
+    (place.home / "deck.toml").write_text(text + more)
+
+
+@asynccontextmanager
+async def taking(place: Place, clock: Clock) -> AsyncIterator[Deck]:
+    """A deck in which messages are decided about, and no run is worked on."""
+
+    async def later(job: Job) -> None:
+        raise Later(3600.0, "not in this test")
+
+    async with open_deck(place.settings, clock) as deck:
+        await until(deck, deck._parts.engine.try_own)
+        mine = (port.TAKE, port.RECORD, port.NOTIFY)
+        handlers = {kind: handler if kind in mine else later for kind, handler in deck.outside.handlers.items()}
+        serving = asyncio.create_task(deck._parts.engine.serve(handlers, until_idle=False))
+        deck.outside.timekeeper.standing = True
+        try:
+            yield deck
+        finally:
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
+
+
+async def look(deck: Deck) -> float:
+    """One look at the clock; in how many seconds the next one is due."""
+    with pytest.raises(Later) as later:
+        await deck.outside.timekeeper.look(port.clock())
+    return later.value.delay
+
+
+async def decided(deck: Deck, delivery: str) -> FiringView:
+    async def there() -> FiringView | None:
+        found = await deck.outside.firings.firing("nightly", delivery)
+        return found if found is not None and found.status in ("ordered", "refused") else None
+
+    found = await until(deck, there)
+    assert isinstance(found, FiringView)
+    return found
+
+
+async def test_each_moment_makes_one_run_over_a_change_of_the_clock(place: Place) -> None:
+    configure(place, "skip")
+    clock = Clock(berlin("2026-03-28T02:29"))
+    async with taking(place, clock) as deck:
+        assert await look(deck) == 60.0
+        clock.now += 60.0
+        await look(deck)
+        assert (await decided(deck, "clock/2026-03-28T01:30Z")).status == "ordered"
+        await look(deck)
+        clock.now = berlin("2026-03-29T03:00")  # 02:30 does not exist on that day
+        await look(deck)
+        assert (await decided(deck, "clock/2026-03-29T01:00Z")).status == "ordered"
+        assert len(await deck.views.runs()) == 2
+    async with taking(place, clock) as deck:  # who starts anew knows what was fired
+        await look(deck)
+        clock.now = berlin("2026-03-30T02:30")
+        await look(deck)
+        assert (await decided(deck, "clock/2026-03-30T00:30Z")).status == "ordered"
+        assert len(await deck.views.runs()) == 3
+
+
+@pytest.mark.parametrize(("missed", "status", "runs"), [("skip", "refused", 0), ("once", "ordered", 1)])
+async def test_missed_moments_are_one_run_or_none(place: Place, missed: str, status: str, runs: int) -> None:
+    configure(place, missed)
+    clock = Clock(berlin("2026-06-01T12:00"))
+    async with taking(place, clock) as deck:
+        await look(deck)
+        stream = ids.trigger_stream("nightly")
+        await until(deck, lambda: deck.journal.last(stream))
+    clock.now = berlin("2026-06-04T12:00")
+    async with taking(place, clock) as deck:
+        await look(deck)
+        found = await decided(deck, "clock/2026-06-04T00:30Z")
+        assert found.status == status
+        assert len(await deck.views.runs()) == runs
+        if missed == "skip":
+            assert "3 moments passed" in found.reason
+
+
+@contextmanager
+def webhook(statuses: list[int]) -> Iterator[tuple[str, list[tuple[dict[str, str], bytes]]]]:
+    """A webhook that answers with these statuses, then with 200."""
+    got: list[tuple[dict[str, str], bytes]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append(({key.lower(): value for key, value in self.headers.items()}, self._read()))
+            self.send_response(statuses.pop(0) if statuses else 200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def _read(self) -> bytes:
+            return self.rfile.read(int(self.headers["content-length"]))
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Nothing is printed."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/", got
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+async def test_a_trigger_that_cannot_start_its_run_is_told_until_it_is_heard(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publishing, "PAUSES", (0.01,) * 11)
+    monkeypatch.setenv("TEST_NOTIFY", NOTIFY)
+    clock = Clock(berlin("2026-06-01T12:00"))
+    with webhook([503, 301]) as (url, got):
+        configure(place, "skip", f'[notify]\nurl = "{url}"\nsecret_env = "TEST_NOTIFY"\n')
+        place.plan(task("fix", "true", agent="nobody"))
+        async with taking(place, clock) as deck:
+            fired = await deck.outside.fire("nightly", None)
+            assert fired is not None
+            assert (fired.status, fired.code) == ("refused", "order")
+
+            async def sent() -> list[outside.NoticeSent]:
+                pages = [await deck.journal.read(name) for name in await deck.journal.streams("notice/")]
+                return [
+                    record.event for page in pages for record in page if isinstance(record.event, outside.NoticeSent)
+                ]
+
+            [notice] = await until(deck, sent)
+            assert (notice.need, notice.status, notice.number) == ("trigger", 200, 3)
+    assert len(got) == 3
+    assert {headers["webhook-id"] for headers, _ in got} == {notice.notice}
+    for headers, body in got:
+        assert signature.flaw(NOTIFY, headers, body, clock.now) == ""
+        told = json.loads(body)
+        assert (told["kind"], told["trigger"], told["next"]) == ("trigger", "nightly", "quarterdeck triggers")
