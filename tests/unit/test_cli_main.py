@@ -91,7 +91,7 @@ def test_no_command_shows_help(capsys: Capture) -> None:
         ["run", "  "],
         ["plan"],
         ["cost", "--by", "moon"],
-        ["up", "--port", "0"],
+        ["up", "--port", "-1"],
     ],
 )
 def test_wrong_usage_is_explained(arguments: list[str], capsys: Capture) -> None:
