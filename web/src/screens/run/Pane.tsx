@@ -108,7 +108,7 @@ export function Pane(props: PaneProps) {
         props.tab === "thread" ? (
           <LiveThread key={attempt.attempt} {...props} attempt={attempt} agent={agent} />
         ) : (
-          <Change key={attempt.attempt} attempt={attempt} />
+          <Change key={attempt.attempt} attempt={attempt} landed={task?.status === "merged"} />
         )
       ) : (
         <NotBegun task={task} />
@@ -273,7 +273,7 @@ function useEvery(value: number, ms: number): number {
   return shown;
 }
 
-function Change({ attempt }: { readonly attempt: AttemptRow }) {
+function Change({ attempt, landed }: { readonly attempt: AttemptRow; readonly landed: boolean }) {
   const { value, error, reading } = useAnswer(
     (signal) => get<Diff>(`attempts/${part(attempt.attempt)}/diff`, {}, signal),
     attempt.length,
@@ -288,8 +288,8 @@ function Change({ attempt }: { readonly attempt: AttemptRow }) {
         ) : (
           <DiffView
             diff={value}
-            // Of a change that has landed, nobody would read a comment.
-            {...(attempt.status === "merged"
+            // Where the task's change has landed, nobody would read a comment.
+            {...(landed
               ? {}
               : { comment: (path: string, line: number | null) => comment(attempt.attempt, path, line) })}
           />

@@ -106,7 +106,8 @@ function Shown({
   const agents = new Map(detail.attempts.map((attempt) => [attempt.attempt, attempt]));
   const titleOf = (attempt: string, of: string): string => {
     const known = agents.get(attempt);
-    const title = titles.get(of) ?? (of === PLANNER ? "Planning" : of);
+    const task = of || known?.task || "";
+    const title = titles.get(task) ?? (task === PLANNER ? "Planning" : task);
     if (known?.parent) return `${known.agent} for ${title}`;
     return known && known.number > 1 ? `${title} · ${known.number}` : title || attempt;
   };
