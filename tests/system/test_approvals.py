@@ -14,9 +14,10 @@ from typing import Literal
 
 import pytest
 from deck_kit import Place, events, one, place_at, run_events, task
-from test_goal import HAND_IN, rule, scripted, writes
+from test_goal import HAND_IN, planned, rule, scripted, writes
 
 from quarterdeck.assembly import Deck, open_deck
+from quarterdeck.delivery.order import Order
 from quarterdeck.journal.views import ApprovalView
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.events import RunStatus, TaskStatus
@@ -231,3 +232,23 @@ async def test_a_denied_action_is_not_performed_and_the_agent_is_told_why(place:
         done = [event for event in await events(deck, f"attempt/{run}.a.1") if isinstance(event, e.ToolDone)]
         told = (await deck.journal.get(done[0].result_blob)).decode()
         assert done[0].flags == ("denied",) and "ada said no: use your files" in told
+
+
+async def test_a_plan_that_is_denied_is_made_anew_with_the_reason(place: Place) -> None:
+    first, second = planned({"id": "a"}), planned({"id": "b"})
+    rules = (
+        rule("(?s)Role: planner.*fewer words", second),
+        rule("Role: planner", first),
+        rule("Task: b", writes("b", "b"), HAND_IN),
+    )
+    async with scripted(place, *rules, deck='[approve]\nplan = "always"\n'), open_deck(place.settings) as deck:
+        order = Order(goal="Make it so", repository=place.repository, user="ada", sandbox="none")
+        run = await deck.create(order)
+        await deck.work(run)
+        await decided(deck, await only(deck), "deny", "fewer words")
+        await deck.work(run)
+        assert [row.task for row in await deck.views.tasks(run)] == ["b"]
+        await decided(deck, await only(deck))
+        await deck.work(run)
+        assert (await deck.result(run)).status is RunStatus.DONE
+        assert len(await deck.approvals(open=False)) == 2

@@ -1,5 +1,6 @@
 """Approvals as rules: what is risky, what may be decided, what has to be asked, who waits for what."""
 
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -8,23 +9,34 @@ from hypothesis import strategies as st
 
 from quarterdeck.delivery.approval import unapproved
 from quarterdeck.delivery.approving import judged, lines_of
+from quarterdeck.delivery.dispatch import Decision
 from quarterdeck.delivery.findings import Remark, Rule
 from quarterdeck.delivery.risk import Size, change_risk, plan_risk, wide
-from quarterdeck.govern.approvals import due, refusal
+from quarterdeck.delivery.starting import permit
+from quarterdeck.govern.approvals import Approvals, due, refusal
 from quarterdeck.govern.policy import AskFirst, DefaultPolicy, to_be_asked
 from quarterdeck.govern.port import Action
-from quarterdeck.journal.views import ApprovalView
+from quarterdeck.govern.starts import Windows
+from quarterdeck.journal.log import Log
+from quarterdeck.journal.views import ApprovalView, Views
 from quarterdeck.kernel import events as e
+from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.config import ApproveSection, DeckConfig, RunConfig
 from quarterdeck.kernel.entities import Plan, Task
 from quarterdeck.kernel.events import Outcome
-from quarterdeck.kernel.states import fold
+from quarterdeck.kernel.failures import Conflicting
+from quarterdeck.kernel.states import RunState, fold
 from quarterdeck.settings.files import Partial
 from quarterdeck.settings.merging import merge
+from quarterdeck.store.sqlite import SqliteStore
 
 Status = Literal["open", "approved", "denied", "expired"]
 HASH = "a" * 64
 NOW = 1_000.0
+CREATED = e.RunCreated(
+    run="r-1", goal="g", goal_blob="", repository="/r", target="t", base="b", into="i", config_blob="c",
+    budget_nusd=1, max_parallel=1, user="ada", sandbox="none",
+)  # fmt: skip
 
 
 def asked(**fields: object) -> e.ApprovalAsked:
@@ -159,14 +171,64 @@ def test_a_repository_can_only_ask_for_more(ours: str, theirs: str, own: set[str
 
 def test_a_plan_that_is_only_looked_at_and_a_revert_are_not_asked_about() -> None:
     config = RunConfig(deck=DeckConfig(approve=ApproveSection(plan="always")))
-    created = e.RunCreated(
-        run="r-1", goal="g", goal_blob="", repository="/r", target="t", base="b", into="i", config_blob="c",
-        budget_nusd=1, max_parallel=1, user="ada", sandbox="none",
-    )  # fmt: skip
-    state = fold([created, e.RunPlanned(plan_blob="p", tasks=1)])
-    assert unapproved(state, created, config)
-    assert not unapproved(state, created.model_copy(update={"plan_only": True}), config)
-    assert not unapproved(state, created.model_copy(update={"reverts": "r-0"}), config)
+    state = fold([CREATED, e.RunPlanned(plan_blob="p", tasks=1)])
+    assert unapproved(state, CREATED, config)
+    assert not unapproved(state, CREATED.model_copy(update={"plan_only": True}), config)
+    assert not unapproved(state, CREATED.model_copy(update={"reverts": "r-0"}), config)
     ended = e.NodeFinished(node=e.Node.APPROVE, outcome=Outcome.OK, attempt="r-1._approve.1")
-    state = fold([created, e.RunPlanned(plan_blob="p", tasks=1), ended])
-    assert not unapproved(state, created, config)
+    state = fold([CREATED, e.RunPlanned(plan_blob="p", tasks=1), ended])
+    assert not unapproved(state, CREATED, config)
+
+
+class At(SystemClock):
+    """A clock that stands where a test puts it."""
+
+    now = NOW
+
+    def wall(self) -> float:
+        return self.now
+
+
+async def test_nobody_in_time_is_on_record_and_new_work_is_slow_while_much_waits(tmp_path: Path) -> None:
+    store, clock = await SqliteStore.open(tmp_path / "deck.db", durability="normal"), At()
+    try:
+        journal, views = Log(store, clock), Views(store)
+        approvals = Approvals(journal, views, clock, store.changed)
+        claim = await journal.claim("attempt/r-1.a.1")
+        for number in range(1, 4):
+            await journal.append(claim, asked(approval=f"a-{number}", expires_at=NOW + number))
+        first, *_ = await views.approvals()
+        assert (first.approval, first.status) == ("a-1", "open")
+        assert await approvals.settled(asked(approval="a-1", expires_at=NOW + 1)) is None
+
+        config = RunConfig(deck=DeckConfig(approve=ApproveSection(inbox=2)))
+        began = [dispatched(name) for name in ("a", "b")]
+        again = dispatched("c").model_copy(update={"number": 2})
+        decision = Decision((*began, again), ())
+        found = await store.write(lambda tx: permit(tx, Windows(), created_state(), decision, config, NOW))
+        assert [event.kind for event in found.decision.events] == ["task.dispatched", "task.dispatched"]
+        assert found.held is not None
+        assert (found.held.limit, found.held.starts) == ("inbox", ("r-1.b.1",))
+
+        clock.now = NOW + 1.5
+        with pytest.raises(Conflicting, match="has expired"):
+            await approvals.decide("a-1", "approve", action_hash=HASH, reason="", by="ada")
+        decided = await approvals.decided("r-1", "a-1")
+        assert decided is not None
+        assert (decided.verdict, decided.by) == ("expired", "quarterdeck")
+        late = await approvals.wait(asked(approval="a-1", expires_at=NOW + 1))
+        assert late == decided
+        assert [view.approval for view in await views.approvals()] == ["a-2", "a-3"]
+        found = await store.write(lambda tx: permit(tx, Windows(), created_state(), decision, config, NOW + 1.5))
+        assert found.held is None
+    finally:
+        await store.close()
+
+
+def dispatched(name: str) -> e.TaskDispatched:
+    return e.TaskDispatched(task=name, attempt=f"r-1.{name}.1", number=1, agent="x")
+
+
+def created_state() -> RunState:
+    """A run that has begun."""
+    return fold([CREATED, e.NodeStarted(node=e.Node.PLAN, attempt="r-1._plan.1")])
