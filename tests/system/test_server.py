@@ -108,25 +108,21 @@ def test_two_servers_share_a_home_and_the_second_takes_over(place: Place) -> Non
         assert second.get(f"/runs/{run}/result").json()["status"] == "done"
 
 
-def test_a_port_that_is_taken_is_an_error_with_a_fix(place: Place) -> None:
-    with up(place) as server:
-        code, _, err = said(place, "up", "--port", server.url.rpartition(":")[2])
-    told = " ".join(err.split())
-    assert code == Exit.USAGE
-    assert "cannot be listened on" in told and "quarterdeck up --port 0" in told, told
-
-
 def test_other_machines_need_a_token(place: Place) -> None:
     code, _, err = said(place, "up", "--host", "0.0.0.0", "--port", "0")
     assert code == Exit.USAGE and "quarterdeck token add" in err
 
 
-def test_what_the_server_cannot_run_is_refused_as_the_server_sees_it(place: Place) -> None:
-    with up(place):
+def test_a_port_that_is_taken_and_a_run_that_the_server_cannot_carry_are_explained(place: Place) -> None:
+    with up(place) as server:
+        code, _, err = said(place, "up", "--port", server.url.rpartition(":")[2])
+        told = " ".join(err.split())
+        assert code == Exit.USAGE
+        assert "cannot be listened on" in told and "quarterdeck up --port 0" in told, told
         code, out, err = said(place, "run", "a goal", "--json", ANTHROPIC_API_KEY="only-here")
-    told = " ".join(err.split())
-    assert code == Exit.USAGE, out
-    assert "as the server of this deck sees it" in told, told
+        told = " ".join(err.split())
+        assert code == Exit.USAGE, out
+        assert "as the server of this deck sees it" in told, told
 
 
 def test_a_server_that_hangs_is_said_and_steering_needs_none(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
