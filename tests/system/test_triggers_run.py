@@ -1,6 +1,7 @@
 """A message from outside becomes a run, a branch and a pull request, each of them once."""
 
 import base64
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -185,3 +186,19 @@ async def test_a_refused_token_is_in_no_error(world: World, monkeypatch: pytest.
         told = f"{failed.value} {failed.value.why} {failed.value.fix}"
         assert "ghp-another" not in told
         assert base64.b64encode(b"x-access-token:ghp-another-token-that-is-wrong").decode() not in told
+
+
+def test_the_command_line_takes_an_issue_to_its_pull_request(world: World) -> None:
+    issue(world.server)
+    plan = str(world.place.plan(GOOD))
+    code, out, err = world.place.call("run", "--issue", "acme/shop#7", "--plan", plan, "--json")
+    assert code == 0, err
+    last = json.loads(out.splitlines()[-1])
+    assert (last["kind"], last["status"]) == ("run.finished", "done")
+    [pull] = world.server.pulls
+    assert f"pull request: {pull['html_url']}" in err
+    assert (pull["title"], pull["head"]["ref"]) == ("Crash on start", last["target"]["branch"])
+    code, out, err = world.place.call("triggers", "publish", last["run"], "--json")
+    assert code == 0, err
+    assert json.loads(out)["url"] == pull["html_url"]
+    assert len(world.server.pulls) == 1

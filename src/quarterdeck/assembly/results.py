@@ -169,6 +169,7 @@ async def export(parts: Parts, run: str, directory: Path) -> list[Path]:
     streams = [ids.run_stream(run)]
     for prefix in ("attempt", "mail"):
         streams += await parts.journal.streams(f"{prefix}/{run}.")
+    streams += await parts.journal.streams(ids.publish_stream(run))
     for stream in (*streams, ids.gate_stream(created.target)):
         lines = [_line(record) for record in await records(parts, stream)]
         for line in lines:

@@ -18,7 +18,7 @@ from quarterdeck.engine.port import Handler, Job, Later
 from quarterdeck.govern.starts import Windows
 from quarterdeck.journal.firings import Firings, FiringView
 from quarterdeck.kernel import ids
-from quarterdeck.kernel.events_triggers import OutboxDelayed, OutboxFailed
+from quarterdeck.kernel.events_triggers import OutboxDelayed, OutboxFailed, PullOpened
 from quarterdeck.kernel.failures import BadInput, Conflicting, NotFound
 from quarterdeck.kernel.triggers import Origin, TriggerSection, issue_subject
 from quarterdeck.settings import MAX_FILE, read_secret
@@ -169,7 +169,6 @@ class Outside:
         if not await self._parts.store.read("origin_of", run=run):
             fix = "quarterdeck run --issue OWNER/NAME#NUMBER orders runs that are"
             raise NotFound(f"{run} is not for a repository on a GitHub server", fix=fix)
-        before = (await self._journal.lengths(stream)).get(stream, 0)
         await self._journal.commit(also=lambda tx: self._engine.defer(tx, port.publish(run, FINISHED)))
 
         async def done() -> bool:
@@ -177,9 +176,15 @@ class Outside:
             return not rows[0]["n"]
 
         await self._alone(done, (port.PUBLISH,))
-        fresh = [record.event for record in await self._journal.read(stream, after=before)]
-        wrong = [event.reason for event in fresh if isinstance(event, OutboxFailed | OutboxDelayed)]
-        return wrong[-1] if wrong else ""
+        return (await self.published(run))[1]
+
+    async def published(self, run: str) -> tuple[str, str]:
+        """Where the run's pull request is seen, and what was wrong when it was last tried; empty = there is none, and
+        nothing."""
+        events = [record.event for record in await self._journal.read(ids.publish_stream(run))]
+        opened = [event.url for event in events if isinstance(event, PullOpened)]
+        last = events[-1] if events else None
+        return opened[-1] if opened else "", last.reason if isinstance(last, OutboxFailed | OutboxDelayed) else ""
 
     async def _alone(self, done: Callable[[], Awaitable[bool]], kinds: tuple[str, ...]) -> None:
         """Wait until it is done; where nobody works on the deck, perform jobs of these kinds here and no others."""

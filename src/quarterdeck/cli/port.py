@@ -46,6 +46,10 @@ class OutsideApi(Protocol):
         Conflicting."""
         ...
 
+    async def published(self, run: str) -> tuple[str, str]:
+        """Where a run's pull request is seen, and what was wrong when it was last tried; each may be empty."""
+        ...
+
 
 class DeckApi(Protocol):
     """One open deck."""

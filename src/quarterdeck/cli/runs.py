@@ -134,7 +134,10 @@ async def _run(call: Call, order: Order, config_of: str | None, issue: str | Non
             await _warn_wider(call, deck, order.config_of, order.repository)
         await _note(call, deck, call.run, order.repository)
         if not detach:
-            return await carry(call, deck, call.run)
+            code = await carry(call, deck, call.run)
+            if order.origin is not None:
+                await show_published(call, deck, call.run)
+            return code
         served = await deck.served()
     detached(call, call.run, served=served)
     return Exit.DONE
@@ -285,6 +288,15 @@ async def carry(call: Call, deck: DeckApi, run: str, *, since: float = 0.0) -> i
     result = await deck.result(run)
     show_result(call, result)
     return result.exit_code
+
+
+async def show_published(call: Call, deck: DeckApi, run: str) -> None:
+    """Say where the run's pull request is, or why there is none yet."""
+    url, wrong = await deck.outside.published(run)
+    if url:
+        call.say(f"pull request: {url}", Tone.GOOD)
+    if wrong:
+        call.warn(f"not published yet: {wrong}; quarterdeck triggers publish {run}")
 
 
 async def run_id(deck: DeckApi, given: str) -> str:

@@ -13,6 +13,7 @@ import typer
 
 from quarterdeck.cli.amounts import duration
 from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
+from quarterdeck.cli.runs import show_published
 from quarterdeck.cli.text import Column, Tone, clean
 from quarterdeck.journal.firings import FiringView
 from quarterdeck.kernel.failures import BadInput, Exit
@@ -130,6 +131,7 @@ async def _publish(call: Call, given: str) -> int:
             raise BadInput(f"{run} is a {kind}, not a run", fix=f"quarterdeck show {run}")
         call.run = run
         wrong = await deck.outside.publish(run)
-    call.emit("run.published", {"run": run, "ok": not wrong, "reason": wrong})
-    call.say(wrong or f"{run} is published; see quarterdeck logs {run}", Tone.BAD if wrong else Tone.GOOD)
+        url, _ = await deck.outside.published(run)
+        call.emit("run.published", {"run": run, "url": url, "ok": not wrong, "reason": wrong})
+        await show_published(call, deck, run)
     return Exit.FAILED if wrong else Exit.DONE
