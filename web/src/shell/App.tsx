@@ -189,7 +189,7 @@ function Stage() {
   if (failed) {
     return <Failed what="It did not load: the server has ended, or another version of it runs now." />;
   }
-  if (!loaded || loaded.name !== here.screen) return null;
+  if (!loaded || loaded.name !== here.screen) return <h1 class="unseen">{entry?.title}</h1>;
   const Shown = loaded.screen;
   if (!store.deck.value && store.link.value.state !== "live") return <Waiting />;
   return <Shown place={here} />;
