@@ -167,7 +167,7 @@ async def export(parts: Parts, run: str, directory: Path) -> list[Path]:
 
     digests: set[str] = set()
     streams = [ids.run_stream(run)]
-    for prefix in ("attempt", "mail"):
+    for prefix in ("attempt", "mail", "approval"):
         streams += await parts.journal.streams(f"{prefix}/{run}.")
     streams += await parts.journal.streams(ids.publish_stream(run))
     for stream in (*streams, ids.gate_stream(created.target)):
