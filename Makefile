@@ -13,7 +13,7 @@ UNIT := $(BIN)/pytest -n $(JOBS) --maxprocesses 8 --dist loadfile tests/unit
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: conformance help demo test test-agents unit check bench docs fuzz fmt lock web wheel clean
+.PHONY: conformance help demo test test-agents unit check bench bench-ui docs fuzz fmt lock web wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,7 @@ demo: web ## the whole main job on a sample repository, with a scripted model an
 	@$(BIN)/quarterdeck demo $(ARGS)
 
 test: web ## all tests
+	@.ci/chromium
 	@$(BIN)/pytest -n 3 --dist loadgroup tests $(ARGS)
 
 test-agents: .venv/made ## Claude Code, Codex, OpenCode and Gemini CLI, installed in build/agents, each before a scripted model
@@ -40,6 +41,10 @@ check: web ## format, lint, strict types, floors and unit tests
 
 bench: .venv/made ## the figures beside the peers', each in its own environment; build/bench.json (one: make bench ARGS=steps)
 	@$(BIN)/python -m bench $(ARGS)
+
+bench-ui: web ## the dashboard before a million records and a thousand agents at work; build/bench-ui.json
+	@.ci/chromium
+	@$(BIN)/python -m bench.ui $(ARGS)
 
 docs: .venv/made ## write docs/reference and the list of prices from the code and its data
 	@$(BIN)/python docs/prices.py

@@ -30,7 +30,7 @@ export function Subject({ approval, alone }: { readonly approval: ApprovalDetail
         <Fact name="Risk">
           <Tag tone={RISK[approval.risk] ?? "idle"}>{approval.risk}</Tag>
         </Fact>
-        <Fact name="Cost so far">
+        <Fact name={approval.what === "plan" ? "May cost" : "Cost so far"}>
           <Money usd={approval.cost_usd} />
         </Fact>
         {approval.status === "open" && (

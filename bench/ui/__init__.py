@@ -1,0 +1,1 @@
+"""The dashboard under load: a store of a million records, a thousand agents at work, a real browser."""

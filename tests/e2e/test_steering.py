@@ -1,0 +1,169 @@
+"""What a person does in the dashboard happens: each act is held against the journal, most of them by keyboard alone."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import expect
+
+from e2e.browser_kit import Deck, until
+from e2e.world_kit import DECK, EVIL, FINISH, QUESTION, World, task
+
+GOAL = f"A goal {EVIL}"
+
+
+@pytest.fixture
+def asking_for_plans(world: World) -> Iterator[None]:
+    """A person approves each plan of runs that are ordered meanwhile."""
+    file = world.place.home / "deck.toml"
+    file.write_text(DECK.replace("[approve]\n", '[approve]\nplan = "always"\n'))
+    yield
+    file.write_text(DECK)
+
+
+@pytest.mark.usefixtures("asking_for_plans")
+def test_a_run_is_started_approved_and_watched_to_its_end(deck: Deck, world: World) -> None:
+    page = deck.page
+    deck.go("now", "Now")
+    deck.press("c")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    deck.type(GOAL)
+    page.get_by_label("Repository").fill(str(world.place.repository))
+    deck.press("Enter")
+    expect(page).to_have_url(re.compile(r"#/run/r-"))
+    run = page.url.rpartition("/")[2]
+    expect(page.get_by_role("heading", level=1, name=GOAL)).to_be_visible()
+
+    # The plan waits for a person: the exact action is shown, and approved by one key.
+    expect(page.get_by_text("Waits for your approval")).to_be_visible()
+    deck.press("g", "i")
+    expect(page.get_by_role("heading", level=1, name="Inbox")).to_be_visible()
+    (asked,) = world.asked(run)
+    assert asked["what"] == "plan"
+    page.locator(f"#item-{asked['approval']}").click()
+    expect(page.locator(".subject code")).to_have_text(asked["action_hash"][:16])
+    assert "planned.txt" in deck.text(".subject pre")
+    deck.press("a")
+    expect(page.locator(f"#item-{asked['approval']}")).to_have_count(0)
+    decided = decision(world, asked["approval"])
+    assert (decided["verdict"], decided["action_hash"]) == ("approve", asked["action_hash"])
+    assert decided["by"] == world.one("SELECT user FROM runs WHERE run = ?", run)["user"]
+
+    # It goes on by itself, and the page sees it through without being loaded again.
+    deck.press("g", "r")
+    page.get_by_role("link", name=GOAL).first.click()
+    expect(page.locator(".run-crumb")).to_contain_text("done", ignore_case=True)
+    expect(page.locator(".run-main").get_by_text("1 of 1 merged")).to_be_visible()
+    (landed,) = world.rows("SELECT * FROM tasks WHERE run = ?", run)
+    assert landed["status"] == "merged"
+    page.locator(".run-main").get_by_text(f"Planned {EVIL}").first.click()
+    expect(page.locator(".pane-state")).to_contain_text(landed["commit_sha"][:10])
+
+
+def decision(world: World, approval: str) -> dict[str, object]:
+    return next(each for each in world.events("approval.decided", "") if each["approval"] == approval)
+
+
+def test_a_tool_is_approved_once_and_then_denied_with_a_reason(deck: Deck, world: World) -> None:
+    run = world.order(task("guarded"))
+    page = deck.page
+    deck.go("inbox", "Inbox")
+    line = page.locator(".inbox-line").filter(has_text="search")
+    expect(line).to_be_visible()
+    line.click()
+    (asked,) = world.asked(run)
+    expect(page.locator(".subject code")).to_have_text(asked["action_hash"][:16])
+    assert EVIL in page.locator(".subject pre").inner_text().replace('\\"', '"'), "what is asked is shown whole"
+    deck.press("a")
+    until(page, lambda: len(world.asked(run)) == 2, "the second question")
+    second = world.asked(run)[1]
+    page.locator(f"#item-{second['approval']}").click()
+    expect(page.locator(".subject code")).to_have_text(second["action_hash"][:16])
+    deck.press("d")
+    deck.type("read the file instead")
+    page.get_by_role("button", name="Deny").click()
+    until(page, lambda: status(world, run) == "done", "the run's end")
+    verdicts = [decision(world, each) for each in (asked["approval"], second["approval"])]
+    assert [each["verdict"] for each in verdicts] == ["approve", "deny"]
+    assert verdicts[1]["reason"] == "read the file instead"
+    searched = [each for each in world.events("tool.done", run) if each["tool"] == "search"]
+    assert [each["ok"] for each in searched] == [True, False], "the one was performed, the other was not"
+
+
+def status(world: World, run: str) -> str:
+    return str(world.one("SELECT status FROM runs WHERE run = ?", run)["status"])
+
+
+def test_a_question_is_answered_by_keyboard_alone(deck: Deck, world: World) -> None:
+    run = world.order(task("asks"))
+    page = deck.page
+    deck.go("now", "Now")
+    expect(page.locator(".need").filter(has_text="Which colour?")).to_be_visible()
+    deck.press("g", "i")
+    expect(page.locator(".inbox-question")).to_contain_text(QUESTION)
+    deck.press("a")
+    deck.type("blue, and not red")
+    deck.press("Control+Enter")
+    expect(page.locator(".inbox-line").filter(has_text="Which colour?")).to_have_count(0)
+    until(page, lambda: status(world, run) == "done", "the run's end")
+    assert world.rows("SELECT * FROM waits WHERE run = ?", run) == []
+
+
+def test_an_agent_at_work_is_seen_told_paused_and_goes_on(deck: Deck, world: World) -> None:
+    run = world.order(task("slow"))
+    page = deck.page
+    deck.go("fleet", "Fleet")
+    row = page.locator(".fleet-row").filter(has_text=f"{run}.slow.1")
+    expect(row).to_be_visible()
+
+    # It is alive: what is shown grows by itself, as the journal does.
+    turns = row.locator(".num").last
+    before = int(turns.inner_text().partition("/")[0])
+    until(page, lambda: int(turns.inner_text().partition("/")[0]) > before, "another turn")
+    shown = int(turns.inner_text().partition("/")[0])
+    assert before < shown <= len(world.events("model.asked", run))
+
+    row.click()
+    deck.press("p")
+    until(page, lambda: status(world, run) == "paused", "the pause")
+    deck.go(f"run/{run}", f"Goal {EVIL}")
+    expect(page.locator(".run-crumb")).to_contain_text("paused", ignore_case=True)
+    page.get_by_role("button", name="Resume").click()
+    until(page, lambda: status(world, run) == "running", "the run going on")
+
+    page.get_by_role("button", name="Raise the budget").click()
+    page.get_by_label("New budget").fill("7.5")
+    deck.press("Enter")
+    until(page, lambda: budget(world, run) == 7_500_000_000, "the new budget")
+    expect(page.locator(".run-head")).to_contain_text("$7.50")
+
+    deck.go("fleet", "Fleet")
+    page.locator(".fleet-row").filter(has_text=f"{run}.slow").first.click()
+    deck.press("m")
+    deck.type(FINISH)
+    page.get_by_role("dialog").get_by_role("button", name="Send").click()
+    until(page, lambda: status(world, run) == "done", "the run's end")
+    (sent,) = world.events("message.sent", run)
+    (reached,) = world.events("message.delivered", run)
+    assert (sent["text"], reached["text"]) == (FINISH, FINISH)
+    expect(page.get_by_text("No agent is at work")).to_be_visible()
+
+
+def budget(world: World, run: str) -> int:
+    return int(world.one("SELECT budget_nusd FROM runs WHERE run = ?", run)["budget_nusd"])
+
+
+def test_a_run_is_cancelled_after_a_second_look(deck: Deck, world: World) -> None:
+    run = world.order(task("slow"))
+    page = deck.page
+    deck.go(f"run/{run}", f"Goal {EVIL}")
+    page.get_by_role("button", name="Cancel").click()
+    dialog = page.get_by_role("dialog")
+    deck.press("Escape")
+    expect(dialog).to_have_count(0)
+    assert status(world, run) == "running"
+    page.get_by_role("button", name="Cancel").click()
+    dialog.get_by_role("button", name="Cancel the run").click()
+    until(page, lambda: status(world, run) == "cancelled", "the end")
+    expect(page.locator(".run-crumb")).to_contain_text("cancelled", ignore_case=True)
+    assert world.events("run.cancelled", run)
