@@ -22,10 +22,12 @@ from quarterdeck.agents.profiles.port import Installation, Profile
 from quarterdeck.assembly.gateway import make_gateway
 from quarterdeck.doors.mcp_door import McpDoor
 from quarterdeck.gateway.gateway import ModelGateway
+from quarterdeck.govern.approvals import Approvals
 from quarterdeck.govern.budgets import Budgets
 from quarterdeck.govern.chain import DayCaps, chain_of, run_purse
 from quarterdeck.govern.policy import DefaultPolicy
 from quarterdeck.journal.log import Log
+from quarterdeck.journal.views import Views
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import SystemClock
@@ -58,6 +60,8 @@ class Stage:
     mail: Mail
     ports: AcpPorts
     provider: Provider
+    views: Views
+    approvals: Approvals
     sandbox: Sandbox | None = None
     profile: Profile = GENERIC
 
@@ -85,9 +89,10 @@ class Stage:
         again: Sequence[dict[str, Any]] = (),
         faults: Sequence[str] = (),
         limits: AgentLimits = AgentLimits(wall=60),  # noqa: B008 - a frozen value
+        waits: Sequence[str] = (),
         **fields: Any,
     ) -> Assignment:
-        """The work order, with a workspace that is begun."""
+        """The work order, with a workspace that is begun. `waits`: tools that wait for a person's word."""
         agent = Agent(
             name="outside",
             harness=Harness.ACP,
@@ -96,7 +101,7 @@ class Stage:
             model="openai:scripted",
             **fields,
         )
-        config = RunConfig(deck=deck())
+        config = RunConfig(deck=deck(approve={"tools": waits}))
         gear = await self.harness.gear(agent, config)
         spec = Spec("stage", bridges=gear.bridges, mounts=gear.mounts, limits=Limits(memory_bytes=512 * 1024 * 1024))
         self.sandbox = await self.provider.create(spec)
@@ -151,7 +156,8 @@ async def stage(
     ground = Ground(tmp_path / "home").prepare() if os.geteuid() == 0 else Ground(_made(tmp_path / "home")).prepare()
     provider: Provider = Plain(ground) if kind == "none" else Bubblewrap(ground)
     store, clock, treasury, mail = await SqliteStore.open(tmp_path / "deck.db"), SystemClock(), Budgets(), Mail()
-    journal = Log(store, clock)
+    journal, views = Log(store, clock), Views(store)
+    approvals = Approvals(journal, views, clock, store.changed)
     await journal.commit(also=lambda tx: treasury.open(tx, run_purse(RUN), to_nusd(run_usd)))
     script = Scenario(rules=(Rule(turns=(Turn(text="Hello."),)),), prices={"scripted": PRICE})
     async with ScriptedServer(script) as server:
@@ -169,9 +175,9 @@ async def stage(
 
         outside = AcpPorts(
             journal=journal, policy=DefaultPolicy(), clock=clock, gateway=gateway, desks=desks, find=find,
-            socket=endpoint.open, ready=door.warm, home=tmp_path / "user", patience=patience,
+            socket=endpoint.open, ready=door.warm, home=tmp_path / "user", patience=patience, approvals=approvals,
         )  # fmt: skip
-        made = Stage(journal, gateway, desks, mail, outside, provider)
+        made = Stage(journal, gateway, desks, mail, outside, provider, views, approvals)
         try:
             yield made
         finally:

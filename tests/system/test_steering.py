@@ -1,16 +1,21 @@
 """What people say to runs at work: another try with another agent, more money, an answer to one question."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from deck_kit import AGENT, SHELL, Place, one, place_at, run_events, task
+from test_goal import HAND_IN, rule, scripted, writes
 
 from quarterdeck.assembly import open_deck
 from quarterdeck.kernel import events as e
+from quarterdeck.kernel import ids
 from quarterdeck.kernel.events import RunStatus, TaskStatus
 from quarterdeck.kernel.failures import BadInput, Conflicting, NotFound
+from quarterdeck.models.scripted.scenario import Turn, act
+from quarterdeck.workplace.ground import Ground
 
 
 @pytest.fixture
@@ -78,3 +83,34 @@ async def test_a_budget_is_raised_while_its_run_is_not_finished(place: Place) ->
         assert await deck.approvals() == []
         with pytest.raises(Conflicting, match="has ended"):
             await deck.raise_budget(run, 5.0, by="ada")
+
+
+async def test_more_money_reaches_who_ran_out_of_it_and_who_is_at_work(place: Place) -> None:
+    """One task has ended for want of money and another was kept from beginning while a third is at work: all three are
+    done with the new budget."""
+    dear = [writes("a", f"a{n} " * 2000) for n in range(5)]
+    hold = Turn(actions=(act("run", command="until test -e go; do sleep 0.05; done; rm go"),))
+    rules = (
+        rule("Task: a\n", *dear, HAND_IN),
+        rule("Task: b\n", writes("b", "b"), hold, *[writes("b", f"b{n} " * 2000) for n in range(5)], HAND_IN),
+        rule("Task: c\n", writes("c", "c"), HAND_IN),
+    )
+    tasks = [task(name, "do it", agent="implementer") for name in "abc"]
+    async with scripted(place, *rules, output=2048) as server, open_deck(place.settings) as deck:
+        run = await deck.create(place.order(*tasks, sandbox="none", budget_usd=0.12, max_parallel=2))
+        work = asyncio.create_task(deck.work(run))
+        async for record in deck.journal.follow(ids.run_stream(run)):
+            if isinstance(record.event, e.TaskBlocked):
+                break
+        rows = {row.task: row.status for row in await deck.views.tasks(run)}
+        assert (rows["a"], rows["c"]) == (TaskStatus.FAILED, TaskStatus.BLOCKED)
+        await deck.raise_budget(run, 5.0, by="ada")
+        async for record in deck.journal.follow(ids.run_stream(run)):
+            if isinstance(record.event, e.BudgetRaised):
+                break
+        (Ground(place.home).workspaces / f"{run}.b.1-1" / "w" / "go").touch()
+        await work
+        result = await deck.result(run)
+        assert (result.status, result.reason) == (RunStatus.DONE, "")
+        assert [one(result, name).attempts for name in "abc"] == [2, 1, 1]
+        assert 0.12 < result.cost_usd == pytest.approx(server.total.nusd / 1e9)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quarterdeck.delivery.closing import END_TASK
+from quarterdeck.delivery.conductor import funded
 from quarterdeck.delivery.dispatch import Decision, choose, decide
 from quarterdeck.engine.port import Job
 from quarterdeck.kernel import events as e
@@ -458,6 +459,35 @@ def test_what_is_finished_when_money_ends_goes_on_when_there_is_more() -> None:
     assert world.job(Node.REVIEW).payload["after"] == 3, "the exhausted review does not count as its end"
     assert len(world.dispatched("a")) == 1
     assert world.dispatched("b")[-1].carry == f"{RUN}.b.1"
+
+
+def test_more_money_brings_back_what_ended_for_want_of_it_and_nothing_else() -> None:
+    made = plan(*(task(name) for name in "abcd"), task("e", "a"), task("f", "b"))
+    world = World(made, config(attempts=1))
+    world.through("c", Node.IMPLEMENT)
+    world.through("a", Node.IMPLEMENT, outcome=Outcome.FAILED)
+    world.end(world.job(Node.IMPLEMENT, "b"), Outcome.EXHAUSTED)
+    assert {name for name, each in world.state.tasks.items() if each.status is TaskStatus.FAILED} == {"a", "b"}
+    raised = funded(e.BudgetRaised(by="ada", budget_nusd=world.state.budget_nusd + 1), world.state)
+    assert isinstance(raised, e.BudgetRaised)
+    assert sorted(raised.tasks) == ["b", "e", "f"]
+    world.control(raised)
+    assert world.dispatched("b")[-1].number == 2
+    assert world.state.tasks["e"].status is TaskStatus.BLOCKED, "what it needs has failed for a reason of its own"
+    assert world.state.tasks["f"].status is TaskStatus.PENDING
+    assert funded(raised, world.state) is None, "that much it has already"
+
+
+def test_more_money_for_a_run_that_has_just_ended_for_want_of_it_lets_it_go_on() -> None:
+    world = World(plan(task("a")), config())
+    world.end(world.job(Node.IMPLEMENT), Outcome.EXHAUSTED)
+    assert world.finish().exit_code == Exit.BUDGET
+    more = e.BudgetRaised(by="ada", budget_nusd=world.state.budget_nusd + 1)
+    assert funded(more, world.state) == e.RunResumed(by="ada", budget_nusd=more.budget_nusd)
+    other = World(plan(task("a")), config(attempts=1))
+    other.end(other.job(Node.IMPLEMENT), Outcome.FAILED)
+    assert other.finish().exit_code == Exit.FAILED
+    assert funded(more, other.state) is None, "money was not what it wanted"
 
 
 @pytest.mark.parametrize(("node", "outcome"), [(Node.GATE, Outcome.HELD), (Node.REVIEW, Outcome.FAILED)])

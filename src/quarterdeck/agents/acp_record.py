@@ -58,12 +58,13 @@ class Recorder:
             self._under_way.popleft()
 
     async def used(self) -> set[str]:
-        """Approvals that an answer to the agent was given by: it has done what they were about, or may have."""
+        """Approvals that the agent was allowed something by: it has done what they were about, or may have."""
         found: set[str] = set()
         after = 0
         while records := await self._journal.read(self._claim.stream, after=after):
             events = [record.event for record in records]
-            found |= {each.approval for each in events if isinstance(each, e.PermissionDecided) and each.approval}
+            given = [each for each in events if isinstance(each, e.PermissionDecided) and each.decision == "allow"]
+            found |= {each.approval for each in given if each.approval}
             after = records[-1].seq
         return found
 

@@ -6,13 +6,14 @@ Rules
   asked to stop, gets a moment, and is left: whoever started its process kills it.
 - Silence is no update and no model call. A heartbeat would not count.
 - Every permission request is answered, by the policy, and the answer is on record before the agent gets it. Where a
-  person has to be asked first, the agent waits, and its wall time stands still.
+  person has to be asked first, the agent waits, and its wall time stands still. One that still waits when the agent is
+  told to stop is answered with `cancelled`.
 - What cannot be recorded ends the talk: an agent does not work off the record.
 """
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -28,7 +29,7 @@ from quarterdeck.agents.word import Asking, Word
 from quarterdeck.gateway.port import Metering
 from quarterdeck.govern.approvals import Approvals
 from quarterdeck.govern.policy import AskFirst, decide_safely
-from quarterdeck.govern.port import Action, Policy
+from quarterdeck.govern.port import Action, Decision, Policy
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.clock import Clock
 from quarterdeck.kernel.entities import Usage
@@ -115,6 +116,7 @@ class Talk:
         self.updates = Updates()
         self.turns = 0
         self.cancelled = False
+        self._stopping = asyncio.Event()
         self.last_words = ""
         self.refused: list[str] = []
         """What was asked for in this turn and not allowed, with the reasons."""
@@ -161,8 +163,6 @@ class Talk:
             await self._recording(self._recorder.append(decided))
         except AgentFailed:  # `broken` ends the talk; nothing is allowed that is not on record
             return None
-        if word.approval is not None and self._used is not None and decision.verdict == "allow":
-            self._used.add(word.approval)
         return chosen
 
     async def _word(self, action: Action, arguments: Mapping[str, Any]) -> Word:
@@ -173,9 +173,31 @@ class Talk:
         if self._used is None:
             self._used = await self._recorder.used()
         name = action_hash(action.tool, arguments)
-        return await self._asking.word(
-            action, decision, name, str, self._recorder.append, self._recorder.put, self._used
-        )
+        while True:
+            asked = self._asking.word(
+                action, decision, name, str, self._recorder.append, self._recorder.put, self._used
+            )
+            word = await self._unless_stopped(asked)
+            if word is None:
+                return Word(
+                    Decision("deny", (*decision.rules, "stopped"), "it was told to stop before anybody decided")
+                )
+            if word.approval is None or word.decision.verdict != "allow":
+                return word
+            if word.approval not in self._used:  # else another request for the same has used it while this one waited
+                self._used.add(word.approval)
+                return word
+
+    async def _unless_stopped(self, asked: Coroutine[Any, Any, Word]) -> Word | None:
+        """What came of asking; None = the agent was told to stop meanwhile. It needs every answer before it can."""
+        asking, stopping = asyncio.create_task(asked), asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({asking, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            return asking.result() if asking.done() else None
+        finally:
+            asking.cancel()
+            stopping.cancel()
+            await asyncio.gather(asking, stopping, return_exceptions=True)
 
     async def _recording(self, work: Awaitable[None]) -> None:
         try:
@@ -249,6 +271,7 @@ class Talk:
 
     async def _stop(self, conversation: "Conversation", session: str, prompt: "asyncio.Task[Turn]") -> None:
         self.cancelled = True
+        self._stopping.set()
         stopping = asyncio.create_task(conversation.cancel(session))
         await asyncio.wait({prompt}, timeout=self._patience.stopping)
         stopping.cancel()

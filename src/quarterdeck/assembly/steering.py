@@ -84,7 +84,8 @@ async def answer(parts: Parts, run: str, text: str, *, attempt: str | None, by: 
         raise Conflicting(f"nothing is asked in {attempt or run}", fix=fix)
     if len(waits) > 1:
         asking = ", ".join(wait.attempt or run for wait in waits[:8])
-        raise Conflicting(f"{len(waits)} questions are open in {run}", why=asking, fix="name the attempt")
+        fix = f'quarterdeck answer {waits[0].attempt or run} "…"   (each has its own answer)'
+        raise Conflicting(f"{len(waits)} questions are open in {run}", why=asking, fix=fix)
     piece = answer_of(text, waits)
     blob = await feedback.save(parts.journal, (), (piece,))
     event = e.QuestionAnswered(by=by, attempt=waits[0].attempt, answer_blob=blob or "")
@@ -192,7 +193,9 @@ async def overdue(parts: Parts, run: str | None = None) -> list[str]:
 
 
 async def recorded(parts: Parts, run: str, event: e.EventBase, after: int) -> bool:
-    """Whether the run's stream has taken it over."""
+    """Whether the run's stream has taken it over; of more money, whether it is there."""
+    if isinstance(event, e.BudgetRaised):
+        return (await parts.views.run(run)).budget_nusd >= event.budget_nusd
     records = await parts.journal.read(ids.run_stream(run), after=after)
     return any(record.event == event for record in records)
 

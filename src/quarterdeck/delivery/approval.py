@@ -18,7 +18,7 @@ from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Plan
-from quarterdeck.kernel.events import Node, TaskStatus
+from quarterdeck.kernel.events import Node, Outcome, TaskStatus
 from quarterdeck.kernel.states import RunState, TaskState, task_state
 
 DENIED: Final = "the plan was denied"
@@ -84,3 +84,15 @@ def retriable(state: RunState, task: str) -> bool:
     """Whether a person may have the task tried again."""
     current = state.tasks.get(task)
     return current is not None and (current.status in (TaskStatus.FAILED, TaskStatus.CANCELLED) or current.asks)
+
+
+def short(state: RunState) -> tuple[str, ...]:
+    """Tasks that go on once there is more money: those that ended for want of it, and what they kept from beginning."""
+    if not state.exhausted or state.cancelled:
+        return ()
+    return tuple(name for name, task in state.tasks.items() if task.short or _wants_money(task))
+
+
+def _wants_money(task: TaskState) -> bool:
+    ended = not task.running and task.last is not None and task.last.outcome is Outcome.EXHAUSTED
+    return ended or task.status is TaskStatus.BLOCKED

@@ -11,7 +11,7 @@ Rules
 import asyncio
 
 from quarterdeck.delivery import jobs
-from quarterdeck.delivery.approval import retriable, waiting_nodes
+from quarterdeck.delivery.approval import retriable, short, waiting_nodes
 from quarterdeck.delivery.blueprint import BLUEPRINTS
 from quarterdeck.delivery.briefing import Briefings
 from quarterdeck.delivery.dispatch import Decision, decide, revived
@@ -80,6 +80,9 @@ class Conductor:
         """Handler of `run.control`: what a person wants becomes an event."""
         claim = await self._journal.claim(ids.run_stream(job.run))
         state = await self.state(job.run)
+        if job.payload["action"] == "budget" and (news := await self._news(state)):
+            await self._commit(claim, news)  # what ended for want of the money did so before there was more
+            state = await self.state(job.run)
         event = await self._wish(job, state)
         if event is not None:
             cancelled = isinstance(event, e.RunCancelled) and state.created is not None
@@ -104,13 +107,16 @@ class Conductor:
                 return e.RunPaused(by=by)
             case "cancel" if state.finished is None and not state.cancelled:
                 return e.RunCancelled(by=by)
-            case "resume" | "retry" if state.node_running and state.node in (Node.REPORT, Node.RETROSPECTIVE):
+            case "resume" | "retry" | "budget" if _ends(state, str(job.payload["action"])):
                 # The end nodes tidy up what a resumed run would already use again.
                 raise Later(0.5, "the run is just ending")
             case "resume":
                 blob = job.payload["detail_blob"]
                 return e.RunResumed.model_validate_json(await self._journal.get(str(blob)))
-            case "answer" | "budget" | "retry":
+            case "budget":
+                raised = e.decode(await self._journal.get(str(job.payload["detail_blob"])))
+                return funded(raised, state) if isinstance(raised, e.BudgetRaised) else None
+            case "answer" | "retry":
                 event = e.decode(await self._journal.get(str(job.payload["detail_blob"])))
                 return event if granted(event, state) else None
             case _:
@@ -214,13 +220,26 @@ class Conductor:
         return Decision(tuple(found), tuple(going_on))
 
 
+def _ends(state: RunState, action: str) -> bool:
+    """Whether the run is just ending, and what a person wants has to wait for that."""
+    ending = state.node_running and state.node in (Node.REPORT, Node.RETROSPECTIVE)
+    return ending and (action != "budget" or state.exhausted)
+
+
+def funded(event: e.BudgetRaised, state: RunState) -> e.BudgetRaised | e.RunResumed | None:
+    """What more money comes to where the run stands; one that has ended for want of it meanwhile goes on. Pure."""
+    if event.budget_nusd <= state.budget_nusd:
+        return None
+    if state.finished is not None:
+        return e.RunResumed(by=event.by, budget_nusd=event.budget_nusd) if state.exhausted else None
+    return event.model_copy(update={"tasks": short(state)})
+
+
 def granted(event: e.EventBase, state: RunState) -> bool:
     """Whether what a person wants still has a meaning where the run stands by now. Pure."""
     match event:
         case e.QuestionAnswered():
             return state.finished is None
-        case e.BudgetRaised():
-            return state.finished is None and event.budget_nusd > state.budget_nusd
         case e.TaskRetried():
             return retriable(state, event.task)
         case _:

@@ -172,7 +172,7 @@ def _whole_run(run: str, at: float, event: ev.EventBase, plans: Plans) -> list[O
             answered_ops += [Set("project_tasks_answered", {**which, "at": at}), Set("project_wait_answered", which)]
             return answered_ops
         case ev.BudgetRaised():
-            return [Set("project_run_budget", {"run": run, "budget": event.budget_nusd})]
+            return _funded(run, at, event)
         case ev.SpendNoticed():
             about = {"run": run, "about": event.about, "name": event.name, "at": at}
             amounts = {"spent": event.spent_nusd, "usual": event.usual_nusd, "bound": event.bound_nusd}
@@ -206,6 +206,13 @@ def _whole_run(run: str, at: float, event: ev.EventBase, plans: Plans) -> list[O
             return [Set("project_run_finished", finished), waits, _closed(run, at, "the run has ended")]
         case _:
             return []
+
+
+def _funded(run: str, at: float, event: ev.BudgetRaised) -> list[Op]:
+    again = {"run": run, "status": ev.TaskStatus.PENDING.value, "reason": "", "at": at}
+    tasks: list[Op] = [Set("project_task_status", {**again, "task": task}) for task in event.tasks]
+    goes_on: list[Op] = [Set("project_run_goes_on", {"run": run})] if event.tasks else []
+    return [Set("project_run_budget", {"run": run, "budget": event.budget_nusd}), *goes_on, *tasks]
 
 
 def _task(run: str, task: str, at: float, event: ev.EventBase) -> list[Op]:

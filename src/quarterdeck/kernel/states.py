@@ -82,6 +82,8 @@ class TaskState:
     """The agent that a person wants to try it next."""
     answer_blob: str | None = None
     """A human's answer to this task's question."""
+    short: bool = False
+    """It ended for want of money that was not its own."""
 
     @property
     def approving(self) -> bool:
@@ -197,8 +199,7 @@ def _run_event(state: RunState, event: e.EventBase) -> None:
         case e.QuestionAnswered():
             _answered(state, event)
         case e.BudgetRaised():
-            state.budget_nusd = max(state.budget_nusd, event.budget_nusd)
-            state.exhausted, state.short = False, ""
+            _funded(state, event)
         case e.RunReported():
             state.reported = True
         case e.RunFinished():
@@ -242,9 +243,24 @@ def _answered(state: RunState, event: e.QuestionAnswered) -> None:
             task.answer_blob = event.answer_blob
 
 
+def _funded(state: RunState, event: e.BudgetRaised) -> None:
+    state.budget_nusd = max(state.budget_nusd, event.budget_nusd)
+    state.exhausted, state.short = False, ""
+    if not event.tasks:
+        return
+    _goes_on_again(state)
+    if state.node in (Node.REPORT, Node.RETROSPECTIVE):
+        state.node, state.last, state.node_running = None, None, False
+    for name in event.tasks:
+        task = task_state(state, name)
+        task.kept = task.passed if task.last is not None else task.kept
+        _anew(task)
+        _takes_up(task)
+
+
 def _anew(task: TaskState) -> None:
     """It gets its attempts again."""
-    task.agent, task.tried, task.asks = None, (), False
+    task.agent, task.tried, task.asks, task.short = None, (), False, False
     task.status, task.running, task.node, task.last = TaskStatus.PENDING, False, None, None
     task.failures = task.faults = task.conflicts = task.rounds = 0
     task.reason, task.failure = "", None
@@ -332,6 +348,7 @@ def _task_event(state: RunState, event: e.EventBase) -> None:
             if task.status is TaskStatus.WAITING:
                 task.added_blob = state.answer_blob
             task.status, task.reason, task.failure = TaskStatus.FAILED, event.reason, event.failure
+            task.short = state.exhausted and not _hopeless(task.last)
             if event.failure is FailureClass.BUDGET or _not_its_fault(task.last):
                 task.kept = task.passed
             task.running, task.last = False, None
@@ -355,6 +372,13 @@ def _not_its_fault(last: e.NodeFinished | None) -> bool:
     return last.outcome in (Outcome.EXHAUSTED, Outcome.HELD) or (
         last.node in (Node.REVIEW, Node.APPROVE) and last.outcome is Outcome.FAILED
     )
+
+
+def _hopeless(last: e.NodeFinished | None) -> bool:
+    """Whether money would not have helped either."""
+    if last is None or last.outcome is not Outcome.FAILED or last.failure is None:
+        return False
+    return RECOVERY[last.failure].stops_run
 
 
 def _node_event(state: RunState, event: e.NodeStarted | e.NodeFinished) -> None:

@@ -74,6 +74,8 @@ class BudgetRaised(EventBase):
     by: str
     budget_nusd: int
     """The new budget."""
+    tasks: tuple[str, ...] = ()
+    """Those that had ended for want of it, and go on."""
 
 
 class TaskRetried(EventBase):
