@@ -20,8 +20,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.sandbox)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
+    """For these tests only: as long as it is there, no other test of this process can run an event loop."""
     path = chromium()
     if path is None:
         pytest.skip(MISSING)
@@ -49,7 +50,7 @@ def _children_watched_by_threads() -> Iterator[None]:
         policy.set_child_watcher(before)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def world(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with world_at(tmp_path_factory.mktemp("e2e")) as made:
         yield made
