@@ -122,6 +122,23 @@ async def test_a_change_waits_and_what_is_denied_comes_back_better(place: Place)
         assert [event.reviewed for event in merged] == ["person"]
 
 
+async def test_what_waited_when_its_run_was_cancelled_is_asked_again_when_it_goes_on(place: Place) -> None:
+    approving(place, merge="always")
+    async with open_deck(place.settings) as deck:
+        run = await ordered(deck, place)
+        first = await only(deck)
+        await deck.control(run, "cancel")
+        await deck.work(run)
+        assert ((await deck.result(run)).status, await deck.approvals()) == (RunStatus.CANCELLED, [])
+        await deck.control(run, "resume")
+        await deck.work(run)
+        again = await only(deck)
+        assert (again.approval, again.action_hash) == (first.approval, first.action_hash)
+        await decided(deck, again)
+        await deck.work(run)
+        assert (await deck.result(run)).status is RunStatus.DONE
+
+
 async def test_of_two_who_decide_at_once_one_is_refused(place: Place) -> None:
     approving(place, plan="always")
     async with open_deck(place.settings) as deck, open_deck(place.settings) as other:

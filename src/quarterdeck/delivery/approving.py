@@ -2,6 +2,7 @@
 
 Rules
 - It asks once and ends by what was decided, in whatever process that was: it is performed again then.
+- What was closed with a run that was cancelled is asked again when the run goes on.
 - What is approved is exactly what goes on: the hash names the plan, or the change's commit and where it is to land.
 - With `risky`, what has no risk that code can name goes on without being asked about.
 - A change that is denied goes back to its author with the reason, like one that a reviewer sends back.
@@ -87,10 +88,24 @@ class Approving:
                 asked = self._about_plan(duty, duty.plan, approval, name)
             if asked is None:
                 return Result(Outcome.OK, reason="nothing about it is risky")
-            advance = jobs.advance(duty.run)
-            await self._journal.append(duty.claim, asked, also=lambda tx: self._engine.defer(tx, advance))
+            await self._ask(duty, asked)
+        elif await self._forgotten(asked):
+            asked = asked.model_copy(
+                update={"expires_at": self._clock.wall() + duty.briefing.config.deck.approve.expires}
+            )
+            await self._ask(duty, asked)
         decided = await self._approvals.settled(asked)
         return Result(Outcome.OK, waking=jobs.advance(duty.run)) if decided is None else judged(asked, decided)
+
+    async def _ask(self, duty: Duty, asked: e.ApprovalAsked) -> None:
+        advance = jobs.advance(duty.run)
+        await self._journal.append(duty.claim, asked, also=lambda tx: self._engine.defer(tx, advance))
+
+    async def _forgotten(self, asked: e.ApprovalAsked) -> bool:
+        """Whether it was closed with its run before anybody decided."""
+        view = await self._approvals.find(asked.approval)
+        closed = view is None or view.status != "open"
+        return closed and await self._approvals.decided(asked.run, asked.approval) is None
 
     def _about_plan(self, duty: Duty, plan: Plan, approval: str, name: str) -> e.ApprovalAsked | None:
         created, section = duty.briefing.created, duty.briefing.config.deck.approve
