@@ -202,6 +202,32 @@ async def test_a_client_that_leaves_closes_the_call(tmp_path: Path) -> None:
         assert await at.purse() == (asked.reserved_nusd, 0)
 
 
+async def test_no_money_stays_behind_of_calls_that_were_left_at_any_moment(tmp_path: Path) -> None:
+    async with ScriptedServer(scenario(Fault(kind=Kind.HANG, times=0))) as server, bench(tmp_path, server) as at:
+        opened = await at.grant()
+        async with client(opened) as inside:
+            for number in range(40):
+                call = asyncio.create_task(inside.post(path(CLAUDE), json=body(CLAUDE, text=f"This is {number}.")))
+                await asyncio.wait([call], timeout=number / 2000)
+                call.cancel()
+                await asyncio.gather(call, return_exceptions=True)
+        await at.gateway.revoke(opened.key, "over")  # it returns when all calls of the key have ended
+        assert (await at.purse())[1] == 0
+        events = await at.events()
+        asked = [event.step for event in events if isinstance(event, e.ModelAsked)]
+        assert sorted(event.step for event in events if isinstance(event, e.ModelErred)) == asked
+
+
+async def test_many_at_once_do_not_pass_the_bound_of_calls(tmp_path: Path) -> None:
+    async with ScriptedServer(scenario()) as server, bench(tmp_path, server) as at:
+        opened = await at.grant(turns=2)
+        async with client(opened) as inside:
+            bodies = [body(CLAUDE, text=f"This is number {number}.") for number in range(12)]
+            answers = await asyncio.gather(*(inside.post(path(CLAUDE), json=one) for one in bodies))
+        assert sorted(one.status_code for one in answers) == [200] * 2 + [400] * 10
+        assert server.total.requests == 2
+
+
 async def test_revoking_a_key_cuts_what_is_under_way_and_closes_it(tmp_path: Path) -> None:
     async with ScriptedServer(scenario(Fault(kind=Kind.HANG))) as server, bench(tmp_path, server) as at:
         opened = await at.grant()

@@ -23,7 +23,7 @@ from quarterdeck.gateway.estimates import Worst
 from quarterdeck.gateway.keys import Key
 from quarterdeck.gateway.meter import Meter, Metered
 from quarterdeck.gateway.port import Stopped
-from quarterdeck.gateway.record import Book, Intent
+from quarterdeck.gateway.record import Book, Intent, done
 from quarterdeck.gateway.recovery import after
 from quarterdeck.gateway.wires import Asked, Operation
 from quarterdeck.govern.chain import OWN, kind_of
@@ -148,14 +148,15 @@ class Calls:
         if (tokens := estimates.too_long(asked, terms.window)) is not None:
             raise _too_long(tokens, terms.window)
         limiter = self._models(key).limiter(name)
-        upstream = await self._models(key).upstream(name)
-        if (held := await _entered(limiter)) is not None:
-            return Tried(_unwelcome(name, held))
-        bound = estimates.worst(
-            asked, terms.price, terms.window, terms.longest, self._rates.get(name, estimates.BYTES_PER_TOKEN)
-        )
-        intent, bound, limit = await self._reserved(key, asked, name, step, number, bound, terms)
-        key.leave()
+        with key.claim():
+            upstream = await self._models(key).upstream(name)
+            if (held := await _entered(limiter)) is not None:
+                return Tried(_unwelcome(name, held))
+            bound = estimates.worst(
+                asked, terms.price, terms.window, terms.longest, self._rates.get(name, estimates.BYTES_PER_TOKEN)
+            )
+            intent, bound, limit = await self._reserved(key, asked, name, step, number, bound, terms)
+            key.leave()
         probes.hit("model.intended")
         body = wires.rewritten(asked, name.partition(":")[2], limit)
         leg = _Leg(self._book, key, asked, intent, bound, client, self._clock)
@@ -246,6 +247,7 @@ class _Leg:
         self._clock = clock
         self._began = clock.monotonic()
         self._meter: Meter | None = None
+        self._closing = False
         self.metered: Metered | None = None
 
     async def run(self, upstream: "Upstream", name: str, body: bytes, headers: list[tuple[str, str]]) -> Tried | None:
@@ -258,14 +260,18 @@ class _Leg:
                 await self._stream(answer)
         except ModelFailed as error:
             return await self._broken(error)
-        except asyncio.CancelledError:
-            gone = ModelFailed(
-                f"{name} was left", FailureClass.INFRASTRUCTURE, billed=True, why="nobody waited any more"
-            )
-            await asyncio.shield(self._book.erred(self._key, self._intent, gone, self._finish()))
+        except (asyncio.CancelledError, Exception):  # whatever it is goes on; the money comes first
+            if not self._closing:
+                why = "nobody waited any more"
+                await self._erred(ModelFailed(f"{name} was left", FailureClass.INFRASTRUCTURE, billed=True, why=why))
             raise
         await self._finished(name)
         return None
+
+    async def _erred(self, failure: ModelFailed) -> None:
+        """Close the call on record, to the end also where nobody waits any more."""
+        self._closing = True
+        await done(self._book.erred(self._key, self._intent, failure, self._finish()))
 
     async def _refused(self, answer: "Answer") -> Tried:
         kept = bytearray()
@@ -276,7 +282,7 @@ class _Leg:
                     break
         said = answer.redacted(bytes(kept))
         failure = answer.meaning(said)
-        await self._book.erred(self._key, self._intent, failure)
+        await self._erred(failure)
         headers = tuple((name, value) for name, value in passed(answer.headers) if name != _ENCODED)
         return Tried(failure, answer.status, headers, said)
 
@@ -299,8 +305,7 @@ class _Leg:
 
     async def _broken(self, error: ModelFailed) -> Tried | None:
         """The connection was not made, or broke."""
-        metered = self._finish()
-        await self._book.erred(self._key, self._intent, error, metered)
+        await self._erred(error)
         if self._meter is None:
             return Tried(error)
         raise ConnectionAbortedError(str(error)) from error
@@ -310,13 +315,14 @@ class _Leg:
         metered = self._finish()
         assert metered is not None  # there was an answer, so there is a meter
         if metered.error is not None:
-            await self._book.erred(self._key, self._intent, metered.error, metered)
+            await self._erred(metered.error)
         elif metered.stop is None:
             why = "the stream ended without a stop reason"
             cut = ModelFailed(f"{name} gave no usable reply", FailureClass.TRUNCATED, billed=True, why=why)
-            await self._book.erred(self._key, self._intent, cut, metered)
+            await self._erred(cut)
         else:
-            await self._book.answered(self._key, self._intent, metered, self._clock.monotonic() - self._began)
+            seconds = self._clock.monotonic() - self._began
+            await done(self._book.answered(self._key, self._intent, metered, seconds))
 
     def _finish(self) -> Metered | None:
         if self.metered is None and self._meter is not None:

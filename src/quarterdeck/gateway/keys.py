@@ -4,6 +4,7 @@ Rules
 - A key is random, lives in this process only, and is compared without telling how much of it was right.
 - What a key's calls came to is counted here as well as in the journal: the bounds of its number and tokens need no
   reading.
+- The bound of turns counts calls that are about to leave too: many at once cannot pass it together.
 - A key that is dead stays known, so that whoever still uses it is told why.
 """
 
@@ -11,6 +12,8 @@ import asyncio
 import hashlib
 import secrets
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -34,6 +37,8 @@ class Key:
     """Why it is no longer good."""
     calls: set[asyncio.Task[None]] = field(default_factory=set)
     """Those under way."""
+    claims: int = 0
+    """Turns that calls hold which have not left yet."""
 
     def why_dead(self) -> str | None:
         """Why it is no longer good; None = it is."""
@@ -48,6 +53,15 @@ class Key:
         now = self.metering
         self.metering = replace(now, usage=now.usage + usage, nusd=now.nusd + nusd)
 
+    @contextmanager
+    def claim(self) -> Iterator[None]:
+        """Hold a turn for a call until it leaves or will not leave. Nothing may be awaited between `bound` and this."""
+        self.claims += 1
+        try:
+            yield
+        finally:
+            self.claims -= 1
+
     def leave(self) -> None:
         """A call leaves."""
         self.metering = replace(self.metering, calls=self.metering.calls + 1, stopped=None)
@@ -58,7 +72,7 @@ class Key:
     def bound(self) -> Stopped | None:
         """The bound of its own that is used up."""
         grant, used = self.grant, self.metering
-        if grant.turns is not None and used.calls >= grant.turns:
+        if grant.turns is not None and used.calls + self.claims >= grant.turns:
             return Stopped("turns", f"the limit of {grant.turns} model calls was reached", run=False)
         fresh = used.usage.input + used.usage.cache_write + used.usage.output
         if grant.tokens is not None and fresh >= grant.tokens:

@@ -3,10 +3,12 @@
 Rules
 - Money is set aside in the transaction that records the intent, and settled in the one that records the outcome.
 - A call that was cut off by the end of a process may have been billed: its whole reservation counts as spent.
+- What is being written is written to its end, whoever leaves meanwhile: no reservation stays behind.
 - What a client was sent is not held back until it is on record; the next call of the attempt is recorded after it.
 """
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -43,6 +45,20 @@ def holder(attempt: str, step: int, number: int) -> str:
     return f"{attempt}/{step}/{number}"
 
 
+async def done(work: Coroutine[None, None, None]) -> None:
+    """Do `work` to its end, also when cancelled meanwhile; the cancellation goes on after it."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    task.result()
+    if cancelled is not None:
+        raise cancelled
+
+
 def left_open(records: Iterable[Record]) -> list[e.ModelAsked]:
     """The calls of an attempt that have no outcome. Pure."""
     asked: dict[int, e.ModelAsked] = {}
@@ -68,7 +84,30 @@ class Book:
     async def intend(
         self, key: Key, asked: Asked, name: str, step: int, number: int, nusd: int, price: Price
     ) -> Intent:
-        """Set `nusd` aside and record that the call leaves. Raises BudgetExhausted, StaleClaim, StoreUnavailable."""
+        """Set `nusd` aside and record that the call leaves. Raises BudgetExhausted, StaleClaim, StoreUnavailable.
+
+        A cancellation meanwhile closes what was recorded, at no cost, before it goes on: the call did not leave.
+        """
+        writing = asyncio.ensure_future(self._intend(key, asked, name, step, number, nusd, price))
+        try:
+            return await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await done(self._take_back(key, writing))
+            raise
+
+    async def _take_back(self, key: Key, writing: asyncio.Future[Intent]) -> None:
+        await asyncio.wait([writing])
+        if writing.cancelled() or writing.exception() is not None:
+            return
+        intent = writing.result()
+        why = "nobody waited any more before it was asked"
+        await self.erred(
+            key, intent, ModelFailed(f"{intent.event.model} was left", FailureClass.INFRASTRUCTURE, why=why)
+        )
+
+    async def _intend(
+        self, key: Key, asked: Asked, name: str, step: int, number: int, nusd: int, price: Price
+    ) -> Intent:
         grant = key.grant
         event = e.ModelAsked(
             step=step,
