@@ -15,7 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request, expect
 
 CHROMIUMS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 MISSING: Final = (
@@ -25,7 +25,7 @@ MISSING: Final = (
 SCREENS: Final = Path(__file__).resolve().parents[2] / "build" / "screens"
 THEMES: Final = ("dark", "light")
 WIDE: Final = {"width": 1440, "height": 900}
-PATIENCE: Final = 30_000
+PATIENCE: Final = 60_000
 """Milliseconds that anything may take to appear: the machine may be busy."""
 
 expect.set_options(timeout=PATIENCE)
@@ -73,7 +73,15 @@ class Deck:
             self.page.keyboard.press(key)
 
     def type(self, text: str) -> None:
+        """Type into the field that has the focus, as soon as one has it."""
+        expect(self.page.locator("input:focus, textarea:focus")).to_have_count(1)
         self.page.keyboard.type(text)
+
+    def asked(self) -> Locator:
+        """The dialog, as soon as keys go to it."""
+        dialog = self.page.get_by_role("dialog")
+        expect(dialog.locator(":focus")).to_have_count(1)
+        return dialog
 
     def text(self, selector: str) -> str:
         return " ".join(self.page.locator(selector).first.inner_text().split())

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from e2e.browser_kit import Deck, until
-from e2e.world_kit import DECK, EVIL, FINISH, QUESTION, World, task
+from e2e.world_kit import ANSWER, DECK, EVIL, FINISH, QUESTION, World, task
 
 GOAL = f"A goal {EVIL}"
 
@@ -26,7 +26,7 @@ def test_a_run_is_started_approved_and_watched_to_its_end(deck: Deck, world: Wor
     page = deck.page
     deck.go("now", "Now")
     deck.press("c")
-    expect(page.get_by_role("dialog")).to_be_visible()
+    deck.asked()
     deck.type(GOAL)
     page.get_by_label("Repository").fill(str(world.place.repository))
     deck.press("Enter")
@@ -100,11 +100,18 @@ def test_a_question_is_answered_by_keyboard_alone(deck: Deck, world: World) -> N
     deck.go("now", "Now")
     expect(page.locator(".need").filter(has_text="Which colour?")).to_be_visible()
     deck.press("g", "i")
+    own = page.locator(".inbox-line").filter(has_text=f"{run}.asks.1")
+    expect(own).to_be_visible()
+    for _ in range(page.locator(".inbox-line").count()):
+        if own.get_attribute("aria-current") == "true":
+            break
+        deck.press("j")
+    expect(own).to_have_attribute("aria-current", "true")
     expect(page.locator(".inbox-question")).to_contain_text(QUESTION)
     deck.press("a")
-    deck.type("blue, and not red")
+    deck.type(ANSWER)
     deck.press("Control+Enter")
-    expect(page.locator(".inbox-line").filter(has_text="Which colour?")).to_have_count(0)
+    expect(own).to_have_count(0)
     until(page, lambda: status(world, run) == "done", "the run's end")
     assert world.rows("SELECT * FROM waits WHERE run = ?", run) == []
 
@@ -140,6 +147,7 @@ def test_an_agent_at_work_is_seen_told_paused_and_goes_on(deck: Deck, world: Wor
     deck.go("fleet", "Fleet")
     page.locator(".fleet-row").filter(has_text=f"{run}.slow").first.click()
     deck.press("m")
+    deck.asked()
     deck.type(FINISH)
     page.get_by_role("dialog").get_by_role("button", name="Send").click()
     until(page, lambda: status(world, run) == "done", "the run's end")
@@ -158,12 +166,12 @@ def test_a_run_is_cancelled_after_a_second_look(deck: Deck, world: World) -> Non
     page = deck.page
     deck.go(f"run/{run}", f"Goal {EVIL}")
     page.get_by_role("button", name="Cancel").click()
-    dialog = page.get_by_role("dialog")
+    dialog = deck.asked()
     deck.press("Escape")
     expect(dialog).to_have_count(0)
     assert status(world, run) == "running"
     page.get_by_role("button", name="Cancel").click()
-    dialog.get_by_role("button", name="Cancel the run").click()
+    deck.asked().get_by_role("button", name="Cancel the run").click()
     until(page, lambda: status(world, run) == "cancelled", "the end")
     expect(page.locator(".run-crumb")).to_contain_text("cancelled", ignore_case=True)
     assert world.events("run.cancelled", run)

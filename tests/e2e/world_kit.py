@@ -28,6 +28,7 @@ EVIL: Final = '<img src=x onerror="window.__ran=1"><script>window.__ran=2</scrip
 FILE: Final = "<img src=x onerror=window.__ran=3>.txt"
 FINISH: Final = "finish now"
 """What the waiting agent is told."""
+ANSWER: Final = "blue, and not red"
 QUESTION: Final = f"Which colour? {EVIL}"
 PRICE: Final = Price(input=3.0, output=15.0, cache_read=0.3, cache_write=3.75)
 
@@ -64,6 +65,7 @@ def scenario() -> Scenario:
     """What the model does, by the task and role of who asks."""
     work = r"Task: {}\nRole: implementer"
     asks = Turn(text="I have to ask.", actions=(act("ask", question=QUESTION),))
+    finishes = Turn(actions=(*writes("slow.txt", "slow").actions, *HAND_IN.actions))
     looks = Turn(text="I look.", actions=(act("search", pattern=EVIL),))
     again = Turn(text="I look again.", actions=(act("search", pattern="two"),))
     rules = (
@@ -93,9 +95,9 @@ def scenario() -> Scenario:
         rule(
             work.format("names"), writes(FILE, "names"), Turn(actions=(act("run", command=f"echo '{EVIL}'"),)), HAND_IN
         ),
-        rule(work.format("slow"), *[writes("slow.txt", "slow"), HAND_IN] * 500, said=FINISH),
+        rule(work.format("slow"), finishes, said=FINISH, repeat=True),
         rule(work.format("slow"), WAITS, repeat=True),
-        rule(r"(?s)" + work.format("asks") + r".*\(human\)", writes("asks.txt", "answered"), HAND_IN),
+        rule(r"(?s)" + work.format("asks") + f".*{ANSWER}", writes("asks.txt", "answered"), HAND_IN),
         rule(work.format("asks"), asks),
         rule(work.format("guarded"), looks, again, writes("guarded.txt", "guarded"), HAND_IN),
     )
