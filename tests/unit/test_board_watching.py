@@ -84,11 +84,21 @@ async def test_one_refused_key_is_one_thing_to_mend_however_many_it_stops(deck: 
     (need,) = _needs(live)
     assert (need.kind, need.severity, need.count, len(need.runs)) == ("incident", "now", 20, 20)
     assert need.next.startswith("quarterdeck resume r-")
+    assert need.actions == ("open",)  # an order would be about the first of them only
     await deck.run("r-000000000xx", e.RunResumed(by="ada"))
     deck.clock.now += 1
     await live.step()
     assert _needs(live)[0].count == 19
     assert _needs(live)[0].id == need.id
+
+
+async def test_the_same_question_of_two_agents_is_answered_twice(deck: BoardDeck) -> None:
+    await deck.order(RUN)
+    for task in ("one", "two"):
+        await deck.attempt(await deck.start(RUN, task), e.QuestionAsked(question="Which way?"))
+    found = _needs(await deck.live())
+    assert {need.attempt for need in found} == {f"{RUN}.one.1", f"{RUN}.two.1"}
+    assert all(need.count == 1 and "answer" in need.actions for need in found)
 
 
 async def test_the_most_urgent_comes_first(deck: BoardDeck) -> None:

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { AgentRow, ApprovalRow, NeedRow } from "../src/api/types.ts";
+import type { AgentRow, ApprovalRow, NeedRow, RunRow } from "../src/api/types.ts";
 import { beside, inSight } from "../src/components/rows.ts";
 import { counts, ordered, pace } from "../src/screens/fleet/order.ts";
 import { items } from "../src/screens/inbox/items.ts";
+import { standing } from "../src/screens/now/standing.ts";
 
 const agent = (attempt: string, more: Partial<AgentRow> = {}): AgentRow => ({
   attempt,
@@ -112,4 +113,28 @@ test("what expires soon comes first, then the higher risk, then what has waited 
     found.map((item) => item.id),
     ["sooner", "soon", "risky", "question", "old", "new"],
   );
+});
+
+test("a task that no agent is left for stands in the inbox beside the questions", () => {
+  const needs = [
+    { id: "q", kind: "question", since: 2 },
+    { id: "e", kind: "escalated", since: 1 },
+    { id: "f", kind: "failed", since: 0 },
+  ] as NeedRow[];
+  assert.deepEqual(
+    items([], needs, 0).map((item) => item.id),
+    ["e", "q"],
+  );
+});
+
+test("work is done only when every run has ended; else what is paused or not done is named", () => {
+  const run = (id: string, more: Partial<RunRow>) =>
+    ({ run: id, goal: `Goal of ${id}`, status: "done", finished_at: 1, held: "", reason: "", ...more }) as RunRow;
+  assert.equal(standing([]), null);
+  assert.equal(standing([run("a", {})]), null);
+  const paused = run("b", { status: "paused", finished_at: null });
+  assert.equal(standing([run("a", {}), paused])?.next, "quarterdeck resume b");
+  const gated = run("c", { status: "running", finished_at: null });
+  assert.equal(standing([paused, gated])?.title, "1 run not yet done");
+  assert.match(standing([paused, gated])?.words ?? "", /Goal of c/);
 });

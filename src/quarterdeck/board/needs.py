@@ -92,7 +92,8 @@ def _row(cause: str, group: list[_Need], scene: Scene) -> NeedRow:
         approval=first.approval,
         since=min(first.since, scene.seen.get(key, first.since)),
         count=len(group),
-        actions=first.actions,
+        # An order is about one run: of several, each is opened and looked at.
+        actions=first.actions if alone else tuple(act for act in first.actions if act == "open"),
         next=first.next,
     )
 
@@ -210,7 +211,7 @@ def _question(waiting: Waiting) -> _Need:
     who = waiting.agent or "the run"
     asks = f"No agent is left for {waiting.title or wait.task}" if kind == "escalated" else f"{who} asks"
     return _Need(
-        f"{kind}:{wait.run}:{wait.question}",
+        f"{kind}:{wait.attempt or wait.run}:{wait.question}",
         kind,
         "now",
         f"{asks}: {wait.question.partition(chr(10))[0]}",

@@ -7,15 +7,19 @@ Rules
 from quarterdeck.kernel.failures import BadConfiguration
 from quarterdeck.kernel.triggers import TriggerSection
 from quarterdeck.settings import read_secret
-from quarterdeck.triggers import schedule
+from quarterdeck.triggers import schedule, signature
 from quarterdeck.triggers.goal import places
 from quarterdeck.triggers.orders import known_fields
 
 
 def flaw_of(section: TriggerSection) -> str:
     """Why a trigger cannot work on this machine; empty = nothing is known."""
-    if section.secret_env is not None and not read_secret(section.secret_env):
-        return f"the variable {section.secret_env} is not set"
+    if section.secret_env is not None:
+        secret = read_secret(section.secret_env)
+        if not secret:
+            return f"the variable {section.secret_env} is not set"
+        if not signature.usable(secret):
+            return f"the variable {section.secret_env} holds no key"
     if unknown := [name for name in places(section.goal or "") if name not in known_fields(section)]:
         return f"its goal names {unknown[0]}; it may name {', '.join(known_fields(section)) or 'nothing'}"
     if section.kind == "cron":

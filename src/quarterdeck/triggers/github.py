@@ -65,9 +65,9 @@ class Github:
         return str((await self._object("GET", f"/repos/{repository}")).get("default_branch") or "")
 
     async def pull_of(self, repository: str, branch: str, base: str) -> Pull | None:
-        """The newest pull request from that branch of the repository itself; None = there is none."""
+        """The newest open pull request from that branch of the repository itself; None = there is none."""
         owner = repository.partition("/")[0]
-        asked = urlencode({"head": f"{owner}:{branch}", "base": base, "state": "all", "per_page": _PAGE})
+        asked = urlencode({"head": f"{owner}:{branch}", "base": base, "state": "open", "per_page": _PAGE})
         found = await self._list(f"/repos/{repository}/pulls?{asked}")
         return _pull(found[0]) if found else None
 

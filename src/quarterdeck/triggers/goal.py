@@ -2,7 +2,8 @@
 
 Rules
 - The operator's text is the frame; nothing from outside can leave its place in it. A field of one line is put in
-  quotation marks with its own escaped; a text of several lines is set below, each of its lines behind `> `.
+  quotation marks with its own escaped, but for numbers, names of repositories and times, which nobody words; a text of
+  several lines is set below, each of its lines behind `> `.
 - Control characters, and those that turn the direction of writing, are taken out. Every text is bounded, and one that
   was cut says so.
 - The goal says at its end what came from outside and from whom, and that it is not the operator's word.
@@ -30,6 +31,8 @@ class Piece:
     text: str
     block: bool = False
     """Set below the text, line by line, rather than inside a line."""
+    plain: bool = False
+    """A number, a name or a time that nobody outside worded: it may stand without quotation marks."""
 
 
 def clean(text: str, *, lines: bool) -> str:
@@ -49,7 +52,7 @@ def quoted(piece: Piece) -> str:
     """A field as it stands in a goal."""
     if not piece.block:
         text = _cut(clean(piece.text, lines=False), MAX_LINE)
-        return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
+        return text if piece.plain and _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
     lines = _cut(clean(piece.text, lines=True).strip("\n"), MAX_TEXT).split("\n")
     return "\n" + "\n".join(f"> {line}".rstrip() for line in lines) + "\n"
 

@@ -164,9 +164,9 @@ def issue_pieces(
     """The fields of a goal about an issue, as GitHub's API and its webhooks show it."""
     number = _number(issue, "number")
     return {
-        "repository": Piece(repository),
-        "number": Piece(str(number or "")),
-        "issue": Piece(f"{repository}#{number}" if number else ""),
+        "repository": Piece(repository, plain=True),
+        "number": Piece(str(number or ""), plain=True),
+        "issue": Piece(f"{repository}#{number}" if number else "", plain=True),
         "title": Piece(_text(issue, "title")),
         "body": Piece(_text(issue, "body"), block=True),
         "author": Piece(_text(issue, "user", "login")),

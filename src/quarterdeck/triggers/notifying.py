@@ -62,7 +62,7 @@ class Notifying:
             return
         claim = await self._journal.claim(stream)
         secret = self._secrets(section.secret_env or "")
-        if not secret:
+        if not secret or not signature.usable(secret):
             why = f"the variable {section.secret_env} with the secret of [notify] is not set"
             await self._again(claim, need, number, why, None)
             return

@@ -25,7 +25,10 @@ def read(section: TriggerSection, received: Received) -> Reading:
     """What a message asks for."""
     if section.kind == "cron":
         moment = datetime.fromtimestamp(received.at, UTC)
-        pieces = {"date": Piece(moment.strftime("%Y-%m-%d")), "time": Piece(moment.strftime("%H:%M UTC"))}
+        pieces = {
+            "date": Piece(moment.strftime("%Y-%m-%d"), plain=True),
+            "time": Piece(moment.strftime("%H:%M UTC"), plain=True),
+        }
         return Wanted(pieces, f"its schedule at {moment:%Y-%m-%d %H:%M} UTC")
     payload = parse(received.body.encode("utf-8", "replace"))
     if payload is None:

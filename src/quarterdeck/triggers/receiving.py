@@ -88,13 +88,14 @@ class Receiving:
     def _unbelieved(self, section: TriggerSection | None, headers: Mapping[str, str], body: bytes) -> str:
         """Why a message is not believed; empty = it is. Takes as long for a trigger that does not exist."""
         secret = self._secrets(section.secret_env) if section is not None and section.secret_env else None
+        secret = secret if secret and signature.usable(secret) else None
         if section is not None and section.kind == "github":
             signed = signature.github_signed(secret or _NOBODY, headers.get("x-hub-signature-256", ""), body)
             problem = "" if signed else "the signature does not match"
         else:
             problem = signature.flaw(secret or _NOBODY, headers, body, self._clock.wall())
         if section is not None and not secret:
-            return f"the variable {section.secret_env} with its secret is not set"
+            return f"the variable {section.secret_env} with its secret is not set, or holds no key"
         return problem
 
     def _received(self, name: str, section: TriggerSection, headers: Mapping[str, str], body: bytes) -> Received | None:

@@ -8,6 +8,7 @@ Rules
   or newer than five minutes is refused.
 - Signatures are compared in constant time, and an unknown trigger takes as long as a wrong signature.
 - A secret that begins with `whsec_` is base64, as that specification has it; any other is used as it is written.
+  One that holds no key is as good as none.
 """
 
 import base64
@@ -32,6 +33,11 @@ def key_of(secret: str) -> bytes:
         except binascii.Error:
             return secret.encode()
     return secret.encode()
+
+
+def usable(secret: str) -> bool:
+    """Whether there is a key in it: anybody can sign with an empty one."""
+    return bool(key_of(secret))
 
 
 def github_signed(secret: str, signature: str, body: bytes) -> bool:

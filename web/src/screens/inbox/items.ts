@@ -18,7 +18,8 @@ export function items(approvals: readonly ApprovalRow[], needs: readonly NeedRow
       found.push({ kind: "approval", id: approval.approval, since: approval.since, approval });
   }
   for (const need of needs) {
-    if (need.kind === "question") found.push({ kind: "question", id: need.id, since: need.since, need });
+    if (need.kind === "question" || need.kind === "escalated")
+      found.push({ kind: "question", id: need.id, since: need.since, need });
   }
   return found.sort((a, b) => hurry(a, now) - hurry(b, now) || risk(a) - risk(b) || a.since - b.since);
 }

@@ -16,6 +16,7 @@ import { exists } from "../registry.ts";
 import { actNeed, primaryActs } from "./acts.ts";
 import { Landing } from "./Landing.tsx";
 import { Need } from "./Need.tsx";
+import { standing } from "./standing.ts";
 import "./now.css";
 
 const chosen = signal<string | null>(null);
@@ -87,6 +88,16 @@ function Quiet() {
       <div class="panel">
         <Empty title="Nothing needs you" next="quarterdeck ps">
           {plural(agents, "agent is", "agents are")} at work. Whatever needs a person appears here by itself.
+        </Empty>
+      </div>
+    );
+  }
+  const still = standing(store.runs.all());
+  if (still) {
+    return (
+      <div class="panel">
+        <Empty title={still.title} next={still.next}>
+          No agent is at work. {still.words}
         </Empty>
       </div>
     );

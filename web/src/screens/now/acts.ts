@@ -30,7 +30,7 @@ export function primaryActs(need: NeedRow): void {
 function open(need: NeedRow): void {
   const run = need.runs[0];
   if (need.approval) go(["inbox", need.approval]);
-  else if (need.kind === "question") go(["inbox", need.id]);
+  else if (need.kind === "question" || need.kind === "escalated") go(["inbox", need.id]);
   else if (run && exists("run")) go(["run", run], { attempt: need.attempt });
   else if (need.attempt) go(["fleet", need.attempt]);
 }
