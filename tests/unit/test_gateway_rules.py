@@ -45,6 +45,9 @@ def request(wire: Wire, **body: Any) -> Asked:
         ("POST", "/v1beta/models/gemini-3:countTokens", Place(Wire.GEMINI, Operation.COUNT, "gemini-3")),
         ("GET", "/v1/models", Place(Wire.CHAT, Operation.LIST)),
         ("GET", "/v1beta/models", Place(Wire.GEMINI, Operation.LIST)),
+        ("GET", "/v1/models/", Place(Wire.CHAT, Operation.LIST)),
+        ("GET", "/v1/models/org/m:8b", Place(Wire.CHAT, Operation.LIST, "org/m:8b")),
+        ("GET", "/v1beta/models/gemini-3", Place(Wire.GEMINI, Operation.LIST, "gemini-3")),
         ("GET", "/v1/messages", None),
         ("POST", "/v1/files", None),
         ("POST", "/v1/evil/v1/messages", None),
@@ -63,9 +66,10 @@ def test_a_body_that_is_no_object_is_refused() -> None:
             wires.read(Place(Wire.CHAT, Operation.CALL), raw)
 
 
-def test_the_key_does_not_go_on_in_the_query() -> None:
+@pytest.mark.parametrize("name", ["key", "%6bey", "k%65y"])
+def test_the_key_does_not_go_on_in_the_query(name: str) -> None:
     place = Place(Wire.GEMINI, Operation.CALL, "gemini-3", streams=True)
-    asked = wires.read(place, b"{}", "key=qd-secret&alt=sse")
+    asked = wires.read(place, b"{}", f"{name}=qd-secret&alt=sse")
     assert wires.upstream_path(asked, "gemini-4") == "/v1beta/models/gemini-4:streamGenerateContent?alt=sse"
 
 

@@ -9,11 +9,11 @@ Rules
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from quarterdeck.gateway import refusals, wires
+from quarterdeck.gateway import refusals, routes, wires
 from quarterdeck.gateway.answers import Client
 from quarterdeck.gateway.calls import Calls
 from quarterdeck.gateway.keys import Key, Keys
@@ -94,8 +94,7 @@ class ModelGateway:
         if (why := key.why_dead()) is not None:
             return await _say(client, where, f"this key was revoked: {why}. Stop here.", "revoked")
         if where.operation is Operation.LIST:
-            names = [name.partition(":")[2] for name in key.grant.models]
-            return await _send(client, 200, refusals.models(where.wire, names))
+            return await _list(client, where, key.grant.models)
         if len(key.calls) >= AT_ONCE:
             return await _say(client, where, f"{AT_ONCE} calls at once are the most for one key", "too_many")
         try:
@@ -120,6 +119,14 @@ class ModelGateway:
         finally:
             key.calls.discard(task)
         return None
+
+
+async def _list(client: Client, where: Place, models: Sequence[str]) -> None:
+    if not where.model:
+        return await _send(client, 200, refusals.models(where.wire, [name.partition(":")[2] for name in models]))
+    if not routes.is_known(where.model, models):
+        return await _say(client, where, f"{where.model!r} is not a model of this key", "model_not_found", 404)
+    return await _send(client, 200, refusals.model(where.wire, where.model))
 
 
 async def _say(client: Client, where: Place, sentence: str, code: str, status: int = 400) -> None:

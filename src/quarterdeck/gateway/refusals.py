@@ -42,13 +42,21 @@ def refusal(wire: Wire, sentence: str, code: str = "refused", status: int = 400)
 
 def models(wire: Wire, names: list[str]) -> bytes:
     """The list of models, in the forms in which it is asked for."""
+    data = [_described(wire, name) for name in names]
     if wire is Wire.GEMINI:
-        methods = ["generateContent", "countTokens"]
-        listed = [{"name": f"models/{name}", "supportedGenerationMethods": methods} for name in names]
-        return json.dumps({"models": listed}).encode()
-    data = [
-        {"id": name, "object": "model", "type": "model", "display_name": name, "created": 0, "owned_by": "quarterdeck"}
-        for name in names
-    ]
+        return json.dumps({"models": data}).encode()
     first, last = (names[0], names[-1]) if names else (None, None)
     return json.dumps({"object": "list", "data": data, "has_more": False, "first_id": first, "last_id": last}).encode()
+
+
+def model(wire: Wire, name: str) -> bytes:
+    """One model, by the name under which it was asked for."""
+    return json.dumps(_described(wire, name)).encode()
+
+
+def _described(wire: Wire, name: str) -> dict[str, object]:
+    if wire is Wire.GEMINI:
+        methods = ["generateContent", "countTokens"]
+        return {"name": f"models/{name}", "supportedGenerationMethods": methods}
+    made_at: dict[str, object] = {"created": 0, "created_at": "1970-01-01T00:00:00Z"}
+    return {"id": name, "object": "model", "type": "model", "display_name": name, "owned_by": "quarterdeck"} | made_at

@@ -35,3 +35,8 @@ def candidates(wire: Wire, asked: str, models: Sequence[str]) -> tuple[str, ...]
     if meant is None:
         return ()
     return (meant, *(name for name in able if name != meant))
+
+
+def is_known(asked: str, models: Sequence[str]) -> bool:
+    """Whether a key with those models may ask for that one in any format."""
+    return any(candidates(wire, asked, models) for wire in Wire)

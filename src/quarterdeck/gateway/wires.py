@@ -12,11 +12,13 @@ Sources: the API references of platform.claude.com, developers.openai.com and ai
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_plus
+
+from quarterdeck.gateway import bodies
 
 
 class Wire(StrEnum):
@@ -32,7 +34,7 @@ class Operation(StrEnum):
     COUNT = "count"
     """Counts a prompt's tokens; free."""
     LIST = "list"
-    """Which models there are: answered by the gateway."""
+    """Which models there are, or what one is: answered by the gateway."""
 
 
 SPEAKERS: Final[Mapping[Wire, tuple[str, ...]]] = {
@@ -52,7 +54,7 @@ _ENDINGS: Final = (
     ("/responses", Wire.RESPONSES, Operation.CALL),
     ("/chat/completions", Wire.CHAT, Operation.CALL),
 )
-_LISTS: Final = re.compile(r"(/[a-z]+)?(/v1(beta|alpha)?)?/models(/[^/:]+)?/?")
+_LISTS: Final = re.compile(r"(/[a-z]+)?(/v1(beta|alpha)?)?/models(/(?P<model>.*))?")
 _KNOWN_FRONTS: Final = re.compile(r"(/(anthropic|openai|google|gemini))?(/v1)?")
 
 
@@ -70,8 +72,8 @@ class Place:
 
 def place(method: str, path: str) -> Place | None:
     """What a request is, by its method and path (without query); None where the gateway does not serve it."""
-    if method in ("GET", "HEAD") and _LISTS.fullmatch(path):
-        return Place(Wire.GEMINI if "/v1beta" in path else Wire.CHAT, Operation.LIST)
+    if method in ("GET", "HEAD") and (match := _LISTS.fullmatch(path)):
+        return Place(Wire.GEMINI if "/v1beta" in path else Wire.CHAT, Operation.LIST, unquote(match["model"] or ""))
     if method != "POST":
         return None
     if match := _GEMINI.fullmatch(path):
@@ -126,75 +128,47 @@ class Asked:
 
     @property
     def elsewhere(self) -> bool:
-        """Whether a part of the prompt does not stand in the request: an earlier answer that the provider keeps, a
-        file or picture behind a reference."""
-        if any(self.body.get(key) for key in ("previous_response_id", "conversation", "prompt", "cachedContent")):
-            return True
-        if not any(mark in self.raw for mark in _REFERENCES):
-            return False
-        return any(_refers(found) for key, found in self.body.items() if key != "tools")
+        """Whether a part of the prompt does not stand in the request."""
+        return bodies.refers(self.body)
 
     @property
     def long_cache(self) -> bool:
         """Whether the prompt may be written to a cache that is kept for an hour."""
-        return self.wire is Wire.MESSAGES and b'"1h"' in self.raw
+        return self.wire is Wire.MESSAGES and bodies.kept_an_hour(self.body)
 
     def output_limit(self) -> int | None:
         """Tokens that the answer may have at most, over all its choices; None where the request does not say."""
-        match self.wire:
-            case Wire.MESSAGES:
-                found, times = self.body.get("max_tokens"), 1
-            case Wire.RESPONSES:
-                found, times = self.body.get("max_output_tokens"), 1
-            case Wire.CHAT:
-                found = self.body.get("max_completion_tokens") or self.body.get("max_tokens")
-                times = _count(self.body.get("n"))
-            case Wire.GEMINI:
-                config = _object(self.body.get("generationConfig") or self.body.get("generation_config"))
-                found, times = config.get("maxOutputTokens"), _count(config.get("candidateCount"))
-        return found * times if isinstance(found, int) and not isinstance(found, bool) and found > 0 else None
+        limits = [bodies.largest(config.get(key) for key in _LIMITS[self.wire]) for config in self.configs]
+        known = [limit for limit in limits if limit is not None]
+        return max(known) * self.choices() if known and len(known) == len(limits) else None
 
     def choices(self) -> int:
         """How many answers are asked for."""
-        config = _object(self.body.get("generationConfig"))
-        return _count(self.body.get("n")) if self.wire is Wire.CHAT else _count(config.get("candidateCount"))
+        return max((bodies.number(found) or 1 for found in self.counts), default=1)
+
+    @property
+    def configs(self) -> list[Mapping[str, Any]]:
+        """The objects that limit the answer."""
+        if self.wire is not Wire.GEMINI:
+            return [self.body]
+        return [found for key in _CONFIGS if isinstance(found := self.body.get(key), dict)]
+
+    @property
+    def counts(self) -> list[Any]:
+        """What it says of how many answers it wants, as it stands there."""
+        said = [config.get(key) for config in self.configs for key in _COUNTS.get(self.wire, ())]
+        return [found for found in said if found is not None]
 
 
-_REFERENCES: Final = (b'"file_id"', b'"file_url"', b'"image_url"', b'"fileUri"', b'"file_uri"', b'"url"')
-"""A look at the bytes, which is quick, says where a look at the values is worth it."""
-
-_REFERRING: Final = frozenset({"file_id", "file_url", "image_url", "fileUri", "file_uri"})
-_TOOLS: Final = "additional_tools"
-"""An item that offers tools: what their schemas call things refers to nothing."""
-
-
-def _refers(found: Any) -> bool:
-    """Whether something in it stands for what lies elsewhere. What lies in it as `data:` does not."""
-    if isinstance(found, list):
-        return any(_refers(item) for item in found)
-    if not isinstance(found, dict) or found.get("type") == _TOOLS:
-        return False
-    if found.get("type") == "url":
-        return True
-    for key, value in found.items():
-        if key in _REFERRING and not _inline(value):
-            return True
-        if isinstance(value, dict | list) and _refers(value):
-            return True
-    return False
-
-
-def _inline(value: Any) -> bool:
-    url = value.get("url") if isinstance(value, dict) else value
-    return not url or (isinstance(url, str) and url.startswith("data:"))
-
-
-def _count(found: Any) -> int:
-    return found if isinstance(found, int) and found > 1 else 1
-
-
-def _object(found: Any) -> Mapping[str, Any]:
-    return found if isinstance(found, dict) else {}
+_CONFIGS: Final = ("generationConfig", "generation_config")
+_LIMITS: Final[Mapping[Wire, tuple[str, ...]]] = {
+    Wire.MESSAGES: ("max_tokens",),
+    Wire.RESPONSES: ("max_output_tokens",),
+    Wire.CHAT: ("max_completion_tokens", "max_tokens"),
+    Wire.GEMINI: ("maxOutputTokens", "max_output_tokens"),
+}
+"""All names of the limit; the first one is written where none stands there."""
+_COUNTS: Final[Mapping[Wire, tuple[str, ...]]] = {Wire.CHAT: ("n",), Wire.GEMINI: ("candidateCount", "candidate_count")}
 
 
 def read(where: Place, raw: bytes, query: str = "") -> Asked:
@@ -205,48 +179,92 @@ def read(where: Place, raw: bytes, query: str = "") -> Asked:
         raise ValueError("the body is nested too deep") from error
     if not isinstance(body, dict):
         raise ValueError("the body is not a JSON object")
-    kept = "&".join(part for part in query.split("&") if part and not part.startswith("key="))
+    kept = "&".join(part for part in query.split("&") if part and unquote_plus(part.partition("=")[0]) != "key")
     return Asked(where, body, raw, kept)
 
 
 # --- what cannot be metered -------------------------------------------------------------------------------
 
-_CHARGED_TOOLS: Final = re.compile(
-    r"web_search|code_execution|file_search|code_interpreter|image_generation|tool_search_hosted|x_search", re.I
-)
-_CHARGED_GEMINI: Final = (
-    "googleSearch",
-    "google_search",
-    "googleSearchRetrieval",
-    "google_search_retrieval",
-    "googleMaps",
-    "google_maps",
-    "fileSearch",
-    "file_search",
-)
-_TIERS: Final = ("priority", "fast", "scale")
+_OWN_TOOLS: Final[Mapping[Wire, re.Pattern[str]]] = {
+    Wire.MESSAGES: re.compile(r"|custom|(bash|text_editor|computer|memory)_\d{8}"),
+    Wire.RESPONSES: re.compile(
+        r"|function|custom|namespace|local_shell|shell|apply_patch|computer|computer_use_preview|tool_search"
+    ),
+    Wire.CHAT: re.compile(r"|function|custom"),
+    Wire.GEMINI: re.compile(r"functionDeclarations|function_declarations|computerUse|computer_use"),
+}
+"""Tools that the client carries out. Any other one runs at the provider: it is charged by the use, or makes the prompt
+longer than what was sent."""
+
+_CHARGED_FIELDS: Final[Mapping[Wire, tuple[str, ...]]] = {
+    Wire.MESSAGES: ("mcp_servers", "container"),
+    Wire.RESPONSES: ("prompt",),
+    Wire.CHAT: ("web_search_options", "search_parameters", "plugins", "audio"),
+    Wire.GEMINI: (),
+}
+"""Fields that bring such tools, or an answer that is not text."""
+
+_TIERS: Final = ("", "auto", "default", "standard", "standard_only", "flex")
+_MODALITIES: Final = ("modalities", "responseModalities", "response_modalities")
 
 
 def unmetered(asked: Asked) -> str:
     """Why what the request asks for could not be metered, for the one who asks; empty = it can."""
     body = asked.body
-    tools = body.get("tools")
-    for tool in tools if isinstance(tools, list) else ():
-        if not isinstance(tool, dict):
-            continue
-        kind = str(tool.get("type") or "")
-        if asked.wire is Wire.GEMINI:
-            if found := next((name for name in _CHARGED_GEMINI if name in tool), None):
-                return f"the tool {found} runs at the provider and is charged beside the tokens"
-        elif kind not in ("", "function", "custom") and _CHARGED_TOOLS.search(kind):
+    for kind in _kinds(asked):
+        if not _OWN_TOOLS[asked.wire].fullmatch(kind):
             return f"the tool {kind} runs at the provider and is charged beside the tokens"
-    if body.get("service_tier") in _TIERS or body.get("speed") == "fast":
+    for field in _CHARGED_FIELDS[asked.wire]:
+        if body.get(field) not in (None, [], ""):
+            return f"what {field} brings is charged beside the tokens"
+    edits = bodies.listed(bodies.mapping(body.get("context_management")).get("edits"))
+    if any(str(bodies.mapping(edit).get("type")).startswith("compact") for edit in edits):
+        return "a prompt that the provider shortens is charged beside the usage that it tells"
+    if any(str(mode).lower() != "text" for mode in _modes(asked)):
+        return "an answer that is not text is charged at another price than the list's"
+    if asked.wire is Wire.GEMINI and len(asked.configs) > 1:
+        return "the generation config stands there twice"
+    if any(bodies.number(found) is None for found in asked.counts):
+        return "the number of answers cannot be read"
+    tiers = (body.get(key) for key in ("service_tier", "serviceTier"))
+    if any(str(tier or "").lower() not in _TIERS for tier in tiers) or body.get("speed") == "fast":
         return "a faster service is charged at another price than the list's"
     if body.get("inference_geo") not in (None, "", "global"):
         return "a chosen region is charged at another price than the list's"
     if body.get("background"):
         return "an answer in the background comes when nobody meters it"
     return ""
+
+
+def _kinds(asked: Asked) -> Iterator[str]:
+    """The kinds of tools that are offered, wherever they stand."""
+    left = [*bodies.listed(asked.body.get("tools"))]
+    if asked.wire is Wire.RESPONSES:
+        items = (bodies.mapping(item) for item in bodies.listed(asked.body.get("input")))
+        left += [tool for item in items for tool in bodies.listed(item.get("tools"))]
+    while left:
+        tool = left.pop()
+        if not isinstance(tool, dict):
+            yield f"{tool!r:.40}"
+            continue
+        if asked.wire is Wire.GEMINI:
+            yield from (key for key, value in tool.items() if value is not None)
+            continue
+        kind = str(tool.get("type") or "")
+        if kind == "namespace":
+            left += bodies.listed(tool.get("tools"))
+        yield f"{kind} of the provider" if _hosted(kind, tool) else kind
+
+
+def _hosted(kind: str, tool: Mapping[str, Any]) -> bool:
+    """Whether a tool that can run on either side is to run at the provider."""
+    if kind == "shell":
+        return bodies.mapping(tool.get("environment")).get("type") != "local"
+    return kind == "tool_search" and tool.get("execution") != "client"
+
+
+def _modes(asked: Asked) -> list[Any]:
+    return [mode for found in asked.configs for key in _MODALITIES for mode in bodies.listed(found.get(key))]
 
 
 # --- what has to be rewritten -----------------------------------------------------------------------------
@@ -256,7 +274,7 @@ def wants_usage(asked: Asked) -> bool:
     """Whether a Chat Completions stream has to be asked for its usage."""
     if asked.wire is not Wire.CHAT or not asked.streams:
         return False
-    return not _object(asked.body.get("stream_options")).get("include_usage")
+    return not bodies.mapping(asked.body.get("stream_options")).get("include_usage")
 
 
 def rewritten(asked: Asked, model: str, limit: int | None = None) -> bytes:
@@ -266,7 +284,7 @@ def rewritten(asked: Asked, model: str, limit: int | None = None) -> bytes:
     if asked.wire is not Wire.GEMINI and model != asked.model:
         changes["model"] = model
     if wants_usage(asked):
-        changes["stream_options"] = {**_object(asked.body.get("stream_options")), "include_usage": True}
+        changes["stream_options"] = {**bodies.mapping(asked.body.get("stream_options")), "include_usage": True}
     if limit is not None:
         changes |= _limited(asked, limit)
     if not changes:
@@ -276,17 +294,20 @@ def rewritten(asked: Asked, model: str, limit: int | None = None) -> bytes:
 
 
 def _limited(asked: Asked, limit: int) -> dict[str, Any]:
-    match asked.wire:
-        case Wire.MESSAGES:
-            return {"max_tokens": limit}
-        case Wire.RESPONSES:
-            return {"max_output_tokens": limit}
-        case Wire.CHAT:
-            key = "max_tokens" if "max_tokens" in asked.body else "max_completion_tokens"
-            return {key: limit // asked.choices()}
-        case Wire.GEMINI:
-            config = _object(asked.body.get("generationConfig"))
-            return {"generationConfig": {**config, "maxOutputTokens": limit // asked.choices()}}
+    """What holds the answer to `limit` tokens over all its choices: each name under which it stands there."""
+    each = limit // asked.choices()
+    if asked.wire is not Wire.GEMINI:
+        return _held(asked.body, _LIMITS[asked.wire], each)
+    found = [key for key in _CONFIGS if isinstance(asked.body.get(key), dict)] or [_CONFIGS[0]]
+    configs = {key: bodies.mapping(asked.body.get(key)) for key in found}
+    return {key: {**config, **_held(config, _LIMITS[asked.wire], each)} for key, config in configs.items()}
+
+
+def _held(config: Mapping[str, Any], names: tuple[str, ...], each: int) -> dict[str, int]:
+    stand = [name for name in names if config.get(name) is not None] or [
+        next((name for name in reversed(names) if name in config), names[0])
+    ]
+    return {name: min(each, bodies.number(config.get(name)) or each) for name in stand}
 
 
 def upstream_path(asked: Asked, model: str) -> str:

@@ -1,0 +1,175 @@
+"""What the gateway reads in a request's body: limits, references, and what costs more than its tokens."""
+
+import json
+from typing import Any
+
+import pytest
+
+from quarterdeck.gateway import refusals, routes, wires
+from quarterdeck.gateway.wires import Asked, Operation, Place, Wire
+
+
+def read(wire: Wire, raw: bytes) -> Asked:
+    return wires.read(Place(wire, Operation.CALL, "gemini-x" if wire is Wire.GEMINI else ""), raw)
+
+
+def request(wire: Wire, **body: Any) -> Asked:
+    return read(wire, json.dumps(body).encode())
+
+
+# --- limits -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wire", "body", "expected"),
+    [
+        (Wire.CHAT, {"max_tokens": None, "max_completion_tokens": 100_000}, 100_000),
+        (Wire.CHAT, {"max_tokens": 100_000, "max_completion_tokens": 16}, 100_000),
+        (Wire.CHAT, {"max_tokens": "300", "n": "4"}, 1_200),
+        (Wire.CHAT, {"max_tokens": 16, "max_completion_tokens": "many"}, None),
+        (Wire.MESSAGES, {"max_tokens": 99.5}, 100),
+        (Wire.MESSAGES, {"max_tokens": True}, None),
+        (Wire.RESPONSES, {"max_output_tokens": 1e999}, None),
+        (Wire.GEMINI, {"generationConfig": {"maxOutputTokens": 7, "candidateCount": "8"}}, 56),
+        (Wire.GEMINI, {"generation_config": {"max_output_tokens": 7, "candidate_count": 8}}, 56),
+        (Wire.GEMINI, {"generationConfig": {}, "generation_config": {"max_output_tokens": 7}}, None),
+    ],
+)
+def test_every_name_of_a_limit_counts(wire: Wire, body: dict[str, Any], expected: int | None) -> None:
+    assert request(wire, **body).output_limit() == expected
+
+
+@pytest.mark.parametrize(
+    ("wire", "body", "expected"),
+    [
+        (
+            Wire.CHAT,
+            {"max_tokens": None, "max_completion_tokens": 9_000},
+            {"max_tokens": None, "max_completion_tokens": 1_024},
+        ),
+        (
+            Wire.CHAT,
+            {"max_tokens": 9_000, "max_completion_tokens": 16},
+            {"max_tokens": 1_024, "max_completion_tokens": 16},
+        ),
+        (Wire.CHAT, {"max_tokens": None}, {"max_tokens": 1_024}),
+        (Wire.CHAT, {"n": "2"}, {"n": "2", "max_completion_tokens": 512}),
+        (
+            Wire.GEMINI,
+            {"generation_config": {"max_output_tokens": 9_000, "candidate_count": 2}},
+            {"generation_config": {"max_output_tokens": 512, "candidate_count": 2}},
+        ),
+        (Wire.GEMINI, {"generationConfig": None}, {"generationConfig": {"maxOutputTokens": 1_024}}),
+    ],
+)
+def test_an_answer_is_held_under_every_name_that_stands_there(
+    wire: Wire, body: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    asked = request(wire, **body)
+    raw = wires.rewritten(asked, asked.model, 1_024)
+    assert json.loads(raw) == expected
+    held = read(wire, raw).output_limit()
+    assert held is not None
+    assert held <= 1_024
+
+
+# --- what lies elsewhere ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wire", "raw"),
+    [
+        (Wire.MESSAGES, rb'{"messages":[{"content":[{"source":{"type":"u\u0072l","\u0075rl":"https://x"}}]}]}'),
+        (Wire.MESSAGES, rb'{"messages":[{"content":[{"source":{"type":"file","file\u005fid":"f"}}]}]}'),
+        (Wire.MESSAGES, '{"messages":[{"source":{"type":"url"}}]}'.encode("utf-16")),
+        (Wire.RESPONSES, b'{"input":[{"type":"item_reference","id":"msg_1"}]}'),
+        (Wire.RESPONSES, b'{"input":[{"id":"msg_1"}]}'),
+        (Wire.RESPONSES, b'{"input":[{"type":"additional_tools","tools":[],"content":[{"file_id":"f"}]}]}'),
+        (Wire.GEMINI, b'{"cached_content":"cachedContents/x"}'),
+        (Wire.MESSAGES, b'{"messages":' + b"[" * 900 + b'{"file_id":"f"}' + b"]" * 900 + b"}"),
+    ],
+)
+def test_a_reference_is_found_however_it_is_written(wire: Wire, raw: bytes) -> None:
+    assert read(wire, raw).elsewhere
+
+
+def test_an_item_that_is_there_refers_to_nothing() -> None:
+    items = [{"id": "rs_1", "type": "reasoning", "encrypted_content": "x"}, {"role": "user", "content": "url"}]
+    assert not request(Wire.RESPONSES, input=items).elsewhere
+
+
+def test_an_hour_s_cache_is_found_however_it_is_written() -> None:
+    assert read(Wire.MESSAGES, rb'{"tools":[{"cache_control":{"ttl":"\u0031h"}}]}').long_cache
+    assert not request(Wire.MESSAGES, system=[{"text": '"1h"', "cache_control": {"ttl": "5m"}}]).long_cache
+
+
+# --- what cannot be metered -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wire", "body"),
+    [
+        (Wire.MESSAGES, {"tools": [{"type": "web_fetch_20250910", "name": "web_fetch"}]}),
+        (Wire.MESSAGES, {"tools": [{"type": "mcp_toolset"}]}),
+        (Wire.MESSAGES, {"mcp_servers": [{"type": "url", "url": "https://x"}]}),
+        (Wire.MESSAGES, {"container": {"skills": []}}),
+        (Wire.MESSAGES, {"context_management": {"edits": [{"type": "compact_20260112"}]}}),
+        (Wire.RESPONSES, {"tools": [{"type": "mcp", "server_url": "https://x"}]}),
+        (Wire.RESPONSES, {"tools": [{"type": "shell", "environment": {"type": "container_auto"}}]}),
+        (Wire.RESPONSES, {"tools": [{"type": "shell"}]}),
+        (Wire.RESPONSES, {"tools": [{"type": "tool_search"}]}),
+        (Wire.RESPONSES, {"tools": [{"type": "namespace", "tools": [{"type": "web_search"}]}]}),
+        (Wire.RESPONSES, {"input": [{"type": "additional_tools", "tools": [{"type": "web_search"}]}]}),
+        (Wire.RESPONSES, {"prompt": {"id": "p"}}),
+        (Wire.CHAT, {"web_search_options": {}}),
+        (Wire.CHAT, {"modalities": ["text", "audio"]}),
+        (Wire.CHAT, {"n": "several"}),
+        (Wire.CHAT, {"service_tier": "Priority"}),
+        (Wire.GEMINI, {"tools": [{"urlContext": {}}]}),
+        (Wire.GEMINI, {"tools": {"codeExecution": {}}}),
+        (Wire.GEMINI, {"tools": [{"functionDeclarations": [], "google_search": {}}]}),
+        (Wire.GEMINI, {"generationConfig": {"responseModalities": ["TEXT", "IMAGE"]}}),
+        (Wire.GEMINI, {"generation_config": {"response_modalities": "AUDIO"}}),
+        (Wire.GEMINI, {"generationConfig": {}, "generation_config": {}}),
+    ],
+)
+def test_what_costs_more_than_its_tokens_does_not_leave(wire: Wire, body: dict[str, Any]) -> None:
+    assert wires.unmetered(request(wire, **body))
+
+
+@pytest.mark.parametrize(
+    ("wire", "body"),
+    [
+        (Wire.MESSAGES, {"tools": [{"type": "custom", "name": "mcp"}, {"type": "bash_20250124", "name": "bash"}]}),
+        (Wire.MESSAGES, {"tools": [{"type": "text_editor_20250728", "name": "edit"}], "mcp_servers": []}),
+        (Wire.MESSAGES, {"context_management": {"edits": [{"type": "clear_tool_uses_20250919"}]}}),
+        (Wire.RESPONSES, {"tools": [{"type": "local_shell"}, {"type": "tool_search", "execution": "client"}]}),
+        (Wire.RESPONSES, {"tools": [{"type": "shell", "environment": {"type": "local"}}], "service_tier": "flex"}),
+        (
+            Wire.RESPONSES,
+            {
+                "input": [
+                    {
+                        "type": "additional_tools",
+                        "tools": [{"type": "namespace", "name": "functions", "tools": [{"type": "custom"}]}],
+                    }
+                ]
+            },
+        ),
+        (Wire.CHAT, {"modalities": ["text"], "n": 2, "tools": None}),
+        (Wire.GEMINI, {"tools": [{"functionDeclarations": [], "googleSearch": None}]}),
+        (Wire.GEMINI, {"generationConfig": {"responseModalities": ["TEXT"], "candidateCount": 1}}),
+    ],
+)
+def test_what_the_client_carries_out_itself_passes(wire: Wire, body: dict[str, Any]) -> None:
+    assert wires.unmetered(request(wire, **body)) == ""
+
+
+# --- one model --------------------------------------------------------------------------------------------
+
+
+def test_one_model_is_one_object() -> None:
+    assert json.loads(refusals.model(Wire.CHAT, "m"))["id"] == "m"
+    assert json.loads(refusals.model(Wire.GEMINI, "m"))["name"] == "models/m"
+    assert routes.is_known("m", ["chat:m"])
+    assert not routes.is_known("z", ["chat:m"])
