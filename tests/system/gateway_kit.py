@@ -146,13 +146,14 @@ async def bench(
     run_usd: float = 1000.0,
     deadlines: Deadlines = Deadlines(connect=2, first_byte=5, idle=5, total=20),  # noqa: B008 - a frozen value
     scenario: str = "default",
+    base: str = "",
 ) -> AsyncIterator[Bench]:
-    """A gateway over a database in `tmp_path`, closed in the end."""
+    """A gateway over a database in `tmp_path`, closed in the end. `base`: another provider than the server's."""
     store = await SqliteStore.open(tmp_path / "deck.db")
     clock, treasury = SystemClock(), Budgets()
     journal = Log(store, clock)
     await journal.commit(also=lambda tx: treasury.open(tx, run_purse(RUN), to_nusd(run_usd)))
-    root = server.at(scenario)
+    root = base or server.at(scenario)
     models = make_factory(
         keys={"anthropic": REAL_KEY, "openai": REAL_KEY, "chat": REAL_KEY, "google": REAL_KEY},
         base_urls={"anthropic": root, "openai": f"{root}/v1", "chat": f"{root}/v1", "google": root},

@@ -42,9 +42,9 @@ def up(place: Place, *arguments: str, **environment: str) -> Iterator[Server]:
 
 
 @asynccontextmanager
-async def served(place: Place, host: str = "127.0.0.1") -> AsyncIterator[tuple[Deck, httpx2.AsyncClient]]:
+async def served(place: Place, host: str = "127.0.0.1", *names: str) -> AsyncIterator[tuple[Deck, httpx2.AsyncClient]]:
     """A deck on a port, and a client of it. Nobody works on its runs."""
-    async with open_deck(place.settings) as deck, deck.serving(host, 0) as at:
+    async with open_deck(place.settings) as deck, deck.serving(host, 0, names) as at:
         port = at.url.rpartition(":")[2]
         async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
             yield deck, client

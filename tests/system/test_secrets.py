@@ -3,12 +3,15 @@
 import asyncio
 import json
 import subprocess
+from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from deck_kit import Place, place_at, task
+from gateway_kit import CLAUDE, REAL_KEY, bench, body, client
+from gateway_kit import path as model_path
 
 from quarterdeck.assembly import open_deck
 from quarterdeck.kernel.config import Price
@@ -23,6 +26,9 @@ from quarterdeck.workplace.ground import Ground
 pytestmark = pytest.mark.sandbox
 
 KEY = "sk-planted-0123456789abcdef-quarterdeck"
+PASSWORD = "word-of-the-address-0123456789"
+BASIC = b64encode(f"user:{PASSWORD}".encode()).decode()
+KEYS = f"{REAL_KEY} {PASSWORD} {BASIC}"
 LOOK = "env; cat /proc/*/environ /proc/*/cmdline 2>/dev/null | tr '\\\\0' '\\\\n'; cat ~/.* 2>/dev/null; true"
 ACP = """\
 ---
@@ -159,3 +165,38 @@ async def test_no_state_holds_the_key_after_a_run_with_faults(place: Place, capl
     seen = place.tree(result)
     assert "OPENAI_API_KEY=qd-" in seen["outside.txt"], "what the agent has is a key of ours"
     assert "PATH=" in seen["command.txt"]
+
+
+@asynccontextmanager
+async def repeating() -> AsyncIterator[str]:
+    """A provider that repeats its keys in the error of a stream that began well, in pieces, and to those who count."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        error = json.dumps({"type": "error", "error": {"type": "api_error", "message": f"{head} {KEYS}"}})
+        if "count_tokens" in head:
+            writer.write(f"HTTP/1.1 401 No\r\ncontent-length: {len(error)}\r\n\r\n{error}".encode())
+        else:
+            said = f"event: error\ndata: {error}\n\n"
+            cut = said.index(REAL_KEY) + 5
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
+            writer.write(said[:cut].encode())
+            await writer.drain()
+            writer.write(said[cut:].encode())
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1") as server:
+        port = server.sockets[0].getsockname()[1]
+        yield f"http://user:{PASSWORD}@127.0.0.1:{port}"
+
+
+async def test_what_a_provider_repeats_reaches_neither_client_nor_journal(tmp_path: Path) -> None:
+    async with ScriptedServer(script()) as server, repeating() as url, bench(tmp_path, server, base=url) as at:
+        async with client(await at.grant()) as inside:
+            streamed = await inside.post(model_path(CLAUDE), json=body(CLAUDE))
+            counted = await inside.post("/v1/messages/count_tokens", json=body(CLAUDE))
+        events = await at.events(2)
+    for said in (streamed.text, counted.text, str(events)):
+        assert "[key]" in said
+        assert [secret for secret in KEYS.split() if secret in said] == []

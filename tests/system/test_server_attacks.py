@@ -4,8 +4,10 @@ One deck is served in this process; nobody works on its runs.
 """
 
 import asyncio
+import io
 import json
 import socket
+import zipfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from server_kit import API, served
 
 from quarterdeck.doors import patience
 from quarterdeck.doors.api import guard
+from quarterdeck.kernel.failures import BadConfiguration
 from quarterdeck.settings.tokens import Role, add_token, read_tokens, revoke_token
 
 JSON = {"content-type": "application/json"}
@@ -243,6 +246,61 @@ async def test_with_tokens_a_port_asks_for_one_and_the_role_decides(place: Place
     assert [token.name for token in read_tokens(place.home)] == ["the-operator", "the-admin"]
 
 
+async def test_a_way_around_the_role_is_an_admins_too(place: Place, client: Client) -> None:
+    names = {
+        role: {"authorization": f"Bearer {add_token(place.home, role, role, 0.0)}"}
+        for role in (Role.OPERATOR, Role.ADMIN)
+    }
+
+    async def post(role: Role, path: str = "/runs", **body: Any) -> int:
+        return (await client.post(f"{API}{path}", json=body, headers=names[role])).status_code
+
+    answer = await client.post(f"{API}/runs", json=order(place), headers=names[Role.ADMIN])
+    run = answer.json()["run"]
+    taken = {key: value for key, value in order(place, config_of=run).items() if key != "sandbox"}
+    assert await post(Role.OPERATOR, **taken) == 403, "the sandbox of that run is none"
+    assert await post(Role.OPERATOR, f"/runs/{run}/revert") == 403
+    assert await post(Role.ADMIN, **taken) == 201
+    plain = {**order(place), "sandbox": None}
+    assert await post(Role.OPERATOR, **plain, budget_usd=100_000) == 403
+    assert await post(Role.OPERATOR, **plain, budget_usd=0.5) != 403
+
+
+async def test_taking_the_last_token_back_opens_nothing(place: Place, client: Client) -> None:
+    assert (await client.get(f"{API}/me")).status_code == 200
+    headers = {"authorization": f"Bearer {add_token(place.home, 'ada', Role.VIEWER, 0.0)}"}
+    assert (await client.get(f"{API}/me", headers=headers)).status_code == 200
+    revoke_token(place.home, "ada")
+    for tried in (headers, {}):
+        refused(await client.get(f"{API}/me", headers=tried), 401)
+
+
+async def test_a_name_of_its_own_asks_for_a_token_from_the_start(place: Place) -> None:
+    """A proxy that leads others here makes their requests look like ours."""
+    with pytest.raises(BadConfiguration, match=r"deck\.example can be reached"):
+        async with served(place, "127.0.0.1", "deck.example"):
+            pass
+    add_token(place.home, "ada", Role.VIEWER, 0.0)
+    async with served(place, "127.0.0.1", "deck.example") as (_, client):
+        refused(await client.get(f"{API}/me"), 401)
+
+
+async def test_a_stream_ends_with_its_token(place: Place) -> None:
+    headers = {"authorization": f"Bearer {add_token(place.home, 'ada', Role.VIEWER, 0.0)}"}
+    async with (
+        served(place) as (deck, client),
+        client.stream("GET", f"{API}/stream", headers=headers) as answer,
+        asyncio.timeout(30),
+    ):
+        parts = answer.aiter_text()
+        seen = ""
+        while "snapshot" not in seen:
+            seen += await anext(parts)
+        revoke_token(place.home, "ada")
+        run = await deck.create(place.order(task("a", "true")).model_copy(update={"sandbox": "none"}))
+        assert run not in "".join([part async for part in parts]), "it comes to its end, and without what is new"
+
+
 async def test_tokens_that_cannot_be_read_let_nobody_in(place: Place, client: Client) -> None:
     assert (await client.get(f"{API}/me")).status_code == 200
     (place.home / "tokens.json").write_text('{"v": 1, "tokens": [{"name": "x"}]}')
@@ -289,6 +347,11 @@ async def test_no_secret_is_in_any_answer(place: Place) -> None:
             answer = await client.get(f"{API}{path}")
             assert answer.status_code == 200, (path, answer.text)
             told += answer.text
+        packed = await client.get(f"{API}/runs/{run}/export")
+        with zipfile.ZipFile(io.BytesIO(packed.content)) as archive:
+            exported = "".join(archive.read(name).decode() for name in archive.namelist())
+        assert "models.example/v1" in exported, "the configuration is a part of it"
+        told += exported
     assert secret not in told and "hidden-word" not in told
     assert "${GIVEN}" in told and "models.example/v1" in told
 

@@ -135,7 +135,7 @@ async def test_what_an_error_status_means_can_be_asked() -> None:
 
 @pytest.mark.parametrize(("key", "says"), [("a-real-key", "what is [key]?"), ("k", "what is a-real-key?")])
 async def test_an_error_that_repeats_the_key_is_told_without_it(key: str, says: str) -> None:
-    answer = Answer("m", "http://here", 400, [], Line(), None, key)
+    answer = Answer("m", "http://here", 400, [], Line(), None, (key,))
     assert answer.redacted(b"what is a-real-key?") == says.encode()
     assert says in answer.meaning(b'{"error": {"message": "what is a-real-key?"}}').why
 

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quarterdeck.doors.api.problems import error_of, of_error, status_of
-from quarterdeck.doors.api.redaction import HIDDEN, address
 from quarterdeck.doors.api.trust import Person, Way, from_elsewhere, host_known, is_json, token_of, way_of
 from quarterdeck.doors.site import POLICY, page
-from quarterdeck.kernel import failures
+from quarterdeck.kernel import addresses, failures
+from quarterdeck.kernel.addresses import HIDDEN
 from quarterdeck.settings.tokens import Role
 
 ERRORS = [
@@ -125,11 +125,13 @@ def test_a_token_is_a_bearers() -> None:
     [
         ("https://models.example/v1", "https://models.example/v1"),
         ("https://user:word@models.example:8443/v1?key=word#word", f"https://models.example:8443/v1?{HIDDEN}"),
-        ("http://[", HIDDEN),
+        ("http://[", "http://["),
+        ("http://user:wo/rd@host:port", "http://host:port"),
+        ("user:word@host:8000/v1", "host:8000/v1"),
     ],
 )
 def test_an_address_is_shown_without_its_secrets(url: str, shown: str) -> None:
-    assert address(url) == shown
+    assert addresses.shown(url) == shown
 
 
 def test_files_with_a_digest_last_and_the_page_does_not() -> None:

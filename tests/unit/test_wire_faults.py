@@ -370,6 +370,8 @@ def test_a_connection_that_fails_says_where_and_why(error: Exception, says: str,
         ("localhost:8000", "k", "not of the form http", "ANTHROPIC_BASE_URL"),
         ("http://localhost:port", "k", "not of the form http", "ANTHROPIC_BASE_URL"),
         ("http://[::1", "k", "not of the form http", "ANTHROPIC_BASE_URL"),
+        ("ftp://user:a-password@localhost/", "a-password", "'ftp://localhost/' is not of the form http", "ANTHROPIC"),
+        ("http://user:a-password@localhost:port", "a-password", "not of the form http", "ANTHROPIC_BASE_URL"),
         ("file:///etc/passwd", "k", "not of the form http", "ANTHROPIC_BASE_URL"),
         (None, "schlüssel", "ANTHROPIC_API_KEY", "export ANTHROPIC_API_KEY"),
         (None, "key\n", "ANTHROPIC_API_KEY", "export ANTHROPIC_API_KEY"),
@@ -400,6 +402,15 @@ async def test_a_client_that_cannot_be_loaded_now_is_loaded_later(
             await models("anthropic:claude-a").complete(request)
         assert (caught.value.kind, caught.value.billed) == (kind, False)
         (tmp_path / "descriptor").touch()
+    await models.close()
+
+
+async def test_an_address_is_named_without_who_is_let_in_there() -> None:
+    models = make_factory(keys={"chat": None}, base_urls={"chat": "http://user:a-password@127.0.0.1:9/v1"})
+    request = Request(system="", tools=(), messages=(Message(role="user", blocks=(Text(text="a"),)),), max_output=16)
+    with pytest.raises(ModelFailed, match=r"cannot be reached at http://127\.0\.0\.1:9/v1") as caught:
+        await models("chat:a").complete(request)
+    assert "a-password" not in f"{caught.value!r} {caught.value.why} {caught.value.fix}"
     await models.close()
 
 

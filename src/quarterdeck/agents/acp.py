@@ -198,7 +198,9 @@ class AcpHarness:
         """Start the process, talk with it, and end it."""
         ports, sandbox = self._ports, seat.assignment.sandbox
         if acp_start.own_login(seat.assignment.agent) and seat.profile.login is not None and ports.home is not None:
-            await acp_start.write_home(sandbox, acp_start.login_files(ports.home, seat.profile.login))
+            files = acp_start.login_files(ports.home, seat.profile.login)
+            # What it renewed while it worked is newer than what the user has.
+            await acp_start.write_home(sandbox, files, keep=seat.assignment.taken_up)
         await acp_start.write_home(sandbox, iter(seat.launch.files.items()))
         found = await (
             acp_place.state(sandbox)

@@ -23,6 +23,7 @@ from quarterdeck.kernel.failures import AgentFailed, BadConfiguration, FailureCl
 from quarterdeck.workplace.port import HOME, WORKSPACE, Sandbox, Session
 
 _WRITE: Final = 'umask 077; mkdir -p "${1%/*}" && cat > "$1"'
+_WRITE_NEW: Final = f'[ -e "$1" ] && exec cat > /dev/null; {_WRITE}'
 _ON_PATH: Final = 'PATH="$1:$PATH"; export PATH; shift; exec "$@"'
 _WRITE_SECONDS: Final = 60.0
 _LOGIN_FILES: Final = 500
@@ -141,11 +142,12 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-async def write_home(sandbox: Sandbox, files: Iterator[tuple[str, bytes]]) -> None:
-    """Put files into the agent's home. Raises SandboxFailed."""
+async def write_home(sandbox: Sandbox, files: Iterator[tuple[str, bytes]], *, keep: bool = False) -> None:
+    """Put files into the agent's home; `keep`: only those that are not there. Raises SandboxFailed."""
     for name, data in files:
         path = f"{sandbox.where(HOME)}/{name}"
-        done = await sandbox.exec(("sh", "-c", _WRITE, "sh", path), stdin=data, timeout=_WRITE_SECONDS)
+        script = _WRITE_NEW if keep else _WRITE
+        done = await sandbox.exec(("sh", "-c", script, "sh", path), stdin=data, timeout=_WRITE_SECONDS)
         if done.exit_code != 0:
             why = done.stderr.decode("utf-8", "replace")[-500:]
             raise SandboxFailed(f"{name} cannot be written into the agent's home", why=why)

@@ -2,6 +2,7 @@
 
 Rules
 - Everything is read from the journal and the read tables; nothing here changes a run.
+- A configuration that holds a secret is written out without it, and so does not have the hash that names it.
 """
 
 import re
@@ -13,9 +14,11 @@ from quarterdeck.assembly.parts import Parts
 from quarterdeck.delivery.checking import check_stream
 from quarterdeck.delivery.order import RunResult, Target, TaskResult
 from quarterdeck.delivery.plan import dump_plan
+from quarterdeck.doors.api.redaction import redacted
 from quarterdeck.journal.port import Record
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
+from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Submission, to_usd
 from quarterdeck.kernel.events import Node, Outcome, RunStatus, TaskStatus
 from quarterdeck.kernel.failures import Exit, NotFound
@@ -165,19 +168,22 @@ async def export(parts: Parts, run: str, directory: Path) -> list[Path]:
         path.write_bytes(data)
         written.append(path)
 
-    digests: set[str] = set()
+    digests, configs = set[str](), set[str]()
     streams = [ids.run_stream(run)]
     for prefix in ("attempt", "mail", "approval"):
         streams += await parts.journal.streams(f"{prefix}/{run}.")
     streams += await parts.journal.streams(ids.publish_stream(run))
     for stream in (*streams, ids.gate_stream(created.target)):
-        lines = [_line(record) for record in await records(parts, stream)]
+        found = await records(parts, stream)
+        lines = [_line(record) for record in found]
+        configs.update(blob for record in found if (blob := getattr(record.event, "config_blob", None)))
         for line in lines:
-            digests.update(found.decode() for found in _DIGEST.findall(line))
+            digests.update(digest.decode() for digest in _DIGEST.findall(line))
         write(f"{stream}.jsonl", b"".join(lines))
     for digest in sorted(digests):
         try:
-            write(f"blobs/{digest}", await parts.journal.get(digest))
+            body = await parts.journal.get(digest)
+            write(f"blobs/{digest}", _shown(body) if digest in configs else body)
         except NotFound:
             continue  # a hash of something else: of a request, of a record
     write("result.json", (await result(parts, run)).model_dump_json(indent=2).encode())
@@ -189,6 +195,13 @@ async def export(parts: Parts, run: str, directory: Path) -> list[Path]:
     for name, patch in await _patches(parts, run, created.repository):
         write(name, patch)
     return written
+
+
+def _shown(body: bytes) -> bytes:
+    """A configuration without what is secret."""
+    config = RunConfig.model_validate_json(body)
+    shown = redacted(config.deck)
+    return body if shown == config.deck else config.model_copy(update={"deck": shown}).model_dump_json().encode()
 
 
 def _line(record: Record) -> bytes:

@@ -3,7 +3,9 @@
 Rules
 - Reached over one port: the API below `/api`, the model gateway below `/v1` and its like, the desks of outside agents
   at `/mcp`, what Prometheus reads at `/metrics`, the dashboard everywhere else.
-- A port that other machines can reach is refused as long as there is no token.
+- A port that other machines can reach is refused as long as there is no token; so is one with a name of its own, which
+  is how a proxy before it leads them here.
+- Once there was a token, one is asked for until the server ends: taking the last one back opens nothing.
 - The unix socket belongs to one server of a home. Another one takes it over when that has ended.
 """
 
@@ -46,10 +48,11 @@ class HomeKeys:
         self._home = home
         self._seen: tuple[int, int] | None = None
         self._tokens: tuple[Token, ...] = ()
+        self._had = False
 
     def any(self) -> bool:
-        """Whether there are tokens: then a port asks for one."""
-        return bool(self._now())
+        """Whether there are tokens, or were since the server began: then a port asks for one."""
+        return bool(self._now()) or self._had
 
     def find(self, token: str) -> Person | None:
         """Whose token that is."""
@@ -65,6 +68,7 @@ class HomeKeys:
         if seen != self._seen:
             self._tokens = read_tokens(self._home)  # one that cannot be read lets nobody in: it raises
             self._seen = seen
+            self._had = self._had or bool(self._tokens)
         return self._tokens
 
 
@@ -84,10 +88,11 @@ async def serving(
 ) -> AsyncIterator[Serving]:
     """Serve until the end. `names`: host names under which it may be asked; `more`: further doors, by the beginning of
     their paths. Raises BadConfiguration."""
-    keys, way, home = HomeKeys(parts.settings.home), way_of(host), parts.settings.home
+    keys, home = HomeKeys(parts.settings.home), parts.settings.home
+    way = Way.NETWORK if names else way_of(host)
     if way is Way.NETWORK and not keys.any():
         raise BadConfiguration(
-            f"{host} can be reached from other machines, and there is no token",
+            f"{names[0] if names else host} can be reached from other machines, and there is no token",
             why="whoever reaches the port could do everything",
             fix="quarterdeck token add NAME --role admin",
         )

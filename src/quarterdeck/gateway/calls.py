@@ -212,8 +212,9 @@ class Calls:
         try:
             path, body = wires.upstream_path(asked, model), wires.rewritten(asked, model)
             async with upstream.forward(name, path, body, headers) as answer:
-                await client.head(answer.status, passed(answer.headers))
-                async with aclosing(answer.chunks()) as chunks:
+                head = [pair for pair in passed(answer.headers) if not (answer.packed and pair[0] == _ENCODED)]
+                await client.head(answer.status, head)
+                async with aclosing(answer.chunks(plain=answer.packed)) as chunks:
                     async for chunk in chunks:
                         await client.body(chunk)
                 await client.end()

@@ -20,6 +20,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from quarterdeck.kernel.addresses import shown
 from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.config import ModelSection
 from quarterdeck.kernel.failures import BadConfiguration, FailureClass, ModelFailed
@@ -210,7 +211,7 @@ def _check_address(name: str, base_url: str | None) -> None:
     elif not _is_address(base_url):
         raise BadConfiguration(
             f"the address of {name} cannot be used",
-            why=f"{base_url!r} is not of the form http://host:port/path or https://...",
+            why=f"{shown(base_url)!r} is not of the form http://host:port/path or https://...",
             fix=f"correct {known.address_variable or 'base_url'}, or {here}",
         )
 

@@ -7,7 +7,7 @@ For the gateway: `Models.upstream(name)` gives the way of a `provider:model`, re
         async for chunk in answer.chunks(): ...                         # as they came
 
 Rules
-- Bytes in, bytes out: what is sent is not read here, and what comes back is not changed.
+- Bytes in, bytes out: what is sent is not read here, and what comes back is not changed, but for a key that it repeats.
 - The key is added here and nowhere else; one that the caller brings is dropped. After a 401 it can be read again.
 - Nothing is retried and no redirect is followed: a key must not arrive where it was not sent.
 - A connection that cannot be made, breaks, or is silent for too long is a `ModelFailed` that says whether the call may
@@ -25,8 +25,9 @@ from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from quarterdeck import __version__
+from quarterdeck.kernel.addresses import shown
 from quarterdeck.kernel.failures import ModelFailed
-from quarterdeck.models import connection, errors, ratelimits
+from quarterdeck.models import connection, errors, ratelimits, redaction
 from quarterdeck.models.http import coding
 from quarterdeck.models.http.client import HttpClient
 from quarterdeck.models.http.port import HttpFailed
@@ -36,8 +37,6 @@ from quarterdeck.models.providers import PROVIDERS, Way, key_headers
 _LARGEST_ERROR: Final = 64 * 1024
 _LARGEST_FACTS: Final = 16 * 1024 * 1024
 """Bytes that are read of what a server says about its models."""
-_LEAST_SECRET: Final = 6
-"""Letters: a shorter key (`none`, `k`, for a server of one's own) keeps no secret, and is a part of words."""
 _NOT_PASSED: Final = frozenset(
     {
         *("authorization", "x-api-key", "x-goog-api-key", "proxy-authorization"),
@@ -67,9 +66,9 @@ class Answer:
         headers: list[tuple[str, str]],
         body: Body,
         pace: Pace | None,
-        key: str | None = None,
+        secrets: tuple[str, ...] = (),
     ) -> None:
-        """`headers`: names in lower case."""
+        """`address`: as it is shown; `headers`: names in lower case; `secrets`: what the request showed."""
         self.status = status
         self._name = name
         self._address = address
@@ -77,19 +76,20 @@ class Answer:
         self._headers = joined(headers)
         self._body = body
         self._pace = pace
-        self._key = key if key is not None and len(key) >= _LEAST_SECRET else None
+        self._hidden = redaction.spellings(secrets, error=status >= 300)
+        self._known = redaction.spellings(secrets, error=True)
 
     @property
     def headers(self) -> list[tuple[str, str]]:
         """As they came, names in lower case; without the key, should a server repeat it."""
-        return [(name, self._without_key(value)) for name, value in self._said] if self._key else self._said
+        return [(name, self._without_key(value)) for name, value in self._said] if self._known else self._said
 
     def redacted(self, body: bytes) -> bytes:
         """An error's body without the key: some servers and proxies repeat what they were sent."""
-        return body.replace(self._key.encode(), b"[key]") if self._key else body
+        return redaction.without(self._known, body)
 
     def _without_key(self, text: str) -> str:
-        return text.replace(self._key, "[key]") if self._key else text
+        return redaction.without(self._known, text.encode()).decode()
 
     def header(self, name: str) -> str | None:
         return self._headers.get(name)
@@ -102,13 +102,14 @@ class Answer:
     async def chunks(self, *, plain: bool = False) -> AsyncGenerator[bytes]:
         """The body, as it arrives. `plain`: without the compression that its headers name. Raises ModelFailed."""
         unpacker = coding.Unpacker(self._headers["content-encoding"]) if plain and self.packed else None
+        redactor = redaction.Redactor(self._hidden)
         try:
             while chunk := await self._chunk():
-                if unpacker is None:
-                    yield chunk
-                else:
-                    for piece in unpacker.feed(chunk):
-                        yield piece
+                for piece in (chunk,) if unpacker is None else unpacker.feed(chunk):
+                    if out := redactor.feed(piece):
+                        yield out
+            if rest := redactor.rest():
+                yield rest
         except (HttpFailed, ValueError) as error:
             raise connection.broken(self._name, self._address, error) from error
 
@@ -169,8 +170,10 @@ class Upstream:
         self._way = way
         self._known = PROVIDERS[way.provider]
         self._key = way.key
-        self.address = (way.base_url or self._known.address).rstrip("/")
-        self._client = HttpClient(self.address, way.deadlines.connect, _DEFAULTS, way.network)
+        address = (way.base_url or self._known.address).rstrip("/")
+        self.address = shown(address)
+        """As people may see it."""
+        self._client = HttpClient(address, way.deadlines.connect, _DEFAULTS, way.network)
 
     @property
     def key(self) -> str | None:
@@ -195,7 +198,10 @@ class Upstream:
 
         `name`: of the model, for failures. Without a `pace` the deadlines are the caller's. Raises ModelFailed.
         """
-        due = math.inf if pace is None else pace.due()
+        due, secrets = (
+            math.inf if pace is None else pace.due(),
+            redaction.secrets(self._key, self._client.authorization),
+        )
         try:
             line = await self._client.begin(method, path, self._sent(headers), body, due)
         except HttpFailed as error:
@@ -207,7 +213,7 @@ class Upstream:
         try:
             if (alone := ratelimits.hold(joined(line.headers), time.time())) > 0:
                 self._way.told(alone)
-            yield Answer(name, self.address, line.status, line.headers, line, pace, self._key)
+            yield Answer(name, self.address, line.status, line.headers, line, pace, secrets)
         finally:
             await self._client.end(line)
 

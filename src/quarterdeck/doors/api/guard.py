@@ -9,6 +9,7 @@ Rules
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from typing import Any, Final
 
 from quarterdeck.doors.api.problems import PROBLEM, Problem, of_error, of_status
@@ -38,6 +39,8 @@ PERSON: Final = "quarterdeck.person"
 """Where `Person` stands in the scope of a request that was let in."""
 BODY: Final = "quarterdeck.body"
 """Where the whole body stands in its scope."""
+STILL: Final = "quarterdeck.still"
+"""Where the question stands whether that person would be let in now as well: for answers that never end."""
 RESERVED: Final = "quarterdeck.run"
 """Where the id stands that a new run gets, so that a request that is repeated names the same one."""
 USER_HEADER: Final = "quarterdeck-user"
@@ -108,7 +111,11 @@ class Guard:
                 self._check(headers, person)
             body = await _whole(receive, headers, LARGEST_PLAN if scope["path"] == "/api/v1/runs" else LARGEST)
             told = _Told(body, receive)
-            return await self._app({**scope, PERSON: person, BODY: body}, told, _with_headers(send))
+            return await self._app(
+                {**scope, PERSON: person, BODY: body, STILL: partial(self._still, headers, person)},
+                told,
+                _with_headers(send),
+            )
         except Refused as refused:
             return await refuse(scope, send, refused)
         except (
@@ -127,6 +134,13 @@ class Guard:
         if person is None:
             raise Refused(401, "the token is unknown or missing", "quarterdeck token add NAME --role operator")
         return person
+
+    def _still(self, headers: dict[str, str], person: Person) -> bool:
+        """Whether the same person would be let in now."""
+        try:
+            return self._person(headers) == person
+        except (Refused, QuarterdeckError):
+            return False
 
     def _check(self, headers: dict[str, str], person: Person) -> None:
         """What holds for everything that changes something. Raises Refused."""

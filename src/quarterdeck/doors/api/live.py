@@ -3,10 +3,11 @@
 Rules
 - Lists are as of the last frame of the board, at most a quarter of a second old while something happens.
 - The stream sends what the board makes, as fast as its reader takes it: a reader that is slow holds up nobody.
+- It ends where its reader would not be let in any more: asked before everything that is sent, pings among it.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Annotated, Any, Final
 
@@ -16,7 +17,7 @@ from starlette.responses import Response
 from quarterdeck.board.port import AgentRow, DeckRow, GateRow, NeedRow, RunRow, Snapshot, Topic
 from quarterdeck.board.stream import Watch, seen_of
 from quarterdeck.doors.api.context import Behind
-from quarterdeck.doors.api.guard import Receive, Scope, Send
+from quarterdeck.doors.api.guard import STILL, Receive, Scope, Send
 from quarterdeck.kernel.failures import StoreUnavailable
 
 router: Final = APIRouter(tags=["live"])
@@ -120,7 +121,7 @@ async def stream(
     run: Run = None,
     last_event_id: Annotated[str | None, Header(max_length=40, description="Go on behind this `id`.")] = None,
 ) -> Response:
-    """A snapshot, then what changes, at most four times a second. It never ends by itself."""
+    """A snapshot, then what changes, at most four times a second. It ends where the token was taken back."""
     await _ready(behind)
     watch = Watch(frozenset(map(Topic, topics.split(","))), run)
     made = behind.shown.streams.open(watch, seen_of(last_event_id))
@@ -141,7 +142,7 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with aclosing(self._made) as made:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            sending = asyncio.create_task(_send(self._first, made, send))
+            sending = asyncio.create_task(_send(self._first, made, send, scope[STILL]))
             gone = asyncio.create_task(_gone(receive))
             try:
                 await asyncio.wait((sending, gone), return_when=asyncio.FIRST_COMPLETED)
@@ -151,10 +152,13 @@ class EventStream(Response):
                 await asyncio.gather(sending, gone, return_exceptions=True)
 
 
-async def _send(first: bytes, made: AsyncIterator[bytes], send: Send) -> None:
+async def _send(first: bytes, made: AsyncIterator[bytes], send: Send, still: Callable[[], bool]) -> None:
     await send({"type": "http.response.body", "body": first, "more_body": True})
     async for part in made:
+        if not still():
+            break
         await send({"type": "http.response.body", "body": part, "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _gone(receive: Receive) -> None:

@@ -6,12 +6,8 @@ Rules
   its host and path.
 """
 
-from typing import Final
-from urllib.parse import urlsplit, urlunsplit
-
+from quarterdeck.kernel.addresses import HIDDEN, shown
 from quarterdeck.kernel.config import DeckConfig, McpServer, ModelSection
-
-HIDDEN: Final = "***"
 
 
 def redacted(deck: DeckConfig) -> DeckConfig:
@@ -26,7 +22,7 @@ def _server(server: McpServer) -> McpServer:
         update={
             "env": {name: _named(text) for name, text in server.env.items()},
             "headers": {name: _named(text) for name, text in server.headers.items()},
-            "url": None if server.url is None else address(server.url),
+            "url": None if server.url is None else shown(server.url),
         }
     )
 
@@ -37,14 +33,4 @@ def _named(text: str) -> str:
 
 
 def _model(section: ModelSection) -> ModelSection:
-    return section if section.base_url is None else section.model_copy(update={"base_url": address(section.base_url)})
-
-
-def address(url: str) -> str:
-    """An address without user, password and query."""
-    try:
-        parts = urlsplit(url)
-        host = parts.netloc.rpartition("@")[2]
-    except ValueError:
-        return HIDDEN
-    return urlunsplit((parts.scheme, host, parts.path, HIDDEN if parts.query else "", ""))
+    return section if section.base_url is None else section.model_copy(update={"base_url": shown(section.base_url)})

@@ -12,6 +12,7 @@ from quarterdeck.doors.api import shapes
 from quarterdeck.doors.api.context import CREATES, MUTATES, Asking, Behind, Deck, Reserved, RunId, TaskName, require
 from quarterdeck.doors.api.machine import MOST_RECORDS, configured
 from quarterdeck.doors.api.port import Served
+from quarterdeck.doors.api.trust import Person
 from quarterdeck.kernel.complaints import complaint
 from quarterdeck.kernel.entities import to_nusd, to_usd
 from quarterdeck.kernel.events import RunStatus
@@ -31,13 +32,33 @@ async def create(
         raise BadInput("there is neither a goal nor a plan", fix="send `goal` or `plan`")
     if order.goal is not None and not order.goal.strip():
         raise BadInput("the goal is empty", fix="send `goal`")
-    if order.sandbox == "none":
-        require(person, Role.ADMIN)
+    if not person.may(Role.ADMIN):
+        await _within(order, deck, person)
     run = reserved if reserved is not None and await _there(deck, reserved) else None
     if run is None:
         run = await deck.create(_order(order, person.name), run=reserved)
     response.headers["location"] = f"/api/v1/runs/{run}"
     return shapes.Started(run=run)
+
+
+async def _within(order: shapes.NewRun, deck: Served, person: Person) -> None:
+    """A sandbox, and no more money than the configuration gives a run: more is an admin's. Raises NotAllowed."""
+    budget = order.budget_usd
+    if order.sandbox == "none":
+        require(person, Role.ADMIN)
+    if order.config_of is not None:
+        taken = (await deck.frozen(order.config_of)).deck
+        if order.sandbox is None and taken.sandbox.backend == "none":
+            require(person, Role.ADMIN)
+        budget = taken.budget.run if budget is None else budget
+    if budget is not None:
+        allowed, _ = await deck.effective(Path(order.repository))
+        if budget > allowed.budget.run:
+            require(person, Role.ADMIN)
+
+
+async def _unconfined(deck: Served, run: str) -> bool:
+    return (await deck.frozen(run)).deck.sandbox.backend == "none"
 
 
 def _order(asked: shapes.NewRun, user: str) -> Order:
@@ -165,7 +186,7 @@ async def revert(
     run: RunId, asked: shapes.Reverting, deck: Deck, person: Asking, reserved: Reserved, response: Response
 ) -> shapes.Started:
     """Take back what the run, or one of its tasks, landed: a run of its own, through the same gate."""
-    if asked.sandbox == "none":
+    if asked.sandbox == "none" or (asked.sandbox is None and await _unconfined(deck, run)):
         require(person, Role.ADMIN)
     new = reserved if reserved is not None and await _there(deck, reserved) else None
     if new is None:

@@ -37,7 +37,9 @@ class Person:
 class Keys(Protocol):
     """The tokens of this deck, as they are now."""
 
-    def any(self) -> bool: ...
+    def any(self) -> bool:
+        """Whether there are any, or were."""
+        ...
 
     def find(self, token: str) -> Person | None: ...
 

@@ -43,6 +43,11 @@ class HttpClient:
         self._idle: list[Line] = []
         self._trust: ssl.SSLContext | None = None
 
+    @property
+    def authorization(self) -> str | None:
+        """What the address itself brings; None = nothing."""
+        return self._server.authorization
+
     async def begin(
         self, method: str, path: str, headers: Iterable[tuple[str, str]], body: bytes, due: float = math.inf
     ) -> Line:
