@@ -68,7 +68,7 @@ def _answer(wire: Wire, data: bytes) -> None:
         size = 1 + len(data) % 13
         passed = b"".join(meter.read(data[at : at + size]) for at in range(0, len(data), size)) + meter.rest()
         assert passed == data
-        found = meter.finish(WINDOW)
+        found = meter.finish(WINDOW, LIMIT)
         usage = found.usage
         assert min(usage.input, usage.cache_read, usage.cache_write, usage.output, usage.long_write) >= 0
         assert usage.long_write <= usage.cache_write

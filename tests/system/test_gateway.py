@@ -169,7 +169,7 @@ async def test_a_refused_key_of_the_provider_reaches_the_client_at_once(tmp_path
 
 @pytest.mark.parametrize("name", MODELS)
 async def test_a_cut_stream_is_cut_for_the_client_too_and_costs_an_estimate(tmp_path: Path, name: str) -> None:
-    fault = Fault(kind=Kind.CUT, after=6)
+    fault = Fault(kind=Kind.CUT, after=6, hidden=400)  # of the 500 that it may have
     async with ScriptedServer(scenario(fault)) as server, bench(tmp_path, server) as at:
         async with client(await at.grant()) as inside:
             answer = await inside.post(path(name), json=body(name))
@@ -226,6 +226,20 @@ async def test_many_at_once_do_not_pass_the_bound_of_calls(tmp_path: Path) -> No
             answers = await asyncio.gather(*(inside.post(path(CLAUDE), json=one) for one in bodies))
         assert sorted(one.status_code for one in answers) == [200] * 2 + [400] * 10
         assert server.total.requests == 2
+
+
+@pytest.mark.parametrize("name", [GPT, CLAUDE])
+async def test_an_answer_without_usage_costs_its_bound(tmp_path: Path, name: str) -> None:
+    fault = Fault(kind=Kind.NO_USAGE, hidden=300)
+    async with ScriptedServer(scenario(fault)) as server, bench(tmp_path, server) as at:
+        async with client(await at.grant()) as inside:
+            assert (await inside.post(path(name), json=body(name))).status_code == 200
+        asked, answered = await at.events(2)
+        assert isinstance(asked, e.ModelAsked)
+        assert isinstance(answered, e.ModelAnswered)
+        assert answered.estimated
+        assert answered.usage.output == 500
+        assert server.total.nusd <= answered.cost_nusd <= asked.reserved_nusd
 
 
 async def test_revoking_a_key_cuts_what_is_under_way_and_closes_it(tmp_path: Path) -> None:

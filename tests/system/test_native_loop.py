@@ -31,7 +31,6 @@ from quarterdeck.kernel.events import (
     TranscriptExtended,
 )
 from quarterdeck.kernel.failures import FailureClass
-from quarterdeck.kernel.prices import worst_case
 from quarterdeck.models.scripted.faults import Fault, Kind
 from quarterdeck.models.scripted.scenario import Match, Rule, Turn, act
 from quarterdeck.store.port import Tx
@@ -452,8 +451,8 @@ async def test_a_model_that_hangs_is_left_at_the_wall_limit(bench: Kit) -> None:
     assert reserved == 0
 
 
-async def test_a_cut_stream_costs_what_was_counted_of_it(bench: Kit) -> None:
-    cut = WRITE.model_copy(update={"faults": (Fault(kind=Kind.CUT, after=3),)})
+async def test_a_cut_stream_costs_all_that_was_set_aside_for_it(bench: Kit) -> None:
+    cut = WRITE.model_copy(update={"faults": (Fault(kind=Kind.CUT, after=3, hidden=5_000),)})
     async with bench.native(scenario(cut, SUBMIT)) as wire:
         finished = await wire.work(AGENT)
     assert finished.outcome is Outcome.OK
@@ -461,8 +460,11 @@ async def test_a_cut_stream_costs_what_was_counted_of_it(bench: Kit) -> None:
     asked = next(event for event in events if isinstance(event, ModelAsked))
     (erred,) = (event for event in events if isinstance(event, ModelErred))
     answers = [event.cost_nusd for event in events if isinstance(event, ModelAnswered)]
-    assert erred.cost_nusd == worst_case(erred.usage.prompt, erred.usage.output, PRICE), "what the cache did is unknown"
-    assert 0 < erred.cost_nusd < asked.reserved_nusd
+    assert erred.estimated
+    assert erred.cost_nusd == asked.reserved_nusd, "what it thought before it was cut is unknown"
+    billed = wire.server.total.nusd
+    assert billed > 5_000 * PRICE.output * 1_000, "the hidden part is billed"
+    assert billed <= erred.cost_nusd + sum(answers)
     assert await bench.money() == (erred.cost_nusd + sum(answers), 0)
 
 

@@ -303,28 +303,29 @@ def test_a_stream_is_metered_as_the_wire_says_and_passes_unchanged(wire: Wire, s
     sent = b"".join(frames(STREAMS[wire]))
     meter = Meter(wire, "m", streams=True)
     got = b"".join(meter.read(sent[at : at + size]) for at in range(0, len(sent), size)) + meter.rest()
-    found = meter.finish(9_999)
+    found = meter.finish(9_999, 500)
     assert got == sent
     assert (found.usage, found.estimated, found.stop) == (TRUE[wire], False, StopReason.END)
     assert found.message.text == "Hello, you there."
 
 
 @pytest.mark.parametrize("wire", Wire)
-def test_a_stream_that_broke_is_estimated_from_what_came(wire: Wire) -> None:
+def test_a_stream_that_broke_counts_as_long_as_it_may_have_been(wire: Wire) -> None:
     kept = 3 if wire is Wire.MESSAGES else 2 if wire is Wire.RESPONSES else 1
     meter = Meter(wire, "m", streams=True)
     for frame in frames(STREAMS[wire][:kept]):
         meter.read(frame)
-    found = meter.finish(9_999)
+    found = meter.finish(9_999, 500)
     assert found.begun
     assert found.estimated
     assert found.stop is None
     assert found.usage.prompt == (150 if wire is Wire.MESSAGES else 9_999)
-    assert found.usage.output >= 4
+    assert found.usage.output == 500
+    assert found.prompt_counted is (wire is Wire.MESSAGES)
 
 
 def test_nothing_came_is_not_a_begun_answer() -> None:
-    found = Meter(Wire.MESSAGES, "m", streams=True).finish(9_999)
+    found = Meter(Wire.MESSAGES, "m", streams=True).finish(9_999, 500)
     assert not found.begun
     assert found.usage == Usage()
 
@@ -357,7 +358,7 @@ def test_an_answer_in_one_piece_is_metered_too(wire: Wire) -> None:
     raw = json.dumps(WHOLE[wire], indent=1).encode()
     meter = Meter(wire, "m", streams=False)
     assert b"".join(meter.read(raw[at : at + 11]) for at in range(0, len(raw), 11)) == raw
-    found = meter.finish(9_999)
+    found = meter.finish(9_999, 500)
     assert (found.usage, found.estimated) == (Usage(input=3, output=2), False)
     assert found.stop is not None
     assert found.message.text == "Hi"
@@ -367,7 +368,7 @@ def test_usage_that_was_not_asked_for_is_kept_from_the_client() -> None:
     meter = Meter(Wire.CHAT, "m", streams=True, hide_usage=True)
     got = b"".join(meter.read(frame) for frame in [*frames(CHAT), b"data: [DONE]\n\n"]) + meter.rest()
     assert got == b"".join([*frames(CHAT[:2]), b"data: [DONE]\n\n"])
-    assert meter.finish(1).usage == TRUE[Wire.CHAT]
+    assert meter.finish(1, 500).usage == TRUE[Wire.CHAT]
 
 
 def test_an_error_in_the_stream_is_a_failure_with_its_class() -> None:
@@ -375,7 +376,7 @@ def test_an_error_in_the_stream_is_a_failure_with_its_class() -> None:
     event = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
     for frame in frames([*MESSAGES[:3], event]):
         meter.read(frame)
-    found = meter.finish(9_999)
+    found = meter.finish(9_999, 500)
     assert found.error is not None
     assert found.error.kind is FailureClass.TRANSIENT
     assert found.estimated
@@ -385,7 +386,7 @@ def test_an_error_in_the_stream_is_a_failure_with_its_class() -> None:
 def test_nonsense_passes_and_is_no_answer(chunks: list[bytes], wire: Wire, streams: bool) -> None:
     meter = Meter(wire, "m", streams=streams)
     assert b"".join(meter.read(chunk) for chunk in chunks) == b"".join(chunks)
-    assert meter.finish(10).stop is None
+    assert meter.finish(10, 500).stop is None
 
 
 @pytest.mark.parametrize("wire", Wire)

@@ -101,7 +101,7 @@ def test_arguments_that_could_not_be_sent_again_are_a_flawed_call(arguments: str
 def test_usage_that_cannot_be_true_is_estimated(counted: Usage) -> None:
     reply = replied(Text(text="Done."), usage=counted)
     assert reply.estimated
-    assert 0 < reply.usage.output < 100
+    assert 0 < reply.usage.output <= REQUEST.max_output
 
 
 def test_parts_of_a_call_that_are_no_texts_are_told_from_a_call() -> None:

@@ -225,12 +225,12 @@ class ModelCalls:
             raise failed from error
         except ModelFailed as error:
             limiter.failed(error)
-            charged = None if error.usage is None else _charged(error.usage, error.estimated, price)
+            charged = None if error.usage is None or error.estimated else cost(error.usage, price)
             await self._erred(asked, error, holder, error.usage, charged)
             raise
         probes.hit("model.replied")
         limiter.answered()
-        spent = _charged(reply.usage, reply.estimated, price)
+        spent = asked.reserved_nusd if reply.estimated else cost(reply.usage, price)
         if failed_reply := _unusable(name, reply):
             nudge = () if prompt.aside is not None or reply.stop is not StopReason.LENGTH else (SMALLER,)
             await self._erred(asked, failed_reply, holder, reply.usage, spent, nudge)
@@ -356,11 +356,6 @@ class ModelCalls:
         size = await model.window()
         own = self._assignment.agent.limits.context
         return context.window_of(min(size, own) if own else size, section.max_output or DEFAULT_OUTPUT)
-
-
-def _charged(usage: Usage, estimated: bool, price: Price) -> int:
-    """Nano-USD for what was used; an estimate does not know what of it came from a cache or went into one."""
-    return worst_case(usage.prompt, usage.output, price) if estimated else cost(usage, price)
 
 
 def _holder(assignment: Assignment, step: int, number: int) -> str:

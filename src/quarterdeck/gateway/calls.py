@@ -327,7 +327,7 @@ class _Leg:
 
     def _finish(self) -> Metered | None:
         if self.metered is None and self._meter is not None:
-            self.metered = self._meter.finish(self._bound.input)
+            self.metered = self._meter.finish(self._bound.input, self._bound.output)
         return self.metered
 
 

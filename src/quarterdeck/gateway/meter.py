@@ -2,14 +2,14 @@
 
 Rules
 - The bytes go on to the client as they came; the meter reads a copy. It never changes and never delays them.
-- The wire is the truth: usage comes from it, or is an estimate that says so, rather too high. What a stream said about
-  its prompt before it broke is kept.
+- The wire is the truth: usage comes from it, or is an estimate that says so, and then it is the bound: a model may have
+  thought, and been paid for, what nobody saw. What a stream said about its prompt before it broke is kept.
+- Usage on the way is not the last word: it counts once the answer has stopped.
 - An answer without a stop reason was cut off, whatever the connection says.
 - What the meter does not understand costs nothing but the estimate: the client gets it all the same.
 """
 
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -24,9 +24,6 @@ from quarterdeck.models.openai_chat import ChatFold
 from quarterdeck.models.openai_responses import ResponsesFold
 from quarterdeck.models.port import Message, StopReason
 from quarterdeck.models.reply import Draft, Fold
-
-CHARACTERS_PER_TOKEN: Final = 2.5
-"""Of output that was never counted; rather too few."""
 
 KEPT: Final = 16 * 1024 * 1024
 """Bytes of an answer in one piece that are read."""
@@ -47,6 +44,8 @@ class Metered:
     """Anything of an answer came at all."""
     error: ModelFailed | None = None
     """What the stream said went wrong."""
+    prompt_counted: bool = True
+    """The prompt is what the wire said, and not the bound."""
 
 
 class Meter:
@@ -60,8 +59,7 @@ class Meter:
         self._whole = bytearray()
         self._hide = hide_usage
         self._error: ModelFailed | None = None
-        self._characters = 0
-        self._deltas = 0
+        self._spoke = False
         self._prompt: Usage | None = None
         self._lost = False
 
@@ -97,9 +95,7 @@ class Meter:
         if self._error is not None:
             return False
         try:
-            for text in _deltas(self._wire, event):
-                self._characters += len(text)
-                self._deltas += 1
+            self._spoke = self._spoke or any(True for _ in _deltas(self._wire, event))
             self._prompt = _prompt(self._wire, event) or self._prompt
             self._fold.add(event)
         except ModelFailed as error:
@@ -108,29 +104,27 @@ class Meter:
             self._lost = True
         return self._hide and bool(event.get("usage")) and not event.get("choices")
 
-    def finish(self, bound: int) -> Metered:
-        """What it was. `bound`: tokens that the prompt had at most, for the estimate."""
+    def finish(self, prompt: int, output: int) -> Metered:
+        """What it was. `prompt`, `output`: tokens that they have at most, for the estimate."""
         if self._whole:
             self._read_whole()
         try:
             draft = self._fold.draft()
         except _NONSENSE:
             draft = Draft(begun=True)
-        counted = None if self._error is not None else sound.usage(draft.usage)
-        begun = draft.begun or self._characters > 0 or self._prompt is not None
+        ended = self._error is None and (draft.stop is not None or draft.over_window)
+        counted = sound.usage(draft.usage) if ended else None
+        known = sound.usage(self._prompt)
+        begun = draft.begun or self._spoke or self._prompt is not None
         return Metered(
-            usage=counted or (self._estimate(bound) if begun else Usage()),
+            usage=counted or (_estimate(known, prompt, output) if begun else Usage()),
             estimated=counted is None,
             stop=None if self._error is not None else draft.stop,
             message=_message(draft),
             begun=begun,
             error=self._error,
+            prompt_counted=counted is not None or known is not None,
         )
-
-    def _estimate(self, bound: int) -> Usage:
-        prompt = sound.usage(self._prompt) or Usage(input=bound)
-        output = max(self._deltas, math.ceil(self._characters / CHARACTERS_PER_TOKEN), prompt.output, 1)
-        return prompt.model_copy(update={"output": output})
 
     def _read_whole(self) -> None:
         try:
@@ -141,6 +135,11 @@ class Meter:
             if isinstance(item, dict):
                 for event in _as_events(self._wire, item):
                     self._add(event)
+
+
+def _estimate(known: Usage | None, prompt: int, output: int) -> Usage:
+    entry = known or Usage(input=prompt)
+    return entry.model_copy(update={"output": max(output, entry.output, 1)})
 
 
 def _fold(wire: Wire, model: str) -> Fold:

@@ -125,7 +125,7 @@ class Book:
 
     async def answered(self, key: Key, intent: Intent, metered: Metered, seconds: float) -> None:
         """The answer went through."""
-        spent = cost(metered.usage, intent.price)
+        spent = spent_on(metered, intent.event.reserved_nusd, intent.price)
         body = metered.message.model_dump_json(ensure_ascii=True).encode()
         event = e.ModelAnswered(
             step=intent.event.step,
@@ -140,7 +140,7 @@ class Book:
         await self._settle(key, intent, event)
 
     async def erred(self, key: Key, intent: Intent, failed: ModelFailed, metered: Metered | None = None) -> None:
-        """The call failed. What it cost is what the wire said, else an estimate, else all that was set aside."""
+        """The call failed. What it cost is what the wire said, else what was set aside for what it did not say."""
         usage, spent, estimated = charged(intent.event.reserved_nusd, intent.price, failed, metered)
         event = e.ModelErred(
             step=intent.event.step,
@@ -182,8 +182,15 @@ class Book:
 def charged(reserved: int, price: Price, failed: ModelFailed, metered: Metered | None) -> tuple[Usage, int, bool]:
     """(usage, nano-USD, whether that is an estimate) of a call that failed. Pure."""
     if metered is not None and metered.begun:
-        spent = cost(metered.usage, price)
-        return metered.usage, min(spent, reserved) if metered.estimated else spent, metered.estimated
+        return metered.usage, spent_on(metered, reserved, price), metered.estimated
     if failed.billed:
         return Usage(), reserved, reserved > 0
     return Usage(), 0, False
+
+
+def spent_on(metered: Metered, reserved: int, price: Price) -> int:
+    """Nano-USD of an answer. Where even its prompt was not counted, all that was set aside: the dearest rates. Pure."""
+    if not metered.prompt_counted:
+        return reserved
+    spent = cost(metered.usage, price)
+    return min(spent, reserved) if metered.estimated else spent

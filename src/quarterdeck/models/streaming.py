@@ -153,7 +153,7 @@ def _charge(failure: ModelFailed, request: Request, fold: Fold) -> None:
     if draft.begun:
         failure.billed = True
         counted = sound.usage(draft.usage)
-        failure.usage = counted or reply.guess(request, draft)
+        failure.usage = counted or reply.guess(request)
         failure.estimated = counted is None
 
 

@@ -118,10 +118,14 @@ class Exchange:
     def _billed(self) -> Usage:
         if self._said is None:
             return Usage()
-        if self._end is End.FINISHED:
+        hidden = self._fault.hidden if self._fault is not None else 0
+        if self._end is not End.FINISHED:
+            output = answer.tokens(self._sent, self._scenario.chars_per_token)
+        elif self._said.with_usage:
             return self._said.usage
-        output = answer.tokens(self._sent, self._scenario.chars_per_token)
-        return self._said.usage.model_copy(update={"output": output})
+        else:
+            output = self._said.usage.output
+        return self._said.usage.model_copy(update={"output": output + hidden})
 
     async def _perform(self) -> None:
         try:

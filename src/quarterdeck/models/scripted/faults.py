@@ -77,6 +77,8 @@ class Fault(Value):
     """A cut stream ends like a complete one; otherwise its connection is dropped."""
     seconds: float = Field(default=1.0, gt=0)
     """Seconds between two bytes of a slow answer."""
+    hidden: int = Field(default=0, ge=0)
+    """Output tokens that are billed and never sent, as reasoning is, where an answer ends without its usage."""
 
 
 @dataclass(frozen=True, slots=True)
