@@ -8,6 +8,7 @@ import httpx2
 import pytest
 from gateway_kit import CLAUDE, GEMINI, GPT, MODELS, PRICES, REAL_KEY, RUN, bench, body, client, path
 
+from quarterdeck.doors import model_calls
 from quarterdeck.govern.chain import DayCaps
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.failures import FailureClass
@@ -88,6 +89,21 @@ async def test_no_key_a_wrong_one_and_a_revoked_one_get_nowhere(tmp_path: Path) 
         assert "a person stopped it" in late.json()["error"]["message"]
         assert server.total.requests == 0
         assert await at.events() == []
+
+
+async def test_nothing_is_kept_for_a_key_that_is_not_good_nor_too_much_for_one_that_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_calls, "MOST_OF_KEY", 2000)
+    async with ScriptedServer(scenario()) as server, bench(tmp_path, server) as at, client(await at.grant()) as inside:
+        bad = {"x-api-key": "qd-wrong", "content-encoding": "unknown"}
+        assert (await inside.post(path(CLAUDE), content=b"x" * 5000, headers=bad)).status_code == 401
+        large = await inside.post(path(CLAUDE), json=body(CLAUDE, text="word " * 1000))
+        assert large.status_code == 429
+        for _ in range(2):  # what a call held is free once it is on record
+            async with asyncio.timeout(20):
+                while (await inside.post(path(CLAUDE), json=body(CLAUDE, text="w" * 1500))).status_code != 200:
+                    continue
 
 
 async def test_a_model_that_is_not_the_key_s_is_refused_with_those_that_are(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 Rules
 - Plain ASGI: a framework would copy every chunk once more.
 - A client that goes away cancels its call; a call that broke off breaks the client's connection.
+- The key is looked at before the body: of a request without a living one nothing is kept. What the bodies under way
+  hold is bounded, for each key and for all.
 - The virtual key is read here and goes no further; of the request's headers only what concerns the provider goes on.
 """
 
@@ -29,6 +31,12 @@ _NOT_FOR_PROVIDERS: Final = frozenset(
 )
 
 
+MOST_OF_KEY: Final = 256 * 1024 * 1024
+"""Bytes of bodies of one key that are held at once."""
+MOST: Final = 1024 * 1024 * 1024
+"""The same of all keys."""
+
+
 def virtual_key(headers: Iterable[tuple[str, str]], query: str) -> str:
     """The key of a request; empty = it has none. Pure."""
     found = dict(headers)
@@ -48,11 +56,51 @@ class _Unreadable(Exception):
         self.status = status
 
 
+class _Room:
+    """Bytes of bodies that are held at once."""
+
+    def __init__(self) -> None:
+        self._of = dict[str, int]()
+        self._all = 0
+
+    def take(self, secret: str, size: int) -> None:
+        """Raises _Unreadable where there is no room."""
+        if self._of.get(secret, 0) + size > MOST_OF_KEY or self._all + size > MOST:
+            raise _Unreadable(429, "too much is being sent at once; try again when other calls have ended")
+        self._of[secret] = self._of.get(secret, 0) + size
+        self._all += size
+
+    def give(self, secret: str, size: int) -> None:
+        self._all -= size
+        self._of[secret] = self._of.get(secret, 0) - size
+        if self._of[secret] <= 0:
+            del self._of[secret]
+
+
+class _Share:
+    """What one request holds of the room; nothing, where its key is not good."""
+
+    def __init__(self, room: _Room, secret: str, *, kept: bool) -> None:
+        self._room = room
+        self._secret = secret
+        self.kept = kept
+        self._size = 0
+
+    def take(self, size: int) -> None:
+        self._room.take(self._secret, size)
+        self._size += size
+
+    def give(self) -> None:
+        if self._size:
+            self._room.give(self._secret, self._size)
+
+
 class ModelCalls:
     """The ASGI application."""
 
     def __init__(self, gateway: ModelGateway) -> None:
         self._gateway = gateway
+        self._room = _Room()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, query = scope["path"], scope.get("query_string", b"").decode("latin-1")
@@ -63,13 +111,17 @@ class ModelCalls:
             if scope["method"] in ("GET", "HEAD") and path == "/":
                 return await client.short(200, b"Quarterdeck's model gateway\n")
             return await client.short(404, f"Quarterdeck's gateway has no {scope['method']} {path}\n".encode())
+        secret = virtual_key(headers, query)
+        share = _Share(self._room, secret, kept=self._gateway.living(secret))
         try:
-            raw = b"" if where.operation is Operation.LIST else await _body(receive, dict(headers))
+            raw = b"" if where.operation is Operation.LIST else await _body(receive, dict(headers), share)
+            passed = [pair for pair in headers if pair[0] not in _NOT_FOR_PROVIDERS]
+            call = asyncio.create_task(self._gateway.answer(where, secret, raw, query, passed, client))
+            return await _unless_gone(call, receive, client)
         except _Unreadable as error:
             return await client.short(error.status, f"Quarterdeck: {error}\n".encode())
-        passed = [pair for pair in headers if pair[0] not in _NOT_FOR_PROVIDERS]
-        call = asyncio.create_task(self._gateway.answer(where, virtual_key(headers, query), raw, query, passed, client))
-        return await _unless_gone(call, receive, client)
+        finally:
+            share.give()
 
 
 async def _unless_gone(call: asyncio.Task[None], receive: Receive, client: "_Sender") -> None:
@@ -96,30 +148,36 @@ async def _gone(receive: Receive) -> None:
         continue
 
 
-async def _body(receive: Receive, headers: dict[str, str]) -> bytes:
-    """The whole body, without its compression. Raises _Unreadable."""
-    read = bytearray()
+async def _body(receive: Receive, headers: dict[str, str], share: _Share) -> bytes:
+    """The whole body, without its compression; empty where it is not to be kept. Raises _Unreadable."""
+    read, size = bytearray(), 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise _Unreadable(400, "the request broke off")
-        read += message.get("body", b"")
-        if len(read) > LARGEST:
+        part = message.get("body", b"")
+        size += len(part)
+        if share.kept:
+            share.take(len(part))
+            read += part
+        if size > LARGEST:
             raise _Unreadable(413, f"a request of more than {LARGEST} bytes")
         if not message.get("more_body"):
             break
+    if not share.kept:
+        return b""
     match headers.get("content-encoding", "identity").strip().lower():
         case "" | "identity":
             return bytes(read)
         case "gzip" | "x-gzip":
-            return _inflated(bytes(read), gzip_wrapped=True)
+            return _inflated(bytes(read), share, gzip_wrapped=True)
         case "deflate":
-            return _inflated(bytes(read), gzip_wrapped=False)
+            return _inflated(bytes(read), share, gzip_wrapped=False)
         case other:
             raise _Unreadable(415, f"a body compressed with {other[:40]} cannot be read; send it plain or as gzip")
 
 
-def _inflated(data: bytes, *, gzip_wrapped: bool) -> bytes:
+def _inflated(data: bytes, share: _Share, *, gzip_wrapped: bool) -> bytes:
     machine = zlib.decompressobj(zlib.MAX_WBITS | 16 if gzip_wrapped else zlib.MAX_WBITS)
     try:
         found = machine.decompress(data, LARGEST)
@@ -127,6 +185,7 @@ def _inflated(data: bytes, *, gzip_wrapped: bool) -> bytes:
         raise _Unreadable(400, f"the compressed body cannot be read: {error}") from error
     if machine.unconsumed_tail:
         raise _Unreadable(413, f"a request of more than {LARGEST} bytes")
+    share.take(len(found))
     return found
 
 

@@ -77,6 +77,11 @@ class ModelGateway:
         """The key of that secret, also a dead one."""
         return self._keys.find(secret)
 
+    def living(self, secret: str) -> bool:
+        """Whether the key of that secret is good: for anybody else, nothing is kept of a request."""
+        key = self._keys.find(secret)
+        return key is not None and key.why_dead() is None
+
     async def answer(
         self,
         where: Place,
