@@ -5,6 +5,7 @@ import { beside, inSight } from "../src/components/rows.ts";
 import { counts, ordered, pace } from "../src/screens/fleet/order.ts";
 import { items } from "../src/screens/inbox/items.ts";
 import { standing } from "../src/screens/now/standing.ts";
+import { mayOrder } from "../src/store/role.ts";
 
 const agent = (attempt: string, more: Partial<AgentRow> = {}): AgentRow => ({
   attempt,
@@ -137,4 +138,12 @@ test("work is done only when every run has ended; else what is paused or not don
   const gated = run("c", { status: "running", finished_at: null });
   assert.equal(standing([paused, gated])?.title, "1 run not yet done");
   assert.match(standing([paused, gated])?.words ?? "", /Goal of c/);
+});
+
+test("who may only look is offered nothing that changes something", () => {
+  const roles = ["viewer", "operator", "admin"] as const;
+  assert.deepEqual(
+    roles.map((role) => mayOrder({ name: "ada", role })),
+    [false, true, true],
+  );
 });

@@ -107,10 +107,11 @@ async def _decide(call: Call, id: str, verdict: Literal["approve", "deny"], hash
             )
         by = call.settings.user
         await deck.decide(view.approval, verdict, action_hash=view.action_hash, reason=reason, by=by)
+        after = next((each for each in await deck.approvals(open=False) if each.approval == view.approval), view)
         await deck.settle()
         attended = await deck.attended()
     word = "approved" if verdict == "approve" else "denied"
-    call.emit("approval.decided", {**_plain(view), "status": word, "by": by, "reason": reason})
+    call.emit("approval.decided", {**_plain(after), "status": word, "by": by, "reason": reason})
     next_step = "it goes on" if attended else f"nobody works on it now; go on with: quarterdeck resume {view.run}"
     call.say(f"{view.approval} is {word} ({view.title}); {next_step}")
 

@@ -51,7 +51,7 @@ def next_step(result: RunResult) -> str:
         case RunStatus.DONE:
             return f"next: git log --oneline {result.target.branch}" if result.target.sha else ""
         case RunStatus.WAITING:
-            return f"next: quarterdeck show {run}, then quarterdeck resume {run} --answer TEXT"
+            return f"next: quarterdeck inbox (answer or approve what waits), then quarterdeck resume {run}"
         case RunStatus.PARTIAL | RunStatus.FAILED:
             return f"next: quarterdeck show {run} --report"
         case _:

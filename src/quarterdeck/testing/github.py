@@ -213,7 +213,8 @@ class _Handler(BaseHTTPRequestHandler):
         return [
             pull
             for pull in reversed(self.state.pulls)
-            if (not head or f"acme:{pull['head']['ref']}" == head)
+            if query.get("state", ["open"])[0] in ("all", pull["state"])
+            and (not head or f"acme:{pull['head']['ref']}" == head)
             and query.get("base", [pull["base"]["ref"]])[0] == pull["base"]["ref"]
         ]
 

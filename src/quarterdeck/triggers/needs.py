@@ -94,7 +94,7 @@ def _incident(record: Record, event: ev.IncidentOpened) -> Need:
 
 def _waits(record: Record, event: ev.RunWaiting) -> Need:
     run = record.stream.partition("/")[2]
-    answer = f'quarterdeck inbox, then quarterdeck resume {run} --answer "…"'
+    answer = f"quarterdeck inbox (answer or approve what waits), then quarterdeck resume {run}"
     return _need("waiting", record, f"{run}/{record.seq}", f"{run} waits for you", event.reason, answer, run=run)
 
 

@@ -95,7 +95,7 @@ class Taking:
         probes.hit("trigger.received")
         claim = await self._journal.claim(ids.trigger_stream(name))
         if known is not None and known.status == "fired":
-            await self._store(claim, delivery, known.run, known.subject, known.order_blob)
+            await self._store(claim, delivery, known.run, known.subject, known.order_blob, known.at)
             return
         received = Received.model_validate_json(await self._journal.get(str(job.payload["received_blob"])))
         section = self._configured().triggers.get(name)
@@ -169,22 +169,23 @@ class Taking:
         )
         await self._journal.append(at.claim, event)
         probes.hit("trigger.fired")
-        return await self._store(at.claim, at.received.delivery, run, at.subject, blob)
+        return await self._store(at.claim, at.received.delivery, run, at.subject, blob, self._clock.wall())
 
-    async def _store(self, claim: Claim, delivery: str, run: str, subject: str, order_blob: str) -> None:
-        """Store the run that is intended, unless it is there."""
+    async def _store(self, claim: Claim, delivery: str, run: str, subject: str, order_blob: str, since: float) -> None:
+        """Store the run that is intended, unless it is there. `since`: when it was intended."""
         name = claim.stream.removeprefix("trigger/")
         order = Order.model_validate(json.loads(await self._journal.get(order_blob)))
         try:
             await self._orders.create(order, run)
-        except _REFUSALS as error:
+        except (*_REFUSALS, GitFailed, SandboxFailed) as error:
+            passing = isinstance(error, GitFailed | SandboxFailed)
+            if passing and self._clock.wall() - since <= _PATIENCE:
+                raise Later(_AGAIN, str(error)) from error
             event = e.TriggerRefused(
                 trigger=name, delivery=delivery, subject=subject, code="order", reason=_words(error)
             )
             await self._journal.append(claim, event)
             return
-        except (GitFailed, SandboxFailed) as error:
-            raise Later(_AGAIN, str(error)) from error
         probes.hit("trigger.stored")
         await self._journal.append(claim, e.TriggerOrdered(trigger=name, delivery=delivery, run=run))
 

@@ -58,7 +58,10 @@ def failed(result: RunResult, pull: str) -> str:
 def waiting(run: str, reason: str) -> str:
     """The comment about a run that waits for a person."""
     asked = "\n".join(f"> {line}" for line in inert(reason).splitlines())
-    return _bounded(f"The run `{run}` waits for a person:\n\n{asked}\n\nThe operator answers with `quarterdeck inbox`.")
+    return _bounded(
+        f"The run `{run}` waits for a person:\n\n{asked}\n\nThe operator finds it with "
+        "`quarterdeck inbox`, and answers or approves it."
+    )
 
 
 def marked(body: str, mark: str) -> str:

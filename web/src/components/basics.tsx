@@ -3,6 +3,7 @@
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { now } from "../store/clock.ts";
+import { mayOrder, me } from "../store/role.ts";
 import type { Tone } from "./Mark.tsx";
 import { absolute, duration, money, relative } from "./words.ts";
 
@@ -62,6 +63,8 @@ export function Button(props: {
   readonly keys?: string | undefined;
   readonly disabled?: boolean | undefined;
   readonly submit?: boolean | undefined;
+  /** It changes something: who may only look cannot press it. */
+  readonly orders?: boolean | undefined;
   readonly label?: string | undefined;
   /** Whether what it opens is open. */
   readonly expanded?: boolean | undefined;
@@ -72,7 +75,8 @@ export function Button(props: {
     <button
       type={props.submit ? "submit" : "button"}
       class={`button ${look}`}
-      disabled={props.disabled}
+      disabled={props.disabled || (props.orders && !mayOrder(me.value))}
+      title={props.orders && !mayOrder(me.value) ? "You may only look" : undefined}
       aria-label={props.label}
       aria-expanded={props.expanded}
       aria-keyshortcuts={props.keys}

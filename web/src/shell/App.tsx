@@ -90,7 +90,7 @@ function Rail() {
         </ul>
       </nav>
       <div class="tools">
-        <Button act={startRun} keys="c">
+        <Button orders act={startRun} keys="c">
           Start a run
         </Button>
         <div class="tools-row">

@@ -7,7 +7,7 @@ import { duration, percent, plural } from "../components/words.ts";
 import { exists } from "../screens/registry.ts";
 import { now } from "../store/clock.ts";
 import { store, stream } from "../store/live.ts";
-import { me } from "../store/me.ts";
+import { me } from "../store/role.ts";
 import { link } from "./router.ts";
 
 function Readout(props: {

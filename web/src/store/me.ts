@@ -1,16 +1,9 @@
 // Who the server takes this browser's person for, and the way in where it wants a token.
 // Rules: a token is exchanged once for a cookie that scripts cannot read; it is kept nowhere.
 
-import { signal } from "@preact/signals";
 import { get, post } from "../api/client.ts";
 import { stream } from "./live.ts";
-
-export interface Me {
-  readonly name: string;
-  readonly role: "viewer" | "operator" | "admin";
-}
-
-export const me = signal<Me | null>(null);
+import { type Me, me } from "./role.ts";
 
 /** Learn who asks; nobody yet where a token is needed first. */
 export function learnMe(): void {

@@ -21,6 +21,7 @@ from quarterdeck.board.port import Delta
 from quarterdeck.doors.api import approvals, attempts, export, live, machine, runs
 from quarterdeck.doors.api.port import Backing
 from quarterdeck.doors.api.problems import PROBLEM, Problem, of_error, of_status
+from quarterdeck.doors.api.sessions import COOKIE
 from quarterdeck.kernel.complaints import complaint
 from quarterdeck.kernel.failures import QuarterdeckError
 
@@ -37,15 +38,18 @@ _ROUTERS: Final = (
     machine.router,
 )
 _ABOUT: Final = """\
-Everything that the command line can do. What changes something takes JSON, `Idempotency-Key` and, where it is about a
-run, `If-Match`. Errors are problems (RFC 9457) with the command that helps in `fix`. Money is in USD, times are seconds
-since the epoch."""
+The deck: its runs, tasks, attempts, approvals, gates, costs and journal, read and steered. Some things are done on the
+command line only, such as tokens, the approval of tool servers, triggers and the demo. What changes something takes
+JSON, `Idempotency-Key` and, where it is about a run, `If-Match`. Errors are problems (RFC 9457) with the command that
+helps in `fix`. Money is in USD, times are seconds since the epoch."""
 _ALWAYS: Final = {
     400: "The request cannot be read",
     401: "A token is needed",
     403: "The role does not allow it, or another site asks",
     421: "The Host header names another server",
     500: "A bug in Quarterdeck",
+    501: "Not built, or not installed here",
+    502: "A model or another server cannot be reached",
     503: "The machine is not well",
 }
 _CHANGING: Final = {
@@ -160,9 +164,15 @@ def description(app: FastAPI) -> dict[str, Any]:
             "type": "http",
             "scheme": "bearer",
             "description": "Not needed on loopback while there are no tokens.",
-        }
+        },
+        "session": {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": COOKIE,
+            "description": "What `POST /api/v1/session` gives a browser for its token.",
+        },
     }
-    document["security"] = [{"token": []}, {}]
+    document["security"] = [{"token": []}, {"session": []}, {}]
     for path, methods in document["paths"].items():
         for method in _METHODS:
             if method in methods:

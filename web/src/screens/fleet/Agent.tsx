@@ -269,19 +269,19 @@ export function Agent(props: { readonly id: string; readonly open: () => void; r
           </Button>
         )}
         {agent.harness !== READS_ONCE && (
-          <Button keys="m" act={() => message(agent)}>
+          <Button orders keys="m" act={() => message(agent)}>
             Message
           </Button>
         )}
         {run && !FINISHED.includes(run.status) && (
           <>
-            <Button keys="p" act={() => pauseOrResume(run)}>
+            <Button orders keys="p" act={() => pauseOrResume(run)}>
               {run.status === "paused" ? "Resume the run" : "Pause the run"}
             </Button>
-            <Button keys="b" act={() => raiseBudget(run)}>
+            <Button orders keys="b" act={() => raiseBudget(run)}>
               Raise the budget
             </Button>
-            <Button look="danger" act={() => cancel(run)}>
+            <Button orders look="danger" act={() => cancel(run)}>
               Cancel the run
             </Button>
           </>

@@ -92,10 +92,10 @@ export function ApprovalPane({ id, open, after }: Props) {
             />
           </Field>
           <div class="buttons">
-            <Button look="main" keys="a" disabled={sending} act={() => void send("approve")}>
+            <Button orders look="main" keys="a" disabled={sending} act={() => void send("approve")}>
               {detail.risk === "high" ? "Approve…" : "Approve"}
             </Button>
-            <Button look="danger" keys="d" disabled={sending} act={() => void send("deny")}>
+            <Button orders look="danger" keys="d" disabled={sending} act={() => void send("deny")}>
               Deny
             </Button>
           </div>

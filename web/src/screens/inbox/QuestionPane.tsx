@@ -62,7 +62,7 @@ export function QuestionPane({ need, after }: { readonly need: NeedRow; readonly
           />
         </Field>
         <div class="buttons">
-          <Button look="main" submit disabled={sending || text.trim() === ""}>
+          <Button orders look="main" submit disabled={sending || text.trim() === ""}>
             Send the answer
           </Button>
         </div>

@@ -71,6 +71,7 @@ export function Need(props: { readonly need: NeedRow; readonly chosen: boolean; 
               look={shown.look === "main" && !chosen ? undefined : shown.look}
               little
               keys={chosen ? shown.keys : undefined}
+              orders={action !== "open"}
               act={() => actNeed(need, action)}
             >
               {shown.word}

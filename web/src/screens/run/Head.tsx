@@ -48,23 +48,27 @@ function Acts({ run }: { readonly run: RunRow }) {
   return (
     <div class="buttons run-acts">
       {PAUSABLE.includes(run.status) && (
-        <Button act={() => pauseOrResume(run)} keys="p">
+        <Button orders act={() => pauseOrResume(run)} keys="p">
           Pause
         </Button>
       )}
       {RESUMABLE.includes(run.status) && (
-        <Button act={() => resume(run)} keys={PAUSABLE.includes(run.status) ? undefined : "p"}>
+        <Button orders act={() => resume(run)} keys={PAUSABLE.includes(run.status) ? undefined : "p"}>
           {again ? "Try what did not merge" : "Resume"}
         </Button>
       )}
       {!ended && (
-        <Button act={() => raiseBudget(run)} keys="b">
+        <Button orders act={() => raiseBudget(run)} keys="b">
           Raise the budget
         </Button>
       )}
-      {ended && run.tasks.merged > 0 && <Button act={() => revert(run.run, null, run.tasks.merged)}>Take back</Button>}
+      {ended && run.tasks.merged > 0 && (
+        <Button orders act={() => revert(run.run, null, run.tasks.merged)}>
+          Take back
+        </Button>
+      )}
       {!ended && (
-        <Button look="danger" act={() => cancel(run)}>
+        <Button orders look="danger" act={() => cancel(run)}>
           Cancel
         </Button>
       )}
@@ -146,7 +150,7 @@ function Why(props: { readonly run: RunRow; readonly detail: RunDetail | null; r
           title={wait.task ? `${wait.task} asks` : "The run asks"}
         >
           <p class="why-text">{wait.question}</p>
-          <Button little look="main" act={() => answer(run.run, wait.attempt || null, wait.question)}>
+          <Button orders little look="main" act={() => answer(run.run, wait.attempt || null, wait.question)}>
             Answer
           </Button>
         </Line>

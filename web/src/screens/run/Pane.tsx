@@ -146,12 +146,12 @@ function TaskFacts({ task }: { readonly task: TaskRow }) {
           <Tag tone={task.reviewed ? "good" : "wait"}>{task.reviewed ? "reviewed" : "no review"}</Tag>
         )}
         {RETRIABLE.includes(task.status) && (
-          <Button little act={() => retry(task.run, task.task)} keys="r">
+          <Button orders little act={() => retry(task.run, task.task)} keys="r">
             Try again
           </Button>
         )}
         {task.status === "merged" && (
-          <Button little look="bare" act={() => revert(task.run, task.task, 1)}>
+          <Button orders little look="bare" act={() => revert(task.run, task.task, 1)}>
             Take back
           </Button>
         )}
