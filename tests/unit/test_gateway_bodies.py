@@ -1,12 +1,15 @@
 """What the gateway reads in a request's body: limits, references, and what costs more than its tokens."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
 from quarterdeck.gateway import refusals, routes, wires
+from quarterdeck.gateway.answers import Tried, pass_on
 from quarterdeck.gateway.wires import Asked, Operation, Place, Wire
+from quarterdeck.kernel.failures import FailureClass, ModelFailed
 
 
 def read(wire: Wire, raw: bytes) -> Asked:
@@ -173,3 +176,37 @@ def test_one_model_is_one_object() -> None:
     assert json.loads(refusals.model(Wire.GEMINI, "m"))["name"] == "models/m"
     assert routes.is_known("m", ["chat:m"])
     assert not routes.is_known("z", ["chat:m"])
+
+
+# --- an answer that broke ---------------------------------------------------------------------------------
+
+
+class Reader:
+    """A client that keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.heads: list[int] = []
+
+    @property
+    def begun(self) -> bool:
+        return bool(self.heads)
+
+    async def head(self, status: int, headers: Iterable[tuple[str, str]]) -> None:
+        self.heads.append(status)
+
+    async def body(self, data: bytes) -> None:
+        assert data
+
+    async def end(self) -> None:
+        assert self.heads
+
+
+async def test_a_client_gets_one_head_only() -> None:
+    broke = Tried(ModelFailed("it broke", FailureClass.TRANSIENT))
+    fresh, begun = Reader(), Reader()
+    await pass_on(fresh, request(Wire.CHAT), broke)
+    assert fresh.heads == [502]
+    await begun.head(200, ())
+    with pytest.raises(ConnectionAbortedError):
+        await pass_on(begun, request(Wire.CHAT), broke)
+    assert begun.heads == [200]

@@ -59,7 +59,10 @@ async def refuse(client: Client, asked: Asked, sentence: str, code: str) -> None
 
 
 async def pass_on(client: Client, asked: Asked, tried: Tried) -> None:
-    """The provider's own answer, or ours where there was none."""
+    """The provider's own answer, or ours where there was none. Raises ConnectionAbortedError where the client has
+    a part of another one: it must see that as broken."""
+    if client.begun:
+        raise ConnectionAbortedError(str(tried.failure)) from tried.failure
     if tried.status:
         headers = [pair for pair in tried.headers if pair[0] != "x-should-retry"]
         await client.head(tried.status, [*headers, ("x-should-retry", "false")])
