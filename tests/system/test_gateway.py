@@ -258,6 +258,17 @@ async def test_an_answer_without_usage_costs_its_bound(tmp_path: Path, name: str
         assert server.total.nusd <= answered.cost_nusd <= asked.reserved_nusd
 
 
+async def test_what_a_proxy_gave_up_may_have_been_billed(tmp_path: Path) -> None:
+    fault = Fault(kind=Kind.TIMEOUT_ERROR)
+    async with ScriptedServer(scenario(fault)) as server, bench(tmp_path, server) as at:
+        async with client(await at.grant()) as inside:
+            assert (await inside.post(path(CLAUDE), json=body(CLAUDE))).status_code == 200
+        asked, erred, *_ = await at.events(4)
+        assert isinstance(asked, e.ModelAsked)
+        assert isinstance(erred, e.ModelErred)
+        assert (erred.cost_nusd, erred.estimated) == (asked.reserved_nusd, True)
+
+
 async def test_revoking_a_key_cuts_what_is_under_way_and_closes_it(tmp_path: Path) -> None:
     async with ScriptedServer(scenario(Fault(kind=Kind.HANG))) as server, bench(tmp_path, server) as at:
         opened = await at.grant()

@@ -49,6 +49,8 @@ _FIRST_LOOK: Final = 0.1
 _LONGEST_LOOK: Final = 5.0
 _LARGEST_REFUSAL: Final = 1024 * 1024
 """Bytes of a provider's error that are passed on."""
+_BETWEEN: Final = (502, 504)
+"""Statuses of a proxy before the provider: the provider itself may have answered, and counted."""
 _UNKNOWN_WINDOW: Final = 1_000_000
 """Tokens; where nobody says how long a prompt may be, its bytes alone bound it."""
 _ENCODED: Final = "content-encoding"
@@ -283,6 +285,7 @@ class _Leg:
                     break
         said = answer.redacted(bytes(kept))
         failure = answer.meaning(said)
+        failure.billed = failure.billed or answer.status in _BETWEEN
         await self._erred(failure)
         headers = tuple((name, value) for name, value in passed(answer.headers) if name != _ENCODED)
         return Tried(failure, answer.status, headers, said)
