@@ -284,7 +284,7 @@ async def test_owners_get_their_work_and_what_they_cannot_do_goes_on_to_others(t
             code, out, _ = place.call("inbox")
             assert code == 0
             assert "The task stuck (stuck) is not done" in out
-            assert f"answer: quarterdeck resume {run} --answer TEXT" in out
+            assert f"answer: quarterdeck answer {run}.stuck.1 TEXT" in out
             await deck.control(run, "resume", answer="use a spoon")
             await deck.work(run)
             result = await deck.result(run)

@@ -11,6 +11,7 @@ from quarterdeck.cli.reading import About
 from quarterdeck.cli.text import Tone
 from quarterdeck.journal.port import Record
 from quarterdeck.kernel import events as e
+from quarterdeck.kernel import events_triggers as te
 from quarterdeck.kernel.entities import Change, Harness, Usage
 from quarterdeck.kernel.events import EventBase, Node, Outcome, RunStatus, TaskStatus
 from quarterdeck.kernel.failures import FailureClass
@@ -291,6 +292,84 @@ CASES: list[tuple[str, EventBase, str, str]] = [
         "landed, but the note of 3f2a91c0de waits: locked",
     ),
     ("gate", e.NoteWritten(attempt=CHANGE.attempt, commit=SHA), "docs.1", "the note of 3f2a91c0de is written"),
+    (
+        "attempt",
+        e.ApprovalAsked(
+            approval="a-1", what="plan", run=RUN, action_hash="h", title="The plan", subject_blob=SHA, risk="low"
+        ),
+        "docs.1",
+        "asks a person",
+    ),
+    (
+        "approval/r-1.a-1",
+        e.ApprovalDecided(approval="a-1", verdict="deny", by="ada", reason="too wide", action_hash="h"),
+        "approval",
+        "a-1 is denied by ada: too wide",
+    ),
+    ("run", e.BudgetRaised(by="ada", budget_nusd=2_000_000_000), "run", "ada raised the budget to $2.00"),
+    ("run", e.QuestionAnswered(by="ada", answer_blob=SHA), "run", "answered by ada"),
+    ("run", e.TaskRetried(task="docs", by="ada", agent="debugger"), "docs", "ada wants it tried again, by debugger"),
+    (
+        "publish/r-1",
+        te.BranchPushed(run=RUN, repository="o/r", branch="b", commit=SHA),
+        "publish",
+        "b is pushed to o/r at 3f2a91c0de",
+    ),
+    (
+        "publish/r-1",
+        te.PullOpened(run=RUN, repository="o/r", number=7, url="http://h/7", commit=SHA),
+        "publish",
+        "pull request http://h/7 is opened",
+    ),
+    (
+        "publish/r-1",
+        te.IssueCommented(run=RUN, repository="o/r", issue=3, about="failed", url="http://h/3"),
+        "publish",
+        "issue 3 is told: failed",
+    ),
+    (
+        "publish/r-1",
+        te.NoticeSent(notice="n", need="question", title="A question", status=200, number=1),
+        "publish",
+        "told: A question (HTTP 200)",
+    ),
+    (
+        "publish/r-1",
+        te.OutboxDelayed(about="notice/n", reason="HTTP 502", seconds=30, number=1),
+        "publish",
+        "notice/n is tried again in 30s: HTTP 502",
+    ),
+    ("publish/r-1", te.OutboxFailed(about="notice/n", reason="HTTP 410"), "publish", "notice/n is given up: HTTP 410"),
+    (
+        "trigger/bugs",
+        te.TriggerFired(trigger="bugs", delivery="d", run=RUN, order_blob=SHA),
+        "trigger",
+        "bugs starts r-1abcdefghjk",
+    ),
+    (
+        "trigger/bugs",
+        te.TriggerHeld(trigger="bugs", delivery="d", reason="3 in this hour", until=60),
+        "trigger",
+        "bugs waits: 3 in this hour",
+    ),
+    (
+        "trigger/bugs",
+        te.TriggerOrdered(trigger="bugs", delivery="d", run=RUN),
+        "trigger",
+        "bugs: r-1abcdefghjk is ordered",
+    ),
+    (
+        "trigger/bugs",
+        te.TriggerRefused(trigger="bugs", code="author", reason="eve may not"),
+        "trigger",
+        "bugs is refused (author): eve may not",
+    ),
+    (
+        "trigger/bugs",
+        te.TriggerScheduled(trigger="nightly", schedule="0 3 * * *", timezone="UTC", since=0),
+        "trigger",
+        "nightly fires at 0 3 * * * (UTC)",
+    ),
 ]
 
 _STREAM = {

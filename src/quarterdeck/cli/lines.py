@@ -9,6 +9,7 @@ Rules
 from dataclasses import dataclass
 from typing import Protocol
 
+from quarterdeck.cli import outside_lines
 from quarterdeck.cli.amounts import duration, plural, size, tokens, usd
 from quarterdeck.cli.text import Tone, clean, fit
 from quarterdeck.journal.port import Record
@@ -38,7 +39,7 @@ def describe(record: Record) -> Line:
     """The line of that record."""
     event = record.event
     room = record.stream.partition("/")[0]
-    words = {"run": _run, "attempt": _attempt, "mail": _attempt, "gate": _gate, "check": _check}.get(room, _deck)(event)
+    words = _ROOMS.get(room, _deck)(event) or _outside_world(event)
     text, tone, detail = words or (event.kind, Tone.QUIET, True)
     return Line(record.at, who(record), clean(text), tone, detail)
 
@@ -70,6 +71,11 @@ def _detail(text: str, tone: Tone = Tone.QUIET) -> _Words:
 
 def _because(text: str, reason: str) -> str:
     return f"{text}: {fit(clean(reason), _REASON)}" if reason else text
+
+
+def _outside_world(event: EventBase) -> _Words | None:
+    text = outside_lines.words(event)
+    return None if text is None else _detail(text)
 
 
 class Noticed(Protocol):
@@ -432,3 +438,7 @@ def _deck(event: EventBase) -> _Words:
             return _detail(f"heads of {plural(event.streams, 'stream')} anchored")
         case _:
             return None
+
+
+_ROOMS = {"run": _run, "approval": _run, "attempt": _attempt, "mail": _attempt, "gate": _gate, "check": _check}
+"""By the beginning of the stream's name."""
