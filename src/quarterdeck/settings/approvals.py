@@ -8,8 +8,6 @@ Rules
 """
 
 import json
-import os
-import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ from quarterdeck.kernel.config import McpSection, McpServer
 from quarterdeck.kernel.entities import Value
 from quarterdeck.kernel.failures import BadConfiguration
 from quarterdeck.settings.files import read_text
+from quarterdeck.settings.private import replace_private
 
 APPROVED_FILE: Final = "approved-tools.json"
 
@@ -83,18 +82,4 @@ def read_approvals(home: Path) -> tuple[Approval, ...]:
 
 def write_approvals(home: Path, approved: Iterable[Approval]) -> None:
     """Replace the file, whole or not at all. Raises BadConfiguration."""
-    file = home / APPROVED_FILE
-    fresh = home / f".{APPROVED_FILE}.{secrets.token_hex(4)}"
-    try:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            out.write(_File(approved=tuple(approved)).model_dump_json(indent=2) + "\n")
-            out.flush()
-            os.fsync(out.fileno())
-        fresh.replace(file)
-    except OSError as error:
-        fresh.unlink(missing_ok=True)
-        raise BadConfiguration(
-            f"{file} cannot be written", why=error.strerror or str(error), fix="make it writable for you"
-        ) from error
+    replace_private(home / APPROVED_FILE, _File(approved=tuple(approved)).model_dump_json(indent=2) + "\n")

@@ -9,7 +9,6 @@ Rules
 import hashlib
 import hmac
 import json
-import os
 import re
 import secrets
 from collections.abc import Iterable
@@ -22,6 +21,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from quarterdeck.kernel.entities import Value
 from quarterdeck.kernel.failures import BadConfiguration, BadInput, Conflicting, NotFound
 from quarterdeck.settings.files import read_text
+from quarterdeck.settings.private import replace_private
 
 TOKENS_FILE: Final = "tokens.json"
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9._-]{0,38}[a-z0-9])?")
@@ -109,18 +109,4 @@ def _hash(secret: str) -> str:
 
 def _write(home: Path, tokens: tuple[Token, ...]) -> None:
     """Replace the file, whole or not at all. Raises BadConfiguration."""
-    file = home / TOKENS_FILE
-    fresh = home / f".{TOKENS_FILE}.{secrets.token_hex(4)}"
-    try:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            out.write(_File(tokens=tokens).model_dump_json(indent=2) + "\n")
-            out.flush()
-            os.fsync(out.fileno())
-        fresh.replace(file)
-    except OSError as error:
-        fresh.unlink(missing_ok=True)
-        raise BadConfiguration(
-            f"{file} cannot be written", why=error.strerror or str(error), fix="make it writable for you"
-        ) from error
+    replace_private(home / TOKENS_FILE, _File(tokens=tokens).model_dump_json(indent=2) + "\n")
