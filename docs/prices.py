@@ -12,7 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
-from quarterdeck.kernel.config import Price
+from quarterdeck.kernel.config import LongPrice, Price
 
 KERNEL: Final = Path(__file__).parent.parent / "src" / "quarterdeck" / "kernel"
 DATA: Final = KERNEL / "prices.toml"
@@ -24,7 +24,7 @@ _HEAD: Final = '''\
 from collections.abc import Mapping
 from typing import Final
 
-from quarterdeck.kernel.config import Price
+from quarterdeck.kernel.config import LongPrice, Price
 
 '''
 
@@ -37,7 +37,7 @@ def module(text: str) -> str:
     if data or set(dated) != {name.partition(":")[0] for name in prices}:
         raise ValueError(f"there are prices without a date, dates without prices, or {sorted(data)}")
     days = "".join(f'    "{provider}": "{day.isoformat()}",\n' for provider, day in dated.items())
-    rows = "".join(f'    "{name}": Price({_fields(price)}),\n' for name, price in prices.items())
+    rows = "".join(f'    "{name}": {_row(price)},\n' for name, price in prices.items())
     return (
         f"{_HEAD}DATED: Final[Mapping[str, str]] = {{\n{days}}}\n"
         '"""By provider, the day on which its prices were last compared with what it publishes."""\n\n'
@@ -46,8 +46,16 @@ def module(text: str) -> str:
     )
 
 
-def _fields(price: Price) -> str:
-    return ", ".join(f"{name}={value:g}" for name, value in price.model_dump(exclude_unset=True).items())
+def _row(price: Price) -> str:
+    if price.long is None:
+        return f"Price({', '.join(_fields(price))})"
+    lines = [*_fields(price), f"long=LongPrice({', '.join(_fields(price.long))})"]
+    return "Price(\n" + "".join(f"        {line},\n" for line in lines) + "    )"
+
+
+def _fields(price: Price | LongPrice) -> list[str]:
+    given = price.model_dump(exclude_unset=True, exclude={"long"})
+    return [f"{name}={value}" if isinstance(value, int) else f"{name}={value:g}" for name, value in given.items()]
 
 
 def main() -> None:

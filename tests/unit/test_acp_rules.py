@@ -210,6 +210,11 @@ class TestStart:
         made = Agent(name="a", harness=Harness.ACP, profile=profile, **agent)
         assert models_of(made, PROFILES[profile], self.CONFIG) == models
 
+    def test_a_reviewer_asks_another_vendor_than_the_author_s_first(self) -> None:
+        made = Agent(name="a", harness=Harness.ACP, tier="hands")
+        assert models_of(made, GENERIC, self.CONFIG, "openai") == ("anthropic:s", "openai:gpt")
+        assert models_of(made, GENERIC, self.CONFIG, "anthropic") == ("openai:gpt", "anthropic:s")
+
     def test_a_model_that_it_does_not_speak_to_is_refused(self) -> None:
         made = Agent(name="a", harness=Harness.ACP, profile="claude", model="openai:gpt")
         with pytest.raises(BadConfiguration, match="cannot use openai:gpt"):

@@ -10,13 +10,15 @@ from hypothesis import strategies as st
 from quarterdeck.gateway import estimates, refusals, routes, wires
 from quarterdeck.gateway.meter import Meter
 from quarterdeck.gateway.wires import Asked, Operation, Place, Wire
-from quarterdeck.kernel.config import Price
+from quarterdeck.kernel.config import LongPrice, Price
 from quarterdeck.kernel.entities import Usage
 from quarterdeck.kernel.failures import FailureClass
 from quarterdeck.kernel.prices import cost
 from quarterdeck.models.port import StopReason
 
 PRICE = Price(input=3.0, output=15.0, cache_read=0.3, cache_write=3.75)
+DEARER = LongPrice(above=1_000, until=4_000, input=6.0, output=22.5, cache_read=0.6, cache_write=7.5)
+LONG = PRICE.model_copy(update={"long": DEARER})
 
 
 def request(wire: Wire, **body: Any) -> Asked:
@@ -172,6 +174,23 @@ def test_the_worst_case_covers_every_call_that_the_request_allows(text: str, lim
 def test_what_lies_elsewhere_counts_as_a_full_window() -> None:
     asked = request(Wire.RESPONSES, previous_response_id="r", input="go", max_output_tokens=10)
     assert estimates.worst(asked, PRICE, 272_000, None, 2.0).input == 272_000
+
+
+@given(st.integers(0, 9_000), st.integers(0, 4_000), st.integers(1, 500), st.integers(0, 10**8))
+def test_a_prompt_that_may_be_a_long_one_is_set_aside_for_as_one(size: int, prompt: int, limit: int, free: int) -> None:
+    asked = request(Wire.MESSAGES, messages=["x" * size], max_tokens=limit)
+    bound = estimates.worst(asked, LONG, 1_000, None, estimates.BYTES_PER_TOKEN)
+    most = min(prompt, len(asked.raw) // 2)
+    assert bound.nusd >= cost(Usage(cache_write=most, output=limit), LONG)
+    if (shorter := estimates.affordable(asked, bound, LONG, free)) is not None:
+        assert shorter.nusd <= free
+
+
+def test_all_of_a_long_prompt_costs_more() -> None:
+    assert cost(Usage(input=1_000, output=10), LONG) == 1_000 * 3_000 + 10 * 15_000
+    assert cost(Usage(input=1, cache_read=1_000, output=10), LONG) == 6_000 + 1_000 * 600 + 10 * 22_500
+    asked = request(Wire.RESPONSES, previous_response_id="r", input="go", max_output_tokens=10)
+    assert estimates.worst(asked, LONG, 1_000, None, 2.0).input == 4_000
 
 
 def test_what_a_tool_calls_its_parameters_lies_nowhere_else() -> None:

@@ -211,6 +211,17 @@ def test_a_repository_cannot_make_a_model_cheaper() -> None:
     assert len([line for line in lines if "repository" in line]) == 2
 
 
+def test_a_repository_cannot_make_a_long_prompt_cheaper() -> None:
+    long = {"above": 200, "until": 900, "input": 6, "output": 20, "cache_read": 0.6}
+    cheap = {"above": 500, "until": 700, "input": 1, "output": 30}
+    priced = toml(prices={"a:x": {"input": 3, "output": 15, "long": long}})
+    for asked, output in ({"input": 3, "output": 15}, 20), ({"input": 3, "output": 15, "long": cheap}, 30):
+        config, _ = merge(priced, toml(prices={"a:x": asked}), NOTHING)
+        found = config.prices["a:x"].long
+        assert found is not None
+        assert (found.above, found.until, found.input, found.output) == (200, 900, 6, output)
+
+
 hosts = st.lists(st.sampled_from(["default", "a.example", "b.example", "c.example"]), unique=True)
 money = st.floats(min_value=0, max_value=500, allow_nan=False)
 size = st.integers(min_value=64, max_value=100_000)

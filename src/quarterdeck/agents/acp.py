@@ -170,7 +170,7 @@ class AcpHarness:
         ports, agent = self._ports, assignment.agent
         began, bounds = ports.clock.monotonic(), limits.bounds_of(assignment)
         profile, installation = ports.find(agent)
-        models = acp_start.models_of(agent, profile, assignment.config)
+        models = acp_start.models_of(agent, profile, assignment.config, assignment.apart_from)
         recorder = Recorder(ports.journal, assignment.claim)
         detail = {"profile": profile.name, "version": installation.version, "login": agent.login, "models": models}
         await recorder.append(e.HarnessStarted(incarnation=assignment.incarnation, detail=json.dumps(detail)[:4000]))

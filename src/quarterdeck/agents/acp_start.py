@@ -5,6 +5,7 @@ Rules
   anything is started; of the login, copies: what an agent does to them nobody else sees.
 - Which models a key may ask for: those of the agent's tier that the CLI can speak to; where the tier has none, those of
   the other tiers; where none has, the profile's own.
+- A reviewer asks models of another vendor than the author's first, where its CLI speaks to several.
 - With the user's own login the key opens the desk and no model.
 """
 
@@ -17,6 +18,7 @@ from typing import Final
 
 from quarterdeck.agents.port import Assignment
 from quarterdeck.agents.profiles.port import Context, Installation, Launch, Login, Profile
+from quarterdeck.agents.routing import vendor
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Agent
 from quarterdeck.kernel.failures import AgentFailed, BadConfiguration, FailureClass, SandboxFailed
@@ -35,8 +37,11 @@ def own_login(agent: Agent) -> bool:
     return agent.login == "own"
 
 
-def models_of(agent: Agent, profile: Profile, config: RunConfig) -> tuple[str, ...]:
-    """The models that the agent's key may ask for, the first one preferred. Raises BadConfiguration. Pure."""
+def models_of(agent: Agent, profile: Profile, config: RunConfig, apart_from: str = "") -> tuple[str, ...]:
+    """The models that the agent's key may ask for, the first one preferred; those of the vendor `apart_from` come last.
+
+    Raises BadConfiguration. Pure.
+    """
     if own_login(agent):
         return ()
     if agent.model is not None:
@@ -50,7 +55,7 @@ def models_of(agent: Agent, profile: Profile, config: RunConfig) -> tuple[str, .
     tiers = config.deck.tiers
     for names in (tiers.get(agent.tier, ()), [name for tier in tiers.values() for name in tier], profile.models):
         if found := tuple(dict.fromkeys(name for name in names if _speaks(profile, name))):
-            return found
+            return tuple(sorted(found, key=lambda name: vendor(name) == apart_from))
     wanted = profile.providers[0] if profile.providers else "provider"
     raise BadConfiguration(
         f"the agent `{agent.name}` has no model",

@@ -4,7 +4,7 @@ Rules
 - The worst case, not the likely one: every byte of the request counts, at the dearest rate of the model's input (a
   cache write, where that is dearer), and the answer is as long as the request allows.
 - Nothing is longer than the model's context window. Where a part of the prompt lies elsewhere, the prompt counts as
-  that long.
+  that long. Where longer prompts are taken at a dearer price, a prompt that may be one counts as one.
 - A request that does not limit its answer gets the model's own limit; the window, where that is not known.
 - What was measured corrects the rate of bytes: never below the start, at once above it.
 """
@@ -14,8 +14,8 @@ from typing import Final
 
 from quarterdeck.gateway.wires import Asked
 from quarterdeck.kernel.config import Price
-from quarterdeck.kernel.entities import Usage
-from quarterdeck.kernel.prices import cost, worst_case
+from quarterdeck.kernel.entities import NUSD_PER_USD
+from quarterdeck.kernel.prices import rates, worst_case
 
 BYTES_PER_TOKEN: Final = 2.0
 """Fewest bytes of JSON that a token stands for; prose has five, code and JSON about three."""
@@ -42,7 +42,7 @@ class Worst:
 
 
 def prompt_bound(asked: Asked, window: int, bytes_per_token: float = BYTES_PER_TOKEN) -> int:
-    """Tokens that the prompt has at most."""
+    """Tokens that the prompt has at most. `window`: of the longest prompt that the model takes."""
     if asked.elsewhere:
         return window
     return min(window, int(len(asked.raw) / bytes_per_token) + FRAME)
@@ -51,7 +51,7 @@ def prompt_bound(asked: Asked, window: int, bytes_per_token: float = BYTES_PER_T
 def too_long(asked: Asked, window: int) -> int | None:
     """Tokens that the prompt has at least, where that is more than the window; None = it may fit.
 
-    A window ends where the list price does (models/windows.py): beyond it a call costs more than is set aside for it.
+    A window ends where the plain price does (models/windows.py): an agent shortens its prompt rather than paying more.
     """
     tokens = int(len(asked.raw) / SURE)
     return tokens if tokens > window else None
@@ -59,7 +59,7 @@ def too_long(asked: Asked, window: int) -> int | None:
 
 def worst(asked: Asked, price: Price, window: int, longest: int | None, bytes_per_token: float) -> Worst:
     """The worst case of a request. `longest`: tokens of the longest answer of the model, where that is known."""
-    entry = prompt_bound(asked, window, bytes_per_token)
+    entry = prompt_bound(asked, max(window, price.long.until if price.long else 0), bytes_per_token)
     output = min(asked.output_limit() or (longest or window) * asked.choices(), window * asked.choices())
     return _worst(asked, entry, output, price)
 
@@ -70,7 +70,7 @@ def _worst(asked: Asked, entry: int, output: int, price: Price) -> Worst:
 
 def affordable(asked: Asked, bound: Worst, price: Price, free_nusd: int) -> Worst | None:
     """The same call with a shorter answer, so that `free_nusd` covers it; None where that is not worth it."""
-    each = cost(Usage(output=1_000_000), price) / 1_000_000
+    each = max(price.output, rates(price, bound.input).output) * (NUSD_PER_USD // 1_000_000)
     rest = free_nusd - _worst(asked, bound.input, 0, price).nusd
     output = int(rest / each) - 1 if each > 0 else bound.output
     return _worst(asked, bound.input, output, price) if LEAST <= output < bound.output else None

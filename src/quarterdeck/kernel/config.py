@@ -146,6 +146,21 @@ class LimitsSection(Value):
     """Sub-agents of one attempt, and of each of them."""
 
 
+class LongPrice(Value):
+    """USD per million tokens of a call whose prompt is long: all of its tokens, not only those beyond the mark."""
+
+    above: Annotated[int, Field(ge=1)]
+    """Tokens; a longer prompt costs this."""
+    until: Annotated[int, Field(ge=1)]
+    """Tokens of the longest prompt that the model takes."""
+    input: Usd
+    output: Usd
+    cache_read: Usd | None = None
+    """Unset = the price of input."""
+    cache_write: Usd | None = None
+    """Unset = the price of input."""
+
+
 class Price(Value):
     """USD per million tokens."""
 
@@ -157,6 +172,8 @@ class Price(Value):
     """Unset = the price of input."""
     cache_write: Usd | None = None
     """Unset = the price of input."""
+    long: LongPrice | None = None
+    """What a call with a long prompt costs; unset = the same."""
 
 
 class SandboxSection(Value):

@@ -3,6 +3,7 @@
 Rules
 - An unknown price is refused by the caller, never guessed: `price_of` answers None.
 - Rounded up, so that a reservation is never below what is settled.
+- Where a model costs more with a long prompt, the whole call costs more, cached tokens and answer too.
 - Prices change: a list that was compared with the providers' own longer ago than `OLD` days says so.
 """
 
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from quarterdeck.kernel.config import Price
+from quarterdeck.kernel.config import LongPrice, Price
 from quarterdeck.kernel.entities import NUSD_PER_USD, Usage
 from quarterdeck.kernel.price_list import DATED, LIST
 
@@ -29,8 +30,17 @@ def price_of(model: str, configured: Mapping[str, Price]) -> Price | None:
     return configured.get(model) or LIST.get(model)
 
 
+def rates(price: Price, prompt_tokens: int) -> Price | LongPrice:
+    """What a call with a prompt of so many tokens costs, cached ones counted."""
+    return price.long if price.long is not None and prompt_tokens > price.long.above else price
+
+
 def cost(usage: Usage, price: Price) -> int:
-    """Nano-USD for `usage`, rounded up."""
+    """Nano-USD for `usage` of one call, rounded up."""
+    return _cost(usage, rates(price, usage.prompt))
+
+
+def _cost(usage: Usage, price: Price | LongPrice) -> int:
     read = price.input if price.cache_read is None else price.cache_read
     write = price.input if price.cache_write is None else price.cache_write
     usd_per_million = (
@@ -46,10 +56,18 @@ def worst_case(input_tokens: int, max_output: int, price: Price, *, long_write: 
 
     `long_write`: it may write to a cache that is kept for an hour.
     """
-    dearest = max(price.input, price.cache_read or 0.0, price.cache_write or 0.0)
+    short = input_tokens if price.long is None else min(input_tokens, price.long.above)
+    worst = _at_worst(short, max_output, price, long_write)
+    if price.long is not None and input_tokens > short:
+        worst = max(worst, _at_worst(input_tokens, max_output, price.long, long_write))
+    return worst
+
+
+def _at_worst(input_tokens: int, max_output: int, rate: Price | LongPrice, long_write: bool) -> int:
+    dearest = max(rate.input, rate.cache_read or 0.0, rate.cache_write or 0.0)
     if long_write:
-        dearest = max(dearest, LONG_WRITE * price.input)
-    return cost(Usage(input=input_tokens, output=max_output), price.model_copy(update={"input": dearest}))
+        dearest = max(dearest, LONG_WRITE * rate.input)
+    return _cost(Usage(input=input_tokens, output=max_output), rate.model_copy(update={"input": dearest}))
 
 
 def age(providers: Iterable[str], now: float) -> tuple[str, int]:

@@ -12,7 +12,7 @@ Rules
 
 from typing import Any, Final
 
-from quarterdeck.kernel.config import DeckConfig, McpServer, Price
+from quarterdeck.kernel.config import DeckConfig, LongPrice, McpServer, Price
 from quarterdeck.kernel.price_list import LIST
 from quarterdeck.settings.files import Partial
 
@@ -203,18 +203,29 @@ def _entry_of_repository(section: str, asked: Any, bound: Any) -> tuple[Any, str
 
 
 def _dearer(bound: Price, asked: Price) -> Price:
+    price = Price.model_validate(_dearer_rates(bound, asked))
+    if bound.long is None and asked.long is None:
+        return price
+    # Where only one of them has a price for long prompts, the other's holds for prompts of any length.
+    first, second = bound.long or bound, asked.long or asked
+    marks = [long for long in (bound.long, asked.long) if long is not None]
+    bounds = {"above": min(mark.above for mark in marks), "until": max(mark.until for mark in marks)}
+    return price.model_copy(update={"long": LongPrice.model_validate(_dearer_rates(first, second) | bounds)})
+
+
+def _dearer_rates(bound: Price | LongPrice, asked: Price | LongPrice) -> dict[str, float | None]:
     def rate(name: str) -> float | None:
         ours, theirs = getattr(bound, name), getattr(asked, name)
         if ours is None and theirs is None:
             return None
         return max(bound.input if ours is None else ours, asked.input if theirs is None else theirs)
 
-    return Price(
-        input=max(bound.input, asked.input),
-        output=max(bound.output, asked.output),
-        cache_read=rate("cache_read"),
-        cache_write=rate("cache_write"),
-    )
+    return {
+        "input": max(bound.input, asked.input),
+        "output": max(bound.output, asked.output),
+        "cache_read": rate("cache_read"),
+        "cache_write": rate("cache_write"),
+    }
 
 
 def _sets(layer: Partial, section: str, key: str) -> bool:
