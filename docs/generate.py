@@ -28,9 +28,19 @@ from quarterdeck.cli.starter import toml_value
 from quarterdeck.delivery import findings
 from quarterdeck.doors.api.app import description as described
 from quarterdeck.doors.api.app import make_app
-from quarterdeck.kernel import config, entities, events, events_triggers, failures, steering_events, triggers
+from quarterdeck.kernel import config, entities, events, failures, triggers
 from quarterdeck.kernel.config import DeckConfig, OperatorConfig
 from quarterdeck.kernel.entities import Plan, Task
+from quarterdeck.kernel.events import (
+    attempt,
+    attempt_acp,
+    attempt_work,
+    gate,
+    outside,
+    run,
+    steering,
+)
+from quarterdeck.kernel.events import deck as of_deck
 
 HERE: Final = Path(__file__).parent
 TEMPLATES: Final = HERE / "templates"
@@ -38,7 +48,7 @@ PAGES: Final = HERE / "reference"
 FIELDS: Final = TEMPLATES / "event-fields.toml"
 """Fields that several events share, explained once."""
 _TYPES: Final = {"string": "text", "integer": "integer", "number": "number", "boolean": "true or false"}
-EVENTS: Final = (events, steering_events, events_triggers)
+EVENTS: Final = (of_deck, run, attempt, attempt_acp, attempt_work, gate, steering, outside)
 """Where events are defined."""
 BODIES: Final = {entities: ("Change", "CheckResult", "Feedback", "Landed", "Usage"), findings: ("Remark",)}
 """Objects in events and in their larger bodies, which the page explains below."""
@@ -234,7 +244,9 @@ def event_list() -> str:
     """Every kind of event, by stream."""
     out: list[str] = []
     for module in EVENTS:
-        out += _events_of(module)
+        parts = list(_events_of(module))
+        # A stream may take several modules, one after the other.
+        out += parts[1:] if parts[0] in out else parts
     return "\n".join(out)
 
 

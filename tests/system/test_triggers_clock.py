@@ -18,7 +18,7 @@ from trigger_kit import NOTIFY, until
 from quarterdeck.assembly import Deck, open_deck
 from quarterdeck.engine.port import Job, Later
 from quarterdeck.journal.firings import FiringView
-from quarterdeck.kernel import events_triggers as outside
+from quarterdeck.kernel.events import outside
 from quarterdeck.kernel import ids
 from quarterdeck.triggers import port, publishing, signature
 

@@ -11,7 +11,7 @@ from quarterdeck.cli.reading import About
 from quarterdeck.cli.text import Tone
 from quarterdeck.journal.port import Record
 from quarterdeck.kernel import events as e
-from quarterdeck.kernel import events_triggers as te
+from quarterdeck.kernel.events import outside as te
 from quarterdeck.kernel.entities import Change, Harness, Usage
 from quarterdeck.kernel.events import EventBase, Node, Outcome, RunStatus, TaskStatus
 from quarterdeck.kernel.failures import FailureClass

@@ -15,7 +15,7 @@ from quarterdeck.journal.projections import project
 from quarterdeck.journal.proof import GENESIS, Walk, chain
 from quarterdeck.kernel import attempts, ids, states
 from quarterdeck.kernel import events as ev
-from quarterdeck.kernel import events_triggers as outside
+from quarterdeck.kernel.events import outside
 from quarterdeck.kernel.entities import Plan, Task
 from quarterdeck.kernel.events import MAX_EVENT_BYTES, EventBase, decode, encode
 

@@ -30,9 +30,6 @@ VENDOR_SDKS = ("anthropic", "openai", "google")
 
 MAX_LINES = 500
 MAX_TEST_LINES = 800
-CATALOGUES = {"events.py": 1000}
-"""Flat lists of declarations, which gain nothing from being cut in two."""
-
 SQL = re.compile(
     r"\b(SELECT\s.+\sFROM\s|INSERT\s+(OR\s+\w+\s+)?INTO\s|UPDATE\s+\w+\s+SET\s|DELETE\s+FROM\s|CREATE\s+(TABLE|INDEX)\s)",
     re.DOTALL,
@@ -157,7 +154,7 @@ def missing_docstring(path: Path) -> Iterator[str]:
 
 def too_long(path: Path) -> Iterator[str]:
     lines = len(path.read_text().splitlines())
-    limit = MAX_TEST_LINES if path.name.startswith("test_") else CATALOGUES.get(path.name, MAX_LINES)
+    limit = MAX_TEST_LINES if path.name.startswith("test_") else MAX_LINES
     if lines > limit:
         yield f"{lines} lines: split it by what it decides"
 

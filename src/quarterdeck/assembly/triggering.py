@@ -18,7 +18,7 @@ from quarterdeck.engine.port import Handler, Job, Later
 from quarterdeck.govern.starts import Windows
 from quarterdeck.journal.firings import Firings, FiringView
 from quarterdeck.kernel import ids
-from quarterdeck.kernel.events_triggers import OutboxDelayed, OutboxFailed, PullOpened
+from quarterdeck.kernel.events.outside import OutboxDelayed, OutboxFailed, PullOpened
 from quarterdeck.kernel.failures import BadInput, Conflicting, NotFound
 from quarterdeck.kernel.triggers import Origin, TriggerSection, issue_subject
 from quarterdeck.settings import MAX_FILE, read_secret

@@ -5,7 +5,7 @@ Rules
 """
 
 from quarterdeck.cli.amounts import duration
-from quarterdeck.kernel import events_triggers as te
+from quarterdeck.kernel.events import outside as te
 from quarterdeck.kernel.events import EventBase
 
 _SHA = 10

@@ -18,7 +18,7 @@ from itertools import groupby
 from typing import Any, Final
 
 from quarterdeck.kernel import events as ev
-from quarterdeck.kernel import events_triggers as outside
+from quarterdeck.kernel.events import outside
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.entities import Plan, Usage
 from quarterdeck.store.blobs import unpack

@@ -16,7 +16,7 @@ from typing import Final
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.entities import Usage, to_usd
-from quarterdeck.kernel.steering_events import ApprovalAsked, ApprovalDecided
+from quarterdeck.kernel.events.steering import ApprovalAsked, ApprovalDecided
 from quarterdeck.telemetry import instruments as m
 from quarterdeck.telemetry import words as w
 from quarterdeck.telemetry.port import Measure, Scalar, Span, Told

@@ -17,7 +17,7 @@ from quarterdeck.engine.port import Engine, Job, Later
 from quarterdeck.journal.port import Journal
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import Clock
-from quarterdeck.kernel.events_triggers import TriggerFired, TriggerRefused, TriggerScheduled
+from quarterdeck.kernel.events.outside import TriggerFired, TriggerRefused, TriggerScheduled
 from quarterdeck.kernel.failures import BadConfiguration
 from quarterdeck.kernel.triggers import TriggerSection
 from quarterdeck.triggers import port, schedule

@@ -10,7 +10,7 @@ Rules
 from dataclasses import dataclass
 from typing import Final
 
-from quarterdeck.kernel.events_triggers import RefusalCode
+from quarterdeck.kernel.events.outside import RefusalCode
 from quarterdeck.kernel.triggers import TriggerSection
 
 LOOK_AGAIN: Final = 20.0

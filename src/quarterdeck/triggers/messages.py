@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from quarterdeck.kernel.events_triggers import RefusalCode
+from quarterdeck.kernel.events.outside import RefusalCode
 from quarterdeck.kernel.triggers import Origin, TriggerSection, issue_subject
 from quarterdeck.triggers.goal import Piece, clean
 

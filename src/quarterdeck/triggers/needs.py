@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 from quarterdeck.engine.port import Job
 from quarterdeck.journal.port import Record
 from quarterdeck.kernel import events as ev
-from quarterdeck.kernel import events_triggers as outside
+from quarterdeck.kernel.events import outside
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.entities import Value
 from quarterdeck.kernel.events import RunStatus

@@ -15,7 +15,7 @@ from typing import Final
 from quarterdeck.engine.port import Engine, Job
 from quarterdeck.journal.port import Claim, Journal
 from quarterdeck.journal.views import Views
-from quarterdeck.kernel import events_triggers as e
+from quarterdeck.kernel.events import outside as e
 from quarterdeck.kernel import ids, probes
 from quarterdeck.kernel.clock import Clock
 from quarterdeck.kernel.failures import OutsideFailed

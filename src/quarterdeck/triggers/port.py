@@ -16,7 +16,7 @@ from quarterdeck.journal.firings import FiringView
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.config import OperatorConfig
 from quarterdeck.kernel.entities import Value
-from quarterdeck.kernel.events_triggers import TriggerRefused, TriggerScheduled
+from quarterdeck.kernel.events.outside import TriggerRefused, TriggerScheduled
 
 TAKE: Final = "trigger.take"
 RECORD: Final = "trigger.record"

@@ -18,7 +18,7 @@ from quarterdeck.journal.firings import Firings
 from quarterdeck.journal.port import Journal
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import Clock
-from quarterdeck.kernel.events_triggers import TriggerRefused
+from quarterdeck.kernel.events.outside import TriggerRefused
 from quarterdeck.kernel.triggers import TriggerSection
 from quarterdeck.triggers import port, signature
 from quarterdeck.triggers.messages import Ignored

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from quarterdeck.kernel.event_base import Blob, EventBase
+from quarterdeck.kernel.events.base import Blob, EventBase
 
 RefusalCode = Literal["signature", "author", "duplicate", "live", "rate", "missed", "order", "payload", "gone"]
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from quarterdeck.kernel.event_base import Blob, EventBase
+from quarterdeck.kernel.events.base import Blob, EventBase
 
 # --- what people say and decide -----------------------------------------------------------------------------
 
@@ -110,3 +110,14 @@ class MessageDelivered(EventBase):
     how: Literal["transcript", "result", "prompt"]
     """What it came with."""
     text: str = Field(max_length=8_000)
+
+
+SteeringEvent = (
+    ApprovalAsked
+    | ApprovalDecided
+    | QuestionAnswered
+    | BudgetRaised
+    | TaskRetried
+    | MessageSent
+    | MessageDelivered
+)

@@ -1,0 +1,211 @@
+"""Everything that can happen, as typed values. The journal is a list of these and nothing else.
+
+Rules
+- An event says what happened, in the past tense, with everything that a later fold needs; bodies larger than a
+  few kilobytes are blobs and stand here as their digest (`…_blob`).
+- Events are only added; fields are only added, with a default.
+- Intent before effect, outcome after: `model.asked`/`model.answered`, `tool.intended`/`tool.done`,
+  `harness.started`/`harness.finished`, `landing.intended`/`change.landed`.
+- One event is at most 64 KiB.
+"""
+
+from typing import Annotated, Final
+
+from pydantic import Field, TypeAdapter
+
+from quarterdeck.kernel.events.attempt import (
+    AttemptEvent,
+    AttemptStarted,
+    EnvironmentBuilding,
+    HandoffRefused,
+    HarnessFinished,
+    HarnessStarted,
+)
+from quarterdeck.kernel.events.attempt_acp import (
+    AcpEvent,
+    AgentActed,
+    AgentActing,
+    AgentConnected,
+    AgentPrompted,
+    AgentSaid,
+    AgentTurned,
+    PermissionDecided,
+)
+from quarterdeck.kernel.events.attempt_work import (
+    ChangeExported,
+    ChangeInspected,
+    CheckRan,
+    ContextCompacted,
+    Delegated,
+    IncidentOpened,
+    LimitReached,
+    ModelAnswered,
+    ModelAsked,
+    ModelErred,
+    NoteRecorded,
+    QuestionAsked,
+    TodoChanged,
+    ToolDone,
+    ToolFellBack,
+    ToolIntended,
+    ToolsGiven,
+    TranscriptExtended,
+    WorkEvent,
+)
+from quarterdeck.kernel.events.base import Blob, EventBase
+from quarterdeck.kernel.events.deck import DeckAnchored, DeckEvent, DeckOwned
+from quarterdeck.kernel.events.gate import (
+    ChangeLanded,
+    ChangeQueued,
+    ChangeReturned,
+    FlakeSeen,
+    GateCheckFinished,
+    GateCheckStarted,
+    GateDelayed,
+    GateEvent,
+    GateOpened,
+    LandingIntended,
+    NoteFailed,
+    NoteWritten,
+    TipMoved,
+)
+from quarterdeck.kernel.events.outside import OutsideEvent
+from quarterdeck.kernel.events.run import (
+    NodeDelayed,
+    NodeFinished,
+    NodeStarted,
+    RunCancelled,
+    RunCreated,
+    RunEvent,
+    RunFinished,
+    RunPaused,
+    RunPlanned,
+    RunReported,
+    RunResumed,
+    RunWaiting,
+    SpendNoticed,
+    TaskBlocked,
+    TaskCancelled,
+    TaskDispatched,
+    TaskEscalated,
+    TaskFailed,
+    TaskMerged,
+    WorkHeld,
+    WorkReleased,
+)
+from quarterdeck.kernel.events.steering import (
+    ApprovalAsked,
+    ApprovalDecided,
+    BudgetRaised,
+    MessageDelivered,
+    MessageSent,
+    QuestionAnswered,
+    SteeringEvent,
+    TaskRetried,
+)
+from quarterdeck.kernel.events.words import Node, Outcome, RunStatus, TaskStatus
+from quarterdeck.kernel.kinds import Kinds
+
+MAX_EVENT_BYTES: Final = 64 * 1024
+
+Event = Annotated[
+    DeckEvent | RunEvent | AttemptEvent | AcpEvent | WorkEvent | GateEvent | SteeringEvent | OutsideEvent,
+    Field(discriminator="kind"),
+]
+
+_READ: Final = Kinds(EventBase, lambda: TypeAdapter(Event))
+
+
+def encode(event: EventBase) -> bytes:
+    """The event as canonical JSON: what is stored and what the hash chain covers."""
+    return event.model_dump_json(by_alias=True, exclude_defaults=False).encode()
+
+
+def decode(data: bytes | str) -> EventBase:
+    """The event of `encode`'s bytes. Raises pydantic.ValidationError."""
+    return _READ.read(data)
+
+
+__all__ = [
+    "AgentActed",
+    "AgentActing",
+    "AgentConnected",
+    "AgentPrompted",
+    "AgentSaid",
+    "AgentTurned",
+    "ApprovalAsked",
+    "ApprovalDecided",
+    "AttemptStarted",
+    "Blob",
+    "BudgetRaised",
+    "ChangeExported",
+    "ChangeInspected",
+    "ChangeLanded",
+    "ChangeQueued",
+    "ChangeReturned",
+    "CheckRan",
+    "ContextCompacted",
+    "DeckAnchored",
+    "DeckOwned",
+    "Delegated",
+    "EnvironmentBuilding",
+    "Event",
+    "EventBase",
+    "FlakeSeen",
+    "GateCheckFinished",
+    "GateCheckStarted",
+    "GateDelayed",
+    "GateOpened",
+    "HandoffRefused",
+    "HarnessFinished",
+    "HarnessStarted",
+    "IncidentOpened",
+    "LandingIntended",
+    "LimitReached",
+    "MAX_EVENT_BYTES",
+    "MessageDelivered",
+    "MessageSent",
+    "ModelAnswered",
+    "ModelAsked",
+    "ModelErred",
+    "Node",
+    "NodeDelayed",
+    "NodeFinished",
+    "NodeStarted",
+    "NoteFailed",
+    "NoteRecorded",
+    "NoteWritten",
+    "Outcome",
+    "PermissionDecided",
+    "QuestionAnswered",
+    "QuestionAsked",
+    "RunCancelled",
+    "RunCreated",
+    "RunFinished",
+    "RunPaused",
+    "RunPlanned",
+    "RunReported",
+    "RunResumed",
+    "RunStatus",
+    "RunWaiting",
+    "SpendNoticed",
+    "TaskBlocked",
+    "TaskCancelled",
+    "TaskDispatched",
+    "TaskEscalated",
+    "TaskFailed",
+    "TaskMerged",
+    "TaskRetried",
+    "TaskStatus",
+    "TipMoved",
+    "TodoChanged",
+    "ToolDone",
+    "ToolFellBack",
+    "ToolIntended",
+    "ToolsGiven",
+    "TranscriptExtended",
+    "WorkHeld",
+    "WorkReleased",
+    "decode",
+    "encode",
+]

@@ -1,0 +1,28 @@
+"""What concerns the deck as a whole."""
+
+from typing import Literal
+
+from quarterdeck.kernel.events.base import Blob, EventBase
+
+# --- deck -------------------------------------------------------------------------------------------------
+
+
+class DeckOwned(EventBase):
+    """A process became the owner of the deck's embedded engine."""
+
+    kind: Literal["deck.owned"] = "deck.owned"
+    owner: str
+    pid: int
+    host: str
+    version: str
+
+
+class DeckAnchored(EventBase):
+    """The heads of all streams at one moment, so that a truncated stream is noticed."""
+
+    kind: Literal["deck.anchored"] = "deck.anchored"
+    heads_blob: Blob
+    streams: int
+
+
+DeckEvent = DeckOwned | DeckAnchored

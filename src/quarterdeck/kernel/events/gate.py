@@ -1,0 +1,167 @@
+"""What the merge gate of one branch does."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from quarterdeck.kernel.entities import Change
+from quarterdeck.kernel.events.base import Blob, EventBase
+from quarterdeck.kernel.events.words import Outcome
+
+# --- gate/… -----------------------------------------------------------------------------------------------
+
+
+class GateOpened(EventBase):
+    """The gate of a branch begins, or begins anew from another commit."""
+
+    kind: Literal["gate.opened"] = "gate.opened"
+    repository: str
+    branch: str
+    base: str
+
+
+class ChangeQueued(EventBase):
+    """A change is in the gate's queue."""
+
+    kind: Literal["change.queued"] = "change.queued"
+    change: Change
+    title: str
+    config_blob: Blob
+    """The configuration of the run it comes from: its checks decide."""
+    repository: str = ""
+    """Real path of the user's repository."""
+    branch: str = ""
+    base: str = ""
+    """Commit from which the run's target branch is created where it does not exist."""
+    agent: str = ""
+    checkout: str | None = None
+    """Clean work tree that holds the target branch and is moved with it."""
+    checks: str = ""
+    """Hash of the commands that have to pass; filled by the gate."""
+    reverts: str = ""
+    """The landed commit that this change takes back; empty = it is work of its own."""
+
+
+class GateCheckStarted(EventBase):
+    """A merged tree is about to be checked: `stack` is what lies on `tip`, in order; empty = the tip itself."""
+
+    kind: Literal["gate.check.started"] = "gate.check.started"
+    check: str
+    tip: str
+    stack: tuple[str, ...]
+    """Attempt ids."""
+    commits: tuple[str, ...]
+    """The merged commit of each change of the stack."""
+    tree: str
+    number: int = 1
+    """Which try on this tree, from 1."""
+    config_blob: Blob
+    checks: str = ""
+
+
+class GateCheckFinished(EventBase):
+    """What the check of a merged tree found."""
+
+    kind: Literal["gate.check.finished"] = "gate.check.finished"
+    check: str
+    tree: str
+    passed: bool
+    infrastructure: bool = False
+    """The check could not be run; nothing is blamed."""
+    cancelled: bool = False
+    """Its stack was no longer wanted."""
+    reason: str = Field(default="", max_length=2_000)
+    results_blob: Blob | None = None
+
+
+class LandingIntended(EventBase):
+    """The target is about to be moved."""
+
+    kind: Literal["landing.intended"] = "landing.intended"
+    attempt: str
+    old: str
+    """Empty = the branch does not exist."""
+    new: str
+    tree: str
+
+
+class ChangeLanded(EventBase):
+    """The target was moved onto a change."""
+
+    kind: Literal["change.landed"] = "change.landed"
+    attempt: str
+    old: str
+    new: str
+
+
+class ChangeReturned(EventBase):
+    """A change left the queue without landing."""
+
+    kind: Literal["change.returned"] = "change.returned"
+    attempt: str
+    outcome: Outcome
+    reason: str = Field(max_length=2_000)
+    against: tuple[str, ...] = ()
+    """The attempts it conflicts with."""
+
+
+class FlakeSeen(EventBase):
+    """A check failed and then passed on the same tree."""
+
+    kind: Literal["flake.seen"] = "flake.seen"
+    tree: str
+    check: str
+    """Id of the gate's check; of a task's own check: the attempt."""
+    reason: str = Field(default="", max_length=2_000)
+    """What failed the first time."""
+
+
+class TipMoved(EventBase):
+    """Somebody else moved the target."""
+
+    kind: Literal["tip.moved"] = "tip.moved"
+    old: str
+    new: str
+
+
+class GateDelayed(EventBase):
+    """The machine is not well enough for the gate's own work; it is tried again, and nobody is blamed."""
+
+    kind: Literal["gate.delayed"] = "gate.delayed"
+    reason: str = Field(max_length=2_000)
+    seconds: float
+    number: int = 1
+    """How often in a row, from 1."""
+
+
+class NoteFailed(EventBase):
+    """The note of a commit that landed could not be written; it is tried again later."""
+
+    kind: Literal["note.failed"] = "note.failed"
+    attempt: str
+    commit: str
+    reason: str = Field(max_length=2_000)
+
+
+class NoteWritten(EventBase):
+    """A note that could not be written before stands now."""
+
+    kind: Literal["note.written"] = "note.written"
+    attempt: str
+    commit: str
+
+
+GateEvent = (
+    GateOpened
+    | ChangeQueued
+    | GateCheckStarted
+    | GateCheckFinished
+    | LandingIntended
+    | ChangeLanded
+    | ChangeReturned
+    | FlakeSeen
+    | TipMoved
+    | GateDelayed
+    | NoteFailed
+    | NoteWritten
+)
