@@ -53,6 +53,8 @@ EVENTS: Final = (of_deck, run, attempt, attempt_acp, attempt_work, gate, steerin
 BODIES: Final = {entities: ("Change", "CheckResult", "Feedback", "Landed", "Usage"), findings: ("Remark",)}
 """Objects in events and in their larger bodies, which the page explains below."""
 _VALUES: Final = {"str": "text", "int": "integer", "float": "number", "bool": "true or false", "Blob": "digest"}
+_NAMED: Final = (events, entities, failures, findings)
+"""Where the lists of words stand that fields of events are of."""
 _EVERYWHERE: Final = ("json", "no_input", "help")
 """Options of every command, which the page names once."""
 _WIDTH: Final = 120
@@ -301,7 +303,7 @@ def value(annotation: str) -> str:
         return ", ".join(code(each) for each in ast.literal_eval(annotation.removeprefix("Literal")))
     if re.fullmatch(r"[A-Z]\w+", annotation) and annotation in {name for names in BODIES.values() for name in names}:
         return code(annotation)
-    named = getattr(events, annotation, getattr(findings, annotation, None))
+    named = next((getattr(where, annotation) for where in _NAMED if hasattr(where, annotation)), None)
     if isinstance(named, type) and issubclass(named, StrEnum):
         return ", ".join(code(each) for each in named)
     return _VALUES.get(annotation, "object")

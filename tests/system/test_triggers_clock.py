@@ -18,8 +18,8 @@ from trigger_kit import NOTIFY, until
 from quarterdeck.assembly import Deck, open_deck
 from quarterdeck.engine.port import Job, Later
 from quarterdeck.journal.firings import FiringView
-from quarterdeck.kernel.events import outside
 from quarterdeck.kernel import ids
+from quarterdeck.kernel.events import outside
 from quarterdeck.triggers import port, publishing, signature
 
 pytestmark = pytest.mark.sandbox

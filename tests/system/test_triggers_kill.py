@@ -15,10 +15,9 @@ from trigger_kit import BAD, NOTIFY, World, signed, until, world_at
 
 from quarterdeck.assembly import open_deck
 from quarterdeck.journal.views import RunView
-from quarterdeck.kernel.events import outside
 from quarterdeck.kernel import probes
+from quarterdeck.kernel.events import RunStatus, outside
 from quarterdeck.kernel.events.base import EventBase
-from quarterdeck.kernel.events import RunStatus
 from quarterdeck.triggers import signature
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.slow, pytest.mark.timeout(240)]

@@ -11,8 +11,8 @@ from trigger_kit import BAD, GOOD, SECRET, TOKEN, World, post, served, signed, u
 from quarterdeck.assembly import open_deck
 from quarterdeck.delivery.order import Order
 from quarterdeck.kernel import events as e
-from quarterdeck.kernel.events import outside
 from quarterdeck.kernel import ids
+from quarterdeck.kernel.events import outside
 from quarterdeck.kernel.failures import BadInput, Conflicting, GitFailed
 from quarterdeck.testing.github import FakeGithub
 from quarterdeck.triggers import publishing

@@ -11,9 +11,9 @@ from quarterdeck.cli.reading import About
 from quarterdeck.cli.text import Tone
 from quarterdeck.journal.port import Record
 from quarterdeck.kernel import events as e
-from quarterdeck.kernel.events import outside as te
 from quarterdeck.kernel.entities import Change, Harness, Usage
 from quarterdeck.kernel.events import EventBase, Node, Outcome, RunStatus, TaskStatus
+from quarterdeck.kernel.events import outside as te
 from quarterdeck.kernel.failures import FailureClass
 
 RUN = "r-1abcdefghjk"

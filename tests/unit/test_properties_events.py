@@ -15,9 +15,8 @@ from quarterdeck.journal.projections import project
 from quarterdeck.journal.proof import GENESIS, Walk, chain
 from quarterdeck.kernel import attempts, ids, states
 from quarterdeck.kernel import events as ev
-from quarterdeck.kernel.events import outside
 from quarterdeck.kernel.entities import Plan, Task
-from quarterdeck.kernel.events import MAX_EVENT_BYTES, EventBase, decode, encode
+from quarterdeck.kernel.events import MAX_EVENT_BYTES, EventBase, decode, encode, outside
 
 KINDS: tuple[type[EventBase], ...] = get_args(get_args(ev.Event)[0])
 

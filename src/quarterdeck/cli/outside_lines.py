@@ -5,8 +5,8 @@ Rules
 """
 
 from quarterdeck.cli.amounts import duration
-from quarterdeck.kernel.events import outside as te
 from quarterdeck.kernel.events import EventBase
+from quarterdeck.kernel.events import outside as te
 
 _SHA = 10
 

@@ -18,9 +18,9 @@ from itertools import groupby
 from typing import Any, Final
 
 from quarterdeck.kernel import events as ev
-from quarterdeck.kernel.events import outside
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.entities import Plan, Usage
+from quarterdeck.kernel.events import outside
 from quarterdeck.store.blobs import unpack
 from quarterdeck.store.port import Store, Tx
 

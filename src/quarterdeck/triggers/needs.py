@@ -13,10 +13,9 @@ from typing import Final, TypeVar
 from quarterdeck.engine.port import Job
 from quarterdeck.journal.port import Record
 from quarterdeck.kernel import events as ev
-from quarterdeck.kernel.events import outside
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.entities import Value
-from quarterdeck.kernel.events import RunStatus
+from quarterdeck.kernel.events import RunStatus, outside
 from quarterdeck.kernel.triggers import NeedKind
 from quarterdeck.triggers.port import BACKGROUND, NOTIFY
 

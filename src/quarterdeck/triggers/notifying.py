@@ -15,9 +15,9 @@ from typing import Final
 from quarterdeck.engine.port import Engine, Job
 from quarterdeck.journal.port import Claim, Journal
 from quarterdeck.journal.views import Views
-from quarterdeck.kernel.events import outside as e
 from quarterdeck.kernel import ids, probes
 from quarterdeck.kernel.clock import Clock
+from quarterdeck.kernel.events import outside as e
 from quarterdeck.kernel.failures import OutsideFailed
 from quarterdeck.triggers import signature
 from quarterdeck.triggers.needs import Need, notify

@@ -17,10 +17,10 @@ from quarterdeck.delivery.order import RunResult
 from quarterdeck.engine.port import Engine, Job
 from quarterdeck.journal.port import Claim, Journal
 from quarterdeck.journal.views import Views
-from quarterdeck.kernel.events import outside as e
 from quarterdeck.kernel import ids, probes
-from quarterdeck.kernel.events.base import EventBase
 from quarterdeck.kernel.events import RunCreated, RunStatus
+from quarterdeck.kernel.events import outside as e
+from quarterdeck.kernel.events.base import EventBase
 from quarterdeck.kernel.failures import (
     FailureClass,
     GitFailed,

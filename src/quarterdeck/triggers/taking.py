@@ -16,9 +16,9 @@ from quarterdeck.engine.port import Job, Later
 from quarterdeck.govern.port import Start, Starts, Window
 from quarterdeck.journal.firings import Firings, FiringView
 from quarterdeck.journal.port import Claim, Journal
-from quarterdeck.kernel.events import outside as e
 from quarterdeck.kernel import ids, probes
 from quarterdeck.kernel.clock import Clock
+from quarterdeck.kernel.events import outside as e
 from quarterdeck.kernel.failures import (
     BadInput,
     Conflicting,

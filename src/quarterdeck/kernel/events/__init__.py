@@ -127,6 +127,7 @@ def decode(data: bytes | str) -> EventBase:
 
 
 __all__ = [
+    "MAX_EVENT_BYTES",
     "AgentActed",
     "AgentActing",
     "AgentConnected",
@@ -162,7 +163,6 @@ __all__ = [
     "IncidentOpened",
     "LandingIntended",
     "LimitReached",
-    "MAX_EVENT_BYTES",
     "MessageDelivered",
     "MessageSent",
     "ModelAnswered",

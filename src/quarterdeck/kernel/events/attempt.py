@@ -1,4 +1,4 @@
-"""How an attempt begins, and how its program starts and ends. What happens in between: `attempt_acp`, `attempt_work`."""
+"""How an attempt begins, and how its program starts and ends. What happens between: `attempt_acp`, `attempt_work`."""
 
 from collections.abc import Sequence
 from typing import Literal, Self
@@ -81,10 +81,4 @@ class HarnessFinished(EventBase):
     output_blob: Blob | None = None
 
 
-AttemptEvent = (
-    AttemptStarted
-    | EnvironmentBuilding
-    | HarnessStarted
-    | HandoffRefused
-    | HarnessFinished
-)
+AttemptEvent = AttemptStarted | EnvironmentBuilding | HarnessStarted | HandoffRefused | HarnessFinished

@@ -109,12 +109,4 @@ class PermissionDecided(EventBase):
     """It was asked after the work had been cancelled."""
 
 
-AcpEvent = (
-    AgentConnected
-    | AgentPrompted
-    | AgentTurned
-    | AgentSaid
-    | AgentActing
-    | AgentActed
-    | PermissionDecided
-)
+AcpEvent = AgentConnected | AgentPrompted | AgentTurned | AgentSaid | AgentActing | AgentActed | PermissionDecided

@@ -113,11 +113,5 @@ class MessageDelivered(EventBase):
 
 
 SteeringEvent = (
-    ApprovalAsked
-    | ApprovalDecided
-    | QuestionAnswered
-    | BudgetRaised
-    | TaskRetried
-    | MessageSent
-    | MessageDelivered
+    ApprovalAsked | ApprovalDecided | QuestionAnswered | BudgetRaised | TaskRetried | MessageSent | MessageDelivered
 )
