@@ -91,6 +91,8 @@ async def test_more_money_reaches_who_ran_out_of_it_and_who_is_at_work(place: Pl
     dear = [writes("a", f"a{n} " * 2000) for n in range(5)]
     hold = Turn(actions=(act("run", command="until test -e go; do sleep 0.05; done; rm go"),))
     rules = (
+        # The dear one begins when the other one is at work for certain: else either may run out of money.
+        rule("Task: a\nRole: implementer\nAttempt: 1\n", hold, *dear, HAND_IN),
         rule("Task: a\n", *dear, HAND_IN),
         rule("Task: b\n", writes("b", "b"), hold, *[writes("b", f"b{n} " * 2000) for n in range(5)], HAND_IN),
         rule("Task: c\n", writes("c", "c"), HAND_IN),
@@ -99,8 +101,17 @@ async def test_more_money_reaches_who_ran_out_of_it_and_who_is_at_work(place: Pl
     async with scripted(place, *rules, output=2048) as server, open_deck(place.settings) as deck:
         run = await deck.create(place.order(*tasks, sandbox="none", budget_usd=0.12, max_parallel=2))
         work = asyncio.create_task(deck.work(run))
+        for name in "ab":
+            async for record in deck.journal.follow(ids.attempt_stream(f"{run}.{name}.1")):
+                if isinstance(record.event, e.ToolIntended) and record.event.tool == "run":
+                    break
+        workspaces = Ground(place.home).workspaces
+        (workspaces / f"{run}.a.1-1" / "w" / "go").touch()
+        ended: set[str] = set()
         async for record in deck.journal.follow(ids.run_stream(run)):
-            if isinstance(record.event, e.TaskBlocked):
+            if isinstance(record.event, e.TaskBlocked | e.TaskFailed):
+                ended.add(record.event.task)
+            if ended >= {"a", "c"}:
                 break
         rows = {row.task: row.status for row in await deck.views.tasks(run)}
         assert (rows["a"], rows["c"]) == (TaskStatus.FAILED, TaskStatus.BLOCKED)
@@ -108,7 +119,7 @@ async def test_more_money_reaches_who_ran_out_of_it_and_who_is_at_work(place: Pl
         async for record in deck.journal.follow(ids.run_stream(run)):
             if isinstance(record.event, e.BudgetRaised):
                 break
-        (Ground(place.home).workspaces / f"{run}.b.1-1" / "w" / "go").touch()
+        (workspaces / f"{run}.b.1-1" / "w" / "go").touch()
         await work
         result = await deck.result(run)
         assert (result.status, result.reason) == (RunStatus.DONE, "")

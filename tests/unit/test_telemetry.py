@@ -409,7 +409,9 @@ async def ask(door: MetricsDoor, method: str) -> tuple[int, bytes]:
     return sent[0]["status"], sent[1]["body"]
 
 
-async def test_a_collector_that_is_not_there_holds_nothing_up_and_gets_it_later(tmp_path: Path, free_port: int) -> None:
+async def test_a_collector_that_is_not_there_holds_nothing_up_and_gets_it_later(
+    tmp_path: Path, free_port: int, caplog: pytest.LogCaptureFixture
+) -> None:
     async with recorded(tmp_path) as (store, journal):
         section = TelemetrySection(otlp=f"http://127.0.0.1:{free_port}")
         on = telemetry(section, tmp_path, store, journal)
@@ -421,6 +423,7 @@ async def test_a_collector_that_is_not_there_holds_nothing_up_and_gets_it_later(
         newest = (await store.read("event_last"))[0]["last"]
     assert kept is not None
     assert kept < newest, "nothing was delivered, so nothing is settled"
+    assert [record.name for record in caplog.records] == ["quarterdeck.telemetry.feed"], "the libraries say nothing"
 
 
 async def test_what_was_said_is_told_where_that_is_wanted_without_secrets(tmp_path: Path) -> None:
@@ -530,7 +533,7 @@ def test_what_does_not_fit_is_dropped_and_counted_and_putting_never_waits() -> N
     assert target.flushed == 1
 
 
-def test_a_refused_batch_is_tried_again_and_given_up_at_last() -> None:
+def test_a_refused_batch_is_tried_again_and_given_up_at_last(caplog: pytest.LogCaptureFixture) -> None:
     target = Target(*([False] * TRIES))
     sender = Sender(target, 60, 0, wait=lambda refused: 0.0)
     for number in (1, 2):
@@ -542,6 +545,7 @@ def test_a_refused_batch_is_tried_again_and_given_up_at_last() -> None:
     assert target.batches[:TRIES] == [[1, 2]] * TRIES
     assert sender.take_dropped() == 2
     assert sender.settled == 9
+    assert [record.args for record in caplog.records] == [("spans",)], "told once"
 
 
 def test_what_was_refused_at_the_end_is_not_settled() -> None:

@@ -5,10 +5,12 @@ Rules
 - Nothing here waits in a queue or runs by itself: whoever calls `send` and `flush` does so on a thread of his own,
   and they return when the exporter has answered.
 - The libraries' own reading of the environment is not relied on: where and with which headers is passed in.
+- The libraries say nothing themselves: whoever calls learns what came of it, and tells.
 """
 
+import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import unquote
 
 from opentelemetry.context import Context
@@ -17,7 +19,12 @@ from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExp
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.metrics import Counter, Histogram, UpDownCounter
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import (
+    MetricExportResult,
+    MetricReader,
+    MetricsData,
+    PeriodicExportingMetricReader,
+)
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
@@ -76,15 +83,38 @@ class _Made(SpanProcessor):
         self.spans.append(span)
 
 
+class _Measures(OTLPMetricExporter):
+    """Keeps whether the last delivery was taken: the library's reader does not hand that on."""
+
+    taken = True
+
+    def export(
+        self, metrics_data: MetricsData, timeout_millis: float | None = 10_000, **kwargs: object
+    ) -> MetricExportResult:
+        result = super().export(metrics_data, timeout_millis, **kwargs)
+        self.taken = result is MetricExportResult.SUCCESS
+        return result
+
+
 class Collector:
     """Spans and measures for one collector. `send` is for one thread; measuring is for any."""
 
-    def __init__(self, exporter: SpanExporter, reader: MetricReader, *, version: str, instance: str) -> None:
-        """`instance`: what tells this process from the ones before and after it."""
+    def __init__(
+        self,
+        exporter: SpanExporter,
+        reader: MetricReader,
+        *,
+        version: str,
+        instance: str,
+        taken: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`instance`: what tells this process from the ones before and after it. `taken`: whether what `reader`
+        delivered last was taken."""
         resource = Resource(
             {"service.name": "quarterdeck", "service.version": version, "service.instance.id": instance}, CONVENTIONS
         )
         self._exporter = exporter
+        self._taken = taken
         self._ids, self._made = _Ids(), _Made()
         self._tracing = TracerProvider(ALWAYS_ON, resource, shutdown_on_exit=False, id_generator=self._ids)
         self._tracing.add_span_processor(self._made)
@@ -141,25 +171,33 @@ class Collector:
     def flush(self, seconds: float) -> bool:
         """Deliver the metrics as they are now; whether they were taken."""
         try:
-            return self._metering.force_flush(seconds * 1000)
+            return self._metering.force_flush(seconds * 1000) and self._taken()
         except Exception:  # noqa: BLE001 - the library raises what it met; it is told as "not taken", and counted there
             return False
 
     def close(self) -> None:
         """Deliver nothing more; a delivery under way on another thread is broken off."""
         self._exporter.shutdown()
+        self._metering.shutdown()
 
 
 def connect(address: str, headers: Mapping[str, str], seconds: float, *, version: str, instance: str) -> Collector:
     """A collector reached over OTLP/HTTP. `address`: its base; the paths of the signals are added. `seconds`: time for
     one delivery, with its retries."""
+    _hush()
     base = address.rstrip("/")
     spans = OTLPSpanExporter(f"{base}/v1/traces", headers=dict(headers), timeout=seconds, compression=Compression.Gzip)
-    metrics = OTLPMetricExporter(
-        f"{base}/v1/metrics", headers=dict(headers), timeout=seconds, compression=Compression.Gzip
-    )
+    metrics = _Measures(f"{base}/v1/metrics", headers=dict(headers), timeout=seconds, compression=Compression.Gzip)
     reader = PeriodicExportingMetricReader(metrics, export_interval_millis=math.inf)
-    return Collector(spans, reader, version=version, instance=instance)
+    return Collector(spans, reader, version=version, instance=instance, taken=lambda: metrics.taken)
+
+
+def _hush() -> None:
+    """Each try that fails is a line of the libraries' own, on standard error where nobody else takes it."""
+    theirs = logging.getLogger("opentelemetry")
+    theirs.propagate = False
+    if not theirs.handlers:
+        theirs.addHandler(logging.NullHandler())
 
 
 def _nanoseconds(at: float) -> int:

@@ -3,6 +3,7 @@
 Rules
 - Putting never waits. What does not fit is dropped and counted; so is what the collector refused several times.
 - The thread ends with the process: it holds nothing up. `stop` gives it a last moment to deliver what is left.
+- That the collector takes nothing is told once, not with every try.
 - `settled` only names records whose spans were delivered, or given up for good: a later process goes on from there, so
   what a sudden end took with it is sent again, under the same ids.
 """
@@ -67,6 +68,7 @@ class Sender:
         self._bytes = 0
         self._mark = self._settled = settled
         self._dropped = 0
+        self._refused: set[str] = set()
         self._changed = threading.Condition()
         self._stopping = False
         self._ended = threading.Event()
@@ -111,7 +113,7 @@ class Sender:
             self._changed.notify()
         ended = self._ended.wait(seconds)
         self._target.close()
-        return ended and not self._queue
+        return ended and not self._queue and "metrics" not in self._refused
 
     # --- the thread -----------------------------------------------------------------------------------------
 
@@ -125,7 +127,7 @@ class Sender:
                     refused = self._deliver(batch, refused)
                 last = self._stopping and (not self._queue or refused > 0)
                 if last or monotonic() >= flushed + self._interval:
-                    self._target.flush(self._interval)
+                    self._heard("metrics", self._target.flush(self._interval))
                     flushed = monotonic()
                 if last:
                     return
@@ -133,6 +135,15 @@ class Sender:
             _log.exception("telemetry is no longer delivered")
         finally:
             self._ended.set()
+
+    def _heard(self, what: str, taken: bool) -> None:
+        """What came of a try. Whoever stops this sender tells himself what was left."""
+        if taken:
+            self._refused.discard(what)
+        elif what not in self._refused:
+            self._refused.add(what)
+            if not self._stopping:
+                _log.warning("the collector takes no %s; they are tried again, as far as there is room for them", what)
 
     def _next(self, due: float, refused: int) -> list[_Waiting]:
         """What to deliver now; waits for it, for the next delivery of metrics, or for the end."""
@@ -147,6 +158,7 @@ class Sender:
     def _deliver(self, batch: list[_Waiting], refused: int) -> int:
         """How often in a row this batch was refused by now; 0 = it is settled."""
         taken = self._target.send([waiting.span for waiting in batch])
+        self._heard("spans", taken)
         if not taken and refused + 1 < TRIES:
             return refused + 1
         with self._changed:
