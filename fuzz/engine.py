@@ -37,6 +37,7 @@ TARGETS: Final = (
     "diff",
     "gateway_calls",
     "webhook_payload",
+    "merge_texts",
 )
 """One module each."""
 

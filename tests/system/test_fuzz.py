@@ -22,6 +22,7 @@ SLOW = {
     "stream_chat": 100,
     "stream_google": 100,
     "stream_ollama": 200,
+    "merge_texts": 200,
 }
 RUNS = {name: SLOW.get(name, 800) for name in engine.TARGETS}
 """Inputs for each target; less than half a second of CPU time."""

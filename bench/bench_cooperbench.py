@@ -1,0 +1,171 @@
+"""Real features of one code base, two at a time: how many pairs the gate integrates without asking a model.
+
+usage: BENCH_DATA=DIR python -m bench.bench_cooperbench [--tasks NAME ...] [--parallel N] [--list FILE]
+
+Rules
+- The data: `$BENCH_DATA/cooperbench` (a checkout of the public repository) and clones in `$BENCH_DATA/repos` or beside.
+- The reference patches are the agents' work. A pair counts when each of its patches passes its own tests alone here.
+- A pair is integrated when some way's tree passes the tests of both features; ways are tried in the gate's order.
+  No model is called. Trees to which `objections` has something to say do not count.
+- Beside it: the share that git's merge alone integrates, git's then union, and the entity merge alone.
+- Two tasks were looked at while the merge was made; the row over all the others is the figure to be trusted.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Final
+
+from bench.figures import Figure, Target, show
+from bench.paired_features import DEVELOPED_ON, PLACES, Scratch, Task, candidates
+from bench.paired_judging import Judge
+from quarterdeck.merge.values import ORDER, Way
+
+TARGET: Final = Target("ours", 28.0)
+KEPT: Final = Path(__file__).parent.parent / "build" / "cooperbench"
+FEWEST: Final = 60
+"""Pairs that a figure needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One pair that counts."""
+
+    task: str
+    pair: tuple[int, int]
+    passed: tuple[Way, ...]
+    """The ways whose trees pass both features' tests."""
+    lost: dict[str, str]
+
+    @property
+    def won(self) -> Way | None:
+        return next((way for way in ORDER if way in self.passed), None)
+
+
+def measure(name: str, data: Path, parallel: int) -> tuple[list[Outcome], int]:
+    """The pairs of one task that count, and how many pairs it has."""
+    place = PLACES[name]
+    clone = next(path for path in (data / "repos" / place.repository, data / place.repository) if path.is_dir())
+    KEPT.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="quarterdeck-pairs-") as folder:
+        task = Task(name, data / "cooperbench" / "dataset" / name, Scratch(clone, Path(folder) / "git"))
+        judge = Judge(task, KEPT)
+        judge.prepare()
+        with ThreadPoolExecutor(parallel) as pool:
+            commits = pool.map(lambda feature: _alone(task, judge, feature), task.features)
+            sides = dict(zip(task.features, commits, strict=True))
+            good = [feature for feature, side in sides.items() if side]
+            pairs = list(combinations(good, 2))
+            outcomes = list(pool.map(lambda pair: _pair(task, judge, sides, pair), pairs))
+    return outcomes, len(task.features) * (len(task.features) - 1) // 2
+
+
+def _alone(task: Task, judge: Judge, feature: int) -> str:
+    """The commit of a feature that passes its own tests; empty = it does not."""
+    try:
+        commit = task.side(feature)
+    except RuntimeError as error:
+        sys.stderr.write(f"  {task.name} {feature}: {error}\n")
+        return ""
+    return commit if judge.passes(commit, feature) else ""
+
+
+def _pair(task: Task, judge: Judge, sides: dict[int, str], pair: tuple[int, int]) -> Outcome:
+    passed: list[Way] = []
+    lost: dict[str, str] = {}
+    seen: dict[str, bool] = {}
+    for found in candidates(task.scratch, task.base, sides[pair[0]], sides[pair[1]], ORDER):
+        if found.tree is None:
+            lost[found.way] = found.lost
+            continue
+        if found.tree not in seen:
+            seen[found.tree] = all(judge.passes(found.tree, feature) for feature in pair)
+        if seen[found.tree]:
+            passed.append(found.way)
+        else:
+            lost[found.way] = "a test fails"
+    return Outcome(task.name, pair, tuple(passed), lost)
+
+
+def figures(title: str, outcomes: Sequence[Outcome], every: int, target: Target | None) -> list[Figure]:
+    """Shares of the pairs that count, in percent."""
+    count = len(outcomes)
+    if not count:
+        return [Figure(title, "% of pairs", None, target=target, note="no pair counts")]
+
+    def left(*ways: Way) -> float:
+        return round(100 * sum(not set(ways) & set(outcome.passed) for outcome in outcomes) / count, 1)
+
+    peers = {
+        "git's merge": left(Way.GIT),
+        "git's merge, then union": left(Way.GIT, Way.UNION),
+        "entity merge alone": left(Way.ENTITY),
+    }
+    won = {way.value: sum(outcome.won is way for outcome in outcomes) for way in ORDER}
+    note = f"{count} of {every} pairs count; integrated {100 - left(*ORDER):.1f}%; won by " + ", ".join(
+        f"{way} {number}" for way, number in won.items() if number
+    )
+    if count < FEWEST:
+        target, note = None, f"{note}; fewer than {FEWEST} pairs"
+    return [Figure(title, "% of pairs left over", left(*ORDER), peers, target, note)]
+
+
+def listed(outcomes: Sequence[Outcome]) -> str:
+    """The pairs that count, with what came of them, as lines of JSON."""
+    return "".join(
+        json.dumps(
+            {
+                "task": outcome.task,
+                "pair": list(outcome.pair),
+                "won": outcome.won,
+                "passed": list(outcome.passed),
+            }
+        )
+        + "\n"
+        for outcome in outcomes
+    )
+
+
+def main() -> None:
+    """See the module."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", 1)[0])
+    parser.add_argument("--tasks", nargs="+", default=list(PLACES), choices=list(PLACES), metavar="NAME")
+    parser.add_argument("--parallel", type=int, default=2, help="tests at the same time")
+    parser.add_argument("--list", type=Path, help="where the pairs are written")
+    parser.add_argument("--why", action="store_true", help="say why each way of a pair that is left over was lost")
+    chosen = parser.parse_args()
+    data = Path(os.environ["BENCH_DATA"]) if os.environ.get("BENCH_DATA") else None
+    title = "(i) pairs of real features not integrated without a model"
+    if data is None or not (data / "cooperbench" / "dataset").is_dir():
+        show([Figure(title, "% of pairs left over", None, target=TARGET, note="no `cooperbench` below BENCH_DATA")])
+        return
+    outcomes: list[Outcome] = []
+    unseen: list[Outcome] = []
+    every = fresh = 0
+    for name in chosen.tasks:
+        found, pairs = measure(name, data, chosen.parallel)
+        show(figures(f"(i) {name}", found, pairs, None))
+        outcomes += found
+        every += pairs
+        if name not in DEVELOPED_ON:
+            unseen += found
+            fresh += pairs
+        for outcome in found if chosen.why else ():
+            if outcome.won is None:
+                sys.stderr.write(f"  {outcome.pair}: {outcome.lost}\n")
+    show(figures(title, outcomes, every, TARGET))
+    if unseen:
+        show(figures(f"{title}, tasks not developed on", unseen, fresh, TARGET))
+    if chosen.list:
+        chosen.list.write_text(listed(outcomes))
+
+
+if __name__ == "__main__":
+    main()

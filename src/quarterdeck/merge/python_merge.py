@@ -1,0 +1,378 @@
+"""Three Python texts put together by their statements.
+
+Rules
+- Statements are merged one by one; a statement that one side alone touched is that side's, to the letter.
+- What both sides added at one place stands in the order ours, theirs; what ends a block (`return`, `raise`) stays last.
+- The same name added by both with another meaning, the same words changed by both, and what one took out while the
+  other changed it are clashes. A bold merge puts those one after the other; otherwise they are reasons to give up.
+- A block that one side put below a new header (`with`, `try`, `if`) keeps the other side's changes, moved with it.
+- Nothing is returned that does not parse.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from quarterdeck.merge.lines import Effort, Who, matches, split, three
+from quarterdeck.merge.pairing import NAMED, Layout, lay_out
+from quarterdeck.merge.python_tree import Line, Module, Part, Statement, syntax, tree
+from quarterdeck.merge.values import Lost, Resolved
+from quarterdeck.merge.wording import Clash, Hand, merge_words, paragraphs
+from quarterdeck.merge.wrapping import Wrapped, unwrapped
+
+_ENDS: Final = frozenset({"return", "raise", "continue", "break"})
+_NOTES: Final = 20
+
+Trio = tuple[Sequence[Statement], Sequence[Statement], Sequence[Statement]]
+
+
+@dataclass(slots=True)
+class _Making:
+    """A merge at work."""
+
+    effort: Effort
+    bold: bool
+    notes: dict[str, None] = field(default_factory=dict)
+    clashes: dict[str, None] = field(default_factory=dict)
+
+    @property
+    def hand(self) -> Hand:
+        return Hand(self.effort, self.bold)
+
+    def clash(self, where: str, reason: str) -> None:
+        told = self.notes if self.bold else self.clashes
+        told[f"{where or 'the module'}: {reason}"] = None
+
+
+def merge_python(base: str, ours: str, theirs: str, *, bold: bool) -> Resolved | Lost:
+    """Both changes of one text, or why they cannot be put together."""
+    trees: list[Module] = []
+    for name, text in (("base", base), ("ours", ours), ("theirs", theirs)):
+        found = tree(text)
+        if isinstance(found, str):
+            return Lost(f"{name}: {found}")
+        trees.append(found)
+    making = _Making(Effort(), bold)
+    text = _block((trees[0].body, trees[1].body, trees[2].body), making, "", defines=True)
+    text += _remarks(trees[0].rest, trees[1].rest, trees[2].rest, making)
+    if making.clashes:
+        return Lost("; ".join(list(making.clashes)[:5])[:1000])
+    problem = syntax(text)
+    if isinstance(problem, str):
+        return Lost(f"the merged text does not parse: {problem}")
+    return Resolved(text, tuple(making.notes)[:_NOTES])
+
+
+# --- blocks -----------------------------------------------------------------------------------------------
+
+
+def _block(trio: Trio, making: _Making, where: str, *, defines: bool) -> str:
+    """`defines`: the block of a module or a class, in which statements give names."""
+    base, ours, theirs = trio
+    layouts = (lay_out(base, ours, making.effort), lay_out(base, theirs, making.effort))
+    regions = _disputed(trio, layouts)
+    out: list[str] = []
+    at = 0
+    while True:
+        mine, other = (
+            _placed(layout.gap.get(at, ()), trio, which, layouts, making, where) for which, layout in enumerate(layouts)
+        )
+        out += _joined(mine, other, making, where, defines=defines)
+        if at == len(base):
+            return "".join(out)
+        if at in regions:
+            out.append(_region(trio, layouts, (at, regions[at]), making, where))
+            at = regions[at] + 1
+            continue
+        which = 0 if at in layouts[0].instead else 1  # where both have some, they are alike
+        out += [text for _, text in _placed(layouts[which].instead.get(at, ()), trio, which, layouts, making, where)]
+        if all(at in layout.pair and at not in layout.moved for layout in layouts):
+            out.append(_paired(trio, layouts, at, making, where))
+        at += 1
+
+
+def _paired(trio: Trio, layouts: tuple[Layout, Layout], at: int, making: _Making, where: str) -> str:
+    ours, theirs = trio[1][layouts[0].pair[at]], trio[2][layouts[1].pair[at]]
+    return _statement(trio[0][at], ours, theirs, making, where)
+
+
+_Text = tuple[Statement, str]
+
+
+def _placed(
+    indexes: Sequence[int], trio: Trio, which: int, layouts: tuple[Layout, Layout], making: _Making, where: str
+) -> list[_Text]:
+    """What a side has at a place of its own: new statements, and those that it moved there, with the other's changes."""
+    back = {there: at for at, there in layouts[which].pair.items()} if indexes else {}
+    found: list[_Text] = []
+    for index in indexes:
+        statement = trio[which + 1][index]
+        at = back.get(index)
+        if at is None:
+            found.append((statement, statement.text))
+        elif at in layouts[1 - which].pair and (which == 0 or at not in layouts[0].moved):
+            found.append((statement, _paired(trio, layouts, at, making, where)))
+    return found
+
+
+def _disputed(trio: Trio, layouts: tuple[Layout, Layout]) -> dict[int, int]:
+    """First to last of what one side took out or replaced, and the other changed or replaced too."""
+    base = trio[0]
+    spans: list[tuple[int, int]] = []
+    for which, layout in enumerate(layouts):
+        other, side = layouts[1 - which], trio[2 - which]
+        for at in range(len(base)):
+            if at in layout.pair:
+                continue
+            if at in other.pair:
+                disputed = side[other.pair[at]].key != base[at].key
+            else:
+                disputed = (at in layout.run or at in other.run) and not _alike(trio, layouts, at)
+            if disputed:
+                spans.append(layout.run.get(at, (at, at)))
+                spans.append(other.run.get(at, (at, at)))
+    regions: dict[int, int] = {}
+    low = high = -1
+    for first, last in sorted(spans):
+        if first <= high:
+            high = max(high, last)
+        else:
+            low, high = first, last
+        regions[low] = high
+    return {first: _closed(last, layouts) for first, last in regions.items()}
+
+
+def _closed(last: int, layouts: tuple[Layout, Layout]) -> int:
+    """With the whole runs that reach into it."""
+    for _ in range(2):
+        last = max([last, *(layout.run[last][1] for layout in layouts if last in layout.run)])
+    return last
+
+
+def _alike(trio: Trio, layouts: tuple[Layout, Layout], at: int) -> bool:
+    """Whether both replaced the same run by the same statements."""
+    if not all(at in layout.run for layout in layouts):
+        return False
+    runs = [layout.run[at] for layout in layouts]
+    texts = [
+        [trio[which + 1][index].key for index in layout.instead[layout.run[at][0]]]
+        for which, layout in enumerate(layouts)
+    ]
+    return runs[0] == runs[1] and texts[0] == texts[1]
+
+
+def _joined(ours: list[_Text], theirs: list[_Text], making: _Making, where: str, *, defines: bool) -> list[str]:
+    """What both put at one place."""
+    if not ours or not theirs:
+        return [text for _, text in ours or theirs]
+    keys = [[_known(statement, defines) for statement, _ in side] for side in (ours, theirs)]
+    if keys[0][-1] != keys[1][-1] and _ends(ours[-1][0]):
+        if _ends(theirs[-1][0]):
+            making.clash(where, f"both end the block, one with {ours[-1][0].bare.strip()[:60]!r}")
+        ours, theirs, keys = theirs, ours, keys[::-1]
+    out: list[str] = []
+    at, there = 0, 0
+    for first, second in [*matches(keys[0], keys[1], making.effort), (len(ours), len(theirs))]:
+        out += [text for _, text in [*ours[at:first], *theirs[there:second]]]
+        if first < len(ours):
+            out.append(_twice(ours[first], theirs[second], making, where))
+        at, there = first + 1, second + 1
+    return out
+
+
+def _known(statement: Statement, defines: bool) -> tuple[str, str]:
+    if statement.kind in NAMED and (defines or statement.kind in ("function", "class")):
+        return statement.kind, statement.name
+    return "", statement.key
+
+
+def _ends(statement: Statement) -> bool:
+    return statement.kind == "simple" and statement.name in _ENDS
+
+
+def _twice(ours: _Text, theirs: _Text, making: _Making, where: str) -> str:
+    """What both added under one name."""
+    first, second = ours[0], theirs[0]
+    if first.key == second.key:
+        return ours[1]
+    name = _dotted(where, first)
+    try:
+        if first.kind == "import" and first.name.startswith("from "):
+            line, other = first.parts[0].header, second.parts[0].header
+            until = line.words.index("import") + 1
+            words = merge_words(line.tokens[:until], line.tokens, other.tokens, making.hand)
+            return line.lead + line.indent + words + line.end
+        part, other_part = first.parts[0], second.parts[0]
+        same = part.header.words == other_part.header.words and len(first.parts) == len(second.parts) == 1
+        if part.body is not None and other_part.body is not None and same and (first.kind == "class" or making.bold):
+            body = _block(([], part.body, other_part.body), making, name, defines=first.kind == "class")
+            heads = "".join(line.text for line in (*part.decorators, part.header))
+            return heads + body + part.rest
+        raise Clash("both added it, each in another way")
+    except Clash as clash:
+        making.clash(name, str(clash))
+        return ours[1] + theirs[1]
+
+
+def _dotted(where: str, statement: Statement) -> str:
+    name = statement.name if statement.kind in ("function", "class") else ""
+    return ".".join(part for part in (where, name) if part)
+
+
+# --- what both changed ------------------------------------------------------------------------------------
+
+
+def _region(trio: Trio, layouts: tuple[Layout, Layout], span: tuple[int, int], making: _Making, where: str) -> str:
+    """Statements that one side replaced, and the other changed."""
+    sides = [list(trio[0][span[0] : span[1] + 1])]
+    for which, layout in enumerate(layouts):
+        mine: set[int] = set()
+        for at in range(span[0], span[1] + 1):
+            mine.update(layout.instead.get(at, ()))
+            if at in layout.pair and at not in layout.moved:
+                mine.add(layout.pair[at])
+            if at > span[0]:
+                mine.update(layout.gap.get(at, ()))
+        sides.append([trio[which + 1][index] for index in sorted(mine)])
+    base, ours, theirs = sides
+    for swap, (side, other) in enumerate(((ours, theirs), (theirs, ours))):
+        wrapped = unwrapped(base, side, other)
+        if wrapped is not None:
+            try:
+                return _rewrapped(wrapped, making, where, swap=bool(swap))
+            except Clash as clash:
+                making.notes[f"{where}: {clash}"] = None
+    making.clash(where, f"one side replaced what the other changed: {base[0].bare.strip()[:60]!r}")
+    if not ours or not theirs:
+        return "".join(statement.text for statement in ours or theirs)
+    texts = ["".join(statement.text for statement in side) for side in sides]
+    return _lines(texts[0], texts[1], texts[2], making)
+
+
+def _rewrapped(wrapped: Wrapped, making: _Making, where: str, *, swap: bool) -> str:
+    """A block below a new header, with the other side's changes in it. Raises Clash."""
+    part = wrapped.outer.parts[0]
+    header = part.header
+    text = header.text
+    if wrapped.header is not None:
+        was, other = wrapped.header
+        words = merge_words(was.tokens, header.tokens, other.tokens, making.hand)
+        text = _remarks(was.lead, header.lead, other.lead, making) + header.indent + words + header.end
+    body = part.body or []
+    trio = (wrapped.base, wrapped.other, body) if swap else (wrapped.base, body, wrapped.other)
+    return text + _block(trio, making, where, defines=False) + part.rest + _shown(wrapped.outer.parts[1:])
+
+
+def _statement(base: Statement, ours: Statement, theirs: Statement, making: _Making, where: str) -> str:
+    """One statement that is there on all three."""
+    if ours.text == base.text or ours.text == theirs.text:
+        return theirs.text
+    if theirs.text == base.text:
+        return ours.text
+    lead = _remarks(base.lead, ours.lead, theirs.lead, making)
+    if ours.bare == base.bare or ours.bare == theirs.bare:
+        return lead + theirs.bare
+    if theirs.bare == base.bare:
+        return lead + ours.bare
+    where = _dotted(where, base)
+    try:
+        return lead + _parts(base.without_lead(), ours.without_lead(), theirs.without_lead(), making, where)
+    except Clash as clash:
+        making.clash(where, str(clash))
+        return lead + _lines(base.bare, ours.bare, theirs.bare, making)
+
+
+def _parts(base: Statement, ours: Statement, theirs: Statement, making: _Making, where: str) -> str:
+    """The clauses of a statement. Raises Clash."""
+    sides = [statement.parts for statement in (base, ours, theirs)]
+    keys = [[_clause(at, part) for at, part in enumerate(parts)] for parts in sides]
+    if len(keys[0]) == len(keys[1]) == len(keys[2]):
+        keys = [[str(at) for at in range(len(parts))] for parts in sides]
+    text = ""
+    for piece in three(keys[0], keys[1], keys[2], making.effort, touching=False):
+        b, o, t = sides[0][slice(*piece.base)], sides[1][slice(*piece.ours)], sides[2][slice(*piece.theirs)]
+        shown = [_shown(parts) for parts in (b, o, t)]
+        if piece.who is Who.NOBODY:
+            text += "".join(_part(*trio, base.kind, making, where) for trio in zip(b, o, t, strict=True))
+        elif shown[1] == shown[2] or (piece.who is Who.OURS and shown[2] == shown[0]):
+            text += shown[1]
+        elif piece.who is Who.THEIRS and shown[1] == shown[0]:
+            text += shown[2]
+        elif piece.who is Who.CLASH and not b and not {part.header.words[0] for part in o} & {"else", "finally"}:
+            text += shown[1] + shown[2]
+        else:
+            raise Clash("both changed its clauses")
+    return text
+
+
+def _clause(at: int, part: Part) -> str:
+    return "\0first" if at == 0 else " ".join(part.header.words)
+
+
+def _shown(parts: Sequence[Part]) -> str:
+    return Statement(list(parts), "", "").text if parts else ""
+
+
+def _part(base: Part, ours: Part, theirs: Part, kind: str, making: _Making, where: str) -> str:
+    text = _decorators(base.decorators, ours.decorators, theirs.decorators, making)
+    text += _line(base.header, ours.header, theirs.header, making, bold=kind == "text")
+    if base.body is None or ours.body is None or theirs.body is None:
+        if (base.body is None) != (ours.body is None) or (base.body is None) != (theirs.body is None):
+            raise Clash("one side gave it a block")
+        return text
+    text += _block((base.body, ours.body, theirs.body), making, where, defines=kind == "class")
+    return text + _remarks(base.rest, ours.rest, theirs.rest, making)
+
+
+def _decorators(base: Sequence[Line], ours: Sequence[Line], theirs: Sequence[Line], making: _Making) -> str:
+    keys = [[line.words for line in side] for side in (base, ours, theirs)]
+    text = ""
+    for piece in three(keys[0], keys[1], keys[2], making.effort, touching=False):
+        b, o, t = base[slice(*piece.base)], ours[slice(*piece.ours)], theirs[slice(*piece.theirs)]
+        if piece.who is not Who.CLASH:
+            text += "".join(line.text for line in (t if piece.who is Who.THEIRS else o))
+        elif not b:
+            text += "".join(line.text for line in [*o, *(line for line in t if line.words not in keys[1])])
+        elif len(b) == len(o) == len(t) == 1:
+            text += _line(b[0], o[0], t[0], making)
+        else:
+            raise Clash("both changed its decorators")
+    return text
+
+
+def _line(base: Line, ours: Line, theirs: Line, making: _Making, *, bold: bool = False) -> str:
+    """One logical line. Raises Clash."""
+    hand = Hand(making.effort, bold or making.bold)
+    indent = theirs.indent if ours.indent == base.indent else ours.indent
+    end = theirs.end if ours.end in (base.end, theirs.end) else ours.end
+    if end != theirs.end != base.end and theirs.end.strip():
+        end = f"{ours.end.rstrip()}  {theirs.end.lstrip()}"
+    lead = _remarks(base.lead, ours.lead, theirs.lead, making)
+    return lead + indent + merge_words(base.tokens, ours.tokens, theirs.tokens, hand) + end
+
+
+# --- lines ------------------------------------------------------------------------------------------------
+
+
+def _remarks(base: str, ours: str, theirs: str, making: _Making) -> str:
+    """Comments and blank lines: what both changed stands one after the other."""
+    if ours in (base, theirs):
+        return theirs
+    if theirs == base:
+        return ours
+    if not (ours + theirs).strip():
+        return max(ours, theirs, key=len)
+    return _lines(base, ours, theirs, making)
+
+
+def _lines(base: str, ours: str, theirs: str, making: _Making) -> str:
+    sides = [split(text) for text in (base, ours, theirs)]
+    keys = [[line.strip() for line in side] for side in sides]
+    merged: list[str] = []
+    for piece in three(keys[0], keys[1], keys[2], making.effort, touching=False):
+        b, o, t = sides[0][slice(*piece.base)], sides[1][slice(*piece.ours)], sides[2][slice(*piece.theirs)]
+        if piece.who is Who.CLASH:
+            merged += paragraphs(o, t, making.effort)
+        else:
+            merged += t if piece.who is Who.THEIRS or o == b else o
+    return "".join(merged)

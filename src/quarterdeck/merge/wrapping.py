@@ -1,0 +1,86 @@
+"""A run of statements that one side put below a new header, seen as if all sides had done so.
+
+Rules
+- The new statement stands alone in the place of the run, and its block holds most of what the run was.
+- Its header may have come from the run's first statement (`x = f()` became `with f() as x:`): then the other side's
+  changes of that statement belong to the header.
+- What is moved below a header is indented like that block; strings over several lines stay as they are.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from quarterdeck.merge.lines import split
+from quarterdeck.merge.python_tree import Line, Part, Statement, Token
+
+_MOST: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Wrapped:
+    """The same block below the same header on all sides."""
+
+    outer: Statement
+    """The new statement, as the one side has it."""
+    header: tuple[Line, Line] | None
+    """What the header was in the base and on the other side; None = there was none."""
+    base: list[Statement]
+    other: list[Statement]
+
+
+def unwrapped(base: Sequence[Statement], side: Sequence[Statement], other: Sequence[Statement]) -> Wrapped | None:
+    """How `side` wrapped `base`, with what `other` made of it; None = it did not."""
+    if len(side) != 1 or not base or not other:
+        return None
+    outer = side[0]
+    body = outer.parts[0].body
+    if not body or outer.kind in ("function", "class") or outer.parts[0].decorators:
+        return None
+    first, second = base[0].parts[0].header, other[0].parts[0].header
+    became = len(base) > 1 and base[0].kind == other[0].kind and _close(first, outer.parts[0].header)
+    if became and (base[0].parts[0].body is not None or not _close(first, second)):
+        return None
+    inner, others = (base[1:], other[1:]) if became else (base, other)
+    known = Counter(statement.key for statement in body)
+    kinds = Counter(statement.kind for statement in body if statement.parts[0].body is not None)
+    held = sum(known[item.key] > 0 or kinds[item.kind] > 0 for item in inner)
+    if held < _MOST * len(inner):
+        return None
+    old, new = base[0].first.indent, body[0].first.indent
+    return Wrapped(
+        outer,
+        (first, second) if became else None,
+        [indented(statement, old, new) for statement in inner],
+        [indented(statement, old, new) for statement in others],
+    )
+
+
+def _close(one: Line, other: Line) -> bool:
+    first, second = (Counter(word for word in line.words if word.isidentifier()) for line in (one, other))
+    return 2 * (first & second).total() > _MOST * 2 * min(first.total(), second.total()) > 0
+
+
+def indented(statement: Statement, old: str, new: str) -> Statement:
+    """The statement with another indentation."""
+
+    def line(found: Line) -> Line:
+        tokens = tuple(replace(token, before=_between(token, old, new)) for token in found.tokens)
+        return Line(_shifted(found.lead, old, new), _shifted(found.indent, old, new), tokens, found.end, found.number)
+
+    def part(found: Part) -> Part:
+        body = None if found.body is None else [indented(inner, old, new) for inner in found.body]
+        heads = [line(decorator) for decorator in found.decorators]
+        return Part(heads, line(found.header), body, _shifted(found.rest, old, new))
+
+    return Statement([part(found) for found in statement.parts], statement.kind, statement.name)
+
+
+def _between(token: Token, old: str, new: str) -> str:
+    first, feed, rest = token.before.partition("\n")
+    return first + feed + _shifted(rest, old, new) if feed else first
+
+
+def _shifted(text: str, old: str, new: str) -> str:
+    return "".join(new + line[len(old) :] if line.startswith(old) and line != "\n" else line for line in split(text))
