@@ -73,7 +73,7 @@ class Judge:
             root = Path(folder) / "tree"
             self._task.scratch.export(tree, root)
             command = [
-                self._environment / "bin" / "python",
+                str(self._environment / "bin" / "python"),
                 "-m",
                 "pytest",
                 "-q",

@@ -25,7 +25,7 @@ class Scene:
 
 def scene(name: str, base: str, ours: str, theirs: str, merged: str | None, path: str = "a.py") -> Scene:
     texts = [dedent(text).lstrip("\n") for text in (base, ours, theirs)]
-    return Scene(name, *texts, None if merged is None else dedent(merged).lstrip("\n"), path)
+    return Scene(name, texts[0], texts[1], texts[2], None if merged is None else dedent(merged).lstrip("\n"), path)
 
 
 SCENES = [
@@ -264,7 +264,8 @@ SCENES = [
     ),
     scene(
         "a block put below a new header while the other side changed it",
-        "def f(args):\n    ctx = make(args, deep=True)\n    while args:\n        step(ctx)\n        args = ctx.args\n    return ctx\n",
+        "def f(args):\n    ctx = make(args, deep=True)\n    while args:\n        step(ctx)\n"
+        "        args = ctx.args\n    return ctx\n",
         "def f(args):\n    with make(args, deep=True) as ctx:\n        while args:\n            step(ctx)\n"
         "            args = ctx.args\n    return ctx\n",
         "def f(args):\n    limit = None\n    ctx = make(args, deep=True, limit=limit)\n    while args:\n"
@@ -277,7 +278,8 @@ SCENES = [
         "def f(a):\n    one(a)\n    two(a)\n    three(a)\n",
         "def f(a):\n    try:\n        one(a)\n        two(a)\n        three(a)\n    except OSError:\n        pass\n",
         "def f(a):\n    one(a)\n    two(a, again=True)\n    three(a)\n",
-        "def f(a):\n    try:\n        one(a)\n        two(a, again=True)\n        three(a)\n    except OSError:\n        pass\n",
+        "def f(a):\n    try:\n        one(a)\n        two(a, again=True)\n        three(a)\n"
+        "    except OSError:\n        pass\n",
     ),
     scene(
         "clauses of one condition",

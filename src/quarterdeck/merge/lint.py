@@ -5,7 +5,7 @@ Rules
   tests are green.
 - Only what is new is said: what one side had already is that side's own.
 - Each complaint names the thing in one short sentence.
-- Definitions that belong together (overloads, a property and its setter, registered and conditional ones) are none twice.
+- Definitions that belong together (overloads, a property and its setter, registered or conditional ones) do not count.
 - A word that a side added and that the result has fewer times than it should is a lost line.
 """
 

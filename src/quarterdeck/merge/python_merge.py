@@ -102,7 +102,7 @@ _Text = tuple[Statement, str]
 def _placed(
     indexes: Sequence[int], trio: Trio, which: int, layouts: tuple[Layout, Layout], making: _Making, where: str
 ) -> list[_Text]:
-    """What a side has at a place of its own: new statements, and those that it moved there, with the other's changes."""
+    """What a side has at a place: its new statements, and those that it moved there, with the other's changes."""
     back = {there: at for at, there in layouts[which].pair.items()} if indexes else {}
     found: list[_Text] = []
     for index in indexes:

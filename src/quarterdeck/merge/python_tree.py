@@ -190,7 +190,7 @@ def syntax(text: str) -> ast.Module | str:
     except SyntaxError as error:
         return f"line {error.lineno}: {error.msg}"
     except (ValueError, RecursionError, MemoryError, OverflowError) as error:
-        return f"it cannot be parsed: {error or type(error).__name__}"
+        return f"it cannot be parsed: {str(error) or type(error).__name__}"
 
 
 def tree(text: str) -> Module | str:

@@ -12,7 +12,7 @@ from typing import Final
 
 MOST_CHARACTERS: Final = 2_000_000
 """Of one side."""
-MOST_LINES: Final = 60_000
+MOST_LINES: Final = 30_000
 """Of one side."""
 
 
