@@ -13,7 +13,7 @@ from quarterdeck.engine.embedded import POISON_DEATHS, URGENT, Candidate, Embedd
 from quarterdeck.engine.port import Job
 from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.failures import Conflicting, StoreUnavailable
-from quarterdeck.store.port import Ask, Row, Store, Tx, Write
+from quarterdeck.store.port import Ask, Dialect, Row, Store, Tx, Write
 from quarterdeck.store.sqlite import SqliteStore
 from quarterdeck.testing.engine_conformance import EngineConformance, defer, drain, job
 
@@ -102,6 +102,14 @@ class _Refusing:
         if self.down:
             self.refused.set()
             raise StoreUnavailable
+
+    @property
+    def dialect(self) -> Dialect:
+        return self._inner.dialect
+
+    @property
+    def where(self) -> str:
+        return self._inner.where
 
     async def write(self, work: Write[T]) -> T:
         self._check()

@@ -22,7 +22,7 @@ from quarterdeck.engine.embedded import PATIENCE, EmbeddedEngine
 from quarterdeck.engine.port import Job
 from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.failures import UNWELL, Exit, StoreLost, StoreUnavailable
-from quarterdeck.store.port import Ask, Row, Store, Write
+from quarterdeck.store.port import Ask, Dialect, Row, Store, Write
 from quarterdeck.store.sqlite import SqliteStore
 from quarterdeck.workplace.ground import Ground
 from quarterdeck.workplace.port import Limits
@@ -40,6 +40,14 @@ class _Refusing:
         self.refusal: StoreUnavailable | None = None
         self.refused = 0
         self.mended: Callable[[], bool] = lambda: False
+
+    @property
+    def dialect(self) -> Dialect:
+        return self._inner.dialect
+
+    @property
+    def where(self) -> str:
+        return self._inner.where
 
     async def write(self, work: Write[T]) -> T:
         if self.refusal is not None and not self.mended():

@@ -14,7 +14,13 @@ from quarterdeck.kernel import probes
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "quarterdeck"
 
-LAZY_REGISTRIES = {"cli/registry.py", "models/factory.py", "tools/shed/loading.py", "telemetry/loading.py"}
+LAZY_REGISTRIES = {
+    "cli/registry.py",
+    "models/factory.py",
+    "tools/shed/loading.py",
+    "telemetry/loading.py",
+    "store/opening.py",
+}
 """Load commands and vendor adapters by name, so that `--help` is fast. Nothing else imports inside a function."""
 
 DOORS = {"doors/serve.py", "doors/mcp_door.py", "doors/api/door.py", "assembly/late.py"}

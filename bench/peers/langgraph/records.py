@@ -1,4 +1,5 @@
-"""LangGraph: one superstep a record, of threads that run at the same time, with the SQLite saver and sync durability.
+"""LangGraph: one superstep a record, of threads that run at the same time, with the SQLite saver and sync durability,
+or with the PostgreSQL saver over the database at `--url` and a pool of connections.
 
 The state holds the last record alone: a state that grows with the conversation is written whole at every step and
 costs more. Variant `transcript` keeps all records, as an agent's messages are kept. The saver sets a write-ahead log;
@@ -10,11 +11,16 @@ Starting a graph, its input's checkpoint and ending it do not count.
 
 import asyncio
 import operator
-from typing import Annotated, TypedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any, TypedDict
 
 import measuring
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph import END, START, StateGraph
+from psycopg.rows import dict_row
+from psycopg_pool import AsyncConnectionPool
 
 OPTIONS = measuring.arguments(__doc__)
 COUNTED = measuring.Counted(OPTIONS.agents)
@@ -32,6 +38,20 @@ class Transcript(TypedDict):
     steps: int
 
 
+@asynccontextmanager
+async def saving() -> AsyncIterator[Any]:
+    """The saver, and what it is called."""
+    if not OPTIONS.url:
+        async with AsyncSqliteSaver.from_conn_string(str(OPTIONS.place / "langgraph.db")) as saver:
+            yield saver
+        return
+    how = {"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row}
+    async with AsyncConnectionPool(OPTIONS.url, min_size=4, max_size=20, kwargs=how) as pool:
+        saver = AsyncPostgresSaver(pool)
+        await saver.setup()
+        yield saver
+
+
 async def main() -> None:
     whole = OPTIONS.variant == "transcript"
 
@@ -46,7 +66,7 @@ async def main() -> None:
     graph.add_node("step", step)
     graph.add_edge(START, "step")
     graph.add_conditional_edges("step", lambda state: END if state["steps"] > OPTIONS.records else "step")
-    async with AsyncSqliteSaver.from_conn_string(str(OPTIONS.place / "langgraph.db")) as saver:
+    async with saving() as saver:
         compiled = graph.compile(checkpointer=saver)
 
         async def agent(name: str, steps: int) -> None:
@@ -57,7 +77,8 @@ async def main() -> None:
         await agent("warm-up", WARM_UP)
         await asyncio.gather(*(agent(f"agent-{number}", 0) for number in range(OPTIONS.agents)))
     found = COUNTED.result(OPTIONS.agents * OPTIONS.records)
-    measuring.report(version=measuring.versions("langgraph", "langgraph-checkpoint-sqlite"), **found)
+    kind = "postgres" if OPTIONS.url else "sqlite"
+    measuring.report(version=measuring.versions("langgraph", f"langgraph-checkpoint-{kind}"), **found)
 
 
 asyncio.run(main())

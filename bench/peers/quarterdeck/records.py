@@ -5,8 +5,8 @@ of 1.1 KB that was never stored before and shrinks as text does. The hash chain 
 attempt and its run have their rows, so that tokens and money are summed up. Group commit, write-ahead log, waits for
 the disk at each commit. As in the loop, an intent is waited for before its effect may begin, and an outcome is written
 with the next intent; the last ones are waited for. Budgets are no part of it. Claiming a stream, starting the run and
-its attempts do not count. Variant `sqlite` is the least there could be: SQLite alone, one row and one commit a record
-of the same size.
+its attempts do not count. `--url` is a PostgreSQL database; without one it is SQLite. Variant `sqlite` is the least
+there could be: SQLite alone, one row and one commit a record of the same size.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.entities import Harness, Usage
-from quarterdeck.store.sqlite import SqliteStore
+from quarterdeck.store.opening import open_url
 
 OPTIONS = measuring.arguments(__doc__)
 RUN, TASK, MODEL, TOOL = "r-bench", "write", "anthropic:claude", "read"
@@ -66,7 +66,7 @@ async def run_begins(log: Log) -> None:
 
 async def journal() -> None:
     counted = measuring.Counted(OPTIONS.agents)
-    store = await SqliteStore.open(OPTIONS.place / "journal.db")
+    store = await open_url(OPTIONS.url or str(OPTIONS.place / "journal.db"))
     log = Log(store, SystemClock())
     await run_begins(log)
 

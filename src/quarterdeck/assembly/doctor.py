@@ -60,7 +60,7 @@ async def _store(parts: Parts) -> Check:
     runs = await parts.views.runs()
     unfinished = sum(not run.status.finished for run in runs)
     broken = len(await parts.engine.failed())
-    detail = f"{parts.store.path}: {len(runs)} runs, {unfinished} unfinished"
+    detail = f"{parts.store.where}: {len(runs)} runs, {unfinished} unfinished"
     if broken:
         return Check(
             name="store",

@@ -55,14 +55,15 @@ from quarterdeck.kernel.clock import Clock, SystemClock
 from quarterdeck.kernel.config import DeadlinesSection, ModelSection, RunConfig
 from quarterdeck.kernel.entities import Harness
 from quarterdeck.kernel.events import Node
-from quarterdeck.kernel.failures import BadConfiguration, MissingPart, StoreUnavailable
+from quarterdeck.kernel.failures import BadConfiguration, StoreUnavailable
 from quarterdeck.models.factory import Models, make_factory
 from quarterdeck.models.http.port import Network
 from quarterdeck.models.limiter import Limiters
 from quarterdeck.models.port import Deadlines
 from quarterdeck.models.providers import PROVIDERS
 from quarterdeck.settings import Settings, load_settings, operator_config
-from quarterdeck.store.sqlite import SqliteStore
+from quarterdeck.store.opening import open_store
+from quarterdeck.store.port import Store
 from quarterdeck.telemetry.feed import Telemetry
 from quarterdeck.telemetry.where import named
 from quarterdeck.tools.shed.board import Board
@@ -219,7 +220,7 @@ class Parts:
 
     settings: Settings
     clock: Clock
-    store: SqliteStore
+    store: Store
     journal: Log
     views: Views
     engine: EmbeddedEngine
@@ -279,12 +280,10 @@ async def make(settings: Settings, clock: Clock | None = None) -> Parts:
 
     clock: None = the machine's.
     """
-    if settings.database_url is not None:
-        raise MissingPart("PostgreSQL is not supported yet", fix="unset QUARTERDECK_DATABASE_URL")
     clock = clock or SystemClock()
     _make_home(settings)
     ground = Ground(settings.home).prepare()
-    store = await SqliteStore.open(settings.home / "deck.db")
+    store = await open_store(settings)
     owner = ids.new_owner_id()
     engine = EmbeddedEngine(store, settings.home / "owner.lock", owner, clock, concurrency=_CONCURRENCY)
     journal = Log(store, clock, reactions(engine, OperatorsFile(settings.home)))

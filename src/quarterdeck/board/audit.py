@@ -38,11 +38,13 @@ class Audit:
         last = int((await self._store.read("event_last"))[0]["last"])
         before = last + 1 if before is None else max(1, min(before, last + 1))
         limit = max(1, min(limit, MOST))
+        head = f'{{"kind":"{kind}"'.encode() if kind else b""
         asks: dict[str, Any] = {
             "before": before,
             "look": LOOK,
             "limit": limit,
-            "head": f'{{"kind":"{kind}"'.encode() if kind else b"",
+            "head": head,
+            "size": len(head),
             "text": _written(text) if text else b"",
         }
         if stream and await self._store.read("stream_known", stream=stream):

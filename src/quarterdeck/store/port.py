@@ -4,12 +4,15 @@ Rules
 - Writes are functions over a transaction. Several waiting writes may be committed together (group commit); each
   succeeds or fails alone, and its caller is answered only after the commit is durable.
 - A write function runs on the store's own thread: it must be short, must not wait, and must not touch the event loop.
+- One write of a deck happens after the other, also where many processes write: what it has read stays so until it ends.
+- What a statement without rows did wrong may be raised only when its write, or the next `alone`, ends. A write that
+  goes on after a statement of its own has failed must have run it `alone`.
 - Statements are named and live in `queries/*.sql`; parameters are named (`:name`). No other file holds SQL.
 - Reads never wait for writes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -19,6 +22,10 @@ Row = Mapping[str, Any]
 
 Ask = tuple[str, Mapping[str, Any]]
 """A named statement to read with, and its parameters."""
+
+
+Dialect = Literal["sqlite", "postgres"]
+"""Whose SQL a store speaks."""
 
 
 class Tx(Protocol):
@@ -44,6 +51,16 @@ Write = Callable[[Tx], T]
 
 class Store(Protocol):
     """One database."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """Whose SQL it speaks."""
+        ...
+
+    @property
+    def where(self) -> str:
+        """Where it is, for people; never a password."""
+        ...
 
     async def write(self, work: Write[T]) -> T:
         """Run `work` in a transaction and return its result once that is durable.

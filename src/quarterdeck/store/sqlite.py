@@ -16,16 +16,15 @@ import asyncio
 import os
 import queue
 import sqlite3
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, Self, TypeVar
 
 from quarterdeck.kernel.failures import BadConfiguration, StoreLost, StoreUnavailable
-from quarterdeck.store.port import Ask, Row, Tx, Write
+from quarterdeck.store.port import Ask, Dialect, Row, Tx, Write
 from quarterdeck.store.statements import migrations, statements
+from quarterdeck.store.turns import Looking, Turns, Waiting
 
 T = TypeVar("T")
 
@@ -35,8 +34,6 @@ Durability = Literal["full", "normal"]
 _BUSY_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.04
 _READERS: Final = 4
-_TURN: Final = 512
-"""Most writes in one transaction."""
 
 _UNAVAILABLE: Final = frozenset(
     {
@@ -204,16 +201,6 @@ class _SqliteTx:
             self.broken = error
 
 
-@dataclass(slots=True)
-class _Ask:
-    """One write that waits for its turn, and then its answer."""
-
-    work: Callable[[Tx], Any]
-    future: "asyncio.Future[Any]"
-    value: Any = None
-    error: BaseException | None = None
-
-
 class SqliteStore:
     """A `Store` over one SQLite file. Make it with `SqliteStore.open`.
 
@@ -225,14 +212,9 @@ class SqliteStore:
         self._path = path
         self._durability: Durability = durability
         self._loop = asyncio.get_running_loop()
-        self._asks: queue.SimpleQueue[_Ask | None] = queue.SimpleQueue()
-        self._writer = threading.Thread(target=self._serve, name="store-writer", daemon=True)
+        self._turns = Turns(self._commit, self._drop, Looking(self._poll, _POLL_SECONDS))
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
-        self._stopping = False
-        self._closed: asyncio.Future[None] | None = None
-        self._mark = 1
-        self._waiters: set[asyncio.Future[None]] = set()
         self._data_version: int | None = None
         self._pool = ThreadPoolExecutor(_READERS, thread_name_prefix="store-reader")
         self._idle_readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
@@ -249,78 +231,42 @@ class SqliteStore:
         except BaseException:
             store._pool.shutdown(wait=False)
             raise
-        store._writer.start()
+        store._turns.start()
         return store
 
     @property
     def path(self) -> Path:
         return self._path
 
+    @property
+    def dialect(self) -> Dialect:
+        return "sqlite"
+
+    @property
+    def where(self) -> str:
+        return str(self._path)
+
     async def write(self, work: Write[T]) -> T:
-        if self._closed is not None:
-            raise StoreUnavailable("The database is closed")
-        ask = _Ask(work, self._loop.create_future())
-        self._asks.put(ask)
-        value: T = await ask.future
-        return value
+        return await self._turns.write(work)
 
     async def read(self, statement: str, /, **parameters: Any) -> list[Row]:
-        if self._closed is not None:
-            raise StoreUnavailable("The database is closed")
+        self._turns.must_be_open()
         return (await self._loop.run_in_executor(self._pool, self._read, ((statement, parameters),)))[0]
 
     async def reads(self, *asks: Ask) -> list[list[Row]]:
-        if self._closed is not None:
-            raise StoreUnavailable("The database is closed")
+        self._turns.must_be_open()
         return await self._loop.run_in_executor(self._pool, self._read, asks)
 
     async def changed(self, since: int, timeout: float) -> int:
-        if self._closed is not None:
-            raise StoreUnavailable("The database is closed")
-        if since != self._mark:
-            return self._mark
-        waiter: asyncio.Future[None] = self._loop.create_future()
-        self._waiters.add(waiter)
-        if len(self._waiters) == 1:
-            self._asks.put(None)  # the writer's thread begins to poll
-        try:
-            await asyncio.wait((waiter,), timeout=timeout)
-        finally:
-            self._waiters.discard(waiter)
-            waiter.cancel()
-        return self._mark
+        return await self._turns.changed(since, timeout)
 
     async def close(self) -> None:
-        if self._closed is None:
-            self._closed = self._loop.create_future()
-            self._stopping = True
-            self._asks.put(None)
-            await asyncio.to_thread(self._writer.join)
-            await asyncio.to_thread(self._pool.shutdown)
-            while not self._idle_readers.empty():
-                self._idle_readers.get().close()
-            self._bump()
-            self._closed.set_result(None)
-        await asyncio.shield(self._closed)
+        await self._turns.close(self._end_reading)
 
-    # --- the event loop's side ------------------------------------------------------------------------------
-
-    def _bump(self) -> None:
-        self._mark += 1
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-
-    def _answer(self, asks: list[_Ask], committed: bool) -> None:
-        for ask in asks:
-            if ask.future.done():
-                continue
-            if ask.error is not None:
-                ask.future.set_exception(ask.error)
-            else:
-                ask.future.set_result(ask.value)
-        if committed:
-            self._bump()
+    def _end_reading(self) -> None:
+        self._pool.shutdown()
+        while not self._idle_readers.empty():
+            self._idle_readers.get().close()
 
     # --- the writer's thread --------------------------------------------------------------------------------
 
@@ -344,39 +290,7 @@ class SqliteStore:
             self._drop()
             raise
 
-    def _serve(self) -> None:
-        while True:
-            asks = self._take()
-            if asks:
-                committed = self._commit(asks)
-                self._tell(self._answer, asks, committed)
-            elif self._stopping:
-                break
-            if self._waiters:
-                self._poll()
-        self._drop()
-
-    def _take(self) -> list[_Ask]:
-        """What waits now; waits itself while there is nothing, at most until the next poll."""
-        asks: list[_Ask] = []
-        try:
-            timeout = _POLL_SECONDS if self._waiters else None
-            first = self._asks.get(block=not self._stopping, timeout=timeout)
-            while True:
-                if first is not None:
-                    asks.append(first)
-                if len(asks) >= _TURN:
-                    break
-                first = self._asks.get_nowait()
-        except queue.Empty:
-            return asks
-        return asks
-
-    def _tell(self, callback: Callable[..., None], *arguments: Any) -> None:
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(callback, *arguments)
-
-    def _commit(self, asks: list[_Ask]) -> bool:
+    def _commit(self, asks: list[Waiting]) -> bool:
         """One transaction for all asks; True where it was committed."""
         tx: _SqliteTx | None = None
         try:
@@ -430,11 +344,11 @@ class SqliteStore:
             version = self._connection.execute("PRAGMA data_version").fetchone()["data_version"]
         except (sqlite3.Error, StoreUnavailable):
             self._drop()  # the next write opens a new one, or says what is wrong
-            self._tell(self._bump)  # and so does a read
+            self._turns.tell(self._turns.bump)  # and so does a read
             return
         if version != self._data_version:
             self._data_version = version
-            self._tell(self._bump)
+            self._turns.tell(self._turns.bump)
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None

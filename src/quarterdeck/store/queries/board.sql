@@ -16,8 +16,9 @@ SELECT line.id, line.stream, line.seq, e.at, e.body FROM line CROSS JOIN events 
 
 -- name: board_shown
 -- Runs that the board shows: all that have not ended, and the newest of those that have.
-SELECT run FROM (SELECT run FROM runs WHERE finished_at IS NULL ORDER BY created_at DESC LIMIT :open)
-UNION ALL SELECT run FROM (SELECT run FROM runs WHERE finished_at IS NOT NULL ORDER BY finished_at DESC LIMIT :ended);
+SELECT run FROM (SELECT run FROM runs WHERE finished_at IS NULL ORDER BY created_at DESC LIMIT :open) AS o
+UNION ALL
+SELECT run FROM (SELECT run FROM runs WHERE finished_at IS NOT NULL ORDER BY finished_at DESC LIMIT :ended) AS e;
 
 -- name: board_runs
 -- Some runs (`names`: a JSON list), with the length of their streams.
@@ -77,15 +78,15 @@ SELECT at, cost_nusd FROM burn WHERE at >= :since ORDER BY at;
 
 -- name: board_reviewed
 -- Which of some attempts (`names`: a JSON list) have an accepting review.
-SELECT a.attempt FROM json_each(:names) AS n CROSS JOIN attempts AS a ON a.attempt = n.value WHERE a.reviewed;
+SELECT a.attempt FROM json_each(:names) AS n CROSS JOIN attempts AS a ON a.attempt = n.value WHERE a.reviewed = 1;
 
 -- name: board_targets
 -- The merge gates of unfinished runs, the newest `open` of them, and of the newest `ended` others.
 SELECT DISTINCT target FROM (
-    SELECT * FROM (SELECT target FROM runs WHERE finished_at IS NULL ORDER BY created_at DESC LIMIT :open)
+    SELECT * FROM (SELECT target FROM runs WHERE finished_at IS NULL ORDER BY created_at DESC LIMIT :open) AS o
     UNION ALL
-    SELECT * FROM (SELECT target FROM runs WHERE finished_at IS NOT NULL ORDER BY finished_at DESC LIMIT :ended)
-);
+    SELECT * FROM (SELECT target FROM runs WHERE finished_at IS NOT NULL ORDER BY finished_at DESC LIMIT :ended) AS e
+) AS shown;
 
 -- name: run_records
 -- Records of a run's stream and its attempts' streams after a mark, the oldest `limit` of them. They are put in order by
@@ -124,7 +125,7 @@ WHERE e.id > :after AND e.id <= :last ORDER BY e.id LIMIT :limit;
 
 -- name: costs_by
 -- What each user, agent, model, run or day has cost since a day, the most expensive first.
-SELECT CASE :by WHEN 'user' THEN user WHEN 'agent' THEN agent WHEN 'model' THEN model WHEN 'run' THEN run ELSE day END AS key,
+SELECT CASE :by WHEN 'user' THEN "user" WHEN 'agent' THEN agent WHEN 'model' THEN model WHEN 'run' THEN run ELSE day END AS key,
     sum(calls) AS calls, sum(input) AS input, sum(cache_read) AS cache_read, sum(cache_write) AS cache_write,
     sum(output) AS output, sum(cost_nusd) AS cost_nusd, sum(estimated_nusd) AS estimated_nusd,
     sum(unverified_nusd) AS unverified_nusd
@@ -132,7 +133,7 @@ FROM spending WHERE day >= :since GROUP BY 1 ORDER BY 7 DESC, 1 LIMIT :limit;
 
 -- name: changes_by
 -- How many changes of each user, agent, run or day have landed since a day; models land none.
-SELECT CASE :by WHEN 'user' THEN user WHEN 'agent' THEN agent WHEN 'run' THEN run ELSE day END AS key, sum(changes) AS changes
+SELECT CASE :by WHEN 'user' THEN "user" WHEN 'agent' THEN agent WHEN 'run' THEN run ELSE day END AS key, sum(changes) AS changes
 FROM landings WHERE day >= :since AND :by <> 'model' GROUP BY 1;
 
 -- name: burn_by
@@ -143,7 +144,7 @@ SELECT (at / :step) * :step AS start, sum(cost_nusd) AS cost_nusd FROM burn WHER
 -- The purses of one day: of the deck, and of each person.
 SELECT purse, cap, settled, reserved FROM purses WHERE purse = 'deck/' || :day
 UNION ALL SELECT * FROM (SELECT purse, cap, settled, reserved FROM purses
-    WHERE purse >= 'user/' AND purse < 'user0' AND substr(purse, -10) = :day ORDER BY settled DESC LIMIT :limit);
+    WHERE purse >= 'user/' AND purse < 'user0' AND purse LIKE '%/' || :day ORDER BY settled DESC LIMIT :limit) AS u;
 
 -- name: purses_of_open_runs
 -- The purses of runs that have not ended, the newest first.
@@ -156,7 +157,7 @@ SELECT p.purse, p.cap, p.settled, p.reserved FROM
 -- between two others, the newest first.
 SELECT e.id, s.name AS stream, e.seq, e.at, e.epoch, e.hash, e.body FROM events AS e CROSS JOIN streams AS s ON s.id = e.stream
 WHERE e.id < :before AND e.id >= :before - :look
-    AND (:head = x'' OR substr(e.body, 1, length(:head)) = :head) AND (:text = x'' OR instr(e.body, :text) > 0)
+    AND substr(e.body, 1, :size) = :head AND instr(e.body, :text) > 0
     AND (:first = '' OR (s.name >= :first AND s.name < :last))
 ORDER BY e.id DESC LIMIT :limit;
 
@@ -164,19 +165,21 @@ ORDER BY e.id DESC LIMIT :limit;
 -- The same in one stream: its chain is walked back, at most `look` records.
 WITH RECURSIVE line (id, prev, n) AS (
     SELECT e.id, e.prev, 1 FROM streams AS s JOIN events AS e ON e.id = s.last WHERE s.name = :stream
-    UNION ALL SELECT e.id, e.prev, line.n + (line.id < :before) FROM line CROSS JOIN events AS e ON e.id = line.prev
+    UNION ALL SELECT e.id, e.prev, line.n + CASE WHEN line.id < :before THEN 1 ELSE 0 END
+    FROM line CROSS JOIN events AS e ON e.id = line.prev
     WHERE line.n < :look
 )
 SELECT e.id, e.seq, e.at, e.epoch, e.hash, e.body FROM line CROSS JOIN events AS e ON e.id = line.id
 WHERE line.id < :before
-    AND (:head = x'' OR substr(e.body, 1, length(:head)) = :head) AND (:text = x'' OR instr(e.body, :text) > 0)
+    AND substr(e.body, 1, :size) = :head AND instr(e.body, :text) > 0
 ORDER BY e.id DESC LIMIT :limit;
 
 -- name: search_stream_end
 -- How far `search_stream` looks: how many records of the stream lie before a mark, and the id of the last one it looks at.
 WITH RECURSIVE line (id, prev, n) AS (
     SELECT e.id, e.prev, 1 FROM streams AS s JOIN events AS e ON e.id = s.last WHERE s.name = :stream
-    UNION ALL SELECT e.id, e.prev, line.n + (line.id < :before) FROM line CROSS JOIN events AS e ON e.id = line.prev
+    UNION ALL SELECT e.id, e.prev, line.n + CASE WHEN line.id < :before THEN 1 ELSE 0 END
+    FROM line CROSS JOIN events AS e ON e.id = line.prev
     WHERE line.n < :look
 )
 SELECT count(*) AS looked, min(id) AS least, min(prev) AS prev FROM line WHERE id < :before;

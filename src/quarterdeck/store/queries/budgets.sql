@@ -1,7 +1,7 @@
 -- name: purse_open
 -- Set or raise a purse's own cap. Opening again with less changes nothing, so a repeated command is harmless.
 INSERT INTO purses (purse, cap) VALUES (:purse, :cap)
-ON CONFLICT (purse) DO UPDATE SET cap = max(coalesce(cap, 0), excluded.cap);
+ON CONFLICT (purse) DO UPDATE SET cap = max(coalesce(purses.cap, 0), excluded.cap);
 
 -- name: purses_of
 -- The purses of a chain in its order (a new one is null), and what the holder has reserved by now and in which purses.
@@ -11,7 +11,7 @@ LEFT JOIN purses AS p ON p.purse = chain.value LEFT JOIN held AS h ON h.holder =
 -- name: purses_reserve
 -- Set the amount aside in all purses of a chain.
 INSERT INTO purses (purse, reserved) SELECT value, :amount FROM json_each(:purses) WHERE true
-ON CONFLICT (purse) DO UPDATE SET reserved = reserved + excluded.reserved;
+ON CONFLICT (purse) DO UPDATE SET reserved = purses.reserved + excluded.reserved;
 
 -- name: held_set
 -- What is set aside for one holder, and where.

@@ -3,9 +3,9 @@
 INSERT INTO jobs (kind, key, lock, run, payload, priority, delay, due)
 VALUES (:kind, :key, :lock, :run, :payload, :priority, :delay, :due)
 ON CONFLICT (key) WHERE status = 'waiting' DO UPDATE SET
-    priority = max(priority, excluded.priority),
-    delay = CASE WHEN excluded.due < due THEN excluded.delay ELSE delay END,
-    due = min(due, excluded.due);
+    priority = max(jobs.priority, excluded.priority),
+    delay = CASE WHEN excluded.due < jobs.due THEN excluded.delay ELSE jobs.delay END,
+    due = min(jobs.due, excluded.due);
 
 -- name: jobs_ready
 -- Undelayed waiting jobs whose lock is free, in the order in which they are to be performed.

@@ -1,7 +1,7 @@
 -- name: stream_claim
 -- Take a stream over: the epoch rises, older claims are refused from now on.
 INSERT INTO streams (name, epoch, seq, hash) VALUES (:stream, 1, 0, zeroblob(32))
-ON CONFLICT (name) DO UPDATE SET epoch = epoch + 1
+ON CONFLICT (name) DO UPDATE SET epoch = streams.epoch + 1
 RETURNING epoch;
 
 -- name: stream_heads_of
@@ -24,7 +24,7 @@ SELECT name FROM streams WHERE name >= :prefix AND name < :prefix || char(111411
 -- Move a stream's head after an append. Where it is not where the caller thinks, or has a newer claim, this fails (seq
 -- is never null): the fence holds although heads are cached. Parameters: id, seq before, epoch, seq, hash, last, at,
 -- step.
-UPDATE streams SET seq = CASE WHEN seq = ?2 AND epoch = ?3 THEN ?4 END, hash = ?5, last = ?6, at = ?7,
+UPDATE streams SET seq = CASE WHEN seq = ?2 AND epoch = ?3 THEN CAST(?4 AS BIGINT) END, hash = ?5, last = ?6, at = ?7,
     steps = max(steps, ?8)
 WHERE id = ?1;
 

@@ -1,6 +1,6 @@
 -- name: project_run_created
 -- run.created
-INSERT INTO runs (run, status, goal, repository, target, branch, base, budget_nusd, user, sandbox, created_at, updated_at)
+INSERT INTO runs (run, status, goal, repository, target, branch, base, budget_nusd, "user", sandbox, created_at, updated_at)
 VALUES (:run, :status, :goal, :repository, :target, :branch, :base, :budget, :user, :sandbox, :at, :at)
 ON CONFLICT (run) DO NOTHING;
 
@@ -20,7 +20,7 @@ UPDATE runs SET reason = :reason WHERE run = :run;
 -- run.resumed: open again, perhaps with more money.
 UPDATE runs SET
     status = CASE WHEN EXISTS (SELECT 1 FROM tasks WHERE tasks.run = :run) THEN 'running' ELSE 'planning' END,
-    reason = '', finished_at = NULL, exit_code = NULL, budget_nusd = max(budget_nusd, coalesce(:budget, 0))
+    reason = '', finished_at = NULL, exit_code = NULL, budget_nusd = max(budget_nusd, coalesce(CAST(:budget AS BIGINT), 0))
 WHERE run = :run;
 
 -- name: project_run_finished
@@ -87,9 +87,10 @@ UPDATE attempts SET status = :status WHERE attempt = :attempt;
 INSERT INTO costs (run, task, attempt, model, calls, input, cache_read, cache_write, output, cost_nusd, estimated_calls)
 VALUES (:run, :task, :attempt, :model, :calls, :input, :cache_read, :cache_write, :output, :cost, :estimated)
 ON CONFLICT (run, attempt, model) DO UPDATE SET
-    calls = calls + excluded.calls, input = input + excluded.input, cache_read = cache_read + excluded.cache_read,
-    cache_write = cache_write + excluded.cache_write, output = output + excluded.output,
-    cost_nusd = cost_nusd + excluded.cost_nusd, estimated_calls = estimated_calls + excluded.estimated_calls;
+    calls = costs.calls + excluded.calls, input = costs.input + excluded.input,
+    cache_read = costs.cache_read + excluded.cache_read, cache_write = costs.cache_write + excluded.cache_write,
+    output = costs.output + excluded.output, cost_nusd = costs.cost_nusd + excluded.cost_nusd,
+    estimated_calls = costs.estimated_calls + excluded.estimated_calls;
 
 -- name: project_question
 -- question.asked, task.escalated
@@ -111,28 +112,31 @@ UPDATE attempts SET reviewed = 1 WHERE attempt = :attempt;
 
 -- name: project_spending
 -- Tokens and money of model calls, by day, run, agent and model.
-INSERT INTO spending (day, run, agent, model, user, calls, input, cache_read, cache_write, output, cost_nusd,
+INSERT INTO spending (day, run, agent, model, "user", calls, input, cache_read, cache_write, output, cost_nusd,
     estimated_nusd, unverified_nusd)
 VALUES (:day, :run, coalesce((SELECT agent FROM attempts WHERE attempt = :attempt), ''), :model,
-    coalesce((SELECT user FROM runs WHERE run = :run), ''), :calls, :input, :cache_read, :cache_write, :output, :cost,
+    coalesce((SELECT "user" FROM runs WHERE run = :run), ''), :calls, :input, :cache_read, :cache_write, :output, :cost,
     :estimated_cost, :unverified_cost)
 ON CONFLICT (day, run, agent, model) DO UPDATE SET
-    calls = calls + excluded.calls, input = input + excluded.input, cache_read = cache_read + excluded.cache_read,
-    cache_write = cache_write + excluded.cache_write, output = output + excluded.output,
-    cost_nusd = cost_nusd + excluded.cost_nusd, estimated_nusd = estimated_nusd + excluded.estimated_nusd,
-    unverified_nusd = unverified_nusd + excluded.unverified_nusd;
+    calls = spending.calls + excluded.calls, input = spending.input + excluded.input,
+    cache_read = spending.cache_read + excluded.cache_read, cache_write = spending.cache_write + excluded.cache_write,
+    output = spending.output + excluded.output, cost_nusd = spending.cost_nusd + excluded.cost_nusd,
+    estimated_nusd = spending.estimated_nusd + excluded.estimated_nusd,
+    unverified_nusd = spending.unverified_nusd + excluded.unverified_nusd;
 
 -- name: project_burn
 -- What a stretch of ten minutes has cost.
-INSERT INTO burn (at, cost_nusd) VALUES (?1, ?2) ON CONFLICT (at) DO UPDATE SET cost_nusd = cost_nusd + excluded.cost_nusd;
+INSERT INTO burn (at, cost_nusd) VALUES (?1, ?2)
+ON CONFLICT (at) DO UPDATE SET cost_nusd = burn.cost_nusd + excluded.cost_nusd;
 
 -- name: project_landing
 -- task.merged: one more change landed, reviewed or not.
-INSERT INTO landings (day, run, agent, user, changes, unreviewed)
+INSERT INTO landings (day, run, agent, "user", changes, unreviewed)
 VALUES (:day, :run, coalesce((SELECT agent FROM tasks WHERE run = :run AND task = :task), ''),
-    coalesce((SELECT user FROM runs WHERE run = :run), ''), 1,
+    coalesce((SELECT "user" FROM runs WHERE run = :run), ''), 1,
     1 - coalesce((SELECT reviewed FROM attempts WHERE attempt = :attempt), 0))
-ON CONFLICT (day, run, agent) DO UPDATE SET changes = changes + 1, unreviewed = unreviewed + excluded.unreviewed;
+ON CONFLICT (day, run, agent) DO UPDATE SET changes = landings.changes + 1,
+    unreviewed = landings.unreviewed + excluded.unreviewed;
 
 -- name: project_incident
 -- incident.opened

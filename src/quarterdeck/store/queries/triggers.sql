@@ -3,7 +3,8 @@
 INSERT INTO firings (trigger, delivery, fingerprint, subject, status, run, code, reason, order_blob, at, till)
 VALUES (:trigger, :delivery, :fingerprint, :subject, :status, :run, :code, :reason, :order_blob, :at, :till)
 ON CONFLICT (trigger, delivery) DO UPDATE SET status = excluded.status, run = excluded.run, code = excluded.code,
-    reason = excluded.reason, order_blob = excluded.order_blob, till = excluded.till, at = CASE WHEN excluded.status = 'held' THEN at ELSE excluded.at END;
+    reason = excluded.reason, order_blob = excluded.order_blob, till = excluded.till,
+    at = CASE WHEN excluded.status = 'held' THEN firings.at ELSE excluded.at END;
 
 -- name: project_firing_ordered
 -- trigger.ordered

@@ -18,15 +18,15 @@ WHERE a.run = :run ORDER BY a.task, a.number, a.attempt;
 -- name: view_costs
 -- Costs of one run, or of all (`run` is null).
 SELECT c.*, coalesce(a.agent, '') AS agent FROM costs AS c LEFT JOIN attempts AS a ON a.attempt = c.attempt
-WHERE :run IS NULL OR c.run = :run ORDER BY c.run, c.attempt, c.model;
+WHERE CAST(:run AS TEXT) IS NULL OR c.run = :run ORDER BY c.run, c.attempt, c.model;
 
 -- name: view_waits
 -- What waits for a human in one run, or in all (`run` is null), longest first.
-SELECT * FROM waits WHERE :run IS NULL OR run = :run ORDER BY since, run, attempt;
+SELECT * FROM waits WHERE CAST(:run AS TEXT) IS NULL OR run = :run ORDER BY since, run, attempt;
 
 -- name: view_notes
 -- The newest notes of a run, oldest of them first.
-SELECT * FROM (SELECT task, text, at, rowid AS number FROM notes WHERE run = :run ORDER BY at DESC, rowid DESC LIMIT :limit)
+SELECT * FROM (SELECT task, text, at, rowid AS number FROM notes WHERE run = :run ORDER BY at DESC, rowid DESC LIMIT :limit) AS newest
 ORDER BY at, number;
 
 -- name: view_purses
@@ -35,7 +35,7 @@ SELECT purse, cap, settled, reserved FROM purses WHERE purse >= :first AND purse
 
 -- name: view_notices
 -- Spending that left its baseline, in one run or in all (`run` is null), the newest first.
-SELECT * FROM notices WHERE :run IS NULL OR run = :run ORDER BY at DESC, about, name;
+SELECT * FROM notices WHERE CAST(:run AS TEXT) IS NULL OR run = :run ORDER BY at DESC, about, name;
 
 -- name: trend_noticed
 -- Whether there is a notice about something already.
@@ -51,7 +51,7 @@ ORDER BY created_at DESC LIMIT :limit;
 -- What one attempt, its reviewers and its sub-agents have spent, each.
 SELECT a.agent, sum(c.cost_nusd) AS cost FROM costs AS c JOIN attempts AS a ON a.attempt = c.attempt
 WHERE c.run = :run AND (c.attempt = :attempt OR (c.attempt > :attempt || '.' AND c.attempt < :attempt || '/'))
-GROUP BY c.attempt ORDER BY c.attempt;
+GROUP BY a.attempt ORDER BY a.attempt;
 
 -- name: trend_attempts
 -- What the newest attempts of an agent in other runs have cost that spent anything.
@@ -67,11 +67,11 @@ ORDER BY purse DESC LIMIT :limit;
 
 -- name: view_approvals
 -- What waits or has waited for a person's word, in one run or in all (`run` is null), longest first.
-SELECT * FROM approvals WHERE (:run IS NULL OR run = :run) ORDER BY since, approval;
+SELECT * FROM approvals WHERE (CAST(:run AS TEXT) IS NULL OR run = :run) ORDER BY since, approval;
 
 -- name: view_approvals_open
 -- What waits for a person's word, in one run or in all (`run` is null), longest first.
-SELECT * FROM approvals WHERE status = 'open' AND (:run IS NULL OR run = :run) ORDER BY since, approval;
+SELECT * FROM approvals WHERE status = 'open' AND (CAST(:run AS TEXT) IS NULL OR run = :run) ORDER BY since, approval;
 
 -- name: view_approval
 -- One approval.

@@ -1,0 +1,371 @@
+"""A PostgreSQL database, used by any number of processes on any number of machines.
+
+Rules
+- All writes of this process go through one thread and one connection, and what waits at that moment is committed as one
+  transaction, as in the embedded store. A transaction begins by taking the deck's lock: writers of a deck take turns,
+  over all processes, so that what a write has read stays so until it ends and ids rise in the order of the commits.
+- A write that goes on alone (one in its turn) is sent and committed in few journeys; where several share a turn, each
+  has a savepoint, and is over before the next begins.
+- Before any write of a turn has run, a lost connection is replaced without a word. Later, the turn fails as
+  StoreUnavailable. Where the answer to a commit was lost, the server is asked what became of it: nothing is reported as
+  failed that has happened.
+- A writer that stands still inside a transaction is thrown out by the server after some seconds.
+- Reads run on a few connections of their own; several reads see one snapshot.
+- Every commit says so once (NOTIFY); whoever waits for changes listens. Where the listening was interrupted, everybody
+  who waits is woken once: something may have been missed.
+- Whoever comes back to another deck than before, or to one of a newer version, writes nothing into it.
+"""
+
+import asyncio
+import queue
+import threading
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, Self, TypeVar
+
+import psycopg
+
+from quarterdeck.kernel.failures import BadConfiguration, StoreLost
+from quarterdeck.store.listening import Listening
+from quarterdeck.store.port import Ask, Dialect, Row, Tx, Write
+from quarterdeck.store.session import Address, Session, address, connect, cut, unavailable, unwell
+from quarterdeck.store.statements import migrations
+from quarterdeck.store.turns import Turns, Waiting
+
+T = TypeVar("T")
+
+LOCK: Final = 0x71646D31
+"""The advisory lock of a deck's writers; one database holds one deck."""
+
+_READERS: Final = 4
+_PATIENCE: Final = 5.0
+"""Seconds in which a server that restarts is waited for."""
+_BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
+_LOOK: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_COMMIT: Final = "COMMIT"
+_UNDO: Final = "ROLLBACK"
+_NOTIFY: Final = "NOTIFY quarterdeck"
+
+
+class _PostgresTx:
+    """One open transaction; lives on the writer's thread."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.broken: psycopg.Error | None = None
+        """Set once the server or the session has failed: nothing of this transaction can be kept."""
+
+    def run(self, statement: str, /, **parameters: Any) -> list[Row]:
+        return self._doing(lambda: self._session.run(statement, parameters))
+
+    def run_many(self, statement: str, rows: Sequence[Mapping[str, Any]] | Sequence[tuple[Any, ...]], /) -> None:
+        self._doing(lambda: self._session.send(statement, rows))
+
+    def alone(self, work: Callable[[Tx], T], /) -> T:
+        self._session.control("SAVEPOINT alone")
+        try:
+            value = work(self)
+            self._session.control("RELEASE alone")
+            self.settle()
+        except BaseException:
+            if self.broken is None:
+                self._undo_to("alone")
+            raise
+        return value
+
+    def settle(self) -> None:
+        """Hear what became of everything that was sent. Raises psycopg.Error."""
+        self._doing(self._session.settle)
+
+    def _undo_to(self, savepoint: str) -> None:
+        try:
+            self._session.settle()
+        except psycopg.Error as error:
+            self._note(error)  # else it is undone with the rest
+        if self.broken is None:
+            self._session.control(f"ROLLBACK TO {savepoint}")
+            self._session.control(f"RELEASE {savepoint}")
+            self.settle()
+
+    def _doing(self, what: Callable[[], T]) -> T:
+        try:
+            return what()
+        except psycopg.Error as error:
+            self._note(error)
+            raise
+
+    def _note(self, error: psycopg.Error) -> None:
+        if unwell(error) or not self._session.alive:
+            self.broken = error
+
+
+class PostgresStore:
+    """A `Store` over one PostgreSQL database. Make it with `PostgresStore.open`."""
+
+    def __init__(self, at: Address) -> None:
+        self._at = at
+        self._loop = asyncio.get_running_loop()
+        self._turns = Turns(self._commit, self._drop)
+        self._session: Session | None = None
+        self._deck = ""
+        self._name = uuid.uuid4().hex
+        self._number = 0
+        self._stopping = threading.Event()
+        self._listening = Listening(at, self._turns, self._is_mine)
+        self._pool = ThreadPoolExecutor(_READERS, thread_name_prefix="store-reader")
+        self._idle_readers: queue.SimpleQueue[Session] = queue.SimpleQueue()
+
+    @classmethod
+    async def open(cls, url: str) -> Self:
+        """Connect, and bring the schema up to date.
+
+        url: `postgresql://USER:PASSWORD@HOST/DATABASE`, or a connection string of libpq.
+        Raises StoreUnavailable, and BadConfiguration where the address is wrong or a newer version of quarterdeck wrote
+        the database.
+        """
+        store = cls(address(url))
+        try:
+            await asyncio.to_thread(store._prepare)
+        except BaseException:
+            store._pool.shutdown(wait=False)
+            raise
+        store._turns.start()
+        return store
+
+    @property
+    def dialect(self) -> Dialect:
+        return "postgres"
+
+    @property
+    def where(self) -> str:
+        return self._at.where
+
+    async def write(self, work: Write[T]) -> T:
+        return await self._turns.write(work)
+
+    async def read(self, statement: str, /, **parameters: Any) -> list[Row]:
+        self._turns.must_be_open()
+        return (await self._loop.run_in_executor(self._pool, self._read, ((statement, parameters),)))[0]
+
+    async def reads(self, *asks: Ask) -> list[list[Row]]:
+        self._turns.must_be_open()
+        return await self._loop.run_in_executor(self._pool, self._read, asks)
+
+    async def changed(self, since: int, timeout: float) -> int:
+        self._listening.begin()
+        return await self._turns.changed(since, timeout)
+
+    async def close(self) -> None:
+        self._stopping.set()
+        await self._turns.close(self._end_reading)
+        await self._listening.end()
+
+    def _end_reading(self) -> None:
+        self._pool.shutdown()
+        self._forget_readers()
+
+    def _is_mine(self, pid: int) -> bool:
+        """Whether that process of the server serves this store's writer."""
+        session = self._session
+        return session is not None and session.pid == pid
+
+    # --- the writer's thread --------------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        try:
+            session = connect(self._at, "writer")
+            try:
+                migrate(session, self._at.where)
+                session.run("session_forget", {})
+                self._deck = session.run("session_deck", {})[0]["deck"]
+            except BaseException:
+                session.close()
+                raise
+        except psycopg.Error as error:
+            raise unavailable(self._at.where, error) from error
+        self._session = session
+
+    def _commit(self, asks: list[Waiting]) -> bool:
+        """One transaction for all asks; True where it was committed."""
+        try:
+            session = self._begun()
+            tx = _PostgresTx(session)
+            for ask in asks:
+                if ask.future.cancelled():
+                    continue
+                try:
+                    ask.value = tx.alone(ask.work) if len(asks) > 1 else ask.work(tx)
+                except BaseException as error:  # noqa: BLE001 - given to the caller, whatever it is
+                    ask.error = error
+                if tx.broken is not None:
+                    raise tx.broken
+            if len(asks) == 1 and asks[0].error is not None:  # it had no savepoint: the whole transaction is its own
+                _undo(session)
+                return False
+            return self._end(session, tx, asks)
+        except Exception as error:  # noqa: BLE001 - every caller is told
+            self._drop()
+            for ask in asks:
+                ask.error = unavailable(self._at.where, error) if isinstance(error, psycopg.Error) else error
+            return False
+
+    def _begun(self) -> Session:
+        """A session in a transaction of which nothing was done yet but its number."""
+        session = self._session
+        try:
+            if session is not None:
+                _begin(session)
+        except psycopg.Error as error:
+            if not cut(error):
+                raise
+            self._drop()
+        if self._session is None:
+            self._session = session = self._again()
+            _begin(session)
+        assert session is not None  # it is the one that was begun with
+        self._number += 1
+        session.send("session_turn", ({"writer": self._name, "number": self._number},))
+        return session
+
+    def _again(self) -> Session:
+        """A new session with the same deck."""
+        session = connect(self._at, "writer", _PATIENCE, self._stopping)
+        try:
+            self._must_be_the_same(session)
+        except BaseException:
+            session.close()
+            raise
+        return session
+
+    def _must_be_the_same(self, session: Session) -> None:
+        try:
+            found = session.run("session_deck", {})[0]
+        except psycopg.errors.UndefinedTable:
+            found = {"deck": None, "version": 0}
+        if found["deck"] != self._deck:
+            raise StoreLost(
+                f"The database {self._at.where} holds another deck than before",
+                why="what was stored in it is gone; merged commits stay in their branches",
+                fix="restore it from a backup, then `quarterdeck ps`; without one, start the run again",
+            )
+        if found["version"] > migrations("postgres")[-1].version:
+            raise StoreLost(
+                f"The database {self._at.where} was taken over by a newer version of quarterdeck",
+                fix="pip install --upgrade quarterdeck, and start again",
+            )
+
+    def _end(self, session: Session, tx: _PostgresTx, asks: list[Waiting]) -> bool:
+        """Commit; True where that happened."""
+        try:
+            session.control(_NOTIFY)
+            session.control(_COMMIT)
+            tx.settle()
+        except psycopg.Error as error:
+            if tx.broken is None and len(asks) == 1:  # what it sent last went wrong
+                asks[0].error = error
+                _undo(session)
+                return False
+            self._drop()
+            if self._happened():
+                return True
+            raise
+        return True
+
+    def _happened(self) -> bool:
+        """Whether a transaction was committed whose end was not heard. Raises psycopg.Error, StoreLost."""
+        self._session = self._again()
+        _begin(self._session)  # its lock is there once the other transaction is over
+        found = self._session.run("session_turned", {"writer": self._name})
+        _undo(self._session)
+        return bool(found) and found[0]["number"] == self._number
+
+    def _drop(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+
+    # --- the readers' threads -------------------------------------------------------------------------------
+
+    def _read(self, asks: Sequence[Ask]) -> list[list[Row]]:
+        try:
+            try:
+                session = self._idle_readers.get_nowait()
+            except queue.Empty:
+                return self._read_with(self._reader(), asks)
+            try:
+                return self._read_with(session, asks)
+            except psycopg.Error as error:
+                if not unwell(error):
+                    raise
+            self._forget_readers()  # it may have been cut while nobody used it: so were the others
+            return self._read_with(self._reader(), asks)
+        except psycopg.Error as error:
+            if unwell(error):
+                raise unavailable(self._at.where, error) from error
+            raise
+
+    def _reader(self) -> Session:
+        return connect(self._at, "reader", _PATIENCE, self._stopping)
+
+    def _read_with(self, session: Session, asks: Sequence[Ask]) -> list[list[Row]]:
+        try:
+            found = [session.run(*asks[0])] if len(asks) == 1 else session.run_all(asks, _LOOK, _COMMIT)
+        except BaseException:
+            session.close()
+            raise
+        self._idle_readers.put(session)
+        return found
+
+    def _forget_readers(self) -> None:
+        while True:
+            try:
+                self._idle_readers.get_nowait().close()
+            except queue.Empty:
+                return
+
+
+def _begin(session: Session) -> None:
+    """Begin a transaction and take the deck's lock."""
+    session.control(_BEGIN)
+    session.run("session_begun", {"key": LOCK})
+
+
+def _undo(session: Session) -> None:
+    try:
+        session.settle()
+    except psycopg.Error as error:
+        if unwell(error) or not session.alive:
+            raise
+    session.control(_UNDO)
+    session.settle()
+
+
+def migrate(session: Session, where: str) -> int:
+    """Bring the schema up to date, one process at a time; from which version.
+
+    Raises psycopg.Error, and BadConfiguration where the database is newer than this code.
+    """
+    steps = migrations("postgres")
+    _begin(session)
+    try:
+        there = session.run("session_schema", {})[0]["there"]
+        found = int(session.run("session_deck", {})[0]["version"]) if there else 0
+        for step in steps:
+            if step.version > found:
+                for script in step.statements:
+                    session.script(script)
+                session.run("session_migrated", {"version": step.version})
+        session.control(_COMMIT)
+        session.settle()
+    except BaseException:
+        if session.alive:
+            _undo(session)
+        raise
+    if found > steps[-1].version:
+        raise BadConfiguration(
+            f"The database {where} was written by a newer version of quarterdeck",
+            why=f"its schema is version {found}, this version knows {steps[-1].version}",
+            fix="pip install --upgrade quarterdeck",
+        )
+    return found

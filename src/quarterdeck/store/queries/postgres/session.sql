@@ -1,0 +1,28 @@
+-- name: session_schema
+-- Whether the database has a schema of ours.
+SELECT to_regclass('schema_version') IS NOT NULL AS there;
+
+-- name: session_deck
+-- Which version the schema has, and which deck the database holds.
+SELECT version, deck FROM schema_version;
+
+-- name: session_migrated
+-- The schema has this version now.
+UPDATE schema_version SET version = :version;
+
+-- name: session_begun
+-- One writer of a deck at a time, from here to the end of the transaction.
+SELECT 1 AS begun FROM pg_advisory_xact_lock(:key);
+
+-- name: session_turn
+-- Which turn of a writer this is: kept with what the turn has done, to be asked for where the answer to its end was lost.
+INSERT INTO turns (writer, number, at) VALUES (:writer, :number, extract(epoch FROM now()))
+ON CONFLICT (writer) DO UPDATE SET number = excluded.number, at = excluded.at;
+
+-- name: session_turned
+-- The last turn of a writer that was committed.
+SELECT number FROM turns WHERE writer = :writer;
+
+-- name: session_forget
+-- Writers that nobody asks for any more: nothing was heard of them for a day.
+DELETE FROM turns WHERE at < extract(epoch FROM now()) - 86400;
