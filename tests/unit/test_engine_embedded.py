@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quarterdeck.engine.embedded import POISON_DEATHS, URGENT, Candidate, EmbeddedEngine, choose, remaining
-from quarterdeck.engine.port import Job
+from quarterdeck.engine.embedded import Candidate, EmbeddedEngine, choose, remaining
+from quarterdeck.engine.port import POISON_DEATHS, URGENT, Job
 from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.failures import Conflicting, StoreUnavailable
 from quarterdeck.store.port import Ask, Dialect, Row, Store, Tx, Write
@@ -209,7 +209,7 @@ async def test_a_step_of_the_wall_clock_holds_no_job_back(bench: _Bench, step: f
 
 
 async def test_while_the_store_is_ill_nothing_is_lost(bench: _Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("quarterdeck.engine.embedded._BACKOFF", (0.01, 0.02))
+    monkeypatch.setattr("quarterdeck.engine.illness.BACKOFF", (0.01, 0.02))
     store = _Refusing(bench.store)
     engine = bench.engine(store)
     seen: list[str] = []

@@ -18,7 +18,8 @@ from quarterdeck.cli import faults
 from quarterdeck.delivery.ledger import PAUSE, GateState, Trouble
 from quarterdeck.delivery.queue import PATIENCE as GATE_PATIENCE
 from quarterdeck.delivery.queue import delayed
-from quarterdeck.engine.embedded import PATIENCE, EmbeddedEngine
+from quarterdeck.engine.embedded import EmbeddedEngine
+from quarterdeck.engine.illness import PATIENCE
 from quarterdeck.engine.port import Job
 from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.failures import UNWELL, Exit, StoreLost, StoreUnavailable
@@ -112,7 +113,7 @@ async def served(
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("quarterdeck.engine.embedded._BACKOFF", (0.001, 0.002))
+    monkeypatch.setattr("quarterdeck.engine.illness.BACKOFF", (0.001, 0.002))
 
 
 async def test_a_store_that_comes_back_in_time_is_waited_for(tmp_path: Path) -> None:

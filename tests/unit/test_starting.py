@@ -168,7 +168,7 @@ async def test_a_place_is_needed_to_begin_and_not_to_go_on(store: SqliteStore) -
     )
 
     class Full(Windows):
-        def at_work(self, tx: object) -> int:
+        def at_work(self, tx: object, *, agent: str = "", repository: str = "") -> int:
             return 1
 
     again = Decision((e.TaskDispatched(task="a", attempt="r.a.2", number=2, agent="x"), *dispatch("b").events))
@@ -176,6 +176,23 @@ async def test_a_place_is_needed_to_begin_and_not_to_go_on(store: SqliteStore) -
     assert starts_of(permitted.decision, DEFAULT) == ("r.a.2",)
     assert permitted.held is not None
     assert (permitted.held.limit, permitted.held.starts) == ("agents_at_once", ("r.b.1",))
+
+
+@pytest.mark.parametrize("limit", ["one_agent_at_once", "repository_at_once"])
+async def test_places_are_counted_for_each_agent_and_repository(store: SqliteStore, limit: str) -> None:
+    class Busy(Windows):
+        def at_work(self, tx: object, *, agent: str = "", repository: str = "") -> int:
+            return 1 if agent == "x" or repository == "/r" else 0
+
+    async def asked(most: int) -> Permitted:
+        config = limits(**{limit: most})
+        return await store.write(lambda tx: permit(tx, Busy(), state(), dispatch("a", "b", "c"), config, 0.0))
+
+    found = await asked(3)
+    assert starts_of(found.decision, DEFAULT) == ("r.a.1", "r.b.1")
+    assert found.held is not None
+    assert (found.held.limit, found.held.starts) == (limit, ("r.c.1",))
+    assert (await asked(4)).held is None
 
 
 def test_a_held_review_takes_its_job_along_and_a_revert_starts_no_agent() -> None:

@@ -6,8 +6,11 @@ Rules
 - It holds for the task: later attempts at it begin without knowing anything, and are told too.
 - An agent that works in this process is told at once; it takes the message with its next step. A handoff that was made
   without knowing it is not taken, and not counted.
+- Where a deck has many workers, another one may have put the message on record: each looks every few seconds for what
+  there is for its own agents. Whoever listens may hear a message twice, and knows it by its id.
 """
 
+import asyncio
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
@@ -19,6 +22,8 @@ from quarterdeck.models.port import Flaw
 
 KEPT: Final = 50
 """Messages that one attempt is told at most when it begins."""
+
+_ROUND_SECONDS: Final = 2.0
 
 FIRST: Final = Flaw(
     rule="message-first", why="Not taken yet: a person wrote to you. Heed what it says, then submit again."
@@ -55,6 +60,25 @@ class Mail:
         if hear is not None:
             hear(letter)
         return hear is not None
+
+    async def rounds(self, journal: Journal) -> None:
+        """Tell those who listen here what other processes put on record, until cancelled."""
+        told: dict[str, int] = {}
+        while True:
+            await asyncio.sleep(_ROUND_SECONDS)
+            told = {attempt: seen for attempt, seen in told.items() if attempt in self._listeners}
+            for run in {attempt.partition(".")[0] for attempt in self._listeners}:
+                for stream, length in (await journal.lengths(ids.mail_stream(f"{run}."))).items():
+                    attempt = stream.removeprefix(ids.mail_stream(""))
+                    if attempt in self._listeners and length > told.get(attempt, 0):
+                        told[attempt] = await self._catch_up(journal, attempt, told.get(attempt, 0))
+
+    async def _catch_up(self, journal: Journal, attempt: str, after: int) -> int:
+        for record in await journal.read(ids.mail_stream(attempt), after=after):
+            after = record.seq
+            if isinstance(record.event, e.MessageSent):
+                self.deliver(attempt, Letter(record.event.message, record.event.text, record.event.by))
+        return after
 
 
 async def waiting(journal: Journal, attempt: str, heard: Collection[str]) -> list[Letter]:

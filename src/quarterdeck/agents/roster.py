@@ -55,7 +55,19 @@ _CLAUDE_SERVER: Final = "mcp__"
 
 _CLAUDE_KEYS: Final = frozenset({"name", "description", "tools", "model"})
 _OUR_KEYS: Final = frozenset(
-    {"harness", "command", "profile", "login", "tier", "owns", "delegates_to", "escalates_to", "limits", "expects"}
+    {
+        "harness",
+        "command",
+        "profile",
+        "login",
+        "tier",
+        "owns",
+        "runs_on",
+        "delegates_to",
+        "escalates_to",
+        "limits",
+        "expects",
+    }
 )
 
 _LIMITS: Final = TypeAdapter(AgentLimits)
@@ -170,6 +182,7 @@ def _agent(head: Mapping[str, Any], prompt: str, tools: tuple[str, ...] | None, 
         "model": model,
         "tools": tools,
         "owns": _words(head.get("owns"), "owns", origin),
+        "runs_on": _words(head.get("runs_on"), "runs_on", origin),
         "delegates_to": _words(head.get("delegates_to"), "delegates_to", origin),
         "escalates_to": head.get("escalates_to"),
         "limits": _limits(head.get("limits"), origin),

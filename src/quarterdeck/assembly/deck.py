@@ -7,8 +7,6 @@ Rules
 """
 
 import asyncio
-import os
-import socket
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -16,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from quarterdeck import __version__
 from quarterdeck.assembly import (
     clis,
     doctor,
@@ -31,15 +28,16 @@ from quarterdeck.assembly import (
     undoing,
 )
 from quarterdeck.assembly.configuration import Found, configuration
+from quarterdeck.assembly.owning import Owning
 from quarterdeck.assembly.parts import Parts, make
 from quarterdeck.assembly.probed import install
 from quarterdeck.assembly.triggering import Outside
 from quarterdeck.delivery import feedback, jobs
 from quarterdeck.delivery.order import Check, Cli, Order, RevertOrder, RunResult
-from quarterdeck.delivery.session import workspace_of
 from quarterdeck.doors.hooks import Hooks
 from quarterdeck.doors.serve import Serving
 from quarterdeck.engine.port import Handler, Job, Later
+from quarterdeck.engine.seats import Place
 from quarterdeck.gateway.port import Metering, Standing
 from quarterdeck.journal.log import Log
 from quarterdeck.journal.port import Record, Verification
@@ -53,13 +51,11 @@ from quarterdeck.kernel.events import RunStatus
 from quarterdeck.kernel.failures import QuarterdeckError
 from quarterdeck.settings import Settings
 from quarterdeck.tools.shed.board import ServerView
-from quarterdeck.workplace.ground import sweep
 
 _FOLLOW_SECONDS = 1.0
 _LOOK_SECONDS = 60.0
 _ANCHOR_SECONDS = 3600.0
 _SETTLE_SECONDS = 30.0
-_KEPT_ENVIRONMENTS = 20
 _WISHES = 1_000
 """What was asked for and is waited for by `settle`; a server never waits for it, and is asked for years."""
 _AT_REST = (RunStatus.PAUSED, RunStatus.WAITING)
@@ -72,7 +68,7 @@ class Deck:
         self._parts = parts
         self._outside = Outside(parts)
         self._handlers = self._outside.handlers
-        self._owned = False
+        self._owning = Owning(parts)
         self._steered: set[str] = set()
         """Runs that something was asked of."""
         self._wishes: deque[Callable[[], Awaitable[bool]]] = deque(maxlen=_WISHES)
@@ -122,10 +118,10 @@ class Deck:
         parts, mark, woken = self._parts, 0, 0
         await self._wake(run)
         while not await self._at_rest(run):
-            if await parts.engine.try_own():
-                await self._own()
+            if await self._may_own():
+                await self._owning.begin()
                 await parts.engine.serve(self._handlers, until_idle=True)
-                await self._leave()
+                await self._owning.end()
                 if not await self._at_rest(run):
                     woken += 1
                     if woken > 1:
@@ -134,23 +130,41 @@ class Deck:
             else:
                 mark = await parts.store.changed(mark, _FOLLOW_SECONDS)
 
-    async def serve(self) -> None:
-        """Own the engine whenever that is possible and perform whatever comes, until cancelled. Raises StoreUnavailable
-        where the database stays away."""
+    async def _may_own(self) -> bool:
+        """Whether this process performs jobs from now on: it does already, or nobody does."""
+        engine = self._parts.engine
+        return (self._owning.begun or not await engine.attended()) and await engine.try_own()
+
+    async def serve(self, drain: float = 0.0) -> None:
+        """Own the engine whenever that is possible and perform whatever comes, until cancelled; what has begun by then
+        gets `drain` seconds. Raises StoreUnavailable where the database stays away, Fenced."""
         parts, mark = self._parts, 0
         while True:
             if not await parts.engine.try_own():
                 mark = await parts.store.changed(mark, _FOLLOW_SECONDS)
                 continue
-            await self._own()
+            await self._owning.begin()
             await self._outside.stand()
             watching = asyncio.create_task(self._keep_going())
             try:
-                await parts.engine.serve(self._handlers, until_idle=False)
+                await self._perform(drain)
             finally:
                 watching.cancel()
                 await asyncio.gather(watching, return_exceptions=True)
-                await self._leave()
+                await self._owning.end()
+
+    async def _perform(self, drain: float) -> None:
+        engine = self._parts.engine
+        if not drain:
+            await engine.serve(self._handlers, until_idle=False)
+            return
+        serving = asyncio.create_task(engine.serve(self._handlers, until_idle=False))
+        try:
+            await asyncio.shield(serving)
+        except asyncio.CancelledError:
+            engine.drain(drain)
+            await serving
+            raise
 
     async def _keep_going(self) -> None:
         """While this process owns the deck for long: wake, once each, runs that have no job left and have not ended,
@@ -167,7 +181,7 @@ class Deck:
             await asyncio.sleep(_LOOK_SECONDS)
             if parts.clock.monotonic() - anchored >= _ANCHOR_SECONDS:
                 anchored = parts.clock.monotonic()
-                await parts.journal.anchor(await parts.journal.claim(ids.DECK_STREAM))
+                await self._owning.anchor()
 
     def serving(self, host: str, port: int, names: Sequence[str] = ()) -> AbstractAsyncContextManager[Serving]:
         """The API, the dashboard and the gateway on a port. Raises BadConfiguration."""
@@ -235,8 +249,8 @@ class Deck:
         while await self._at_rest(run) and not (await self.views.run(run)).status.finished:
             if await steering.overdue(parts, run):
                 await self._wake(run)
-            elif await parts.engine.try_own():
-                await self._own()
+            elif await self._may_own():
+                await self._owning.begin()
                 if await parts.engine.unfinished():
                     await parts.engine.serve(parts.handlers, until_idle=True)
             mark = await parts.store.changed(mark, _FOLLOW_SECONDS)
@@ -270,7 +284,7 @@ class Deck:
     async def settle(self) -> None:
         """Perform what was asked for if nobody owns the deck. The work of runs is left alone."""
         engine = self._parts.engine
-        if not self._steered or not await engine.try_own():
+        if not self._steered or await engine.attended() or not await engine.try_own():
             return
         serving = asyncio.create_task(engine.serve(self._steering(), until_idle=False))
         try:
@@ -330,35 +344,6 @@ class Deck:
     def standing_used(self, standing: Standing) -> Metering:
         """What the calls of that key came to so far."""
         return standalone.metering(self._parts, standing)
-
-    # --- owning -------------------------------------------------------------------------------------------
-
-    async def _own(self) -> None:
-        """Once after becoming the owner: say so, and clear away what dead processes left behind."""
-        if self._owned:
-            return
-        self._owned = True
-        parts = self._parts
-        await parts.telemetry.begin()
-        event = e.DeckOwned(owner=parts.owner, pid=os.getpid(), host=socket.gethostname()[:200], version=__version__)
-        await parts.journal.append(await parts.journal.claim(ids.DECK_STREAM), event)
-        keep: set[str] = set()
-        for run in await self.views.runs():
-            if not run.status.finished:
-                for attempt in await self.views.attempts(run.run):
-                    keep |= {workspace_of(attempt.attempt, number + 1) for number in range(attempt.incarnation)}
-        for provider in parts.providers.values():
-            await provider.reap(frozenset(keep))
-        await asyncio.to_thread(sweep)
-        await asyncio.to_thread(parts.environments.prune, _KEPT_ENVIRONMENTS)
-
-    async def _leave(self) -> None:
-        """Nothing is left to do: anchor the journal and let another process own the deck."""
-        parts = self._parts
-        await parts.journal.anchor(await parts.journal.claim(ids.DECK_STREAM))
-        await parts.telemetry.end()
-        await parts.engine.close()
-        self._owned = False
 
     # --- looking ------------------------------------------------------------------------------------------
 
@@ -440,13 +425,13 @@ class Deck:
 
 
 @asynccontextmanager
-async def open_deck(settings: Settings, clock: Clock | None = None) -> AsyncIterator[Deck]:
+async def open_deck(settings: Settings, clock: Clock | None = None, place: Place | None = None) -> AsyncIterator[Deck]:
     """The deck in `settings.home`. Raises StoreUnavailable, SandboxFailed, BadConfiguration, MissingPart.
 
-    clock: None = the machine's.
+    clock: None = the machine's. place: what this process takes of the work, None = everything.
     """
     install(settings)
-    parts = await make(settings, clock)
+    parts = await make(settings, clock, place)
     try:
         yield Deck(parts)
     finally:

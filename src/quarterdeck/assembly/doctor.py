@@ -26,7 +26,7 @@ _LOW_DISK = 1024**3
 async def probe(parts: Parts) -> list[Check]:
     """All checks, the most important first."""
     found = [await _git(), *await _sandboxes(parts), _disk(parts), await _store(parts), _clock(parts)]
-    found += await _triggers(parts)
+    found += [*await _workers(parts), *await _triggers(parts)]
     return [*found, *_keys(parts), _prices(parts), *clis.checks(await clis.known(parts.settings))]
 
 
@@ -84,6 +84,19 @@ def _clock(parts: Parts) -> Check:
     return Check(
         name="clock", ok=ok, detail=f"{skew:.1f} s off the file system", fix="" if ok else "set the clock (NTP)"
     )
+
+
+async def _workers(parts: Parts) -> list[Check]:
+    """On many machines: who is there, and what waits for somebody who is not."""
+    if parts.settings.database_url is None:
+        return []
+    missing = await parts.engine.untaken()
+    fix = "quarterdeck worker --labels …   (on a machine that has them)"
+    checks = [Check(name="workers", ok=False, detail=text, fix=fix, level="warning") for text in missing]
+    if not await parts.engine.attended():
+        fix = "quarterdeck worker, or quarterdeck up"
+        checks.append(Check(name="workers", ok=False, detail="none is alive", fix=fix, level="info"))
+    return checks or [Check(name="workers", ok=True, detail=", ".join(await parts.engine.workers()))]
 
 
 async def _triggers(parts: Parts) -> list[Check]:

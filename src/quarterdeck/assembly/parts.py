@@ -17,8 +17,10 @@ from quarterdeck.agents.native import NativeHarness
 from quarterdeck.agents.outside import OutsideDesks
 from quarterdeck.agents.port import HarnessAdapter
 from quarterdeck.agents.ports import Ports
+from quarterdeck.assembly.engines import make_engine
 from quarterdeck.assembly.gateway import make_gateway
 from quarterdeck.assembly.outside import make_acp
+from quarterdeck.assembly.pacing import Pacing
 from quarterdeck.assembly.reacting import OperatorsFile, reactions
 from quarterdeck.assembly.toolboard import OperatorAccess
 from quarterdeck.delivery import jobs
@@ -40,8 +42,8 @@ from quarterdeck.delivery.trends import Trends
 from quarterdeck.delivery.workshop import Workshop
 from quarterdeck.doors.mcp_door import McpDoor
 from quarterdeck.doors.serve import Endpoint
-from quarterdeck.engine.embedded import EmbeddedEngine
-from quarterdeck.engine.port import Handler
+from quarterdeck.engine.port import Engine, Handler
+from quarterdeck.engine.seats import Place
 from quarterdeck.gateway.gateway import ModelGateway
 from quarterdeck.govern.approvals import Approvals
 from quarterdeck.govern.budgets import Budgets
@@ -80,9 +82,6 @@ from quarterdeck.workplace.proxy import Proxies
 
 _log = logging.getLogger(__name__)
 
-_CONCURRENCY = 1000
-"""Jobs at the same time. Attempts are bounded by each run's `max_parallel`, checks by `checks.parallel`."""
-
 
 class Fleet:
     """Harnesses by configuration, over one set of connections for each way of reaching models."""
@@ -96,6 +95,7 @@ class Fleet:
         mail: Mail | None = None,
         shed: Shed | None = None,
         approvals: Approvals | None = None,
+        pacing: Pacing | None = None,
     ) -> None:
         self._approvals = approvals
         self._settings = settings
@@ -104,7 +104,7 @@ class Fleet:
         self._treasury = treasury
         self._clock = clock
         self._mail = mail or Mail()
-        self._limiters = Limiters(clock)
+        self._limiters = Limiters(clock, sharing=pacing)
         self._command = CommandHarness(journal)
         self._acp: AcpHarness | None = None
         self._native: dict[str, tuple[NativeHarness, Models]] = {}
@@ -223,7 +223,7 @@ class Parts:
     store: Store
     journal: Log
     views: Views
-    engine: EmbeddedEngine
+    engine: Engine
     treasury: Budgets
     ground: Ground
     packages: Packages
@@ -236,6 +236,7 @@ class Parts:
     fleet: Fleet
     gateway: ModelGateway
     endpoint: Endpoint
+    mail: Mail
     desks: OutsideDesks
     """The desks of agents that are not our loop."""
     door: McpDoor
@@ -275,17 +276,17 @@ def _make_home(settings: Settings) -> None:
         ) from error
 
 
-async def make(settings: Settings, clock: Clock | None = None) -> Parts:
+async def make(settings: Settings, clock: Clock | None = None, place: Place | None = None) -> Parts:
     """Wire a deck together. Raises StoreUnavailable, SandboxFailed, MissingPart.
 
-    clock: None = the machine's.
+    clock: None = the machine's. place: what this process takes of the work, None = everything.
     """
     clock = clock or SystemClock()
     _make_home(settings)
     ground = Ground(settings.home).prepare()
     store = await open_store(settings)
     owner = ids.new_owner_id()
-    engine = EmbeddedEngine(store, settings.home / "owner.lock", owner, clock, concurrency=_CONCURRENCY)
+    engine = await make_engine(settings, store, owner, clock, place)
     journal = Log(store, clock, reactions(engine, OperatorsFile(settings.home)))
     packages = Packages(settings.package_environment)
     proxies = Proxies(ground.sockets, packages.indexes)
@@ -297,7 +298,7 @@ async def make(settings: Settings, clock: Clock | None = None) -> Parts:
     mail = Mail()
     access = OperatorAccess(settings)
     shed = Shed(SandboxWays(providers, proxies), access, clock, tell=Board(settings.home).tell)
-    fleet = Fleet(settings, journal, treasury, clock, mail, shed, approvals)
+    fleet = Fleet(settings, journal, treasury, clock, mail, shed, approvals, _pacing(settings, store, clock))
     desks = OutsideDesks(fleet.native, mail, views)
     door = McpDoor(desks)
     mounts = {"/mcp": door}
@@ -327,6 +328,7 @@ async def make(settings: Settings, clock: Clock | None = None) -> Parts:
         fleet=fleet,
         gateway=gateway,
         endpoint=endpoint,
+        mail=mail,
         desks=desks,
         door=door,
         briefings=briefings,
@@ -340,9 +342,17 @@ async def make(settings: Settings, clock: Clock | None = None) -> Parts:
     )
 
 
+def _pacing(settings: Settings, store: Store, clock: Clock) -> Pacing | None:
+    """What the processes of the deck agree on about providers; None where there is one, and no rate is set."""
+    configured = OperatorsFile(settings.home)
+    if settings.database_url is None and not configured().workers.calls_per_minute:
+        return None
+    return Pacing(store, clock, lambda: configured().workers.calls_per_minute)
+
+
 def _handlers(
     journal: Log,
-    engine: EmbeddedEngine,
+    engine: Engine,
     views: Views,
     workshop: Workshop,
     fleet: Fleet,

@@ -40,7 +40,7 @@ class Showing:
             working=await self._parts.engine.attended(),
             today_cap_usd=config.budget.deck_day,
             inbox_limit=config.approve.inbox,
-            trouble=self._trouble,
+            trouble=self._trouble or next(iter(await self._parts.engine.untaken()), ""),
         )
 
     def _config(self) -> DeckConfig:

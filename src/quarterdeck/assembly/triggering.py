@@ -197,7 +197,7 @@ class Outside:
         try:
             async with asyncio.timeout(_SETTLE_SECONDS):
                 while not await done():
-                    if serving is None and await engine.try_own():
+                    if serving is None and not await engine.attended() and await engine.try_own():
                         mine = {kind: handler if kind in kinds else others for kind, handler in self.handlers.items()}
                         serving = asyncio.create_task(engine.serve(mine, until_idle=False))
                     mark = await self._parts.store.changed(mark, _FOLLOW_SECONDS)

@@ -30,6 +30,7 @@ from quarterdeck.kernel.failures import QuarterdeckError, Stop
 if TYPE_CHECKING:  # what these need takes longer to import than `--help` may take
     from quarterdeck.cli.lines import Line
     from quarterdeck.cli.port import DeckApi, Opener
+    from quarterdeck.engine.seats import Place
     from quarterdeck.settings import Settings
 
 T = TypeVar("T")
@@ -133,11 +134,11 @@ class Call:
     # --- the deck -------------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def deck(self, *, own: bool = False) -> AsyncIterator["DeckApi"]:
-        """The open deck, through its server where it has one; `own`: without."""
+    async def deck(self, *, own: bool = False, place: "Place | None" = None) -> AsyncIterator["DeckApi"]:
+        """The open deck, through its server where it has one; `own`: without, `place`: as a worker that takes this."""
         settings, name = self.settings, "open_deck" if own else "open_served"
         opener = cast("Opener", registry.load("quarterdeck.assembly", name, "The deck cannot be opened"))
-        async with opener(settings) as deck:
+        async with opener(settings, place=place) if place is not None else opener(settings) as deck:
             yield deck
 
 

@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 
 from quarterdeck.delivery.order import Check, Cli, Order, RevertOrder, RunResult
 from quarterdeck.doors.serve import Serving
+from quarterdeck.engine.seats import Place
 from quarterdeck.gateway.port import Metering, Standing
 from quarterdeck.journal.firings import FiringView
 from quarterdeck.journal.port import Journal, Record, Verification
@@ -90,8 +91,9 @@ class DeckApi(Protocol):
         """Own the engine if possible and serve, else follow; returns when the run is finished, waiting or paused."""
         ...
 
-    async def serve(self) -> None:
-        """Own the engine whenever that is possible and perform whatever comes, until cancelled."""
+    async def serve(self, drain: float = 0.0) -> None:
+        """Own the engine whenever that is possible and perform whatever comes, until cancelled; what has begun by then
+        gets `drain` seconds. Raises Fenced."""
         ...
 
     def serving(self, host: str, port: int, names: Sequence[str] = ()) -> AbstractAsyncContextManager[Serving]:
@@ -239,4 +241,4 @@ class OpenDeck(Protocol):
 class Opener(Protocol):
     """`quarterdeck.assembly.open_deck`."""
 
-    def __call__(self, settings: Settings, /) -> OpenDeck: ...
+    def __call__(self, settings: Settings, /, *, place: Place = ...) -> OpenDeck: ...

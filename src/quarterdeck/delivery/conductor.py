@@ -15,7 +15,8 @@ from quarterdeck.delivery.approval import retriable, short, waiting_nodes
 from quarterdeck.delivery.blueprint import BLUEPRINTS
 from quarterdeck.delivery.briefing import Briefings
 from quarterdeck.delivery.dispatch import Decision, decide, revived
-from quarterdeck.delivery.starting import Permitted, frees_place, news_of, permit, starts_of
+from quarterdeck.delivery.routing import routed
+from quarterdeck.delivery.starting import PLACES, Permitted, crowded, frees_place, news_of, permit, starts_of
 from quarterdeck.delivery.trends import Trends
 from quarterdeck.engine.port import Engine, Job, Later
 from quarterdeck.govern.approvals import Approvals
@@ -29,6 +30,10 @@ from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.events import Node
 from quarterdeck.kernel.states import RunState, apply
 from quarterdeck.store.port import Tx
+
+
+class _Crowded(Exception):
+    """A place that was free is taken by now."""
 
 
 class Conductor:
@@ -127,7 +132,8 @@ class Conductor:
         with a bug of ours, or that took too many processes with it, leaves such a node behind."""
         state = await self.state(run)
         briefing = await self._briefings.run(run)
-        lost = revived(state, await self._briefings.plan(state.plan_blob), briefing.config)
+        plan = await self._briefings.plan(state.plan_blob)
+        lost = routed(revived(state, plan, briefing.config), state, plan, briefing.config)
 
         def also(tx: Tx) -> None:
             for job in (*lost, jobs.advance(run)):
@@ -143,7 +149,8 @@ class Conductor:
             if not decision:
                 proposed = state.last.result_blob if state.last and state.node is Node.PLAN else None
                 plan = await self._briefings.plan(state.plan_blob or proposed)
-                decision = decide(state, plan, briefing.config)
+                decided = decide(state, plan, briefing.config)
+                decision = Decision(decided.events, routed(decided.jobs, state, plan, briefing.config))
             if not decision:
                 return
             probes.hit("run.decided")
@@ -155,21 +162,33 @@ class Conductor:
 
     async def _start(self, claim: Claim, state: RunState, decision: Decision, config: RunConfig) -> bool:
         """Record what may start now; whether there is nothing else to do, because the rest has to wait."""
-        permitted: list[Permitted] = []
         async with self._one_starts:
-            now = self._clock.wall()
-            await self._journal.commit(
-                also=lambda tx: permitted.append(permit(tx, self._starts, state, decision, config, now))
-            )
-            allowed, held = permitted[-1].decision, permitted[-1].held
-            allowed = Decision((*news_of(state.held, held), *allowed.events), allowed.jobs)
-            if held is not None and held.limit == "agents_at_once":
-                self._without_place[claim.stream.removeprefix("run/")] = None
-            if held is not None:
-                wait = jobs.advance(claim.stream.removeprefix("run/"), max(held.until - now, 0.01))
-                allowed = Decision(allowed.events, (*allowed.jobs, wait))
-            await self._commit(claim, allowed)
-        return held is not None and not permitted[-1].decision
+            while True:
+                try:
+                    return await self._try_start(claim, state, decision, config)
+                except _Crowded:  # another process was faster
+                    continue
+
+    async def _try_start(self, claim: Claim, state: RunState, decision: Decision, config: RunConfig) -> bool:
+        permitted: list[Permitted] = []
+        now = self._clock.wall()
+        await self._journal.commit(
+            also=lambda tx: permitted.append(permit(tx, self._starts, state, decision, config, now))
+        )
+        started, held = permitted[-1].decision, permitted[-1].held
+        allowed = Decision((*news_of(state.held, held), *started.events), started.jobs)
+        if held is not None and held.limit in PLACES:
+            self._without_place[claim.stream.removeprefix("run/")] = None
+        if held is not None:
+            wait = jobs.advance(claim.stream.removeprefix("run/"), max(held.until - now, 0.01))
+            allowed = Decision(allowed.events, (*allowed.jobs, wait))
+
+        def still_free(tx: Tx) -> None:
+            if crowded(tx, self._starts, state, started, config):
+                raise _Crowded
+
+        await self._commit(claim, allowed, still_free)
+        return held is not None and not started
 
     async def _commit(self, claim: Claim, decision: Decision, more: Also | None = None) -> None:
         free = sum(frees_place(event) for event in decision.events)

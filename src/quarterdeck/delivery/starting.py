@@ -3,7 +3,9 @@
 Rules
 - Starts are attempts, reviews and planners; they wait, and everything else that was decided goes on.
 - A run's first start waits for its turn among the runs of the same person (`limits.runs_per_hour`), each start for its
-  turn among all starts of the deck (`limits.spawn_per_minute`), and for a free place (`limits.agents_at_once`).
+  turn among all starts of the deck (`limits.spawn_per_minute`), and for a free place: of the deck
+  (`limits.agents_at_once`), of its agent (`limits.one_agent_at_once`), in its repository (`limits.repository_at_once`).
+- Places are counted again in the transaction that takes them, so that no two processes take the same one.
 - While more approvals and questions are open than `approve.inbox`, work that is new (a planner, a task's first attempt)
   starts one at a time, a minute apart over the whole deck: people's time to look at things is what is short then. What
   has begun goes on.
@@ -34,6 +36,16 @@ SLOW_LOOK: Final = 15.0
 """Seconds after which it is looked again whether so much still waits."""
 LOOK_AGAIN: Final = 5.0
 """Seconds after which it is looked again whether a place is free."""
+
+PLACES: Final = ("agents_at_once", "one_agent_at_once", "repository_at_once")
+"""Limits of what is at work at the same time."""
+_UNBOUNDED: Final = 10_000
+"""A limit of so many places is none."""
+_WHOSE: Final = {
+    "agents_at_once": "of the deck",
+    "one_agent_at_once": "of one agent",
+    "repository_at_once": "in one repository",
+}
 
 _REVIEW: Final = ".review"
 _AT_WORK: Final = (TaskStatus.IMPLEMENTING, TaskStatus.CHECKING, TaskStatus.REVIEWING)
@@ -118,7 +130,7 @@ def permit(tx: Tx, starts: Starts, state: RunState, decision: Decision, config: 
         if turn > now:
             reason = f"{limits.runs_per_hour} runs of {run.user} in an hour are the most; its turn is at {_clock(turn)}"
             return _held(decision, blueprint, names, "runs_per_hour", reason, turn)
-    full = _too_many(starts.at_work(tx), limits.agents_at_once, state, names)
+    full = crowded(tx, starts, state, decision, config)
     pace = Window(limits.spawn_per_minute, MINUTE)
     open_items = inbox(tx)
     slowed = open_items > config.deck.approve.inbox
@@ -141,8 +153,9 @@ def permit(tx: Tx, starts: Starts, state: RunState, decision: Decision, config: 
         until = min(turns[name] for name in early)
         return _held(decision, blueprint, (*early, *full), "spawn_per_minute", reason, until)
     if full:
-        reason = f"{limits.agents_at_once} attempts of the deck at work at the same time are the most"
-        return _held(decision, blueprint, full, "agents_at_once", reason, now + LOOK_AGAIN)
+        limit = next(iter(full.values()))
+        reason = f"{getattr(limits, limit)} attempts {_WHOSE[limit]} at work at the same time are the most"
+        return _held(decision, blueprint, tuple(full), limit, reason, now + LOOK_AGAIN)
     return Permitted(decision)
 
 
@@ -158,10 +171,45 @@ def new_work(decision: Decision) -> frozenset[str]:
     return frozenset(name for name in (*planners, *first) if name is not None)
 
 
-def _too_many(at_work: int, limit: int, state: RunState, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Those for whom there is no free place."""
-    new = [name for name in names if not _has_place(state, name)]
-    return tuple(new[max(0, limit - at_work) :])
+def crowded(tx: Tx, starts: Starts, state: RunState, decision: Decision, config: RunConfig) -> dict[str, str]:
+    """The starts of the decision for which there is no free place, and which limit says so. Runs inside a
+    transaction."""
+    limits, run = config.deck.limits, state.created
+    repository = run.repository if run is not None else ""
+    agents = {event.attempt: event.agent for event in decision.events if isinstance(event, e.TaskDispatched)}
+    taken: dict[tuple[str, str], int] = {}
+    full: dict[str, str] = {}
+    for name in starts_of(decision, BLUEPRINTS[config.blueprint]):
+        if _has_place(state, name):
+            continue
+        wanted = [
+            ("agents_at_once", ""),
+            ("one_agent_at_once", agents.get(name, "")),
+            ("repository_at_once", repository),
+        ]
+        places = [
+            place for place in wanted if getattr(limits, place[0]) < _UNBOUNDED and (place[1] or place == wanted[0])
+        ]
+        for limit, of in places:
+            if (limit, of) not in taken:
+                taken[limit, of] = _at_work(tx, starts, limit, of)
+        lacking = next((place for place in places if taken[place] >= getattr(limits, place[0])), None)
+        if lacking is not None:
+            full[name] = lacking[0]
+            continue
+        for place in places:
+            taken[place] += 1
+    return full
+
+
+def _at_work(tx: Tx, starts: Starts, limit: str, of: str) -> int:
+    match limit:
+        case "one_agent_at_once":
+            return starts.at_work(tx, agent=of)
+        case "repository_at_once":
+            return starts.at_work(tx, repository=of)
+        case _:
+            return starts.at_work(tx)
 
 
 def _held(

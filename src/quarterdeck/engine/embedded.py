@@ -19,37 +19,27 @@ import asyncio
 import fcntl
 import json
 import os
-import random
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
 
-from quarterdeck.engine.port import Handler, Job, Later
+from quarterdeck.engine import illness
+from quarterdeck.engine.illness import PATIENCE, Illness, Told
+from quarterdeck.engine.port import KEPT_FAILURES, MAX_TRACE, POISON_DEATHS, URGENT, Handler, Job, Later, poisoned
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import Clock
-from quarterdeck.kernel.failures import Conflicting, MissingPart, StoreLost, StoreUnavailable
+from quarterdeck.kernel.failures import Conflicting, MissingPart, StoreUnavailable
 from quarterdeck.store.port import Row, Store, Tx
 
 T = TypeVar("T")
-
-POISON_DEATHS: Final = 20
-KEPT_FAILURES: Final = 1000
-MAX_TRACE: Final = 16_000
 
 _LOOK: Final = 256
 """How many waiting jobs are looked at in one turn."""
 _IDLE_SECONDS: Final = 60.0
 _THROTTLE: Final = 0.05
 """Between two looks that nobody of this process asked for, seconds."""
-_BACKOFF: Final = (0.1, 5.0)
-"""First and longest pause while the store is unavailable, seconds."""
-PATIENCE: Final = 600.0
-"""Seconds without the store after which serving ends."""
-
-Told = Callable[[StoreUnavailable | None], None]
-"""Called when the store becomes unavailable, and with None when it is back."""
 
 
 def _job(row: Row) -> Job:
@@ -71,9 +61,6 @@ class Candidate:
     lock: str
     priority: int
 
-
-URGENT: Final = 5
-"""Jobs of this priority or more are short and decide what happens next: long ones never keep them waiting."""
 
 _RESERVE: Final = 16
 """Slots that only urgent jobs get."""
@@ -157,11 +144,9 @@ class EmbeddedEngine:
         self._owner = owner
         self._clock = clock
         self._concurrency = concurrency
-        self._patience = patience
-        self.told: Told | None = None
-        """Who hears when the store becomes unavailable and when it is back."""
-        self._ill_since: float | None = None
-        self._given_up = False
+        self._illness = Illness(clock, patience)
+        self._drained_by: float | None = None
+        """No further jobs are taken, and serving ends by this moment of the monotonic clock."""
         self._lock: int | None = None
         self._owns = False
         self._running: dict[int, _Running] = {}
@@ -169,6 +154,15 @@ class EmbeddedEngine:
         self._look = asyncio.Event()
         self._touched = False
         """Something of this process changed the queue: look without throttling."""
+
+    @property
+    def told(self) -> Told | None:
+        """Who hears when the store becomes unavailable and when it is back."""
+        return self._illness.told
+
+    @told.setter
+    def told(self, told: Told | None) -> None:
+        self._illness.told = told
 
     # --- what may happen in any process -----------------------------------------------------------------------
 
@@ -196,6 +190,12 @@ class EmbeddedEngine:
     async def unfinished(self, run: str = "") -> int:
         rows = await self._store.read("jobs_unfinished", run=run)
         return int(rows[0]["n"])
+
+    async def untaken(self) -> tuple[str, ...]:
+        return ()  # the owner takes everything
+
+    async def workers(self) -> tuple[str, ...]:
+        return ()
 
     async def failed(self) -> list[tuple[Job, str]]:
         return [(_job(row), row["trace"]) for row in await self._store.read("jobs_failed")]
@@ -260,8 +260,7 @@ class EmbeddedEngine:
             if row["aborted"]:
                 tx.run("job_done", id=row["id"], owner=row["owner"])
             elif row["deaths"] + 1 >= POISON_DEATHS:
-                trace = f"the process that performed this job died {POISON_DEATHS} times"
-                self._keep_failed(tx, row["id"], row["owner"], trace)
+                self._keep_failed(tx, row["id"], row["owner"], poisoned())
             else:
                 _give_back(tx, row["id"], row["owner"], 0.0, 0.0)
 
@@ -270,26 +269,34 @@ class EmbeddedEngine:
 
     # --- performing -----------------------------------------------------------------------------------------
 
+    def drain(self, deadline: float) -> None:
+        self._drained_by = self._clock.monotonic() + deadline
+        self._look.set()
+
+    def _drained(self) -> bool:
+        by = self._drained_by
+        return by is not None and (not self._running or self._clock.monotonic() >= by)
+
     async def serve(self, handlers: Mapping[str, Handler], *, until_idle: bool) -> None:
         if not await self.try_own():
             raise Conflicting("Another process performs the jobs of this deck")
         watcher = asyncio.create_task(self._watch())
-        self._ill_since, self._given_up = None, False
-        pause = _BACKOFF[0]
+        self._illness.begin()
+        self._drained_by = None
         try:
             while True:
                 self._look.clear()
                 try:
                     next_due = await self._turn(handlers)
+                    if self._drained():
+                        return
                     if until_idle and not self._running and not await self.unfinished():
                         return
-                    pause = _BACKOFF[0]
                 except StoreUnavailable as error:
-                    if self._given_up:
+                    if self._illness.given_up:
                         raise
-                    self._ill(error)
-                    next_due = pause * random.uniform(0.5, 1.0)
-                    pause = min(pause * 2, _BACKOFF[1])
+                    self._illness.note(error)
+                    next_due = self._illness.pause()
                 await _event(self._look, _IDLE_SECONDS if next_due is None else next_due)
         finally:
             watcher.cancel()
@@ -306,12 +313,15 @@ class EmbeddedEngine:
             self._look.set()
 
     async def _turn(self, handlers: Mapping[str, Handler]) -> float | None:
-        """Cancel what was aborted, start what is due; returns in how many seconds the next delayed job is due."""
+        """Cancel what was aborted, start what is due; returns in how many seconds it has to be looked
+        again."""
         self._touched = False
         self._raise_fault()
         if self._running:
             for row in await self._store.read("jobs_aborted"):
                 await self._abort(row["id"])
+        if self._drained_by is not None:
+            return max(0.0, self._drained_by - self._clock.monotonic())
         urgent = sum(running.job.priority >= URGENT for running in self._running.values())
         reserve = max(0, _RESERVE - urgent)
         free = max(0, self._concurrency - (len(self._running) - min(urgent, _RESERVE)))
@@ -338,7 +348,7 @@ class EmbeddedEngine:
             for row in await _result(writing, []):
                 self._running[row["id"]] = _Running(row["id"], _job(row))
             raise
-        self._well()
+        self._illness.well()
         for row in rows:
             running = _Running(row["id"], _job(row))
             self._running[running.id] = running
@@ -390,8 +400,8 @@ class EmbeddedEngine:
         except Later as later:
             return self._again(running, later.delay)
         except StoreUnavailable as error:
-            self._ill(error)
-            return self._again(running, _BACKOFF[1])
+            self._illness.note(error)
+            return self._again(running, illness.BACKOFF[1])
         except Exception:  # noqa: BLE001 - recorded with its trace
             return self._failure(running)
         return self._done(running)
@@ -417,33 +427,14 @@ class EmbeddedEngine:
 
     async def _settle(self, outcome: Callable[[Tx], None]) -> None:
         """Write an outcome down, as long as there is hope for the store."""
-        pause = _BACKOFF[0]
         while True:
             try:
                 await self._store.write(outcome)
-                self._well()
+                self._illness.well()
                 return
             except StoreUnavailable as error:
-                self._ill(error)
-                await asyncio.sleep(pause * random.uniform(0.5, 1.0))
-                pause = min(pause * 2, _BACKOFF[1])
-
-    def _ill(self, error: StoreUnavailable) -> None:
-        """The store did not take something. Raises `error` where waiting does not help, or helped for too long."""
-        now = self._clock.monotonic()
-        if self._ill_since is None:
-            self._ill_since = now
-            if self.told is not None:
-                self.told(error)
-        if isinstance(error, StoreLost) or now - self._ill_since > self._patience:
-            self._given_up = True
-            raise error
-
-    def _well(self) -> None:
-        if self._ill_since is not None:
-            self._ill_since = None
-            if self.told is not None:
-                self.told(None)
+                self._illness.note(error)
+                await asyncio.sleep(self._illness.pause())
 
     async def _give_all_back(self) -> None:
         """`serve` ends: stop the handlers and give their jobs back to the queue."""

@@ -10,9 +10,24 @@ Rules
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
+from quarterdeck.kernel.failures import StoreUnavailable
 from quarterdeck.store.port import Tx
+
+URGENT: Final = 5
+"""Jobs of this priority or more are short and decide what happens next: long ones never keep them waiting."""
+POISON_DEATHS: Final = 20
+"""A job whose workers died so often is kept as failed: it is the killer."""
+KEPT_FAILURES: Final = 1000
+"""Failed jobs that are kept, the newest."""
+MAX_TRACE: Final = 16_000
+"""Characters of a trace that are kept, the last ones."""
+
+
+def poisoned() -> str:
+    """What stands in place of the trace of a job that is taken for the killer of its workers."""
+    return f"the process that performed this job died {POISON_DEATHS} times"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +47,8 @@ class Job:
     """Not before this many seconds from deferring."""
     priority: int = 0
     """Higher first. Below 0 = in the background: waiting, it keeps no idle process from ending."""
+    runs_on: tuple[str, ...] = ()
+    """Labels that the worker has to have which performs it. An engine of one process performs it all the same."""
 
 
 class Later(Exception):
@@ -48,6 +65,9 @@ Handler = Callable[[Job], Awaitable[None]]
 
 
 class Engine(Protocol):
+    told: Callable[[StoreUnavailable | None], None] | None
+    """Called when the store becomes unavailable, and with None when it is back."""
+
     def defer(self, tx: Tx, job: Job) -> None:
         """Put the job into the queue as part of `tx`."""
         ...
@@ -65,6 +85,11 @@ class Engine(Protocol):
         """
         ...
 
+    def drain(self, deadline: float) -> None:
+        """Take no further jobs; `serve` returns once those in hand have ended, at the latest after `deadline` seconds:
+        what has not ended then is given back to the queue."""
+        ...
+
     async def try_own(self) -> bool:
         """Become (or be) the process that performs jobs; False while a living process has that place. Jobs of a dead
         owner are given back to the queue. Engines with many workers always answer True."""
@@ -72,6 +97,14 @@ class Engine(Protocol):
 
     async def attended(self) -> bool:
         """Whether a living process (this one or another) performs jobs now."""
+        ...
+
+    async def untaken(self) -> tuple[str, ...]:
+        """What waits for a worker that there is not, in sentences for people."""
+        ...
+
+    async def workers(self) -> tuple[str, ...]:
+        """Who performs jobs beside or instead of this process, one phrase for each; empty where there is one owner."""
         ...
 
     async def unfinished(self, run: str = "") -> int:

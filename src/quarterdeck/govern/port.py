@@ -87,8 +87,9 @@ class Starts(Protocol):
         for the same start answers the same moment, or an earlier one."""
         ...
 
-    def at_work(self, tx: Tx) -> int:
-        """How many attempts and planners are at work now, over all runs."""
+    def at_work(self, tx: Tx, *, agent: str = "", repository: str = "") -> int:
+        """How many attempts and planners are at work now, over all runs; only that agent's attempts, or only those in
+        that repository."""
         ...
 
     def drop(self, tx: Tx, run: str, now: float) -> None:

@@ -48,8 +48,13 @@ class Windows:
         tx.run("start_set", kind=start.kind, name=start.name, who=start.who, run=start.run, at=at)
         return at
 
-    def at_work(self, tx: Tx) -> int:
-        """How many attempts and planners are at work now, over all runs."""
+    def at_work(self, tx: Tx, *, agent: str = "", repository: str = "") -> int:
+        """How many attempts and planners are at work now, over all runs; only that agent's attempts, or only those in
+        that repository."""
+        if agent:
+            return int(tx.run("starts_at_work_by", agent=agent)[0]["n"])
+        if repository:
+            return int(tx.run("starts_at_work_in", repository=repository)[0]["n"])
         return int(tx.run("starts_at_work")[0]["n"])
 
     def drop(self, tx: Tx, run: str, now: float) -> None:

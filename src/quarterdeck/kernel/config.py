@@ -140,6 +140,10 @@ class LimitsSection(Value):
     """Runs of one person or trigger that may start within any hour; the rest waits."""
     agents_at_once: int = Field(default=100, ge=1, le=10_000)
     """Attempts and planners at work at the same time, over the whole deck; the rest waits."""
+    one_agent_at_once: int = Field(default=10_000, ge=1, le=10_000)
+    """Attempts of one and the same agent at work at the same time, over the whole deck; the rest waits."""
+    repository_at_once: int = Field(default=10_000, ge=1, le=10_000)
+    """Attempts and planners at work in one repository at the same time, over the whole deck; the rest waits."""
     delegation_depth: int = Field(default=2, ge=0, le=2)
     """How far below an attempt a sub-agent may stand; 0 = nobody delegates."""
     fan_out: int = Field(default=8, ge=0, le=8)
@@ -380,6 +384,18 @@ class DeckConfig(Value):
     telemetry: TelemetrySection = TelemetrySection()
 
 
+class WorkersSection(Value):
+    """Workers on many machines: how soon the death of one is found, and what they do at once. For decks on
+    PostgreSQL, by the operator's file only."""
+
+    takeover: Annotated[Duration, Field(ge=3.0, le=3600.0)] = 30.0
+    """Time from a worker's last sign of life until others have its work, at the most. The same on every machine."""
+    drain: Duration = 60.0
+    """Time that a worker which is asked to end gives to what it has begun; the rest is given back."""
+    calls_per_minute: dict[str, int] = Field(default_factory=dict)
+    """Provider to the model calls that may leave for it in a minute, over the whole deck."""
+
+
 class OperatorConfig(DeckConfig):
     """The operator's deck.toml: with what concerns the deck as a whole, and is no part of a run's configuration."""
 
@@ -387,6 +403,7 @@ class OperatorConfig(DeckConfig):
     """What may start runs from outside, by name."""
     github: GithubSection = GithubSection()
     notify: NotifySection = NotifySection()
+    workers: WorkersSection = WorkersSection()
 
 
 class RunConfig(Value):

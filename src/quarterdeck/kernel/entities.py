@@ -11,6 +11,8 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from quarterdeck.kernel.labels import Labels
+
 NUSD_PER_USD = 1_000_000_000
 
 
@@ -92,6 +94,8 @@ class Task(Value):
     """What this task may spend at most, over all its attempts."""
     design: str = ""
     """Requirements and notes for the agents that work on it."""
+    runs_on: Labels = ()
+    """Labels that a worker has to have which works on it."""
 
 
 class Plan(Value):
@@ -154,6 +158,8 @@ class Agent(Value):
     tools: tuple[str, ...] | None = None
     """Names of the tools it may use; None = the default set of its role."""
     owns: tuple[str, ...] = ()
+    runs_on: Labels = ()
+    """Labels that a worker has to have on which it works."""
     delegates_to: tuple[str, ...] = ()
     escalates_to: str | None = None
     limits: AgentLimits = AgentLimits()

@@ -355,6 +355,12 @@ class StoreUnavailable(QuarterdeckError):
     failure = FailureClass.INFRASTRUCTURE
 
 
+class Fenced(Conflicting):
+    """This process was taken for dead; it has stopped its work."""
+
+    failure = FailureClass.INFRASTRUCTURE
+
+
 class StoreLost(StoreUnavailable):
     """The database is gone or damaged: waiting does not bring it back."""
 

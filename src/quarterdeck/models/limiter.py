@@ -10,13 +10,15 @@ Rules
 - An outage is several calls in a row, of whomever, that failed for no reason of their own. Then calls leave one by one,
   ever more rarely while it lasts; with the first answer a second apart, and from there on as after a slow start.
 - First come, first served. Time and sleep are passed in.
+- Where several processes share a provider (`Shared`), what one of them was told holds for all, and calls leave at the
+  rate that all of them have together.
 """
 
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Protocol
 
 from quarterdeck.kernel.clock import Clock
 from quarterdeck.kernel.failures import FailureClass, ModelFailed
@@ -80,12 +82,31 @@ class Flow:
         return Flow(max(self.gap, min(LONGEST_PROBE, max(FIRST_GAP, 2 * self.gap))), failed, now)
 
 
-class Limiter:
-    """Holds the calls to one provider back."""
+class Shared(Protocol):
+    """What the processes of a deck agree on about one provider's server and key."""
 
-    def __init__(self, clock: Clock, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+    async def wait(self) -> float:
+        """Seconds for which the provider wants to be left alone, as any process heard."""
+        ...
+
+    async def leave(self) -> float:
+        """Take one call out of what may leave in these seconds; 0.0 = it may leave, else seconds until the next try."""
+        ...
+
+    def heard(self, seconds: float) -> None:
+        """The provider wants to be left alone for so many seconds: the other processes are to know."""
+        ...
+
+
+class Limiter:
+    """Holds the calls to one provider back. shared: None = this process is alone."""
+
+    def __init__(
+        self, clock: Clock, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep, shared: Shared | None = None
+    ) -> None:
         self._clock = clock
         self._sleep = sleep
+        self._shared = shared
         self._until = -math.inf
         self._left = -math.inf
         """When the last call left."""
@@ -95,6 +116,8 @@ class Limiter:
     def heard(self, retry_after: float) -> None:
         """The provider wants to be left alone for that many seconds."""
         self._until = max(self._until, self._clock.monotonic() + min(retry_after, LONGEST_HOLD))
+        if self._shared is not None:
+            self._shared.heard(min(retry_after, LONGEST_HOLD))
 
     def too_fast(self) -> None:
         """The provider finds that its use grew too fast."""
@@ -134,7 +157,7 @@ class Limiter:
         try:
             if waits:
                 now = self._clock.monotonic()
-            while (due := self._due(waits)) > now + _TICK:
+            while (due := await self._next(waits)) > now + _TICK:
                 patience = began + at_most - now
                 if patience <= 0 or self.wait() > longest_hold:
                     return now - began
@@ -146,6 +169,17 @@ class Limiter:
             self._door.release()
         return now - began
 
+    async def _next(self, waits: bool) -> float:
+        """When the next call may leave, by the clock: by what this process knows, then by what all of them share."""
+        shared = self._shared
+        if shared is not None:
+            self._until = max(self._until, self._clock.monotonic() + await shared.wait())
+        due = self._due(waits)
+        if shared is None or due > self._clock.monotonic() + _TICK:
+            return due
+        later = await shared.leave()
+        return self._clock.monotonic() + later if later else due
+
     def _due(self, waits: bool) -> float:
         """When the next call may leave, by the clock."""
         gap = self.flow.gap or (SPACING if waits else 0.0)
@@ -155,14 +189,21 @@ class Limiter:
 class Limiters:
     """The limiters of a deck."""
 
-    def __init__(self, clock: Clock, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        sharing: Callable[[str, str], Shared] | None = None,
+    ) -> None:
         self._clock = clock
         self._sleep = sleep
+        self._sharing = sharing
         self._limiters: dict[tuple[str, str], Limiter] = {}
 
     def of(self, model: str, place: str = "") -> Limiter:
         """The limiter for `provider:model` at a `place`: whatever tells one server and key from another."""
         key = model.partition(":")[0], place
         if key not in self._limiters:
-            self._limiters[key] = Limiter(self._clock, self._sleep)
+            shared = self._sharing(*key) if self._sharing is not None else None
+            self._limiters[key] = Limiter(self._clock, self._sleep, shared)
         return self._limiters[key]

@@ -23,6 +23,8 @@ _MINIMUM: Final = (
     ("limits", "spawn_per_minute"),
     ("limits", "runs_per_hour"),
     ("limits", "agents_at_once"),
+    ("limits", "one_agent_at_once"),
+    ("limits", "repository_at_once"),
     ("limits", "delegation_depth"),
     ("limits", "fan_out"),
     ("approve", "inbox"),

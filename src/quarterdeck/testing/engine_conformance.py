@@ -255,7 +255,7 @@ class EngineConformance:
         await engine.close()
 
     async def test_an_ill_machine_blames_no_job(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("quarterdeck.engine.embedded._BACKOFF", (0.01, 0.02))
+        monkeypatch.setattr("quarterdeck.engine.illness.BACKOFF", (0.01, 0.02))
         engine = bench.engine()
         tries: list[int] = []
 

@@ -100,7 +100,9 @@ class WorkHeld(EventBase):
     """Agents that could start have to wait: not so many, or not so fast. Nothing has failed."""
 
     kind: Literal["work.held"] = "work.held"
-    limit: Literal["spawn_per_minute", "runs_per_hour", "agents_at_once", "inbox"]
+    limit: Literal[
+        "spawn_per_minute", "runs_per_hour", "agents_at_once", "one_agent_at_once", "repository_at_once", "inbox"
+    ]
     """The key of `[limits]` (`inbox`: of `[approve]`) that holds it."""
     reason: str = Field(max_length=2_000)
     until: float

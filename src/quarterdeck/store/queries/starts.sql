@@ -24,3 +24,15 @@ DELETE FROM starts WHERE run = :run AND at > :now;
 SELECT (SELECT count(*) FROM tasks WHERE status IN ('implementing', 'checking', 'reviewing')
         AND EXISTS (SELECT 1 FROM runs WHERE runs.run = tasks.run AND runs.status = 'running'))
     + (SELECT count(*) FROM runs WHERE status = 'planning') AS n;
+
+-- name: starts_at_work_by
+-- Attempts of one agent at work, over all runs that are going on.
+SELECT count(*) AS n FROM tasks WHERE status IN ('implementing', 'checking', 'reviewing') AND agent = :agent
+    AND EXISTS (SELECT 1 FROM runs WHERE runs.run = tasks.run AND runs.status = 'running');
+
+-- name: starts_at_work_in
+-- Attempts and planners at work in one repository, over all runs that are going on.
+SELECT (SELECT count(*) FROM tasks WHERE status IN ('implementing', 'checking', 'reviewing')
+        AND EXISTS (SELECT 1 FROM runs
+            WHERE runs.run = tasks.run AND runs.status = 'running' AND runs.repository = :repository))
+    + (SELECT count(*) FROM runs WHERE status = 'planning' AND runs.repository = :repository) AS n;

@@ -15,7 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from quarterdeck.engine.embedded import POISON_DEATHS
+from quarterdeck.engine.port import POISON_DEATHS
 from quarterdeck.journal.log import Log
 from quarterdeck.journal.port import Record, Verification
 from quarterdeck.kernel import events as e

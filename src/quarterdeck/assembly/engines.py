@@ -1,0 +1,38 @@
+"""Which engine a deck has: the one in its own file, or the one for many workers in PostgreSQL.
+
+Rules
+- The database decides: on PostgreSQL every process that performs jobs is one worker among others.
+"""
+
+import os
+import socket
+
+from quarterdeck import __version__
+from quarterdeck.assembly import late
+from quarterdeck.engine.embedded import EmbeddedEngine
+from quarterdeck.engine.port import Engine
+from quarterdeck.engine.seats import Pace, Place, Seat
+from quarterdeck.kernel.clock import Clock
+from quarterdeck.settings import Settings, operator_outside
+from quarterdeck.store.port import Store
+
+
+async def make_engine(settings: Settings, store: Store, owner: str, clock: Clock, place: Place | None) -> Engine:
+    """The engine over that store. place: None = all of it. Raises MissingPart, BadConfiguration, StoreUnavailable."""
+    place = place or Place()
+    if settings.database_url is None:
+        lock = settings.home / "owner.lock"
+        return EmbeddedEngine(store, lock, owner, clock, concurrency=place.capacity)
+    seat = Seat(
+        owner=owner,
+        host=socket.gethostname()[:200],
+        pid=os.getpid(),
+        version=__version__,
+        queues=place.queues,
+        labels=place.labels,
+        capacity=place.capacity,
+    )
+    pace = Pace(operator_outside(settings.home).workers.takeover)
+    workers = late.many_workers()
+    await workers.prepare(store)
+    return workers.ProcrastinateEngine(store, settings.database_url, seat, clock, pace)

@@ -1,0 +1,88 @@
+"""What a process does once it performs jobs, and before it stops: say so, tidy up, hear of mail, anchor the journal.
+
+Rules
+- What dead processes left behind on this machine is cleared away by the next one that performs jobs here; workspaces
+  of runs that have not ended stay.
+- Every process of the deck writes to the deck's own stream. Whoever was overtaken there tries again.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from quarterdeck import __version__
+from quarterdeck.assembly.parts import Parts
+from quarterdeck.delivery.session import workspace_of
+from quarterdeck.journal.port import Claim
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel import ids
+from quarterdeck.kernel.failures import StaleClaim, StoreUnavailable
+from quarterdeck.workplace.ground import sweep
+
+_KEPT_ENVIRONMENTS: Final = 20
+_AGAIN_SECONDS: Final = 1.0
+
+
+class Owning:
+    """Of one process, once or several times one after the other."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._rounds: asyncio.Task[None] | None = None
+        self.begun = False
+        """This process performs jobs."""
+
+    async def begin(self) -> None:
+        """Once after becoming one that performs jobs: say so, and clear away what dead processes left behind."""
+        if self.begun:
+            return
+        self.begun = True
+        parts = self._parts
+        if parts.settings.database_url is not None:
+            self._rounds = asyncio.create_task(self._hear())
+        await parts.telemetry.begin()
+        event = e.DeckOwned(owner=parts.owner, pid=os.getpid(), host=socket.gethostname()[:200], version=__version__)
+        await self._note(lambda claim: parts.journal.append(claim, event))
+        keep: set[str] = set()
+        for run in await parts.views.runs():
+            if not run.status.finished:
+                for attempt in await parts.views.attempts(run.run):
+                    keep |= {workspace_of(attempt.attempt, number + 1) for number in range(attempt.incarnation)}
+        for provider in parts.providers.values():
+            await provider.reap(frozenset(keep))
+        await asyncio.to_thread(sweep)
+        await asyncio.to_thread(parts.environments.prune, _KEPT_ENVIRONMENTS)
+
+    async def end(self) -> None:
+        """Nothing is left to do: anchor the journal and let another process own the deck."""
+        parts = self._parts
+        if self._rounds is not None:
+            self._rounds.cancel()
+            await asyncio.gather(self._rounds, return_exceptions=True)
+            self._rounds = None
+        await self.anchor()
+        await parts.telemetry.end()
+        await parts.engine.close()
+        self.begun = False
+
+    async def anchor(self) -> None:
+        """Write down where all chains of the journal stand."""
+        await self._note(self._parts.journal.anchor)
+
+    async def _hear(self) -> None:
+        """Among many workers: hear what the others put on record for the agents that work here."""
+        while True:
+            try:
+                await self._parts.mail.rounds(self._parts.journal)
+            except StoreUnavailable:  # said by the engine; the next round begins where this one ended
+                await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def _note(self, append: Callable[[Claim], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await append(await self._parts.journal.claim(ids.DECK_STREAM))
+                return
+            except StaleClaim:
+                continue
