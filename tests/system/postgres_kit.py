@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from quarterdeck.store.postgres import migrate
+from quarterdeck.engine.procrastinate_schema import foundations
+from quarterdeck.store.postgres import found, migrate
 from quarterdeck.store.session import address, connect
 from quarterdeck.testing.postgres_server import Server, shared, start
 
 TEMPLATE = "deck_template"
+WORKERS = "workers_template"
 
 
 def prepare(server: Server, folder: Path) -> None:
@@ -33,6 +35,13 @@ def prepare(server: Server, folder: Path) -> None:
         finally:
             session.close()
         server.rename(name, TEMPLATE)
+        name = server.create(TEMPLATE)
+        session = connect(address(server.url(name)), "writer")
+        try:
+            found(session, foundations())
+        finally:
+            session.close()
+        server.rename(name, WORKERS)
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +62,14 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server
 def postgres_url(postgres_server: Server) -> Iterator[str]:
     """The address of a fresh database with the schema."""
     name = postgres_server.create(TEMPLATE)
+    yield postgres_server.url(name)
+    postgres_server.drop(name)
+
+
+@pytest.fixture
+def workers_url(postgres_server: Server) -> Iterator[str]:
+    """The address of a fresh database that workers can share."""
+    name = postgres_server.create(WORKERS)
     yield postgres_server.url(name)
     postgres_server.drop(name)
 

@@ -59,6 +59,7 @@ COMMANDS: Final = (
     Command("agents", "agents", "List the agents of a repository.", _DECK),
     Command("gateway", "gateway", "Serve the model gateway to your own tools, with a key and a budget.", _DECK),
     Command("up", "up", "Start the server: engine, HTTP API, dashboard, model gateway.", _DECK),
+    Command("worker", "worker", "Perform jobs of a deck on PostgreSQL, as one worker among others.", _DECK),
     Command("token", "token", "Make, list and take back tokens for the server.", _DECK),
 )
 

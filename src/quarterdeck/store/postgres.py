@@ -27,6 +27,7 @@ from typing import Any, Final, Self, TypeVar
 import psycopg
 
 from quarterdeck.kernel.failures import BadConfiguration, StoreLost
+from quarterdeck.store.foundations import Foundation, lay
 from quarterdeck.store.listening import Listening
 from quarterdeck.store.port import Ask, Dialect, Row, Tx, Write
 from quarterdeck.store.session import Address, Session, address, connect, cut, unavailable, unwell
@@ -141,6 +142,10 @@ class PostgresStore:
     def where(self) -> str:
         return self._at.where
 
+    async def lay(self, foundations: Sequence[Foundation]) -> None:
+        """Bring what stands beside the deck's own schema up to date. Raises StoreUnavailable."""
+        await asyncio.to_thread(self._lay, foundations)
+
     async def write(self, work: Write[T]) -> T:
         return await self._turns.write(work)
 
@@ -185,6 +190,16 @@ class PostgresStore:
         except psycopg.Error as error:
             raise unavailable(self._at.where, error) from error
         self._session = session
+
+    def _lay(self, foundations: Sequence[Foundation]) -> None:
+        try:
+            session = connect(self._at, "writer")
+            try:
+                found(session, foundations)
+            finally:
+                session.close()
+        except psycopg.Error as error:
+            raise unavailable(self._at.where, error) from error
 
     def _commit(self, asks: list[Waiting]) -> bool:
         """One transaction for all asks; True where it was committed."""
@@ -369,3 +384,11 @@ def migrate(session: Session, where: str) -> int:
             fix="pip install --upgrade quarterdeck",
         )
     return found
+
+
+def found(session: Session, foundations: Sequence[Foundation]) -> None:
+    """Lay these foundations, one process at a time. Raises psycopg.Error."""
+    _begin(session)
+    lay(session, foundations)
+    session.control(_COMMIT)
+    session.settle()

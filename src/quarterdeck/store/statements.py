@@ -4,6 +4,7 @@ Rules
 - A statement begins with `-- name: xyz`, then at least one comment line that says what it is for.
 - Names are unique over all files. A file in `queries/postgres` says how PostgreSQL says the same, only where the text
   in `queries` does not run there; and under names that begin with `session_`, what is said to PostgreSQL alone.
+- What only the engine for many workers asks stands in `queries/workers`, and is there on PostgreSQL alone.
 - A migration is `NNNN_name.sql`; numbers run without a gap. For SQLite they begin with 1; PostgreSQL's first one makes
   the whole schema as it was at its number, and both end with the same number.
 - A text for both databases says `"user"` in quotes (PostgreSQL has a function of that name), names the table of what it
@@ -80,8 +81,14 @@ def statements(dialect: Dialect = "sqlite") -> dict[str, str]:
         own = _merged(queries.joinpath("postgres"))
         if alone := sorted(name for name in own.keys() - merged.keys() if not name.startswith(SESSION)):
             raise ValueError(f"only PostgreSQL has {', '.join(alone)}")
-        merged = {name: _spoken(sql) for name, sql in merged.items()} | own
+        merged = {name: _spoken(sql) for name, sql in merged.items()} | own | workers_statements()
     return merged
+
+
+@cache
+def workers_statements() -> dict[str, str]:
+    """What only the engine for many workers asks, of the tables that it brings."""
+    return _merged(resources.files("quarterdeck.store").joinpath("queries", "workers"))
 
 
 @cache

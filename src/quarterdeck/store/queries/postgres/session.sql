@@ -26,3 +26,11 @@ SELECT number FROM turns WHERE writer = :writer;
 -- name: session_forget
 -- Writers that nobody asks for any more: nothing was heard of them for a day.
 DELETE FROM turns WHERE at < extract(epoch FROM now()) - 86400;
+
+-- name: session_laid
+-- Which steps of a foundation the database has.
+SELECT step FROM foundations WHERE name = :name;
+
+-- name: session_lay
+-- The database has this step of a foundation now.
+INSERT INTO foundations (name, step) VALUES (:name, :step);

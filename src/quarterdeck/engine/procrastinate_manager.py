@@ -1,0 +1,141 @@
+"""procrastinate's dealings with its tables, as its workers in this process see them.
+
+Rules
+- What it asks of the database is procrastinate's own: registering, heartbeats, claiming, listening, requests to abort.
+- A database that is away is no reason for a worker to end: nothing is claimed meanwhile, and listening begins anew.
+- All workers of a process are one incarnation: they share a registration, and a connection to listen on.
+- How a job ended is written down elsewhere, in the deck's own transactions.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
+
+from procrastinate.connector import BaseConnector
+from procrastinate.exceptions import ConnectorException, UniqueViolation
+from procrastinate.jobs import Job, Notification, Status
+from procrastinate.manager import JobManager, NotificationCallback, get_channel_for_queues
+
+from quarterdeck.engine.queues import LATER
+from quarterdeck.kernel.failures import StoreUnavailable
+
+_log = logging.getLogger(__name__)
+
+_AGAIN_SECONDS: Final = 0.5
+
+Settle = Callable[[Job], Awaitable[None]]
+"""Writes down how a job ended."""
+
+
+def unavailable(error: BaseException) -> StoreUnavailable:
+    """What went wrong, in our words."""
+    why = str(error.__cause__ or error).strip() or type(error).__name__
+    return StoreUnavailable("The database cannot be reached", why=why, fix="see whether PostgreSQL runs and answers")
+
+
+class Manager(JobManager):
+    """What procrastinate's workers in this process ask of the database."""
+
+    def __init__(self, connector: BaseConnector, settle: Settle, ill: Callable[[StoreUnavailable], None]) -> None:
+        super().__init__(connector)
+        self._settle = settle
+        self._ill = ill
+        self.worker = 0
+        """procrastinate's number for this incarnation; 0 = it has none yet."""
+        self.closed = False
+        """Nothing is claimed any more."""
+        self.held: dict[int, Job] = {}
+        """The jobs in this process's hands."""
+        self.later = asyncio.Event()
+        """A delayed job may have become the next one."""
+        self._ears: dict[str, list[NotificationCallback]] = {}
+
+    # --- as a worker of procrastinate calls it --------------------------------------------------------------
+
+    async def register_worker(self) -> int:
+        return self.worker
+
+    async def unregister_worker(self, worker_id: int) -> None:
+        return
+
+    async def update_heartbeat(self, worker_id: int) -> None:
+        return
+
+    async def prune_stalled_workers(self, seconds_since_heartbeat: float) -> list[int]:
+        return []
+
+    async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:
+        if self.closed:
+            return None
+        try:
+            job = await super().fetch_job(queues=queues, worker_id=worker_id)
+        except UniqueViolation:
+            await self.wake(queues or ())  # another worker was faster with a job of the same lock
+            return None
+        except ConnectorException as error:
+            self._ill(unavailable(error))
+            return None
+        if job is not None and job.id is not None:
+            self.held[job.id] = job
+        return job
+
+    async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:
+        await self._settle(job)
+
+    async def listen_for_jobs(
+        self, *, on_notification: NotificationCallback, queues: Iterable[str] | None = None
+    ) -> None:
+        channels = list(get_channel_for_queues(queues))
+        for channel in channels:
+            self._ears.setdefault(channel, []).append(on_notification)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for channel in channels:
+                self._ears[channel].remove(on_notification)
+
+    # --- as the engine calls it -----------------------------------------------------------------------------
+
+    async def begin(self) -> None:
+        """Register this incarnation. Raises ConnectorException."""
+        self.worker = await super().register_worker()
+        self.closed = False
+
+    async def end(self) -> None:
+        """Strike this incarnation off. Raises ConnectorException."""
+        worker, self.worker = self.worker, 0
+        if worker:
+            await super().unregister_worker(worker)
+
+    async def beat(self) -> None:
+        """Give a sign of life. Raises ConnectorException."""
+        await super().update_heartbeat(self.worker)
+
+    async def stalled(self, silence: float) -> list[int]:
+        """Strike off the workers that were silent for so many seconds; the jobs of all that were. Raises
+        ConnectorException."""
+        await super().prune_stalled_workers(silence)
+        return [job.id for job in await self.get_stalled_jobs(seconds_since_heartbeat=silence) if job.id is not None]
+
+    async def listen(self, queues: Iterable[str]) -> None:
+        """Hear of new jobs in these queues, and of delayed ones, until cancelled."""
+        wanted = [*queues, LATER]
+        while True:
+            try:
+                await super().listen_for_jobs(on_notification=self._heard, queues=wanted)
+            except ConnectorException as error:
+                _log.info("listening for jobs broke off: %s", error)
+            await asyncio.sleep(_AGAIN_SECONDS)
+            await self.wake(wanted)
+
+    async def wake(self, queues: Iterable[str]) -> None:
+        """Have the workers of these queues look for jobs."""
+        for channel in get_channel_for_queues(list(queues)):
+            await self._heard(channel=channel, notification={"type": "job_inserted", "job_id": 0})
+
+    async def _heard(self, *, channel: str, notification: Notification) -> None:
+        if channel in get_channel_for_queues([LATER]):
+            self.later.set()
+        for ear in list(self._ears.get(channel, ())):
+            await ear(channel=channel, notification=notification)

@@ -1,0 +1,36 @@
+"""Schemas of others in the deck's PostgreSQL database, and what stands beside them.
+
+Rules
+- A database that has nothing of a foundation gets it whole, where it can be had whole; else it gets the steps that it
+  lacks, in their order. All of it happens or nothing, one process at a time.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from quarterdeck.store.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Foundation:
+    """One schema."""
+
+    name: str
+    whole: str | None
+    """All of it as one script, for a database that has none of it; None = only its steps are there."""
+    steps: tuple[tuple[str, str], ...]
+    """Names and scripts of how it came to be, in their order."""
+
+
+def lay(session: Session, foundations: Sequence[Foundation]) -> None:
+    """Inside an open transaction that holds the deck's lock. Raises psycopg.Error."""
+    for foundation in foundations:
+        there = {row["step"] for row in session.run("session_laid", {"name": foundation.name})}
+        missing = [(name, script) for name, script in foundation.steps if name not in there]
+        if foundation.whole is not None and not there:
+            session.script(foundation.whole)
+        else:
+            for _, script in missing:
+                session.script(script)
+        for name, _ in missing:
+            session.run("session_lay", {"name": foundation.name, "step": name})

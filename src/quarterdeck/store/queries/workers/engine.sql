@@ -1,0 +1,73 @@
+-- name: job_defer
+-- Put a job into the queue. One that is already waiting under this key is kept, due at the earlier of both times.
+CALL deck_defer(:kind, :key, :lock, :run, :payload, :priority, :delay, :queue);
+
+-- name: jobs_abort
+-- Drop a run's waiting jobs and ask for the end of its running ones, except those that advance or control the run.
+SELECT procrastinate_cancel_job_v1(id, true, true) AS job, deck_wake(lock) IS NULL AS told FROM (
+    SELECT id, lock FROM procrastinate_jobs
+    WHERE args ->> 'run' = :run AND args ->> 'lock' <> :spare AND status IN ('todo', 'doing') ORDER BY id FOR UPDATE
+) AS mine;
+
+-- name: jobs_promote
+-- Delayed jobs that are due become jobs like others.
+UPDATE procrastinate_jobs SET queue_name = args ->> 'queue', lock = args ->> 'lock', scheduled_at = NULL
+WHERE id IN (
+    SELECT id FROM procrastinate_jobs
+    WHERE status = 'todo' AND queue_name = 'later' AND scheduled_at <= clock_timestamp()
+    ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED
+)
+RETURNING id, deck_tell(id, queue_name) IS NULL AS told;
+
+-- name: jobs_next_due
+-- In how many seconds the next delayed job is due; null where there is none.
+SELECT extract(epoch FROM min(scheduled_at) - clock_timestamp())::double precision AS seconds
+FROM procrastinate_jobs WHERE status = 'todo' AND queue_name = 'later';
+
+-- name: job_settle_done
+-- A job is done.
+SELECT deck_done(:job, :worker) AS mine;
+
+-- name: job_settle_failed
+-- A job's handler raised; it is kept for people.
+SELECT deck_failed(:job, :worker, :trace, :keep) AS mine;
+
+-- name: job_settle_back
+-- Give a job back to the queue.
+SELECT deck_back(:job, :worker, :delay) AS mine;
+
+-- name: job_rescue
+-- Give the job of a dead worker to others.
+SELECT deck_rescue(:job, :poison, :trace, :keep) AS mine;
+
+-- name: jobs_in_hand
+-- The jobs that are in a worker's hands, as far as the database knows.
+SELECT id FROM procrastinate_jobs WHERE status = 'doing' AND worker_id = :worker;
+
+-- name: worker_seat
+-- Who a worker is.
+INSERT INTO workers (id, owner, host, pid, version, queues, labels, capacity, since)
+VALUES (:worker, :owner, :host, :pid, :version, :queues, :labels, :capacity, extract(epoch FROM clock_timestamp()));
+
+-- name: worker_draining
+-- A worker takes no further jobs.
+UPDATE workers SET draining = true WHERE id = :worker;
+
+-- name: workers_alive
+-- The workers that gave a sign of life lately, and how many jobs each has in its hands.
+SELECT w.id, w.owner, w.host, w.pid, w.version, w.queues, w.labels, w.capacity, w.since, w.draining,
+    extract(epoch FROM clock_timestamp() - p.last_heartbeat)::double precision AS silent,
+    (SELECT count(*) FROM procrastinate_jobs AS j WHERE j.status = 'doing' AND j.worker_id = w.id) AS busy
+FROM workers AS w JOIN procrastinate_workers AS p ON p.id = w.id
+WHERE p.last_heartbeat > clock_timestamp() - make_interval(secs => :within) ORDER BY w.id;
+
+-- name: queues_waiting
+-- How many jobs wait in each queue, and for how long the oldest of them has.
+SELECT j.queue_name AS queue, count(*) AS n,
+    coalesce(extract(epoch FROM clock_timestamp() - min(e.at)), 0)::double precision AS seconds
+FROM procrastinate_jobs AS j LEFT JOIN procrastinate_events AS e ON e.job_id = j.id AND e.type = 'deferred'
+WHERE j.status = 'todo' AND j.queue_name <> 'later' GROUP BY j.queue_name ORDER BY j.queue_name;
+
+-- name: worker_known
+-- Whether a worker is still on record; one that was struck off is not.
+SELECT 1 AS known FROM procrastinate_workers WHERE id = :worker;
