@@ -13,7 +13,7 @@ UNIT := $(BIN)/pytest -n $(JOBS) --maxprocesses 8 --dist loadfile tests/unit
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: conformance help demo test test-agents unit check bench bench-ui docs fuzz fmt lock web wheel clean
+.PHONY: chaos conformance help demo test test-agents unit check bench bench-ui docs fuzz fmt lock web wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ check: web ## format, lint, strict types, floors and unit tests
 
 bench: .venv/made ## the figures beside the peers', each in its own environment; build/bench.json (one: make bench ARGS=steps)
 	@$(BIN)/python -m bench $(ARGS)
+
+chaos: .venv/made ## four workers on PostgreSQL, and everything that can go wrong, for 10 minutes; build/chaos.json
+	@$(BIN)/python -m bench.chaos $(ARGS)
 
 bench-ui: web ## the dashboard before a million records and a thousand agents at work; build/bench-ui.json
 	@.ci/chromium

@@ -14,6 +14,7 @@ from quarterdeck.kernel import events as e
 from quarterdeck.kernel.entities import Change, Harness, Usage
 from quarterdeck.kernel.events import EventBase, Node, Outcome, RunStatus, TaskStatus
 from quarterdeck.kernel.events import outside as te
+from quarterdeck.kernel.events import packs as pe
 from quarterdeck.kernel.failures import FailureClass
 
 RUN = "r-1abcdefghjk"
@@ -309,6 +310,18 @@ CASES: list[tuple[str, EventBase, str, str]] = [
     ("run", e.BudgetRaised(by="ada", budget_nusd=2_000_000_000), "run", "ada raised the budget to $2.00"),
     ("run", e.QuestionAnswered(by="ada", answer_blob=SHA), "run", "answered by ada"),
     ("run", e.TaskRetried(task="docs", by="ada", agent="debugger"), "docs", "ada wants it tried again, by debugger"),
+    (
+        "run",
+        pe.PackKept(commit=SHA, onto=(SHA,), pack_blob="b", pack_bytes=2048),
+        "run",
+        "what leads to 3f2a91c0de is kept for other workers (2.0 KiB)",
+    ),
+    (
+        "attempt",
+        pe.WorkspaceKept(workspace="r-1.docs.1-1", base=SHA, commit=""),
+        "docs.1",
+        "what r-1.docs.1-1 holds could not be kept for other workers",
+    ),
     (
         "publish/r-1",
         te.BranchPushed(run=RUN, repository="o/r", branch="b", commit=SHA),

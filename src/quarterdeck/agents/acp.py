@@ -348,7 +348,7 @@ class AcpHarness:
             handoff_blob=handoff,
             output_blob=report,
         )
-        await seat.recorder.append(*_limit(reached, report), event)
+        await seat.recorder.append(*await seat.assignment.keep(), *_limit(reached, report), event)
         return finished
 
 

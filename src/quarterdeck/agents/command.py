@@ -222,12 +222,13 @@ class CommandHarness:
             handoff_blob=handoff,
             output_blob=await self._journal.put(output),
         )
+        kept = await assignment.keep()
         if "timeout" in result.flags:
             complete = await self._journal.put(output)
             limit = LimitReached(limit="wall", used=result.seconds, allowed=wall, complete_blob=complete)
-            await self._journal.append(assignment.claim, limit, event)
+            await self._journal.append(assignment.claim, *kept, limit, event)
         else:
-            await self._journal.append(assignment.claim, event)
+            await self._journal.append(assignment.claim, *kept, event)
 
 
 def _report(result: ExecResult) -> str:

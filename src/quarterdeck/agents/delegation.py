@@ -209,6 +209,8 @@ def _order(parent: Assignment, delegated: e.Delegated, agent: Agent, task: str, 
         task=parent.task,
         chain=chain.delegated(parent.chain, delegated.child, agent.limits.usd),
         ancestors=_line(parent),
+        keep=parent.keep,
+        remade=parent.remade,
         extra={"delegated": task},
     )
 

@@ -12,7 +12,8 @@ Rules
 - A tool that failed itself and declares a fallback is replaced by it once, through the same policy and the same record.
 - A tool that stands for another one is never called itself where that other one exists: the other one is decided on,
   checked, performed and recorded, before a crash and after it.
-- What a desk tool changes is recorded in the same commit as its outcome.
+- What a desk tool changes is recorded in the same commit as its outcome, and so is what the workspace holds then, where
+  another worker may have to go on with it.
 """
 
 import asyncio
@@ -291,8 +292,14 @@ class ActionGate:
             seconds=seconds,
         )
         before = () if intended is None else (intended,)
-        self._log.append_soon(*before, *await self._desk.take(), done)
+        changes = await self._desk.take()
+        kept = await self._assignment.keep() if intended is None and self._changes_files(owed) else ()
+        self._log.append_soon(*before, *changes, *kept, done)
         return result
+
+    def _changes_files(self, owed: Owed) -> bool:
+        tool = self._tools.get(owed.call.name)
+        return tool is not None and tool.effect in ("write", "execute")
 
     def _refused(self, decision: Decision) -> ToolResult:
         if decision.rules and decision.rules[0] in _UNMAKEABLE:

@@ -49,6 +49,7 @@ class Loop:
         self._began = ports.clock.monotonic()
         self._before = 0.0
         self._failed: Finished | None = None
+        self._remade = assignment.remade
         self._letters: list[Letter] = []
 
     async def run(self) -> Finished:
@@ -130,6 +131,9 @@ class Loop:
         """Say what is worth saying beside the results. A call that is made again is sent as it was."""
         if not self._log.state.errors:
             await self._hear()
+            if self._remade:
+                await self._log.say(reminders.wrapped(reminders.REMADE), "reminder:remade")
+                self._remade = False
             for why, text in reminders.due(self._log.state, self._bounds, self._used()).items():
                 await self._log.say(reminders.wrapped(text), why)
 

@@ -8,6 +8,7 @@ Rules
 - Cancelling it ends what it started.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -15,11 +16,18 @@ from quarterdeck.govern.port import Chain
 from quarterdeck.journal.port import Claim
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Agent, Answer, Feedback, Note, Plan, Review, Submission, Task
-from quarterdeck.kernel.events import Outcome
+from quarterdeck.kernel.events import EventBase, Outcome
 from quarterdeck.kernel.failures import FailureClass
 from quarterdeck.workplace.port import Gear, Sandbox
 
 Handoff = Submission | Review | Plan | Answer
+
+Keep = Callable[[], Awaitable[tuple[EventBase, ...]]]
+
+
+async def nothing_kept() -> tuple[EventBase, ...]:
+    """Of the workspace nothing is kept: it stays where the agent works."""
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +77,11 @@ class Assignment:
     """The session that it held with the agent; empty = none is known."""
     base: str = ""
     """The commit that the workspace began with."""
+    keep: Keep = nothing_kept
+    """Called after what may have changed the workspace: events that belong into the commit of its outcome. Nothing may
+    be waited for between this call and that commit, so that snapshots stand in the journal in their order."""
+    remade: bool = False
+    """The workspace was made anew from a snapshot, because another worker was given the attempt."""
     extra: dict[str, str] = field(default_factory=dict)
 
     @property

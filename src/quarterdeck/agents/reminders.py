@@ -22,6 +22,11 @@ ENDS_REPEATS: Final = 6
 LISTS: Final = 12
 """Turns without any list after which one is suggested."""
 
+REMADE: Final = (
+    "Your work goes on on another machine. The files are as your last finished call left them; what git ignores, what "
+    "lay outside of the workspace, commits of your own and running programs are gone. Make again what you need of it."
+)
+
 
 def due(state: Transcript, bounds: Bounds, used: Used) -> dict[str, str]:
     """Reminders to give now: reason to text. A reason begins with `reminder:`."""

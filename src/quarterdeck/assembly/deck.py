@@ -31,6 +31,7 @@ from quarterdeck.assembly.configuration import Found, configuration
 from quarterdeck.assembly.owning import Owning
 from quarterdeck.assembly.parts import Parts, make
 from quarterdeck.assembly.probed import install
+from quarterdeck.assembly.tidying import tidy
 from quarterdeck.assembly.triggering import Outside
 from quarterdeck.delivery import feedback, jobs
 from quarterdeck.delivery.order import Check, Cli, Order, RevertOrder, RunResult
@@ -178,6 +179,7 @@ class Deck:
                     await parts.conductor.revive(view.run)
             for run in await steering.overdue(parts):
                 await self._wake(run)
+            await tidy(parts)
             await asyncio.sleep(_LOOK_SECONDS)
             if parts.clock.monotonic() - anchored >= _ANCHOR_SECONDS:
                 anchored = parts.clock.monotonic()

@@ -6,6 +6,7 @@ Rules
 
 import os
 import socket
+from pathlib import Path
 
 from quarterdeck import __version__
 from quarterdeck.assembly import late
@@ -20,8 +21,8 @@ from quarterdeck.store.port import Store
 async def make_engine(settings: Settings, store: Store, owner: str, clock: Clock, place: Place | None) -> Engine:
     """The engine over that store. place: None = all of it. Raises MissingPart, BadConfiguration, StoreUnavailable."""
     place = place or Place()
-    if settings.database_url is None:
-        lock = settings.home / "owner.lock"
+    if settings.database_url is None or store.dialect == "sqlite":
+        lock = _beside(settings) / "owner.lock"
         return EmbeddedEngine(store, lock, owner, clock, concurrency=place.capacity)
     seat = Seat(
         owner=owner,
@@ -36,3 +37,8 @@ async def make_engine(settings: Settings, store: Store, owner: str, clock: Clock
     workers = late.many_workers()
     await workers.prepare(store)
     return workers.ProcrastinateEngine(store, settings.database_url, seat, clock, pace)
+
+
+def _beside(settings: Settings) -> Path:
+    """Where the SQLite file lies: in the home, or where several homes share it."""
+    return settings.home if settings.database_url is None else Path(settings.database_url).parent

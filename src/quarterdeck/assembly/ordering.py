@@ -5,6 +5,7 @@ Rules
 - Then the repository, the configuration, the agents with their models and prices, the target branch, the sandbox.
 - A run may be ordered with the configuration of another one: then that one is used as it was frozen, save for what the
   order itself says.
+- Where the workers have homes of their own, branches are those of the remote (`assembly/remote.py`).
 - A run onto a branch that exists starts from where that branch is, unless a base is named.
 - A run exists once its `run.created` is stored, together with its budget and its first job.
 """
@@ -16,6 +17,7 @@ from quarterdeck.assembly.configuration import Found, configuration
 from quarterdeck.assembly.lending import lent
 from quarterdeck.assembly.parts import Parts
 from quarterdeck.assembly.planfile import read_plan_file
+from quarterdeck.assembly.remote import bring, landing_place
 from quarterdeck.assembly.toolboard import check_tools
 from quarterdeck.delivery import jobs
 from quarterdeck.delivery.assigning import PLANNER
@@ -43,11 +45,12 @@ async def create(parts: Parts, order: Order, run: str | None = None) -> str:
     Raises BadPlan, BadInput, BadConfiguration, BadRepository, SandboxUnavailable.
     """
     plan = await _plan(order)
-    mirror = await parts.workshop.mirror(str(order.repository))
+    local = await parts.workshop.mirror(str(order.repository))
+    mirror = await landing_place(parts, local)
     if order.into is not None:
         await _possible(mirror, short(order.into), named=True)
-    base = await _base(mirror, order)
-    await mirror.fetch(base)
+    base = await _base(local, mirror, order)
+    kept = await bring(parts, local, mirror, base)
     frozen = await _config_of(parts, order)
     config = lent(_adapted(order, frozen or fresh(await configuration(parts.settings.home, mirror, base))))
     if plan is not None:
@@ -62,7 +65,7 @@ async def create(parts: Parts, order: Order, run: str | None = None) -> str:
     config = _check_agents(parts, config, plan, plan_only=order.plan_only)
     await check_sandbox(parts, config)
     created = await _created(parts, order, mirror, config, plan, run, base, into, checkout)
-    await store(parts, created, plan, all_warnings(plan, config) if plan is not None else ())
+    await store(parts, created, plan, all_warnings(plan, config) if plan is not None else (), kept)
     probes.hit("run.stored")
     return run
 
@@ -132,10 +135,10 @@ def check_gate(config: RunConfig) -> None:
         )
 
 
-async def _base(mirror: Mirror, order: Order) -> str:
+async def _base(local: Mirror, mirror: Mirror, order: Order) -> str:
     if order.base is None and order.into is not None and (tip := await mirror.tip(short(order.into))) is not None:
         return tip
-    return await mirror.resolve("HEAD" if order.base is None else order.base)
+    return await local.resolve("HEAD" if order.base is None else order.base)
 
 
 def short(branch: str) -> str:
@@ -278,8 +281,8 @@ async def _created(
         goal_blob=await put(goal.encode()),
         plan_blob=await put(plan.model_dump_json().encode()) if plan is not None else None,
         plan_only=order.plan_only,
-        repository=str(mirror.repository),
-        target=ids.target_id(str(mirror.common_dir), into),
+        repository=mirror.origin.name,
+        target=ids.target_id(mirror.origin.identity, into),
         base=base,
         into=into,
         into_explicit=order.into is not None,
@@ -296,13 +299,20 @@ async def _created(
     )
 
 
-async def store(parts: Parts, created: e.RunCreated, plan: Plan | None, warnings: Sequence[str]) -> None:
+async def store(
+    parts: Parts,
+    created: e.RunCreated,
+    plan: Plan | None,
+    warnings: Sequence[str],
+    kept: Sequence[e.EventBase] = (),
+) -> None:
     """The run exists from here on: its order, its plan, its budget and its first job, in one transaction."""
     claim = await parts.journal.claim(ids.run_stream(created.run))
     events: list[e.EventBase] = [created]
     if plan is not None and created.plan_blob is not None:
         planned = e.RunPlanned(plan_blob=created.plan_blob, tasks=len(plan.tasks), warnings=tuple(warnings[:50]))
         events.append(planned)
+    events += kept
 
     def also(tx: Tx) -> None:
         parts.treasury.open(tx, run_purse(created.run), created.budget_nusd)

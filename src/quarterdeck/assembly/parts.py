@@ -51,6 +51,7 @@ from quarterdeck.govern.chain import DayCaps
 from quarterdeck.govern.policy import DefaultPolicy
 from quarterdeck.govern.starts import Windows
 from quarterdeck.journal.log import Log
+from quarterdeck.journal.packs import Packs
 from quarterdeck.journal.views import Views
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import Clock, SystemClock
@@ -292,7 +293,16 @@ async def make(settings: Settings, clock: Clock | None = None, place: Place | No
     proxies = Proxies(ground.sockets, packages.indexes)
     environments = Environments(ground.environments, proxies, packages)
     providers: dict[str, Provider] = {"none": Plain(ground), "bubblewrap": Bubblewrap(ground)}
-    workshop = Workshop(providers, ground.mirrors, environments, proxies)
+    workshop = Workshop(
+        providers,
+        ground.mirrors,
+        environments,
+        proxies,
+        # A database elsewhere is for several homes; the one in the home is for this one alone.
+        depot=Packs(store, journal) if settings.database_url is not None else None,
+        seats=settings.home / "seats",
+        git=settings.git_environment,
+    )
     treasury, starts, briefings, views = Budgets(), Windows(), Briefings(journal), Views(store)
     approvals = Approvals(journal, views, clock, store.changed)
     mail = Mail()

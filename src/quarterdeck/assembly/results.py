@@ -213,6 +213,7 @@ async def _patches(parts: Parts, run: str, repository: str) -> list[tuple[str, b
     mirror = await parts.workshop.mirror(repository)
     found = []
     for attempt, change in _changes(await records(parts, ids.run_stream(run))):
+        await mirror.need(change.base, change.commit)
         diff = await mirror.diff(change.base, change.commit, limit=16 * 1024 * 1024)
         found.append((f"changes/{attempt}.patch", diff.encode("utf-8", "surrogateescape")))
     return found

@@ -67,6 +67,7 @@ async def subject(parts: Parts, approval: str) -> str:
         return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
     asked = MergeSubject.model_validate_json(body)
     mirror = await parts.workshop.mirror((await parts.views.run(view.run)).repository)
+    await mirror.need(asked.change.base, asked.change.commit)
     return await mirror.diff(asked.change.base, asked.change.commit, limit=DIFF_LIMIT)
 
 

@@ -148,6 +148,7 @@ class Readings:
         created = (await self._briefings.run(row.run)).created
         mirror = await self._mirrors(created.repository)
         await mirror.fetch(change.base)
+        await mirror.need(change.commit)
         text = await mirror.diff(change.base, change.commit, limit=diffs.MOST_BYTES)
         return diffs.parsed(text, change.base, change.commit)
 

@@ -1,12 +1,15 @@
-"""What comes from outside and what goes out, as one line for a person: triggers, pushed branches, messages.
+"""What comes from outside and what goes out, as one line for a person: triggers, pushed branches, messages, and what
+workers hand each other.
 
 Rules
-- Pure, as `lines`, which asks here for what stands in `trigger/…`, `publish/…` and `notice/…`.
+- Pure, as `lines`, which asks here for what stands in `trigger/…`, `publish/…` and `notice/…`, and for what it has no
+  words for itself.
 """
 
-from quarterdeck.cli.amounts import duration
+from quarterdeck.cli.amounts import duration, size
 from quarterdeck.kernel.events import EventBase
 from quarterdeck.kernel.events import outside as te
+from quarterdeck.kernel.events import packs as pe
 
 _SHA = 10
 
@@ -42,5 +45,17 @@ def _out(event: EventBase) -> str | None:
             return f"{event.about} is tried again in {duration(event.seconds)}: {event.reason}"
         case te.OutboxFailed():
             return f"{event.about} is given up: {event.reason}"
+        case _:
+            return _between(event)
+
+
+def _between(event: EventBase) -> str | None:
+    match event:
+        case pe.PackKept():
+            return f"what leads to {event.commit[:_SHA]} is kept for other workers ({size(event.pack_bytes)})"
+        case pe.WorkspaceKept(commit=""):
+            return f"what {event.workspace} holds could not be kept for other workers"
+        case pe.WorkspaceKept():
+            return f"what {event.workspace} holds is kept for other workers ({size(event.pack_bytes)})"
         case _:
             return None

@@ -133,6 +133,8 @@ async def _run(call: Call, order: Order, config_of: str | None, issue: str | Non
         if order.config_of is not None:
             await _warn_wider(call, deck, order.config_of, order.repository)
         await _note(call, deck, call.run, order.repository)
+        if call.settings.database_url is not None and not await deck.attended():
+            call.say("no worker is alive, so this process works on it; quarterdeck worker starts one, on any machine")
         if not detach:
             code = await carry(call, deck, call.run)
             if order.origin is not None:

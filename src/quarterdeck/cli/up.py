@@ -2,9 +2,11 @@
 
 Rules
 - It serves until it is asked to end, and then ends in order; that is no failure.
+- With `--no-work` it performs nothing: others do, each `quarterdeck worker` on its machine.
 - Where another process owns the engine it serves all the same, and takes over when that process ends.
 """
 
+import asyncio
 from functools import partial
 from typing import Annotated
 
@@ -12,6 +14,7 @@ import typer
 
 from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
 from quarterdeck.cli.following import tell_trouble
+from quarterdeck.cli.port import DeckApi
 from quarterdeck.kernel.failures import Exit, Stop
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -28,6 +31,9 @@ def up(
         list[str] | None,
         typer.Option(help="Host name under which it is asked, beside addresses and localhost; again for more."),
     ] = None,
+    no_work: Annotated[
+        bool, typer.Option("--no-work", help="Serve only; others work on the runs: quarterdeck worker.")
+    ] = False,
     json: Json = False,
     no_input: NoInput = False,
 ) -> None:
@@ -38,13 +44,13 @@ def up(
     """
     call = begin(context, json, no_input)
     try:
-        drive(_up(call, host, port, tuple(name or ())))
+        drive(_up(call, host, port, tuple(name or ()), work=not no_work))
     except Stop:
         call.say("ended in order; runs that had not ended go on with the next quarterdeck up, or with resume")
     raise typer.Exit(Exit.DONE)
 
 
-async def _up(call: Call, host: str, port: int, names: tuple[str, ...]) -> None:
+async def _up(call: Call, host: str, port: int, names: tuple[str, ...], *, work: bool) -> None:
     async with call.deck(own=True) as deck:
         deck.on_trouble(partial(tell_trouble, call))
         async with deck.serving(host, port, names) as at:
@@ -56,7 +62,18 @@ async def _up(call: Call, host: str, port: int, names: tuple[str, ...]) -> None:
                 call.say(
                     "whoever can open ports of this machine can use it; with quarterdeck token add, a token is asked"
                 )
+            if not work:
+                await _only_serve(call, deck)
             if await deck.attended():
                 call.say("another process works on the runs now; this one takes over when that ends")
             call.say(f"serving the deck in {call.settings.home}; Ctrl-C ends it")
             await deck.serve()
+
+
+async def _only_serve(call: Call, deck: DeckApi) -> None:
+    """Until it is asked to end."""
+    if not await deck.attended():
+        start = "quarterdeck worker" if call.settings.database_url is not None else "quarterdeck up"
+        call.warn(f"nobody works on the runs: {start}, here or on other machines, does")
+    call.say(f"serving the deck in {call.settings.home} and performing nothing; Ctrl-C ends it")
+    await asyncio.get_running_loop().create_future()

@@ -175,6 +175,7 @@ class Approving:
         """How large the change is, and the files that it touches."""
         mirror = await self._workshop.mirror(repository)
         await mirror.fetch(change.base)
+        await mirror.need(change.commit)
         changes = await mirror.changes(change.base, change.commit)
         added, removed = lines_of(await mirror.diff(change.base, change.commit, limit=_COUNTED))
         return Size(len(changes), added, removed), tuple(item.path for item in changes)

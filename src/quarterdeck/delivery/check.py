@@ -77,7 +77,7 @@ class Check:
         if duty.state.started is not None:
             await self._workshop.discard(config, duty.state.started.workspace)
         await mirror.fetch(change.base)
-        if change.commit not in (await mirror.refs("refs/quarterdeck/")).values():
+        if not await mirror.pinned(change.commit):
             reason = "the change was lost with the mirror that held it; it is made again"
             return Result(Outcome.FAILED, reason=reason, failure=FailureClass.INFRASTRUCTURE)
         changes = await mirror.changes(change.base, change.commit)

@@ -165,6 +165,7 @@ class Checker:
         try:
             config = await self._book.config(started.config_blob)
             mirror = await self._workshop.mirror(state.repository)
+            await mirror.need(started.tip, commit)
             results = await outlived(checked)
         except SandboxDied as death:
             results = deadly(death)

@@ -141,9 +141,10 @@ async def _tip(mirror: Mirror, created: e.RunCreated) -> str:
 async def missing(mirror: Mirror, base: str, tip: str, commits: Sequence[str]) -> frozenset[str]:
     """Those of `commits`, all known to the mirror, that the history of `tip` does not hold. Raises GitFailed."""
     await mirror.fetch(tip)
+    await mirror.need(base)
     held = {entry.commit for entry in await mirror.log(base, tip)}
     # Where the target was rewritten below the run's base, the log from there does not tell.
-    return frozenset([commit for commit in commits if commit not in held and not await mirror.ancestor(commit, tip)])
+    return frozenset([commit for commit in commits if commit not in held and not await mirror.holds(commit, tip)])
 
 
 def _flakes(events: Iterable[e.EventBase]) -> Iterator[str]:

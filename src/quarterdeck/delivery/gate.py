@@ -18,6 +18,7 @@ from pathlib import Path
 from quarterdeck.delivery import feedback, jobs, merging
 from quarterdeck.delivery.checking import MACHINE, MACHINE_PAUSE, RESULTS, Book, Checker, Workshop, check_stream
 from quarterdeck.delivery.checks import summary
+from quarterdeck.delivery.keeping import keep
 from quarterdeck.delivery.ledger import GateState, Queued, checks_key
 from quarterdeck.delivery.queue import (
     Clash,
@@ -190,10 +191,10 @@ class Gate:
         found = await mirror.tip(state.branch)
         tip = found or state.base
         moved = tip != state.tip
-        if moved or tip == state.base:
+        if moved or tip == state.base or mirror.depot is not None:
             await mirror.fetch(tip)
         intent = state.intent
-        landed = intent is not None and found is not None and await mirror.ancestor(intent.new, found)
+        landed = intent is not None and found is not None and await mirror.holds(intent.new, found)
         return View(
             now=self._clock.wall(),
             tip=tip,
@@ -251,7 +252,7 @@ class Gate:
     ) -> None:
         match command:
             case StartCheck():
-                await self._start(target, claim, command)
+                await self._start(target, claim, command, mirror)
             case DropCheck(check):
                 tree = state.running[check].tree
                 dropped = e.GateCheckFinished(check=check, tree=tree, passed=False, cancelled=True)
@@ -271,7 +272,7 @@ class Gate:
             case NeedMerge() | Wait():
                 raise AssertionError(command)
 
-    async def _start(self, target: str, claim: Claim, command: StartCheck) -> None:
+    async def _start(self, target: str, claim: Claim, command: StartCheck, mirror: Mirror) -> None:
         state = await self._book.state(target)
         check = f"{target}.{state.checks + 1}"
         started = e.GateCheckStarted(
@@ -284,7 +285,11 @@ class Gate:
             config_blob=command.config_blob,
             checks=command.checks,
         )
-        await self._journal.append(claim, started, also=self._book.deferring(jobs.gate_check(target, check)))
+        kept: tuple[e.EventBase, ...] = ()
+        if mirror.depot is not None and command.commits:
+            # Another worker may check it, or land it.
+            kept = (await keep(self._journal, await mirror.packed(command.commits[-1], (command.tip,))),)
+        await self._journal.append(claim, *kept, started, also=self._book.deferring(jobs.gate_check(target, check)))
 
     async def _land(self, claim: Claim, state: GateState, mirror: Mirror, command: Land) -> None:
         queued = state.find(command.attempt)

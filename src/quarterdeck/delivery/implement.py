@@ -18,6 +18,7 @@ from typing import Final
 from quarterdeck.agents import routing
 from quarterdeck.agents.mail import waiting
 from quarterdeck.agents.port import Finished, Sibling
+from quarterdeck.delivery.keeping import keep
 from quarterdeck.delivery.node import Duty, Result
 from quarterdeck.delivery.session import Seat, Session, Sessions, agent_of
 from quarterdeck.delivery.workshop import Workshop
@@ -28,6 +29,7 @@ from quarterdeck.kernel import probes
 from quarterdeck.kernel.entities import Agent, Change, Feedback, Harness, Plan, Task
 from quarterdeck.kernel.events import Outcome
 from quarterdeck.kernel.failures import FailureClass
+from quarterdeck.kernel.packs import Pack
 from quarterdeck.workplace.mirror import Mirror
 
 CHANGES = "refs/quarterdeck/changes"
@@ -64,6 +66,8 @@ class Implement:
     async def _seat(self, duty: Duty, task: Task, plan: Plan, mirror: Mirror) -> Seat:
         base = await self._base(duty, mirror)
         agent = agent_of(duty.briefing, duty.agent or duty.briefing.config.default_agent)
+        if duty.carry is not None:
+            await mirror.need(duty.carry)
         tree, shown = await carried_over(mirror, base, duty.carry)
         route = routing.of_author(agent, duty.tier)
         return Seat(
@@ -156,7 +160,10 @@ class Implement:
             tree=exported.tree,
             files=shown(files),
         )
-        await self._journal.append(duty.claim, e.ChangeExported(change=change, pack_bytes=len(exported.pack)))
+        kept: tuple[e.EventBase, ...] = ()
+        if mirror.depot is not None:
+            kept = (await keep(self._journal, Pack(exported.commit, (session.base,), exported.pack)),)
+        await self._journal.append(duty.claim, *kept, e.ChangeExported(change=change, pack_bytes=len(exported.pack)))
         return change
 
 

@@ -19,6 +19,7 @@ from quarterdeck.delivery.ledger import GateState, Queued
 from quarterdeck.delivery.queue import Clash, Merged
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.failures import BadRepository, GitFailed
+from quarterdeck.workplace.afar import is_remote
 from quarterdeck.workplace.history import COMMITTER, LogEntry
 from quarterdeck.workplace.mirror import Mirror
 from quarterdeck.workplace.repository import examine
@@ -45,6 +46,7 @@ _LANDED_LIMIT: Final = 300
 async def merge(mirror: Mirror, queued: Queued, onto: str) -> Merged | Clash:
     """The change on top of the commit `onto`, as one commit. Raises GitFailed."""
     change = queued.change
+    await mirror.need(change.base, change.commit)
     ours = onto
     if not await mirror.ancestor(change.base, onto):
         # The history was rewritten below the change: give git the change's own base as the common ancestor, or it
@@ -105,6 +107,8 @@ async def annotate(mirror: Mirror, state: GateState) -> list[e.EventBase]:
 
 async def unusable(repository: str) -> str:
     """Why the user's repository cannot be used; empty = it can, or that cannot be told now."""
+    if is_remote(repository):
+        return ""
     try:
         await examine(Path(repository))
     except BadRepository as error:
@@ -119,7 +123,9 @@ async def arrival(mirror: Mirror, state: GateState, tip: str) -> tuple[str, str]
     waiting = {(queued.change.run, queued.change.task): queued.attempt for queued in state.queue}
     if not waiting:
         return None
-    for entry in await mirror.log(state.tip, tip):
+    # Another worker's mirror may have held the tip as it was, and a branch that was rewritten does not bring it back.
+    known = state.tip if mirror.depot is None or await mirror.has(state.tip) else state.base
+    for entry in await mirror.log(known, tip):
         attempt = waiting.get((entry.trailers.get(RUN_TRAILER, ""), entry.trailers.get(TASK_TRAILER, "")))
         if attempt is not None:
             return attempt, entry.commit

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from quarterdeck.delivery.implement import CHANGES, shown
+from quarterdeck.delivery.keeping import keep
 from quarterdeck.delivery.merging import REVERTS_TRAILER, RUN_TRAILER, TASK_TRAILER
 from quarterdeck.delivery.node import Duty, Performer, Result
 from quarterdeck.delivery.workshop import Workshop
@@ -156,6 +157,7 @@ class Revert:
         created = duty.briefing.created
         mirror = await self._workshop.mirror(created.repository)
         await mirror.fetch(created.base)
+        await mirror.need(landed.commit)
         commit = await inverse(mirror, landed, duty.task.title, await self._begin(duty, duty.task, landed))
         await mirror.set_ref(f"{CHANGES}/{duty.attempt}", commit, None)
         probes.hit("change.pinned")
@@ -169,7 +171,10 @@ class Revert:
             files=shown(tuple(item.path for item in await mirror.changes(landed.commit, commit))),
         )
         if duty.state.exported is None:
-            await self._journal.append(duty.claim, e.ChangeExported(change=change, pack_bytes=0))
+            kept: tuple[e.EventBase, ...] = ()
+            if mirror.depot is not None:
+                kept = (await keep(self._journal, await mirror.packed(commit, (landed.commit,))),)
+            await self._journal.append(duty.claim, *kept, e.ChangeExported(change=change, pack_bytes=0))
         said = Submission(summary=f"Takes back {landed.commit} (task {landed.task} of {landed.run}).")
         blob = await self._journal.put(said.model_dump_json().encode())
         return Result(Outcome.OK, change=change, result_blob=blob)

@@ -62,6 +62,7 @@ class Reviews:
         route = routing.of_reviewer(reviewer, deck, duty.state.answered)
         mirror = await self._workshop.mirror(duty.briefing.created.repository)
         change = change_of(duty)
+        await mirror.need(change.commit)
         extras = await self._extras(duty, mirror, change) | {"apart_from": route.apart_from}
         result = Result(Outcome.FAILED, reason="the reviewer did not finish", failure=FailureClass.HANDOFF)
         tries = 0

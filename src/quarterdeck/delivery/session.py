@@ -4,9 +4,12 @@ Rules
 - The workspace is complete before `attempt.started` is recorded; what is on record can be attached again.
 - After a crash a harness that can resume goes on in its workspace. One that cannot, and had begun, starts again in a
   fresh workspace under a higher incarnation; the old workspace is kept until the run ends.
+- Where workers have homes of their own, another one makes the workspace anew from what was last kept of it: our own
+  loop goes on there, and what an agent left when it ended is handed in from there.
 - A harness whose end is on record is not started again.
 """
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -14,9 +17,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from quarterdeck.agents import handoffs
-from quarterdeck.agents.port import Assignment, Finished, HarnessAdapter
+from quarterdeck.agents.port import Assignment, Finished, HarnessAdapter, Keep, nothing_kept
 from quarterdeck.agents.routing import tiered
 from quarterdeck.delivery.briefing import Briefing
+from quarterdeck.delivery.keeping import keep_workspace
 from quarterdeck.delivery.workshop import Workshop
 from quarterdeck.govern.chain import DayCaps, chain_of
 from quarterdeck.govern.port import Chain
@@ -29,8 +33,10 @@ from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Agent, Feedback, Harness
 from quarterdeck.kernel.events import Outcome
 from quarterdeck.kernel.failures import BadConfiguration, MissingPart
+from quarterdeck.workplace.depot import Depot
+from quarterdeck.workplace.history import COMMITTER
 from quarterdeck.workplace.mirror import Mirror
-from quarterdeck.workplace.port import Sandbox
+from quarterdeck.workplace.port import Gear, Sandbox, Spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,19 @@ class Session:
     sandbox: Sandbox
     base: str
     started_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Seated:
+    """An open workspace, and since when whose it is."""
+
+    sandbox: Sandbox
+    started: e.AttemptStarted
+    at: float
+    remade: bool = False
+    """Made anew from what another worker kept of it."""
+    kept: str | None = None
+    """The commit that holds the same files; None = that is not known."""
 
 
 def agent_of(briefing: Briefing, name: str) -> Agent:
@@ -103,31 +122,52 @@ class Sessions:
         if harness is None:
             raise MissingPart(f"the {seat.agent.harness} harness is not there yet (agent {seat.agent.name})")
         harness.prepare(seat.agent, seat.briefing.config)
-        sandbox, started, at = await self._seated(seat, harness)
+        seated = await self._seated(seat, harness)
         try:
             probes.hit("workspace.ready")
-            finished = await self._on_record(seat, started)
+            finished = await self._on_record(seat, seated.started)
             if finished is None:
-                finished = await harness.work(self._assignment(seat, sandbox, started))
-            yield Session(finished, sandbox, started.base, at)
+                finished = await harness.work(self._assignment(seat, seated))
+            yield Session(finished, seated.sandbox, seated.started.base, seated.at)
         finally:
-            await sandbox.close()
+            await seated.sandbox.close()
 
-    async def _seated(self, seat: Seat, harness: HarnessAdapter) -> tuple[Sandbox, e.AttemptStarted, float]:
-        config, started = seat.briefing.config, seat.state.started
-        gear = await harness.gear(seat.agent, config)
+    async def _seated(self, seat: Seat, harness: HarnessAdapter) -> _Seated:
+        started = seat.state.started
+        gear = await harness.gear(seat.agent, seat.briefing.config)
+        begun = started is not None and seat.state.harness_started >= started.incarnation
+        seated = None
+        if started is not None and (harness.resumable or not begun or seat.state.harness_finished is not None):
+            seated = await self._again(seat, started, gear, resumable=harness.resumable and not gear.home)
+        seated = seated or await self._fresh(seat, started, gear)
+        if seat.mirror.depot is not None:
+            self._workshop.take_seat(seated.started.workspace, seat.claim.epoch)
+        return seated
+
+    async def _again(self, seat: Seat, started: e.AttemptStarted, gear: Gear, *, resumable: bool) -> _Seated | None:
+        """The workspace that is on record, as it was left; None where nobody knows what it held.
+
+        `resumable`: the files are all that the agent needs in order to go on.
+        """
+        config, depot, at = seat.briefing.config, seat.mirror.depot, seat.state.started_at
+        spec = await self._workshop.spec(config, seat.mirror, started.workspace, started.base, network=True, gear=gear)
+        if depot is None or self._workshop.sat_last(started.workspace, seat.claim.epoch):
+            sandbox = await self._workshop.attach(config, spec)
+            if sandbox is not None:
+                return _Seated(sandbox, started, at)
+        ended = seat.state.harness_finished is not None
+        if depot is None or not (ended or resumable):
+            return None
+        sandbox = await self._remade(seat, depot, started, spec, ended=ended)
+        return _Seated(sandbox, started, at, remade=True) if sandbox is not None else None
+
+    async def _fresh(self, seat: Seat, started: e.AttemptStarted | None, gear: Gear) -> _Seated:
+        """A workspace under the next incarnation."""
 
         async def announce(commands: tuple[str, ...]) -> None:
             await self._journal.append(seat.claim, e.EnvironmentBuilding.of(commands))
 
-        begun = started is not None and seat.state.harness_started >= started.incarnation
-        if started is not None and (harness.resumable or not begun or seat.state.harness_finished is not None):
-            spec = await self._workshop.spec(
-                config, seat.mirror, started.workspace, started.base, network=True, gear=gear
-            )
-            sandbox = await self._workshop.attach(config, spec)
-            if sandbox is not None:
-                return sandbox, started, seat.state.started_at
+        config = seat.briefing.config
         incarnation = 1 if started is None else started.incarnation + 1
         base = seat.base if started is None else started.base
         workspace = workspace_of(seat.attempt, incarnation)
@@ -154,7 +194,46 @@ class Sessions:
             await sandbox.close()
             raise
         record = await self._journal.last(seat.claim.stream)
-        return sandbox, event, record.at if record is not None else 0.0
+        return _Seated(
+            sandbox, event, record.at if record is not None else 0.0, kept=base if seat.tree is None else None
+        )
+
+    async def _remade(
+        self, seat: Seat, depot: Depot, started: e.AttemptStarted, spec: Spec, *, ended: bool
+    ) -> Sandbox | None:
+        """The workspace as another worker kept it; None where what it held is not known.
+
+        `ended`: the agent's end is on record, and with it what it left, or nothing was kept.
+        """
+        kept = await depot.snapshot(started.workspace)
+        if (kept is None and ended) or (kept is not None and (not kept.commit or kept.base != started.base)):
+            return None
+        tree = seat.tree
+        if kept is not None:
+            tree = await seat.mirror.take(kept, seat.briefing.config.deck.limits.change_bytes * 2)
+        return await self._workshop.create(seat.briefing.config, spec, started.base, tree)
+
+    def _keeping(self, seat: Seat, seated: _Seated) -> Keep:
+        """Keeps what the workspace holds whenever it is asked to, and nothing where that has not changed."""
+        lock, last = asyncio.Lock(), seated.kept
+        base, limit = seated.started.base, seat.briefing.config.deck.limits.change_bytes * 2
+
+        async def keep() -> tuple[e.EventBase, ...]:
+            nonlocal last
+            async with lock:
+                try:
+                    found = await seated.sandbox.export(
+                        base, "What a workspace held", author=COMMITTER, when=0, max_bytes=limit
+                    )
+                    name = base if found is None else found.commit
+                except ValueError:  # too large for a change, or no change at all: the agent will hear that when it ends
+                    found, name = None, ""
+                if name == last:
+                    return ()
+                last = name
+                return (await keep_workspace(self._journal, seated.sandbox.id, base, name, found),)
+
+        return keep
 
     async def _on_record(self, seat: Seat, started: e.AttemptStarted) -> Finished | None:
         """How the harness ended before this process began, where it did."""
@@ -172,7 +251,8 @@ class Sessions:
         output = (await self._journal.get(end.output_blob)).decode("utf-8", "replace") if end.output_blob else ""
         return (Feedback(source="agent", reason=end.reason, detail=output[-16_000:]),)
 
-    def _assignment(self, seat: Seat, sandbox: Sandbox, started: e.AttemptStarted) -> Assignment:
+    def _assignment(self, seat: Seat, seated: _Seated) -> Assignment:
+        started = seated.started
         taken_up = started is seat.state.started and seat.state.harness_started >= started.incarnation
         return Assignment(
             run=seat.briefing.created.run,
@@ -181,13 +261,15 @@ class Sessions:
             incarnation=started.incarnation,
             agent=seat.agent,
             claim=seat.claim,
-            sandbox=sandbox,
+            sandbox=seated.sandbox,
             config=seat.briefing.config,
             goal=seat.briefing.created.goal,
             chain=self._chain(seat),
             taken_up=taken_up,
             session=seat.state.session if taken_up else "",
             base=started.base,
+            keep=self._keeping(seat, seated) if seat.mirror.depot is not None else nothing_kept,
+            remade=seated.remade,
             **seat.extras,
         )
 

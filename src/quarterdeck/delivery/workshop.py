@@ -13,6 +13,8 @@ from pathlib import Path
 
 from quarterdeck.kernel.config import RunConfig, SandboxSection
 from quarterdeck.kernel.failures import BadConfiguration
+from quarterdeck.workplace.afar import Afar, is_remote
+from quarterdeck.workplace.depot import Depot
 from quarterdeck.workplace.environment import Announce, Environments
 from quarterdeck.workplace.mirror import Mirror
 from quarterdeck.workplace.port import NO_GEAR, Gear, Limits, Provider, Sandbox, Spec
@@ -23,8 +25,21 @@ class Workshop:
     """Mirrors, environments and sandboxes of one deck."""
 
     def __init__(
-        self, providers: Mapping[str, Provider], mirrors: Path, environments: Environments, proxies: Proxies
+        self,
+        providers: Mapping[str, Provider],
+        mirrors: Path,
+        environments: Environments,
+        proxies: Proxies,
+        *,
+        depot: Depot | None = None,
+        seats: Path = Path(),
+        git: Mapping[str, str] | None = None,
     ) -> None:
+        """`depot`: where other workers' objects are; None = there are no other homes. `seats`: where it is noted who
+        worked last in a workspace of this home. `git`: environment of the git processes that speak with remotes."""
+        self._depot = depot
+        self._seats = seats
+        self._git = dict(git or {})
         self._providers = providers
         self._mirrors = mirrors
         self._environments = environments
@@ -33,12 +48,35 @@ class Workshop:
         self._opening = asyncio.Lock()
 
     async def mirror(self, repository: str) -> Mirror:
-        """The mirror of that repository. Raises BadRepository, GitFailed."""
+        """The mirror of that repository, a path of this machine or a URL. Raises BadRepository, GitFailed."""
         async with self._opening:
             mirror = self._open.get(repository)
             if mirror is None or not mirror.path.is_dir():  # somebody removed it: what it is made from is still there
-                mirror = self._open[repository] = await Mirror.open(self._mirrors, Path(repository))
+                mirror = self._open[repository] = await self._opened(repository)
             return mirror
+
+    async def _opened(self, repository: str) -> Mirror:
+        if is_remote(repository):
+            return await Mirror.of_remote(self._mirrors, Afar(repository, self._git), self._depot)
+        return await Mirror.open(self._mirrors, Path(repository), self._depot)
+
+    @property
+    def shared(self) -> bool:
+        """Whether workers with other homes may go on with what is done here."""
+        return self._depot is not None
+
+    def take_seat(self, workspace: str, epoch: int) -> None:
+        """Note that work in this workspace goes on under that claim of its attempt."""
+        self._seats.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self._seats / workspace).write_text(str(epoch), encoding="ascii")
+
+    def sat_last(self, workspace: str, epoch: int) -> bool:
+        """Whether the claim before `epoch` was taken from this home: else another worker may have gone on elsewhere,
+        and what lies here is old."""
+        try:
+            return int((self._seats / workspace).read_text(encoding="ascii")) == epoch - 1
+        except (FileNotFoundError, ValueError):  # ValueError: cut by a crash
+            return False
 
     def provider(self, config: RunConfig) -> Provider:
         """The sandbox provider of a run. Raises BadConfiguration."""
@@ -100,6 +138,8 @@ class Workshop:
     async def discard(self, config: RunConfig, name: str) -> None:
         """Remove a workspace. Idempotent."""
         await self.provider(config).discard(name)
+        if self._depot is not None:
+            (self._seats / name).unlink(missing_ok=True)
 
     @asynccontextmanager
     async def checking(

@@ -20,7 +20,7 @@ from typing import Any, Final
 from quarterdeck.kernel import events as ev
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.entities import Plan, Usage
-from quarterdeck.kernel.events import outside
+from quarterdeck.kernel.events import outside, packs
 from quarterdeck.store.blobs import unpack
 from quarterdeck.store.port import Store, Tx
 
@@ -69,6 +69,7 @@ _COUNTS: Final = (
 _TABLES: Final = (
     *("runs", "tasks", "attempts", "costs", "waits", "notes", "notices", "firings", "origins"),
     *("spending", "burn", "landings", "incidents", "approvals"),
+    *("packs", "snapshots"),
 )
 
 _NOTHING: Final[list[Op]] = []
@@ -78,6 +79,8 @@ def project(stream: str, at: float, event: ev.EventBase, plans: Plans) -> list[O
     """What `event`, appended to `stream` at `at`, changes in the read tables."""
     if isinstance(event, _SILENT):
         return _NOTHING
+    if isinstance(event, packs.PackEvent):
+        return [_kept(at, event)]
     where, _, name = stream.partition("/")
     if where == "attempt":
         return _attempt(name, at, event)
@@ -384,6 +387,17 @@ def _firing(
     about = {"trigger": event.trigger, "fingerprint": event.fingerprint, "subject": event.subject, "at": at}
     outcome = {"status": status, "run": run, "code": code, "reason": reason, "order_blob": order_blob, "till": till}
     return Set("project_firing", {**about, "delivery": event.delivery, **outcome})
+
+
+# --- packs ------------------------------------------------------------------------------------------------
+
+
+def _kept(at: float, event: packs.PackEvent) -> Op:
+    if isinstance(event, packs.WorkspaceKept):
+        what = {"base": event.base, "commit": event.commit, "tree": event.tree, "blob": event.pack_blob or ""}
+        return Set("project_snapshot", {"workspace": event.workspace, **what, "at": at})
+    values = {"commit": event.commit, "onto": json.dumps(event.onto), "blob": event.pack_blob}
+    return Set("project_pack", {**values, "bytes": event.pack_bytes, "at": at})
 
 
 # --- applying ---------------------------------------------------------------------------------------------

@@ -60,6 +60,10 @@ class DeckSection(Value):
     """Branch that a run lands on; `{run}` stands for the run's id."""
     max_parallel: int = Field(default=4, ge=1, le=1000)
     """Attempts of one run at the same time."""
+    remote: str | None = Field(default=None, max_length=2_000)
+    """Where workers get the repository and where work lands: the name of a git remote of the repository, a URL, or
+    `none` for the repository itself. Unset = `origin`, where the deck is in PostgreSQL and there is one; else the
+    repository itself. Only the operator's file sets it."""
 
 
 class ChecksSection(Value):

@@ -60,6 +60,18 @@ _PACKAGE_VARIABLES: Final = (
 )
 
 
+_GIT_VARIABLES: Final = (
+    "SSH_AUTH_SOCK",
+    "GIT_SSH",
+    "GIT_SSH_COMMAND",
+    "GIT_CONFIG_GLOBAL",
+    "GIT_CONFIG_SYSTEM",
+    "GIT_SSL_CAINFO",
+    "KRB5CCNAME",
+    "XDG_CONFIG_HOME",
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+)
+"""By which git finds the operator's credentials, and its way out."""
 _PROXIES: Final = ("http", "https", "all", "no")
 
 
@@ -100,6 +112,8 @@ class Settings:
     """Variables that the operator gave to a tool server, by name. Never a provider's key."""
     package_environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Which package indexes, proxies and certificates this machine uses. May hold passwords."""
+    git_environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What git needs to reach remotes as the operator's own git does. May hold passwords."""
     proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Proxies' addresses by `http`, `https` or `all`; `no` = the hosts that are reached without one, by commas. May
     hold passwords."""
@@ -152,6 +166,10 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
             name: environ[name] for name in given if not withheld(name, operator.models) and environ.get(name)
         },
         package_environment={name: environ[name] for name in _PACKAGE_VARIABLES if environ.get(name)},
+        git_environment={
+            "PATH": environ.get("PATH") or os.defpath,
+            **{name: environ[name] for name in _GIT_VARIABLES if environ.get(name)},
+        },
         proxies={kind: found for kind in _PROXIES if (found := _proxy(environ, kind))},
         cert_file=environ.get("SSL_CERT_FILE") or None,
         cert_folder=environ.get("SSL_CERT_DIR") or None,

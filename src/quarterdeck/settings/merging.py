@@ -6,7 +6,7 @@ Rules
   more often; it may not say where keys are sent. Where the operator is silent, the default is what may be narrowed.
   Everything else of it fills what the operator left open.
 - Tool servers may be declared by both; that one may be used is the operator's word alone.
-- What is told to whom outside (`[telemetry]`) is the operator's word alone too.
+- What is told to whom outside (`[telemetry]`), and where work is pushed, is the operator's word alone too.
 - What was not taken over is said in a line, never silently dropped.
 """
 
@@ -42,6 +42,8 @@ _TABLES: Final = ("tiers", "prices", "models")
 _SERVERS: Final = "mcp"
 _OPERATORS: Final = ("telemetry",)
 """Sections of which a repository's file sets nothing."""
+_OPERATORS_KEYS: Final = (("deck", "remote"),)
+"""And keys: work is pushed there with the operator's credentials."""
 
 _NARROW: Final = "a repository may only narrow it"
 _STRICT: Final = "a repository may only ask for more"
@@ -81,7 +83,8 @@ def _merge_section(section: str, layers: list[Partial], operator: Partial, repos
             continue
         winner = setters[0]
         value = _get(winner, section, key)
-        if repository is not None and repository in setters and section in _OPERATORS:
+        theirs = section in _OPERATORS or (section, key) in _OPERATORS_KEYS
+        if repository is not None and repository in setters and theirs:
             lines.append(f"{section}.{key}: of the repository not used, only the operator sets it")
             setters.remove(repository)
             if not setters:

@@ -128,6 +128,10 @@ class Ground:
             raise ValueError(f"not a workspace id: {id!r}")
         return self.workspaces / id
 
+    def left(self) -> tuple[str, ...]:
+        """The ids of all workspaces that lie here."""
+        return tuple(sorted(entry.name for entry in self.workspaces.iterdir()))
+
     def destroy(self) -> None:
         """Remove everything. Only for a deck that is being removed, and for tests."""
         remove_tree(self.root)

@@ -11,11 +11,13 @@ import re
 import shutil
 import tempfile
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
 from quarterdeck.kernel.failures import GitFailed
+from quarterdeck.kernel.packs import Pack
 from quarterdeck.workplace.git import Git, decode, encode
 from quarterdeck.workplace.history import GITLINK, FileChange, parse_raw
 from quarterdeck.workplace.port import Exported
@@ -74,23 +76,44 @@ async def receive(mirror: Path, git: Git, exported: Exported, *, base: str, max_
             raise ValueError(f"{name[:80]!r} is not an object id")
     if len(exported.pack) > max_bytes:
         raise ValueError(f"the pack has {len(exported.pack)} bytes, more than {max_bytes}")
-    incoming = mirror / "incoming"
-    incoming.mkdir(exist_ok=True, mode=0o700)
-    folder = Path(tempfile.mkdtemp(dir=incoming))
-    try:
-        (folder / "pack").mkdir()
-        quarantine = Git(
-            *git.place,
-            environment={
-                **git.environment,
-                "GIT_OBJECT_DIRECTORY": str(folder),
-                "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(mirror / "objects"),
-            },
-            umask=git.umask,
-        )
+    async with _quarantined(mirror, git) as (folder, quarantine):
         await _index(quarantine, exported.pack, max_bytes)
         await _judge(quarantine, exported, base)
         _adopt(folder / "pack", mirror / "objects" / "pack")
+
+
+async def receive_pack(mirror: Path, git: Git, pack: Pack, *, max_bytes: int) -> None:
+    """Check a pack that another worker kept and move its objects into the mirror, which has what it builds on.
+
+    Raises ValueError with the reason where the pack is not whole, GitFailed where the mirror is not.
+    """
+    if len(pack.data) > max_bytes:
+        raise ValueError(f"the pack has {len(pack.data)} bytes, more than {max_bytes}")
+    async with _quarantined(mirror, git) as (folder, quarantine):
+        await _index(quarantine, pack.data, max_bytes)
+        known = [f"^{commit}" for commit in pack.onto]
+        walk = await quarantine.run(
+            "rev-list", "--objects", "--quiet", pack.commit, *known, ok=range(256), settings=_SETTINGS
+        )
+        if walk.exit_code != 0:
+            raise ValueError(f"objects are missing: {walk.complaint}")
+        _adopt(folder / "pack", mirror / "objects" / "pack")
+
+
+@asynccontextmanager
+async def _quarantined(mirror: Path, git: Git) -> AsyncIterator[tuple[Path, Git]]:
+    """A place beside the mirror's objects, and git that writes only there."""
+    incoming = mirror / "incoming"
+    incoming.mkdir(exist_ok=True, mode=0o700)
+    folder = Path(tempfile.mkdtemp(dir=incoming))
+    environment = {
+        **git.environment,
+        "GIT_OBJECT_DIRECTORY": str(folder),
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(mirror / "objects"),
+    }
+    try:
+        (folder / "pack").mkdir()
+        yield folder, Git(*git.place, environment=environment, umask=git.umask)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

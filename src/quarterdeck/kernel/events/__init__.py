@@ -70,6 +70,7 @@ from quarterdeck.kernel.events.gate import (
     TipMoved,
 )
 from quarterdeck.kernel.events.outside import OutsideEvent
+from quarterdeck.kernel.events.packs import PackEvent, PackKept, WorkspaceKept
 from quarterdeck.kernel.events.run import (
     NodeDelayed,
     NodeFinished,
@@ -109,7 +110,7 @@ from quarterdeck.kernel.kinds import Kinds
 MAX_EVENT_BYTES: Final = 64 * 1024
 
 Event = Annotated[
-    DeckEvent | RunEvent | AttemptEvent | AcpEvent | WorkEvent | GateEvent | SteeringEvent | OutsideEvent,
+    DeckEvent | RunEvent | AttemptEvent | AcpEvent | WorkEvent | GateEvent | SteeringEvent | OutsideEvent | PackEvent,
     Field(discriminator="kind"),
 ]
 
@@ -176,6 +177,7 @@ __all__ = [
     "NoteRecorded",
     "NoteWritten",
     "Outcome",
+    "PackKept",
     "PermissionDecided",
     "QuestionAnswered",
     "QuestionAsked",
@@ -206,6 +208,7 @@ __all__ = [
     "TranscriptExtended",
     "WorkHeld",
     "WorkReleased",
+    "WorkspaceKept",
     "decode",
     "encode",
 ]

@@ -29,7 +29,7 @@ class ChangeQueued(EventBase):
     config_blob: Blob
     """The configuration of the run it comes from: its checks decide."""
     repository: str = ""
-    """Real path of the user's repository."""
+    """Real path of the user's repository, or the URL of the remote that stands for it."""
     branch: str = ""
     base: str = ""
     """Commit from which the run's target branch is created where it does not exist."""

@@ -24,7 +24,7 @@ class RunCreated(EventBase):
     """The plan file's plan; None = a planner agent makes one."""
     plan_only: bool = False
     repository: str
-    """Real path of the user's repository."""
+    """Real path of the user's repository, or the URL of the remote that stands for it."""
     target: str
     """Id of the merge gate: of the repository and the branch."""
     base: str

@@ -11,7 +11,7 @@ import json
 import re
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -86,14 +86,32 @@ class Scene:
     base: str
     state: str
     """The user's checkout as it was in the beginning (`checkout_state`)."""
+    name: str = "home"
+    """Which of the homes beside each other."""
+    database: str = ""
+    """URL of the database that the homes share; empty = there is one home, with its own."""
 
     @property
     def repository(self) -> Path:
         return self.folder / "repository"
 
     @property
+    def landing(self) -> Path:
+        """Where the branches are that runs land on."""
+        return self.folder / "remote.git" if self.database else self.repository
+
+    @property
     def home(self) -> Path:
-        return self.folder / "home"
+        return self.folder / self.name
+
+    def at(self, name: str) -> "Scene":
+        """The same for another home, with the same operator's files."""
+        other = replace(self, name=name)
+        if not other.home.exists():
+            (other.home / "agents").mkdir(parents=True)
+            for path in ("deck.toml", "agents/slow.md"):
+                (other.home / path).write_text((self.home / path).read_text())
+        return other
 
     @property
     def plan(self) -> Path:
@@ -115,7 +133,8 @@ class Scene:
         """The environment of this scene's processes. `probe`: `NAME:COUNT:ACTION`."""
         model = {"ANTHROPIC_BASE_URL": model_url, "ANTHROPIC_API_KEY": "a-key"} if model_url else {}
         probing = {"QUARTERDECK_PROBE": probe} if probe else {}
-        return child_environment({"QUARTERDECK_HOME": str(self.home), **model, **probing})
+        shared = {"QUARTERDECK_DATABASE_URL": self.database} if self.database else {}
+        return child_environment({"QUARTERDECK_HOME": str(self.home), **shared, **model, **probing})
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -125,14 +144,19 @@ def git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def make_scene(folder: Path, size: Size) -> Scene:
-    """Write everything that a scene of that size needs below `folder`."""
+def make_scene(folder: Path, size: Size, database: str = "") -> Scene:
+    """Write everything that a scene of that size needs below `folder`. `database`: URL of one that several homes share;
+    they share a remote then, too."""
     repository, home = folder / "repository", folder / "home"
     (repository / "parts").mkdir(parents=True)
     (repository / "parts" / "README").write_text("What the agents wrote.\n")
     git(repository, "init", "-q")
     git(repository, "add", ".")
     git(repository, "commit", "-qm", "Start")
+    if database:
+        git(folder, "init", "-q", "--bare", str(folder / "remote.git"))
+        git(repository, "remote", "add", "origin", str(folder / "remote.git"))
+        git(repository, "push", "-q", "origin", "HEAD:refs/heads/main")
     (home / "agents").mkdir(parents=True)
     (home / "deck.toml").write_text(
         _DECK.format(parallel=size.parallel, checks=size.checks) + (_REVIEW if size.review else "")
@@ -143,7 +167,7 @@ def make_scene(folder: Path, size: Size) -> Scene:
     (folder / "scenario.json").write_text(_scenario(size).model_dump_json())
     base = git(repository, "rev-parse", "HEAD")
     tree = _expected_tree(folder, repository, _contents(size))
-    return Scene(folder, size, tree, base, checkout_state(repository))
+    return Scene(folder, size, tree, base, checkout_state(repository), database=database)
 
 
 def checkout_state(repository: Path) -> str:

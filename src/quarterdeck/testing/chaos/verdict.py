@@ -10,9 +10,9 @@ import asyncio
 import re
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from quarterdeck.engine.port import POISON_DEATHS
@@ -21,6 +21,7 @@ from quarterdeck.journal.port import Record, Verification
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import SystemClock
+from quarterdeck.store.port import Store
 from quarterdeck.store.sqlite import SqliteStore
 from quarterdeck.store.statements import statements
 from quarterdeck.testing.chaos.processes import Line
@@ -54,15 +55,29 @@ class Verdict:
     """Answered ones."""
 
 
+Streams = Mapping[str, list[Record]]
+
+
 def judge(scene: Scene, run: str, result: Line | None, *, delays: bool = False) -> Verdict:
     """Look at everything that run left behind. `delays`: nodes may have waited for the machine."""
     streams, audit = asyncio.run(_journal(scene, run))
+    found = judged(scene, run, result, streams, delays=delays)
+    more = [
+        *_of_repository(scene),
+        *_of_store(scene),
+        *_of_machine(scene),
+        *(() if not audit.faults else (f"the journal is not intact: {audit}",)),
+    ]
+    return replace(found, violations=(*found.violations, *more))
+
+
+def judged(scene: Scene, run: str, result: Line | None, streams: Streams, *, delays: bool) -> Verdict:
+    """What its result, its branch and the journal say of the run."""
     mine = {name: records for name, records in streams.items() if name.startswith((f"attempt/{run}.", f"run/{run}"))}
     everything = [record.event for records in mine.values() for record in records]
     found = [
         *_of_result(scene, result),
         *_of_branch(scene, run, result),
-        *_of_repository(scene),
         *_of_run(scene, mine[ids.run_stream(run)]),
         *(
             text
@@ -71,13 +86,17 @@ def judge(scene: Scene, run: str, result: Line | None, *, delays: bool = False) 
             for text in _of_attempt(name, records, delays)
         ),
         *_of_gate(run, streams, delays),
-        *_of_store(scene),
-        *_of_machine(scene),
-        *(() if not audit.faults else (f"the journal is not intact: {audit}",)),
     ]
+    attempts = {event.attempt for event in everything if isinstance(event, e.TaskDispatched)}
+    answered = sum(isinstance(event, e.ModelAnswered) for event in everything)
+    return Verdict(tuple(found), len(attempts), _redone(mine), answered)
+
+
+def _redone(mine: Streams) -> Redone:
+    everything = [record.event for records in mine.values() for record in records]
     started = [event for event in everything if isinstance(event, e.HarnessStarted)]
     commands = {name for name, records in mine.items() if any(isinstance(r.event, e.HarnessStarted) for r in records)}
-    redone = Redone(
+    return Redone(
         agents=len(started) - len(commands),
         calls=sum(isinstance(event, e.ModelErred) for event in everything),
         tools=sum(
@@ -85,25 +104,26 @@ def judge(scene: Scene, run: str, result: Line | None, *, delays: bool = False) 
             for event in everything
         ),
     )
-    attempts = {event.attempt for event in everything if isinstance(event, e.TaskDispatched)}
-    answered = sum(isinstance(event, e.ModelAnswered) for event in everything)
-    return Verdict(tuple(found), len(attempts), redone, answered)
 
 
-async def _journal(scene: Scene, run: str) -> tuple[dict[str, list[Record]], Verification]:
-    """Its streams, and what `audit verify` says of all of it."""
+async def _journal(scene: Scene, run: str) -> tuple[Streams, Verification]:
     store = await SqliteStore.open(scene.home / "deck.db")
     try:
-        journal = Log(store, SystemClock())
-        names = [name for prefix in ("run/", "attempt/", "gate/", "check/") for name in await journal.streams(prefix)]
-        streams: dict[str, list[Record]] = {}
-        for name in names:
-            streams[name] = []
-            while page := await journal.read(name, after=len(streams[name])):
-                streams[name] += page
-        return streams, await journal.verify()
+        return await read_all(store)
     finally:
         await store.close()
+
+
+async def read_all(store: Store) -> tuple[Streams, Verification]:
+    """The streams of runs, attempts, gates and checks, and what `audit verify` says of everything."""
+    journal = Log(store, SystemClock())
+    names = [name for prefix in ("run/", "attempt/", "gate/", "check/") for name in await journal.streams(prefix)]
+    streams: dict[str, list[Record]] = {}
+    for name in names:
+        streams[name] = []
+        while page := await journal.read(name, after=len(streams[name])):
+            streams[name] += page
+    return streams, await journal.verify()
 
 
 def _of_result(scene: Scene, result: Line | None) -> Iterator[str]:
@@ -124,7 +144,7 @@ def _of_result(scene: Scene, result: Line | None) -> Iterator[str]:
 def _of_branch(scene: Scene, run: str, result: Line | None) -> Iterator[str]:
     branch = f"quarterdeck/{run}"
     log = git(
-        scene.repository,
+        scene.landing,
         "log",
         "--reverse",
         "--format=%H %P %(trailers:key=Quarterdeck-Task,valueonly,separator=%x2C)",
@@ -140,19 +160,19 @@ def _of_branch(scene: Scene, run: str, result: Line | None) -> Iterator[str]:
     parents = [row[1:-1] for row in rows]
     if parents != [[before] for before in [scene.base, *(row[0] for row in rows[:-1])]]:
         yield "the branch is not one line of commits from the base"
-    tip, tree = git(scene.repository, "rev-parse", branch, f"{branch}^{{tree}}").splitlines()
+    tip, tree = git(scene.landing, "rev-parse", branch, f"{branch}^{{tree}}").splitlines()
     if tree != scene.tree:
-        difference = git(scene.repository, "diff", "--stat", scene.tree, tree) if _known(scene) else ""
+        difference = git(scene.landing, "diff", "--stat", scene.tree, tree) if _known(scene) else ""
         yield f"the tree is {tree}, not {scene.tree} {difference}"
     if result is not None and result["target"]["sha"] != tip:
         yield f"the result says {result['target']['sha']}, the branch is at {tip}"
-    noted = git(scene.repository, "notes", "--ref=quarterdeck", "list").splitlines()
+    noted = git(scene.landing, "notes", "--ref=quarterdeck", "list").splitlines()
     if missing := {row[0] for row in rows} - {line.split(" ")[1] for line in noted}:
         yield f"commits without a note: {sorted(missing)}"
 
 
 def _known(scene: Scene) -> bool:
-    return not git(scene.repository, "fetch", "-q", str(scene.folder / "expected"))
+    return not git(scene.landing, "fetch", "-q", str(scene.folder / "expected"))
 
 
 def _of_repository(scene: Scene) -> Iterator[str]:
@@ -225,7 +245,7 @@ def _of_harness(stream: str, events: list[e.EventBase]) -> Iterator[str]:
     yield from (f"{stream}: {node} ended {times} times" for node, times in nodes.items() if times > 1)
 
 
-def _of_gate(run: str, streams: dict[str, list[Record]], delays: bool) -> Iterator[str]:
+def _of_gate(run: str, streams: Streams, delays: bool) -> Iterator[str]:
     gate = [r.event for name, records in streams.items() if name.startswith("gate/") for r in records]
     landed = Counter(event.attempt for event in gate if isinstance(event, e.ChangeLanded))
     queued = Counter(event.change.attempt for event in gate if isinstance(event, e.ChangeQueued))

@@ -1,0 +1,64 @@
+"""Where the work of a new run lands: in the user's repository, or in a remote that every worker reaches.
+
+Rules
+- Whose workers have homes of their own, works on a remote: the repository's `origin`, or what `[deck] remote` names.
+- A base that the remote's branches do not hold is kept in the store with the run, so that nobody has to push it first.
+"""
+
+from quarterdeck.assembly.parts import Parts
+from quarterdeck.delivery.keeping import keep
+from quarterdeck.kernel.events import EventBase
+from quarterdeck.kernel.failures import BadConfiguration, BadRepository
+from quarterdeck.settings import operator_config
+from quarterdeck.workplace.afar import BRANCHES, Afar, url_of
+from quarterdeck.workplace.here import Here
+from quarterdeck.workplace.mirror import PACK_BYTES, Mirror
+
+_NONE = "none"
+_USUAL = "origin"
+
+
+async def landing_place(parts: Parts, local: Mirror) -> Mirror:
+    """The mirror of where the work of a run on that repository lands. Raises BadConfiguration, GitFailed."""
+    told = operator_config(parts.settings.home).config.deck.remote
+    if told == _NONE or (told is None and not parts.workshop.shared) or not isinstance(local.origin, Here):
+        return local
+    if told is not None and (told.startswith("/") or ":" in told):
+        return await parts.workshop.mirror(url_of(told))
+    found = await local.origin.remote_url(told or _USUAL)
+    if found is not None:
+        return await parts.workshop.mirror(url_of(found))
+    if told is None:
+        return local  # then only workers that see its path can work on it
+    raise BadConfiguration(
+        f"{local.origin.name} has no remote {told}",
+        why=f"[deck] remote in {parts.settings.home / 'deck.toml'} names it",
+        fix=f"git -C {local.origin.name} remote add {told} URL",
+    )
+
+
+async def bring(parts: Parts, local: Mirror, mirror: Mirror, base: str) -> tuple[EventBase, ...]:
+    """See to it that the base is where the run's workers find it; what has to be recorded with the run for that.
+
+    Raises BadRepository, GitFailed.
+    """
+    if mirror is local or not isinstance(mirror.origin, Afar):
+        await local.fetch(base)
+        return ()
+    await mirror.origin.branches(mirror.path)
+    if not await mirror.has(base):
+        await local.fetch(base)
+        await mirror.borrow(local, base)
+    try:
+        onto = await mirror.beyond(base, BRANCHES)
+        if onto is None:
+            return ()
+        if mirror.depot is None:
+            return ()  # nobody works on it from elsewhere, and landing pushes it
+        return (await keep(parts.journal, await mirror.packed(base, onto)),)
+    except ValueError as error:
+        raise BadRepository(
+            f"{base[:12]} is not on {mirror.origin.name}, and too large to be kept with the run",
+            why=f"{error} (the most is {PACK_BYTES} bytes)",
+            fix="git push it there first",
+        ) from error
