@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import store_kit
 from hypothesis import HealthCheck, settings
 
 _PROVIDERS = ("ANTHROPIC_", "OPENAI_", "GEMINI_", "GOOGLE_", "MISTRAL_", "AZURE_", "AWS_", "QUARTERDECK_")
@@ -70,6 +71,34 @@ settings.load_profile("quick")
 _strip_environment()
 _watch_children()
 sys.addaudithook(_guard)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--store", choices=("sqlite", "postgres", "both"), default="sqlite", help="where decks lie")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--store") != "sqlite":
+        config.pluginmanager.import_plugin("postgres_kit")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    mark = metafunc.definition.get_closest_marker
+    if metafunc.config.getoption("--store") == "both" and mark("both_stores") and not mark("embedded"):
+        metafunc.parametrize("store_kind", ("sqlite", "postgres"), indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def store_kind(request: pytest.FixtureRequest) -> Iterator[str]:
+    """In which kind of database the test's decks lie."""
+    chosen = request.config.getoption("--store")
+    embedded = chosen == "both" or request.node.get_closest_marker("embedded")
+    kind: str = getattr(request, "param", "sqlite" if embedded else chosen)
+    if kind == "sqlite":
+        yield kind
+    else:
+        with store_kit.on(request.getfixturevalue("postgres_server")):
+            yield kind
 
 
 @pytest.fixture(autouse=True)

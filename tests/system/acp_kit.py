@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agent_kit import PRICE, RUN, TASK, deck
+from store_kit import open_at
 
 from quarterdeck.agents.acp import AcpHarness, AcpPorts
 from quarterdeck.agents.acp_talk import Patience
@@ -36,7 +37,6 @@ from quarterdeck.kernel.entities import Agent, AgentLimits, Harness, to_nusd
 from quarterdeck.models.factory import make_factory
 from quarterdeck.models.scripted.scenario import Rule, Scenario, Turn
 from quarterdeck.models.scripted.server import ScriptedServer
-from quarterdeck.store.sqlite import SqliteStore
 from quarterdeck.tools.toolbox import Toolbox
 from quarterdeck.workplace.bubblewrap import Bubblewrap
 from quarterdeck.workplace.ground import Ground
@@ -155,7 +155,7 @@ async def stage(
     """A stage, cleaned up afterwards."""
     ground = Ground(tmp_path / "home").prepare() if os.geteuid() == 0 else Ground(_made(tmp_path / "home")).prepare()
     provider: Provider = Plain(ground) if kind == "none" else Bubblewrap(ground)
-    store, clock, treasury, mail = await SqliteStore.open(tmp_path / "deck.db"), SystemClock(), Budgets(), Mail()
+    store, clock, treasury, mail = await open_at(tmp_path / "deck.db"), SystemClock(), Budgets(), Mail()
     journal, views = Log(store, clock), Views(store)
     approvals = Approvals(journal, views, clock, store.changed)
     await journal.commit(also=lambda tx: treasury.open(tx, run_purse(RUN), to_nusd(run_usd)))

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from store_kit import open_at
+
 from quarterdeck.agents.native import NativeHarness
 from quarterdeck.agents.port import Assignment, Finished
 from quarterdeck.agents.ports import Ports
@@ -28,7 +30,7 @@ from quarterdeck.models.port import Deadlines
 from quarterdeck.models.scripted.faults import Fault
 from quarterdeck.models.scripted.scenario import Rule, Scenario, Turn
 from quarterdeck.models.scripted.server import ScriptedServer
-from quarterdeck.store.sqlite import SqliteStore
+from quarterdeck.store.port import Store
 from quarterdeck.tools.port import Tool
 from quarterdeck.tools.toolbox import Toolbox
 from quarterdeck.workplace.ground import Ground
@@ -154,7 +156,7 @@ class Wire:
 class Kit:
     """One deck's parts for a test."""
 
-    store: SqliteStore
+    store: Store
     journal: Log
     treasury: Budgets
     sandbox: Sandbox
@@ -263,7 +265,7 @@ class Kit:
 async def kit(tmp_path: Path, *, budget_nusd: int = 5_000_000_000) -> AsyncIterator[Kit]:
     """A kit, cleaned up afterwards."""
     ground = Ground(tmp_path / "home")
-    store = await SqliteStore.open(tmp_path / "deck.db", durability="normal")
+    store = await open_at(tmp_path / "deck.db")
     sandbox = None
     try:
         treasury = Budgets()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
+import store_kit
 from deck_kit import Place
 
 from quarterdeck.cli.main import main
@@ -24,7 +25,7 @@ class Said:
 def call(place: Place, *arguments: str, cwd: Path | None = None, **environment: str) -> Said:
     """One command of the deck of `place`, in this process."""
     out, err = io.StringIO(), io.StringIO()
-    changes = {"QUARTERDECK_HOME": str(place.home), **environment}
+    changes = {"QUARTERDECK_HOME": str(place.home), **store_kit.told(place.home / "deck.db"), **environment}
     with (
         mock.patch.dict(os.environ, changes),
         contextlib.chdir(cwd or place.root),

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import store_kit
+
 from quarterdeck.assembly import Deck, open_deck
 from quarterdeck.delivery.order import Order, RunResult, TaskResult
 from quarterdeck.kernel import events as e
@@ -85,6 +87,7 @@ class Place:
             keys=self.keys,
             anthropic_base_url=self.url,
             openai_base_url=openai,
+            database_url=store_kit.url(self.home / "deck.db"),
             path=os.environ["PATH"],
         )
 
@@ -138,7 +141,7 @@ class Place:
     def quarterdeck(self, *arguments: str, **environment: str) -> "Iterator[subprocess.Popen[str]]":
         """The command line as a process of its own."""
         command = [sys.executable, "-m", "quarterdeck.cli.main", *arguments]
-        changes = {"QUARTERDECK_HOME": str(self.home), **environment}
+        changes = {"QUARTERDECK_HOME": str(self.home), **store_kit.told(self.home / "deck.db"), **environment}
         if self.url:
             changes |= {"ANTHROPIC_BASE_URL": self.url, "OPENAI_BASE_URL": f"{self.url}/v1", **self.keys}
         process = subprocess.Popen(

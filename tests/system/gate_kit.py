@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from store_kit import open_at
+
 from quarterdeck.delivery import jobs
 from quarterdeck.delivery.gate import Gate
 from quarterdeck.engine.embedded import EmbeddedEngine
@@ -20,7 +22,7 @@ from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Change
-from quarterdeck.store.sqlite import SqliteStore
+from quarterdeck.store.port import Store
 from quarterdeck.workplace.environment import Announce
 from quarterdeck.workplace.ground import Ground
 from quarterdeck.workplace.mirror import Mirror
@@ -118,7 +120,7 @@ class Deck:
     base: str = ""
     told: list[str] = field(default_factory=list)
     """Runs that were told to advance."""
-    store: SqliteStore | None = None
+    store: Store | None = None
     engine: EmbeddedEngine | None = None
     clock: Leaping = field(default_factory=Leaping)
 
@@ -176,7 +178,7 @@ class Deck:
         await asyncio.gather(*self.shop.endings)
         await self.shop.provider.reap(frozenset())
         self.shop.open.clear()
-        self.store = await SqliteStore.open(self.root / "deck.db")
+        self.store = await open_at(self.root / "deck.db")
         clock = self.clock
         journal = Log(self.store, clock)
         self.engine = EmbeddedEngine(self.store, self.root / "owner.lock", ids.new_owner_id(), clock)

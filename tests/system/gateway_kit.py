@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+from store_kit import open_at
 
 from quarterdeck.assembly.gateway import make_gateway
 from quarterdeck.doors.serve import Endpoint
@@ -25,7 +26,7 @@ from quarterdeck.kernel.events import AttemptStarted, EventBase
 from quarterdeck.models.factory import make_factory
 from quarterdeck.models.port import Deadlines
 from quarterdeck.models.scripted.server import ScriptedServer
-from quarterdeck.store.sqlite import SqliteStore
+from quarterdeck.store.port import Store
 
 RUN, TASK = "r-gateway", "task"
 CLAUDE, GPT, LOCAL = "anthropic:claude-sonnet-5", "openai:gpt-5.4", "chat:local"
@@ -68,7 +69,7 @@ class Bench:
     gateway: ModelGateway
     endpoint: Endpoint
     journal: Log
-    store: SqliteStore
+    store: Store
     treasury: Budgets
     server: ScriptedServer
 
@@ -149,7 +150,7 @@ async def bench(
     base: str = "",
 ) -> AsyncIterator[Bench]:
     """A gateway over a database in `tmp_path`, closed in the end. `base`: another provider than the server's."""
-    store = await SqliteStore.open(tmp_path / "deck.db")
+    store = await open_at(tmp_path / "deck.db")
     clock, treasury = SystemClock(), Budgets()
     journal = Log(store, clock)
     await journal.commit(also=lambda tx: treasury.open(tx, run_purse(RUN), to_nusd(run_usd)))

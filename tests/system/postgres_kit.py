@@ -12,14 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from store_kit import TEMPLATE, WORKERS
 
 from quarterdeck.engine.procrastinate_schema import foundations
 from quarterdeck.store.postgres import found, migrate
 from quarterdeck.store.session import address, connect
 from quarterdeck.testing.postgres_server import Server, shared, start
-
-TEMPLATE = "deck_template"
-WORKERS = "workers_template"
 
 
 def prepare(server: Server, folder: Path) -> None:

@@ -12,12 +12,12 @@ from typing import Any
 
 import httpx2
 from deck_kit import place_at
+from store_kit import open_at
 
 from quarterdeck.kernel.config import Price
 from quarterdeck.models.scripted.faults import Fault, Kind
 from quarterdeck.models.scripted.scenario import Latency, Match, Rule, Scenario, Turn
 from quarterdeck.models.scripted.server import ScriptedServer
-from quarterdeck.store.sqlite import SqliteStore
 
 CAP = 1.0
 DECK = f"""\
@@ -108,7 +108,7 @@ async def test_the_day_s_cap_holds_over_kills_by_what_was_billed(tmp_path: Path)
             await server.idle()
         assert 400 in codes, "the money ended"
         assert server.total.requests > KILLS * 20
-        store = await SqliteStore.open(place.home / "deck.db")
+        store = await open_at(place.home / "deck.db")
         try:
             rows = await store.read("view_purses", first="user/", last="user0")
         finally:

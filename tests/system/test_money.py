@@ -12,8 +12,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import store_kit
 from agent_kit import RUN, TASK, Kit, Moving, deck, kit, scenario
 from deck_kit import Place, carried, one, place_at, task
+from store_kit import open_at
 
 from quarterdeck.govern.budgets import Budgets
 from quarterdeck.govern.chain import DayCaps, chain_of, day_of, run_purse
@@ -26,7 +28,7 @@ from quarterdeck.kernel.failures import Exit
 from quarterdeck.models.scripted.faults import Fault, Kind
 from quarterdeck.models.scripted.scenario import Latency, Match, Rule, Scenario, Turn, act
 from quarterdeck.models.scripted.server import ScriptedServer
-from quarterdeck.store.sqlite import SqliteStore
+from quarterdeck.store.port import Store
 
 OTHER = "r-other"
 RUN_CAP = 500_000_000
@@ -46,7 +48,7 @@ BREAKS = {
 class Paced(Moving):
     """A clock whose sleepers sleep until something was committed: what they wait for is on record then."""
 
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: Store) -> None:
         super().__init__()
         self._store = store
 
@@ -113,12 +115,12 @@ from quarterdeck.govern.port import Link
 from quarterdeck.journal.views import PurseView, Views
 from quarterdeck.kernel.config import DayBudget, DeckConfig, RunConfig
 from quarterdeck.kernel.failures import BudgetExhausted
-from quarterdeck.store.sqlite import SqliteStore
+from quarterdeck.store.opening import open_url
 
 CHAIN = (Link("run/r", None, opened=True), Link("deck/2026-11-21", 10**6))
 
 async def main(path, name):
-    store = await SqliteStore.open(path, durability="normal")
+    store = await open_url(path)
     for number in range(1000):
         holder = f"{name}/{number}"
         try:
@@ -128,14 +130,15 @@ async def main(path, name):
         await store.write(lambda tx: Budgets().settle(tx, holder, 7))
     await store.close()
 
-asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
+asyncio.run(main(sys.argv[1], sys.argv[2]))
 """
 
 
 async def test_several_processes_share_one_purse(tmp_path: Path) -> None:
-    store = await SqliteStore.open(tmp_path / "deck.db", durability="normal")
+    store = await open_at(tmp_path / "deck.db")
     await store.write(lambda tx: Budgets().open(tx, "run/r", 300))
-    starts = (asyncio.create_subprocess_exec(sys.executable, "-c", _SPENDER, store.path, name) for name in "abc")
+    where = store_kit.url(tmp_path / "deck.db") or str(tmp_path / "deck.db")
+    starts = (asyncio.create_subprocess_exec(sys.executable, "-c", _SPENDER, where, name) for name in "abc")
     processes = await asyncio.gather(*starts)
     assert await asyncio.gather(*(process.wait() for process in processes)) == [0, 0, 0]
     (purse,) = await Views(store).purses("run/")
@@ -234,7 +237,7 @@ _CHEAP = "deck/2026-01"
 
 async def _cheap_days(place: Place) -> None:
     """Five days on which nearly nothing was spent."""
-    store = await SqliteStore.open(place.home / "deck.db", durability="normal")
+    store = await open_at(place.home / "deck.db")
     for day in range(10, 15):
         chain = (Link(f"{_CHEAP}-{day}", None),)
         await store.write(functools.partial(Budgets().reserve, chain=chain, holder="r-0.t.1/1/1", amount_nusd=day))

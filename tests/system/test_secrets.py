@@ -12,6 +12,7 @@ import pytest
 from deck_kit import Place, place_at, task
 from gateway_kit import CLAUDE, REAL_KEY, bench, body, client
 from gateway_kit import path as model_path
+from store_kit import open_at
 
 from quarterdeck.assembly import open_deck
 from quarterdeck.kernel.config import Price
@@ -20,7 +21,6 @@ from quarterdeck.models.scripted.faults import Fault, Kind
 from quarterdeck.models.scripted.scenario import Match, Rule, Scenario, Served, Turn, act
 from quarterdeck.models.scripted.server import ScriptedServer
 from quarterdeck.store import blobs
-from quarterdeck.store.sqlite import SqliteStore
 from quarterdeck.workplace.ground import Ground
 
 pytestmark = pytest.mark.sandbox
@@ -115,7 +115,7 @@ def holders(place: Place) -> Iterator[tuple[str, bytes]]:
 
 async def bodies(place: Place) -> list[bytes]:
     """All blobs of the deck, unpacked."""
-    store = await SqliteStore.open(place.home / "deck.db")
+    store = await open_at(place.home / "deck.db")
     try:
         rows = await store.read("blobs_all", after=0, limit=100_000)
     finally:

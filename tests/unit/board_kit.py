@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from store_kit import open_at
+
 from quarterdeck.board.approvals import Approvals
 from quarterdeck.board.board import Around
 from quarterdeck.board.live import Live
@@ -15,7 +17,7 @@ from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.config import DeckConfig, RunConfig
 from quarterdeck.kernel.entities import Change, Harness, Plan, Task, Usage
-from quarterdeck.store.sqlite import SqliteStore
+from quarterdeck.store.port import Store
 
 START = 1_795_262_400.0
 MODEL = "anthropic:claude-test"
@@ -38,7 +40,7 @@ class Clock:
 class BoardDeck:
     """A deck whose journal is written to by hand."""
 
-    store: SqliteStore
+    store: Store
     clock: Clock
     log: Log
     around: Around = field(default_factory=lambda: Around(version="1", started_at=START, working=True))
@@ -87,7 +89,7 @@ class BoardDeck:
 
 @asynccontextmanager
 async def a_deck(path: Path) -> AsyncIterator[BoardDeck]:
-    store = await SqliteStore.open(path / "deck.db", durability="normal")
+    store = await open_at(path / "deck.db")
     clock = Clock()
     try:
         yield BoardDeck(store, clock, Log(store, clock))

@@ -6,6 +6,7 @@ from typing import Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from store_kit import open_at
 
 from quarterdeck.delivery.approval import unapproved
 from quarterdeck.delivery.approving import judged, lines_of
@@ -28,7 +29,8 @@ from quarterdeck.kernel.failures import Conflicting
 from quarterdeck.kernel.states import RunState, fold
 from quarterdeck.settings.files import Partial
 from quarterdeck.settings.merging import merge
-from quarterdeck.store.sqlite import SqliteStore
+
+pytestmark = pytest.mark.both_stores
 
 Status = Literal["open", "approved", "denied", "expired"]
 HASH = "a" * 64
@@ -190,7 +192,7 @@ class At(SystemClock):
 
 
 async def test_nobody_in_time_is_on_record_and_new_work_is_slow_while_much_waits(tmp_path: Path) -> None:
-    store, clock = await SqliteStore.open(tmp_path / "deck.db", durability="normal"), At()
+    store, clock = await open_at(tmp_path / "deck.db"), At()
     try:
         journal, views = Log(store, clock), Views(store)
         approvals = Approvals(journal, views, clock, store.changed)

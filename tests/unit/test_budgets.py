@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from store_kit import open_at
 
 from quarterdeck.assembly.parts import OperatorsDays
 from quarterdeck.govern.budgets import Budgets, Purse, refusing
@@ -27,9 +28,11 @@ from quarterdeck.govern.chain import (
 from quarterdeck.govern.port import Chain, Link
 from quarterdeck.kernel.config import DayBudget, DeckConfig, RunConfig
 from quarterdeck.kernel.failures import BudgetExhausted
-from quarterdeck.store.port import Tx
+from quarterdeck.store.port import Store, Tx
 from quarterdeck.store.sqlite import SqliteStore
 from quarterdeck.store.statements import migrations
+
+pytestmark = pytest.mark.both_stores
 
 NOON = 1_795_262_400.0  # 2026-11-21 12:00 UTC
 DAYS = DayCaps(user=50.0, deck=200.0)
@@ -168,8 +171,8 @@ def test_a_file_that_is_being_edited_changes_no_cap(tmp_path: Path, caplog: pyte
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    store = await SqliteStore.open(tmp_path / "deck.db", durability="normal")
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    store = await open_at(tmp_path / "deck.db")
     yield store
     await store.close()
 
@@ -182,13 +185,13 @@ def _reserve(holder: str, amount: int, chain: Chain | None = None) -> Callable[[
     return lambda tx: Budgets().reserve(tx, _chain() if chain is None else chain, holder, amount)
 
 
-async def purse(store: SqliteStore, name: str) -> tuple[int | None, int, int]:
+async def purse(store: Store, name: str) -> tuple[int | None, int, int]:
     """(cap, settled, reserved)"""
     (row,) = await store.read("purses_of", purses=json.dumps([name]), holder="")
     return row["cap"], row["settled"] or 0, row["reserved"] or 0
 
 
-async def test_the_treasury_keeps_its_promise_over_a_store(store: SqliteStore) -> None:
+async def test_the_treasury_keeps_its_promise_over_a_store(store: Store) -> None:
     budgets = Budgets()
     await store.write(lambda tx: budgets.open(tx, "run/r", 100))
     await store.write(lambda tx: budgets.open(tx, "run/other", 1))
@@ -212,7 +215,7 @@ async def test_the_treasury_keeps_its_promise_over_a_store(store: SqliteStore) -
     assert await purse(store, "deck/2026-11-21") == (None, 70, 130)
 
 
-async def test_what_bounds_nothing_is_not_reserved_from(store: SqliteStore) -> None:
+async def test_what_bounds_nothing_is_not_reserved_from(store: Store) -> None:
     with pytest.raises(KeyError, match="never opened"):
         await store.write(_reserve("a/1", 1))
     with pytest.raises(ValueError, match="from one at least"):
@@ -221,7 +224,7 @@ async def test_what_bounds_nothing_is_not_reserved_from(store: SqliteStore) -> N
         await store.write(_reserve("a/1", 1, (Link("deck/x", 9), Link("deck/x", 9))))
 
 
-async def test_no_purse_keeps_anything_where_one_of_the_chain_refuses(store: SqliteStore) -> None:
+async def test_no_purse_keeps_anything_where_one_of_the_chain_refuses(store: Store) -> None:
     budgets = Budgets()
     await store.write(lambda tx: budgets.open(tx, "run/r", 100))
     await store.write(_reserve("a/1", 30, _chain("r", 100, Link("attempt/a", 30))))
@@ -237,7 +240,7 @@ async def test_no_purse_keeps_anything_where_one_of_the_chain_refuses(store: Sql
         assert (await purse(store, name))[1:] == (0, 30)
 
 
-async def test_a_reservation_that_is_replaced_leaves_the_purses_that_it_was_in(store: SqliteStore) -> None:
+async def test_a_reservation_that_is_replaced_leaves_the_purses_that_it_was_in(store: Store) -> None:
     await store.write(lambda tx: Budgets().open(tx, "run/r", 100))
     run = Link("run/r", None, opened=True)
     await store.write(_reserve("a/1", 60, (run, Link("deck/monday", 100))))
@@ -249,7 +252,7 @@ async def test_a_reservation_that_is_replaced_leaves_the_purses_that_it_was_in(s
     assert found == [90, 0, 90]
 
 
-async def test_what_was_reserved_before_midnight_is_settled_into_that_day(store: SqliteStore) -> None:
+async def test_what_was_reserved_before_midnight_is_settled_into_that_day(store: Store) -> None:
     await store.write(lambda tx: Budgets().open(tx, "run/r", 100))
     run = Link("run/r", None, opened=True)
     await store.write(_reserve("a/1", 60, (run, Link("deck/monday", 60))))
@@ -262,7 +265,7 @@ async def test_what_was_reserved_before_midnight_is_settled_into_that_day(store:
     ]
 
 
-async def test_what_is_left_reserved_of_a_run_is_counted_as_spent(store: SqliteStore) -> None:
+async def test_what_is_left_reserved_of_a_run_is_counted_as_spent(store: Store) -> None:
     budgets = Budgets()
     for run in ("r-1", "r-10"):
         await store.write(lambda tx, run=run: budgets.open(tx, f"run/{run}", 100))  # type: ignore[misc]  # a bound default
@@ -282,7 +285,7 @@ async def test_what_is_left_reserved_of_a_run_is_counted_as_spent(store: SqliteS
         await store.write(_reserve("r-1.d.1/1/1", 1, _chain("r-1")))
 
 
-async def test_a_refused_reservation_keeps_nothing_of_its_transaction(store: SqliteStore) -> None:
+async def test_a_refused_reservation_keeps_nothing_of_its_transaction(store: Store) -> None:
     budgets = Budgets()
     await store.write(lambda tx: budgets.open(tx, "run/r", 10))
 
@@ -295,7 +298,7 @@ async def test_a_refused_reservation_keeps_nothing_of_its_transaction(store: Sql
     await store.write(_reserve("b", 10))
 
 
-async def test_a_hundred_callers_together_get_what_there_is(store: SqliteStore) -> None:
+async def test_a_hundred_callers_together_get_what_there_is(store: Store) -> None:
     await store.write(lambda tx: Budgets().open(tx, "run/r", 10**6))
     chain = _chain("r", 1_000)
 
@@ -333,6 +336,7 @@ INSERT INTO costs (run, task, attempt, model, calls, input, cache_read, cache_wr
 """
 
 
+@pytest.mark.embedded
 async def test_money_of_the_first_schema_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "deck.db"
     old = sqlite3.connect(path)

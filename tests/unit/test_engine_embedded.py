@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from store_kit import open_at
 
 from quarterdeck.engine.embedded import Candidate, EmbeddedEngine, choose, remaining
 from quarterdeck.engine.port import POISON_DEATHS, URGENT, Job
 from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.failures import Conflicting, StoreUnavailable
 from quarterdeck.store.port import Ask, Dialect, Row, Store, Tx, Write
-from quarterdeck.store.sqlite import SqliteStore
 from quarterdeck.testing.engine_conformance import EngineConformance, defer, drain, job
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ class _Bench:
 
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[_Bench]:
-    store = await SqliteStore.open(tmp_path / "deck.db", durability="normal")
+    store = await open_at(tmp_path / "deck.db")
     bench = _Bench(store, tmp_path / "owner.lock")
     yield bench
     for engine in bench.engines:

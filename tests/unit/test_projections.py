@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from store_kit import open_at
 
 from quarterdeck.journal.log import Log
 from quarterdeck.journal.port import Claim
@@ -16,7 +17,9 @@ from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.entities import Harness, Plan, Task, Usage
 from quarterdeck.kernel.events import Node, Outcome, RunStatus, TaskStatus
 from quarterdeck.kernel.failures import FailureClass, NotFound
-from quarterdeck.store.sqlite import SqliteStore
+from quarterdeck.store.port import Store
+
+pytestmark = pytest.mark.both_stores
 
 RUN = "r-1"
 A1 = ids.attempt_id(RUN, "a", 1)
@@ -35,7 +38,7 @@ _SUMS: tuple[tuple[str, dict[str, object]], ...] = (
 class _Deck:
     """A deck with one run, written through the real journal."""
 
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: Store) -> None:
         self.store = store
         self.log = Log(store, SystemClock())
         self.views = Views(store)
@@ -92,7 +95,7 @@ class _Deck:
 
 @pytest.fixture
 async def deck(tmp_path: Path) -> AsyncIterator[_Deck]:
-    store = await SqliteStore.open(tmp_path / "deck.db", durability="normal")
+    store = await open_at(tmp_path / "deck.db")
     yield _Deck(store)
     await store.close()
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from store_kit import open_at
 
 from quarterdeck.delivery import jobs
 from quarterdeck.delivery.blueprint import DEFAULT, REVERT
@@ -17,7 +18,9 @@ from quarterdeck.kernel import events as e
 from quarterdeck.kernel.config import DeckConfig, LimitsSection, RunConfig
 from quarterdeck.kernel.events import Node
 from quarterdeck.kernel.states import RunState, apply
-from quarterdeck.store.sqlite import SqliteStore
+from quarterdeck.store.port import Store
+
+pytestmark = pytest.mark.both_stores
 
 CREATED = e.RunCreated(
     run="r",
@@ -88,29 +91,29 @@ def test_moments_of_another_clock_hold_nobody() -> None:
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    store = await SqliteStore.open(tmp_path / "deck.db", durability="normal")
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    store = await open_at(tmp_path / "deck.db")
     yield store
     await store.close()
 
 
-async def test_moments_outlive_the_process_and_keep_their_order(store: SqliteStore, tmp_path: Path) -> None:
+async def test_moments_outlive_the_process_and_keep_their_order(store: Store, tmp_path: Path) -> None:
     window = Window(2, 60.0)
 
-    async def take(store: SqliteStore, name: str, now: float) -> float:
+    async def take(store: Store, name: str, now: float) -> float:
         return await store.write(lambda tx: Windows().take(tx, Start("agent", name, f"run-{name}"), window, now))
 
     first = [await take(store, name, 100.0) for name in "abcde"]
     assert first == [100.0, 100.0, 160.0, 160.0, 220.0]
     await store.close()
-    again = await SqliteStore.open(tmp_path / "deck.db", durability="normal")
+    again = await open_at(tmp_path / "deck.db")
     assert [await take(again, name, 130.0) for name in "fc"] == [220.0, 160.0]
     await again.write(lambda tx: Windows().drop(tx, "run-e", 130.0))
     assert [await take(again, name, 130.0) for name in "gf"] == [220.0, 220.0]
     await again.close()
 
 
-async def test_a_turn_that_came_is_not_lost_by_waiting_for_something_else(store: SqliteStore) -> None:
+async def test_a_turn_that_came_is_not_lost_by_waiting_for_something_else(store: Store) -> None:
     window = Window(1, 3600.0)
 
     async def take(name: str, now: float) -> float:
@@ -125,7 +128,7 @@ async def test_a_turn_that_came_is_not_lost_by_waiting_for_something_else(store:
 # --- what is held -----------------------------------------------------------------------------------------
 
 
-async def test_the_first_start_waits_for_its_turn_among_the_persons_runs(store: SqliteStore) -> None:
+async def test_the_first_start_waits_for_its_turn_among_the_persons_runs(store: Store) -> None:
     async def asked(run: str, user: str, now: float) -> Permitted:
         found = RunState()
         apply(found, CREATED.model_copy(update={"run": run, "user": user}))
@@ -142,7 +145,7 @@ async def test_the_first_start_waits_for_its_turn_among_the_persons_runs(store: 
     assert (await asked("r2", "ada", HOUR)).held is None
 
 
-async def test_what_exceeds_the_pace_waits_and_the_rest_goes(store: SqliteStore) -> None:
+async def test_what_exceeds_the_pace_waits_and_the_rest_goes(store: Store) -> None:
     async def asked(decision: Decision, now: float, found: RunState, **values: int) -> Permitted:
         return await store.write(lambda tx: permit(tx, Windows(), found, decision, limits(**values), now))
 
@@ -160,7 +163,7 @@ async def test_what_exceeds_the_pace_waits_and_the_rest_goes(store: SqliteStore)
     assert starts_of(again.decision, DEFAULT) == ("r.c.1",)
 
 
-async def test_a_place_is_needed_to_begin_and_not_to_go_on(store: SqliteStore) -> None:
+async def test_a_place_is_needed_to_begin_and_not_to_go_on(store: Store) -> None:
     found = state(
         e.RunPlanned(plan_blob="p", tasks=2),
         e.TaskDispatched(task="a", attempt="r.a.1", number=1, agent="x"),

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from store_kit import open_at
 
 from quarterdeck.delivery.trends import Trends
 from quarterdeck.govern.budgets import Budgets
@@ -19,8 +20,9 @@ from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.entities import Harness, Usage
 from quarterdeck.kernel.events import Node, Outcome, RunStatus
 from quarterdeck.kernel.states import RunState, apply
-from quarterdeck.store.port import Tx
-from quarterdeck.store.sqlite import SqliteStore
+from quarterdeck.store.port import Store, Tx
+
+pytestmark = pytest.mark.both_stores
 
 USD = 10**9
 NOON = 1_795_262_400.0  # 2026-11-21 12:00 UTC
@@ -90,7 +92,7 @@ class At(SystemClock):
 class World:
     """A deck's history, made of events."""
 
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: Store) -> None:
         self.store = store
         self.journal = Log(store, At())
         self.views = Views(store)
@@ -138,7 +140,7 @@ class World:
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    store = await SqliteStore.open(tmp_path / "deck.db", durability="normal")
+    store = await open_at(tmp_path / "deck.db")
     yield World(store)
     await store.close()
 

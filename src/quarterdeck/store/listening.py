@@ -9,6 +9,7 @@ Rules
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import psycopg
@@ -33,6 +34,7 @@ class Listening:
         self._socket = -1
         self._starting: asyncio.Task[None] | None = None
         self._pause = 0.0
+        self._ending = asyncio.Event()
 
     def begin(self) -> None:
         """Listen, if that is not done yet."""
@@ -41,20 +43,17 @@ class Listening:
 
     async def end(self) -> None:
         """Idempotent."""
+        self._ending.set()
         if self._starting is not None:
-            self._starting.cancel()
-            await asyncio.gather(self._starting, return_exceptions=True)
+            await asyncio.shield(self._starting)  # a connection that is being made has to be closed
         self._stop()
 
     async def _start(self) -> None:
         try:
-            await asyncio.sleep(self._pause)
-            opening = asyncio.ensure_future(asyncio.to_thread(connect, self._at, "listener"))
-            try:
-                session = await asyncio.shield(opening)
-            except asyncio.CancelledError:
-                opening.add_done_callback(_closed)
-                raise
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._pause):
+                    await self._ending.wait()
+            session = await asyncio.to_thread(connect, self._at, "listener")
         except (psycopg.Error, BadConfiguration):  # whoever reads or writes is told what is wrong
             self._pause = min(max(self._pause * 2, _PAUSES[0]), _PAUSES[1])
         else:
@@ -63,6 +62,8 @@ class Listening:
             self._loop.add_reader(self._socket, self._heard)
         finally:
             self._starting = None
+        if self._ending.is_set():
+            self._stop()
         self._turns.bump()
 
     def _heard(self) -> None:
@@ -88,9 +89,3 @@ class Listening:
         if session is not None:
             self._loop.remove_reader(self._socket)  # a lost connection no longer knows its own
             session.close()
-
-
-def _closed(opening: "asyncio.Future[Session]") -> None:
-    """Nobody wants it any more."""
-    if not opening.cancelled() and opening.exception() is None:
-        opening.result().close()
