@@ -182,7 +182,7 @@ async def test_a_place_is_needed_to_begin_and_not_to_go_on(store: Store) -> None
 
 
 @pytest.mark.parametrize("limit", ["one_agent_at_once", "repository_at_once"])
-async def test_places_are_counted_for_each_agent_and_repository(store: SqliteStore, limit: str) -> None:
+async def test_places_are_counted_for_each_agent_and_repository(store: Store, limit: str) -> None:
     class Busy(Windows):
         def at_work(self, tx: object, *, agent: str = "", repository: str = "") -> int:
             return 1 if agent == "x" or repository == "/r" else 0
