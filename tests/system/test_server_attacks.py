@@ -325,6 +325,16 @@ async def test_a_browser_exchanges_its_token_for_a_cookie(place: Place, client: 
     assert secret not in cookie and "HttpOnly" in cookie and "SameSite=Strict" in cookie
     assert (await client.get(f"{API}/me")).json()["name"] == "ada"
     refused(await client.post(f"{API}/runs", json={}, headers={"origin": "http://evil.example"}), 403)
+    refused(await client.request("DELETE", f"{API}/session", json={}, headers={"origin": "http://evil.example"}), 403)
+    assert (await client.get(f"{API}/me")).json()["session"]
+    kept = {"cookie": cookie.partition(";")[0]}
+    gone = await client.request("DELETE", f"{API}/session", json={})
+    assert gone.status_code == 204 and "Max-Age=0" in gone.headers["set-cookie"]
+    refused(await client.get(f"{API}/me", headers=kept), 401)
+    assert (await client.request("DELETE", f"{API}/session", json={})).status_code == 204, (
+        "there is nothing left to end"
+    )
+    assert (await client.post(f"{API}/session", json={"token": secret})).status_code == 200
     revoke_token(place.home, "ada")
     add_token(place.home, "eve", Role.VIEWER, 0.0)
     refused(await client.get(f"{API}/me"), 401)

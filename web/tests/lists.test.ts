@@ -143,7 +143,7 @@ test("work is done only when every run has ended; else what is paused or not don
 test("who may only look is offered nothing that changes something", () => {
   const roles = ["viewer", "operator", "admin"] as const;
   assert.deepEqual(
-    roles.map((role) => mayOrder({ name: "ada", role })),
+    roles.map((role) => mayOrder({ name: "ada", role, session: false })),
     [false, true, true],
   );
 });

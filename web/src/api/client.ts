@@ -76,6 +76,13 @@ export async function post<T = unknown>(path: string, order: unknown = {}, sendi
   return (await body(await reach(address(path), init))) as T;
 }
 
+/** Take away what there may be only one of; asking twice does no harm. Raises Refused. */
+export async function remove(path: string): Promise<void> {
+  const headers = { Accept: "application/json", "Content-Type": "application/json" };
+  const answer = await reach(address(path), { method: "DELETE", headers, body: "{}" });
+  if (!answer.ok) throw await refusal(answer);
+}
+
 /** The connection may be lost before the answer: the key makes it safe to ask again. */
 async function reach(url: string, init: RequestInit): Promise<Response> {
   for (let tried = 0; ; tried += 1) {

@@ -5,10 +5,12 @@ import { startRun } from "../actions/StartRun.tsx";
 import { Button, Empty } from "../components/basics.tsx";
 import { Dialogs } from "../components/Dialog.tsx";
 import { Glyph, Mark } from "../components/Mark.tsx";
-import { Toasts } from "../components/Toast.tsx";
+import { complain, Toasts } from "../components/Toast.tsx";
 import { type Entry, entryOf, exists, SCREENS, type Screen } from "../screens/registry.ts";
 import { store } from "../store/live.ts";
+import { leave } from "../store/me.ts";
 import { nextTheme, theme } from "../store/prefs.ts";
+import { me } from "../store/role.ts";
 import { Boundary, Failed } from "./Boundary.tsx";
 import { showHelp } from "./Help.tsx";
 import { openPalette } from "./Palette.tsx";
@@ -22,7 +24,7 @@ export function App() {
   useKeys("Everywhere", [
     ...SCREENS.map((entry) => ({ keys: `g ${entry.key}`, does: `Go to ${entry.title}`, act: () => go([entry.name]) })),
     { keys: "ctrl+k", does: "Find a screen, run, agent or command", act: openPalette },
-    { keys: "c", does: "Start a run", act: startRun },
+    { keys: "c", does: "Start a run", orders: true, act: startRun },
     { keys: "t", does: "Change the theme", act: nextTheme },
     { keys: "?", does: "Show the keys", act: showHelp },
   ]);
@@ -67,6 +69,8 @@ export function App() {
   );
 }
 
+const signOut = () => void leave().catch(complain);
+
 function Rail() {
   return (
     <header class="rail">
@@ -104,6 +108,11 @@ function Rail() {
           <Button look="bare" little act={showHelp} label="Show the keys">
             ?
           </Button>
+          {me.value?.session && (
+            <Button look="bare" little act={signOut}>
+              Sign out
+            </Button>
+          )}
         </div>
         <LinkState />
       </div>

@@ -3,9 +3,12 @@
 import { useMemo, useRef, useState } from "preact/hooks";
 import { startRun } from "../actions/StartRun.tsx";
 import { ask, closeDialog, Dialog } from "../components/Dialog.tsx";
+import { complain } from "../components/Toast.tsx";
 import { exists, SCREENS } from "../screens/registry.ts";
 import { store } from "../store/live.ts";
+import { leave } from "../store/me.ts";
 import { nextTheme } from "../store/prefs.ts";
+import { mayOrder, me } from "../store/role.ts";
 import { type Candidate, find } from "./find.ts";
 import { showHelp } from "./Help.tsx";
 import { go } from "./router.ts";
@@ -28,8 +31,11 @@ function choices(): Choice[] {
     kind: "Screen",
     act: () => go([entry.name]),
   }));
+  if (mayOrder(me.peek())) found.push({ text: "Start a run", more: "c", kind: "Command", act: startRun });
+  if (me.peek()?.session) {
+    found.push({ text: "Sign out", more: "", kind: "Command", act: () => void leave().catch(complain) });
+  }
   found.push(
-    { text: "Start a run", more: "c", kind: "Command", act: startRun },
     { text: "Change the theme", more: "t", kind: "Command", act: nextTheme },
     { text: "Show the keys", more: "?", kind: "Command", act: showHelp },
   );

@@ -11,6 +11,8 @@ export interface Binding {
   readonly also?: readonly string[];
   /** For the list of keys. */
   readonly does: string;
+  /** Changes something on the deck: whoever may only look does not have it. */
+  readonly orders?: boolean;
   readonly act: () => void;
 }
 

@@ -2,12 +2,14 @@
 // drawing anew does not lift it above a dialog's.
 
 import { useEffect, useRef } from "preact/hooks";
+import { mayOrder, me } from "../store/role.ts";
 import { type Binding, keyboard } from "./keys.ts";
 
 export function useKeys(title: string, bindings: readonly Binding[], closed = false): void {
-  const newest = useRef(bindings);
-  newest.current = bindings;
-  const names = bindings.map((binding) => binding.keys).join("|");
+  const given = mayOrder(me.value) ? bindings : bindings.filter((binding) => !binding.orders);
+  const newest = useRef(given);
+  newest.current = given;
+  const names = given.map((binding) => binding.keys).join("|");
   useEffect(() => {
     const fixed = newest.current.map(({ keys, also, does }) => ({
       keys,

@@ -1,7 +1,7 @@
 // Who the server takes this browser's person for, and the way in where it wants a token.
 // Rules: a token is exchanged once for a cookie that scripts cannot read; it is kept nowhere.
 
-import { get, post } from "../api/client.ts";
+import { get, post, remove } from "../api/client.ts";
 import { stream } from "./live.ts";
 import { type Me, me } from "./role.ts";
 
@@ -21,4 +21,10 @@ export function learnMe(): void {
 export async function enter(token: string): Promise<void> {
   me.value = await post<Me>("session", { token });
   stream.retry();
+}
+
+/** End the session. The page begins anew, so that nothing that was shown stays in it. */
+export async function leave(): Promise<void> {
+  await remove("session");
+  location.reload();
 }

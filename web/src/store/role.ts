@@ -5,6 +5,8 @@ import { signal } from "@preact/signals";
 export interface Me {
   readonly name: string;
   readonly role: "viewer" | "operator" | "admin";
+  /** Whether a token was exchanged for a session, which can be ended. */
+  readonly session: boolean;
 }
 
 export const me = signal<Me | null>(null);

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Annotated, Final
 
-from fastapi import APIRouter, HTTPException, Query, Response
+from fastapi import APIRouter, HTTPException, Query, Request, Response
 
 from quarterdeck import __version__
 from quarterdeck.board.answers import ChainFaultRow, ChainStatus, CostBy, Costs, Found, Verified
@@ -23,9 +23,10 @@ Repository = Annotated[
 
 
 @router.get("/me")
-async def me(person: Asking) -> shapes.Me:
+async def me(person: Asking, behind: Behind, request: Request) -> shapes.Me:
     """Who is asking, as the server sees it."""
-    return shapes.Me(name=person.name, role=person.role, deck=__version__)
+    session = behind.sessions.find(request.headers.get("cookie", ""), behind.keys) is not None
+    return shapes.Me(name=person.name, role=person.role, deck=__version__, session=session)
 
 
 @router.post("/session")
@@ -35,7 +36,13 @@ async def enter(asked: shapes.Entering, behind: Behind, response: Response) -> s
     if person is None:
         raise HTTPException(401, "the token is unknown")
     response.headers["set-cookie"] = behind.sessions.begin(asked.token)
-    return shapes.Me(name=person.name, role=person.role, deck=__version__)
+    return shapes.Me(name=person.name, role=person.role, deck=__version__, session=True)
+
+
+@router.delete("/session", status_code=204)
+async def leave(behind: Behind, request: Request, response: Response) -> None:
+    """End the session of the cookie that the request carries. Whoever has none is not told."""
+    response.headers["set-cookie"] = behind.sessions.end(request.headers.get("cookie", ""))
 
 
 @router.get("/config")

@@ -52,11 +52,12 @@ class Sessions:
             return None
         return keys.find(session.token)
 
-    def end(self, cookie: str) -> None:
-        """Forget the session that a `Cookie` header names."""
+    def end(self, cookie: str) -> str:
+        """Forget the session that a `Cookie` header names; the value of `Set-Cookie` that takes it from the browser."""
         try:
             morsel = SimpleCookie(cookie).get(COOKIE)
         except CookieError:
-            return
+            morsel = None
         if morsel is not None:
             self._sessions.pop(morsel.value, None)
+        return f"{COOKIE}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict"

@@ -224,6 +224,8 @@ class Me(Shape):
     role: Literal["viewer", "operator", "admin"]
     deck: str
     """The version of the server."""
+    session: bool = False
+    """Whether it came in by a session, which can be ended."""
 
 
 class Verifying(Shape):

@@ -63,9 +63,9 @@ export default function Fleet({ place }: ScreenProps) {
     { keys: "PageUp", does: "Ten agents back", act: () => move(-10) },
     { keys: "/", does: "Search", act: () => search.current?.focus() },
     { keys: "o", does: "Open the agent's thread", act: () => open() },
-    { keys: "m", does: "Message the agent", act: () => agent() && message(agent() as AgentRow) },
-    { keys: "p", does: "Pause or resume its run", act: withRun(pauseOrResume) },
-    { keys: "b", does: "Raise its run's budget", act: withRun(raiseBudget) },
+    { keys: "m", does: "Message the agent", orders: true, act: () => agent() && message(agent() as AgentRow) },
+    { keys: "p", does: "Pause or resume its run", orders: true, act: withRun(pauseOrResume) },
+    { keys: "b", does: "Raise its run's budget", orders: true, act: withRun(raiseBudget) },
     { keys: "Escape", does: "Clear the search, then the choice", act: () => leave(search.current) },
   ]);
 

@@ -65,8 +65,8 @@ export function ApprovalPane({ id, open, after }: Props) {
     }
   };
   useKeys("This approval", [
-    { keys: "a", does: "Approve", act: () => void send("approve") },
-    { keys: "d", does: "Deny (with a reason)", act: () => void send("deny") },
+    { keys: "a", does: "Approve", orders: true, act: () => void send("approve") },
+    { keys: "d", does: "Deny (with a reason)", orders: true, act: () => void send("deny") },
   ]);
 
   if (!detail) return error === null ? <p class="quiet">Reading the action…</p> : <Refusal error={error} />;

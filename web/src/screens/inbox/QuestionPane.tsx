@@ -15,7 +15,7 @@ export function QuestionPane({ need, after }: { readonly need: NeedRow; readonly
   const [error, setError] = useState<unknown>(null);
   const field = useRef<HTMLTextAreaElement>(null);
   const run = need.runs[0] ?? "";
-  useKeys("This question", [{ keys: "a", does: "Answer", act: () => field.current?.focus() }]);
+  useKeys("This question", [{ keys: "a", does: "Answer", orders: true, act: () => field.current?.focus() }]);
 
   const send = async () => {
     if (sending || text.trim() === "") return;

@@ -43,9 +43,9 @@ export default function Now({ place }: ScreenProps) {
     { keys: "j", also: ["ArrowDown"], does: "Next", act: () => move(1) },
     { keys: "k", also: ["ArrowUp"], does: "Previous", act: () => move(-1) },
     { keys: "o", does: "Open", act: () => need && actNeed(need, "open") },
-    { keys: "a", does: "Approve, or answer", act: () => need && primaryActs(need) },
-    { keys: "d", does: "Deny", act: act("deny") },
-    { keys: "p", does: "Resume", act: act("resume") },
+    { keys: "a", does: "Approve, or answer", orders: true, act: () => need && primaryActs(need) },
+    { keys: "d", does: "Deny", orders: true, act: act("deny") },
+    { keys: "p", does: "Resume", orders: true, act: act("resume") },
   ]);
 
   return (

@@ -74,9 +74,10 @@ export function Pane(props: PaneProps) {
       does: "Next attempt",
       act: () => at + 1 < attempts.length && props.go({ attempt: attempts[at + 1]?.attempt ?? null }),
     },
-    { keys: "m", does: "Message the agent", act: () => agent && message(agent) },
+    { keys: "m", does: "Message the agent", orders: true, act: () => agent && message(agent) },
     {
       keys: "r",
+      orders: true,
       does: "Try the task again",
       act: () => task && RETRIABLE.includes(task.status) && retry(task.run, task.task),
     },
