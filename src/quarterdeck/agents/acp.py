@@ -8,7 +8,8 @@ Rules
   it. A CLI that cannot take its session up, or will not, begins a new one there and is told what it finds.
 - A turn that ended without a handoff and without a change is answered with one reminder, then the attempt is over.
 - An agent that ends its turn because something was refused is told why, and goes on: a refusal ends no attempt.
-- What a person says while it works reaches it with a tool's answer, else as the next prompt.
+- What a person says while it works reaches it with a tool's answer, else as the next prompt. What others change of what
+  it has changed comes with a tool's answer, else with the next prompt that is sent anyway.
 - A sandbox that dies under it says nothing about the agent: that goes to the caller, who blames nobody.
 """
 
@@ -231,11 +232,14 @@ class AcpHarness:
             ports.patience, seat.began,
         )  # fmt: skip
         conversation: Conversation = client.Conversation(session, talk)
+        watching = asyncio.create_task(seat.desk.surveyed.keep())
         try:
             talked = await self._converse(seat, talk, conversation, url, found)
             process = await acp_place.end_of(session) if conversation.gone else ""
         finally:
+            watching.cancel()
             await _settle(_end(session, conversation))
+            await asyncio.gather(watching, return_exceptions=True)
         if "died" in session.flags:
             raise SandboxDied(why=f"under `{seat.assignment.agent.name}`")
         await seat.recorder.close_calls(talk.updates.unfinished())
@@ -265,6 +269,8 @@ class AcpHarness:
         text, why = await self._first(seat, resumed=begun.resumed)
         nudged = False
         while True:
+            if talk.turns and (warned := await seat.desk.take_warnings()):
+                text = f"{text}\n\n{warned}"
             talked = await talk.turn(conversation, begun.id, text, why)
             stopped = talked.stop == "cancelled" and talked.cut is None and seat.desk.finished is None
             if stopped and talk.refused and talk.turns <= _REFUSALS:

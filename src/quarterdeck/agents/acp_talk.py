@@ -163,6 +163,7 @@ class Talk:
             await self._recording(self._recorder.append(decided))
         except AgentFailed:  # `broken` ends the talk; nothing is allowed that is not on record
             return None
+        self._desk.surveyed.stir()
         return chosen
 
     async def _word(self, action: Action, arguments: Mapping[str, Any]) -> Word:

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Final, Protocol
 
+from quarterdeck.agents.touching import Trace
 from quarterdeck.agents.transcript import Transcript, apply, bodies_of, encode, said
 from quarterdeck.journal.port import Also, Claim, Journal
 from quarterdeck.kernel import events as e
@@ -35,6 +36,11 @@ class Standing(Protocol):
     @property
     def delegated(self) -> Mapping[str, e.Delegated]:
         """By call."""
+        ...
+
+    @property
+    def trace(self) -> Trace:
+        """What it has changed."""
         ...
 
 
@@ -66,6 +72,11 @@ class AttemptLog:
         self._bodies: dict[str, bytes] = {}
         self._unwaited: list[asyncio.Future[None]] = []
         self.state = Transcript()
+
+    @property
+    def trace(self) -> Trace:
+        """What the attempt has changed, as far as it was taken over."""
+        return self.state.trace
 
     async def open(self) -> None:
         """Read what is on record."""

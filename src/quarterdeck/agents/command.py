@@ -9,17 +9,22 @@ Rules
   a `summary`, is the handoff. Any other exit = failed; the tail of stderr is the feedback for whoever tries next.
 - It cannot be resumed: after a crash the attempt starts again in a fresh workspace.
 - A sandbox that dies under it says nothing about the program: that goes to the caller, who blames nobody.
-- The intent is recorded before the program starts, the outcome after it ended.
+- The intent is recorded before the program starts, the outcome after it ended. What it changes meanwhile is on record
+  for others; it cannot be told what they change.
 """
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any, Final
 
 from quarterdeck.agents import handoffs
 from quarterdeck.agents.port import Assignment, Finished, Handoff
+from quarterdeck.agents.surveying import Surveyed, TraceLog
 from quarterdeck.journal.port import Journal
+from quarterdeck.journal.touches import Touches
 from quarterdeck.kernel import probes
+from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Agent, Feedback, Submission
 from quarterdeck.kernel.events import HandoffRefused, HarnessFinished, HarnessStarted, LimitReached, Outcome
@@ -71,6 +76,18 @@ def task_document(assignment: Assignment) -> dict[str, Any]:
             "verify": list(task.verify),
             "design": task.design,
         }
+    if assignment.meetings:
+        document["meetings"] = [
+            {
+                "task": item.task,
+                "title": item.title,
+                "status": item.status,
+                "paths": list(item.paths),
+                "about": item.about,
+                "doing": list(item.doing),
+            }
+            for item in assignment.meetings
+        ]
     if assignment.owners:
         document["owners"] = assignment.owners
     if assignment.diff:
@@ -158,8 +175,10 @@ def _tail(text: str, limit: int) -> str:
 class CommandHarness:
     """Runs an agent's command as the whole attempt."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, touches: Touches | None = None) -> None:
+        """`touches`: None = what the program changes is not looked at while it runs."""
         self._journal = journal
+        self._touches = touches
 
     @property
     def resumable(self) -> bool:
@@ -178,6 +197,19 @@ class CommandHarness:
         started = HarnessStarted(incarnation=assignment.incarnation, detail=json.dumps(assignment.agent.command)[:4000])
         await self._journal.append(assignment.claim, started)
         probes.hit("harness.started")
+        log = TraceLog(self._journal, assignment.claim)
+        watching = asyncio.create_task(Surveyed(assignment, self._touches, SystemClock(), log).keep())
+        try:
+            result, finished = await self._until_heard(assignment, wall)
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+        probes.hit("harness.finished")
+        await self._record(assignment, result, finished, wall)
+        return finished
+
+    async def _until_heard(self, assignment: Assignment, wall: float) -> tuple[ExecResult, Finished]:
+        """Run it as often as its handoff has to be asked for."""
         refused, left = 0, wall
         again: dict[str, Any] = {}
         while True:
@@ -187,13 +219,10 @@ class CommandHarness:
             refused += problem is not None
             way = _way(assignment, refused)
             if problem is None or not isinstance(way, handoffs.AskAgain) or left <= 0:
-                break
+                return result, finished
             event = HandoffRefused(expects=assignment.agent.expects, number=refused, reason=problem.reason[:2000])
             await self._journal.append(assignment.claim, event)
             again = {"problem": problem.reason, "schema": dict(way.schema), "example": dict(way.example)}
-        probes.hit("harness.finished")
-        await self._record(assignment, result, finished, wall)
-        return finished
 
     async def _run(self, assignment: Assignment, again: Mapping[str, Any], seconds: float) -> ExecResult:
         """The program, once. `again`: why its last handoff was refused, and what it has to look like."""

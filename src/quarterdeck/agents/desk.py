@@ -6,11 +6,13 @@ Rules
 - Delegating is the exception: it is recorded before the sub-agent starts (`agents.delegation`).
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
-from quarterdeck.agents import handoffs
+from quarterdeck.agents import handoffs, touching
 from quarterdeck.agents.attempt_log import Recording
+from quarterdeck.agents.beside import changes_code
 from quarterdeck.agents.delegation import Delegations, Work
 from quarterdeck.agents.handoffs import Refused
 from quarterdeck.agents.port import Assignment
@@ -18,7 +20,10 @@ from quarterdeck.agents.ports import Ports
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.entities import TodoItem
 from quarterdeck.kernel.ids import PLANNER_TASK
-from quarterdeck.tools.port import ToolResult
+from quarterdeck.tools.port import Edited, ToolResult
+
+_SMALL: Final = 16 * 1024
+"""Characters of a file that is taken apart at once; a larger one in a thread, so that nobody waits for it."""
 
 
 class AgentDesk:
@@ -52,6 +57,19 @@ class AgentDesk:
         """Events to record with the outcome of the present call."""
         pending, self._pending = tuple(self._pending), []
         return pending
+
+    async def edited(self, edited: Edited) -> None:
+        """The present call has changed a file: what of it is new is recorded with its outcome."""
+        if self._ports.touches is None or not changes_code(self._assignment):
+            return
+        before = edited.before or ""
+        if max(len(before), len(edited.after)) <= _SMALL:
+            spots = touching.changed(edited.path, before, edited.after)
+        else:
+            spots = await asyncio.to_thread(touching.changed, edited.path, before, edited.after)
+        event = touching.grown(self._log.state.trace, edited.path, spots)
+        if event is not None:
+            self._pending.append(event)
 
     @property
     def handoff_schema(self) -> dict[str, Any]:

@@ -292,6 +292,8 @@ class ActionGate:
             seconds=seconds,
         )
         before = () if intended is None else (intended,)
+        if result.edited is not None:
+            await self._desk.edited(result.edited)
         changes = await self._desk.take()
         kept = await self._assignment.keep() if intended is None and self._changes_files(owed) else ()
         self._log.append_soon(*before, *changes, *kept, done)

@@ -13,8 +13,9 @@ Rules
 from dataclasses import replace
 from typing import Final
 
-from quarterdeck.agents import endings, equipment, limits, mail, prompts, reminders
+from quarterdeck.agents import endings, equipment, limits, mail, prompts, reminders, warning
 from quarterdeck.agents.attempt_log import AttemptLog
+from quarterdeck.agents.beside import Beside, changes_code
 from quarterdeck.agents.calls import ModelCalls, OverBound, Prompt
 from quarterdeck.agents.compaction import Compaction, TooSmall
 from quarterdeck.agents.delegation import Work, delegates
@@ -24,6 +25,7 @@ from quarterdeck.agents.limits import Reached, Used
 from quarterdeck.agents.mail import Letter
 from quarterdeck.agents.port import Assignment, Finished
 from quarterdeck.agents.ports import Ports
+from quarterdeck.agents.surveying import EVERY, Surveyed
 from quarterdeck.agents.transcript import Owed, encode, said
 from quarterdeck.agents.word import Stopwatch
 from quarterdeck.kernel import events as e
@@ -45,6 +47,9 @@ class Loop:
         self._desk = AgentDesk(assignment, ports, self._log, work, self._seconds_left)
         self._calls = ModelCalls(assignment, ports, self._log, self._seconds_left)
         self._watch = Stopwatch(ports.clock)
+        touches = ports.touches if changes_code(assignment) else None
+        self._beside = Beside(assignment.attempt, assignment.base, touches, ports.clock)
+        self._surveyed = Surveyed(assignment, touches, ports.clock, self._log, EVERY)
         self._equip(NOTHING)
         self._began = ports.clock.monotonic()
         self._before = 0.0
@@ -136,6 +141,19 @@ class Loop:
                 self._remade = False
             for why, text in reminders.due(self._log.state, self._bounds, self._used()).items():
                 await self._log.say(reminders.wrapped(text), why)
+            if self._log.state.ran():
+                await self._surveyed.look()
+            if self._beside.due(self._log.state.trace):
+                await self._warn()
+
+    async def _warn(self) -> None:
+        """Say what others change of what this agent has changed."""
+        await self._log.recorded()  # of two who change the same at once, one sees the other
+        warned = await self._beside.look(self._log.state.trace, "reminder")
+        if warned:
+            blob = await self._log.put(encode(said(warning.reminder(warned))))
+            event = e.TranscriptExtended(step=self._log.state.step, message_blob=blob, why="reminder:beside")
+            await self._log.append(event, *warned)
 
     async def _hear(self) -> None:
         """Pass on what a person said."""

@@ -7,7 +7,8 @@ Rules
   same request made again gets the same answer. It is known by what the client calls it, its tool and its arguments.
 - A handoff is refused as often as the failure table allows, with the schema's problems and an example; then the
   attempt is over. An accepted one, or a question, ends the work: nothing after it is performed.
-- A person's message comes with the next answer, and a handoff that was made without knowing it is not taken.
+- A person's message comes with the next answer, and a handoff that was made without knowing it is not taken. What
+  others change of what this agent has changed comes with it too.
 - Bounded: calls under way, calls in all. What goes beyond is answered and not recorded.
 - What a dead process left without an outcome is settled when the desk opens again; a delegation waits to be asked for
   again, and its sub-agent goes on.
@@ -19,7 +20,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from quarterdeck.agents import endings, equipment, handoffs, limits, mail
+from quarterdeck.agents import endings, equipment, handoffs, limits, mail, warning
 from quarterdeck.agents.delegation import delegates
 from quarterdeck.agents.gate import ActionGate, action_hash
 from quarterdeck.agents.mail import Letter, Mail
@@ -28,6 +29,7 @@ from quarterdeck.agents.outside_call import CallDesk, Reply, sound_call
 from quarterdeck.agents.outside_task import Look, TaskDocument, briefing, look_around
 from quarterdeck.agents.port import Assignment, Finished, Handoff
 from quarterdeck.agents.standing import Done, StandingLog
+from quarterdeck.agents.surveying import Surveyed
 from quarterdeck.agents.transcript import Owed
 from quarterdeck.agents.word import Stopwatch
 from quarterdeck.journal.views import Views
@@ -81,6 +83,8 @@ class OutsideDesk:
         self._spoken = self._calls = 0
         self._closed = False
         self._outside = NOTHING
+        self.surveyed = Surveyed(assignment, self._ports.touches, self._ports.clock, self._log)
+        """What it changes beside others."""
         self.ended = asyncio.Event()
         """The agent has nothing more to do: `finished` says how it ended."""
         self.told = asyncio.Event()
@@ -164,6 +168,13 @@ class OutsideDesk:
             await self._log.append(*events)
         return tuple(each.text for each in letters)
 
+    async def take_warnings(self) -> str:
+        """What others change of what the agent has changed, for a prompt that is about to be sent; empty = nothing."""
+        warned = await self.surveyed.warned("prompt")
+        if warned:
+            await self._log.append(*warned)
+        return warning.reminder(warned)
+
     # --- for the agent ------------------------------------------------------------------------------------
 
     def tools(self) -> dict[str, Tool]:
@@ -246,7 +257,7 @@ class OutsideDesk:
         if letters and asked.name == "submit" and flaw is None:
             flaw = mail.FIRST
         desk = CallDesk(self._assignment, self._ports, self._log, self._native.work, self._left)
-        desk.letters = letters
+        desk.letters, desk.warned = letters, await self.surveyed.warned("result")
         gate = ActionGate(
             self._assignment, self._ports, self._log, self.tools(), desk, self._outside.hidden, self.watch
         )
@@ -261,7 +272,7 @@ class OutsideDesk:
                 self.hear(letter)
             raise
         self._look_whether_ended()
-        return self._reply(asked.name, result, tuple(letter.text for letter in letters))
+        return self._reply(asked.name, result, tuple(letter.text for letter in letters), desk.warned)
 
     def _forget(self, call: str, task: asyncio.Task[Reply]) -> None:
         self._running.pop(call, None)
@@ -277,16 +288,18 @@ class OutsideDesk:
         why = how.get(finished.outcome, finished.reason)
         return Flaw(rule="work-ended", why=f"Not done: {why}. Your work here is over; end your turn.")
 
-    def _reply(self, tool: str, result: ToolResult, messages: tuple[str, ...]) -> Reply:
+    def _reply(
+        self, tool: str, result: ToolResult, messages: tuple[str, ...], warned: tuple[e.AttemptWarned, ...]
+    ) -> Reply:
         ended = self.ended.is_set()
         document = json.loads(result.text) if tool == "task" and result.ok else None
-        return Reply(result.text, result.ok, ended, document, messages)
+        return Reply(result.text, result.ok, ended, document, messages, warning.reminder(warned))
 
     async def _answer_again(self, done: Done) -> Reply:
         text = (await self._ports.journal.get(done.result_blob)).decode()
         heard = self._log.state.heard
         messages = tuple(heard[each] for each in done.messages if each in heard)
-        return Reply(text, done.ok, self.ended.is_set(), None, messages)
+        return Reply(text, done.ok, self.ended.is_set(), None, messages, warning.reminder(done.warned))
 
     # --- beside the calls ---------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 Rules
 - What comes in can be stored, or is a call with a flaw that says why not.
-- The messages that an answer carries are on record in the same commit as the outcome.
+- The messages and warnings that an answer carries are on record in the same commit as the outcome.
 """
 
 from collections.abc import Mapping
@@ -28,16 +28,19 @@ class Reply:
     """The same as data, where there is more to it than text."""
     messages: tuple[str, ...] = ()
     """What a person says to it, to be shown with the text (`prompts.told`)."""
+    reminder: str = ""
+    """What it is to know beside the answer; no person said it."""
 
 
 class CallDesk(AgentDesk):
     """One call at the desk: its events, with the messages that its answer carries."""
 
     letters: tuple[Letter, ...] = ()
+    warned: tuple[e.AttemptWarned, ...] = ()
 
     async def take(self) -> tuple[e.EventBase, ...]:
         told = (e.MessageDelivered(message=each.id, how="result", text=each.text) for each in self.letters)
-        return (*await super().take(), *told)
+        return (*await super().take(), *told, *self.warned)
 
 
 def sound_call(tool: str, arguments: Mapping[str, Any]) -> ToolCall:

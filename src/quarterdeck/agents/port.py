@@ -41,6 +41,21 @@ class Sibling:
 
 
 @dataclass(frozen=True, slots=True)
+class Meeting:
+    """Another task that may change the same files."""
+
+    task: str
+    title: str
+    status: str
+    paths: tuple[str, ...]
+    """Where the plan lets both change something."""
+    about: str
+    """What it is to do, bounded; empty = it is another run's."""
+    doing: tuple[str, ...]
+    """What it has changed by now in files that this one may change, in words."""
+
+
+@dataclass(frozen=True, slots=True)
 class Assignment:
     """One agent's work order."""
 
@@ -59,6 +74,7 @@ class Assignment:
     feedback: tuple[Feedback, ...] = ()
     siblings: tuple[Sibling, ...] = ()
     notes: tuple[Note, ...] = ()
+    meetings: tuple[Meeting, ...] = ()
     diff: str = ""
     """For a reviewer: the change under review, bounded."""
     evidence: str = ""

@@ -11,6 +11,7 @@ from quarterdeck.govern.approvals import Approvals
 from quarterdeck.govern.port import Policy, Starts, Treasury
 from quarterdeck.govern.starts import Windows
 from quarterdeck.journal.port import Journal
+from quarterdeck.journal.touches import Touches
 from quarterdeck.kernel.clock import Clock
 from quarterdeck.models.port import ModelFactory
 from quarterdeck.tools.shed.shed import Shed
@@ -44,3 +45,5 @@ class Ports:
     """Tools of outside servers; None = there are none here."""
     approvals: Approvals | None = None
     """People's words; None = nobody can be asked here, and what would be asked is not done."""
+    touches: Touches | None = None
+    """What is changed beside an attempt; None = nobody is warned, and nothing is kept for others."""

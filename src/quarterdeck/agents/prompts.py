@@ -13,7 +13,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from quarterdeck.agents.port import Assignment
+from quarterdeck.agents.port import Assignment, Meeting
+from quarterdeck.agents.warning import quotation
 from quarterdeck.kernel.entities import Feedback, Plan, Task
 from quarterdeck.kernel.ids import PLANNER_TASK
 from quarterdeck.tools.bounds import bounded
@@ -31,6 +32,10 @@ Rules of this place
 OWNERS: Final = """\
 A task that names no agent goes to the agent that owns all of its paths. Cut the work along these lines where you can;
 an agent that owns something may change nothing else."""
+
+MEETINGS: Final = """\
+Nobody waits for the other, and both changes have to fit together in the end. Keep yours there as small as your task
+allows, leave to each what is its own, and record with `note` early what the other can rely on (a name, a signature)."""
 
 _ASKED: Final = re.compile(r"^Asked in [^\s:]+: ", re.MULTILINE)
 
@@ -174,10 +179,20 @@ def _others(assignment: Assignment) -> list[str]:
     if assignment.siblings:
         lines = [f"- {s.task} ({s.status}): {s.title} [{', '.join(s.paths[:8])}]" for s in assignment.siblings[:100]]
         parts.append("## Other tasks of this run\n" + "\n".join(lines))
+    if assignment.meetings:
+        parts.append(
+            f"## Others may change the same files\n{MEETINGS}\n" + "\n".join(map(_meeting, assignment.meetings))
+        )
     if assignment.notes:
         lines = [f"- {note.task}: {note.text}" for note in assignment.notes[-50:]]
         parts.append("## Decisions the others recorded\n" + "\n".join(lines))
     return parts
+
+
+def _meeting(meeting: Meeting) -> str:
+    where = f", in {', '.join(f'`{path}`' for path in meeting.paths)}" if meeting.paths else ""
+    now = f"; it has changed by now: {', '.join(meeting.doing)}" if meeting.doing else ""
+    return f"- {meeting.task} ({meeting.status}){where}{now}\n{quotation(meeting.task, meeting.title, meeting.about)}"
 
 
 def _feedback(item: Feedback) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from quarterdeck.agents.touching import Trace
 from quarterdeck.journal.port import Claim, Journal
 from quarterdeck.kernel import events as e
 
@@ -30,6 +31,8 @@ class Done:
     at: float
     messages: tuple[str, ...]
     """What a person said, delivered with it."""
+    warned: tuple[e.AttemptWarned, ...] = ()
+    """What the agent was warned of with it."""
 
 
 @dataclass(slots=True)
@@ -56,7 +59,10 @@ class Standing:
     """Handoffs that were refused."""
     given_blob: str = ""
     """The tools of outside servers that the agent was given."""
+    trace: Trace = field(default_factory=Trace)
+    """What it has changed, and what it was warned of."""
     _carried: list[str] = field(default_factory=list)
+    _warned: list[e.AttemptWarned] = field(default_factory=list)
     _arguments: str = ""
 
     @property
@@ -72,6 +78,7 @@ def apply(state: Standing, event: e.EventBase, at: float, call_prefix: str) -> N
             if event.incarnation > state.incarnation > 0:
                 state.intents, state.done, state.heard, state.refused = {}, {}, {}, 0
                 state.handoff_blob, state.handoff, state.question, state.given_blob = "", None, "", ""
+                state.trace = Trace()
             state.incarnation = event.incarnation
         case e.ModelAsked():
             state.step = event.step
@@ -91,6 +98,12 @@ def apply(state: Standing, event: e.EventBase, at: float, call_prefix: str) -> N
             state.heard[event.message] = event.text
             if event.how == "result":
                 state._carried.append(event.message)
+        case e.AttemptTouched():
+            state.trace.apply(event)
+        case e.AttemptWarned():
+            state.trace.apply(event)
+            if event.how == "result":
+                state._warned.append(event)
         case _:
             pass
 
@@ -98,7 +111,8 @@ def apply(state: Standing, event: e.EventBase, at: float, call_prefix: str) -> N
 def _done(state: Standing, event: e.ToolDone, at: float) -> None:
     intent = state.intents.pop(event.call, None)
     carried, state._carried = tuple(state._carried), []
-    state.done[event.call] = Done(event.tool, event.ok, event.result_blob, at, carried)
+    warned, state._warned = tuple(state._warned), []
+    state.done[event.call] = Done(event.tool, event.ok, event.result_blob, at, carried, warned)
     if event.tool == "submit" and event.ok and intent is not None:
         state.handoff_blob = intent.arguments_blob
     elif event.tool == "submit" and not _REFUSALS.isdisjoint(event.flags):
@@ -115,6 +129,11 @@ class StandingLog:
         self._queued: list[asyncio.Future[None]] = []
         self._reading = asyncio.Lock()
         self.state = Standing()
+
+    @property
+    def trace(self) -> Trace:
+        """What the attempt has changed, as far as it was taken over."""
+        return self.state.trace
 
     async def catch_up(self) -> None:
         """Take over what was recorded since. Raises StoreUnavailable."""

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from quarterdeck.agents.touching import Trace
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.entities import TodoItem, Usage
@@ -101,6 +102,8 @@ class Transcript:
     """Messages of people that were passed on."""
     limit: tuple[e.LimitReached, Mapping[str, Any]] | None = None
     incarnation: int = 0
+    trace: Trace = field(default_factory=Trace)
+    """What it has changed, and what it was warned of."""
     given: bytes | None = None
     """The tools of outside servers that the agent was given, as they were recorded."""
     _calls: tuple[ToolCall, ...] = ()
@@ -122,6 +125,10 @@ class Transcript:
         """How often the last call was made lately with the same arguments and the same result; 1 = once."""
         recent = self._prints[-RECENT:]
         return recent.count(recent[-1]) if recent else 0
+
+    def ran(self) -> bool:
+        """Whether it has run a command lately."""
+        return any(line.startswith("run ") for line in self._prints)
 
 
 def bodies_of(event: e.EventBase) -> tuple[str, ...]:
@@ -185,6 +192,8 @@ def apply(state: Transcript, event: e.EventBase, bodies: Mapping[str, bytes]) ->
             state.heard.add(event.message)
         case e.ToolsGiven():
             state.given = bodies[event.tools_blob]
+        case e.AttemptTouched() | e.AttemptWarned():
+            state.trace.apply(event)
         case e.LimitReached():
             state.limit = (event, json.loads(bodies[event.complete_blob]))
         case _:

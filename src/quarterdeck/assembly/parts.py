@@ -52,6 +52,7 @@ from quarterdeck.govern.policy import DefaultPolicy
 from quarterdeck.govern.starts import Windows
 from quarterdeck.journal.log import Log
 from quarterdeck.journal.packs import Packs
+from quarterdeck.journal.touches import Touches
 from quarterdeck.journal.views import Views
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import Clock, SystemClock
@@ -97,8 +98,10 @@ class Fleet:
         shed: Shed | None = None,
         approvals: Approvals | None = None,
         pacing: Pacing | None = None,
+        touches: Touches | None = None,
     ) -> None:
         self._approvals = approvals
+        self._touches = touches
         self._settings = settings
         self._shed = shed
         self._journal = journal
@@ -106,7 +109,7 @@ class Fleet:
         self._clock = clock
         self._mail = mail or Mail()
         self._limiters = Limiters(clock, sharing=pacing)
-        self._command = CommandHarness(journal)
+        self._command = CommandHarness(journal, touches)
         self._acp: AcpHarness | None = None
         self._native: dict[str, tuple[NativeHarness, Models]] = {}
 
@@ -149,6 +152,7 @@ class Fleet:
                 mail=self._mail,
                 shed=self._shed,
                 approvals=self._approvals,
+                touches=self._touches,
             )
             self._native[key] = (NativeHarness(ports), models)
         return self._native[key]
@@ -308,7 +312,8 @@ async def make(settings: Settings, clock: Clock | None = None, place: Place | No
     mail = Mail()
     access = OperatorAccess(settings)
     shed = Shed(SandboxWays(providers, proxies), access, clock, tell=Board(settings.home).tell)
-    fleet = Fleet(settings, journal, treasury, clock, mail, shed, approvals, _pacing(settings, store, clock))
+    touches, pacing = Touches(store), _pacing(settings, store, clock)
+    fleet = Fleet(settings, journal, treasury, clock, mail, shed, approvals, pacing, touches)
     desks = OutsideDesks(fleet.native, mail, views)
     door = McpDoor(desks)
     mounts = {"/mcp": door}
@@ -345,7 +350,9 @@ async def make(settings: Settings, clock: Clock | None = None, place: Place | No
         approvals=approvals,
         conductor=conductor,
         handlers=named(
-            _handlers(journal, engine, views, workshop, fleet, briefings, conductor, approvals, days, mail, clock)
+            _handlers(
+                journal, engine, views, touches, workshop, fleet, briefings, conductor, approvals, days, mail, clock
+            )
         ),
         telemetry=telemetry,
         owner=owner,
@@ -364,6 +371,7 @@ def _handlers(
     journal: Log,
     engine: Engine,
     views: Views,
+    touches: Touches,
     workshop: Workshop,
     fleet: Fleet,
     briefings: Briefings,
@@ -374,6 +382,7 @@ def _handlers(
     clock: Clock,
 ) -> Mapping[str, Handler]:
     sessions = Sessions(journal, workshop, fleet.harnesses, days, clock)
+    implement = Implement(journal, views, touches, workshop, sessions, clock)
     endings = Endings(journal, views, workshop)
     gate = Gate(journal, engine, workshop, clock)
     nodes = Nodes(
@@ -382,7 +391,7 @@ def _handlers(
         briefings,
         {
             Node.PLAN: Planning(journal, workshop, sessions),
-            Node.IMPLEMENT: Revert(journal, workshop, otherwise=Implement(journal, views, workshop, sessions)),
+            Node.IMPLEMENT: Revert(journal, workshop, otherwise=implement),
             Node.CHECK: Check(journal, workshop),
             Node.REVIEW: Reviews(journal, workshop, sessions),
             Node.APPROVE: Approving(journal, engine, views, workshop, approvals, clock),

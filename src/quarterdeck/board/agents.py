@@ -169,6 +169,8 @@ def _apply(cell: AgentCell, event: e.EventBase, at: float) -> None:
             _evidence(cell, f"noted: {event.text}", at)
         case e.TodoChanged():
             _evidence(cell, "changed its list", at)
+        case e.AttemptTouched():
+            _evidence(cell, f"changed {event.path}", at)
         case e.ChangeExported():
             count = len(event.change.files)
             _evidence(cell, f"a change of {count} file{'s' if count != 1 else ''}", at)

@@ -208,6 +208,15 @@ def _thought(message: Message | None) -> str:
     return "\n".join(shown)
 
 
+def warned(event: e.AttemptWarned) -> str:
+    """What an agent was warned of, with what it was told of the other task."""
+    place = f"`{event.entity}` in {event.path}" if event.entity else event.path
+    state = {"working": "works on it too", "coming": "has changed it too", "landed": "changed it, and has landed"}
+    told = "its next attempt is told" if event.how == "feedback" else "is told"
+    said = f"{told} about {place}: {event.other} ({event.title}) {state[event.state]}"
+    return f"{said}\n{event.intent}".strip()
+
+
 def _words(event: e.EventBase) -> str:
     """What other records say, in words; empty = nothing that belongs into a thread."""
     match event:
@@ -228,6 +237,11 @@ def _words(event: e.EventBase) -> str:
             return f"delegated to {event.agent}: {event.child}"
         case e.ContextCompacted():
             return f"its context was compacted from {event.before_tokens} to {event.after_tokens} tokens"
+        case e.AttemptTouched():
+            names = ", ".join(name for name in event.entities if name)
+            return f"changes {event.path}{f': {names}' if names else ''}" if event.entities else ""
+        case e.AttemptWarned():
+            return warned(event)
         case e.LimitReached():
             return f"a limit was reached: {event.limit}, {event.used:g} of {event.allowed:g}"
         case e.IncidentOpened():

@@ -9,7 +9,7 @@ Rules
 from dataclasses import dataclass
 from typing import Protocol
 
-from quarterdeck.cli import outside_lines
+from quarterdeck.cli import beside_lines, outside_lines
 from quarterdeck.cli.amounts import duration, plural, size, tokens, usd
 from quarterdeck.cli.text import Tone, clean, fit
 from quarterdeck.journal.port import Record
@@ -39,7 +39,7 @@ def describe(record: Record) -> Line:
     """The line of that record."""
     event = record.event
     room = record.stream.partition("/")[0]
-    words = _ROOMS.get(room, _deck)(event) or _outside_world(event)
+    words = _ROOMS.get(room, _deck)(event) or _beside(event) or _outside_world(event)
     text, tone, detail = words or (event.kind, Tone.QUIET, True)
     return Line(record.at, who(record), clean(text), tone, detail)
 
@@ -71,6 +71,14 @@ def _detail(text: str, tone: Tone = Tone.QUIET) -> _Words:
 
 def _because(text: str, reason: str) -> str:
     return f"{text}: {fit(clean(reason), _REASON)}" if reason else text
+
+
+def _beside(event: EventBase) -> _Words | None:
+    found = beside_lines.words(event)
+    if found is None:
+        return None
+    text, detail = found
+    return (text, Tone.QUIET, True) if detail else (text, Tone.WARN, False)
 
 
 def _outside_world(event: EventBase) -> _Words | None:

@@ -8,26 +8,32 @@ Rules
   who is asked, or nobody: then the task has failed.
 - A handoff that was refused as often as it may be does not wait for the attempts to be used up: asking the same agent a
   fourth time is no better than asking it a third time.
-- A change that comes back from the merge gate with its second conflict goes to the integrator, if there is one.
+- A change that comes back from the merge gate because no way of merging it passes goes to the integrator at once, if
+  there is one; else back to its author. Where the integrator has had its turn too, and nobody is named after it, a
+  person is asked, and shown what the integrator was shown.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from quarterdeck.agents import handoffs
+from quarterdeck.agents.escalation import successor
+from quarterdeck.agents.roster import HUMAN
 from quarterdeck.agents.routing import equipped
 from quarterdeck.delivery.ownership import agent_of_task, owner_of, works
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.config import RunConfig
-from quarterdeck.kernel.entities import Task
+from quarterdeck.kernel.entities import Feedback, Task
 from quarterdeck.kernel.events import Node
 from quarterdeck.kernel.failures import FailureClass
 from quarterdeck.kernel.states import TaskState
+from quarterdeck.tools.bounds import bounded
 
 PLANNER: Final = "planner"
 INTEGRATOR: Final = "integrator"
-CONFLICTS: Final = 2
-"""Conflicts of one change after which its author is not asked again."""
+QUESTION: Final = 8_000
+"""Characters of a question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +56,18 @@ def assigned(task: Task, current: TaskState, config: RunConfig) -> Assigned:
 
 
 def integrator(current: TaskState, config: RunConfig) -> Assigned | None:
-    """Who gets a change that conflicts again and again, where that is somebody else."""
+    """Who gets a change that no way of merging fits, where that is somebody who has not had it."""
     agent = config.agents.get(INTEGRATOR)
-    if agent is None or current.conflicts < CONFLICTS or INTEGRATOR in current.tried:
+    if agent is None or INTEGRATOR in current.tried or not works(agent) or not equipped(agent, config.deck):
         return None
-    if not works(agent) or not equipped(agent, config.deck):
-        return None
-    return Assigned(INTEGRATOR, f"the change came back with {current.conflicts} conflicts")
+    return Assigned(INTEGRATOR, "no way of merging the change with what has landed passes")
+
+
+def next_agent(current: TaskState, config: RunConfig) -> str | None:
+    """Who is next when an agent has had its attempts: a name, `HUMAN`, or None = the task has failed."""
+    to = successor(current.agent or "", current.tried, config.agents, config.deck)
+    joined = INTEGRATOR in current.tried and current.conflicts > 0
+    return HUMAN if to is None and joined else to
 
 
 def speaks_in_vain(last: e.NodeFinished, current: TaskState, config: RunConfig) -> bool:
@@ -84,6 +95,15 @@ def question(run: str, task: Task, current: TaskState, reason: str) -> str:
         f"You can look at what was tried: quarterdeck show {run}.{task.id}\n"
         f"You can end the run; what is merged stays: quarterdeck cancel {run}"
     )
+
+
+def with_pieces(asked: str, pieces: Sequence[Feedback]) -> str:
+    """The question with what the integrator was shown: both sides of the conflict, the ways tried, what failed."""
+    shown = [piece for piece in pieces if piece.source == "conflict" and piece.detail]
+    if not shown:
+        return asked[:QUESTION]
+    text = f"{shown[-1].reason}\n{shown[-1].detail}"
+    return f"{asked}\n\n{bounded(text, QUESTION - len(asked) - 2)[0]}"[:QUESTION]
 
 
 def planners_question(run: str, tries: int, reason: str) -> str:

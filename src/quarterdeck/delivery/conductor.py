@@ -10,8 +10,9 @@ Rules
 
 import asyncio
 
-from quarterdeck.delivery import jobs
+from quarterdeck.delivery import feedback, jobs
 from quarterdeck.delivery.approval import retriable, short, waiting_nodes
+from quarterdeck.delivery.assigning import with_pieces
 from quarterdeck.delivery.blueprint import BLUEPRINTS
 from quarterdeck.delivery.briefing import Briefings
 from quarterdeck.delivery.dispatch import Decision, decide, revived
@@ -28,7 +29,7 @@ from quarterdeck.kernel import ids, probes
 from quarterdeck.kernel.clock import Clock
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.events import Node
-from quarterdeck.kernel.states import RunState, apply
+from quarterdeck.kernel.states import RunState, apply, task_state
 from quarterdeck.store.port import Tx
 
 
@@ -149,7 +150,7 @@ class Conductor:
             if not decision:
                 proposed = state.last.result_blob if state.last and state.node is Node.PLAN else None
                 plan = await self._briefings.plan(state.plan_blob or proposed)
-                decided = decide(state, plan, briefing.config)
+                decided = await self._asked(decide(state, plan, briefing.config), state)
                 decision = Decision(decided.events, routed(decided.jobs, state, plan, briefing.config))
             if not decision:
                 return
@@ -159,6 +160,18 @@ class Conductor:
             elif await self._start(claim, state, decision, briefing.config):
                 return
             probes.hit("run.advanced")
+
+    async def _asked(self, decision: Decision, state: RunState) -> Decision:
+        """The decision with its questions in full: a person who is to join two changes needs both."""
+        events: list[e.EventBase] = []
+        for event in decision.events:
+            if isinstance(event, e.TaskEscalated):
+                task = task_state(state, event.task)
+                blobs = (task.feedback_blob, task.added_blob)
+                pieces = [piece for blob in blobs for piece in await feedback.load(self._journal, blob)]
+                event = event.model_copy(update={"question": with_pieces(event.question, pieces)})
+            events.append(event)
+        return Decision(tuple(events), decision.jobs)
 
     async def _start(self, claim: Claim, state: RunState, decision: Decision, config: RunConfig) -> bool:
         """Record what may start now; whether there is nothing else to do, because the rest has to wait."""

@@ -12,7 +12,8 @@ Rules
 - The outcome of a node leads where the blueprint says. At most `limits.attempts` attempts fail by their own fault
   or are sent back by a reviewer, for each agent; as many are returned because of a conflict; then a human has to look.
 - Which agent gets an attempt is decided in `delivery.assigning`: after one has had its attempts, the one it escalates
-  to; where that is a person, the task waits with a question.
+  to; where that is a person, the task waits with a question. A change that does not merge goes to the integrator first,
+  however often others came back.
 - A failure that another attempt cannot mend (authentication, quota, budget) ends the task at once.
 - A pause starts nothing new. A cancel ends every unfinished task. An exhausted budget of the run or of a day starts
   nothing that costs money, but what is already finished still goes through the gate; the run ends partial.
@@ -23,16 +24,17 @@ Rules
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from quarterdeck.agents.escalation import successor
 from quarterdeck.agents.roster import HUMAN
 from quarterdeck.agents.routing import raised
 from quarterdeck.delivery import jobs
 from quarterdeck.delivery.approval import change_job, plan_moves, unapproved
 from quarterdeck.delivery.assigning import (
+    INTEGRATOR,
     Assigned,
     assigned,
     escalation,
     integrator,
+    next_agent,
     question,
     speaks_in_vain,
 )
@@ -204,21 +206,19 @@ def _again(
     elif last.outcome is Outcome.CHANGE and last.node is Node.REVIEW and current.rounds > config.deck.review.rounds:
         reason = f"the reviewer still wants a change after {config.deck.review.rounds} rounds: {reason}"
         yield from _escalated(state, run, task, last, reason, config)
+    elif (to := integrator(current, config) if turn is Turn.RETURN else None) is not None:
+        if not state.paused:
+            yield _dispatch(state, run, task, config, current.added_blob, to)
     elif counted >= limit:
         reason = f"{counted} attempts, the last one: {reason}" if counted > 1 else reason
-        if turn is Turn.RETURN:
+        if turn is Turn.RETURN and current.agent != INTEGRATOR:
             yield e.TaskFailed(task=task.id, reason=reason[:2000], failure=last.failure), None
         else:
             yield from _escalated(state, run, task, last, reason, config)
     elif speaks_in_vain(last, current, config):
         yield from _escalated(state, run, task, last, reason, config)
     elif not state.paused:
-        to = integrator(current, config) if turn is Turn.RETURN else None
-        yield _dispatch(state, run, task, config, current.added_blob, to)
-
-
-def _successor(current: TaskState, config: RunConfig) -> str | None:
-    return successor(current.agent or "", current.tried, config.agents, config.deck)
+        yield _dispatch(state, run, task, config, current.added_blob)
 
 
 def _escalated(
@@ -226,7 +226,7 @@ def _escalated(
 ) -> Iterator[Move]:
     """The agent has had its attempts: on to whom it escalates to, or the task has failed."""
     current = task_state(state, task.id)
-    to, name = _successor(current, config), current.agent or ""
+    to, name = next_agent(current, config), current.agent or ""
     if to is None:
         yield e.TaskFailed(task=task.id, reason=reason[:2000], failure=last.failure), None
     elif to == HUMAN:

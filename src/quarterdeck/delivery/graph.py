@@ -100,6 +100,16 @@ def descendants(needs: Needs, roots: Iterable[str]) -> tuple[str, ...]:
     return tuple(task for task in needs if task in found)
 
 
+def ordered_with(needs: Needs, task: str) -> frozenset[str]:
+    """The task, everything that it waits for, and everything that waits for it."""
+    found, todo = {task, *descendants(needs, (task,))}, [task]
+    while todo:
+        fresh = [need for need in needs[todo.pop()] if need not in found]
+        found.update(fresh)
+        todo.extend(fresh)
+    return frozenset(found)
+
+
 def ranks(needs: Needs, weight: Mapping[str, float] | None = None) -> dict[str, float]:
     """For each task the weight of the heaviest chain that starts with it: dispatch the highest first.
 
@@ -177,6 +187,15 @@ def _meetings(tasks: Sequence[Task]) -> Iterable[tuple[str, str, tuple[str, str]
                 return
             if may_overlap(left, right):
                 yield one.id, other.id, (left, right)
+
+
+def shared(one: Task, other: Task) -> tuple[str, ...]:
+    """The paths of `other` that meet one of `one`."""
+    return tuple(path for path in other.paths if any(_meets(path, own) for own in one.paths))
+
+
+def _meets(left: str, right: str) -> bool:
+    return left == right or (not (_is_file(left) and _is_file(right)) and may_overlap(left, right))
 
 
 def _is_file(pattern: str) -> bool:

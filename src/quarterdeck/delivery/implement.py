@@ -6,26 +6,31 @@ Rules
   strict check and is pinned by a ref before anything else is recorded of it.
 - Unfinished work of a failed attempt is pinned too, so that the next one can go on from it.
 - An agent that changed nothing has not done the task.
-- What people said about the task reaches a program with its task: it cannot be told anything later.
+- What people said about the task reaches a program with its task: it cannot be told anything later. What others changed
+  meanwhile of what it has changed reaches the task's next attempt.
 - Few attempts are begun at a time: where many wait (a resume), the first is soon at work instead of all at once late.
 """
 
 import asyncio
 import os
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Final
 
 from quarterdeck.agents import routing
 from quarterdeck.agents.mail import waiting
 from quarterdeck.agents.port import Finished, Sibling
+from quarterdeck.delivery import overlapping
 from quarterdeck.delivery.keeping import keep
 from quarterdeck.delivery.node import Duty, Result
 from quarterdeck.delivery.session import Seat, Session, Sessions, agent_of
 from quarterdeck.delivery.workshop import Workshop
 from quarterdeck.journal.port import Journal
+from quarterdeck.journal.touches import Touches
 from quarterdeck.journal.views import Views
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import probes
+from quarterdeck.kernel.clock import Clock
 from quarterdeck.kernel.entities import Agent, Change, Feedback, Harness, Plan, Task
 from quarterdeck.kernel.events import Outcome
 from quarterdeck.kernel.failures import FailureClass
@@ -45,9 +50,13 @@ _AT_ONCE: Final = max(2, os.cpu_count() or 1)
 class Implement:
     """Performs the implement node."""
 
-    def __init__(self, journal: Journal, views: Views, workshop: Workshop, sessions: Sessions) -> None:
+    def __init__(
+        self, journal: Journal, views: Views, touches: Touches, workshop: Workshop, sessions: Sessions, clock: Clock
+    ) -> None:
         self._journal = journal
         self._views = views
+        self._touches = touches
+        self._clock = clock
         self._workshop = workshop
         self._sessions = sessions
         self._few: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(_AT_ONCE))
@@ -70,6 +79,8 @@ class Implement:
             await mirror.need(duty.carry)
         tree, shown = await carried_over(mirror, base, duty.carry)
         route = routing.of_author(agent, duty.tier)
+        status = {row.task: row.status for row in await self._views.tasks(duty.run)}
+        under_way = await self._touches.under_way(duty.run, task.id)
         return Seat(
             attempt=duty.attempt,
             task=task.id,
@@ -86,8 +97,9 @@ class Implement:
                 "task": task,
                 "plan": plan,
                 "feedback": (*shown, *duty.feedback, *await self._said(agent, duty)),
-                "siblings": await self._siblings(duty.run, task, plan),
+                "siblings": _siblings(task, plan, status),
                 "notes": tuple(await self._views.notes(duty.run)),
+                "meetings": overlapping.meetings(duty.run, task, plan, status, under_way),
             },
         )
 
@@ -106,14 +118,6 @@ class Implement:
         await mirror.fetch(base)
         return base
 
-    async def _siblings(self, run: str, task: Task, plan: Plan) -> tuple[Sibling, ...]:
-        status = {row.task: str(row.status) for row in await self._views.tasks(run)}
-        return tuple(
-            Sibling(other.id, other.title, status.get(other.id, "pending"), other.paths)
-            for other in plan.tasks
-            if other.id != task.id
-        )
-
     async def _hand_in(self, duty: Duty, task: Task, mirror: Mirror, session: Session) -> Result:
         finished = session.finished
         if finished.outcome not in (Outcome.OK, Outcome.FAILED):
@@ -121,15 +125,26 @@ class Implement:
             return _result(finished, change if isinstance(change, Change) else None, None)
         done = finished.outcome is Outcome.OK
         change = await self._export(duty, task, mirror, session, CHANGES if done else UNFINISHED)
+        warned = await self._warned(duty, change) if isinstance(change, Change) else ()
         if not done:
-            return _result(finished, change if isinstance(change, Change) else None, None)
+            return _result(finished, change if isinstance(change, Change) else None, None, warned)
         if not isinstance(change, Change):
             reason = change or "the agent says it is done, but nothing differs from the base"
             piece = Feedback(source="structure", reason=reason[:2000])
             return Result(Outcome.FAILED, reason=reason, failure=FailureClass.HANDOFF, feedback=(piece,))
         handoff = finished.handoff
         blob = await self._journal.put(handoff.model_dump_json().encode()) if handoff is not None else None
-        return _result(finished, change, blob)
+        return _result(finished, change, blob, warned)
+
+    async def _warned(self, duty: Duty, change: Change) -> tuple[Feedback, ...]:
+        """What an agent could not be told while it worked, for whoever tries next."""
+        agent = agent_of(duty.briefing, duty.agent or duty.briefing.config.default_agent)
+        if agent.harness is not Harness.COMMAND:
+            return ()
+        warned = await overlapping.untold(self._touches, duty.attempt, change.base, self._clock)
+        if warned:
+            await self._journal.append(duty.claim, *warned)
+        return overlapping.feedback(warned)
 
     async def _export(self, duty: Duty, task: Task, mirror: Mirror, session: Session, refs: str) -> Change | str | None:
         """The change, pinned in the mirror; a reason why it cannot be taken; None where nothing differs."""
@@ -150,7 +165,8 @@ class Implement:
         except ValueError as error:
             return f"the change cannot be taken: {error}"
         probes.hit("change.pinned")
-        files = tuple(change.path for change in await mirror.changes(session.base, exported.commit))
+        changes = await mirror.changes(session.base, exported.commit)
+        touched = await overlapping.settled(self._touches, duty.attempt, mirror, session.base, exported.commit, changes)
         change = Change(
             run=duty.run,
             task=task.id,
@@ -158,12 +174,13 @@ class Implement:
             base=session.base,
             commit=exported.commit,
             tree=exported.tree,
-            files=shown(files),
+            files=shown(tuple(change.path for change in changes)),
         )
         kept: tuple[e.EventBase, ...] = ()
         if mirror.depot is not None:
             kept = (await keep(self._journal, Pack(exported.commit, (session.base,), exported.pack)),)
-        await self._journal.append(duty.claim, *kept, e.ChangeExported(change=change, pack_bytes=len(exported.pack)))
+        event = e.ChangeExported(change=change, pack_bytes=len(exported.pack))
+        await self._journal.append(duty.claim, *kept, *touched, event)
         return change
 
 
@@ -190,12 +207,20 @@ def shown(files: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(shown)
 
 
-def _result(finished: Finished, change: Change | None, blob: str | None) -> Result:
+def _siblings(task: Task, plan: Plan, status: Mapping[str, e.TaskStatus]) -> tuple[Sibling, ...]:
+    return tuple(
+        Sibling(other.id, other.title, str(status.get(other.id, e.TaskStatus.PENDING)), other.paths)
+        for other in plan.tasks
+        if other.id != task.id
+    )
+
+
+def _result(finished: Finished, change: Change | None, blob: str | None, warned: tuple[Feedback, ...] = ()) -> Result:
     return Result(
         finished.outcome,
         reason=finished.reason,
         failure=finished.failure,
         change=change,
-        feedback=finished.feedback,
+        feedback=(*finished.feedback, *warned),
         result_blob=blob,
     )

@@ -67,6 +67,7 @@ _ANSWER: Final[dict[str, Any]] = {
         "text": {"type": "string", "description": "What the answer says."},
         "ended": {"type": "boolean", "description": "Whether your work is over."},
         "messages": {"type": "array", "items": {"type": "string"}, "description": "What a person says to you."},
+        "reminder": {"type": "string", "description": "What others change that you have changed too."},
     },
     "required": ["text", "ended", "messages"],
 }
@@ -98,6 +99,9 @@ def answer(reply: Reply) -> types.CallToolResult:
     structured: dict[str, Any] = {"text": reply.text, "ended": reply.ended, "messages": list(reply.messages)}
     if reply.document is not None:
         structured = {**reply.document, "messages": list(reply.messages)}
+    if reply.reminder:
+        content.append(types.TextContent(text=reply.reminder))
+        structured["reminder"] = reply.reminder
     return types.CallToolResult(content=content, structured_content=structured, is_error=not reply.ok)
 
 

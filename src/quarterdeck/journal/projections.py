@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final
 
+from quarterdeck.journal import touches
 from quarterdeck.kernel import events as ev
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.entities import Plan, Usage
@@ -69,7 +70,7 @@ _COUNTS: Final = (
 _TABLES: Final = (
     *("runs", "tasks", "attempts", "costs", "waits", "notes", "notices", "firings", "origins"),
     *("spending", "burn", "landings", "incidents", "approvals"),
-    *("packs", "snapshots"),
+    *("packs", "snapshots", "touches", "intents"),
 )
 
 _NOTHING: Final[list[Op]] = []
@@ -88,6 +89,8 @@ def project(stream: str, at: float, event: ev.EventBase, plans: Plans) -> list[O
         return _run(name, at, event, plans)
     if where == "approval" and isinstance(event, ev.ApprovalDecided):
         return _decided(at, event)
+    if where == "gate" and isinstance(event, ev.ChangeLanded):
+        return [Set(*touches.landed(name, at, event))]
     return _trigger(at, event) if where == "trigger" else _NOTHING
 
 
@@ -141,7 +144,9 @@ def _whole_run(run: str, at: float, event: ev.EventBase, plans: Plans) -> list[O
         case ev.NodeStarted(node=ev.Node.PLAN):
             return [status(ev.RunStatus.PLANNING)]
         case ev.RunPlanned():
-            tasks = enumerate(plans(event.plan_blob).tasks)
+            planned = plans(event.plan_blob).tasks
+            tasks = enumerate(planned)
+            meant: list[Op] = [Set(*touches.meant(run, task)) for task in planned]
             rows: list[Op] = [
                 Set(
                     "project_task_planned",
@@ -156,7 +161,7 @@ def _whole_run(run: str, at: float, event: ev.EventBase, plans: Plans) -> list[O
                 )
                 for position, task in tasks
             ]
-            return [status(ev.RunStatus.RUNNING), Set("project_tasks_dropped", {"run": run}), *rows]
+            return [status(ev.RunStatus.RUNNING), Set("project_tasks_dropped", {"run": run}), *rows, *meant]
         case ev.RunPaused():
             return [status(ev.RunStatus.PAUSED)]
         case ev.WorkHeld():
@@ -206,7 +211,8 @@ def _whole_run(run: str, at: float, event: ev.EventBase, plans: Plans) -> list[O
                 "at": at,
             }
             waits = Set("project_waits_answered", {"run": run})
-            return [Set("project_run_finished", finished), waits, _closed(run, at, "the run has ended")]
+            over = Set("project_touches_over", {"run": run})
+            return [Set("project_run_finished", finished), waits, _closed(run, at, "the run has ended"), over]
         case _:
             return []
 
@@ -311,7 +317,10 @@ def _attempt(attempt: str, at: float, event: ev.EventBase) -> list[Op]:
                 "incarnation": event.incarnation,
                 "at": at,
             }
-            return [Set("project_attempt_started", values)]
+            anew = [Set("project_touches_anew", {"attempt": attempt})] if event.incarnation > 1 else []
+            return [Set("project_attempt_started", values), *anew]
+        case ev.AttemptTouched():
+            return [Set(*touches.touched(attempt, at, event))]
         case ev.HarnessFinished():
             run, _, _ = ids.split_attempt(attempt)
             ended = _closed(run, at, "the attempt that asked has ended", attempt)

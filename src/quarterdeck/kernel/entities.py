@@ -212,7 +212,7 @@ class TodoItem(Value):
 class Feedback(Value):
     """Why the previous attempt (or round) was sent back, for whoever tries next."""
 
-    source: Literal["structure", "verify", "review", "gate", "conflict", "agent", "human", "limit"]
+    source: Literal["structure", "verify", "review", "gate", "conflict", "others", "agent", "human", "limit"]
     reason: str = Field(max_length=2_000)
     detail: str = Field(default="", max_length=24_000)
     """Bounded evidence: failing output, findings, the other side's intent and diff."""

@@ -15,7 +15,7 @@ from quarterdeck.models.port import ToolSpec
 from quarterdeck.tools.arguments import failed, number, parameters, text
 from quarterdeck.tools.bounds import readable
 from quarterdeck.tools.paths import inside, shown, unwritable
-from quarterdeck.tools.port import Effect, Replay, Surroundings, ToolResult
+from quarterdeck.tools.port import Edited, Effect, Replay, Surroundings, ToolResult
 
 MAX_FILE: Final = 8 * 1024 * 1024
 MAX_LINE: Final = 2_000
@@ -46,6 +46,15 @@ async def _store(path: str, data: bytes, where: Surroundings) -> ToolResult | No
     except (PermissionError, FileNotFoundError, IsADirectoryError, NotADirectoryError, ValueError, OSError) as error:
         return failed(f"`{shown(path)}` cannot be written: {error}")
     return None
+
+
+async def _present(path: str, where: Surroundings) -> str | None:
+    """The text that a file has; None = it is not there, or no text."""
+    try:
+        data = await where.sandbox.read(inside(path), limit=MAX_FILE)
+        return data.decode()
+    except (OSError, ValueError):
+        return None
 
 
 class Read:
@@ -133,9 +142,12 @@ class Write:
             return failed("Not written: the content holds half a surrogate pair, which is not text.")
         if len(data) > MAX_FILE:
             return failed(f"Not written: {len(data)} bytes are more than the {MAX_FILE} that a file may have here.")
-        problem = await _store(path, data, where)
+        before = await _present(path, where)
+        if (problem := await _store(path, data, where)) is not None:
+            return problem
         lines = content.count("\n") + (not content.endswith("\n") and bool(content))
-        return problem or ToolResult(f"Wrote `{shown(path)}`: {lines} lines, {len(data)} bytes.")
+        said = f"Wrote `{shown(path)}`: {lines} lines, {len(data)} bytes."
+        return ToolResult(said, edited=Edited(shown(path), before, content))
 
     async def happened(self, arguments: Mapping[str, Any], where: Surroundings) -> bool | None:
         return None
@@ -182,14 +194,17 @@ class Edit:
                 f"Not changed: `old` occurs {count} times in `{shown(path)}` (lines {places}). Add lines around it to "
                 "make it unique, or set `all: true`."
             )
+        after = loaded.replace(old, new)
         try:
-            data = loaded.replace(old, new).encode()
+            data = after.encode()
         except UnicodeEncodeError:
             return failed("Not changed: `new` holds half a surrogate pair, which is not text.")
-        problem = await _store(path, data, where)
+        if (problem := await _store(path, data, where)) is not None:
+            return problem
         first = _lines_of(loaded, old)[0]
         times = "" if count == 1 else f" in {count} places"
-        return problem or ToolResult(f"Changed `{shown(path)}`{times}, first at line {first}.")
+        said = f"Changed `{shown(path)}`{times}, first at line {first}."
+        return ToolResult(said, edited=Edited(shown(path), loaded, after))
 
     async def happened(self, arguments: Mapping[str, Any], where: Surroundings) -> bool | None:
         loaded = await _text_of(str(arguments["path"]), where)

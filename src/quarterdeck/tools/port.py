@@ -26,6 +26,17 @@ outcome is unknown and let it look."""
 
 
 @dataclass(frozen=True, slots=True)
+class Edited:
+    """A file of the workspace that a call has changed."""
+
+    path: str
+    """Relative to the workspace."""
+    before: str | None
+    """None = it was not there, or is no text."""
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
 class ToolResult:
     text: str
     ok: bool = True
@@ -34,6 +45,7 @@ class ToolResult:
     """The agent's work is over after this call (an accepted `submit`, an `ask`)."""
     failure: FailureClass | None = None
     """The tool itself failed and changed nothing; None = this is its answer, good or bad (a command that exits 1)."""
+    edited: Edited | None = None
 
 
 class Desk(Protocol):

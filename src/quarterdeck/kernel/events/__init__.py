@@ -53,6 +53,7 @@ from quarterdeck.kernel.events.attempt_work import (
     WorkEvent,
 )
 from quarterdeck.kernel.events.base import Blob, EventBase
+from quarterdeck.kernel.events.beside import AttemptTouched, AttemptWarned, BesideEvent
 from quarterdeck.kernel.events.deck import DeckAnchored, DeckEvent, DeckOwned
 from quarterdeck.kernel.events.gate import (
     ChangeLanded,
@@ -110,7 +111,16 @@ from quarterdeck.kernel.kinds import Kinds
 MAX_EVENT_BYTES: Final = 64 * 1024
 
 Event = Annotated[
-    DeckEvent | RunEvent | AttemptEvent | AcpEvent | WorkEvent | GateEvent | SteeringEvent | OutsideEvent | PackEvent,
+    DeckEvent
+    | RunEvent
+    | AttemptEvent
+    | AcpEvent
+    | WorkEvent
+    | BesideEvent
+    | GateEvent
+    | SteeringEvent
+    | OutsideEvent
+    | PackEvent,
     Field(discriminator="kind"),
 ]
 
@@ -138,6 +148,8 @@ __all__ = [
     "ApprovalAsked",
     "ApprovalDecided",
     "AttemptStarted",
+    "AttemptTouched",
+    "AttemptWarned",
     "Blob",
     "BudgetRaised",
     "ChangeExported",
