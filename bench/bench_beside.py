@@ -60,7 +60,8 @@ CONVERSATIONS = 8
 
 def code(lines: int) -> str:
     """A module of about so many lines: functions of eight lines each."""
-    body = "    total = 0\n    for value in values:\n        if value > {n}:\n            total += value * {n}\n    return total\n"
+    said = ("total = 0", "for value in values:", "    if value > {n}:", "        total += value * {n}", "return total")
+    body = "".join(f"    {line}\n" for line in said)
     return "".join(
         f'def work_{n}(values):\n    """Adds up what is above {n}."""\n{body.format(n=n)}\n' for n in range(lines // 8)
     )

@@ -35,6 +35,7 @@ from quarterdeck.kernel.events import (
     attempt,
     attempt_acp,
     attempt_work,
+    beside,
     gate,
     outside,
     packs,
@@ -49,7 +50,7 @@ PAGES: Final = HERE / "reference"
 FIELDS: Final = TEMPLATES / "event-fields.toml"
 """Fields that several events share, explained once."""
 _TYPES: Final = {"string": "text", "integer": "integer", "number": "number", "boolean": "true or false"}
-EVENTS: Final = (of_deck, run, attempt, attempt_acp, attempt_work, gate, steering, packs, outside)
+EVENTS: Final = (of_deck, run, attempt, attempt_acp, attempt_work, beside, gate, steering, packs, outside)
 """Where events are defined."""
 BODIES: Final = {entities: ("Change", "CheckResult", "Feedback", "Landed", "Usage"), findings: ("Remark",)}
 """Objects in events and in their larger bodies, which the page explains below."""

@@ -241,6 +241,27 @@ CASES: list[tuple[str, EventBase, str, str]] = [
     ("attempt", e.TranscriptExtended(step=1, message_blob="m", why="a reminder"), "docs.1", "told: a reminder"),
     ("attempt", e.TodoChanged(items_blob="b"), "docs.1", "todo list changed"),
     ("attempt", e.NoteRecorded(task="docs", text="I use YAML"), "docs.1", "noted: I use YAML"),
+    (
+        "attempt",
+        e.AttemptTouched(path="a.py", entities=("mean", "", "Table.add"), first=(1, 9, 12), last=(2, 9, 14)),
+        "docs.1",
+        "changes a.py: mean, Table.add",
+    ),
+    ("attempt", e.AttemptTouched(path="a.py"), "docs.1", "a.py is as it was again"),
+    (
+        "attempt",
+        e.AttemptWarned(path="a.py", entity="mean", other="r-2.fast.1", title="Make it fast"),
+        "docs.1",
+        "is told that `mean` in a.py is being changed by fast.1 (Make it fast) too",
+    ),
+    (
+        "attempt",
+        e.AttemptWarned(
+            path="a.css", entity="", other="r-2.fast.1", title="Make it fast", state="landed", how="feedback"
+        ),
+        "docs.1",
+        "its next attempt will be told that a.css was changed, since it began, by fast.1 (Make it fast) too",
+    ),
     ("attempt", e.QuestionAsked(question="which?"), "docs.1", "asks: which?"),
     ("mail", e.MessageSent(message="m", by="ada", text="use YAML"), "docs.1", "told by ada: use YAML"),
     ("attempt", e.MessageDelivered(message="m", how="result", text="x"), "docs.1", "has been told: x"),

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quarterdeck.delivery.assigning import INTEGRATOR, with_pieces
 from quarterdeck.delivery.closing import END_TASK
 from quarterdeck.delivery.conductor import funded
 from quarterdeck.delivery.dispatch import Decision, choose, decide
@@ -18,7 +19,7 @@ from quarterdeck.engine.port import Job
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.config import DeckConfig, DeckSection, LimitsSection, ReviewSection, RunConfig
-from quarterdeck.kernel.entities import Agent, Change, Harness, Plan, Task
+from quarterdeck.kernel.entities import Agent, Change, Feedback, Harness, Plan, Task
 from quarterdeck.kernel.events import MAX_EVENT_BYTES, Node, Outcome, RunStatus, TaskStatus
 from quarterdeck.kernel.failures import Exit, FailureClass
 from quarterdeck.kernel.states import RunState, apply, task_state
@@ -214,7 +215,7 @@ class World:
         limit = self.config.deck.limits.attempts
         for current in self.state.tasks.values():
             assert current.failures + current.rounds <= limit
-            assert current.conflicts <= limit
+            assert current.conflicts <= limit + (INTEGRATOR in current.tried)
             assert current.rounds <= self.config.deck.review.rounds + 1
 
 
@@ -671,14 +672,45 @@ def test_what_is_handed_in_in_vain_goes_to_another_agent_at_once() -> None:
     assert agents_of(alone, "a") == ["implementer", "implementer"]
 
 
-def test_the_second_conflict_goes_to_the_integrator() -> None:
-    world = World(plan(task("a")), config(climbs={"integrator": None}))
-    for _ in range(3):
+def clash(world: World, times: int) -> None:
+    """The change of `a` comes back from the gate so often."""
+    for _ in range(times):
         world.through("a", Node.IMPLEMENT, Node.CHECK)
         world.end(world.job(Node.GATE, "a"), Outcome.CONFLICT)
-    assert agents_of(world, "a") == ["implementer", "implementer", "integrator"]
-    assert world.dispatched("a")[2].why == "the change came back with 2 conflicts"
+
+
+def test_what_no_way_of_merging_fits_goes_to_the_integrator_at_once_and_then_to_a_person() -> None:
+    world = World(plan(task("a")), config(climbs={"integrator": None}))
+    clash(world, 3)
+    assert agents_of(world, "a") == ["implementer", "integrator", "integrator"]
+    assert world.dispatched("a")[1].why == "no way of merging the change with what has landed passes"
+    asked = next(event for event in world.log if isinstance(event, e.TaskEscalated))
+    assert (asked.agent, asked.attempt) == ("integrator", ids.attempt_id(RUN, "a", 3))
+    assert world.state.status is RunStatus.WAITING
+
+
+def test_the_integrator_has_its_turn_even_where_one_attempt_is_all_there_is() -> None:
+    world = World(plan(task("a")), config(attempts=1, climbs={"integrator": None}))
+    clash(world, 1)
+    fail(world, "a", 1)
+    assert agents_of(world, "a") == ["implementer", "integrator"]
+    assert world.state.status is RunStatus.WAITING
+
+
+def test_without_an_integrator_the_author_has_its_attempts_and_nobody_is_asked() -> None:
+    world = World(plan(task("a")), config(attempts=2))
+    clash(world, 2)
+    assert agents_of(world, "a") == ["implementer", "implementer"]
     assert world.state.tasks["a"].status is TaskStatus.FAILED
+
+
+def test_a_person_is_shown_what_the_integrator_was_shown() -> None:
+    pieces = [Feedback(source="conflict", reason="older", detail="-x"), Feedback(source="verify", reason="red")]
+    newest = Feedback(source="conflict", reason="no way passes", detail="+theirs\n+ours")
+    assert with_pieces("What now?", [*pieces, newest]) == "What now?\n\nno way passes\n+theirs\n+ours"
+    assert with_pieces("What now?", pieces[1:]) == "What now?"
+    long = Feedback(source="conflict", reason="no way", detail="d" * 24_000)
+    assert len(with_pieces("What now?", [long])) <= 8_000
 
 
 def test_a_planner_that_had_its_attempts_asks_a_person() -> None:

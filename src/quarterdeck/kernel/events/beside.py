@@ -16,19 +16,23 @@ from quarterdeck.kernel.events.base import EventBase
 SPOTS: Final = 64
 """Places of one file that are told apart."""
 
+# --- attempt/… --------------------------------------------------------------------------------------------
+
 
 class AttemptTouched(EventBase):
     """The attempt has changed a file."""
 
     kind: Literal["attempt.touched"] = "attempt.touched"
     path: str = Field(max_length=4_000)
+    """The file, relative to the workspace."""
     entities: tuple[str, ...] = Field(default=(), max_length=SPOTS)
     """Names of what it has changed in that file by now (`Class.method`); "" = something outside of all of them, and
-    where the language is not known. None at all = the file is as it was again."""
+    where the language is not known. An empty list = the file is as it was again."""
     first: tuple[int, ...] = Field(default=(), max_length=SPOTS)
     """First line of each: of an entity in the attempt's version of the file, of "" before its change; 0 = it is not
     there any more, or the whole file."""
     last: tuple[int, ...] = Field(default=(), max_length=SPOTS)
+    """Last line of each, likewise."""
 
 
 class AttemptWarned(EventBase):
@@ -36,11 +40,13 @@ class AttemptWarned(EventBase):
 
     kind: Literal["attempt.warned"] = "attempt.warned"
     path: str = Field(max_length=4_000)
+    """The file that both have changed."""
     entity: str = Field(max_length=200)
-    """See `AttemptTouched`."""
+    """What of it both have changed, as in `attempt.touched`."""
     first: int = 0
+    """Its first line as the other has it; 0 = that is not known."""
     last: int = 0
-    """Its lines in the other's version; 0 = they are not known."""
+    """Its last line, likewise."""
     other: str
     """The other's attempt."""
     title: str = Field(max_length=300)
