@@ -16,7 +16,7 @@ from quarterdeck.journal.touches import Spot, spots_of
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.events.beside import SPOTS
-from quarterdeck.merge import entities, touched
+from quarterdeck.merge.naming import entities, touched
 
 MAX_PATHS: Final = 200
 MAX_EVENTS: Final = 500
