@@ -28,7 +28,7 @@ from quarterdeck.cli.starter import toml_value
 from quarterdeck.delivery import findings
 from quarterdeck.doors.api.app import description as described
 from quarterdeck.doors.api.app import make_app
-from quarterdeck.kernel import config, entities, events, failures, triggers
+from quarterdeck.kernel import config, entities, events, failures, merging
 from quarterdeck.kernel.config import DeckConfig, OperatorConfig
 from quarterdeck.kernel.entities import Plan, Task
 from quarterdeck.kernel.events import (
@@ -52,7 +52,11 @@ FIELDS: Final = TEMPLATES / "event-fields.toml"
 _TYPES: Final = {"string": "text", "integer": "integer", "number": "number", "boolean": "true or false"}
 EVENTS: Final = (of_deck, run, attempt, attempt_acp, attempt_work, beside, gate, steering, packs, outside)
 """Where events are defined."""
-BODIES: Final = {entities: ("Change", "CheckResult", "Feedback", "Landed", "Usage"), findings: ("Remark",)}
+BODIES: Final = {
+    entities: ("Change", "CheckResult", "Feedback", "Landed", "Usage"),
+    merging: ("LostWay",),
+    findings: ("Remark",),
+}
 """Objects in events and in their larger bodies, which the page explains below."""
 _VALUES: Final = {"str": "text", "int": "integer", "float": "number", "bool": "true or false", "Blob": "digest"}
 _NAMED: Final = (events, entities, failures, findings)
@@ -222,7 +226,7 @@ def deck() -> str:
     for name, annotation, said in (*whole.attributes(DeckConfig.__name__), *whole.attributes(OperatorConfig.__name__)):
         inner = re.search(r"\b([A-Z]\w+)\]?$", annotation)
         section = getattr(config, inner[1]) if inner else None
-        module = triggers if section is not None and section.__module__ == triggers.__name__ else config
+        module = sys.modules[section.__module__] if section is not None else config
         source = Source(module)
         listed = annotation.startswith("dict")
         out.append(f"## `[{name}]`\n")

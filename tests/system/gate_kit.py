@@ -1,6 +1,7 @@
 """A merge gate over a real git repository, a real journal and engine, and real check processes."""
 
 import asyncio
+import json
 import os
 import shutil
 import subprocess
@@ -40,6 +41,9 @@ ENVIRONMENT = {
     "GIT_COMMITTER_NAME": "A",
     "GIT_COMMITTER_EMAIL": "a@example.org",
 }
+
+
+NO_FILES: Mapping[str, str] = {}
 
 
 class Killed(BaseException):
@@ -139,10 +143,11 @@ class Deck:
 
     # --- the repository
 
-    def begin(self) -> None:
+    def begin(self, more: Mapping[str, str]) -> None:
         self.repository.mkdir()
         git(self.repository, "init", "-q", "-b", "main")
-        write(self.repository, {"a.txt": "one\ntwo\nthree\n", "b.txt": "b\n", "check.sh": "test ! -e BAD\n"})
+        files = {"a.txt": "one\ntwo\nthree\n", "b.txt": "b\n", "check.sh": "test ! -e BAD\n"}
+        write(self.repository, {**files, **more})
         git(self.repository, "add", ".")
         git(self.repository, "commit", "-qm", "Start")
         self.base = git(self.repository, "rev-parse", "HEAD")
@@ -218,6 +223,9 @@ class Deck:
         run: str = RUN,
         parallel: int = 4,
         timeout: str = "20s",
+        verify: tuple[str, ...] = (),
+        intent: str = "",
+        merge: Mapping[str, object] | None = None,
     ) -> None:
         """An attempt's change goes to the gate."""
         onto = onto or self.base
@@ -228,7 +236,7 @@ class Deck:
         git(mirror.path, "fetch", "-q", author, f"+{commit}:refs/quarterdeck/change/{run}/{task}")
         attempt = ids.attempt_id(run, task, 1)
         checks = {"gate": gate, "parallel": parallel, "timeout": timeout}
-        config = RunConfig.model_validate({"deck": {"checks": checks}})
+        config = RunConfig.model_validate({"deck": {"checks": checks, "merge": merge or {}}})
         event = e.ChangeQueued(
             change=Change(
                 run=run, task=task, attempt=attempt, base=onto, commit=commit, tree=await mirror.tree(commit)
@@ -239,6 +247,8 @@ class Deck:
             branch=BRANCH,
             base=self.base,
             agent="implementer",
+            verify_blob=await journal.put(json.dumps(verify).encode()),
+            intent_blob=await journal.put(intent.encode()),
         )
         job = jobs.gate_submit(self.target, attempt, await journal.put(e.encode(event)))
         await journal.commit(also=lambda tx: engine.defer(tx, job))
@@ -286,8 +296,9 @@ def grounds(tmp_path: Path) -> Iterator[Ground]:
     shutil.rmtree(shared, ignore_errors=True)
 
 
-async def decks(tmp_path: Path, ground: Ground) -> AsyncIterator[Deck]:
+async def decks(tmp_path: Path, ground: Ground, files: Mapping[str, str] = NO_FILES) -> AsyncIterator[Deck]:
+    """`files`: what the repository holds besides."""
     made = Deck(tmp_path, ground, Shop(ground))
-    made.begin()
+    made.begin(files)
     yield made
     await made.end()

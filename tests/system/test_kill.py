@@ -24,6 +24,7 @@ from quarterdeck.testing.chaos.verdict import inmates, judge
 pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 
 PLAIN = Size(commands=2, seconds=0.0, parallel=4)
+JOINING = Size(commands=0, joining=2, seconds=1.0, parallel=4)
 NATIVE = Size(commands=0, natives=1, seconds=0.0, parallel=4, review=True)
 """Together they reach every probe point."""
 LARGE = Size(commands=14, chained=6, natives=2, seconds=1.0, parallel=8)
@@ -61,7 +62,7 @@ def calls(size: Size) -> int:
 def test_killed_at(point: str, scene: MakeScene) -> None:
     """At the first time that the point is reached, then at the second time, if it comes to that."""
     first = EFFECT if point.startswith("tool.") else 1
-    size = NATIVE if point.startswith(("model.", "tool.")) else PLAIN
+    size = NATIVE if point.startswith(("model.", "tool.")) else JOINING if point == "gate.resolved" else PLAIN
     small, seen, kills, run = scene(size), Seen(), 0, ""
     with model_server(small) if size is NATIVE else nullcontext(Model()) as model:
         while True:

@@ -293,6 +293,30 @@ CASES: list[tuple[str, EventBase, str, str]] = [
     ("gate", e.GateCheckFinished(check="k", tree=SHA, passed=False, reason="x"), "gate", "3f2a91c0de is red: x"),
     (
         "gate",
+        e.MergeResolved(
+            attempt=CHANGE.attempt,
+            way="entity",
+            lost=(e.LostWay(way="git", reason="conflict in a.py"),),
+            onto=SHA,
+            tree=SHA,
+            notes=("a.py: both sides' imports",),
+        ),
+        "docs.1",
+        "merged by entity (git: conflict in a.py); a.py: both sides' imports",
+    ),
+    (
+        "gate",
+        e.ChangeReturned(
+            attempt=CHANGE.attempt,
+            outcome=Outcome.CONFLICT,
+            reason="does not merge",
+            lost=(e.LostWay(way="git", reason="conflict in a.py"), e.LostWay(way="union", reason="red: x")),
+        ),
+        "docs.1",
+        "does not merge (tried: git: conflict in a.py; union: red: x)",
+    ),
+    (
+        "gate",
         e.LandingIntended(attempt=CHANGE.attempt, old="", new=SHA, tree=SHA),
         "docs.1",
         "from nothing to 3f2a91c0de",

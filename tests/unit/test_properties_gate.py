@@ -32,6 +32,7 @@ from quarterdeck.journal.port import Record
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.entities import Change
 from quarterdeck.kernel.events import Outcome
+from quarterdeck.merge.values import Way
 
 ATTEMPTS = st.sampled_from("abcd")
 COMMITS = st.sampled_from(["c0", "c1", "c2", "c3"])
@@ -110,6 +111,8 @@ def merged(choice: int) -> Merged | Clash | None:
     """One of the outcomes of a merge; None = not tried yet."""
     if choice < 40:
         return None if choice < 12 else Clash(("p",))
+    if choice > 200:
+        return Merged(f"c{choice % 4}", f"t{choice % 3}", Way.ENTITY, more=True)
     return Merged(f"c{choice % 4}", f"t{choice % 3}")
 
 
@@ -191,7 +194,9 @@ def judged(state: GateState, view: View, commands: tuple[Command, ...]) -> None:
             case Land(attempt, old, new, tree):
                 assert commands == (command,), "nothing is done beside a landing"
                 assert state.colour((tree, checks[attempt])) is Colour.GREEN, "an untested tree would land"
-                assert view.merges[view.tip, attempt] == Merged(new, tree), "it would not land on the tip"
+                landing = view.merges[view.tip, attempt]
+                assert isinstance(landing, Merged)
+                assert (landing.commit, landing.tree) == (new, tree), "it would not land on the tip"
                 assert old == (view.tip if view.exists else None)
                 assert view.tip == state.tip, "somebody else's move was not recorded first"
             case Return(attempt, Outcome.FAILED):
@@ -210,6 +215,12 @@ def judged(state: GateState, view: View, commands: tuple[Command, ...]) -> None:
                 assert command.tip == view.tip
                 assert len(command.stack) == len(command.commits) == len({*command.stack})
                 assert [name for name in waiting if name in command.stack] == [*command.stack], "not the queue's order"
+            case NeedMerge(onto, attempt, beyond) if beyond is not None:
+                red = view.merges[onto, attempt]
+                assert isinstance(red, Merged)
+                assert (onto, red.way, red.more) == (view.tip, beyond, True)
+                assert state.colour((red.tree, checks[attempt])) is Colour.RED, "a way is left that is not lost"
+                assert state.colour((view.tree, checks[attempt])) is Colour.GREEN, "the tip may be at fault"
             case NeedMerge(onto, attempt):
                 assert (onto, attempt) not in view.merges, "merged twice"
                 assert attempt in waiting

@@ -191,6 +191,7 @@ class World:
                 number=command.number,
                 config_blob=command.config_blob,
                 checks=command.checks,
+                gate_checks=command.gate,
             )
         )
         self.jobs.add(check)

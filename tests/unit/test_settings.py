@@ -191,6 +191,18 @@ def test_what_the_repository_may_not_widen_is_said() -> None:
     assert refused == ["budget.run", "sandbox.backend", "sandbox.setup_network", "sandbox.memory_mb"]
 
 
+def test_a_repository_takes_ways_of_merging_away_and_adds_none() -> None:
+    operator = toml(merge={"ways": ["git", "union"], "driver": "off"})
+    config, lines = merge(operator, toml(merge={"ways": ["entity", "git"], "driver": "auto"}), NOTHING)
+    assert (config.merge.ways, config.merge.driver) == (("git",), "off")
+    assert len([line for line in lines if "may only narrow" in line]) == 2
+    config, lines = merge(NOTHING, toml(merge={"ways": ["git", "entity"], "driver": "off"}), NOTHING)
+    assert (config.merge.ways, config.merge.driver) == (("git", "entity"), "off")
+    assert lines == ("merge.ways: from a file", "merge.driver: from a file")
+    with pytest.raises(BadConfiguration, match="among the ways"):
+        parse_deck_toml('[merge]\nways = ["union"]\n', "d.toml")
+
+
 def test_only_the_operator_says_where_keys_are_sent() -> None:
     repository = toml(
         models={"openai:x": {"context": 4096, "base_url": "http://elsewhere.example", "api_key_env": "HOME_KEY"}}

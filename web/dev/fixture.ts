@@ -308,6 +308,7 @@ const gates: GateRow[] = [
       commit: `a8${at}b44e9d0c1`,
       at: began - 500 * (at + 1),
       reviewed: at % 2 === 0,
+      merged: at === 1 ? "merged by entity (git: conflict in src/hooks/retry.py)" : "",
     })),
     returned: [],
   },

@@ -33,6 +33,7 @@ const landed = (at: number, reviewed = true): LandedChange => ({
   commit: "c",
   at,
   reviewed,
+  merged: "",
 });
 
 const gate = (more: Partial<GateRow>): GateRow => ({

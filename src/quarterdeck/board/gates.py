@@ -55,6 +55,8 @@ class GateCell:
     reviewed: frozenset[str] = frozenset()
     """Attempts among `landed` with an accepting review."""
     last_id: int = 0
+    merged: dict[str, str] = field(default_factory=dict)
+    """Attempts in the queue to how they are merged, in words."""
     stall: str = ""
     """Why the gate itself cannot work."""
     stalled_at: float = 0.0
@@ -82,6 +84,9 @@ def take(cell: GateCell, raw: Raw) -> None:
             cell.stall = ""
         case e.GateCheckFinished():
             _checked(cell, event)
+        case e.MergeResolved():
+            if event.attempt in cell.queue:
+                cell.merged[event.attempt] = event.words
         case e.ChangeLanded():
             _landed(cell, event, at)
         case e.ChangeReturned():
@@ -115,13 +120,23 @@ def _landed(cell: GateCell, event: e.ChangeLanded, at: float) -> None:
     run, task, _ = ids.split_attempt(event.attempt)
     title = waiting.title if waiting is not None else ""
     cell.landed.appendleft(
-        LandedChange(attempt=event.attempt, run=run, task=task, title=title, commit=event.new, at=at, reviewed=False)
+        LandedChange(
+            attempt=event.attempt,
+            run=run,
+            task=task,
+            title=title,
+            commit=event.new,
+            at=at,
+            reviewed=False,
+            merged=cell.merged.pop(event.attempt, ""),
+        )
     )
     cell.tip, cell.tip_green, cell.stall = event.new, True, ""
 
 
 def _returned(cell: GateCell, event: e.ChangeReturned, at: float) -> None:
     waiting = cell.queue.pop(event.attempt, None)
+    cell.merged.pop(event.attempt, None)
     run, task, _ = ids.split_attempt(event.attempt)
     cell.returned.appendleft(
         ReturnedChange(
@@ -133,6 +148,7 @@ def _returned(cell: GateCell, event: e.ChangeReturned, at: float) -> None:
             reason=event.reason,
             against=event.against,
             at=at,
+            tried=e.ways_in_words(event.lost),
         )
     )
 

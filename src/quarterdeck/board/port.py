@@ -225,6 +225,8 @@ class LandedChange(Value):
     commit: str
     at: float
     reviewed: bool
+    merged: str = ""
+    """By which way it was merged, and why the ways before it were not taken; empty = git's own merge was clean."""
 
 
 class ReturnedChange(Value):
@@ -239,6 +241,8 @@ class ReturnedChange(Value):
     against: tuple[str, ...]
     """The attempts it conflicts with."""
     at: float
+    tried: str = ""
+    """The ways of merging that were tried, and what each came to; empty = no other than git's own."""
 
 
 class GateRow(Value):

@@ -407,13 +407,16 @@ def _gate(event: EventBase) -> _Words:
             if event.passed:
                 return _detail(f"merged tree {event.tree[:_SHA]} is green", Tone.GOOD)
             return _say(_because(f"merged tree {event.tree[:_SHA]} is red", event.reason), Tone.BAD)
+        case e.MergeResolved():
+            return _say("; ".join((event.words, *event.notes)), Tone.PLAIN)
         case e.LandingIntended():
             return _detail(f"target is to move from {event.old[:_SHA] or 'nothing'} to {event.new[:_SHA]}")
         case e.ChangeLanded():
             return _detail(f"landed, target at {event.new[:_SHA]}", Tone.GOOD)
         case e.ChangeReturned():
             words, tone = _OUTCOME.get(event.outcome, (str(event.outcome), Tone.WARN))
-            return _detail(_because(f"returned: {words}", event.reason), tone)
+            tried = f" (tried: {e.ways_in_words(event.lost)})" if event.lost else ""
+            return _detail(_because(f"returned: {words}", f"{event.reason}{tried}"), tone)
         case e.FlakeSeen():
             words = f"a flaky check: failed, then passed on the same tree ({event.check})"
             return _say(_because(words, event.reason), Tone.WARN)

@@ -10,7 +10,7 @@ Rules
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, Protocol
 
@@ -45,6 +45,7 @@ MACHINE: Final = (GitFailed, SandboxFailed, StoreUnavailable, OSError)
 """What is the machine's fault."""
 
 RESULTS: Final = TypeAdapter(tuple[CheckResult, ...])
+COMMANDS: Final = TypeAdapter(tuple[str, ...])
 
 
 class Workshop(Protocol):
@@ -78,6 +79,7 @@ class Book:
         self._engine = engine
         self._states: dict[str, GateState] = {}
         self._configs: dict[str, RunConfig] = {}
+        self._commands: dict[str, tuple[str, ...]] = {}
         self._cancelled: dict[str, tuple[int, bool]] = {}
         """Run to the last record looked at and what was known by then."""
 
@@ -119,6 +121,16 @@ class Book:
             self._configs[blob] = RunConfig.model_validate_json(await self._journal.get(blob))
         return self._configs[blob]
 
+    async def commands(self, blob: str | None) -> tuple[str, ...]:
+        """A stored list of commands; none for None."""
+        if blob is None:
+            return ()
+        if blob not in self._commands:
+            if len(self._commands) >= 1000:
+                self._commands.clear()
+            self._commands[blob] = COMMANDS.validate_json(await self._journal.get(blob))
+        return self._commands[blob]
+
 
 class Checker:
     """Handler of `gate.check`."""
@@ -156,14 +168,15 @@ class Checker:
 
         async def checked() -> tuple[CheckResult, ...] | None:
             async with self._workshop.checking(config, mirror, sandbox_id, commit, announce) as sandbox:
-                return await self._unless_dropped(target, state.seq, started.check, _all(sandbox, config))
+                return await self._unless_dropped(target, state.seq, started.check, _all(sandbox, config, verify))
 
         sandbox_id = f"{started.check}-{claim.epoch}"
         commit = started.commits[-1] if started.commits else started.tip
-        broken = ""
+        broken, verify = "", tuple[str, ...]()
         results: tuple[CheckResult, ...] | None = ()
         try:
             config = await self._book.config(started.config_blob)
+            verify = await self._book.commands(started.verify_blob)
             mirror = await self._workshop.mirror(state.repository)
             await mirror.need(started.tip, commit)
             results = await outlived(checked)
@@ -182,6 +195,7 @@ class Checker:
             tree=started.tree,
             passed=passed(results) and not broken,
             infrastructure=bool(broken),
+            verify=bool(verify) and not broken and _beyond_the_gate(results, config.deck.checks.gate),
             reason=merging.readable(bounded(broken or headline(results), 1000)),
             results_blob=await self._journal.put(RESULTS.dump_json(results)),
         )
@@ -210,9 +224,14 @@ class Checker:
                 return
 
 
-async def _all(sandbox: Sandbox, config: RunConfig) -> tuple[CheckResult, ...]:
+async def _all(sandbox: Sandbox, config: RunConfig, verify: tuple[str, ...]) -> tuple[CheckResult, ...]:
     checks = config.deck.checks
-    return await run_checks(sandbox, checks.gate, timeout=checks.timeout)
+    return await run_checks(sandbox, (*checks.gate, *verify), timeout=checks.timeout)
+
+
+def _beyond_the_gate(results: Sequence[CheckResult], gate: Sequence[str]) -> bool:
+    """Whether what failed came after the checks of the gate, which passed."""
+    return not passed(results) and len(results) > len(gate)
 
 
 def _environment_failed(error: BadConfiguration) -> CheckResult:

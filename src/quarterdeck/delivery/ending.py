@@ -57,7 +57,8 @@ class Endings:
         sha = await _tip(mirror, created)
         merged = [row.commit for row in rows if row.status is TaskStatus.MERGED and row.commit]
         lost = await missing(mirror, created.base, sha, merged)
-        tasks = [await self._line(row, records, row.commit in lost) for row in rows]
+        ways = {r.event.attempt: r.event.words for r in gate if isinstance(r.event, e.MergeResolved)}
+        tasks = [await self._line(row, records, row.commit in lost, ways.get(row.attempt or "", "")) for row in rows]
         return Ending(
             run=duty.run,
             goal=created.goal,
@@ -77,7 +78,7 @@ class Endings:
             short=fold(record.event for record in records).short,
         )
 
-    async def _line(self, row: TaskView, records: list[Record], gone: bool) -> TaskLine:
+    async def _line(self, row: TaskView, records: list[Record], gone: bool, merged: str) -> TaskLine:
         handed = [
             r.event
             for r in records
@@ -96,6 +97,7 @@ class Endings:
             summary=said.summary if said else "",
             limitations=said.limitations if said else (),
             gone=gone,
+            merged=merged,
             findings=tuple(str(item) for item in await self._found(row.attempt, records)),
         )
 

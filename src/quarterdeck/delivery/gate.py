@@ -11,13 +11,13 @@ Rules
 - A note that cannot be written does not stand in the way of landing.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from quarterdeck.delivery import feedback, jobs, merging
-from quarterdeck.delivery.checking import MACHINE, MACHINE_PAUSE, RESULTS, Book, Checker, Workshop, check_stream
-from quarterdeck.delivery.checks import summary
+from quarterdeck.delivery import candidates, conflicts, feedback, jobs, merging
+from quarterdeck.delivery.checking import MACHINE, MACHINE_PAUSE, Book, Checker, Workshop, check_stream
 from quarterdeck.delivery.keeping import keep
 from quarterdeck.delivery.ledger import GateState, Queued, checks_key
 from quarterdeck.delivery.queue import (
@@ -144,8 +144,7 @@ class Gate:
         if gone or event is None:
             await self._hold_all(claim, state, gone or f"not judged: the merge gate cannot work: {reason}")
             return
-        job = _later(target, event.seconds)
-        await self._journal.append(claim, event, also=self._book.deferring(job))
+        await self._journal.append(claim, event, also=self._book.deferring(_later(target, event.seconds)))
 
     async def _until_at_rest(self, target: str, claim: Claim) -> None:
         first = target not in self._merges
@@ -167,7 +166,8 @@ class Gate:
             pauses = [command.delay for command in commands if isinstance(command, Wait)]
             if len(pauses) == len(commands):
                 if pauses:
-                    await self._wake_later(target, min(pauses))
+                    later = _later(target, min(pauses))
+                    await self._journal.commit(also=self._book.deferring(later))
                 return
             for command in commands:
                 await self._perform(command, target, claim, state, mirror, merges)
@@ -185,7 +185,17 @@ class Gate:
             for need in needed:
                 queued = state.find(need.attempt)
                 assert queued is not None
-                merges[need.onto, need.attempt] = await merging.merge(mirror, queued, need.onto)
+                bench = await self._bench(state, mirror, queued, need.onto)
+                before = merges.get((need.onto, need.attempt)) if need.beyond is not None else None
+                merges[need.onto, need.attempt] = (
+                    await candidates.after(bench, before, view.tree)
+                    if isinstance(before, Merged)
+                    else await candidates.first(bench)
+                )
+
+    async def _bench(self, state: GateState, mirror: Mirror, queued: Queued, onto: str) -> candidates.Bench:
+        deck = (await self._book.config(queued.config_blob)).deck
+        return candidates.Bench(mirror, state, queued, onto, deck.merge, deck.checks.gate, self._book.commands)
 
     async def _look(self, state: GateState, mirror: Mirror, merges: Merges) -> View:
         found = await mirror.tip(state.branch)
@@ -258,6 +268,7 @@ class Gate:
                 dropped = e.GateCheckFinished(check=check, tree=tree, passed=False, cancelled=True)
                 await self._journal.append(claim, dropped)
             case Land():
+                await self._resolve(claim, state, command, merges.get((state.tip, command.attempt)))
                 await self._land(claim, state, mirror, command)
             case RecordLanded(attempt, old, new):
                 await self._record_landed(claim, state, attempt, old, new)
@@ -266,8 +277,7 @@ class Gate:
             case Return(attempt):
                 queued = state.find(attempt)
                 assert queued is not None
-                clash = merges.get((state.tip, attempt))
-                piece, against = await self._explain(state, mirror, queued, command, clash)
+                piece, against = await conflicts.explained(mirror, state, queued, command, self._journal.get)
                 await self._record_return(claim, queued, command, piece, against, state.tip)
             case NeedMerge() | Wait():
                 raise AssertionError(command)
@@ -284,12 +294,23 @@ class Gate:
             number=command.number,
             config_blob=command.config_blob,
             checks=command.checks,
+            verify_blob=await self._journal.put(json.dumps(command.verify).encode()) if command.verify else None,
+            gate_checks=command.gate,
         )
         kept: tuple[e.EventBase, ...] = ()
         if mirror.depot is not None and command.commits:
             # Another worker may check it, or land it.
             kept = (await keep(self._journal, await mirror.packed(command.commits[-1], (command.tip,))),)
         await self._journal.append(claim, *kept, started, also=self._book.deferring(jobs.gate_check(target, check)))
+
+    async def _resolve(self, claim: Claim, state: GateState, command: Land, merged: Merged | Clash | None) -> None:
+        """Say which way of merging counts, where there was more than one."""
+        if not isinstance(merged, Merged) or not (merged.lost or merged.conflicts):
+            return
+        event = candidates.resolved(command.attempt, state.tip, merged)
+        if state.resolved.get(command.attempt) != event:
+            await self._journal.append(claim, event)
+        probes.hit("gate.resolved")
 
     async def _land(self, claim: Claim, state: GateState, mirror: Mirror, command: Land) -> None:
         queued = state.find(command.attempt)
@@ -317,22 +338,6 @@ class Gate:
         await self._tell(Outcome.OK, change.run, change.task, attempt, Entry(claim, (landed,)), commit=new, base=old)
         probes.hit("gate.landed")
 
-    async def _explain(
-        self, state: GateState, mirror: Mirror, queued: Queued, command: Return, clash: Merged | Clash | None
-    ) -> tuple[Feedback | None, tuple[str, ...]]:
-        """What the author of a returned change has to know, and the attempts that it conflicts with."""
-        reason = merging.readable(command.reason)[:2000]
-        if command.outcome is Outcome.FAILED and command.results_blob is not None:
-            results = RESULTS.validate_json(await self._journal.get(command.results_blob))
-            return Feedback(source="gate", reason=reason, detail=summary(results)), ()
-        if command.outcome is Outcome.CONFLICT and isinstance(clash, Clash):
-            detail, commits = await merging.other_side(mirror, queued, state.tip, clash)
-            against = tuple(attempt for attempt, commit in state.landed.items() if commit in commits)
-            if queued.reverts and commits:
-                reason = f"{reason}; in the way: {', '.join(commit[:12] for commit in commits)}"[:2000]
-            return Feedback(source="conflict", reason=reason, detail=detail), against
-        return None, ()
-
     async def _record_return(
         self,
         claim: Claim,
@@ -344,7 +349,13 @@ class Gate:
     ) -> None:
         change = queued.change
         reason = piece.reason if piece is not None else merging.readable(command.reason)[:2000]
-        returned = e.ChangeReturned(attempt=command.attempt, outcome=command.outcome, reason=reason, against=against)
+        returned = e.ChangeReturned(
+            attempt=command.attempt,
+            outcome=command.outcome,
+            reason=reason,
+            against=against,
+            lost=candidates.losses(command.lost),
+        )
         await self._tell(
             command.outcome,
             change.run,
@@ -388,9 +399,6 @@ class Gate:
         claim = await self._journal.claim(ids.attempt_stream(attempt))
         also = self._book.deferring(jobs.advance(run))
         await self._journal.commit(*entries, Entry(claim, (news,)), also=also)
-
-    async def _wake_later(self, target: str, delay: float) -> None:
-        await self._journal.commit(also=self._book.deferring(_later(target, delay)))
 
 
 def _later(target: str, delay: float) -> Job:

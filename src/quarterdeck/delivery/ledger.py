@@ -9,7 +9,7 @@ Rules
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, TypeVar
@@ -32,7 +32,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 Key = tuple[str, str]
-"""A tree and the checks (`checks_key`) that it was, or has to be, checked with."""
+"""A tree and the checks (`checks_key`, `with_commands`) that it was, or has to be, checked with."""
 
 
 def checks_key(config: RunConfig) -> str:
@@ -42,6 +42,13 @@ def checks_key(config: RunConfig) -> str:
     sandbox = config.deck.sandbox.model_dump(mode="json", exclude={"network"})
     parts = [checks.gate, checks.timeout, sandbox]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def with_commands(checks: str, commands: Sequence[str]) -> str:
+    """The key of these checks with further commands after them."""
+    if not commands:
+        return checks
+    return hashlib.sha256(json.dumps([checks, *commands]).encode()).hexdigest()[:16]
 
 
 class Colour(StrEnum):
@@ -65,6 +72,15 @@ class Queued:
     at: float
     reverts: str = ""
     """The landed commit that it takes back."""
+    verify_blob: str | None = None
+    """List of the task's verify commands."""
+    intent_blob: str | None = None
+    """What the task asks for."""
+
+    @property
+    def task(self) -> tuple[str, str]:
+        """The run and the task: what its commit is known by."""
+        return self.change.run, self.change.task
 
     @property
     def attempt(self) -> str:
@@ -78,6 +94,8 @@ class Failing:
     times: int
     reason: str
     results_blob: str | None
+    verify: bool = False
+    """What failed is a verify command of a task: the checks of the gate itself passed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +141,10 @@ class GateState:
     """The gate itself cannot work."""
     unnoted: Mapping[str, tuple[Queued, str]] = field(default_factory=dict)
     """Attempts that landed without a note, with the commit."""
+    settled: Mapping[tuple[str, str], Queued] = field(default_factory=dict)
+    """(run, task) to the change that landed."""
+    resolved: Mapping[str, e.MergeResolved] = field(default_factory=dict)
+    """Attempts to the way by which they were merged last."""
 
     def colour(self, key: Key) -> Colour:
         if key in self.green:
@@ -163,10 +185,14 @@ def _apply(state: GateState, event: e.EventBase, at: float) -> GateState:
             last = (queued, event.new) if queued is not None else state.last_landed
             landed = {**state.landed, event.attempt: event.new}
             state = replace(state, landed=landed, last_landed=last, tip=event.new, intent=None, stall=None)
+            if queued is not None:
+                state = replace(state, settled=_with(state.settled, queued.task, queued))
             return _without(state, event.attempt)
         case e.ChangeReturned():
             intent = None if state.intent and state.intent.attempt == event.attempt else state.intent
             return _without(replace(state, intent=intent), event.attempt)
+        case e.MergeResolved():
+            return replace(state, resolved=_with(state.resolved, event.attempt, event))
         case e.TipMoved():
             return replace(state, tip=event.new, intent=None)
         case e.GateDelayed():
@@ -180,7 +206,16 @@ def _apply(state: GateState, event: e.EventBase, at: float) -> GateState:
 
 def _queued(event: e.ChangeQueued, at: float) -> Queued:
     return Queued(
-        event.change, event.title, event.agent, event.checks, event.config_blob, event.checkout, at, event.reverts
+        event.change,
+        event.title,
+        event.agent,
+        event.checks,
+        event.config_blob,
+        event.checkout,
+        at,
+        event.reverts,
+        event.verify_blob,
+        event.intent_blob,
     )
 
 
@@ -204,11 +239,18 @@ def _checked(state: GateState, event: e.GateCheckFinished, at: float) -> GateSta
         before = state.trouble or Trouble(at, at, "", 0)
         return replace(state, trouble=Trouble(before.since, at, event.reason, before.number + 1))
     state = replace(state, trouble=None)
+    if started.gate_checks not in ("", started.checks) and (event.passed or event.verify):
+        state = _passed(state, (started.tree, started.gate_checks))  # they ran first
     if event.passed:
-        failing = {k: v for k, v in state.failing.items() if k != key}
-        return replace(state, green=_with(state.green, key, True), failing=failing)
+        return _passed(state, key)
     times = state.failing[key].times + 1 if key in state.failing else 1
-    return replace(state, failing=_with(state.failing, key, Failing(times, event.reason, event.results_blob)))
+    failing = Failing(times, event.reason, event.results_blob, event.verify)
+    return replace(state, failing=_with(state.failing, key, failing))
+
+
+def _passed(state: GateState, key: Key) -> GateState:
+    failing = {k: v for k, v in state.failing.items() if k != key}
+    return replace(state, green=_with(state.green, key, True), failing=failing)
 
 
 def _without(state: GateState, attempt: str) -> GateState:

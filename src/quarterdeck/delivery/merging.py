@@ -1,10 +1,9 @@
-"""The gate's work in the mirror: merge one change onto a commit, recognise it in a history, explain a conflict.
+"""The gate's work in the mirror: git's own merge of a change, its commit, how it is recognised in a history.
 
 Rules
 - A change is merged as what it did since its own base, whatever else its base's history holds.
 - One task = one commit, with its trailers. The same change on the same commit always gives the same commit, so a
   repeated command makes nothing new.
-- A conflict is explained with the other side's intent: title, task and diff of what landed on the same paths.
 - A note that cannot be written stands in nobody's way: it is owed.
 """
 
@@ -14,13 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from quarterdeck.delivery.checks import bounded
 from quarterdeck.delivery.ledger import GateState, Queued
-from quarterdeck.delivery.queue import Clash, Merged
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.failures import BadRepository, GitFailed
 from quarterdeck.workplace.afar import is_remote
-from quarterdeck.workplace.history import COMMITTER, LogEntry
+from quarterdeck.workplace.history import COMMITTER, LogEntry, Merge
 from quarterdeck.workplace.mirror import Mirror
 from quarterdeck.workplace.repository import examine
 
@@ -36,15 +33,12 @@ GONE: Final = "nothing is left to take back: the target does not hold it any mor
 NOTE_SECONDS: Final = 6.0
 """Time for writing one note; a lock that stands longer than git itself waits for one is a stale one."""
 
-DETAIL_LIMIT: Final = 20_000
-"""Characters of the explanation of a conflict."""
-_DIFF_LIMIT: Final = 6_000
 _LANDED_LIMIT: Final = 300
 """Newest landed commits that are looked at for the other side of a conflict."""
 
 
-async def merge(mirror: Mirror, queued: Queued, onto: str) -> Merged | Clash:
-    """The change on top of the commit `onto`, as one commit. Raises GitFailed."""
+async def git_merge(mirror: Mirror, queued: Queued, onto: str) -> Merge:
+    """git's own merge of the change with the commit `onto`. Raises GitFailed."""
     change = queued.change
     await mirror.need(change.base, change.commit)
     ours = onto
@@ -54,14 +48,13 @@ async def merge(mirror: Mirror, queued: Queued, onto: str) -> Merged | Clash:
         ours = await mirror.commit(
             await mirror.tree(onto), (change.base,), "for merging", author=COMMITTER, when=int(queued.at)
         )
-    found = await mirror.merge(ours, change.commit)
-    if found.tree is None:
-        return Clash(found.conflicts, found.detail)
-    if queued.reverts and found.tree == await mirror.tree(onto):
-        return Clash((), GONE)
+    return await mirror.merge(ours, change.commit)
+
+
+async def commit(mirror: Mirror, queued: Queued, onto: str, tree: str) -> str:
+    """The change on top of the commit `onto`, as one commit with this tree. Raises GitFailed."""
     author = (queued.agent, f"{queued.agent}@localhost") if queued.agent else COMMITTER
-    commit = await mirror.commit(found.tree, (onto,), message(queued), author=author, when=int(queued.at))
-    return Merged(commit, found.tree)
+    return await mirror.commit(tree, (onto,), message(queued), author=author, when=int(queued.at))
 
 
 def message(queued: Queued) -> str:
@@ -74,11 +67,13 @@ def message(queued: Queued) -> str:
     return f"{_one_line(queued.title)}\n\n" + "\n".join(trailers) + "\n"
 
 
-def note(queued: Queued) -> str:
+def note(queued: Queued, how: e.MergeResolved | None) -> str:
     """The git note that leads from a commit back to its thread."""
     change = queued.change
+    way = f"merged by: {how.way}\n" if how is not None else ""
     return (
-        f"run {change.run}\ntask {change.task}\nattempt {change.attempt}\nthread: quarterdeck show {change.attempt}\n"
+        f"run {change.run}\ntask {change.task}\nattempt {change.attempt}\n{way}"
+        f"thread: quarterdeck show {change.attempt}\n"
     )
 
 
@@ -91,7 +86,7 @@ async def annotate(mirror: Mirror, state: GateState) -> list[e.EventBase]:
     for attempt, (queued, commit) in {last: state.last_landed, **state.unnoted}.items():
         try:
             async with asyncio.timeout(NOTE_SECONDS):
-                await mirror.note(commit, note(queued))
+                await mirror.note(commit, note(queued, state.resolved.get(attempt)))
         except (GitFailed, OSError) as error:
             _log.warning("the note of %s is not written: %s", commit, error)
             reason = readable(str(error) or f"it took longer than {NOTE_SECONDS:g} s")[:2000]
@@ -120,31 +115,16 @@ async def unusable(repository: str) -> str:
 
 async def arrival(mirror: Mirror, state: GateState, tip: str) -> tuple[str, str] | None:
     """(attempt, commit) of the first queued change whose trailers stand between the known tip and `tip`."""
-    waiting = {(queued.change.run, queued.change.task): queued.attempt for queued in state.queue}
+    waiting = {queued.task: queued.attempt for queued in state.queue}
     if not waiting:
         return None
     # Another worker's mirror may have held the tip as it was, and a branch that was rewritten does not bring it back.
     known = state.tip if mirror.depot is None or await mirror.has(state.tip) else state.base
     for entry in await mirror.log(known, tip):
-        attempt = waiting.get((entry.trailers.get(RUN_TRAILER, ""), entry.trailers.get(TASK_TRAILER, "")))
+        attempt = waiting.get(task_of(entry))
         if attempt is not None:
             return attempt, entry.commit
     return None
-
-
-async def other_side(mirror: Mirror, queued: Queued, tip: str, clash: Clash) -> tuple[str, tuple[str, ...]]:
-    """What landed on the conflicting paths since the change's base, for its author, and the commits that did it."""
-    theirs = await touching(mirror, queued.change.base, tip, clash.paths)
-    parts = [f"Conflicting paths: {', '.join(clash.paths)}", clash.detail.strip(), "What landed there meanwhile:"]
-    if not theirs:
-        parts[-1] = "Nothing that landed since touched these paths by that name; they may have been renamed."
-    for entry in theirs:
-        diff = await mirror.diff(entry.parents[0], entry.commit, paths=clash.paths, limit=_DIFF_LIMIT)
-        task = entry.trailers.get(TASK_TRAILER)
-        origin = f"task {task}" if task else "a commit from outside this run"
-        parts.append(f"## {entry.subject} ({origin}, {entry.commit[:12]})\n{diff}")
-    text = readable(bounded("\n\n".join(part for part in parts if part), DETAIL_LIMIT))
-    return text, tuple(entry.commit for entry in theirs)
 
 
 async def touching(mirror: Mirror, base: str, tip: str, paths: Sequence[str]) -> list[LogEntry]:
@@ -162,6 +142,11 @@ async def touching(mirror: Mirror, base: str, tip: str, paths: Sequence[str]) ->
 def readable(text: str) -> str:
     """`text` as it can be stored: a path name that is no UTF-8 is shown with question marks."""
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def task_of(entry: LogEntry) -> tuple[str, str]:
+    """The run and the task that a landed commit names."""
+    return entry.trailers.get(RUN_TRAILER, ""), entry.trailers.get(TASK_TRAILER, "")
 
 
 def _one_line(text: str) -> str:

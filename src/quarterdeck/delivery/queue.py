@@ -6,6 +6,10 @@ Rules
 - Changes are checked in parallel as a chain in queue order: [tip+A], [tip+A+B], …, at most `slots` trees at a time.
 - A change that conflicts with the tip goes back to its author at once. One that conflicts only with changes ahead of
   it, which have not landed, waits until those have landed or left.
+- A change that meets another one on the same files may be merged in several ways. The first in their order counts; the
+  next one only when its tree, directly on a tip that is known to be green, is red. Where none is left, the change is in
+  conflict. Such a tree has to pass the verify commands of both tasks as well.
+- The verify commands of tasks that landed do not count on a tip that fails them itself.
 - A check that failed is run once more on the same tree. If it passes then, it was a flake: recorded, not blamed.
 - A change is blamed only when its own tree, directly on the tip, is red and the tip is known to be green for the same
   checks. Until that is known the tip itself is checked. Those behind it are checked without it meanwhile.
@@ -24,8 +28,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from quarterdeck.delivery.ledger import PAUSE, Colour, GateState, Key, Queued
+from quarterdeck.delivery.ledger import PAUSE, Colour, Failing, GateState, Key, Queued, with_commands
 from quarterdeck.kernel.events import GateDelayed, Outcome
+from quarterdeck.merge.values import Way
 
 PATIENCE: Final = 3600.0
 """Seconds without any check that could be run, or any other work of the gate, after which the changes are held."""
@@ -35,19 +40,46 @@ PATIENCE: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
+class LostWay:
+    """A way of merging that came to nothing."""
+
+    way: Way
+    reason: str
+    results_blob: str | None = None
+    """What the checks of its tree said, where it gave one."""
+    tree: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Merged:
     """A change merged onto a commit: one new commit on top of it."""
 
     commit: str
     tree: str
+    way: Way = Way.GIT
+    lost: tuple[LostWay, ...] = ()
+    """The ways before it, and why they were not taken."""
+    more: bool = False
+    """There is something to be tried after this way."""
+    paths: tuple[str, ...] = ()
+    """What both sides changed."""
+    conflicts: tuple[str, ...] = ()
+    """What git's own merge left in conflict."""
+    notes: tuple[str, ...] = ()
+    """What people should know of how it was merged."""
+    own: tuple[str, ...] = ()
+    """The task's verify commands, where its tree has to pass them."""
+    others: tuple[str, ...] = ()
+    """Likewise, those of the tasks that landed on the same files since the change's base."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clash:
-    """A change that does not merge onto a commit."""
+    """A change that does not merge onto a commit, in any way."""
 
     paths: tuple[str, ...]
     detail: str = ""
+    lost: tuple[LostWay, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +96,7 @@ class View:
     slots: int
     """How many checks may run at the same time."""
     merges: Mapping[tuple[str, str], Merged | Clash] = field(default_factory=dict)
-    """(commit, attempt) to what came of merging that attempt's change onto the commit."""
+    """(commit, attempt) to what came of merging that attempt's change onto the commit: the way that is tried now."""
     intent_landed: bool = False
     """The commit of `GateState.intent` is the tip or an ancestor of it."""
     arrived: tuple[str, str] | None = None
@@ -76,8 +108,11 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class NeedMerge:
+    """Merge a change onto a commit; `beyond`: the tree of that way is red, make the next one."""
+
     onto: str
     attempt: str
+    beyond: Way | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +126,10 @@ class StartCheck:
     checks: str
     config_blob: str
     number: int
+    verify: tuple[str, ...] = ()
+    """Verify commands that have to pass after the checks of the gate; `checks` covers them."""
+    gate: str = ""
+    """Key of the checks of the gate alone."""
 
     @property
     def key(self) -> Key:
@@ -142,6 +181,8 @@ class Return:
     """In conflict."""
     detail: str = ""
     results_blob: str | None = None
+    lost: tuple[LostWay, ...] = ()
+    """The ways of merging that were tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,12 +297,13 @@ def _stand_back(view: View, lineup: _Lineup, queued: Queued, onto: _Chain, clash
 
 
 def _place(state: GateState, view: View, lineup: _Lineup, queued: Queued, onto: _Chain, merged: Merged) -> None:
-    key = (merged.tree, queued.checks)
+    own, others = demands(state, view.tree, queued, merged)
+    key = (merged.tree, with_commands(queued.checks, (*own, *others)))
     colour = state.colour(key)
     at_tip = onto.top == view.tip
     if colour is Colour.RED:
         if at_tip:
-            _blame(state, view, lineup, queued, key)
+            _blame(state, view, lineup, queued, merged, key, others)
         return
     if colour is Colour.GREEN and at_tip:
         lineup.land = Land(queued.attempt, view.tip if view.exists else None, merged.commit, merged.tree)
@@ -272,32 +314,54 @@ def _place(state: GateState, view: View, lineup: _Lineup, queued: Queued, onto: 
     onto.commits = (*onto.commits, merged.commit)
     if colour is not Colour.GREEN:
         number = state.failing[key].times + 1 if key in state.failing else 1
-        start = StartCheck(view.tip, onto.stack, onto.commits, *key, queued.config_blob, number)
+        commands = (*own, *others)
+        start = StartCheck(
+            view.tip, onto.stack, onto.commits, *key, queued.config_blob, number, commands, queued.checks
+        )
         lineup.wanted.setdefault(key, start)
 
 
-def _blame(state: GateState, view: View, lineup: _Lineup, queued: Queued, key: Key) -> None:
-    """The change directly on the tip is red: its fault, the tip's, or not yet known."""
-    base = (view.tree, queued.checks)
+def demands(state: GateState, tip_tree: str, queued: Queued, merged: Merged) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The verify commands that a merged tree has to pass: the change's own, and those of tasks that landed."""
+    tip = (tip_tree, with_commands(queued.checks, merged.others))
+    fails_them = bool(merged.others) and state.colour(tip) is Colour.RED
+    return merged.own, () if fails_them else merged.others
+
+
+def _blame(
+    state: GateState, view: View, lineup: _Lineup, queued: Queued, merged: Merged, key: Key, others: tuple[str, ...]
+) -> None:
+    """The change directly on the tip is red: the fault of how it is merged, its own, the tip's, or not yet known."""
+    base = (view.tree, with_commands(queued.checks, others))
     match state.colour(base):
+        case Colour.GREEN if merged.more:
+            lineup.merges.append(NeedMerge(view.tip, queued.attempt, beyond=merged.way))
         case Colour.GREEN:
-            failing = state.failing[key]
-            reason = f"the gate's checks failed on the merged tree: {failing.reason}"
-            lineup.returns.append(
-                Return(queued.attempt, Outcome.FAILED, reason[:2000], results_blob=failing.results_blob)
-            )
+            lineup.returns.append(_failed(queued, merged, state.failing[key]))
         case Colour.RED:
             lineup.held.append(queued)
         case _:
             number = state.failing[base].times + 1 if base in state.failing else 1
-            lineup.wanted.setdefault(base, StartCheck(view.tip, (), (), *base, queued.config_blob, number))
+            start = StartCheck(view.tip, (), (), *base, queued.config_blob, number, others, queued.checks)
+            lineup.wanted.setdefault(base, start)
+
+
+def _failed(queued: Queued, merged: Merged, failing: Failing) -> Return:
+    """A change that merges cleanly is red: by itself, or together with what landed on the same files."""
+    if failing.verify:
+        outcome, what = Outcome.CONFLICT, "merges, but a task's verify command failed on the merged tree"
+    else:
+        outcome, what = Outcome.FAILED, "the gate's checks failed on the merged tree"
+    reason = f"{what}: {failing.reason}"[:2000]
+    blob = failing.results_blob
+    return Return(queued.attempt, outcome, reason, merged.paths, results_blob=blob, lost=merged.lost)
 
 
 def _conflict(queued: Queued, clash: Clash) -> Return:
     reason = (
         f"does not merge with what landed meanwhile: {', '.join(clash.paths[:20])}" if clash.paths else clash.detail
     )
-    return Return(queued.attempt, Outcome.CONFLICT, reason[:2000], paths=clash.paths, detail=clash.detail)
+    return Return(queued.attempt, Outcome.CONFLICT, reason[:2000], clash.paths, clash.detail, lost=clash.lost)
 
 
 def _hold(state: GateState, view: View, queued: Queued) -> Return:

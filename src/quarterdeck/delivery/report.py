@@ -28,6 +28,8 @@ class TaskLine:
     """Its commit landed, but the target does not hold it any more."""
     findings: tuple[str, ...] = ()
     """What validation named about its last change."""
+    merged: str = ""
+    """By which way it was merged, where git's own merge did not do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ def report(ending: Ending) -> str:
         for task in merged:
             tries = f" ({task.attempts} attempts)" if task.attempts > 1 else ""
             lines.append(f"- `{(task.commit or '')[:12]}` **{task.task}**: {task.title}{tries}")
+            lines += [f"  - {_line(task.merged)}"] if task.merged else []
             lines += [f"  - limitation: {text}" for text in task.limitations]
             lines += [f"  - to look at: {_line(text)}" for text in task.findings[:10]]
         if ending.unseen:

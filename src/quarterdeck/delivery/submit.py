@@ -4,6 +4,9 @@ Rules
 - The node ends when the gate says so, not here: the gate records the outcome in the attempt's stream.
 """
 
+import json
+from typing import Final
+
 from quarterdeck.delivery import jobs
 from quarterdeck.delivery.check import change_of
 from quarterdeck.delivery.node import Duty, Result
@@ -11,6 +14,9 @@ from quarterdeck.delivery.revert import taken_back_by
 from quarterdeck.journal.port import Journal
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.events import Outcome
+
+INTENT: Final = 4_000
+"""Characters of a task's instructions that are told to whoever conflicts with it."""
 
 
 def _author(duty: Duty) -> str:
@@ -38,6 +44,8 @@ class Submit:
             agent="" if landed is not None else _author(duty),
             checkout=created.checkout,
             reverts=landed.commit if landed is not None else "",
+            verify_blob=await self._journal.put(json.dumps(duty.task.verify).encode()) if duty.task.verify else None,
+            intent_blob=await self._journal.put(duty.task.instructions[:INTENT].encode("utf-8", "replace")),
         )
         blob = await self._journal.put(e.encode(event))
         return Result(Outcome.OK, waking=jobs.gate_submit(created.target, duty.attempt, blob))

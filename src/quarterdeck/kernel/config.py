@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from quarterdeck.kernel import servers
 from quarterdeck.kernel.entities import YEAR, Agent, Usd, Value
+from quarterdeck.kernel.merging import MergeSection
 from quarterdeck.kernel.triggers import GithubSection, NotifySection, TriggerName, TriggerSection
 
 _MANY = 1_000_000_000_000
@@ -370,6 +371,7 @@ class DeckConfig(Value):
 
     deck: DeckSection = DeckSection()
     checks: ChecksSection = ChecksSection()
+    merge: MergeSection = MergeSection()
     review: ReviewSection = ReviewSection()
     approve: ApproveSection = ApproveSection()
     validation: ValidationSection = ValidationSection()

@@ -27,6 +27,7 @@ NAMES: Final[dict[str, str]] = {
     "node.finished": "an attempt's node is finished and recorded",
     "gate.queued": "a change is in the gate's queue",
     "gate.checked": "the merged tree was checked, the result is not stored",
+    "gate.resolved": "the way of merging that counts is stored, the intent to move the target is not",
     "gate.intended": "the intent to move the target is stored, the ref is not moved",
     "gate.moved": "the target ref is moved, that is not stored",
     "gate.landed": "the landing is stored, the run does not know yet",

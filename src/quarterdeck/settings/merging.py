@@ -5,6 +5,7 @@ Rules
 - The repository's file may only narrow money, network, sandbox and how many agents start, and only have people asked
   more often; it may not say where keys are sent. Where the operator is silent, the default is what may be narrowed.
   Everything else of it fills what the operator left open.
+- Ways of merging it may take away, not add; an external merge driver it may refuse, not allow.
 - Tool servers may be declared by both; that one may be used is the operator's word alone.
 - What is told to whom outside (`[telemetry]`), and where work is pushed, is the operator's word alone too.
 - What was not taken over is said in a line, never silently dropped.
@@ -37,7 +38,7 @@ _MINIMUM: Final = (
 )
 _STRICTER: Final = (("approve", "plan"), ("approve", "merge"))
 _ASKING: Final = ("never", "risky", "always")
-_SUBSET: Final = (("sandbox", "network"), ("sandbox", "setup_network"))
+_SUBSET: Final = (("sandbox", "network"), ("sandbox", "setup_network"), ("merge", "ways"))
 _TABLES: Final = ("tiers", "prices", "models")
 _SERVERS: Final = "mcp"
 _OPERATORS: Final = ("telemetry",)
@@ -116,9 +117,9 @@ def _narrowed(section: str, key: str, bound: Any, asked: Any) -> tuple[Any, str]
         refused = f"{asked:g} of the repository is not used, {_NARROW} (at most {bound:g})" if asked > bound else ""
         return min(asked, bound), refused
     if (section, key) in _SUBSET:
-        extra = [host for host in asked if host not in bound]
+        extra = [each for each in asked if each not in bound]
         refused = f"{', '.join(extra)} of the repository not used, {_NARROW}" if extra else ""
-        return tuple(host for host in asked if host in bound), refused
+        return tuple(each for each in asked if each in bound), refused
     if (section, key) in _STRICTER:
         looser = _ASKING.index(asked) < _ASKING.index(bound)
         refused = f'"{asked}" of the repository is not used, {_STRICT} ("{bound}" holds)' if looser else ""
@@ -127,6 +128,13 @@ def _narrowed(section: str, key: str, bound: Any, asked: Any) -> tuple[Any, str]
         return (*bound, *(tool for tool in asked if tool not in bound)), ""
     if (section, key) == ("sandbox", "backend") and asked == "none" and bound != "none":
         return bound, f'"none" of the repository is not used, {_NARROW}'
+    if (section, key) == ("merge", "driver"):
+        refused = (
+            f'"auto" of the repository is not used, {_NARROW} ("off" holds)'
+            if (asked, bound) == ("auto", "off")
+            else ""
+        )
+        return ("off" if "off" in (asked, bound) else "auto"), refused
     return _OPEN, ""
 
 

@@ -135,7 +135,7 @@ class Git:
             # Not every system knows this limit; the deadline holds everywhere.
             script = f'ulimit -v {memory // 1024} 2>/dev/null; exec "$@"'
             command = ["/bin/sh", "-c", script, "sh", *command]
-        done = await _run(
+        done = await run_program(
             command, stdin, git_environment({**self.environment, **(env or {})}), self.umask, timeout, limit
         )
         # Without its options, so that what git complains about is not cut off behind them.
@@ -151,9 +151,13 @@ class Git:
         return (await self.run(*arguments, env=env, stdin=stdin)).text
 
 
-async def _run(
+async def run_program(
     command: Sequence[str], stdin: bytes, environment: Mapping[str, str], umask: int, timeout: float, limit: int
 ) -> Completed:
+    """Run a program with this environment and no other, and wait for it; it and its children end at the deadline.
+
+    `timeout`: seconds. `limit`: bytes of stdout, beyond which it is stopped. Raises GitFailed where it takes too long.
+    """
     process = await _start(command, bool(stdin), environment, umask)
     try:
         async with asyncio.timeout(timeout):

@@ -69,6 +69,10 @@ class Merge:
     """Paths in conflict."""
     detail: str = ""
     """git's own words about them."""
+    left: str = ""
+    """Of a conflict: the tree with all that merges, and with git's marks where it does not."""
+    kinds: tuple[str, ...] = ()
+    """git's names for what kinds of conflict there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,17 +109,21 @@ def parse_merge(exit_code: int, output: bytes) -> Merge:
         return Merge(tree.decode("ascii"))
     names, _, messages = rest.partition(b"\0\0")
     conflicts = tuple(dict.fromkeys(decode(name) for name in names.split(b"\0") if name))
-    return Merge(None, conflicts, "".join(_merge_messages(iter(messages.split(b"\0")))))
+    said = list(_merge_messages(iter(messages.split(b"\0"))))
+    kinds = tuple(dict.fromkeys(kind for kind, _ in said if kind.startswith("CONFLICT")))
+    return Merge(None, conflicts, "".join(text for _, text in said), tree.decode("ascii"), kinds)
 
 
-def _merge_messages(fields: Iterator[bytes]) -> Iterator[str]:
+def _merge_messages(fields: Iterator[bytes]) -> Iterator[tuple[str, str]]:
+    """Kind and text of each."""
     # Each message: number of paths, the paths, a kind, the text.
     for count in fields:
         if not count.strip():
             continue
-        for _ in range(int(count) + 1):
+        for _ in range(int(count)):
             next(fields)
-        yield next(fields).decode("utf-8", "replace")
+        kind = next(fields).decode("utf-8", "replace")
+        yield kind, next(fields).decode("utf-8", "replace")
 
 
 def parse_trailers(text: str) -> dict[str, str]:
@@ -307,8 +315,9 @@ class History:
         fields = [decode(field) for field in done.stdout.split(b"\0")]
         return tuple(path for path, found in zip(fields[::3], fields[2::3], strict=False) if found == value)
 
-    async def log(self, old: str | None, new: str) -> tuple[LogEntry, ...]:
-        """The commits of `new` that `old` does not have (None = all), oldest first."""
+    async def log(self, old: str | None, new: str, paths: Sequence[str] = ()) -> tuple[LogEntry, ...]:
+        """The commits of `new` that `old` does not have (None = all), oldest first; those that changed one of the
+        literal `paths`, where any are given."""
         done = await self._git.run(
             "log",
             "-z",
@@ -317,6 +326,8 @@ class History:
             "--format=tformat:%H%x00%P%x00%s%x00%(trailers:only=true,unfold=true)",
             new if old is None else f"{old}..{new}",
             "--",
+            *paths,
+            env={"GIT_LITERAL_PATHSPECS": "1"},
         )
         fields = done.stdout.decode("utf-8", "replace").split("\0")
         if len(fields) % 4 != 1:

@@ -30,6 +30,7 @@ from quarterdeck.workplace.here import Here
 from quarterdeck.workplace.history import History
 from quarterdeck.workplace.incoming import receive, receive_pack
 from quarterdeck.workplace.lock import held
+from quarterdeck.workplace.merging_trees import MergingTrees
 from quarterdeck.workplace.origin import Origin
 from quarterdeck.workplace.port import Exported
 from quarterdeck.workplace.repository import Checkout, examine, is_text
@@ -57,6 +58,8 @@ class Mirror(History):
         self.depot = depot
         self.objects: tuple[Path, ...] = (path / "objects",)
         self._own = Git(f"--git-dir={path}", environment=NO_CONFIGURATION, umask=fetching.READABLE)
+        self.trees = MergingTrees(self._own)
+        """For merging file by file."""
         self._here: dict[str, None] = {}
         """Commits known to be here, whole."""
         super().__init__(self._own)

@@ -154,6 +154,7 @@ export interface LandedChange {
   readonly commit: string;
   readonly at: number;
   readonly reviewed: boolean;
+  readonly merged: string;
 }
 
 // A change that left the queue without landing.
@@ -166,6 +167,7 @@ export interface ReturnedChange {
   readonly reason: string;
   readonly against: readonly string[];
   readonly at: number;
+  readonly tried: string;
 }
 
 // The merge gate of one branch. Key: `target`.

@@ -66,6 +66,7 @@ from quarterdeck.kernel.events.gate import (
     GateEvent,
     GateOpened,
     LandingIntended,
+    MergeResolved,
     NoteFailed,
     NoteWritten,
     TipMoved,
@@ -107,6 +108,7 @@ from quarterdeck.kernel.events.steering import (
 )
 from quarterdeck.kernel.events.words import Node, Outcome, RunStatus, TaskStatus
 from quarterdeck.kernel.kinds import Kinds
+from quarterdeck.kernel.merging import LostWay, ways_in_words
 
 MAX_EVENT_BYTES: Final = 64 * 1024
 
@@ -176,6 +178,8 @@ __all__ = [
     "IncidentOpened",
     "LandingIntended",
     "LimitReached",
+    "LostWay",
+    "MergeResolved",
     "MessageDelivered",
     "MessageSent",
     "ModelAnswered",
@@ -223,4 +227,5 @@ __all__ = [
     "WorkspaceKept",
     "decode",
     "encode",
+    "ways_in_words",
 ]

@@ -7,6 +7,7 @@ from pydantic import Field
 from quarterdeck.kernel.entities import Change
 from quarterdeck.kernel.events.base import Blob, EventBase
 from quarterdeck.kernel.events.words import Outcome
+from quarterdeck.kernel.merging import LostWay, ways_in_words
 
 # --- gate/… -----------------------------------------------------------------------------------------------
 
@@ -40,6 +41,10 @@ class ChangeQueued(EventBase):
     """Hash of the commands that have to pass; filled by the gate."""
     reverts: str = ""
     """The landed commit that this change takes back; empty = it is work of its own."""
+    verify_blob: Blob | None = None
+    """List of the task's verify commands: they count where the change meets another one on the same files."""
+    intent_blob: Blob | None = None
+    """What the task asks for, as text: whoever conflicts with it is told."""
 
 
 class GateCheckStarted(EventBase):
@@ -57,6 +62,10 @@ class GateCheckStarted(EventBase):
     """Which try on this tree, from 1."""
     config_blob: Blob
     checks: str = ""
+    verify_blob: Blob | None = None
+    """List of the tasks' verify commands that have to pass after the checks of the gate; `checks` covers them."""
+    gate_checks: str = ""
+    """Hash of the checks of the gate alone; empty = `checks`."""
 
 
 class GateCheckFinished(EventBase):
@@ -72,6 +81,31 @@ class GateCheckFinished(EventBase):
     """Its stack was no longer wanted."""
     reason: str = Field(default="", max_length=2_000)
     results_blob: Blob | None = None
+    verify: bool = False
+    """What failed is a verify command of a task; the checks of the gate itself passed."""
+
+
+class MergeResolved(EventBase):
+    """How a change is merged that meets another one on the same files: the first way whose tree passed."""
+
+    kind: Literal["merge.resolved"] = "merge.resolved"
+    attempt: str
+    way: Literal["git", "driver", "entity", "union", "entity+union"]
+    """The way that counts."""
+    lost: tuple[LostWay, ...] = Field(default=(), max_length=10)
+    """The ways before it, and why they were not taken."""
+    onto: str
+    """The commit that it is merged onto."""
+    tree: str
+    paths: tuple[str, ...] = Field(default=(), max_length=50)
+    """What git's own merge left in conflict; empty = nothing."""
+    notes: tuple[str, ...] = Field(default=(), max_length=20)
+    """What people should know of how it was merged."""
+
+    @property
+    def words(self) -> str:
+        """`merged by entity (git: conflict in a.py)`."""
+        return f"merged by {self.way}" + (f" ({ways_in_words(self.lost)})" if self.lost else "")
 
 
 class LandingIntended(EventBase):
@@ -103,6 +137,8 @@ class ChangeReturned(EventBase):
     reason: str = Field(max_length=2_000)
     against: tuple[str, ...] = ()
     """The attempts it conflicts with."""
+    lost: tuple[LostWay, ...] = Field(default=(), max_length=10)
+    """The ways of merging that were tried."""
 
 
 class FlakeSeen(EventBase):
@@ -156,6 +192,7 @@ GateEvent = (
     | ChangeQueued
     | GateCheckStarted
     | GateCheckFinished
+    | MergeResolved
     | LandingIntended
     | ChangeLanded
     | ChangeReturned

@@ -30,6 +30,19 @@ with open(task["paths"][0], "a") as file:
 print(json.dumps({"summary": "wrote " + task["paths"][0]}))
 """
 
+_JOINER: Final = """\
+import json, sys, time
+task = json.load(sys.stdin)["task"]
+time.sleep(float(sys.argv[1]))
+with open(task["paths"][0]) as file:
+    text = file.read()
+with open(task["paths"][0], "w") as file:
+    file.write(text.replace("]", ', "' + task["id"] + '"]'))
+print(json.dumps({"summary": "joined " + task["paths"][0]}))
+"""
+"""All on one line: git's own merge of two of them is a conflict, entry by entry they are none."""
+_NAMES: Final = "parts/names.py"
+
 _DECK: Final = """\
 [deck]
 max_parallel = {parallel}
@@ -63,6 +76,8 @@ class Size:
     """Tasks of command agents that each go on with what one of those wrote."""
     natives: int = 0
     """Tasks of the native loop."""
+    joining: int = 0
+    """Tasks of command agents that all add a name to one list."""
     seconds: float = 1.0
     """How long a command agent works."""
     parallel: int = 8
@@ -72,7 +87,7 @@ class Size:
 
     @property
     def tasks(self) -> int:
-        return self.commands + self.chained + self.natives
+        return self.commands + self.chained + self.natives + self.joining
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +165,7 @@ def make_scene(folder: Path, size: Size, database: str = "") -> Scene:
     repository, home = folder / "repository", folder / "home"
     (repository / "parts").mkdir(parents=True)
     (repository / "parts" / "README").write_text("What the agents wrote.\n")
+    (repository / _NAMES).write_text(_names(0))
     git(repository, "init", "-q")
     git(repository, "add", ".")
     git(repository, "commit", "-qm", "Start")
@@ -161,7 +177,8 @@ def make_scene(folder: Path, size: Size, database: str = "") -> Scene:
     (home / "deck.toml").write_text(
         _DECK.format(parallel=size.parallel, checks=size.checks) + (_REVIEW if size.review else "")
     )
-    (home / "agents" / "slow.md").write_text(_agent_file(size.seconds))
+    for name, program in (("slow", _AGENT), ("joiner", _JOINER)):
+        (home / "agents" / f"{name}.md").write_text(_agent_file(name, program, size.seconds))
     plan = Plan(goal="Many parts", tasks=tuple(_tasks(size)))
     (folder / "plan.json").write_text(plan.model_dump_json() + "\n")
     (folder / "scenario.json").write_text(_scenario(size).model_dump_json())
@@ -185,9 +202,13 @@ def checkout_state(repository: Path) -> str:
     return "\n--\n".join(parts)
 
 
-def _agent_file(seconds: float) -> str:
-    command = json.dumps(["python3", "-c", _AGENT, str(seconds)])
-    return f"---\nname: slow\ndescription: appends a line\nharness: command\ncommand: {command}\n---\n"
+def _agent_file(name: str, program: str, seconds: float) -> str:
+    command = json.dumps(["python3", "-c", program, str(seconds)])
+    return f"---\nname: {name}\ndescription: adds its line\nharness: command\ncommand: {command}\n---\n"
+
+
+def _names(joined: int) -> str:
+    return f"NAMES = {json.dumps(['a', *(f'j{number}' for number in range(1, joined + 1))])}\n"
 
 
 def _tasks(size: Size) -> list[Task]:
@@ -204,6 +225,7 @@ def _tasks(size: Size) -> list[Task]:
             _task(size, f"n{number}", f"n{number}", f"parts/n{number}.md", check=f"n{number} second")
             for number in numbers(size.natives)
         ),
+        *(_joining(f"j{number}") for number in numbers(size.joining)),
     ]
 
 
@@ -219,6 +241,17 @@ def _task(size: Size, name: str, part: str, *more: str, check: str = "", **field
     )
 
 
+def _joining(name: str) -> Task:
+    return Task(
+        id=name,
+        title=f"Join {name}",
+        instructions=f"Add {name} to the names.",
+        paths=(_NAMES,),
+        verify=(f"grep -q '\"{name}\"' {_NAMES}",),
+        agent="joiner",
+    )
+
+
 def _contents(size: Size) -> Mapping[str, str]:
     """What the tasks leave behind, by path."""
     files = {f"parts/c{number}.txt": f"c{number}\n" for number in range(1, size.commands + 1)}
@@ -227,7 +260,7 @@ def _contents(size: Size) -> Mapping[str, str]:
     for number in range(1, size.natives + 1):
         files[f"parts/n{number}.txt"] = f"n{number} first\nn{number} second\n"
         files[f"parts/n{number}.md"] = f"# n{number}\n"
-    return files
+    return {**files, _NAMES: _names(size.joining)}
 
 
 def _expected_tree(folder: Path, repository: Path, files: Mapping[str, str]) -> str:

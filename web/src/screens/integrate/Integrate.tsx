@@ -183,6 +183,7 @@ function Landed({ changes }: { readonly changes: readonly LandedChange[] }) {
               <span class="faint num">
                 <When at={change.at} />
               </span>
+              {change.merged !== "" && <p class="faint landed-how">{change.merged}</p>}
             </li>
           )}
         </Some>
@@ -222,6 +223,7 @@ function Returned(props: {
               {change.against.length > 0 && (
                 <p class="faint returned-why">Against {change.against.map(props.titleOf).join(", ")}</p>
               )}
+              {change.tried !== "" && <p class="faint returned-why">Tried {change.tried}</p>}
             </li>
           )}
         </Some>

@@ -1,0 +1,176 @@
+"""What a merge of files needs from git: the texts on both sides, and a tree with the merged ones.
+
+Rules
+- Only plain text files that all sides have under the same name and mode are read: everything else is a reason.
+- What a repository's `.gitattributes` keep from being merged as text is not merged in another way either.
+- Files, bytes and paths are bounded; what is beyond the bounds is a reason, too.
+- The same texts on the same tree give the same tree.
+"""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from quarterdeck.kernel.failures import GitFailed
+from quarterdeck.merge.values import Sides
+from quarterdeck.workplace.git import Git, decode, encode
+
+MOST_FILES: Final = 40
+"""Files of one merge."""
+MOST_BYTES: Final = 1_000_000
+"""Of one side of one file."""
+MOST_BYTES_IN_ALL: Final = 8_000_000
+
+_PLAIN: Final = ("100644", "100755")
+_LITERAL: Final = {"GIT_LITERAL_PATHSPECS": "1"}
+_MERGED_AS_TEXT: Final = ("unspecified", "set", "text", "union")
+"""Values of the attribute `merge`."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileSides:
+    """A file that both sides changed, to be merged."""
+
+    sides: Sides
+    mode: str
+    """git's, of all sides."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    mode: str
+    blob: str
+
+
+class MergingTrees:
+    """Texts out of one repository of ours, and trees into it."""
+
+    def __init__(self, git: Git) -> None:
+        self._git = git
+
+    async def touched(self, base: str, commit: str) -> tuple[str, ...]:
+        """Every path that differs, a renamed file under both names."""
+        done = await self._git.run("diff-tree", "-r", "-z", "--name-only", "--no-renames", base, commit)
+        return tuple(decode(name) for name in done.stdout.split(b"\0") if name)
+
+    async def sides(self, base: str, ours: str, theirs: str, paths: Sequence[str]) -> tuple[FileSides, ...] | str:
+        """The texts of `paths` at three commits, to be merged; or why they cannot be."""
+        if len(paths) > MOST_FILES:
+            return f"{len(paths)} files, of which at most {MOST_FILES} are merged one by one"
+        entries = [await self._entries(commit, paths) for commit in (base, ours, theirs)]
+        for path in paths:
+            if reason := _unfit(*(found.get(path) for found in entries)):
+                return f"{_shown(path)}: {reason}"
+        if reason := await self._kept_apart(ours, paths):
+            return reason
+        ids = sorted({entry.blob for found in entries for entry in found.values()})
+        texts = await self._texts(ids)
+        if isinstance(texts, _TooLarge):
+            path = next(path for path in paths if any(texts.blob == _blob(found, path) for found in entries))
+            return f"{_shown(path)}: larger than is merged"
+        out = []
+        for path in paths:
+            found = [texts.get(_blob(each, path) or "") for each in entries]
+            if any(text is None and path in each for text, each in zip(found, entries, strict=True)):
+                return f"{_shown(path)}: no text"
+            out.append(FileSides(Sides(path, *found), entries[1][path].mode))
+        return tuple(out)
+
+    async def with_texts(self, tree: str, files: Sequence[FileSides], texts: Mapping[str, str]) -> str:
+        """A tree like `tree` with these texts in place of what is there."""
+        with tempfile.TemporaryDirectory(prefix="quarterdeck-merge-") as folder:
+            names = []
+            for number, file in enumerate(files):
+                names.append(Path(folder) / str(number))
+                names[-1].write_bytes(texts[file.sides.path].encode())
+            listing = "".join(f"{name}\n" for name in names).encode()
+            done = await self._git.run("hash-object", "-w", "--no-filters", "--stdin-paths", stdin=listing)
+            env = {"GIT_INDEX_FILE": f"{folder}/index"}
+            await self._git.run("read-tree", tree, env=env)
+            lines = [
+                f"{file.mode} {blob}\t".encode() + encode(file.sides.path) + b"\0"
+                for file, blob in zip(files, done.text.split(), strict=True)
+            ]
+            await self._git.run("update-index", "-z", "--index-info", stdin=b"".join(lines), env=env)
+            return await self._git.text("write-tree", env=env)
+
+    async def _entries(self, commit: str, paths: Sequence[str]) -> dict[str, _Entry]:
+        done = await self._git.run("ls-tree", "-z", "--full-tree", commit, "--", *paths, env=_LITERAL)
+        found = {}
+        for line in done.stdout.split(b"\0"):
+            head, tab, name = line.partition(b"\t")
+            if tab:
+                mode, _, blob = head.decode("ascii").split(" ")
+                found[decode(name)] = _Entry(mode, blob)
+        return found
+
+    async def _kept_apart(self, commit: str, paths: Sequence[str]) -> str:
+        """Which of `paths` must not be merged as text, by the commit's own attributes; empty = none."""
+        with tempfile.TemporaryDirectory(prefix="quarterdeck-") as folder:
+            env = {"GIT_INDEX_FILE": f"{folder}/index"}
+            await self._git.run("read-tree", commit, env=env)
+            names = b"".join(encode(path) + b"\0" for path in paths)
+            done = await self._git.run("check-attr", "--cached", "-z", "--stdin", "merge", stdin=names, env=env)
+        fields = [decode(field) for field in done.stdout.split(b"\0")]
+        for path, value in zip(fields[::3], fields[2::3], strict=False):
+            if value not in _MERGED_AS_TEXT:
+                return f"{_shown(path)}: .gitattributes say that it is not merged as text"
+        return ""
+
+    async def _texts(self, ids: Sequence[str]) -> "dict[str, str] | _TooLarge":
+        """Blob to its text, without those that are none."""
+        listing = "".join(f"{blob}\n" for blob in ids).encode("ascii")
+        answer = await self._git.run("cat-file", "--batch-check=%(objectsize)", stdin=listing)
+        total = 0
+        for blob, size in zip(ids, map(int, answer.text.splitlines()), strict=True):
+            total += size
+            if size > MOST_BYTES or total > MOST_BYTES_IN_ALL:
+                return _TooLarge(blob)
+        data = (await self._git.run("cat-file", "--batch", stdin=listing)).stdout
+        texts, at = {}, 0
+        for blob in ids:
+            end = data.index(b"\n", at)
+            head = data[at:end].split(b" ")
+            if len(head) != 3:
+                raise GitFailed(f"{blob} cannot be read")
+            at = end + 1 + int(head[2]) + 1
+            if (text := _text(data[end + 1 : at - 1])) is not None:
+                texts[blob] = text
+        return texts
+
+
+@dataclass(frozen=True, slots=True)
+class _TooLarge:
+    blob: str
+
+
+def _blob(entries: Mapping[str, _Entry], path: str) -> str | None:
+    entry = entries.get(path)
+    return entry.blob if entry is not None else None
+
+
+def _unfit(base: _Entry | None, ours: _Entry | None, theirs: _Entry | None) -> str:
+    """Why a file is not merged as text; empty = it is."""
+    if ours is None or theirs is None:
+        return "deleted or renamed on one side"
+    there = [entry for entry in (base, ours, theirs) if entry is not None]
+    if any(entry.mode not in _PLAIN for entry in there):
+        return "no plain file on every side"
+    if len({entry.mode for entry in there}) > 1:
+        return "its mode changed"
+    return ""
+
+
+def _text(data: bytes) -> str | None:
+    if b"\0" in data:
+        return None
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def _shown(path: str) -> str:
+    return path.encode("utf-8", "replace").decode("utf-8")[:300]

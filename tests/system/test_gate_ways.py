@@ -1,0 +1,320 @@
+"""Changes that meet on the same files, in the real gate: by which way they are merged, what their trees have to pass,
+and what comes back where nothing passes."""
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from gate_kit import BRANCH, RUN, Deck, Killed, decks, git, grounds, write
+
+from quarterdeck.delivery import feedback
+from quarterdeck.journal.log import Log
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel import ids, probes
+from quarterdeck.kernel.events import Outcome
+from quarterdeck.workplace import resolving
+from quarterdeck.workplace.ground import Ground
+
+APP = """\
+import os
+
+__all__ = ["first"]
+
+
+def first() -> str:
+    return os.sep
+"""
+SECOND = """\
+import os
+import re
+
+__all__ = ["first", "second"]
+
+
+def first() -> str:
+    return os.sep
+
+
+def second() -> str:
+    return re.escape("second")
+"""
+THIRD = """\
+import os
+import sys
+
+__all__ = ["first", "third"]
+
+
+def first() -> str:
+    return os.sep
+
+
+def third() -> str:
+    return sys.executable
+"""
+USES_SECOND = "python3 -c 'import app; app.second()'"
+USES_THIRD = "python3 -c 'import app; app.third()'"
+LINES = "".join(f"line {number}\n" for number in range(30))
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Iterator[Ground]:
+    yield from grounds(tmp_path)
+
+
+@pytest.fixture
+async def deck(tmp_path: Path, ground: Ground, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Deck]:
+    # Whether a merge driver is installed on this machine must not decide what is tested.
+    monkeypatch.setattr(resolving, "DRIVER", "no-such-driver")
+    async for made in decks(tmp_path, ground, {"app.py": APP, "lines.txt": LINES, "x.bin": "\0base"}):
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def no_probe_stays() -> Iterator[None]:
+    yield
+    probes.install(None)
+
+
+async def resolved(deck: Deck, journal: Log) -> list[e.MergeResolved]:
+    return [event for event in await deck.events(journal, e.MergeResolved) if isinstance(event, e.MergeResolved)]
+
+
+async def returned(deck: Deck, journal: Log) -> e.ChangeReturned:
+    (event,) = await deck.events(journal, e.ChangeReturned)
+    assert isinstance(event, e.ChangeReturned)
+    return event
+
+
+def shown(deck: Deck, path: str) -> str:
+    return git(deck.repository, "show", f"{BRANCH}:{path}")
+
+
+async def test_imports_and_functions_of_two_tasks_are_put_together(deck: Deck) -> None:
+    journal, engine, gate = await deck.process()
+    await deck.queue(journal, engine, "second", {"app.py": SECOND}, verify=(USES_SECOND,))
+    await deck.queue(journal, engine, "third", {"app.py": THIRD}, verify=(USES_THIRD,))
+    await deck.serve(engine, gate)
+    assert deck.subjects() == ["Do second", "Do third"]
+    (event,) = await resolved(deck, journal)
+    assert event.way == "entity"
+    assert [(each.way, each.reason) for each in event.lost] == [
+        ("git", "conflict in app.py"),
+        ("driver", "no-such-driver is not installed"),
+    ]
+    assert event.paths == ("app.py",)
+    merged = shown(deck, "app.py")
+    assert all(part in merged for part in ("import re", "import sys", "def second", "def third", '"second", "third"'))
+    started = await deck.events(journal, e.GateCheckStarted)
+    asked = [event.verify_blob for event in started if isinstance(event, e.GateCheckStarted)]
+    assert asked[0] is None, "nothing was there to meet"
+    assert asked[1] is not None
+    assert (await journal.get(asked[1])).decode() == f'["{USES_THIRD}", "{USES_SECOND}"]'
+    assert "merged by: entity" in git(deck.repository, "notes", "--ref=quarterdeck", "show", BRANCH)
+    message = git(deck.repository, "show", "-s", "--format=%B", BRANCH)
+    assert message == f"Do third\n\nQuarterdeck-Run: {RUN}\nQuarterdeck-Task: third\nAssisted-by: implementer"
+    await deck.assert_sound(journal)
+
+
+@pytest.mark.parametrize(
+    "point", ["gate.queued", "gate.checked", "gate.resolved", "gate.intended", "gate.moved", "gate.landed"]
+)
+async def test_killed_on_the_way_the_same_candidate_lands(deck: Deck, point: str) -> None:
+    journal, engine, gate = await deck.process()
+    await deck.queue(journal, engine, "second", {"app.py": SECOND}, verify=(USES_SECOND,))
+    await deck.queue(journal, engine, "third", {"app.py": THIRD}, verify=(USES_THIRD,))
+    deaths, armed = 0, True
+
+    def kill(at: str) -> None:
+        nonlocal armed
+        if at == point and armed:
+            armed = False
+            raise Killed(at)
+
+    probes.install(kill)
+    for _ in range(3):
+        armed = True
+        try:
+            await deck.serve(engine, gate)
+        except Killed:
+            deaths += 1
+        journal, engine, gate = await deck.process()
+    armed = False
+    await deck.serve(engine, gate)
+    assert deaths >= 1
+    assert deck.subjects() == ["Do second", "Do third"]
+    (event,) = await resolved(deck, journal)
+    intents = [i for i in await deck.events(journal, e.LandingIntended) if isinstance(i, e.LandingIntended)]
+    assert {i.new for i in intents if i.attempt == event.attempt} == {deck.tip}, "another commit was to land"
+    assert event.tree == git(deck.repository, "rev-parse", f"{BRANCH}^{{tree}}")
+    await deck.assert_sound(journal)
+
+
+async def test_where_nothing_passes_both_intents_and_all_that_was_tried_go_back(deck: Deck) -> None:
+    journal, engine, gate = await deck.process()
+    only_one = ("test $(wc -l < a.txt) -eq 3 || { echo too long; exit 1; }",)
+    ours, theirs = {"a.txt": "one\nTWO\nthree\n"}, {"a.txt": "one\nzwei\nthree\n"}
+    await deck.queue(journal, engine, "ours", ours, gate=only_one, intent="Shout the second.")
+    await deck.queue(journal, engine, "theirs", theirs, gate=only_one, intent="Say it in German.", verify=("true",))
+    await deck.serve(engine, gate)
+    assert deck.subjects() == ["Do ours"]
+    event = await returned(deck, journal)
+    assert event.outcome is Outcome.CONFLICT
+    assert event.against == (ids.attempt_id(RUN, "ours", 1),)
+    assert [each.way for each in event.lost] == ["git", "driver", "entity", "union", "entity+union"]
+    news = await deck.outcome(journal, "theirs")
+    (piece,) = await feedback.load(journal, news.feedback_blob)
+    assert piece.source == "conflict"
+    for part in ("Shout the second.", "Say it in German.", "+TWO", "+zwei", "- git: conflict in a.txt", "too long"):
+        assert part in piece.detail
+    await deck.assert_sound(journal)
+
+
+async def test_a_clean_merge_that_breaks_a_landed_task_is_refused(deck: Deck) -> None:
+    journal, engine, gate = await deck.process()
+    without_ten = ("! grep TEN lines.txt",)
+    await deck.queue(journal, engine, "ours", {"lines.txt": f"ONE\n{LINES}"}, verify=without_ten)
+    await deck.queue(journal, engine, "theirs", {"lines.txt": f"{LINES}TEN\n"}, verify=("grep TEN lines.txt",))
+    await deck.queue(journal, engine, "free", {"free.txt": "TEN\n"}, verify=("false",))
+    await deck.serve(engine, gate)
+    assert deck.subjects() == ["Do ours", "Do free"], "what meets nobody has been verified already"
+    event = await returned(deck, journal)
+    assert event.outcome is Outcome.CONFLICT
+    assert "`! grep TEN lines.txt` failed" in event.reason
+    assert event.against == (ids.attempt_id(RUN, "ours", 1),)
+    news = await deck.outcome(journal, "theirs")
+    (piece,) = await feedback.load(journal, news.feedback_blob)
+    assert "+ONE" in piece.detail
+    assert "+TEN" in piece.detail
+
+
+async def test_verify_commands_that_somebody_else_broke_do_not_count(deck: Deck) -> None:
+    journal, engine, gate = await deck.process()
+    await deck.queue(journal, engine, "ours", {"lines.txt": f"ONE\n{LINES}"}, verify=("test ! -e else.txt",))
+    await deck.serve(engine, gate)
+    deck.push({"else.txt": "e"})
+    await deck.queue(journal, engine, "theirs", {"lines.txt": f"{LINES}TEN\n"})
+    await deck.serve(engine, gate)
+    assert deck.subjects() == ["Do ours", "from somebody else", "Do theirs"]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "reason"),
+    [
+        ({"lines.txt": None}, {"lines.txt": f"{LINES}TEN\n"}, "CONFLICT (modify/delete)"),
+        ({"x.bin": "\0ours"}, {"x.bin": "\0theirs"}, "CONFLICT (binary)"),
+        ({"new.bin": "\0ours"}, {"new.bin": "\0theirs"}, "CONFLICT (binary)"),
+        (
+            {"lines.txt": f"ONE\n{LINES}"},
+            {"lines.txt": None, "z.txt": f"TWO\n{LINES}"},
+            "z.txt: deleted or renamed on one side",
+        ),
+    ],
+    ids=["deleted", "binary", "new binary", "moved away"],
+)
+async def test_what_is_no_text_on_both_sides_stays_a_conflict(
+    deck: Deck, ours: Mapping[str, str | None], theirs: Mapping[str, str | None], reason: str
+) -> None:
+    journal, engine, gate = await deck.process()
+    await deck.queue(journal, engine, "ours", ours)
+    await deck.queue(journal, engine, "theirs", theirs)
+    await deck.serve(engine, gate)
+    assert deck.subjects() == ["Do ours"]
+    event = await returned(deck, journal)
+    assert all(reason in each.reason for each in event.lost if each.way != "git")
+    assert len(event.lost) == 5
+
+
+async def test_what_attributes_keep_apart_and_ways_that_are_not_allowed(deck: Deck) -> None:
+    journal, engine, gate = await deck.process()
+    kept = {".gitattributes": "app.py -merge\n"}
+    await deck.queue(journal, engine, "attributes", kept)
+    await deck.serve(engine, gate)
+    onto = str(deck.tip)
+    await deck.queue(journal, engine, "second", {"app.py": SECOND}, onto=onto)
+    await deck.queue(journal, engine, "third", {"app.py": THIRD}, onto=onto)
+    ours, theirs = {"b.txt": "b\nours\n"}, {"b.txt": "b\ntheirs\n"}
+    await deck.queue(journal, engine, "ours", ours, onto=onto)
+    await deck.queue(journal, engine, "theirs", theirs, onto=onto, merge={"ways": ["git"]})
+    await deck.serve(engine, gate)
+    assert deck.subjects() == ["Do attributes", "Do second", "Do ours"]
+    back = [each for each in await deck.events(journal, e.ChangeReturned) if isinstance(each, e.ChangeReturned)]
+    lost = {each.attempt.split(".")[1]: each.lost for each in back}
+    assert any("gitattributes" in each.reason or "binary" in each.reason for each in lost["third"])
+    assert [each.way for each in lost["theirs"]] == ["git"]
+
+
+# --- an external driver -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def driver(deck: Deck, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A merge driver that is installed; a test writes what it does."""
+    place = tmp_path / "bin" / "our-driver"
+    place.parent.mkdir()
+    write(place.parent, {"our-driver": "#!/bin/sh\nexit 1\n"})
+    place.chmod(0o755)
+    monkeypatch.setattr(resolving, "DRIVER", place.name)
+    monkeypatch.setenv("PATH", str(place.parent), prepend=":")
+    monkeypatch.setenv("A_SECRET", "of ours")
+    return place
+
+
+MERGED = """\
+import os
+import re
+import sys
+
+__all__ = ["first", "second", "third"]
+
+
+def first() -> str:
+    return os.sep
+
+
+def second() -> str:
+    return re.escape("second")
+
+
+def third() -> str:
+    return sys.executable
+"""
+
+
+@pytest.mark.parametrize(
+    ("does", "way", "reason"),
+    [
+        ('cat "$0.merged"', "driver", "merged by driver (git: conflict in app.py)"),
+        ('cat "$0.merged"; echo BROKEN = True', "entity", "driver: red: `! grep BROKEN app.py` failed"),
+        ("cat $3; echo '<<<<<<< ours'", "entity", "app.py: the driver gave no merged text"),
+        ("cat $3", "entity", "driver: app.py:"),
+        ("exit 1", "entity", "app.py: the driver left a conflict"),
+        ("env | grep -q 'A_SECRET\\|QUARTERDECK' && exit 1; echo '<<<<<<<'", "entity", "no merged text"),
+        ("cat /dev/zero", "entity", "app.py: the driver gave no merged text"),
+        ("while :; do :; done", "entity", "it took longer than 1 s"),
+    ],
+    ids=[
+        "merges",
+        "gives a red tree",
+        "leaves marks",
+        "forgets a side",
+        "gives up",
+        "sees nothing of ours",
+        "floods",
+        "hangs",
+    ],
+)
+async def test_an_installed_driver(
+    deck: Deck, driver: Path, monkeypatch: pytest.MonkeyPatch, does: str, way: str, reason: str
+) -> None:
+    write(driver.parent, {driver.name: f"#!/bin/sh\n{does}\n", f"{driver.name}.merged": MERGED})
+    if "while" in does:
+        monkeypatch.setattr(resolving, "SECONDS", 1.0)
+    journal, engine, gate = await deck.process()
+    checks = ("! grep BROKEN app.py",)
+    await deck.queue(journal, engine, "second", {"app.py": SECOND}, gate=checks)
+    await deck.queue(journal, engine, "third", {"app.py": THIRD}, gate=checks)
+    await deck.serve(engine, gate)
+    (event,) = await resolved(deck, journal)
+    assert event.way == way
+    assert reason in event.words
