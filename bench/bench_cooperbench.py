@@ -18,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -49,8 +50,19 @@ class Outcome:
         return next((way for way in ORDER if way in self.passed), None)
 
 
-def measure(name: str, data: Path, parallel: int) -> tuple[list[Outcome], int]:
-    """The pairs of one task that count, and how many pairs it has."""
+def lite(data: Path) -> dict[str, list[tuple[int, int]]]:
+    """The pairs of the data's own small subset, by task."""
+    subset = json.loads((data / "cooperbench" / "dataset" / "subsets" / "lite.json").read_text())
+    return {
+        f"{task['repo']}/task{task['task_id']}": [(pair[0], pair[1]) for pair in task["pairs"]]
+        for task in subset["tasks"]
+    }
+
+
+def measure(
+    name: str, data: Path, parallel: int, wanted: Sequence[tuple[int, int]] | None = None
+) -> tuple[list[Outcome], int]:
+    """The pairs of one task that count, and how many were looked at. `wanted`: None = every pair."""
     place = PLACES[name]
     clone = next(path for path in (data / "repos" / place.repository, data / place.repository) if path.is_dir())
     KEPT.mkdir(parents=True, exist_ok=True)
@@ -58,13 +70,14 @@ def measure(name: str, data: Path, parallel: int) -> tuple[list[Outcome], int]:
         task = Task(name, data / "cooperbench" / "dataset" / name, Scratch(clone, Path(folder) / "git"))
         judge = Judge(task, KEPT)
         judge.prepare()
-        with ThreadPoolExecutor(parallel) as pool:
-            commits = pool.map(lambda feature: _alone(task, judge, feature), task.features)
-            sides = dict(zip(task.features, commits, strict=True))
-            good = [feature for feature, side in sides.items() if side]
-            pairs = list(combinations(good, 2))
+        with closing(judge), ThreadPoolExecutor(parallel) as pool:
+            chosen = list(combinations(task.features, 2)) if wanted is None else list(wanted)
+            features = sorted({feature for pair in chosen for feature in pair})
+            commits = pool.map(lambda feature: _alone(task, judge, feature), features)
+            sides = {feature: side for feature, side in zip(features, commits, strict=True) if side}
+            pairs = [pair for pair in chosen if set(pair) <= sides.keys()]
             outcomes = list(pool.map(lambda pair: _pair(task, judge, sides, pair), pairs))
-    return outcomes, len(task.features) * (len(task.features) - 1) // 2
+    return outcomes, len(chosen)
 
 
 def _alone(task: Task, judge: Judge, feature: int) -> str:
@@ -137,6 +150,7 @@ def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", 1)[0])
     parser.add_argument("--tasks", nargs="+", default=list(PLACES), choices=list(PLACES), metavar="NAME")
+    parser.add_argument("--lite", action="store_true", help="the pairs of the data's own subset `lite` alone")
     parser.add_argument("--parallel", type=int, default=2, help="tests at the same time")
     parser.add_argument("--list", type=Path, help="where the pairs are written")
     parser.add_argument("--why", action="store_true", help="say why each way of a pair that is left over was lost")
@@ -146,11 +160,12 @@ def main() -> None:
     if data is None or not (data / "cooperbench" / "dataset").is_dir():
         show([Figure(title, "% of pairs left over", None, target=TARGET, note="no `cooperbench` below BENCH_DATA")])
         return
+    subset = lite(data)
     outcomes: list[Outcome] = []
     unseen: list[Outcome] = []
     every = fresh = 0
     for name in chosen.tasks:
-        found, pairs = measure(name, data, chosen.parallel)
+        found, pairs = measure(name, data, chosen.parallel, subset.get(name, ()) if chosen.lite else None)
         show(figures(f"(i) {name}", found, pairs, None))
         outcomes += found
         every += pairs

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +33,7 @@ class Judge:
         self._kept = folder / "verdicts.jsonl"
         self._lock = threading.Lock()
         self._verdicts: dict[str, bool] = {}
+        self._idle: list[_Runner] = []
         if self._kept.exists():
             for line in self._kept.read_text().splitlines():
                 verdict = json.loads(line)
@@ -61,45 +61,57 @@ class Judge:
         with self._lock:
             if judged in self._verdicts:
                 return self._verdicts[judged]
-        passed = self._run(judged, self._task.tests)
+        passed = self._run(judged)
         with self._lock:
             self._verdicts[judged] = passed
             with self._kept.open("a") as file:
                 file.write(json.dumps({"tree": judged, "passed": passed, "task": self._task.name}) + "\n")
         return passed
 
-    def _run(self, tree: str, files: Sequence[str]) -> bool:
+    def _run(self, tree: str) -> bool:
         with tempfile.TemporaryDirectory(prefix="quarterdeck-pair-") as folder:
             root = Path(folder) / "tree"
             self._task.scratch.export(tree, root)
-            command = [
-                str(self._environment / "bin" / "python"),
-                "-m",
-                "pytest",
-                "-q",
-                "-x",
-                "-p",
-                "no:cacheprovider",
-                *files,
-            ]
-            environment = {
-                "PATH": f"{self._environment / 'bin'}:{os.environ.get('PATH', '')}",
-                "PYTHONPATH": str(root / self._task.place.source),
-                "PYTHONDONTWRITEBYTECODE": "1",
-                "HOME": folder,
-                "LANG": "C.UTF-8",
-            }
-            process = subprocess.Popen(
-                command,
-                cwd=root,
-                env=environment,
-                process_group=0,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
+            source = str(root / self._task.place.source)
+            runner = self._runner()
             try:
-                return process.wait(_DEADLINE) == 0
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, 9)
-                process.wait()
-                return False
+                ordered = json.dumps([str(root), source, _DEADLINE, self._task.tests])
+                answer = runner.ask(ordered)
+            finally:
+                self._idle.append(runner)
+            return answer == "0"
+
+    def _runner(self) -> "_Runner":
+        with self._lock:
+            return self._idle.pop() if self._idle else _Runner(self._environment / "bin" / "python")
+
+    def close(self) -> None:
+        """End what runs the tests."""
+        while self._idle:
+            self._idle.pop().close()
+
+
+class _Runner:
+    """A process with pytest in it, one run at a time."""
+
+    def __init__(self, python: Path) -> None:
+        environment = {
+            "PATH": f"{python.parent}:{os.environ.get('PATH', '')}",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "LANG": "C.UTF-8",
+        }
+        script = str(Path(__file__).with_name("paired_runner.py"))
+        self._process = subprocess.Popen(
+            [str(python), script], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def ask(self, line: str) -> str:
+        """The answer to one order."""
+        if self._process.stdin is None or self._process.stdout is None:
+            raise RuntimeError("the runner has no pipes")
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
+        return self._process.stdout.readline().strip()
+
+    def close(self) -> None:
+        self._process.communicate()

@@ -5,6 +5,7 @@ Rules
 - What both sides added at one place stands in the order ours, theirs; what ends a block (`return`, `raise`) stays last.
 - The same name added by both with another meaning, the same words changed by both, and what one took out while the
   other changed it are clashes. A bold merge puts those one after the other; otherwise they are reasons to give up.
+- In a function a bold merge takes theirs first: where the order matters, one of the two merges has the right one.
 - A block that one side put below a new header (`with`, `try`, `if`) keeps the other side's changes, moved with it.
 - Nothing is returned that does not parse.
 """
@@ -170,6 +171,8 @@ def _joined(ours: list[_Text], theirs: list[_Text], making: _Making, where: str,
         if _ends(theirs[-1][0]):
             making.clash(where, f"both end the block, one with {ours[-1][0].bare.strip()[:60]!r}")
         ours, theirs, keys = theirs, ours, keys[::-1]
+    elif making.bold and not defines and not _ends(theirs[-1][0]):
+        ours, theirs, keys = theirs, ours, keys[::-1]  # the order that the careful merge did not take
     out: list[str] = []
     at, there = 0, 0
     for first, second in [*matches(keys[0], keys[1], making.effort), (len(ours), len(theirs))]:
