@@ -4,7 +4,7 @@ Rules
 - No test reaches a real model or a real network: keys are taken out of the environment, and a connection to anything
   but this machine's loopback fails the test. The guard is an audit hook, so that no library can go around it.
 - No test depends on the person who runs it: no global git configuration, no deck in their home.
-- A test leaves no child process behind.
+- A test leaves no child process behind, and no program of ours.
 """
 
 import asyncio
@@ -20,6 +20,8 @@ from pathlib import Path
 import pytest
 import store_kit
 from hypothesis import HealthCheck, settings
+
+from quarterdeck.testing.forked import FORKS
 
 _PROVIDERS = ("ANTHROPIC_", "OPENAI_", "GEMINI_", "GOOGLE_", "MISTRAL_", "AZURE_", "AWS_", "QUARTERDECK_")
 _GRACE = 5.0
@@ -134,10 +136,15 @@ def _ends(pid: int, timeout: float) -> bool:
 def _no_child_left() -> Iterator[None]:
     before = _children()
     yield
-    left = [pid for pid in _children() - before if not _ends(pid, _GRACE)]
+    left = [pid for pid in _children() - before - {FORKS.parent} if not _ends(pid, _GRACE)]
+    left += [program.pid for program in FORKS.alive() if not _ends(program.pid, _GRACE)]
     for pid in left:
         os.kill(pid, signal.SIGKILL)
     assert not left, f"the test left child processes behind: {left}"
+
+
+def pytest_sessionfinish() -> None:
+    FORKS.end()
 
 
 @pytest.fixture

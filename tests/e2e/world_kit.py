@@ -9,9 +9,9 @@ Rules
 """
 
 import json
+import os
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from deck_kit import Place, place_at
 
 from quarterdeck.kernel.config import Price
 from quarterdeck.models.scripted.scenario import Match, Rule, Scenario, Turn, act
+from quarterdeck.testing.forked import FORKS, MODEL, Process
 
 EVIL: Final = '<img src=x onerror="window.__ran=1"><script>window.__ran=2</script>'
 """Runs where a page takes it for markup."""
@@ -113,7 +114,7 @@ def task(name: str, **fields: Any) -> dict[str, Any]:
 class World:
     place: Place
     url: str
-    server: "subprocess.Popen[str]"
+    server: Process
 
     def call(self, *arguments: str) -> list[dict[str, Any]]:
         """A command's `--json` lines. It has to succeed."""
@@ -161,13 +162,13 @@ def model_at(root: Path, said: Scenario) -> Iterator[str]:
     """The scripted model, in a process of its own; its address."""
     file = root / "scenario.json"
     file.write_text(said.model_dump_json())
-    command = [sys.executable, "-m", "quarterdeck.models.scripted", "--scenario", str(file)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    process = FORKS.start(MODEL, ("--scenario", str(file)), stdin=subprocess.PIPE, env=os.environ)
+    try:
         assert process.stdout is not None
-        try:
-            yield json.loads(process.stdout.readline())["url"]
-        finally:
-            process.kill()
+        yield json.loads(process.stdout.readline())["url"]
+    finally:
+        process.kill()
+        process.communicate()
 
 
 @contextmanager

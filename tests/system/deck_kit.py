@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from quarterdeck.delivery.order import Order, RunResult, TaskResult
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.settings import Settings
+from quarterdeck.testing.forked import FORKS, QUARTERDECK, Process
 from quarterdeck.workplace.ground import Ground
 
 GATE = "sh check.sh"
@@ -138,20 +138,12 @@ class Place:
         return {name: git(self.repository, "show", f"{result.target.branch}:{name}") for name in names}
 
     @contextmanager
-    def quarterdeck(self, *arguments: str, **environment: str) -> "Iterator[subprocess.Popen[str]]":
+    def quarterdeck(self, *arguments: str, **environment: str) -> Iterator[Process]:
         """The command line as a process of its own."""
-        command = [sys.executable, "-m", "quarterdeck.cli.main", *arguments]
         changes = {"QUARTERDECK_HOME": str(self.home), **store_kit.told(self.home / "deck.db"), **environment}
         if self.url:
             changes |= {"ANTHROPIC_BASE_URL": self.url, "OPENAI_BASE_URL": f"{self.url}/v1", **self.keys}
-        process = subprocess.Popen(
-            command,
-            cwd=self.repository,
-            env={**os.environ, **changes},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        process = FORKS.start(QUARTERDECK, arguments, cwd=self.repository, env={**os.environ, **changes})
         try:
             yield process
         finally:
@@ -162,7 +154,7 @@ class Place:
         """One command to its end: exit code, stdout, stderr."""
         with self.quarterdeck(*arguments, **environment) as process:
             out, err = process.communicate(timeout=60)
-            return process.returncode, out, err
+            return process.wait(), out, err
 
 
 @asynccontextmanager

@@ -1,7 +1,6 @@
 """What tests of the server share: `quarterdeck up` as a process of its own, and a deck that this process serves."""
 
 import json
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from cli_kit import call
 from deck_kit import Place
 
 from quarterdeck.assembly import Deck, open_deck
+from quarterdeck.testing.forked import Process
 
 API = "/api/v1"
 
@@ -20,7 +20,7 @@ API = "/api/v1"
 class Server:
     """A server that serves."""
 
-    process: "subprocess.Popen[str]"
+    process: Process
     url: str
 
     def post(self, path: str, body: Any = None, **headers: str) -> httpx2.Response:

@@ -72,7 +72,7 @@ def campaign(
     run = ""
     while tally.kills < kills or run:
         order = ("resume", run) if run else ("run", "--plan", str(scene.plan), "--repo", str(scene.repository))
-        with Worker(scene, *order, seen=seen, model_url=model_url) as worker:
+        with Worker(scene, *order, seen=seen, model_url=model_url, cold=True) as worker:
             fresh = not run
             if fresh:
                 worker.until(1)

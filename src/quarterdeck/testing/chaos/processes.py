@@ -1,7 +1,7 @@
 """`quarterdeck` processes that are read line by line, and killed.
 
 Rules
-- Processes are the shipped ones, in a session of their own; what they say is what their `--json` lines say.
+- Processes run the shipped command, in a session of their own; what they say is what their `--json` lines say.
 - A wait ends by a line, by the process's end or by its own bound; nothing sleeps.
 - The same record must look the same to every process that ever prints it.
 """
@@ -11,7 +11,6 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from quarterdeck.testing.chaos.scene import Scene
+from quarterdeck.testing.forked import FORKS, MODEL, QUARTERDECK
 from quarterdeck.workplace.watchdog import descendants
 
 Line = dict[str, Any]
@@ -52,18 +52,22 @@ class Seen:
 class Worker:
     """One `quarterdeck` process that works on a run."""
 
-    def __init__(self, scene: Scene, *arguments: str, seen: Seen, model_url: str = "", probe: str = "") -> None:
+    def __init__(
+        self, scene: Scene, *arguments: str, seen: Seen, model_url: str = "", probe: str = "", cold: bool = False
+    ) -> None:
+        """`cold`: it loads everything itself, as whoever types the command has it."""
         self._seen = seen
         self._arguments = arguments
         self._errors = (scene.folder / "stderr").open("ab")
         self._where = self._errors.tell()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "quarterdeck.cli.main", *arguments, "--json"],
+        self.process = FORKS.start(
+            QUARTERDECK,
+            (*arguments, "--json"),
             env=scene.environment(model_url, probe),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
             stderr=self._errors,
-            start_new_session=True,
+            text=False,
+            new_session=True,
+            cold=cold,
         )
         assert self.process.stdout is not None
         self._pipe = self.process.stdout.fileno()
@@ -181,12 +185,8 @@ class Model:
 @contextmanager
 def model_server(scene: Scene) -> Iterator[Model]:
     """The scripted model of that scene."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "quarterdeck.models.scripted", "--scenario", str(scene.scenario)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    arguments = ("--scenario", str(scene.scenario))
+    process = FORKS.start(MODEL, arguments, stdin=subprocess.PIPE, env=scene.environment())
     assert process.stdin is not None
     assert process.stdout is not None
     model = Model()
@@ -197,6 +197,4 @@ def model_server(scene: Scene) -> Iterator[Model]:
         model.requests = json.loads(process.stdout.readline())["requests"]
     finally:
         process.kill()
-        process.wait()
-        for pipe in (process.stdin, process.stdout):
-            pipe.close()
+        process.communicate()
