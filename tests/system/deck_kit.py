@@ -138,12 +138,12 @@ class Place:
         return {name: git(self.repository, "show", f"{result.target.branch}:{name}") for name in names}
 
     @contextmanager
-    def quarterdeck(self, *arguments: str, **environment: str) -> Iterator[Process]:
-        """The command line as a process of its own."""
+    def quarterdeck(self, *arguments: str, cold: bool = False, **environment: str) -> Iterator[Process]:
+        """The command line as a process of its own. `cold`: a child of this one, which loads everything itself."""
         changes = {"QUARTERDECK_HOME": str(self.home), **store_kit.told(self.home / "deck.db"), **environment}
         if self.url:
             changes |= {"ANTHROPIC_BASE_URL": self.url, "OPENAI_BASE_URL": f"{self.url}/v1", **self.keys}
-        process = FORKS.start(QUARTERDECK, arguments, cwd=self.repository, env={**os.environ, **changes})
+        process = FORKS.start(QUARTERDECK, arguments, cwd=self.repository, env={**os.environ, **changes}, cold=cold)
         try:
             yield process
         finally:
@@ -152,7 +152,7 @@ class Place:
 
     def call(self, *arguments: str, **environment: str) -> tuple[int, str, str]:
         """One command to its end: exit code, stdout, stderr."""
-        with self.quarterdeck(*arguments, **environment) as process:
+        with self.quarterdeck(*arguments, cold=False, **environment) as process:
             out, err = process.communicate(timeout=60)
             return process.wait(), out, err
 

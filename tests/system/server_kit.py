@@ -32,9 +32,9 @@ class Server:
 
 
 @contextmanager
-def up(place: Place, *arguments: str, **environment: str) -> Iterator[Server]:
+def up(place: Place, *arguments: str, cold: bool = False, **environment: str) -> Iterator[Server]:
     """The server, as soon as it serves; killed in the end, if it still lives."""
-    with place.quarterdeck("up", "--port", "0", "--json", *arguments, **environment) as process:
+    with place.quarterdeck("up", "--port", "0", "--json", *arguments, cold=cold, **environment) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         assert line, process.communicate()[1]

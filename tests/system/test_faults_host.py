@@ -640,7 +640,9 @@ async def test_a_signal_ends_the_work_in_order(number: signal.Signals, place: Pl
     """It arrives while an agent is about to start: the process stops itself there, and finds it when it goes on."""
     place.begin(gate=CALM)
     plan = place.plan(task("a", "echo a > a.txt"))
-    with place.quarterdeck("run", "--plan", str(plan), QUARTERDECK_PROBE="harness.started:1:stop") as process:
+    with place.quarterdeck(
+        "run", "--plan", str(plan), cold=True, QUARTERDECK_PROBE="harness.started:1:stop"
+    ) as process:
         await asyncio.to_thread(os.waitid, os.P_PID, process.pid, os.WSTOPPED)
         process.send_signal(number)
         process.send_signal(signal.SIGCONT)

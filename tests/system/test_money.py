@@ -289,4 +289,4 @@ async def _until_killed(
         out, _ = await ended
         seen.cancel()
         await server.idle()
-        return process.returncode, run or str(json.loads(out.splitlines()[0])["run"])
+        return process.wait(), run or str(json.loads(out.splitlines()[0])["run"])

@@ -127,7 +127,7 @@ def test_a_port_that_is_taken_and_a_run_that_the_server_cannot_carry_are_explain
 
 def test_a_server_that_hangs_is_said_and_steering_needs_none(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(served, "_ALIVE_SECONDS", 0.2)
-    with up(place, QUARTERDECK_PROBE="harness.finished:1:stop") as server:
+    with up(place, cold=True, QUARTERDECK_PROBE="harness.finished:1:stop") as server:
         order = {"plan": place.plan(task("a", "true")).read_text(), "repository": str(place.repository)}
         run = server.post("/runs", {**order, "sandbox": "none"}).json()["run"]
         assert os.waitid(os.P_PID, server.process.pid, os.WSTOPPED) is not None

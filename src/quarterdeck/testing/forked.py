@@ -21,6 +21,7 @@ import struct
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -80,10 +81,13 @@ class Program:
         self.stderr: IO[Any] | None = streams[2]
         self.returncode: int | None = None
         self._status = status
+        self._one = threading.Lock()
+        """Held by who waits: several threads may."""
         self._readers: dict[str, _Reader] = {}
         number, handles, _, _ = socket.recv_fds(status, _NUMBER.size, 1)
         self.pid: int = _NUMBER.unpack(number)[0]
         self._handle = handles[0]
+        weakref.finalize(self, os.close, self._handle)
 
     def poll(self) -> int | None:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -91,17 +95,23 @@ class Program:
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        if self.returncode is None:
-            self._status.settimeout(timeout)
-            try:
-                told = self._status.recv(_NUMBER.size)
-            except (TimeoutError, BlockingIOError):
-                raise subprocess.TimeoutExpired(self.args, timeout or 0.0) from None
-            if not told:
-                raise ChildProcessError(f"the parent of {self.pid} has ended")
-            self.returncode = _NUMBER.unpack(told)[0]
-            self._status.close()
-            os.close(self._handle)
+        if not self._one.acquire(timeout=-1 if timeout is None else timeout):
+            raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
+        try:
+            return self._ended(timeout) if self.returncode is None else self.returncode
+        finally:
+            self._one.release()
+
+    def _ended(self, timeout: float | None) -> int:
+        self._status.settimeout(timeout)
+        try:
+            told = self._status.recv(_NUMBER.size)
+        except (TimeoutError, BlockingIOError):
+            raise subprocess.TimeoutExpired(self.args, timeout or 0.0) from None
+        if not told:
+            raise ChildProcessError(f"the parent of {self.pid} has ended")
+        self._status.close()
+        self.returncode = int(_NUMBER.unpack(told)[0])
         return self.returncode
 
     def communicate(self, input: Any = None, timeout: float | None = None) -> tuple[Any, Any]:
