@@ -11,7 +11,6 @@ Rules
 
 import contextlib
 import gc
-import importlib
 import json
 import os
 import selectors
@@ -338,7 +337,7 @@ def _become(asked: _Asked, streams: Sequence[int]) -> _Asked:
 def main() -> int:
     """The parent; in its children, the program."""
     for name in (QUARTERDECK, MODEL, *_LATE, *(f"quarterdeck.cli.{each.module}" for each in registry.COMMANDS)):
-        importlib.import_module(name)
+        registry.load(name, "__name__", f"{name} cannot be loaded")
     gc.collect()
     gc.freeze()  # what is loaded stays: looking through it would only copy it into each child
     with socket.socket(fileno=int(sys.argv[1])) as control:
