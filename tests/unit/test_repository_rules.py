@@ -28,8 +28,9 @@ ASKS_BY_NAME = LAZY_REGISTRIES | DOORS | {"delivery/survey/places.py", "agents/a
 """And, inside the sandbox, who asks the interpreter's own library which names it has; and the doors, which load their
 server when they first serve."""
 
-ENVIRONMENT_READERS = ("settings/", "settings.py", "workplace/worker")
-"""The settings; and the worker, which runs inside the sandbox, where it sees the sandbox's environment alone."""
+ENVIRONMENT_READERS = ("settings/", "settings.py", "workplace/worker", "testing/forked.py")
+"""The settings; the worker, which runs inside the sandbox, where it sees the sandbox's environment alone; and what gives
+a forked process the environment that it is asked to have."""
 
 VENDOR_SDKS = ("anthropic", "openai", "google")
 """Models are called over plain HTTP: docs/decisions/0011."""
