@@ -29,8 +29,8 @@ ASKS_BY_NAME = LAZY_REGISTRIES | DOORS | {"delivery/survey/places.py", "agents/a
 server when they first serve."""
 
 ENVIRONMENT_READERS = ("settings/", "settings.py", "workplace/worker", "testing/forked.py")
-"""The settings; the worker, which runs inside the sandbox, where it sees the sandbox's environment alone; and what gives
-a forked process the environment that it is asked to have."""
+"""The settings; the worker, which runs inside the sandbox, where it sees the sandbox's environment alone; and what
+gives a forked process the environment that it is asked to have."""
 
 VENDOR_SDKS = ("anthropic", "openai", "google")
 """Models are called over plain HTTP: docs/decisions/0011."""
