@@ -225,15 +225,21 @@ def commits(repository: Repository, base: str, result: Mapping[str, Any]) -> lis
 
 
 def untested(repository: Repository, directory: Path, base: str, sha: str) -> list[str]:
-    """Commits of the target whose tree has no passed check in the exported journal."""
-    green = set()
+    """Commits at which the target stood although their tree has no passed check in the exported journal.
+
+    What landed in one step with others is tested with them: the target never stood within a step.
+    """
+    green, steps = set(), []
     for file in (directory / "gate").glob("*.jsonl"):
         for line in file.read_text(encoding="utf-8").splitlines():
             event = json.loads(line)["event"]
             if event["kind"] == "gate.check.finished" and event["passed"]:
                 green.add(event["tree"])
-    listed = repository.text("log", "--format=%H %T", f"{base}..{sha}").splitlines()
-    return [f"{line.split()[0]} landed untested" for line in listed if line.split()[1] not in green]
+            elif event["kind"] == "landing.intended":
+                steps.append(event)
+    trees = dict(line.split() for line in repository.text("log", "--format=%H %T", f"{base}..{sha}").splitlines())
+    within = {commit for step in steps if step["new"] in trees for commit in step["commits"][:-1]}
+    return [f"{commit} landed untested" for commit, tree in trees.items() if tree not in green and commit not in within]
 
 
 async def gate_again(home: Path, repository: Path, run: str, sha: str) -> tuple[bool, str]:

@@ -271,10 +271,18 @@ class Deck:
             if isinstance(event, e.GateCheckFinished) and event.passed
         }
         landed = await self.events(journal, e.ChangeLanded)
+        ends = {event.new for event in landed if isinstance(event, e.ChangeLanded)}
+        # Within a step the target never stood.
+        within = {
+            commit
+            for step in await self.events(journal, e.LandingIntended)
+            if isinstance(step, e.LandingIntended) and step.new in ends
+            for commit in step.commits[:-1]
+        }
         assert len({event.attempt for event in landed if isinstance(event, e.ChangeLanded)}) == len(landed)
         for event in landed:
             assert isinstance(event, e.ChangeLanded)
-            assert git(self.repository, "rev-parse", f"{event.new}^{{tree}}") in passed
+            assert event.new in within or git(self.repository, "rev-parse", f"{event.new}^{{tree}}") in passed
             assert len(git(self.repository, "show", "-s", "--format=%P", event.new).split()) == 1
             assert event.attempt in git(self.repository, "notes", "--ref=quarterdeck", "show", event.new)
         subjects = self.subjects()

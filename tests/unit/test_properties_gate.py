@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quarterdeck.delivery.ledger import PAUSE, TRIES, Colour, GateState, Trouble, fold
-from quarterdeck.delivery.queue import (
-    PATIENCE,
+from quarterdeck.delivery.orders import (
     Clash,
     Command,
     DropCheck,
@@ -25,9 +24,8 @@ from quarterdeck.delivery.queue import (
     StartCheck,
     View,
     Wait,
-    decide,
-    delayed,
 )
+from quarterdeck.delivery.queue import PATIENCE, decide, delayed
 from quarterdeck.journal.port import Record
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.entities import Change
@@ -46,19 +44,23 @@ def queued(attempt: str, checks: str) -> e.ChangeQueued:
     return e.ChangeQueued(change=change, title=attempt, config_blob="c", checks=checks)
 
 
+def started(check: str, tip: str, stack: tuple[str, ...], tree: str, checks: str, under: str) -> e.GateCheckStarted:
+    commits = tuple(f"c{number}" for number in range(len(stack)))
+    return e.GateCheckStarted(
+        check=check, tip=tip, stack=stack, commits=commits, tree=tree, config_blob="c", checks=checks, under=under
+    )
+
+
+def intended(stack: tuple[str, ...], old: str, new: str, tree: str) -> e.LandingIntended:
+    commits = (*(f"c{number}" for number in range(len(stack) - 1)), new) if stack else ()
+    return e.LandingIntended(attempt="a", old=old, new=new, tree=tree, stack=stack, commits=commits)
+
+
+STACKS = st.lists(ATTEMPTS, max_size=3, unique=True).map(tuple)
 EVENTS: st.SearchStrategy[e.EventBase] = st.one_of(
     st.just(e.GateOpened(repository="/r", branch="b", base="c0")),
     st.builds(queued, ATTEMPTS, CHECKS),
-    st.builds(
-        e.GateCheckStarted,
-        check=NUMBERS,
-        tip=COMMITS,
-        stack=st.just(()),
-        commits=st.just(()),
-        tree=TREES,
-        config_blob=st.just("c"),
-        checks=CHECKS,
-    ),
+    st.builds(started, NUMBERS, COMMITS, STACKS, TREES, CHECKS, TREES | st.just("")),
     st.builds(
         e.GateCheckFinished,
         check=NUMBERS,
@@ -68,7 +70,7 @@ EVENTS: st.SearchStrategy[e.EventBase] = st.one_of(
         cancelled=st.sampled_from([False, False, True]),
         reason=st.just("red"),
     ),
-    st.builds(e.LandingIntended, attempt=ATTEMPTS, old=COMMITS, new=COMMITS, tree=TREES),
+    st.builds(intended, STACKS, COMMITS, COMMITS, TREES),
     st.builds(e.ChangeLanded, attempt=ATTEMPTS, old=COMMITS, new=COMMITS),
     st.builds(e.ChangeReturned, attempt=ATTEMPTS, outcome=st.sampled_from(Outcome), reason=st.just("")),
     st.builds(e.TipMoved, old=COMMITS, new=COMMITS),
@@ -86,14 +88,13 @@ def opened(found: list[e.EventBase]) -> list[Record]:
     return recorded([e.GateOpened(repository="/r", branch="b", base="c0"), *found])
 
 
-def checked(tree: str, checks: str, passed: bool, times: int) -> list[e.EventBase]:
-    started = e.GateCheckStarted(check="y", tip="c0", stack=(), commits=(), tree=tree, config_blob="c", checks=checks)
+def checked(stack: tuple[str, ...], tree: str, checks: str, passed: bool, times: int) -> list[e.EventBase]:
     ended = e.GateCheckFinished(check="y", tree=tree, passed=passed, reason="red")
-    return [started, ended] * times
+    return [started("y", "c0", stack, tree, checks, "t0"), ended] * times
 
 
 HISTORIES = st.lists(EVENTS, max_size=25).map(opened)
-VERDICTS = st.lists(st.builds(checked, TREES, CHECKS, st.booleans(), st.integers(1, 2)), min_size=2, max_size=8)
+VERDICTS = st.lists(st.builds(checked, STACKS, TREES, CHECKS, st.booleans(), st.integers(1, 2)), min_size=2, max_size=8)
 QUEUES = st.lists(st.builds(queued, ATTEMPTS, st.sampled_from("kkk") | CHECKS), min_size=1, max_size=4)
 BUSY = st.builds(
     lambda before, queue, verdicts, after: opened([*before, *queue, *(v for pair in verdicts for v in pair), *after]),
@@ -183,6 +184,23 @@ def test_no_pause_is_shorter_than_nothing_or_longer_than_the_longest(since: floa
 # --- decisions --------------------------------------------------------------------------------------------
 
 
+def blames(state: GateState, view: View, key: tuple[str, str], attempt: str) -> bool:
+    """Whether this tree is red, nothing else in it waits, and it is green without the change."""
+    tested, checks = state.tested[key], key[1]
+    others = {*tested.stack} - {attempt}
+    if attempt not in tested.stack or state.colour(key) is not Colour.RED:
+        return False
+    if any(other not in state.landed or state.find(other) for other in others):
+        return False
+    base = tested.under or (view.tree if tested.tip == view.tip else "")
+    if not others:
+        return state.colour((base, checks)) is Colour.GREEN
+    return any(
+        {*each.stack} == others and of[1] == checks and each.tip == tested.tip and state.colour(of) is Colour.GREEN
+        for of, each in state.tested.items()
+    )
+
+
 def judged(state: GateState, view: View, commands: tuple[Command, ...]) -> None:
     """What may never be decided, whatever the state and the view."""
     waiting = [item.attempt for item in state.queue]
@@ -191,19 +209,27 @@ def judged(state: GateState, view: View, commands: tuple[Command, ...]) -> None:
     drops = [command.check for command in commands if isinstance(command, DropCheck)]
     for command in commands:
         match command:
-            case Land(attempt, old, new, tree):
+            case Land(stack, commits, old, tree):
                 assert commands == (command,), "nothing is done beside a landing"
-                assert state.colour((tree, checks[attempt])) is Colour.GREEN, "an untested tree would land"
-                landing = view.merges[view.tip, attempt]
-                assert isinstance(landing, Merged)
-                assert (landing.commit, landing.tree) == (new, tree), "it would not land on the tip"
+                onto, last = view.tip, ""
+                for attempt, commit in zip(stack, commits, strict=True):
+                    assert state.colour((tree, checks[attempt])) is Colour.GREEN, "an untested tree would land"
+                    landing = view.merges[onto, attempt]
+                    assert isinstance(landing, Merged)
+                    assert landing.commit == commit, "it would not land on the tip"
+                    onto, last = commit, landing.tree
+                assert last == tree
+                assert {*stack} <= {*waiting}
                 assert old == (view.tip if view.exists else None)
                 assert view.tip == state.tip, "somebody else's move was not recorded first"
             case Return(attempt, Outcome.FAILED):
                 merged = view.merges[view.tip, attempt]
                 assert isinstance(merged, Merged)
-                assert state.colour((merged.tree, checks[attempt])) is Colour.RED
-                assert state.colour((view.tree, checks[attempt])) is Colour.GREEN, "blamed without knowing the tip"
+                assert not merged.more, "another way of merging is left"
+                direct = state.colour((merged.tree, checks[attempt])) is Colour.RED
+                assert (direct and state.colour((view.tree, checks[attempt])) is Colour.GREEN) or any(
+                    blames(state, view, key, attempt) for key in state.tested
+                ), "blamed without knowing what it stands on"
             case Return(attempt, Outcome.CONFLICT):
                 assert isinstance(view.merges[view.tip, attempt], Clash), "it waits for those ahead of it"
             case Return(attempt, outcome):
@@ -212,9 +238,8 @@ def judged(state: GateState, view: View, commands: tuple[Command, ...]) -> None:
                 assert trouble or state.colour((view.tree, checks[attempt])) is Colour.RED
             case StartCheck():
                 assert state.colour(command.key) in (Colour.UNKNOWN, Colour.DOUBTFUL), "a verdict is known"
-                assert command.tip == view.tip
+                assert command.tip == view.tip or command.number > 1 or not command.stack, "on a tip of before"
                 assert len(command.stack) == len(command.commits) == len({*command.stack})
-                assert [name for name in waiting if name in command.stack] == [*command.stack], "not the queue's order"
             case NeedMerge(onto, attempt, beyond) if beyond is not None:
                 red = view.merges[onto, attempt]
                 assert isinstance(red, Merged)
@@ -226,7 +251,9 @@ def judged(state: GateState, view: View, commands: tuple[Command, ...]) -> None:
                 assert attempt in waiting
             case Wait(delay):
                 assert 0 < delay <= PAUSE[1]
-            case RecordLanded() | RecordMove():
+            case RecordLanded():
+                assert all(isinstance(other, RecordLanded) for other in commands)
+            case RecordMove():
                 assert commands == (command,)
             case _:
                 pass

@@ -9,23 +9,22 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from quarterdeck.delivery.ledger import GateState, checks_key, fold
-from quarterdeck.delivery.queue import (
-    PATIENCE,
+from quarterdeck.delivery.orders import (
     Clash,
     Command,
     DropCheck,
     Land,
     Merged,
     NeedMerge,
+    Overlaps,
     RecordLanded,
     RecordMove,
     Return,
     StartCheck,
     View,
     Wait,
-    decide,
-    delayed,
 )
+from quarterdeck.delivery.queue import PATIENCE, decide, delayed
 from quarterdeck.journal.port import Record
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.config import RunConfig
@@ -57,6 +56,8 @@ class World:
     """Pairs that do not merge."""
     clashes: set[frozenset[str]] = field(default_factory=set)
     """Pairs that merge and are red together."""
+    graph: set[frozenset[str]] = field(default_factory=set)
+    """Pairs that are known to be possible conflicts."""
     now: float = 1000.0
     records: list[Record] = field(default_factory=list)
     commits: dict[str, tuple[str | None, frozenset[str], str]] = field(default_factory=dict)
@@ -139,9 +140,17 @@ class World:
             exists=self.tip is not None,
             slots=self.slots,
             merges=self.merges,
+            overlaps=self.overlaps(),
             intent_landed=intent is not None and intent.new in self.history(self.tip),
             arrived=arrived,
         )
+
+    def overlaps(self) -> Overlaps:
+        found: dict[str, dict[str, float]] = {}
+        for pair in self.graph:
+            one, other = sorted(pair)
+            found.setdefault(one, {})[other] = found.setdefault(other, {})[one] = 0.3
+        return found
 
     def advance(self, crash: Callable[[str], bool] = never) -> float | None:
         """Decide and perform until only waiting is left; returns the pause that was asked for."""
@@ -192,25 +201,37 @@ class World:
                 config_blob=command.config_blob,
                 checks=command.checks,
                 gate_checks=command.gate,
+                under=command.under,
             )
         )
         self.jobs.add(check)
         assert len(self.state.running) <= self.slots
 
     def land(self, command: Land, crash: Callable[[str], bool]) -> None:
+        old = command.old or ""
         self.append(
-            e.LandingIntended(attempt=command.attempt, old=command.old or "", new=command.new, tree=command.tree)
+            e.LandingIntended(
+                attempt=command.stack[-1],
+                old=old,
+                new=command.new,
+                tree=command.tree,
+                stack=command.stack,
+                commits=command.commits,
+            )
         )
         if crash("intended"):
             raise Crash
         assert command.tree in self.seen_good, "the target was moved to an untested tree"
         assert self.tree(command.new) == command.tree
         assert self.tip == command.old
-        assert command.attempt not in {self.commits[c][2] for c in self.history(self.tip)}, "landed twice"
+        assert [self.commits[commit][2] for commit in command.commits] == [*command.stack]
+        assert not {self.commits[c][2] for c in self.history(self.tip)}.intersection(command.stack), "landed twice"
         self.tip = command.new
-        if crash("moved"):
-            raise Crash
-        self.append(e.ChangeLanded(attempt=command.attempt, old=command.old or "", new=command.new))
+        for attempt, commit in zip(command.stack, command.commits, strict=True):
+            if crash("moved"):
+                raise Crash
+            self.append(e.ChangeLanded(attempt=attempt, old=old, new=commit))
+            old = commit
 
     def give_back(self, command: Return) -> None:
         names = self.commits[self.tip or BASE][1]
@@ -282,9 +303,9 @@ def test_independent_changes_land_in_order_and_are_checked_in_parallel() -> None
     assert eight.landed == list("abcdefgh")
 
 
-def test_one_slot_checks_one_after_the_other() -> None:
+def test_few_changes_are_one_lane_and_one_slot_checks_them_together() -> None:
     three = world(*"abc", slots=1)
-    assert three.settle() == 3
+    assert three.settle() == 1
     assert three.landed == list("abc")
 
 
@@ -300,14 +321,10 @@ def test_a_failing_change_is_blamed_and_the_ones_behind_it_still_land() -> None:
 def test_while_the_blame_is_unclear_the_others_go_on_without_the_suspect() -> None:
     two = world("a", "b", bad={"a"}, slots=3)
     two.advance()
-    for check in sorted(two.jobs):
-        two.finish(check)
+    assert {started.stack for started in two.state.running.values()} == {("a",), ("a", "b")}
+    two.finish("x.1")
     two.advance()
-    for check in sorted(two.jobs):
-        two.finish(check)
-    two.advance()
-    stacks = {started.stack for started in two.state.running.values()}
-    assert stacks == {(), ("b",)}
+    assert {started.stack for started in two.state.running.values()} == {("a",), ("b",), ()}
 
 
 def test_a_change_that_breaks_only_together_with_the_one_ahead_is_blamed_after_that_has_landed() -> None:
@@ -359,7 +376,7 @@ def test_a_flake_is_retried_once_and_blames_nobody() -> None:
     one.advance()
     one.finish("x.1", flake=True)
     one.advance()
-    assert [started.number for started in one.state.running.values()] == [2]
+    assert [started.number for started in one.state.running.values() if started.stack] == [2]
     one.settle()
     assert one.landed == ["a"]
 
@@ -373,10 +390,10 @@ def test_a_red_target_blames_nobody() -> None:
 
 
 def test_a_change_that_repairs_a_red_target_lands_and_the_others_after_it() -> None:
-    four = world(*"abcd", base_red=True, repairs={"c"})
+    four = world(*"abcd", base_red=True, repairs={"c"}, slots=1)
     four.settle()
     assert sorted(four.landed) == list("abcd")
-    assert four.landed[0] == "c"
+    assert not four.returned
 
 
 def test_a_verdict_is_forgotten_when_the_queue_is_empty() -> None:
@@ -407,7 +424,7 @@ def test_other_checks_of_another_run_are_asked_too() -> None:
     two.submit("b", checks="other")
     two.settle()
     started = [(r.event.tree, r.event.checks) for r in two.records if isinstance(r.event, e.GateCheckStarted)]
-    assert started == [("a", "k"), ("a+b", "other")]
+    assert started == [("a", "k"), ("a+b", "other")], "each by its own checks"
     assert two.landed == ["a", "b"]
 
 
@@ -568,8 +585,10 @@ class Walk(RuleBasedStateMachine):
         conflict=st.integers(0, 12),
         clash=st.integers(0, 24),
         checks=st.sampled_from(["k", "k", "other"]),
+        seen=st.booleans(),
+        imagined=st.integers(0, 24),
     )
-    def submit(self, kind: str, conflict: int, clash: int, checks: str) -> None:
+    def submit(self, kind: str, conflict: int, clash: int, checks: str, seen: bool, imagined: int) -> None:
         if len(self.names) >= 12:
             return
         name = f"c{len(self.names)}"
@@ -581,6 +600,10 @@ class Walk(RuleBasedStateMachine):
             self.world.conflicts.add(frozenset((name, self.names[conflict])))
         if clash < len(self.names):
             self.world.clashes.add(frozenset((name, self.names[clash])))
+            if seen:
+                self.world.graph.add(frozenset((name, self.names[clash])))
+        if imagined < len(self.names):
+            self.world.graph.add(frozenset((name, self.names[imagined])))
         self.names.append(name)
         self.world.submit(name, checks)
 

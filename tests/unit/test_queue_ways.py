@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from test_queue import World, never
 
 from quarterdeck.delivery.ledger import Colour, fold, with_commands
-from quarterdeck.delivery.queue import Clash, Command, LostWay, Merged, NeedMerge, Return, StartCheck, decide
+from quarterdeck.delivery.orders import Clash, Command, LostWay, Merged, NeedMerge, Return, StartCheck
+from quarterdeck.delivery.queue import decide
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.events import Outcome
 from quarterdeck.merge.values import Way

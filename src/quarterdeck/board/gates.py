@@ -1,7 +1,8 @@
 """What is about to merge: the fold of a merge gate's newest records. Pure.
 
 Rules
-- A change shows the newest verdict on a tree of which it is the top; while such a tree is being checked, that it is.
+- A change is green once a tree with it passed, and red when one failed whose other changes have landed or are green.
+  While a tree with it is being checked and it is not green, that is shown.
 - The tip is known to be green when a change landed on it, or when it was checked by itself, and no longer once somebody
   else has moved the branch.
 - What the gate decides is `delivery.queue`'s; this is what of it people look at.
@@ -79,8 +80,8 @@ def take(cell: GateCell, raw: Raw) -> None:
             cell.queue[waiting.attempt] = waiting
         case e.GateCheckStarted():
             cell.checks[event.check] = (event, at)
-            if event.tip != cell.tip:
-                cell.tip, cell.tip_green = event.tip, None
+            if not cell.tip:  # what is checked once more may stand on a tip of before
+                cell.tip = event.tip
             cell.stall = ""
         case e.GateCheckFinished():
             _checked(cell, event)
@@ -111,8 +112,13 @@ def _checked(cell: GateCell, event: e.GateCheckFinished) -> None:
     cell.judged.appendleft(_check(asked, started[1], event.passed, event.reason))
     if not asked.stack:
         cell.tip_green = event.passed if asked.tip == cell.tip else cell.tip_green
-    elif (waiting := cell.queue.get(asked.stack[-1])) is not None:
-        waiting.verdict = "green" if event.passed else "red"
+        return
+    waiting = [cell.queue[attempt] for attempt in asked.stack if attempt in cell.queue]
+    if event.passed:
+        for each in waiting:
+            each.verdict = "green"
+    elif waiting and all(each.verdict == "green" for each in waiting[:-1]):
+        waiting[-1].verdict = "red"
 
 
 def _landed(cell: GateCell, event: e.ChangeLanded, at: float) -> None:
@@ -167,7 +173,10 @@ def _check(asked: e.GateCheckStarted, at: float, passed: bool | None, reason: st
 
 def gate_row(cell: GateCell) -> GateRow:
     """The gate as it is shown."""
-    on_top = {asked.stack[-1]: asked.stack[:-1] for asked, _ in cell.checks.values() if asked.stack}
+    on_top: dict[str, tuple[str, ...]] = {}
+    for asked, _ in cell.checks.values():
+        for place, attempt in enumerate(asked.stack):
+            on_top[attempt] = min(on_top.get(attempt, asked.stack), asked.stack[:place], key=len)
     return GateRow(
         target=cell.target,
         repository=cell.repository,
@@ -181,7 +190,7 @@ def gate_row(cell: GateCell) -> GateRow:
                 task=waiting.task,
                 title=waiting.title,
                 agent=waiting.agent,
-                state="checking" if waiting.attempt in on_top else waiting.verdict,
+                state="checking" if waiting.attempt in on_top and waiting.verdict != "green" else waiting.verdict,
                 on_top_of=on_top.get(waiting.attempt, ()),
                 since=waiting.since,
             )

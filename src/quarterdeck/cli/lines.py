@@ -410,7 +410,8 @@ def _gate(event: EventBase) -> _Words:
         case e.MergeResolved():
             return _say("; ".join((event.words, *event.notes)), Tone.PLAIN)
         case e.LandingIntended():
-            return _detail(f"target is to move from {event.old[:_SHA] or 'nothing'} to {event.new[:_SHA]}")
+            over = f" over {len(event.stack)} changes" if len(event.stack) > 1 else ""
+            return _detail(f"target is to move{over} from {event.old[:_SHA] or 'nothing'} to {event.new[:_SHA]}")
         case e.ChangeLanded():
             return _detail(f"landed, target at {event.new[:_SHA]}", Tone.GOOD)
         case e.ChangeReturned():

@@ -17,7 +17,8 @@ from typing import Final
 
 from quarterdeck.delivery import merging
 from quarterdeck.delivery.ledger import GateState, Queued, with_commands
-from quarterdeck.delivery.queue import Clash, LostWay, Merged, demands
+from quarterdeck.delivery.orders import Clash, LostWay, Merged
+from quarterdeck.delivery.stacks import demands
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.merging import MergeSection, WayName
 from quarterdeck.merge.values import ORDER, Way

@@ -13,7 +13,7 @@ from quarterdeck.delivery import merging
 from quarterdeck.delivery.checking import RESULTS
 from quarterdeck.delivery.checks import bounded, summary
 from quarterdeck.delivery.ledger import GateState, Queued
-from quarterdeck.delivery.queue import LostWay, Return
+from quarterdeck.delivery.orders import LostWay, Return
 from quarterdeck.kernel.entities import CheckResult, Feedback
 from quarterdeck.kernel.events import Outcome
 from quarterdeck.workplace.history import LogEntry

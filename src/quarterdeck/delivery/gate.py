@@ -20,7 +20,7 @@ from quarterdeck.delivery import candidates, conflicts, feedback, jobs, merging
 from quarterdeck.delivery.checking import MACHINE, MACHINE_PAUSE, Book, Checker, Workshop, check_stream
 from quarterdeck.delivery.keeping import keep
 from quarterdeck.delivery.ledger import GateState, Queued, checks_key
-from quarterdeck.delivery.queue import (
+from quarterdeck.delivery.orders import (
     Clash,
     Command,
     DropCheck,
@@ -33,9 +33,9 @@ from quarterdeck.delivery.queue import (
     StartCheck,
     View,
     Wait,
-    decide,
-    delayed,
 )
+from quarterdeck.delivery.overlaps import Graph
+from quarterdeck.delivery.queue import decide, delayed
 from quarterdeck.engine.port import Engine, Job, Later
 from quarterdeck.journal.port import Claim, Entry, Journal
 from quarterdeck.kernel import events as e
@@ -59,6 +59,7 @@ class Gate:
         self._clock = clock
         self._book = Book(journal, engine)
         self._merges: dict[str, Merges] = {}
+        self._graphs: dict[tuple[str, str], Graph] = {}
         self._worked: set[str] = set()
         """Targets whose gate came to rest since its last trouble with the machine."""
         self.check = Checker(journal, self._book, workshop).check
@@ -104,7 +105,7 @@ class Gate:
         claim = await self._journal.claim(ids.gate_stream(target))
         state = await self._book.state(target)
         for queued in state.queue:
-            landing = state.intent is not None and state.intent.attempt == queued.attempt
+            landing = state.intent is not None and queued.attempt in dict(state.intent.landing)
             if queued.change.run == run and not landing:
                 await self._record_return(claim, queued, Return(queued.attempt, Outcome.CANCELLED, "cancelled"))
         for attempt in str(job.payload.get("coming") or "").split():
@@ -176,7 +177,9 @@ class Gate:
 
     async def _decide(self, state: GateState, mirror: Mirror, merges: Merges) -> Sequence[Command]:
         """What is to be done now; merges, which only this process needs to know of, are made on the way."""
-        view = await self._look(state, mirror, merges)
+        view = await self._look(
+            state, mirror, merges, self._graphs.setdefault((state.repository, state.branch), Graph())
+        )
         while True:
             commands = decide(state, view)
             needed = [command for command in commands if isinstance(command, NeedMerge)]
@@ -197,7 +200,7 @@ class Gate:
         deck = (await self._book.config(queued.config_blob)).deck
         return candidates.Bench(mirror, state, queued, onto, deck.merge, deck.checks.gate, self._book.commands)
 
-    async def _look(self, state: GateState, mirror: Mirror, merges: Merges) -> View:
+    async def _look(self, state: GateState, mirror: Mirror, merges: Merges, graph: Graph) -> View:
         found = await mirror.tip(state.branch)
         tip = found or state.base
         moved = tip != state.tip
@@ -212,6 +215,7 @@ class Gate:
             exists=found is not None,
             slots=max([(await self._book.config(q.config_blob)).deck.checks.parallel for q in state.queue], default=1),
             merges=merges,
+            overlaps=await graph.look(mirror, state.queue),
             intent_landed=landed,
             arrived=await merging.arrival(mirror, state, tip) if moved and found is not None else None,
         )
@@ -268,7 +272,7 @@ class Gate:
                 dropped = e.GateCheckFinished(check=check, tree=tree, passed=False, cancelled=True)
                 await self._journal.append(claim, dropped)
             case Land():
-                await self._resolve(claim, state, command, merges.get((state.tip, command.attempt)))
+                await self._resolve(claim, state, command, merges)
                 await self._land(claim, state, mirror, command)
             case RecordLanded(attempt, old, new):
                 await self._record_landed(claim, state, attempt, old, new)
@@ -296,6 +300,7 @@ class Gate:
             checks=command.checks,
             verify_blob=await self._journal.put(json.dumps(command.verify).encode()) if command.verify else None,
             gate_checks=command.gate,
+            under=command.under,
         )
         kept: tuple[e.EventBase, ...] = ()
         if mirror.depot is not None and command.commits:
@@ -303,32 +308,45 @@ class Gate:
             kept = (await keep(self._journal, await mirror.packed(command.commits[-1], (command.tip,))),)
         await self._journal.append(claim, *kept, started, also=self._book.deferring(jobs.gate_check(target, check)))
 
-    async def _resolve(self, claim: Claim, state: GateState, command: Land, merged: Merged | Clash | None) -> None:
+    async def _resolve(self, claim: Claim, state: GateState, command: Land, merges: Merges) -> None:
         """Say which way of merging counts, where there was more than one."""
-        if not isinstance(merged, Merged) or not (merged.lost or merged.conflicts):
-            return
-        event = candidates.resolved(command.attempt, state.tip, merged)
-        if state.resolved.get(command.attempt) != event:
-            await self._journal.append(claim, event)
-        probes.hit("gate.resolved")
+        onto = state.tip
+        for attempt, commit in zip(command.stack, command.commits, strict=True):
+            merged = merges.get((onto, attempt))
+            if isinstance(merged, Merged) and (merged.lost or merged.conflicts):
+                event = candidates.resolved(attempt, onto, merged)
+                if state.resolved.get(attempt) != event:
+                    await self._journal.append(claim, event)
+                probes.hit("gate.resolved")
+            onto = commit
 
     async def _land(self, claim: Claim, state: GateState, mirror: Mirror, command: Land) -> None:
-        queued = state.find(command.attempt)
-        assert queued is not None
-        intent = e.LandingIntended(attempt=command.attempt, old=command.old or "", new=command.new, tree=command.tree)
+        landing = [queued for queued in state.queue if queued.attempt in command.stack]
+        intent = e.LandingIntended(
+            attempt=command.stack[-1],
+            old=command.old or "",
+            new=command.new,
+            tree=command.tree,
+            stack=command.stack,
+            commits=command.commits,
+        )
         await self._journal.append(claim, intent)
         probes.hit("gate.intended")
-        checkout = Path(queued.checkout) if queued.checkout else None
+        checkout = next((Path(queued.checkout) for queued in landing if queued.checkout), None)
         try:
             await mirror.land(state.branch, command.old, command.new, into_checkout=checkout)
         except (Conflicting, BadRepository) as error:
             if await mirror.tip(state.branch) == command.old:
                 reason = f"the target cannot be moved: {error}" + (f" ({error.fix})" if error.fix else "")
-                await self._record_return(claim, queued, Return(command.attempt, Outcome.HELD, reason[:2000]))
+                for queued in landing:
+                    await self._record_return(claim, queued, Return(queued.attempt, Outcome.HELD, reason[:2000]))
             # Else somebody was quicker: the next look at the branch shows it.
             return
         probes.hit("gate.moved")
-        await self._record_landed(claim, state, command.attempt, command.old or "", command.new)
+        old = command.old or ""
+        for attempt, commit in intent.landing:
+            await self._record_landed(claim, state, attempt, old, commit)
+            old = commit
 
     async def _record_landed(self, claim: Claim, state: GateState, attempt: str, old: str, new: str) -> None:
         queued = state.find(attempt)

@@ -4,6 +4,8 @@ Rules
 - Verdicts hold for one tree and one set of checks. A tree that failed once is doubtful, twice red; once it passed, it
   is green for good.
 - Red verdicts are forgotten when the queue is empty.
+- What a checked tree was made of is known while one of its changes waits, what passed on which tip while any change
+  waits; both until somebody else moves the target.
 - A result for a check that was dropped is no result.
 """
 
@@ -18,6 +20,7 @@ from quarterdeck.journal.port import Record
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Change
+from quarterdeck.kernel.events import Outcome
 
 TRIES: Final = 2
 """Failures of one tree before it counts as red."""
@@ -33,6 +36,9 @@ V = TypeVar("V")
 
 Key = tuple[str, str]
 """A tree and the checks (`checks_key`, `with_commands`) that it was, or has to be, checked with."""
+
+Stood = tuple[str, frozenset[str], str]
+"""A tip, the changes on it, and the checks that they passed there."""
 
 
 def checks_key(config: RunConfig) -> str:
@@ -134,7 +140,16 @@ class GateState:
     intent: e.LandingIntended | None = None
     landed: Mapping[str, str] = field(default_factory=dict)
     """Attempt to the commit that landed."""
-    last_landed: tuple[Queued, str] | None = None
+    last_landed: tuple[tuple[Queued, str], ...] = ()
+    """What landed in the last step, with the commits."""
+    failed: int = 0
+    """How many changes ever went back because of a red tree."""
+    tested: Mapping[Key, e.GateCheckStarted] = field(default_factory=dict)
+    """What the trees with a verdict were made of, the newest verdict last."""
+    tips: frozenset[str] = frozenset()
+    """Where the target was since somebody else last moved it."""
+    stood: Mapping[Stood, bool] = field(default_factory=dict)
+    """Stacks that passed on a tip."""
     trouble: Trouble | None = None
     """Checks cannot be run."""
     stall: Trouble | None = None
@@ -170,7 +185,8 @@ def _apply(state: GateState, event: e.EventBase, at: float) -> GateState:
     match event:
         case e.GateOpened():
             tip = state.tip if state.landed else event.base
-            return replace(state, repository=event.repository, branch=event.branch, base=event.base, tip=tip)
+            tips = frozenset((tip,))
+            return replace(state, repository=event.repository, branch=event.branch, base=event.base, tip=tip, tips=tips)
         case e.ChangeQueued():
             return replace(state, queue=(*state.queue, _queued(event, at)))
         case e.GateCheckStarted():
@@ -182,19 +198,18 @@ def _apply(state: GateState, event: e.EventBase, at: float) -> GateState:
             return replace(state, intent=event)
         case e.ChangeLanded():
             queued = state.find(event.attempt)
-            last = (queued, event.new) if queued is not None else state.last_landed
-            landed = {**state.landed, event.attempt: event.new}
-            state = replace(state, landed=landed, last_landed=last, tip=event.new, intent=None, stall=None)
+            state = _landed(state, event, queued)
             if queued is not None:
                 state = replace(state, settled=_with(state.settled, queued.task, queued))
             return _without(state, event.attempt)
         case e.ChangeReturned():
-            intent = None if state.intent and state.intent.attempt == event.attempt else state.intent
-            return _without(replace(state, intent=intent), event.attempt)
+            intent = None if state.intent and event.attempt in dict(state.intent.landing) else state.intent
+            failed = state.failed + (event.outcome is Outcome.FAILED)
+            return _without(replace(state, intent=intent, failed=failed), event.attempt)
         case e.MergeResolved():
             return replace(state, resolved=_with(state.resolved, event.attempt, event))
         case e.TipMoved():
-            return replace(state, tip=event.new, intent=None)
+            return replace(state, tip=event.new, tips=frozenset((event.new,)), intent=None, tested={}, stood={})
         case e.GateDelayed():
             since = state.stall.since if state.stall is not None and event.number > 1 else at
             return replace(state, stall=Trouble(since, at, event.reason, event.number))
@@ -202,6 +217,19 @@ def _apply(state: GateState, event: e.EventBase, at: float) -> GateState:
             return replace(state, unnoted=_unnoted(state, event))
         case _:
             return state
+
+
+def _landed(state: GateState, event: e.ChangeLanded, queued: Queued | None) -> GateState:
+    steps = state.intent.landing if state.intent is not None else ()
+    # Several changes land in one step: it is over with the last of them.
+    places = [attempt for attempt, _ in steps]
+    together = event.attempt in places
+    intent = state.intent if together and event.attempt != places[-1] else None
+    before = state.last_landed if together and event.attempt != places[0] else ()
+    last = (*before, (queued, event.new)) if queued is not None else state.last_landed
+    landed = {**state.landed, event.attempt: event.new}
+    tips = state.tips | {event.new}
+    return replace(state, landed=landed, last_landed=last, tip=event.new, tips=tips, intent=intent, stall=None)
 
 
 def _queued(event: e.ChangeQueued, at: float) -> Queued:
@@ -222,9 +250,8 @@ def _queued(event: e.ChangeQueued, at: float) -> Queued:
 def _unnoted(state: GateState, event: e.NoteFailed | e.NoteWritten) -> Mapping[str, tuple[Queued, str]]:
     if isinstance(event, e.NoteWritten):
         return {attempt: landed for attempt, landed in state.unnoted.items() if attempt != event.attempt}
-    if state.last_landed is None or state.last_landed[0].attempt != event.attempt:
-        return state.unnoted
-    return _with(state.unnoted, event.attempt, state.last_landed)
+    landing = next((landing for landing in state.last_landed if landing[0].attempt == event.attempt), None)
+    return state.unnoted if landing is None else _with(state.unnoted, event.attempt, landing)
 
 
 def _checked(state: GateState, event: e.GateCheckFinished, at: float) -> GateState:
@@ -239,6 +266,12 @@ def _checked(state: GateState, event: e.GateCheckFinished, at: float) -> GateSta
         before = state.trouble or Trouble(at, at, "", 0)
         return replace(state, trouble=Trouble(before.since, at, event.reason, before.number + 1))
     state = replace(state, trouble=None)
+    if started.stack and started.tip in state.tips:
+        tested = {of: what for of, what in state.tested.items() if of != key}
+        state = replace(state, tested=_with(tested, key, started))
+        if event.passed:
+            stood: Stood = (started.tip, frozenset(started.stack), started.checks)
+            state = replace(state, stood=_with(state.stood, stood, True))
     if started.gate_checks not in ("", started.checks) and (event.passed or event.verify):
         state = _passed(state, (started.tree, started.gate_checks))  # they ran first
     if event.passed:
@@ -255,9 +288,12 @@ def _passed(state: GateState, key: Key) -> GateState:
 
 def _without(state: GateState, attempt: str) -> GateState:
     queue = tuple(queued for queued in state.queue if queued.attempt != attempt)
-    if queue:
-        return replace(state, queue=queue)
-    return replace(state, queue=(), failing={}, trouble=None, stall=None)
+    if not queue:
+        tips = frozenset((state.tip,))
+        return replace(state, queue=(), failing={}, tips=tips, tested={}, stood={}, trouble=None, stall=None)
+    waiting = {queued.attempt for queued in queue}
+    tested = {key: started for key, started in state.tested.items() if not waiting.isdisjoint(started.stack)}
+    return replace(state, queue=queue, tested=tested)
 
 
 def _with(mapping: Mapping[K, V], key: K, value: V) -> Mapping[K, V]:

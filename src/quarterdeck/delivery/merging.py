@@ -78,26 +78,29 @@ def note(queued: Queued, how: e.MergeResolved | None) -> str:
 
 
 async def annotate(mirror: Mirror, state: GateState) -> list[e.EventBase]:
-    """Write the note of what landed last, and those that are owed; returns what is new about them."""
-    if state.last_landed is None:
-        return []
+    """Write the notes of what landed last, and those that are owed; returns what is new about them."""
+    fresh = {queued.attempt: (queued, commit) for queued, commit in state.last_landed}
     found: list[e.EventBase] = []
-    last = state.last_landed[0].attempt
-    for attempt, (queued, commit) in {last: state.last_landed, **state.unnoted}.items():
-        try:
-            async with asyncio.timeout(NOTE_SECONDS):
-                await mirror.note(commit, note(queued, state.resolved.get(attempt)))
-        except (GitFailed, OSError) as error:
-            _log.warning("the note of %s is not written: %s", commit, error)
-            reason = readable(str(error) or f"it took longer than {NOTE_SECONDS:g} s")[:2000]
-            if attempt not in state.unnoted:
-                found.append(e.NoteFailed(attempt=attempt, commit=commit, reason=reason))
-            if attempt == last:
-                break  # the others would fail like it, and each takes its time
-        else:
-            if attempt in state.unnoted:
-                found.append(e.NoteWritten(attempt=attempt, commit=commit))
+    stuck = ""
+    for attempt, (queued, commit) in {**fresh, **state.unnoted}.items():
+        # Where one fails the others would fail like it, and each takes its time.
+        stuck = stuck or await _annotate(mirror, queued, commit, state)
+        if stuck and attempt not in state.unnoted:
+            found.append(e.NoteFailed(attempt=attempt, commit=commit, reason=stuck))
+        elif not stuck and attempt in state.unnoted:
+            found.append(e.NoteWritten(attempt=attempt, commit=commit))
     return found
+
+
+async def _annotate(mirror: Mirror, queued: Queued, commit: str, state: GateState) -> str:
+    """Write one note; why that failed, or nothing."""
+    try:
+        async with asyncio.timeout(NOTE_SECONDS):
+            await mirror.note(commit, note(queued, state.resolved.get(queued.attempt)))
+    except (GitFailed, OSError) as error:
+        _log.warning("the note of %s is not written: %s", commit, error)
+        return readable(str(error) or f"it took longer than {NOTE_SECONDS:g} s")[:2000]
+    return ""
 
 
 async def unusable(repository: str) -> str:

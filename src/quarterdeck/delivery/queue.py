@@ -1,18 +1,22 @@
 """What the merge gate of one target branch decides. Pure: state and view in, commands out; `gate.py` performs them.
 
 Rules
-- What is tested is the merged tree. The target never moves to a tree on which the checks of the change that is
+- What is tested is the merged tree. The target never moves to a tree on which the checks of the changes that are
   landing have not passed; a tree that once passed the same checks need not be checked again.
-- Changes are checked in parallel as a chain in queue order: [tip+A], [tip+A+B], …, at most `slots` trees at a time.
+- Changes that have nothing to do with each other are checked side by side on the tip, each in its lane: on top of those
+  ahead of it that it may conflict with, while the chance that all of these land is above a quarter.
+- While the chance that everything in the queue lands together is better than even, the queue is one lane.
+- Where more changes wait than there are slots, they are checked in groups, as large as is likely to pass. A red group
+  is taken apart.
+- What passed in its lane lands together with what passed in others: see `staging.py`. One commit for each change.
 - A change that conflicts with the tip goes back to its author at once. One that conflicts only with changes ahead of
   it, which have not landed, waits until those have landed or left.
 - A change that meets another one on the same files may be merged in several ways. The first in their order counts; the
   next one only when its tree, directly on a tip that is known to be green, is red. Where none is left, the change is in
   conflict. Such a tree has to pass the verify commands of both tasks as well.
-- The verify commands of tasks that landed do not count on a tip that fails them itself.
 - A check that failed is run once more on the same tree. If it passes then, it was a flake: recorded, not blamed.
-- A change is blamed only when its own tree, directly on the tip, is red and the tip is known to be green for the same
-  checks. Until that is known the tip itself is checked. Those behind it are checked without it meanwhile.
+- A change is blamed only when a tree is red, the same tree without it is green, and all else in it has landed. Until
+  the tip is known to be green for the same checks it is checked. Checks that stand on a doubtful change are dropped.
 - A red tip blames nobody. Each change is then checked alone on it: one that is green repairs the target and lands, the
   others are held. When nothing else is left, the held ones are returned with the tip's failing command as the reason.
 - A check that could not be run blames nobody and is tried again with growing pauses; after an hour all are held. The
@@ -22,180 +26,40 @@ Rules
   A change whose trailers stand in the history that arrived has landed.
 - Verdicts hold for one tree and one set of checks (commands and environment). Red ones are forgotten when the queue
   is empty, so that a repaired machine gets a fresh look.
+- When nothing else is left to do, the first of the queue is judged by itself: the gate never waits for nothing.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence, Set
+from math import ceil
 from typing import Final
 
-from quarterdeck.delivery.ledger import PAUSE, Colour, Failing, GateState, Key, Queued, with_commands
+from quarterdeck.delivery.lanes import LIKELY, Board, Red, survey
+from quarterdeck.delivery.ledger import PAUSE, Colour, GateState, Key
+from quarterdeck.delivery.orders import (
+    Clash,
+    Command,
+    DropCheck,
+    NeedMerge,
+    RecordLanded,
+    RecordMove,
+    Return,
+    View,
+    Wait,
+)
+from quarterdeck.delivery.stacks import Work, build, conflict, failed, hold, judge
+from quarterdeck.delivery.staging import stage
+from quarterdeck.kernel import events as e
 from quarterdeck.kernel.events import GateDelayed, Outcome
-from quarterdeck.merge.values import Way
 
 PATIENCE: Final = 3600.0
 """Seconds without any check that could be run, or any other work of the gate, after which the changes are held."""
 
+TOGETHER: Final = 0.5
+"""While everything lands together with a better chance than this, the queue is one lane."""
 
-# --- what the effects have seen ---------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class LostWay:
-    """A way of merging that came to nothing."""
-
-    way: Way
-    reason: str
-    results_blob: str | None = None
-    """What the checks of its tree said, where it gave one."""
-    tree: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Merged:
-    """A change merged onto a commit: one new commit on top of it."""
-
-    commit: str
-    tree: str
-    way: Way = Way.GIT
-    lost: tuple[LostWay, ...] = ()
-    """The ways before it, and why they were not taken."""
-    more: bool = False
-    """There is something to be tried after this way."""
-    paths: tuple[str, ...] = ()
-    """What both sides changed."""
-    conflicts: tuple[str, ...] = ()
-    """What git's own merge left in conflict."""
-    notes: tuple[str, ...] = ()
-    """What people should know of how it was merged."""
-    own: tuple[str, ...] = ()
-    """The task's verify commands, where its tree has to pass them."""
-    others: tuple[str, ...] = ()
-    """Likewise, those of the tasks that landed on the same files since the change's base."""
-
-
-@dataclass(frozen=True, slots=True)
-class Clash:
-    """A change that does not merge onto a commit, in any way."""
-
-    paths: tuple[str, ...]
-    detail: str = ""
-    lost: tuple[LostWay, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """The world outside the journal."""
-
-    now: float
-    """Seconds since the epoch."""
-    tip: str
-    """Where the target is; where the branch does not exist, the commit that it will be created from."""
-    tree: str
-    """The tip's tree."""
-    exists: bool
-    slots: int
-    """How many checks may run at the same time."""
-    merges: Mapping[tuple[str, str], Merged | Clash] = field(default_factory=dict)
-    """(commit, attempt) to what came of merging that attempt's change onto the commit: the way that is tried now."""
-    intent_landed: bool = False
-    """The commit of `GateState.intent` is the tip or an ancestor of it."""
-    arrived: tuple[str, str] | None = None
-    """(attempt, commit): the first queued change whose trailers stand between the known tip and the real one."""
-
-
-# --- commands ---------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class NeedMerge:
-    """Merge a change onto a commit; `beyond`: the tree of that way is red, make the next one."""
-
-    onto: str
-    attempt: str
-    beyond: Way | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StartCheck:
-    """Check a merged tree; an empty stack is the tip itself."""
-
-    tip: str
-    stack: tuple[str, ...]
-    commits: tuple[str, ...]
-    tree: str
-    checks: str
-    config_blob: str
-    number: int
-    verify: tuple[str, ...] = ()
-    """Verify commands that have to pass after the checks of the gate; `checks` covers them."""
-    gate: str = ""
-    """Key of the checks of the gate alone."""
-
-    @property
-    def key(self) -> Key:
-        return self.tree, self.checks
-
-
-@dataclass(frozen=True, slots=True)
-class DropCheck:
-    """Nobody wants to know any more."""
-
-    check: str
-
-
-@dataclass(frozen=True, slots=True)
-class Land:
-    """Move the target; `old` None = create the branch."""
-
-    attempt: str
-    old: str | None
-    new: str
-    tree: str
-
-
-@dataclass(frozen=True, slots=True)
-class RecordLanded:
-    """The target has moved to (or over) this commit already; it only has to be written down."""
-
-    attempt: str
-    old: str
-    new: str
-
-
-@dataclass(frozen=True, slots=True)
-class RecordMove:
-    """Somebody else moved the target."""
-
-    old: str
-    new: str
-
-
-@dataclass(frozen=True, slots=True)
-class Return:
-    """Take a change out of the queue."""
-
-    attempt: str
-    outcome: Outcome
-    reason: str
-    paths: tuple[str, ...] = ()
-    """In conflict."""
-    detail: str = ""
-    results_blob: str | None = None
-    lost: tuple[LostWay, ...] = ()
-    """The ways of merging that were tried."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Decide again after `delay` seconds."""
-
-    delay: float
-
-
-Command = NeedMerge | StartCheck | DropCheck | Land | RecordLanded | RecordMove | Return | Wait
-
-
-# --- decisions --------------------------------------------------------------------------------------------
+PASSES: Final = 0.55
+"""Groups are filled while they pass with a better chance than this: at a failure rate of one in ten, four changes cost
+2.7 checks in such groups and 4.4 one by one."""
 
 
 def decide(state: GateState, view: View) -> tuple[Command, ...]:
@@ -203,7 +67,7 @@ def decide(state: GateState, view: View) -> tuple[Command, ...]:
     if not state.branch:
         return ()
     if state.intent is not None and view.intent_landed:
-        return (RecordLanded(state.intent.attempt, state.intent.old, state.intent.new),)
+        return tuple(_record(state))
     if view.tip != state.tip:
         if view.arrived is not None:
             return (RecordLanded(view.arrived[0], state.tip, view.arrived[1]),)
@@ -211,16 +75,17 @@ def decide(state: GateState, view: View) -> tuple[Command, ...]:
     if state.trouble is not None and state.trouble.last - state.trouble.since > PATIENCE:
         reason = f"the gate's checks cannot be run: {state.trouble.reason}"
         return tuple(Return(queued.attempt, Outcome.HELD, reason) for queued in state.queue)
-    lineup = _line_up(state, view)
-    if lineup.land is not None:
-        return (lineup.land,)
-    if lineup.returns:
-        return tuple(lineup.returns)
-    if state.queue and len(lineup.held) == len(state.queue):
-        return tuple(_hold(state, view, queued) for queued in state.queue)
-    if lineup.merges:
-        return tuple(lineup.merges)
-    return tuple(_schedule(state, view, lineup))
+    work = Work(survey(state, view))
+    _line_up(work)
+    if work.land is not None:
+        return (work.land,)
+    if work.returns:
+        return tuple(work.returns.values())
+    if state.queue and len(work.held) == len(state.queue):
+        return tuple(hold(work, queued) for queued in state.queue)
+    if work.merges:
+        return tuple(work.merges.values())
+    return tuple(_schedule(work))
 
 
 def delayed(state: GateState, now: float, reason: str, *, worked: bool) -> GateDelayed | None:
@@ -237,150 +102,222 @@ def delayed(state: GateState, now: float, reason: str, *, worked: bool) -> GateD
     return GateDelayed(reason=reason, seconds=seconds, number=stall.number + 1)
 
 
-@dataclass(slots=True)
-class _Lineup:
-    """What one walk along the queue found."""
-
-    land: Land | None = None
-    returns: list[Command] = field(default_factory=list)
-    held: list[Queued] = field(default_factory=list)
-    merges: list[Command] = field(default_factory=list)
-    wanted: dict[Key, StartCheck] = field(default_factory=dict)
-    """Trees whose colour has to be found out, the most useful first."""
+def _record(state: GateState) -> Iterator[RecordLanded]:
+    """What the intent that was carried out has landed, as far as that is not on record."""
+    assert state.intent is not None
+    old = state.intent.old
+    for attempt, commit in state.intent.landing:
+        if state.landed.get(attempt) != commit:
+            yield RecordLanded(attempt, old, commit)
+        old = commit
 
 
-@dataclass(slots=True)
-class _Chain:
-    """The changes that are assumed to land, in order."""
-
-    top: str
-    stack: tuple[str, ...] = ()
-    commits: tuple[str, ...] = ()
+# --- one look at the queue --------------------------------------------------------------------------------
 
 
-def _line_up(state: GateState, view: View) -> _Lineup:
-    """Stack the changes in queue order and see what each of them needs."""
-    lineup = _Lineup()
-    chain = _Chain(view.tip)
-    tried = {attempt for _, attempt in view.merges}
+def _line_up(work: Work) -> None:
+    """See what each change needs."""
+    board = work.board
+    state, view = board.state, board.view
+    _look_for_conflicts(work)
     for queued in state.queue:
-        if len(lineup.wanted) >= view.slots or lineup.merges:
-            # Beyond what can be checked now; but a conflict with the tip is worth knowing as soon as it is queued.
-            if queued.attempt not in tried:
-                lineup.merges.append(NeedMerge(view.tip, queued.attempt))
-            elif isinstance(clash := view.merges.get((view.tip, queued.attempt)), Clash):
-                lineup.returns.append(_conflict(queued, clash))
-            continue
-        alone = state.colour((view.tree, queued.checks)) is Colour.RED
-        onto = _Chain(view.tip) if alone else chain
-        found = view.merges.get((onto.top, queued.attempt))
-        if found is None:
-            lineup.merges.append(NeedMerge(onto.top, queued.attempt))
-        elif isinstance(found, Clash):
-            _stand_back(view, lineup, queued, onto, found)
-        else:
-            _place(state, view, lineup, queued, onto, found)
-        if lineup.land is not None:
+        if queued.checks in board.red and len(work.wanted) < view.slots:
+            judge(work, queued.attempt)
+    _judge_suspects(work)
+    work.going = going = _going(work)
+    todo = _undecided(work, going)
+    room = view.slots - len({(started.tree, started.checks) for started in going} | work.wanted.keys())
+    known = board.proven | board.alone.keys()
+    busy = bool(todo) or any(not known.issuperset(board.pending(started)) for started in going)
+    stage(work, going, waiting=max(0, len(todo) - max(0, room)), busy=busy)
+    if work.land is None:
+        _group(work, todo, going)
+    for queued in state.queue:
+        if work.land or work.returns or work.merges or work.wanted or going:
             break
-    return lineup
+        judge(work, queued.attempt)
 
 
-def _stand_back(view: View, lineup: _Lineup, queued: Queued, onto: _Chain, clash: Clash) -> None:
-    if onto.top == view.tip:
-        lineup.returns.append(_conflict(queued, clash))
+def _look_for_conflicts(work: Work) -> None:
+    """A conflict with the tip is worth knowing as soon as a change is queued."""
+    view = work.board.view
+    tried = {attempt for _, attempt in view.merges}
+    for attempt, queued in work.board.queued.items():
+        if attempt not in tried:
+            work.need(NeedMerge(view.tip, attempt))
+        elif isinstance(clash := view.merges.get((view.tip, attempt)), Clash):
+            work.returns[attempt] = conflict(queued, clash)
+
+
+def _judge_suspects(work: Work) -> None:
+    """Find out about changes that are red by themselves, and about the tip that they stand on; blame them."""
+    board = work.board
+    # What is being checked by itself is waited for, wherever the tip has moved meanwhile.
+    by_itself = {started.stack[0] for started in board.state.running.values() if len(started.stack) == 1}
+    for attempt, alone in board.alone.items():
+        if board.queued[attempt].checks in board.red:
+            continue
+        base = board.base(alone, attempt) if alone.plain else None
+        if base is None and not (alone.plain and work.keep_base(alone.started, attempt)):
+            if attempt not in by_itself:
+                judge(work, attempt)
+            continue
+        if base in (Colour.UNKNOWN, Colour.DOUBTFUL):
+            work.want_under(alone.started)
+        if alone.colour is Colour.DOUBTFUL:
+            work.want_again(alone.started)
+        elif base is Colour.GREEN and attempt not in by_itself:
+            _blame(work, attempt, alone)
+    for group in board.reds:
+        if group.plain:
+            _take_apart(work, group, by_itself)
+
+
+def _take_apart(work: Work, group: Red, by_itself: Set[str]) -> None:
+    """Find out about a red tree what groups of its changes alone would not tell."""
+    board = work.board
+    suspects = [attempt for attempt in group.pending if attempt not in board.proven]
+    if group.started.tip == board.view.tip:
+        work.want_under(group.started)
+    if not suspects:
         return
-    at_tip = view.merges.get((view.tip, queued.attempt))
-    if at_tip is None:
-        lineup.merges.append(NeedMerge(view.tip, queued.attempt))
-    elif isinstance(at_tip, Clash):
-        lineup.returns.append(_conflict(queued, at_tip))
+    last = suspects[-1]
+    if set(board.ahead(last)).isdisjoint(group.pending):
+        if len(suspects) == 1 and last not in by_itself:
+            judge(work, last)
+    elif board.base(group, last) is Colour.GREEN:
+        if group.colour is Colour.DOUBTFUL:
+            work.want_again(group.started)
+    elif work.want_base(group.started, last) and len(suspects) == 1 and group.colour is Colour.DOUBTFUL:
+        # As long as it takes the others to land, the same tree without it can be checked.
+        work.want_again(group.started)
 
 
-def _place(state: GateState, view: View, lineup: _Lineup, queued: Queued, onto: _Chain, merged: Merged) -> None:
-    own, others = demands(state, view.tree, queued, merged)
-    key = (merged.tree, with_commands(queued.checks, (*own, *others)))
-    colour = state.colour(key)
-    at_tip = onto.top == view.tip
-    if colour is Colour.RED:
-        if at_tip:
-            _blame(state, view, lineup, queued, merged, key, others)
-        return
-    if colour is Colour.GREEN and at_tip:
-        lineup.land = Land(queued.attempt, view.tip if view.exists else None, merged.commit, merged.tree)
-        return
-    # Changed in place: a lane of its own (red tip) starts from a fresh chain that nobody else sees.
-    onto.top = merged.commit
-    onto.stack = (*onto.stack, queued.attempt)
-    onto.commits = (*onto.commits, merged.commit)
-    if colour is not Colour.GREEN:
-        number = state.failing[key].times + 1 if key in state.failing else 1
-        commands = (*own, *others)
-        start = StartCheck(
-            view.tip, onto.stack, onto.commits, *key, queued.config_blob, number, commands, queued.checks
-        )
-        lineup.wanted.setdefault(key, start)
-
-
-def demands(state: GateState, tip_tree: str, queued: Queued, merged: Merged) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The verify commands that a merged tree has to pass: the change's own, and those of tasks that landed."""
-    tip = (tip_tree, with_commands(queued.checks, merged.others))
-    fails_them = bool(merged.others) and state.colour(tip) is Colour.RED
-    return merged.own, () if fails_them else merged.others
-
-
-def _blame(
-    state: GateState, view: View, lineup: _Lineup, queued: Queued, merged: Merged, key: Key, others: tuple[str, ...]
-) -> None:
-    """The change directly on the tip is red: the fault of how it is merged, its own, the tip's, or not yet known."""
-    base = (view.tree, with_commands(queued.checks, others))
-    match state.colour(base):
-        case Colour.GREEN if merged.more:
-            lineup.merges.append(NeedMerge(view.tip, queued.attempt, beyond=merged.way))
-        case Colour.GREEN:
-            lineup.returns.append(_failed(queued, merged, state.failing[key]))
-        case Colour.RED:
-            lineup.held.append(queued)
-        case _:
-            number = state.failing[base].times + 1 if base in state.failing else 1
-            start = StartCheck(view.tip, (), (), *base, queued.config_blob, number, others, queued.checks)
-            lineup.wanted.setdefault(base, start)
-
-
-def _failed(queued: Queued, merged: Merged, failing: Failing) -> Return:
-    """A change that merges cleanly is red: by itself, or together with what landed on the same files."""
-    if failing.verify:
-        outcome, what = Outcome.CONFLICT, "merges, but a task's verify command failed on the merged tree"
+def _blame(work: Work, attempt: str, alone: Red) -> None:
+    """A change is red by itself on what is green: it goes back, unless it can be merged in another way."""
+    board = work.board
+    merged = board.view.merges.get((board.view.tip, attempt))
+    if merged is None:
+        work.need(NeedMerge(board.view.tip, attempt))
+    elif isinstance(merged, Clash):
+        work.returns[attempt] = conflict(board.queued[attempt], merged)
+    elif merged.more or merged.lost:
+        judge(work, attempt)
     else:
-        outcome, what = Outcome.FAILED, "the gate's checks failed on the merged tree"
-    reason = f"{what}: {failing.reason}"[:2000]
-    blob = failing.results_blob
-    return Return(queued.attempt, outcome, reason, merged.paths, results_blob=blob, lost=merged.lost)
+        failing = board.state.failing[alone.started.tree, alone.started.checks]
+        work.returns[attempt] = failed(board.queued[attempt], merged, failing)
 
 
-def _conflict(queued: Queued, clash: Clash) -> Return:
-    reason = (
-        f"does not merge with what landed meanwhile: {', '.join(clash.paths[:20])}" if clash.paths else clash.detail
-    )
-    return Return(queued.attempt, Outcome.CONFLICT, reason[:2000], clash.paths, clash.detail, lost=clash.lost)
+# --- groups -----------------------------------------------------------------------------------------------
 
 
-def _hold(state: GateState, view: View, queued: Queued) -> Return:
-    failing = state.failing[(view.tree, queued.checks)]
-    reason = f"not judged: the target itself is red at {view.tip[:12]}: {failing.reason}"
-    return Return(queued.attempt, Outcome.HELD, reason[:2000], results_blob=failing.results_blob)
+def _undecided(work: Work, going: Sequence[e.GateCheckStarted]) -> list[str]:
+    """The changes about which nothing is known and no check will tell, in the queue's order."""
+    board = work.board
+    covered = {attempt for started in going for attempt in started.stack}
+    covered.update(attempt for start in work.wanted.values() for attempt in start.stack)
+    return [
+        attempt
+        for attempt in board.queued
+        if attempt not in board.proven
+        and attempt not in covered
+        and attempt not in board.alone
+        and board.stays(attempt)
+    ]
 
 
-def _schedule(state: GateState, view: View, lineup: _Lineup) -> Iterator[Command]:
-    """Drop checks whose tree nobody wants any more, start as many wanted ones as there is room for."""
-    running = {}
+def _group(work: Work, todo: Sequence[str], going: Sequence[e.GateCheckStarted]) -> None:
+    """Spread the undecided changes over the free slots."""
+    board, slots = work.board, work.board.view.slots
+    taken = {(started.tree, started.checks) for started in going} | work.wanted.keys()
+    one_lane = _one_lane(board)
+    # What was never checked has the longest way to go; but the head of the queue is not overtaken.
+    again = {attempt for red in board.reds for attempt in red.pending if board.place[attempt] >= slots}
+    left = sorted(todo, key=again.__contains__)
+    for made in range(slots - len(taken)):
+        group = _fill(board, left, ceil(len(left) / (slots - made)))
+        if not group or len(work.merges) >= slots:
+            return
+        left = [attempt for attempt in left if attempt not in group]
+        last = board.place[group[-1]]
+        below = (name for name in one_lane if board.place[name] <= last) if one_lane else board.lane(group)
+        stack = build(work, sorted({*below, *group}, key=board.place.__getitem__))
+        if stack is None or not set(group).intersection(stack.names):
+            continue
+        match board.state.colour(stack.key):
+            case Colour.UNKNOWN | Colour.DOUBTFUL:
+                work.want(stack)
+            case _ if len(stack.names) == 1:
+                judge(work, stack.names[0])
+
+
+def _one_lane(board: Board) -> tuple[str, ...]:
+    """All that will probably land, where that is likely enough to be tested on top of each other; else ()."""
+    names = tuple(attempt for attempt in board.queued if board.stays(attempt))
+    return names if not board.reds and board.odds(names) > TOGETHER else ()
+
+
+def _fill(board: Board, left: Sequence[str], size: int) -> list[str]:
+    """The next group: of changes with the same checks whose lanes will probably land."""
+    group: list[str] = []
+    stack: list[str] = []
+    for attempt in left:
+        if group and board.queued[attempt].checks != board.queued[group[0]].checks:
+            continue
+        lane = board.lane((attempt,))
+        if board.odds(lane) <= LIKELY or board.known_red((*lane, attempt)):
+            continue
+        if group and board.odds((*stack, *(other for other in (*lane, attempt) if other not in stack))) < PASSES:
+            break
+        group.append(attempt)
+        stack += [other for other in (*lane, attempt) if other not in stack]
+        if len(group) >= size:
+            break
+    return group
+
+
+# --- checks -----------------------------------------------------------------------------------------------
+
+
+def _going(work: Work) -> list[e.GateCheckStarted]:
+    """The running checks that go on."""
+    going: dict[tuple[str, str], e.GateCheckStarted] = {}
+    for started in work.board.state.running.values():
+        key = (started.tree, started.checks)
+        if key not in going and (key in work.wanted or key in work.kept or _useful(work.board, started)):
+            going[key] = started
+    return list(going.values())
+
+
+def _useful(board: Board, started: e.GateCheckStarted) -> bool:
+    """Whether the colour of this tree would still tell something."""
+    pending = board.pending(started)
+    if not pending or started.tip not in board.state.tips:
+        return False
+    if any(a not in board.place and a not in board.state.landed for a in started.stack):
+        return False
+    if len(pending) == 1 and pending[0] not in board.proven:
+        return pending[0] not in board.alone or started.stack == pending
+    if board.known_red(pending) or not all(map(board.stays, pending)):
+        return False
+    # All of it proven: it can only land.
+    return not board.proven.issuperset(pending) or bool(board.rest(started))
+
+
+def _schedule(work: Work) -> Iterator[Command]:
+    """Drop the checks that nobody wants to know about any more, start as many wanted ones as there is room for."""
+    state, view = work.board.state, work.board.view
+    useful = {started.check for started in work.going}
+    going: set[Key] = set()
     for check, started in state.running.items():
         key = (started.tree, started.checks)
-        if key in lineup.wanted and key not in running:
-            running[key] = check
+        if (check in useful or key in work.wanted) and key not in going:
+            going.add(key)
         else:
             yield DropCheck(check)
-    missing = [start for key, start in lineup.wanted.items() if key not in running]
-    room = max(0, view.slots - len(running))
+    missing = [start for key, start in work.wanted.items() if key not in going]
+    missing.sort(key=lambda start: not work.board.proven.issuperset(start.stack))  # what lands, and the tip, first
+    room = max(0, view.slots - len(going))
     if not missing[:room]:
         return
     if state.trouble is not None and (delay := state.trouble.due(view.now)) > 0:

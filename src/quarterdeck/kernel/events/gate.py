@@ -66,6 +66,8 @@ class GateCheckStarted(EventBase):
     """List of the tasks' verify commands that have to pass after the checks of the gate; `checks` covers them."""
     gate_checks: str = ""
     """Hash of the checks of the gate alone; empty = `checks`."""
+    under: str = ""
+    """The tip's tree."""
 
 
 class GateCheckFinished(EventBase):
@@ -109,14 +111,25 @@ class MergeResolved(EventBase):
 
 
 class LandingIntended(EventBase):
-    """The target is about to be moved."""
+    """The target is about to be moved, over one change or several."""
 
     kind: Literal["landing.intended"] = "landing.intended"
     attempt: str
+    """Of several changes the last one."""
     old: str
     """Empty = the branch does not exist."""
     new: str
     tree: str
+    """What was checked: the tree of `new`."""
+    stack: tuple[str, ...] = ()
+    """All changes that land in this step, in order; empty = the one."""
+    commits: tuple[str, ...] = ()
+    """The commit of each of them; the last one is `new`."""
+
+    @property
+    def landing(self) -> tuple[tuple[str, str], ...]:
+        """Each change that lands, with its commit."""
+        return tuple(zip(self.stack, self.commits, strict=True)) or ((self.attempt, self.new),)
 
 
 class ChangeLanded(EventBase):
