@@ -21,6 +21,7 @@ from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.store.opening import open_url
 from quarterdeck.store.port import Store
 from quarterdeck.testing.engine_conformance import EngineConformance, defer, drain, job
+from quarterdeck.testing.postgres_server import Server
 
 pytest_plugins = ("postgres_kit",)
 
@@ -181,6 +182,36 @@ async def test_a_paused_worker_that_comes_back_is_fenced(fleet: Fleet) -> None:
     await said(paused, "fenced")
     assert await paused.wait() == 7
     assert [key for what, key, _ in fleet.diary() if what == "out"] == ["k"]
+
+
+async def test_who_cannot_reach_the_database_stops_its_jobs_and_begins_anew(own_server: Server) -> None:
+    url = own_server.url(own_server.create())
+    store = await open_url(url)
+    await prepare(store)
+    bench = Bench(store, url)
+    engine = bench.engine(pace=3.0)
+    started, stopped, seen = asyncio.Event(), asyncio.Event(), list[str]()
+
+    async def handle(one: Job) -> None:
+        seen.append(one.key)
+        if len(seen) == 1:
+            started.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                stopped.set()
+
+    await defer(bench, engine, job("k"))
+    serving = asyncio.ensure_future(drain(engine, {"work": handle}))
+    await started.wait()
+    with own_server.down():
+        async with asyncio.timeout(30):
+            await stopped.wait()
+    await serving
+    assert seen == ["k", "k"]
+    assert await engine.failed() == []
+    await engine.close()
+    await store.close()
 
 
 async def test_a_drained_worker_ends_what_it_can_and_gives_back_the_rest(fleet: Fleet) -> None:

@@ -164,6 +164,8 @@ class ProcrastinateEngine:
             if not self.standing.cut_off:
                 return
             await self.standing.come_back()
+            if self.standing.why is not None:
+                raise self.standing.why
 
     async def _shift(self, handlers: Mapping[str, Handler], until_idle: bool) -> None:
         """Perform jobs until the queue is idle, drained or out of reach, or this process is fenced or given up."""

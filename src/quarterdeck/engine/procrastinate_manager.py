@@ -16,6 +16,7 @@ from procrastinate.connector import BaseConnector
 from procrastinate.exceptions import ConnectorException, UniqueViolation
 from procrastinate.jobs import Job, Notification, Status
 from procrastinate.manager import JobManager, NotificationCallback, get_channel_for_queues
+from psycopg.errors import ForeignKeyViolation
 
 from quarterdeck.engine.queues import LATER
 from quarterdeck.kernel.failures import StoreUnavailable
@@ -30,17 +31,25 @@ Settle = Callable[[Job], Awaitable[None]]
 
 def unavailable(error: BaseException) -> StoreUnavailable:
     """What went wrong, in our words."""
-    why = str(error.__cause__ or error).strip() or type(error).__name__
+    why = (str(error.__cause__ or error).strip().splitlines() or [type(error).__name__])[0]
     return StoreUnavailable("The database cannot be reached", why=why, fix="see whether PostgreSQL runs and answers")
 
 
 class Manager(JobManager):
     """What procrastinate's workers in this process ask of the database."""
 
-    def __init__(self, connector: BaseConnector, settle: Settle, ill: Callable[[StoreUnavailable], None]) -> None:
+    def __init__(
+        self,
+        connector: BaseConnector,
+        settle: Settle,
+        ill: Callable[[StoreUnavailable], None],
+        doubt: Callable[[], Awaitable[None]],
+    ) -> None:
+        """ill: hears that the database is away; doubt: that this worker may have been struck off."""
         super().__init__(connector)
         self._settle = settle
         self._ill = ill
+        self._doubt = doubt
         self.worker = 0
         """procrastinate's number for this incarnation; 0 = it has none yet."""
         self.closed = False
@@ -74,7 +83,10 @@ class Manager(JobManager):
             await self.wake(queues or ())  # another worker was faster with a job of the same lock
             return None
         except ConnectorException as error:
-            self._ill(unavailable(error))
+            if isinstance(error.__cause__, ForeignKeyViolation):  # a job for a worker that is not on record
+                await self._doubt()
+            else:
+                self._ill(unavailable(error))
             return None
         if job is not None and job.id is not None:
             self.held[job.id] = job

@@ -27,6 +27,8 @@ from quarterdeck.store.port import Store, Tx
 from quarterdeck.store.session import address
 
 _CONNECTIONS: Final = 4
+_LAST_WORD: Final = 2.0
+"""Seconds for a sign of life that is overdue: it tells what others think by now."""
 
 
 class Standing:
@@ -48,7 +50,7 @@ class Standing:
             max_size=_CONNECTIONS,
             timeout=max(1.0, pace.silence / 2),
         )
-        self.manager = Manager(self.connector, settle, self.ill)
+        self.manager = Manager(self.connector, settle, self.ill, self.sign_of_life)
         self._beating: asyncio.Task[None] | None = None
         self._heard_at = 0.0
         """When the last sign of life that arrived was sent, by the monotonic clock."""
@@ -57,6 +59,8 @@ class Standing:
         self.why: Exception | None = None
         """What ended it for good."""
         self.cut_off = False
+        self._late = 0.0
+        """Where it was cut off: after how many seconds of silence it learnt that, if that was too late."""
 
     async def take(self) -> None:
         """Be on record as a worker. Raises StoreUnavailable."""
@@ -109,6 +113,9 @@ class Standing:
         while True:
             try:
                 if not await self._known():
+                    if self._late:
+                        self._fence(self._late)
+                        return
                     self.manager.worker = 0
                 await self.take()
                 self._begin()
@@ -122,13 +129,18 @@ class Standing:
         while True:
             await asyncio.sleep(self._pace.heartbeat)
             if self.manager.worker:
-                await self.sign_of_life()
+                try:
+                    await self.sign_of_life()
+                except Exception as error:
+                    self._end(error)  # a fault of ours must not leave a worker that nobody can tell from a dead one
+                    raise
 
     async def sign_of_life(self) -> None:
         """Give one, learn whether this worker is still on record, and see to those that give none."""
         sent = self._clock.monotonic()
+        left = self._pace.silence - (sent - self._heard_at)
         try:
-            async with asyncio.timeout(max(1.0, self._pace.silence / 2)):
+            async with asyncio.timeout(left if left > 0 else _LAST_WORD):
                 if not await self._known():
                     self._fence(sent - self._heard_at)
                     return
@@ -136,8 +148,10 @@ class Standing:
                 if was_silent < self._pace.heartbeat * 2:
                     await self.rescue()
         except (ConnectorException, StoreUnavailable, TimeoutError) as error:
-            if self._clock.monotonic() - self._heard_at >= self._pace.silence:
+            silent = self._clock.monotonic() - self._heard_at
+            if silent >= self._pace.silence:
                 self.cut_off = self.manager.closed = True
+                self._late = silent if silent > self._pace.silence + self._pace.heartbeat else 0.0
                 self.ended.set()
             self.ill(error if isinstance(error, StoreUnavailable) else unavailable(error))
 

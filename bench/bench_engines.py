@@ -1,0 +1,143 @@
+"""Engines under our port's promises: what a job costs in the worker and in the server, and how soon a dead worker's job
+goes on elsewhere.
+
+usage: python -m bench.bench_engines [--rounds N] [--jobs N]
+
+Rules
+- Jobs do nothing. Each is put in and performed by one worker process; what is counted is the CPU of that process, and
+  of the server beside it (PostgreSQL with all its processes; Restate's own).
+- PostgreSQL waits for the disk at each commit. The engines take turns on the same server, each with a database of its
+  own, and medians are taken.
+- Takeover: a worker is killed (SIGKILL) while it holds a job; the time until another one begins it.
+"""
+
+import argparse
+import os
+import signal
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from bench import peers
+from bench.figures import Figure, Target, show
+from quarterdeck.testing import postgres_server
+
+ENGINES = ("quarterdeck", "dbos")
+AT_ONCE = 50
+_TICK = os.sysconf("SC_CLK_TCK")
+
+
+def used(pid: int) -> float:
+    """CPU seconds of a process, of those below it, and of those below it that have ended."""
+    total, waiting = 0.0, [pid]
+    below: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (fields := _fields(entry)) is not None:
+            below.setdefault(int(fields[1]), []).append(int(entry.name))
+    while waiting:
+        fields = _fields(Path("/proc") / str(waiting[-1]))
+        waiting.extend(below.get(waiting.pop(), ()))
+        if fields is not None:
+            total += sum(int(field) for field in fields[11:15]) / _TICK
+    return total
+
+
+def _fields(process: Path) -> list[str] | None:
+    """What the kernel says of a process, from its state on."""
+    try:
+        return (process / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+
+
+def costs(server: postgres_server.Server, rounds: int, jobs: int) -> dict[str, dict[str, Any]]:
+    """By engine: version, CPU microseconds a job in the worker and in the server, jobs a second."""
+    found: dict[str, list[dict[str, Any]]] = {engine: [] for engine in ENGINES}
+    for _ in range(rounds):
+        for engine in ENGINES:
+            name = server.create()
+            before = used(server.pid)
+            one = peers.run(
+                engine, "jobs", "--url", server.url(name), "--agents", str(AT_ONCE), "--records", str(jobs)
+            )
+            one["server_us"] = (used(server.pid) - before) / jobs * 1e6
+            found[engine].append(one)
+            server.drop(name)
+    return {
+        engine: {
+            "version": rows[0]["version"],
+            **{key: statistics.median(row[key] for row in rows) for key in ("cpu_us", "server_us", "per_second")},
+        }
+        for engine, rows in found.items()
+    }
+
+
+def takeover(server: postgres_server.Server, engine: str, heir: str) -> float:
+    """Seconds from the death of the worker that holds a job until another one begins it. heir: the heir's variant."""
+    name = server.create()
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        doomed = _worker(server.url(name), engine, "hold", folder)
+        _begun(doomed)
+        waiting = _worker(server.url(name), engine, heir, folder) if engine == "quarterdeck" else None
+        if waiting is not None:
+            time.sleep(2.0)  # it is on record before the other one dies
+        doomed.send_signal(signal.SIGKILL)
+        died = time.perf_counter()
+        waiting = waiting or _worker(server.url(name), engine, heir, folder)
+        _begun(waiting)
+        took = time.perf_counter() - died
+        for process in (doomed, waiting):
+            process.kill()
+            process.communicate()
+    server.drop(name)
+    return took
+
+
+def _worker(url: str, engine: str, variant: str, folder: str) -> "subprocess.Popen[str]":
+    command = [str(peers.python(engine)), str(peers.HERE / engine / "jobs.py"), "--place", folder, "--url", url]
+    return subprocess.Popen(
+        [*command, "--agents", str(AT_ONCE), "--variant", variant],
+        env=peers.environment(Path(folder)),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _begun(process: "subprocess.Popen[str]") -> None:
+    assert process.stdout is not None
+    if not process.stdout.readline().startswith("begun"):
+        raise peers.PeerFailed(f"{process.args} began no job")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=1000)
+    options = parser.parse_args()
+    server = postgres_server.start(durable=True)
+    try:
+        found = costs(server, options.rounds, options.jobs)
+        ours, theirs = found["quarterdeck"], found["dbos"]
+        peer = theirs["version"]
+        took = takeover(server, "quarterdeck", "worker")
+        again = takeover(server, "dbos", "again")
+    finally:
+        server.stop()
+    note = f"jobs/s: ours {ours['per_second']:.0f}, theirs {theirs['per_second']:.0f}; ours: {ours['version']}"
+    show(
+        [
+            Figure("(g) CPU of the worker per job", "µs", round(ours["cpu_us"]), {peer: round(theirs["cpu_us"])}, note=note),
+            Figure("(g) CPU of PostgreSQL per job", "µs", round(ours["server_us"]), {peer: round(theirs["server_us"])}),
+            Figure(
+                "(g) takeover after SIGKILL, set to 3 s", "s", round(took, 2), {}, Target("ours", 3.5),
+                f"{peer} has no takeover without its control plane; restarted by hand under the same name: {again:.1f} s",
+            ),
+        ]
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
