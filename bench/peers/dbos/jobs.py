@@ -10,10 +10,9 @@ import sys
 import time
 
 import measuring
-from dbos import DBOS, DBOSConfig, Queue
+from dbos import DBOS, DBOSConfig
 
 OPTIONS = measuring.arguments(__doc__)
-QUEUE = Queue("bench", concurrency=OPTIONS.agents, polling_interval_sec=0.1)
 
 
 @DBOS.workflow()
@@ -41,10 +40,11 @@ async def main() -> None:
         if OPTIONS.variant == "hold":
             await DBOS.start_workflow_async(work, 0)
         await asyncio.Event().wait()
-    await (await QUEUE.enqueue_async(work, -1)).get_result()
+    queue = await DBOS.register_queue_async("bench", worker_concurrency=OPTIONS.agents, polling_interval_sec=0.1)
+    await (await queue.enqueue_async(work, -1)).get_result()
     gc.collect()
     wall, used = time.perf_counter(), time.process_time()
-    handles = [await QUEUE.enqueue_async(work, number) for number in range(OPTIONS.records)]
+    handles = [await queue.enqueue_async(work, number) for number in range(OPTIONS.records)]
     for handle in handles:
         await handle.get_result()
     wall, used = time.perf_counter() - wall, time.process_time() - used
