@@ -60,9 +60,7 @@ def costs(server: postgres_server.Server, rounds: int, jobs: int) -> dict[str, d
         for engine in ENGINES:
             name = server.create()
             before = used(server.pid)
-            one = peers.run(
-                engine, "jobs", "--url", server.url(name), "--agents", str(AT_ONCE), "--records", str(jobs)
-            )
+            one = peers.run(engine, "jobs", "--url", server.url(name), "--agents", str(AT_ONCE), "--records", str(jobs))
             one["server_us"] = (used(server.pid) - before) / jobs * 1e6
             found[engine].append(one)
             server.drop(name)
@@ -126,17 +124,16 @@ def main() -> None:
         again = takeover(server, "dbos", "again")
     finally:
         server.stop()
+    cpu = {peer: round(theirs["cpu_us"])}, {peer: round(theirs["server_us"])}
+    alone = f"{peer} has no takeover without its control plane; restarted by hand under its name: {again:.1f} s"
     note = f"jobs/s: ours {ours['per_second']:.0f}, theirs {theirs['per_second']:.0f}; ours: {ours['version']}"
     show(
         [
-            Figure("(g) CPU of the worker per job", "µs", round(ours["cpu_us"]), {peer: round(theirs["cpu_us"])}, note=note),
-            Figure("(g) CPU of PostgreSQL per job", "µs", round(ours["server_us"]), {peer: round(theirs["server_us"])}),
-            Figure(
-                "(g) takeover after SIGKILL, set to 3 s", "s", round(took, 2), {}, Target("ours", 3.5),
-                f"{peer} has no takeover without its control plane; restarted by hand under the same name: {again:.1f} s",
-            ),
+            Figure("(g) CPU of the worker per job", "µs", round(ours["cpu_us"]), cpu[0], note=note),
+            Figure("(g) CPU of PostgreSQL per job", "µs", round(ours["server_us"]), cpu[1]),
+            Figure("(g) takeover after SIGKILL, set to 3 s", "s", round(took, 2), {}, Target("ours", 3.5), alone),
         ]
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

@@ -63,10 +63,11 @@ class SharedPace:
         self._per_minute = per_minute
         self._looked = float("-inf")
         self._left = 0
+        self._dry = False
+        """The slice has no calls any more."""
         self._until = 0.0
-        """Until when the calls that are left may be used, by the monotonic clock."""
-        self._dry_until = 0.0
-        """Until when there is nothing to be had, by the monotonic clock."""
+        """When the slice ends, by the monotonic clock."""
+        self._asking = asyncio.Lock()
         self._telling: set[asyncio.Task[None]] = set()
 
     async def wait(self) -> float:
@@ -86,17 +87,23 @@ class SharedPace:
         per_minute = self._per_minute()
         if per_minute is None:
             return 0.0
+        async with self._asking:
+            return await self._leave(per_minute)
+
+    async def _leave(self, per_minute: int) -> float:
         now = self._clock.monotonic()
-        if self._left < 1 and now < self._dry_until:
-            return self._dry_until - now
-        if self._left < 1 or now >= self._until:
+        if now >= self._until:
+            self._left, self._dry = 0, False
+        if self._dry:
+            return self._until - now
+        if not self._left:
             try:
                 granted = await self._store.write(lambda tx: self._take(tx, per_minute))
             except StoreUnavailable:
                 return _PAUSE
             self._left, self._until = granted.calls, self._clock.monotonic() + granted.rest
-            if not granted.calls:
-                self._dry_until = self._until
+            self._dry = not granted.calls
+            if self._dry:
                 return granted.rest
         self._left -= 1
         return 0.0

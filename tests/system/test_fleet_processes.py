@@ -1,0 +1,42 @@
+"""What several processes on one PostgreSQL may do together: no limit is broken, and none is left unused."""
+
+import asyncio
+import json
+import sys
+from asyncio.subprocess import PIPE
+from collections import Counter
+from pathlib import Path
+
+from quarterdeck.store.opening import open_url
+
+pytest_plugins = ("postgres_kit",)
+
+WORKER = Path(__file__).with_name("limits_worker.py")
+PROCESSES = 4
+TRIES = 60
+
+
+async def test_four_processes_break_no_limit(postgres_url: str) -> None:
+    children = [
+        await asyncio.create_subprocess_exec(sys.executable, WORKER, postgres_url, str(TRIES), stdin=PIPE, stdout=PIPE)
+        for _ in range(PROCESSES)
+    ]
+    began = asyncio.get_running_loop().time()
+    async with asyncio.timeout(120):
+        for child in children:
+            assert child.stdout is not None
+            assert await child.stdout.readline() == b"ready\n"
+        ended = await asyncio.gather(*(child.communicate(b"go\n") for child in children))
+    took = Counter[str]()
+    for out, _ in ended:
+        took.update(json.loads(out))
+    assert took["pay"] == 100, "1,000 in the run's purse, 10 each"
+    assert took["start"] == 30
+    slices = (asyncio.get_running_loop().time() - began) // 10 + 2
+    assert 40 <= took["call"] <= 40 * slices, "40 calls in a slice of ten seconds"
+    store = await open_url(postgres_url)
+    purses = {
+        row["purse"]: row["settled"] + row["reserved"] for row in await store.read("view_purses", first="", last="z")
+    }
+    await store.close()
+    assert purses == {"run/r": 1_000, "day": 1_000}
