@@ -107,7 +107,7 @@ def _worker(url: str, engine: str, variant: str, folder: str) -> "subprocess.Pop
 def _begun(process: "subprocess.Popen[str]") -> None:
     assert process.stdout is not None
     if not process.stdout.readline().startswith("begun"):
-        raise peers.PeerFailed(f"{process.args} began no job")
+        raise peers.PeerFailed(f"{process.args!r} began no job")
 
 
 def main() -> None:
