@@ -45,7 +45,6 @@ from quarterdeck.testing.postgres_server import Server, start
 RESULT = ROOT / "build" / "chaos.json"
 _MEMBERS = ("one", "two", "three", "four")
 _SIZE = Size(commands=1, chained=1, natives=1, seconds=0.2, parallel=4)
-_WORKERS = '[workers]\ntakeover = "3s"\ndrain = "5s"\n'
 _CAPACITY = 8
 _BUDGET = 50.0
 
@@ -229,8 +228,6 @@ async def campaign_of(folder: Path, server: Database, options: Options) -> Campa
     """Carry it out."""
     rng, loop, began = random.Random(options.seed), asyncio.get_running_loop(), time.monotonic()
     scene = make_scene(folder, _SIZE, server.url())
-    with (scene.home / "deck.toml").open("a") as file:
-        file.write(_WORKERS)
     parts = await make(load_settings(scene.environment()))
     campaign = Campaign()
     try:

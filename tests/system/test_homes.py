@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import store_kit
 from deck_kit import Place, events, git, one, run_events, task
 
 from quarterdeck.assembly import open_deck
@@ -27,6 +28,11 @@ from quarterdeck.workplace.ground import Ground
 pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 
 
+def database(root: Path) -> str:
+    """The URL of the database that the homes share."""
+    return store_kit.url(root / "deck.db") or str(root / "deck.db")
+
+
 class Homes(Place):
     """A remote, a clone of it, and homes beside each other over one database."""
 
@@ -35,7 +41,7 @@ class Homes(Place):
         return self.root / "remote.git"
 
     def environment(self, home: str) -> dict[str, str]:
-        return {"QUARTERDECK_HOME": str(self.root / home), "QUARTERDECK_DATABASE_URL": str(self.root / "deck.db")}
+        return {"QUARTERDECK_HOME": str(self.root / home), "QUARTERDECK_DATABASE_URL": database(self.root)}
 
     def settings_of(self, home: str) -> Settings:
         return load_settings({**os.environ, **self.environment(home)})
@@ -58,6 +64,9 @@ def homes(tmp_path: Path) -> Iterator[Homes]:
     place = Homes(tmp_path)
     place.begin()
     place.publish()
+    for home in ("a", "b"):
+        (tmp_path / home).mkdir()
+        (tmp_path / home / "deck.toml").write_text('[workers]\ntakeover = "3s"\n')
     yield place
     for home in ("a", "b"):
         Ground(tmp_path / home).destroy()
@@ -101,7 +110,7 @@ async def test_another_home_carries_on(homes: Homes, point: str) -> None:
 
 def test_the_loop_goes_on_where_it_was_with_the_files_it_had(tmp_path: Path) -> None:
     """Every finished call's effect is there, none is made again, and the model is told what is gone."""
-    first = make_scene(tmp_path, Size(commands=0, natives=1, seconds=0.0), str(tmp_path / "deck.db"))
+    first = make_scene(tmp_path, Size(commands=0, natives=1, seconds=0.0), database(tmp_path))
     second, seen = first.at("second"), Seen()
     with model_server(first) as model:
         order = ("run", "--plan", str(first.plan), "--repo", str(first.repository))

@@ -185,6 +185,15 @@ def test_sql_lives_in_sql_files() -> None:
     assert violations(connection_control, [path for path in modules() if inside(path) not in adapters]) == []
 
 
+def test_migrations_are_numbered_alike_for_both_databases() -> None:
+    """Two that were made at the same time and took the same number would otherwise open no deck any more."""
+    for folder in (SOURCE / "store" / "schema", SOURCE / "store" / "schema" / "postgres"):
+        numbers = sorted(int(path.name[:4]) for path in folder.glob("*.sql"))
+        assert numbers == list(range(numbers[0], numbers[-1] + 1)), folder
+    both = [max(path.name[:4] for path in folder.glob("*.sql")) for folder in (SOURCE / "store" / "schema", folder)]
+    assert both[0] == both[1]
+
+
 def test_every_module_opens_with_its_rules() -> None:
     assert violations(missing_docstring, modules() + sorted((ROOT / "tests").rglob("test_*.py"))) == []
 

@@ -33,7 +33,18 @@ MAX_WARNINGS: Final = 50
 _MAX_PROBLEMS: Final = 20
 
 _PLAN_KEYS: Final = ("v", "goal", "tasks", "design")
-_TASK_KEYS: Final = ("id", "title", "instructions", "paths", "needs", "agent", "verify", "budget_usd", "design")
+_TASK_KEYS: Final = (
+    "id",
+    "title",
+    "instructions",
+    "paths",
+    "needs",
+    "agent",
+    "verify",
+    "budget_usd",
+    "design",
+    "runs_on",
+)
 _ID_RULE: Final = "an id is 1 to 64 of a-z, 0-9 and `-`, and does not begin or end with `-`"
 _NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _BREAKS: Final = frozenset("\r\x85\u2028\u2029")
@@ -231,7 +242,7 @@ class _Reader:
         }
         for key in ("instructions", "agent", "design"):
             fields[key] = self._optional(keys, key, f"{where}, {key}")
-        for key in ("needs", "verify"):
+        for key in ("needs", "verify", "runs_on"):
             if key in keys and not _is_null(keys[key]):
                 fields[key] = self._strings(keys[key], f"{where}, {key}")
         return self._built(lambda: Task(**_present(fields)), where, keys, node.place)

@@ -61,6 +61,7 @@ brain = ["anthropic:scripted"]
 [models."anthropic:scripted"]
 context = 200000
 """
+_WORKERS: Final = '[workers]\ntakeover = "3s"\ndrain = "5s"\n'
 _REVIEW: Final = '[review]\nagent = "reviewer"\n'
 _PRICE: Final = Price(input=3.0, output=15.0)
 _UNKNOWN: Final = "The outcome of this call is unknown"
@@ -175,7 +176,9 @@ def make_scene(folder: Path, size: Size, database: str = "") -> Scene:
         git(repository, "push", "-q", "origin", "HEAD:refs/heads/main")
     (home / "agents").mkdir(parents=True)
     (home / "deck.toml").write_text(
-        _DECK.format(parallel=size.parallel, checks=size.checks) + (_REVIEW if size.review else "")
+        _DECK.format(parallel=size.parallel, checks=size.checks)
+        + (_REVIEW if size.review else "")
+        + (_WORKERS if database else "")
     )
     for name, program in (("slow", _AGENT), ("joiner", _JOINER)):
         (home / "agents" / f"{name}.md").write_text(_agent_file(name, program, size.seconds))
