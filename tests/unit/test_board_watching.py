@@ -131,6 +131,24 @@ async def test_a_gate_is_shown_once_something_has_come_to_it(deck: BoardDeck) ->
     assert [gate.target for gate in live.snapshot().gates] == ["main"]
 
 
+async def test_by_which_way_a_change_was_merged_is_shown_and_what_was_tried_in_vain(deck: BoardDeck) -> None:
+    await deck.order(RUN)
+    one, two = await deck.start(RUN, "one"), await deck.start(RUN, "two")
+    live = await deck.live()
+    lost = (e.LostWay(way="git", reason="conflict in a.py"),)
+    await deck.say("gate/main", queued(one), queued(two))
+    await deck.say(
+        "gate/main",
+        e.MergeResolved(attempt=one, way="entity", lost=lost, onto="b", tree="t"),
+        e.ChangeLanded(attempt=one, old="b", new="c"),
+        e.ChangeReturned(attempt=two, outcome=Outcome.CONFLICT, reason="does not merge", lost=lost),
+    )
+    await live.step()
+    (gate,) = live.snapshot().gates
+    assert [change.merged for change in gate.landed] == ["merged by entity (git: conflict in a.py)"]
+    assert [change.tried for change in gate.returned] == ["git: conflict in a.py"]
+
+
 async def test_a_review_is_counted_and_its_absence_too(deck: BoardDeck) -> None:
     await deck.order(RUN)
     one, two = await deck.start(RUN, "one"), await deck.start(RUN, "two")

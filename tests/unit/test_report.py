@@ -1,5 +1,7 @@
 """The report of a run, from what is on record."""
 
+from dataclasses import replace
+
 from quarterdeck.delivery.report import Ending, TaskLine, report
 from quarterdeck.kernel.events import TaskStatus
 
@@ -34,3 +36,11 @@ def test_what_is_no_longer_on_the_branch_is_said() -> None:
 
 def test_nothing_is_said_where_the_branch_holds_everything() -> None:
     assert "No longer on" not in report(ending())
+
+
+def test_how_a_change_was_merged_is_said_where_git_alone_did_not_do() -> None:
+    plain = ending()
+    by_entity = replace(plain.tasks[1], merged="merged by entity (git: conflict in a.py)")
+    text = report(replace(plain, tasks=(plain.tasks[0], by_entity)))
+    assert "**two**: The two\n  - merged by entity (git: conflict in a.py)\n" in text
+    assert text.count("merged by") == 1

@@ -17,7 +17,7 @@ from typing import Final
 
 from quarterdeck.delivery import merging
 from quarterdeck.delivery.ledger import GateState, Queued, with_commands
-from quarterdeck.delivery.orders import Clash, LostWay, Merged
+from quarterdeck.delivery.orders import Clash, Land, LostWay, Merged
 from quarterdeck.delivery.stacks import demands
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.merging import MergeSection, WayName
@@ -89,8 +89,21 @@ async def after(bench: Bench, before: Merged, tip_tree: str) -> Merged | Clash:
     return replace(own, lost=following.lost)
 
 
-def resolved(attempt: str, onto: str, merged: Merged) -> e.MergeResolved:
-    """The event that says which way counts."""
+def resolved(state: GateState, command: Land, merges: Mapping[tuple[str, str], Merged | Clash]) -> list[e.EventBase]:
+    """What is new about which ways count, of the changes that land where there was more than one way."""
+    found: list[e.EventBase] = []
+    onto = state.tip
+    for attempt, commit in zip(command.stack, command.commits, strict=True):
+        merged = merges.get((onto, attempt))
+        if isinstance(merged, Merged) and (merged.lost or merged.conflicts):
+            event = _resolved(attempt, onto, merged)
+            if state.resolved.get(attempt) != event:
+                found.append(event)
+        onto = commit
+    return found
+
+
+def _resolved(attempt: str, onto: str, merged: Merged) -> e.MergeResolved:
     return e.MergeResolved(
         attempt=attempt,
         way=_NAMES[merged.way],

@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 from quarterdeck.delivery import jobs, merging
 from quarterdeck.delivery.checks import bounded, deadly, headline, outlived, passed, run_checks
 from quarterdeck.delivery.ledger import GateState, fold
+from quarterdeck.delivery.orders import StartCheck
 from quarterdeck.engine.port import Engine, Job, Later
 from quarterdeck.journal.port import Also, Claim, Journal
 from quarterdeck.kernel import events as e
@@ -69,6 +70,23 @@ class Workshop(Protocol):
 
 def check_stream(check: str) -> str:
     return f"check/{check}"
+
+
+def started_by(command: StartCheck, check: str, verify_blob: str | None) -> e.GateCheckStarted:
+    """The event that a check begins. `verify_blob`: its verify commands, stored."""
+    return e.GateCheckStarted(
+        check=check,
+        tip=command.tip,
+        stack=command.stack,
+        commits=command.commits,
+        tree=command.tree,
+        number=command.number,
+        config_blob=command.config_blob,
+        checks=command.checks,
+        verify_blob=verify_blob,
+        gate_checks=command.gate,
+        under=command.under,
+    )
 
 
 class Book:

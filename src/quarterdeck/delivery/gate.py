@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from quarterdeck.delivery import candidates, conflicts, feedback, jobs, merging
-from quarterdeck.delivery.checking import MACHINE, MACHINE_PAUSE, Book, Checker, Workshop, check_stream
+from quarterdeck.delivery.checking import MACHINE, MACHINE_PAUSE, Book, Checker, Workshop, check_stream, started_by
 from quarterdeck.delivery.keeping import keep
 from quarterdeck.delivery.ledger import GateState, Queued, checks_key
 from quarterdeck.delivery.orders import (
@@ -289,19 +289,8 @@ class Gate:
     async def _start(self, target: str, claim: Claim, command: StartCheck, mirror: Mirror) -> None:
         state = await self._book.state(target)
         check = f"{target}.{state.checks + 1}"
-        started = e.GateCheckStarted(
-            check=check,
-            tip=command.tip,
-            stack=command.stack,
-            commits=command.commits,
-            tree=command.tree,
-            number=command.number,
-            config_blob=command.config_blob,
-            checks=command.checks,
-            verify_blob=await self._journal.put(json.dumps(command.verify).encode()) if command.verify else None,
-            gate_checks=command.gate,
-            under=command.under,
-        )
+        blob = await self._journal.put(json.dumps(command.verify).encode()) if command.verify else None
+        started = started_by(command, check, blob)
         kept: tuple[e.EventBase, ...] = ()
         if mirror.depot is not None and command.commits:
             # Another worker may check it, or land it.
@@ -310,15 +299,9 @@ class Gate:
 
     async def _resolve(self, claim: Claim, state: GateState, command: Land, merges: Merges) -> None:
         """Say which way of merging counts, where there was more than one."""
-        onto = state.tip
-        for attempt, commit in zip(command.stack, command.commits, strict=True):
-            merged = merges.get((onto, attempt))
-            if isinstance(merged, Merged) and (merged.lost or merged.conflicts):
-                event = candidates.resolved(attempt, onto, merged)
-                if state.resolved.get(attempt) != event:
-                    await self._journal.append(claim, event)
-                probes.hit("gate.resolved")
-            onto = commit
+        if events := candidates.resolved(state, command, merges):
+            await self._journal.append(claim, *events)
+            probes.hit("gate.resolved")
 
     async def _land(self, claim: Claim, state: GateState, mirror: Mirror, command: Land) -> None:
         landing = [queued for queued in state.queue if queued.attempt in command.stack]

@@ -101,7 +101,7 @@ async def _drive(program: str, files: Sequence[Sides]) -> dict[str, str] | str:
 async def _bounded(
     command: Sequence[str], stdin: bytes, environment: Mapping[str, str], limit: int = _OUTPUT
 ) -> Completed | str:
-    script = f'ulimit -v {MEMORY_BYTES // 1024} 2>/dev/null; ulimit -t {SECONDS:.0f} 2>/dev/null; exec "$@"'
+    script = f'ulimit -v {MEMORY_BYTES // 1024} 2>/dev/null; ulimit -t {SECONDS + 1:.0f} 2>/dev/null; exec "$@"'
     try:
         return await run_program(["/bin/sh", "-c", script, "sh", *command], stdin, environment, -1, SECONDS, limit)
     except GitFailed:
