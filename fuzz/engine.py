@@ -9,10 +9,11 @@ Rules
 
 import importlib
 import importlib.util
+import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
@@ -81,6 +82,27 @@ def search(name: str, folder: Path, limits: Sequence[str]) -> None:
     atheris: Any = importlib.import_module("atheris")
     with atheris.instrument_imports(include=_instrumented(name)):
         target = load(name)
+    _search(atheris, target, folder, limits)
+
+
+def search_each(runs: Mapping[str, int], folder: Path, limits: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """Search in each of these targets, for so many inputs, in a process forked from this one: what they need is loaded
+    and instrumented once for all. Each target, as it ends, with its exit code; what it said lies beside its folder."""
+    atheris: Any = importlib.import_module("atheris")
+    with atheris.instrument_imports(include=sorted({word for name in runs for word in _instrumented(name)})):
+        targets = {name: load(name) for name in runs}
+    for name, target in targets.items():
+        pid = os.fork()
+        if pid == 0:
+            _made(folder / name)
+            said = os.open(folder / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+            os.dup2(said, 1)
+            os.dup2(said, 2)
+            _search(atheris, target, folder / name, (f"-runs={runs[name]}", *limits))
+        yield name, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def _search(atheris: Any, target: Target, folder: Path, limits: Sequence[str]) -> None:
     seeds, corpus = _made(folder / "seeds"), folder / "corpus"
     tempfile.tempdir = str(_made(folder / "scratch"))  # the search ends without any clearing away
     corpus.mkdir(parents=True, exist_ok=True)

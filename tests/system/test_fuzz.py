@@ -1,6 +1,7 @@
 """Every fuzz target, briefly: its seeds always, and a search with a fixed seed and number of inputs where there can be
 one. The long searches are `make fuzz`."""
 
+import json
 import os
 import re
 import subprocess
@@ -35,8 +36,20 @@ def fuzz(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False)
 
 
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]]:
+    """Exit code and words of a search in each target."""
+    folder = tmp_path_factory.mktemp("fuzz")
+    (folder / "runs.json").write_text(json.dumps(RUNS))
+    done = fuzz("--each", folder / "runs.json", "--seed", "1", "--folder", folder)
+    assert done.returncode == 0, done.stderr[-4000:]
+    codes = dict(line.split() for line in done.stdout.splitlines())
+    return {name: (int(code), (folder / f"{name}.log").read_text(errors="replace")) for name, code in codes.items()}
+
+
+@pytest.mark.xdist_group("fuzz")
 @pytest.mark.parametrize("name", engine.TARGETS)
-def test_a_brief_search_finds_nothing(name: str, tmp_path: Path) -> None:
+def test_a_brief_search_finds_nothing(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     if (reason := engine.missing()) is not None:
         seeds = engine.load(name).seeds()
         files = [tmp_path / str(number) for number in range(len(seeds))]
@@ -45,12 +58,12 @@ def test_a_brief_search_finds_nothing(name: str, tmp_path: Path) -> None:
         done = fuzz(name, *files)
         assert done.returncode == 0, done.stderr[-4000:]
         pytest.skip(f"the seeds show no bug; no search: {reason}")
-    done = fuzz(name, "--runs", str(RUNS[name]), "--seed", "1", "--folder", tmp_path)
-    assert done.returncode == 0, done.stderr[-4000:]
-    ended = re.search(r"^Done (\d+) runs", done.stderr, re.MULTILINE)
-    assert ended is not None, done.stderr[-4000:]
+    code, said = request.getfixturevalue("searched")[name]
+    assert code == 0, said[-4000:]
+    ended = re.search(r"^Done (\d+) runs", said, re.MULTILINE)
+    assert ended is not None, said[-4000:]
     assert int(ended[1]) >= RUNS[name]
-    assert "INITED cov:" in done.stderr, "nothing guided the search"
+    assert "INITED cov:" in said, "nothing guided the search"
 
 
 def test_a_bug_ends_the_search_with_an_input_that_shows_it_again(tmp_path: Path) -> None:
