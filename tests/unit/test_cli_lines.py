@@ -38,6 +38,12 @@ CREATED = e.RunCreated(
 )
 
 CASES: list[tuple[str, EventBase, str, str]] = [
+    (
+        "deck",
+        e.RunsPruned(runs=2, streams=5, records=90, ends_blob="b", by="ada"),
+        "deck",
+        "2 runs, 90 records taken out by ada; the ends of their streams are kept",
+    ),
     ("deck", e.DeckOwned(owner="o", pid=7, host="h", version="1"), "deck", "owned by process 7 on h, version 1"),
     ("deck", e.DeckAnchored(heads_blob="b", streams=1), "deck", "heads of 1 stream anchored"),
     ("run", CREATED, "run", f"{RUN} ordered by ada, onto quarterdeck/x: Retry with backoff"),

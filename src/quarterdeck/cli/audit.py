@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from quarterdeck.assembly import keeping
 from quarterdeck.cli.amounts import plural
 from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
 from quarterdeck.cli.text import Column, Tone
@@ -51,11 +52,23 @@ async def _verify(call: Call, run: str | None) -> int:
                 sum(part.streams for part in parts),
                 sum(part.records for part in parts),
                 tuple(fault for part in parts for fault in part.faults),
+                sum(part.pruned_streams for part in parts),
+                sum(part.pruned_records for part in parts),
             )
     call.emit(
-        "audit", {"ok": not found.faults, "streams": found.streams, "records": found.records, "faults": found.faults}
+        "audit",
+        {
+            "ok": not found.faults,
+            "streams": found.streams,
+            "records": found.records,
+            "pruned_streams": found.pruned_streams,
+            "pruned_records": found.pruned_records,
+            "faults": found.faults,
+        },
     )
     checked = f"{plural(found.streams, 'stream')}, {plural(found.records, 'record')}"
+    if found.pruned_streams:
+        checked += f"; {plural(found.pruned_records, 'record')} of {plural(found.pruned_streams, 'stream')} were pruned"
     if not found.faults:
         call.data(f"intact: {checked}")
         return Exit.DONE
@@ -71,7 +84,11 @@ async def _verify(call: Call, run: str | None) -> int:
 @app.command()
 def export(
     context: typer.Context,
-    run: Annotated[str, typer.Argument(help="Id of the run, or its beginning.", metavar="RUN")],
+    run: Annotated[
+        str | None,
+        typer.Argument(help="Id of the run, or its beginning; with --all the file.", metavar="RUN", show_default=False),
+    ] = None,
+    whole: Annotated[bool, typer.Option("--all", help="The whole deck, into the file that is named instead.")] = False,
     to: Annotated[
         Path | None,
         typer.Option("--to", help="Directory to write into.  [default: ./RUN]", metavar="DIR", show_default=False),
@@ -79,8 +96,20 @@ def export(
     json: Json = False,
     no_input: NoInput = False,
 ) -> None:
-    """Write everything of a run as files: plan, report, events, transcripts, costs."""
-    drive(_export(begin(context, json, no_input), run, to))
+    """Write everything of a run as files: plan, report, events, transcripts, costs; or the whole deck into one file."""
+    call = begin(context, json, no_input)
+    if run is None or (whole and to is not None):
+        raise BadInput("It is not said what goes where", fix="quarterdeck export RUN, or quarterdeck export --all FILE")
+    drive(_export_all(call, Path(run).absolute()) if whole else _export(call, run, to))
+
+
+async def _export_all(call: Call, file: Path) -> None:
+    found = await keeping.export(call.settings, file)
+    call.emit("export", {"file": str(file), "streams": found.streams, "records": found.events, "blobs": found.blobs})
+    call.data(str(file))
+    call.say(
+        f"{plural(found.events, 'record')} of {plural(found.streams, 'stream')}; elsewhere: quarterdeck import {file}"
+    )
 
 
 async def _export(call: Call, run: str, to: Path | None) -> None:

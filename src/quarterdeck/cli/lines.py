@@ -448,6 +448,9 @@ def _deck(event: EventBase) -> _Words:
             return _detail(f"owned by process {event.pid} on {event.host}, version {event.version}")
         case e.DeckAnchored():
             return _detail(f"heads of {plural(event.streams, 'stream')} anchored")
+        case e.RunsPruned():
+            what = f"{plural(event.runs, 'run')}, {plural(event.records, 'record')}"
+            return _detail(f"{what} taken out by {event.by}; the ends of their streams are kept")
         case _:
             return None
 

@@ -48,7 +48,8 @@ COMMANDS: Final = (
     Command("show", "look", "Show one run, task or attempt.", _LOOK),
     Command("logs", "look", "Print the log of a run, task or attempt.", _LOOK),
     Command("cost", "money", "Show what was spent, by run, agent, model or task.", _LOOK),
-    Command("export", "audit", "Write everything of a run as files.", _LOOK),
+    Command("export", "audit", "Write everything of a run as files, or the whole deck into one.", _LOOK),
+    Command("import", "db", "Bring a deck that was exported into this one.", _LOOK),
     Command("audit", "audit", "Check that the journal is intact.", _LOOK),
     Command("init", "deck", "Write .quarterdeck/ with defaults detected from the repository.", _DECK),
     Command("doctor", "deck", "Check this machine; every problem comes with its fix.", _DECK),
@@ -60,6 +61,7 @@ COMMANDS: Final = (
     Command("gateway", "gateway", "Serve the model gateway to your own tools, with a key and a budget.", _DECK),
     Command("up", "up", "Start the server: engine, HTTP API, dashboard, model gateway.", _DECK),
     Command("worker", "worker", "Perform jobs of a deck on PostgreSQL, as one worker among others.", _DECK),
+    Command("db", "db", "Upgrade, check, copy, restore and prune the deck's database.", _DECK),
     Command("token", "token", "Make, list and take back tokens for the server.", _DECK),
 )
 

@@ -20,6 +20,7 @@ from itertools import islice
 from typing import Final
 
 from quarterdeck.journal.batch import Commit, Faults, Head, lines_of, store_batch
+from quarterdeck.journal.ends import pruned
 from quarterdeck.journal.port import Also, ChainFault, Claim, Entry, Reactions, Record, Verification
 from quarterdeck.journal.proof import verify
 from quarterdeck.kernel import ids
@@ -251,7 +252,12 @@ class Log:
     async def verify(self, prefix: str = "") -> Verification:
         faults: list[ChainFault] = []
         anchored = await self._anchored(faults)
-        return await verify(self._store, prefix, anchored, faults)
+        try:
+            gone = await pruned(self._store)
+        except ValueError as error:
+            faults.append(ChainFault(ids.DECK_STREAM, 0, f"what was pruned cannot be read: {error}"))
+            gone = {}
+        return await verify(self._store, prefix, anchored, faults, gone)
 
     async def _anchored(self, faults: list[ChainFault]) -> dict[str, tuple[int, str]]:
         """The heads of the newest anchor."""

@@ -63,6 +63,9 @@ class Verification:
     streams: int
     records: int
     faults: tuple[ChainFault, ...] = field(default=())
+    pruned_streams: int = 0
+    """Streams whose records were taken out; their ends were checked."""
+    pruned_records: int = 0
 
 
 Also = Callable[[Tx], None]

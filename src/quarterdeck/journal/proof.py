@@ -3,6 +3,7 @@
 Rules
 - hash = SHA-256(previous hash, stream, seq, at, epoch, event bytes). The first record follows 32 zero bytes.
 - The walk goes once over all records in the order of their commits, and ends where the heads were when it began.
+- Of a stream whose records were taken out on the record, the end must be the one that is recorded.
 - What somebody wrote into the database may be of any type: the check finds faults, it does not fail on them.
 """
 
@@ -11,6 +12,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import Final
 
+from quarterdeck.journal.ends import Ends
 from quarterdeck.journal.port import ChainFault, Verification
 from quarterdeck.store.blobs import unpack
 from quarterdeck.store.port import Row, Store
@@ -50,6 +52,10 @@ class Walk:
             self._fault(self.seq, "the hash does not match the record")
             return
         self.hash = row["hash"]
+        self.meet()
+
+    def meet(self) -> None:
+        """Hold the record at which the walk stands against the anchor."""
         if self.anchor is not None and self.anchor[0] == self.seq and self.anchor[1] != self.hash.hex():
             self._fault(self.seq, "the record is another one than was anchored")
 
@@ -65,16 +71,26 @@ class Walk:
         self.faults.append(ChainFault(self.stream, seq, problem))
 
 
+def walk_of(stream: str, until: int, anchor: tuple[int, str] | None, gone: tuple[int, bytes] | None) -> Walk:
+    """The check of one stream, from its beginning or from where its records were taken out up to."""
+    if gone is None:
+        return Walk(stream, until, anchor)
+    walk = Walk(stream, until, anchor, seq=gone[0], hash=gone[1])
+    walk.meet()
+    return walk
+
+
 async def verify(
-    store: Store, prefix: str, anchors: dict[str, tuple[int, str]], faults: list[ChainFault]
+    store: Store, prefix: str, anchors: dict[str, tuple[int, str]], faults: list[ChainFault], gone: Ends
 ) -> Verification:
     """Check all streams that start with `prefix`, and with an empty one the blobs and the database file too.
 
-    anchors: (seq, hash in hex) by stream, as last anchored. faults: what was found before; taken over.
+    anchors: (seq, hash in hex) by stream, as last anchored. faults: what was found before; taken over. gone: where
+    streams ended whose records were taken out.
     """
     heads = {row["name"]: row for row in await store.read("stream_heads", prefix=prefix)}
     anchored = {name: head for name, head in anchors.items() if name.startswith(prefix)}
-    walks = {name: Walk(name, head["seq"], anchored.get(name)) for name, head in heads.items()}
+    walks = {name: walk_of(name, head["seq"], anchored.get(name), gone.get(name)) for name, head in heads.items()}
     after = 0
     while rows := await store.read("events_all", prefix=prefix, after=after, limit=_PAGE):
         after = rows[-1]["id"]
@@ -92,7 +108,9 @@ async def verify(
     if not prefix:
         faults += await _verify_blobs(store)
         faults += [ChainFault("database", 0, text) for text in await _verify_file(store)]
-    return Verification(len(heads), sum(walk.seq for walk in walks.values()), tuple(faults))
+    taken_out = [gone[name][0] for name in heads if name in gone]
+    records = sum(walk.seq for walk in walks.values()) - sum(taken_out)
+    return Verification(len(heads) - len(taken_out), records, tuple(faults), len(taken_out), sum(taken_out))
 
 
 async def _verify_blobs(store: Store) -> list[ChainFault]:
@@ -103,7 +121,7 @@ async def _verify_blobs(store: Store) -> list[ChainFault]:
         faults += [
             ChainFault("blobs", row["id"], f"the blob {row['digest'].hex()} holds something else")
             for row in rows
-            if not _holds(row)
+            if not holds(row)
         ]
     return faults
 
@@ -114,7 +132,8 @@ async def _verify_file(store: Store) -> list[str]:
     return [text for text in found if text != "ok"]
 
 
-def _holds(row: Row) -> bool:
+def holds(row: Row) -> bool:
+    """Whether a body is what its digest says."""
     try:
         return hashlib.sha256(unpack(row["codec"], row["body"])).digest() == bytes(row["digest"])
     except (ValueError, TypeError):

@@ -54,7 +54,7 @@ from quarterdeck.kernel.events.attempt_work import (
 )
 from quarterdeck.kernel.events.base import Blob, EventBase
 from quarterdeck.kernel.events.beside import AttemptTouched, AttemptWarned, BesideEvent
-from quarterdeck.kernel.events.deck import DeckAnchored, DeckEvent, DeckOwned
+from quarterdeck.kernel.events.deck import DeckAnchored, DeckEvent, DeckOwned, RunsPruned
 from quarterdeck.kernel.events.gate import (
     ChangeLanded,
     ChangeQueued,
@@ -206,6 +206,7 @@ __all__ = [
     "RunResumed",
     "RunStatus",
     "RunWaiting",
+    "RunsPruned",
     "SpendNoticed",
     "TaskBlocked",
     "TaskCancelled",

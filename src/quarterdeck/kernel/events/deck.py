@@ -25,4 +25,16 @@ class DeckAnchored(EventBase):
     streams: int
 
 
-DeckEvent = DeckOwned | DeckAnchored
+class RunsPruned(EventBase):
+    """The records of runs that had ended were taken out. Of each of their streams, its end is left."""
+
+    kind: Literal["runs.pruned"] = "runs.pruned"
+    runs: int
+    streams: int
+    records: int
+    ends_blob: Blob
+    """JSON: by stream, the number and the hash (hex) of its last record."""
+    by: str
+
+
+DeckEvent = DeckOwned | DeckAnchored | RunsPruned

@@ -1,0 +1,156 @@
+"""What an operator does with the deck's database: bring it up to date, check it, copy it, take it elsewhere, prune it.
+
+Rules
+- A copy of a deck is one SQLite file, wherever the deck lies: it is a deck itself, and can be looked into as one.
+- Nothing is overwritten; a copy that did not come to its end is not left behind under its name.
+- What is brought in becomes the deck's own only where the two do not differ (`journal.transfer`).
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from quarterdeck.assembly.parts import Parts
+from quarterdeck.journal.log import Log
+from quarterdeck.journal.port import Verification
+from quarterdeck.journal.pruning import Pruned, chosen, ended, prune, sweep
+from quarterdeck.journal.transfer import Transferred, transfer
+from quarterdeck.kernel.clock import SystemClock
+from quarterdeck.kernel.failures import BadInput, Conflicting, NotFound
+from quarterdeck.settings import Settings
+from quarterdeck.store import copying
+from quarterdeck.store.opening import open_store
+from quarterdeck.store.port import Store
+from quarterdeck.store.sqlite import SqliteStore
+from quarterdeck.store.statements import migrations
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """The deck's database as it is now."""
+
+    where: str
+    dialect: str
+    version: int
+    """Of the schema."""
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[Store]:
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    store = await open_store(settings)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def upgrade(settings: Settings) -> Database:
+    """Bring the schema up to date. Raises StoreUnavailable, BadConfiguration where a newer version wrote it."""
+    async with _opened(settings) as store:
+        return Database(store.where, store.dialect, migrations(store.dialect)[-1].version)
+
+
+async def check(settings: Settings) -> tuple[Database, Verification]:
+    """Compute all chains and bodies anew, and ask the database what it knows to be wrong with itself."""
+    async with _opened(settings) as store:
+        found = await Log(store, SystemClock()).verify()
+        return Database(store.where, store.dialect, migrations(store.dialect)[-1].version), found
+
+
+async def export(settings: Settings, file: Path) -> Transferred:
+    """The whole deck as one file. Raises Conflicting where there is one of that name, BadInput where it cannot be
+    written."""
+    _must_be_free(file)
+    partial = copying.beside(file)
+    try:
+        copying.discard(partial)
+        async with _opened(settings) as store:
+            copy = await SqliteStore.open(partial)
+            try:
+                found = await transfer(store, copy)
+            finally:
+                await copy.close()
+        await asyncio.to_thread(copying.settle, partial, file)
+    except OSError as error:
+        raise BadInput(f"{file} cannot be written", why=error.strerror or str(error)) from error
+    finally:
+        copying.discard(partial)
+    return found
+
+
+async def backup(settings: Settings, file: Path) -> None:
+    """A copy of the database as it is now, while it is in use. Of an SQLite deck it is made page by page and holds
+    everything; of any other it is an export."""
+    _must_be_free(file)
+    async with _opened(settings) as store:
+        where = _file_of(store)
+    if where is None:
+        await export(settings, file)
+        return
+    try:
+        await asyncio.to_thread(copying.copy, where, file)
+    except OSError as error:
+        raise BadInput(f"{file} cannot be written", why=error.strerror or str(error)) from error
+
+
+async def bring(settings: Settings, file: Path) -> Transferred:
+    """Bring a deck that was exported into this one. Raises NotFound, BadInput, Conflicting where the two differ."""
+    async with _opened(settings) as store:
+        _must_be_another(store, file)
+        source = await SqliteStore.open(file)
+        try:
+            return await transfer(source, store)
+        finally:
+            await source.close()
+
+
+async def restore(settings: Settings, file: Path) -> Transferred:
+    """The same into an empty database. Raises Conflicting where it is not empty."""
+    async with _opened(settings) as store:
+        if await store.read("stream_names", prefix=""):
+            raise Conflicting(
+                f"{store.where} holds a deck",
+                why="a copy is restored where nothing is",
+                fix="move it away, or set QUARTERDECK_DATABASE_URL to an empty database",
+            )
+    return await bring(settings, file)
+
+
+async def take_out(
+    parts: Parts, *, before: float | None, keep: int | None, bodies: bool, by: str, trial: bool = False
+) -> tuple[list[str], Pruned]:
+    """Prune runs that have ended: which, and what went. `trial`: nothing is done. Raises Conflicting where bodies are
+    to go while somebody works on the deck."""
+    if before is None and keep is None:
+        raise BadInput("It is not said which runs are to go", fix="--before DATE, --keep N, or both")
+    runs = chosen(await ended(parts.store), before, keep)
+    if trial:
+        return runs, Pruned()
+    if bodies and await parts.engine.attended():
+        raise Conflicting(
+            "Somebody works on this deck", why="bodies may go only while nobody does", fix="stop it first"
+        )
+    gone = await prune(parts.store, parts.journal, runs, by)
+    if bodies:
+        gone = Pruned(gone.runs, gone.streams, gone.records, await sweep(parts.store, parts.journal))
+    return runs, gone
+
+
+def _file_of(store: Store) -> Path | None:
+    """The file that an SQLite deck is."""
+    return Path(store.where).absolute() if store.dialect == "sqlite" else None
+
+
+def _must_be_another(store: Store, file: Path) -> None:
+    if not file.is_file():
+        raise NotFound(f"There is no file {file}")
+    if (own := _file_of(store)) is not None and own.resolve() == file.resolve():
+        raise Conflicting(f"{file} is the deck itself")
+
+
+def _must_be_free(file: Path) -> None:
+    if file.exists():
+        raise Conflicting(f"{file} exists", why="nothing is overwritten", fix="choose another name")
