@@ -13,17 +13,21 @@ UNIT := $(BIN)/pytest -n $(JOBS) --maxprocesses 8 --dist loadfile tests/unit
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: chaos conformance help demo test test-agents unit check bench bench-ui docs fuzz fmt lock web wheel clean
+.PHONY: chaos conformance help demo test test-postgres test-agents unit check bench bench-ui docs fuzz fmt lock web wheel clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: web ## the whole main job on a sample repository, with a scripted model and real sandboxes
 	@$(BIN)/quarterdeck demo $(ARGS)
 
 test: web ## all tests
 	@.ci/chromium
-	@$(BIN)/pytest -n 3 --dist loadgroup tests $(ARGS)
+	@$(BIN)/pytest -n 3 --dist loadgroup --store both tests $(ARGS)
+
+test-postgres: web ## all tests, with every deck in PostgreSQL but where a test is about SQLite
+	@.ci/chromium
+	@$(BIN)/pytest -n 3 --dist loadgroup --store postgres tests $(ARGS)
 
 test-agents: .venv/made ## Claude Code, Codex, OpenCode and Gemini CLI, installed in build/agents, each before a scripted model
 	@$(BIN)/python -m test_agents $(ARGS)

@@ -66,7 +66,7 @@ def test_importing_the_package_imports_nothing_else() -> None:
 
 @pytest.mark.parametrize("command", [command.name for command in registry.COMMANDS])
 def test_every_command_has_help_and_json(command: str, capsys: Capture) -> None:
-    words = [command, *{"audit": ["verify"], "token": ["list"]}.get(command, [])]
+    words = [command, *{"audit": ["verify"], "token": ["list"], "db": ["check"]}.get(command, [])]
     assert main([*words, "--help"]) == Exit.DONE
     shown = capsys.readouterr().out
     assert "--json" in shown

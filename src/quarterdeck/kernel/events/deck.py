@@ -30,8 +30,11 @@ class RunsPruned(EventBase):
 
     kind: Literal["runs.pruned"] = "runs.pruned"
     runs: int
+    """How many."""
     streams: int
+    """How many streams they had."""
     records: int
+    """How many records these had."""
     ends_blob: Blob
     """JSON: by stream, the number and the hash (hex) of its last record."""
     by: str
