@@ -1,14 +1,15 @@
 """Real features of one code base, two at a time: how many pairs the gate integrates without asking a model.
 
-usage: BENCH_DATA=DIR python -m bench.bench_cooperbench [--tasks NAME ...] [--parallel N] [--list FILE]
+usage: BENCH_DATA=DIR python -m bench.bench_cooperbench [--tasks NAME ...] [--every] [--parallel N] [--list FILE] [--why]
 
 Rules
 - The data: `$BENCH_DATA/cooperbench` (a checkout of the public repository) and clones in `$BENCH_DATA/repos` or beside.
 - The reference patches are the agents' work. A pair counts when each of its patches passes its own tests alone here.
 - A pair is integrated when some way's tree passes the tests of both features; ways are tried in the gate's order.
   No model is called. Trees to which `objections` has something to say do not count.
-- Beside it: the share that git's merge alone integrates, git's then union, and the entity merge alone.
-- Two tasks were looked at while the merge was made; the row over all the others is the figure to be trusted.
+- Beside it: the share that git's merge alone integrates, git's then union, and git's then entity.
+- Two tasks were looked at while the merge was made, with all their pairs; of the others the pairs are those of the
+  data's own subset `lite` (`--every`: all of them), and the row over them alone is the figure to be trusted.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.figures import Figure, Target, show
-from bench.paired_features import DEVELOPED_ON, PLACES, Scratch, Task, candidates
+from bench.paired_features import DEVELOPED_ON, PLACES, Pair, Scratch, Task
 from bench.paired_judging import Judge
 from quarterdeck.merge.values import ORDER, Way
 
@@ -42,7 +43,7 @@ class Outcome:
     task: str
     pair: tuple[int, int]
     passed: tuple[Way, ...]
-    """The ways whose trees pass both features' tests."""
+    """The ways whose trees pass both features' tests, as far as they were tried."""
     lost: dict[str, str]
 
     @property
@@ -60,15 +61,18 @@ def lite(data: Path) -> dict[str, list[tuple[int, int]]]:
 
 
 def measure(
-    name: str, data: Path, parallel: int, wanted: Sequence[tuple[int, int]] | None = None
+    name: str, data: Path, parallel: int, wanted: Sequence[tuple[int, int]] | None = None, kept: Path = KEPT
 ) -> tuple[list[Outcome], int]:
-    """The pairs of one task that count, and how many were looked at. `wanted`: None = every pair."""
+    """The pairs of one task that count, and how many were looked at.
+
+    `wanted`: None = every pair. `kept`: where environments and verdicts stay.
+    """
     place = PLACES[name]
     clone = next(path for path in (data / "repos" / place.repository, data / place.repository) if path.is_dir())
-    KEPT.mkdir(parents=True, exist_ok=True)
+    kept.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="quarterdeck-pairs-") as folder:
         task = Task(name, data / "cooperbench" / "dataset" / name, Scratch(clone, Path(folder) / "git"))
-        judge = Judge(task, KEPT)
+        judge = Judge(task, kept)
         judge.prepare()
         with closing(judge), ThreadPoolExecutor(parallel) as pool:
             chosen = list(combinations(task.features, 2)) if wanted is None else list(wanted)
@@ -94,16 +98,20 @@ def _pair(task: Task, judge: Judge, sides: dict[int, str], pair: tuple[int, int]
     passed: list[Way] = []
     lost: dict[str, str] = {}
     seen: dict[str, bool] = {}
-    for found in candidates(task.scratch, task.base, sides[pair[0]], sides[pair[1]], ORDER):
+    merge = Pair(task.scratch, task.base, sides[pair[0]], sides[pair[1]])
+    for way in ORDER:
+        if passed and (passed[0] is Way.GIT or way is not Way.UNION):
+            continue  # the gate would not ask; union after a conflict is judged for the comparison
+        found = merge.candidate(way)
         if found.tree is None:
-            lost[found.way] = found.lost
+            lost[way] = found.lost
             continue
         if found.tree not in seen:
             seen[found.tree] = all(judge.passes(found.tree, feature) for feature in pair)
         if seen[found.tree]:
-            passed.append(found.way)
+            passed.append(way)
         else:
-            lost[found.way] = "a test fails"
+            lost[way] = "a test fails"
     return Outcome(task.name, pair, tuple(passed), lost)
 
 
@@ -119,7 +127,7 @@ def figures(title: str, outcomes: Sequence[Outcome], every: int, target: Target 
     peers = {
         "git's merge": left(Way.GIT),
         "git's merge, then union": left(Way.GIT, Way.UNION),
-        "entity merge alone": left(Way.ENTITY),
+        "git's merge, then entity": left(Way.GIT, Way.ENTITY),
     }
     won = {way.value: sum(outcome.won is way for outcome in outcomes) for way in ORDER}
     note = f"{count} of {every} pairs count; integrated {100 - left(*ORDER):.1f}%; won by " + ", ".join(
@@ -150,7 +158,7 @@ def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", 1)[0])
     parser.add_argument("--tasks", nargs="+", default=list(PLACES), choices=list(PLACES), metavar="NAME")
-    parser.add_argument("--lite", action="store_true", help="the pairs of the data's own subset `lite` alone")
+    parser.add_argument("--every", action="store_true", help="every pair, also of the tasks not developed on")
     parser.add_argument("--parallel", type=int, default=2, help="tests at the same time")
     parser.add_argument("--list", type=Path, help="where the pairs are written")
     parser.add_argument("--why", action="store_true", help="say why each way of a pair that is left over was lost")
@@ -160,12 +168,12 @@ def main() -> None:
     if data is None or not (data / "cooperbench" / "dataset").is_dir():
         show([Figure(title, "% of pairs left over", None, target=TARGET, note="no `cooperbench` below BENCH_DATA")])
         return
-    subset = lite(data)
+    subset = {} if chosen.every else {name: found for name, found in lite(data).items() if name not in DEVELOPED_ON}
     outcomes: list[Outcome] = []
     unseen: list[Outcome] = []
     every = fresh = 0
     for name in chosen.tasks:
-        found, pairs = measure(name, data, chosen.parallel, subset.get(name, ()) if chosen.lite else None)
+        found, pairs = measure(name, data, chosen.parallel, subset.get(name))
         show(figures(f"(i) {name}", found, pairs, None))
         outcomes += found
         every += pairs

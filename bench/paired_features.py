@@ -12,7 +12,6 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -97,7 +96,7 @@ class Scratch:
                     break
                 except RuntimeError as error:
                     reason = error
-                    self.git("read-tree", "--reset", tree, index=index)
+                    self.git("read-tree", tree, index=index)
             else:
                 raise reason
             return self.git("write-tree", index=index).decode().strip()
@@ -180,21 +179,28 @@ def without_tests(patch: str) -> str:
     return text if text.endswith("\n") or not text else f"{text}\n"
 
 
-def candidates(scratch: Scratch, base: str, ours: str, theirs: str, order: tuple[Way, ...]) -> Iterator[Candidate]:
-    """What each way makes of two commits."""
-    output = scratch.git("merge-tree", "--write-tree", "--name-only", "-z", ours, theirs, ok=(0, 1))
-    tree, _, rest = output.partition(b"\0")
-    names, _, _ = rest.partition(b"\0\0")
-    conflicts = [name.decode() for name in names.split(b"\0") if name] if rest else []
-    merged = tree.decode()
-    both = sorted(scratch.changed(base, ours) & scratch.changed(base, theirs))
-    for way in order:
+class Pair:
+    """Two commits on one base, and what each way makes of them."""
+
+    def __init__(self, scratch: Scratch, base: str, ours: str, theirs: str) -> None:
+        self._scratch = scratch
+        self._commits = (base, ours, theirs)
+        output = scratch.git("merge-tree", "--write-tree", "--name-only", "-z", ours, theirs, ok=(0, 1))
+        tree, _, rest = output.partition(b"\0")
+        names, _, _ = rest.partition(b"\0\0")
+        self._merged = tree.decode()
+        self._conflicts = [name.decode() for name in names.split(b"\0") if name] if rest else []
+
+    def candidate(self, way: Way) -> Candidate:
+        """The tree of one way, or why there is none."""
         if way is Way.GIT:
-            yield Candidate(way, None if conflicts else merged, f"conflicts in {', '.join(conflicts)}")
-        elif way is Way.DRIVER:
-            yield Candidate(way, None, "no driver is installed")
-        else:
-            yield _resolved(scratch, way, merged, (base, ours, theirs), conflicts or both)
+            conflicts = self._conflicts
+            return Candidate(way, None if conflicts else self._merged, f"conflicts in {', '.join(conflicts)}")
+        if way is Way.DRIVER:
+            return Candidate(way, None, "no driver is installed")
+        base, ours, theirs = self._commits
+        paths = self._conflicts or sorted(self._scratch.changed(base, ours) & self._scratch.changed(base, theirs))
+        return _resolved(self._scratch, way, self._merged, self._commits, paths)
 
 
 def _resolved(scratch: Scratch, way: Way, tree: str, commits: tuple[str, str, str], paths: list[str]) -> Candidate:

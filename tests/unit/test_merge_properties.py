@@ -278,6 +278,7 @@ def test_what_a_change_touches(old: str, new: str, names: tuple[str, ...]) -> No
         ("def f():\n    return gone\n", "gone is used"),
         ("x = {'a': 1, 'a': 2}\n", "key 'a'"),
         ("<<<<<<< ours\n", "marks"),
+        ("__all__ = ['a']\n__all__ = ['b']\n", "value of __all__"),
     ],
 )
 def test_what_a_union_may_do_is_objected_to(merged: str, word: str) -> None:

@@ -69,7 +69,9 @@ def _faults(tree: ast.Module) -> Iterator[str]:
             block = getattr(node, field, None)
             if isinstance(block, list):
                 yield from _in_block(block, str(scope))
-        if isinstance(node, ast.arguments):
+        if isinstance(node, ast.Module | ast.ClassDef):
+            yield from _twice([f"{name} in {scope}" for name in _assigned(node.body)], "value of")
+        elif isinstance(node, ast.arguments):
             yield from _twice(_arguments(node), "parameter")
         elif isinstance(node, ast.Call):
             yield from _twice([keyword.arg for keyword in node.keywords if keyword.arg], "argument")
@@ -84,6 +86,20 @@ def _in_block(block: Sequence[ast.stmt], scope: str) -> Iterator[str]:
             yield f"in {scope}, code after {type(statement).__name__.lower()} is never reached"
     defined = [node for node in block if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)]
     yield from _twice([f"{node.name} in {scope}" for node in defined if not _belongs(node)], "definition of")
+
+
+def _assigned(block: Sequence[ast.stmt]) -> Iterator[str]:
+    """Names that get a value which does not go on from an earlier one: the last of them alone counts."""
+    for statement in block:
+        match statement:
+            case (
+                ast.Assign(targets=[ast.Name(id=name)], value=value)
+                | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
+            ):
+                if not any(isinstance(node, ast.Name) and node.id == name for node in ast.walk(value)):
+                    yield name
+            case _:
+                pass
 
 
 def _belongs(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> bool:
