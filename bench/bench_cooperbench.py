@@ -1,6 +1,6 @@
 """Real features of one code base, two at a time: how many pairs the gate integrates without asking a model.
 
-usage: BENCH_DATA=DIR python -m bench.bench_cooperbench [--tasks NAME ...] [--every] [--parallel N] [--list FILE] [--why]
+usage: BENCH_DATA=DIR python -m bench.bench_cooperbench [--tasks NAME ...] [--every] [--parallel N] [--list FILE]
 
 Rules
 - The data: `$BENCH_DATA/cooperbench` (a checkout of the public repository) and clones in `$BENCH_DATA/repos` or beside.
