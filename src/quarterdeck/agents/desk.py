@@ -14,6 +14,7 @@ from quarterdeck.agents import handoffs, touching
 from quarterdeck.agents.attempt_log import Recording
 from quarterdeck.agents.beside import changes_code
 from quarterdeck.agents.delegation import Delegations, Work
+from quarterdeck.agents.glancing import glance
 from quarterdeck.agents.handoffs import Refused
 from quarterdeck.agents.port import Assignment
 from quarterdeck.agents.ports import Ports
@@ -22,7 +23,7 @@ from quarterdeck.kernel.entities import TodoItem
 from quarterdeck.kernel.ids import PLANNER_TASK
 from quarterdeck.tools.port import Edited, ToolResult
 
-_SMALL: Final = 16 * 1024
+_SMALL: Final = 64 * 1024
 """Characters of a file that is taken apart at once; a larger one in a thread, so that nobody waits for it."""
 
 
@@ -64,9 +65,9 @@ class AgentDesk:
             return
         before = edited.before or ""
         if max(len(before), len(edited.after)) <= _SMALL:
-            spots = touching.changed(edited.path, before, edited.after)
+            spots = glance(edited.path, before, edited.after)
         else:
-            spots = await asyncio.to_thread(touching.changed, edited.path, before, edited.after)
+            spots = await asyncio.to_thread(glance, edited.path, before, edited.after)
         event = touching.grown(self._log.state.trace, edited.path, spots)
         if event is not None:
             self._pending.append(event)
