@@ -1,7 +1,7 @@
 """Agents at work are warned of each other: our loop, agents at their desk, programs; alone and in whole runs."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -139,8 +139,8 @@ async def test_what_another_changes_later_is_told_with_a_later_step(bench: Kit) 
 
         looks = 0
 
-        async def beside(self, attempt: str, since: float) -> Any:
-            found = await super().beside(attempt, since)
+        async def beside(self, attempt: str, since: float, names: Collection[str]) -> Any:
+            found = await super().beside(attempt, since, names)
             if not self.looks:
                 event = e.AttemptTouched(path="stats.py", entities=("mean",), first=(1,), last=(2,))
                 await bench.journal.append(await bench.claim(OTHER), event)

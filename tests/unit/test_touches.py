@@ -91,7 +91,8 @@ class _Deck:
     async def seen(self, attempt: str, base: str = "base") -> list[tuple[str, str, bool]]:
         """(task, path, landed) of what that attempt sees beside it."""
         since = await self.touches.since(attempt, base)
-        return sorted((row.task, row.path, row.landed) for row in await self.touches.beside(attempt, since))
+        names = {spot.name for spots in (await self.touches.of(attempt)).values() for spot in spots}
+        return sorted((row.task, row.path, row.landed) for row in await self.touches.beside(attempt, since, names))
 
 
 @pytest.fixture
@@ -109,6 +110,8 @@ async def test_attempts_of_one_target_see_each_other_in_the_same_files_and_no_ot
         await deck.begin(attempt)
         await deck.touch(attempt, "a.py", "mean")
     await deck.touch("r-1.b.1", "b.py", "x")
+    await deck.touch("r-2.c.1", "a.py", 'odd "name"', "mean")
+    await deck.touch("r-2.c.1", "b.py", "mean")
     assert await deck.seen("r-1.a.1") == [("b", "a.py", False), ("c", "a.py", False)]
     assert await deck.seen("r-3.d.1") == []
     await deck.touch("r-1.a.1", "a.py")

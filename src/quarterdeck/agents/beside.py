@@ -61,7 +61,8 @@ class Beside:
         self._seen, self._looked = trace.events, self._clock.monotonic()
         if self._since is None:
             self._since = await self._touches.since(root_of(self._attempt), self._base)
-        others = await self._touches.beside(self._attempt, self._since)
+        names = {spot.name for spots in trace.touched.values() for spot in spots}
+        others = await self._touches.beside(self._attempt, self._since, names)
         found = warning.warnings(trace.touched, others, trace.told)
         if len(found) == warning.AT_ONCE:
             self._seen = -1  # there may be more: look again with the next step

@@ -8,7 +8,7 @@ Rules
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any, Final
@@ -113,11 +113,12 @@ class Touches:
         rows = await self._store.read("touches_since", attempt=attempt, base=base)
         return float(rows[0]["since"]) if rows else 0.0
 
-    async def beside(self, attempt: str, since: float) -> list[Touched]:
-        """What other tasks with the same target have changed in the files that the attempt has changed."""
-        return [
-            _touched(row) for row in await self._store.read("touches_beside", attempt=attempt, since=since, limit=ROWS)
-        ]
+    async def beside(self, attempt: str, since: float, names: Collection[str]) -> list[Touched]:
+        """What other tasks with the same target have changed in the files that the attempt has changed, where that may
+        be one of `names` (`Spot.name`)."""
+        rows = await self._store.read("touches_beside", attempt=attempt, since=since, limit=ROWS)
+        wanted = [json.dumps([name], ensure_ascii=False)[:-1] for name in names]
+        return [_touched(row) for row in rows if any(name in row["entities"] for name in wanted)]
 
     async def under_way(self, run: str, task: str) -> list[Touched]:
         """What tasks with the run's target have changed that are under way, apart from that one."""
