@@ -111,7 +111,7 @@ async def test_attempts_of_one_target_see_each_other_in_the_same_files_and_no_ot
         await deck.touch(attempt, "a.py", "mean")
     await deck.touch("r-1.b.1", "b.py", "x")
     await deck.touch("r-2.c.1", "a.py", 'odd "name"', "mean")
-    await deck.touch("r-2.c.1", "b.py", "mean")
+    await deck.touch("r-2.c.1", "b.py", "y")
     assert await deck.seen("r-1.a.1") == [("b", "a.py", False), ("c", "a.py", False)]
     assert await deck.seen("r-3.d.1") == []
     await deck.touch("r-1.a.1", "a.py")
