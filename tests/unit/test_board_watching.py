@@ -149,6 +149,26 @@ async def test_by_which_way_a_change_was_merged_is_shown_and_what_was_tried_in_v
     assert [change.tried for change in gate.returned] == ["git: conflict in a.py"]
 
 
+async def test_a_change_that_clashes_with_one_ahead_shows_it_until_that_has_landed_or_left(deck: BoardDeck) -> None:
+    await deck.order(RUN)
+    one, two = await deck.start(RUN, "one"), await deck.start(RUN, "two")
+    live = await deck.live()
+
+    async def shown(*events: e.EventBase) -> tuple[str, tuple[str, ...]]:
+        await deck.say("gate/main", *events)
+        await live.step()
+        change = live.snapshot().gates[0].queue[-1]
+        return change.state, change.against
+
+    waits = e.ChangeClashed(attempt=two, against=(one,))
+    assert await shown(queued(one), queued(two), checking(one), waits) == ("conflict", (one,))
+    assert await shown(checking(two)) == ("checking", (one,))
+    dropped = e.GateCheckFinished(check=f"k-{two}", tree=f"t-{two}", passed=False, cancelled=True)
+    assert await shown(dropped) == ("conflict", (one,))
+    assert await shown(e.ChangeClashed(attempt=two)) == ("waiting", ())
+    assert await shown(waits, e.ChangeLanded(attempt=one, old="base", new="n")) == ("waiting", ())
+
+
 async def test_a_review_is_counted_and_its_absence_too(deck: BoardDeck) -> None:
     await deck.order(RUN)
     one, two = await deck.start(RUN, "one"), await deck.start(RUN, "two")

@@ -290,6 +290,12 @@ CASES: list[tuple[str, EventBase, str, str]] = [
     ("gate", e.ChangeQueued(change=CHANGE, title="Docs", config_blob="c"), "gate", "queued: docs.1, Docs"),
     (
         "gate",
+        e.ChangeClashed(attempt=f"{RUN}.docs.1", against=(f"{RUN}.api.1",)),
+        "docs.1",
+        "clashes with api.1, and waits for it",
+    ),
+    (
+        "gate",
         e.GateCheckStarted(
             check="k", tip=SHA, stack=(CHANGE.attempt,), commits=(SHA,), tree=SHA, number=2, config_blob="c"
         ),

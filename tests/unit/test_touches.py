@@ -116,8 +116,8 @@ async def test_attempts_of_one_target_see_each_other_in_the_same_files_and_no_ot
     assert await deck.seen("r-3.d.1") == []
     await deck.touch("r-1.a.1", "a.py")
     assert await deck.seen("r-1.b.1") == [("c", "a.py", False)]
-    (row,) = await deck.touches.under_way("r-1", "b")
-    assert (row.task, row.title, row.spots) == ("c", "Task c", (Spot("mean", 1, 1),))
+    row, _ = sorted(await deck.touches.under_way("r-1", "b"), key=lambda each: each.path)
+    assert (row.task, row.title, row.spots[1]) == ("c", "Task c", Spot("mean", 2, 2))
 
 
 async def test_what_landed_after_the_base_is_seen_and_what_the_base_holds_is_not(deck: _Deck) -> None:

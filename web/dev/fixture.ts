@@ -297,6 +297,7 @@ const gates: GateRow[] = [
       agent: "implementer",
       state: pick(["checking", "checking", "waiting"] as const, at),
       on_top_of: Array.from({ length: at }, (_, n) => `r-q.${n}.1`),
+      against: [],
       since: began - 60 * (at + 1),
     })),
     checks: [],

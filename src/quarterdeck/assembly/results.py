@@ -118,7 +118,7 @@ class _Gate:
             case e.ChangeLanded() | e.ChangeReturned():
                 self._queued.discard(event.attempt)
                 return event.attempt.startswith(self._own)
-            case e.LandingIntended() | e.MergeResolved() | e.NoteFailed() | e.NoteWritten():
+            case e.LandingIntended() | e.MergeResolved() | e.ChangeClashed() | e.NoteFailed() | e.NoteWritten():
                 return event.attempt.startswith(self._own)
             case e.GateDelayed():
                 return bool(self._queued)

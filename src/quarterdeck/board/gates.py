@@ -3,12 +3,14 @@
 Rules
 - A change is green once a tree with it passed, and red when one failed whose other changes have landed or are green.
   While a tree with it is being checked and it is not green, that is shown.
+- A change that clashes with others ahead of it shows that, as long as one of them is in the queue.
 - The tip is known to be green when a change landed on it, or when it was checked by itself, and no longer once somebody
   else has moved the branch.
 - What the gate decides is `delivery.queue`'s; this is what of it people look at.
 """
 
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -35,6 +37,8 @@ class _Waiting:
     agent: str
     since: float
     verdict: Literal["waiting", "green", "red"] = "waiting"
+    against: tuple[str, ...] = ()
+    """Those ahead of it that it does not merge with."""
 
 
 @dataclass(slots=True)
@@ -88,6 +92,9 @@ def take(cell: GateCell, raw: Raw) -> None:
         case e.MergeResolved():
             if event.attempt in cell.queue:
                 cell.merged[event.attempt] = event.words
+        case e.ChangeClashed():
+            if event.attempt in cell.queue:
+                cell.queue[event.attempt].against = event.against
         case e.ChangeLanded():
             _landed(cell, event, at)
         case e.ChangeReturned():
@@ -171,6 +178,14 @@ def _check(asked: e.GateCheckStarted, at: float, passed: bool | None, reason: st
     )
 
 
+def _state(
+    waiting: _Waiting, queue: Collection[str], on_top: Collection[str]
+) -> Literal["waiting", "checking", "green", "red", "conflict"]:
+    if waiting.attempt in on_top and waiting.verdict != "green":
+        return "checking"
+    return "conflict" if any(attempt in queue for attempt in waiting.against) else waiting.verdict
+
+
 def gate_row(cell: GateCell) -> GateRow:
     """The gate as it is shown."""
     on_top: dict[str, tuple[str, ...]] = {}
@@ -190,8 +205,9 @@ def gate_row(cell: GateCell) -> GateRow:
                 task=waiting.task,
                 title=waiting.title,
                 agent=waiting.agent,
-                state="checking" if waiting.attempt in on_top and waiting.verdict != "green" else waiting.verdict,
+                state=_state(waiting, cell.queue, on_top),
                 on_top_of=on_top.get(waiting.attempt, ()),
+                against=tuple(attempt for attempt in waiting.against if attempt in cell.queue),
                 since=waiting.since,
             )
             for waiting in cell.queue.values()

@@ -197,6 +197,8 @@ class QueuedChange(Value):
     state: Literal["waiting", "checking", "green", "red", "conflict"]
     on_top_of: tuple[str, ...]
     """Attempts whose changes lie below it in the tree that is being checked."""
+    against: tuple[str, ...] = ()
+    """Attempts ahead of it that it does not merge with: it waits until they have landed or left."""
     since: float
 
 

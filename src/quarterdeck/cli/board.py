@@ -88,13 +88,15 @@ class Board:
                 self.usage += event.usage
             case e.NodeFinished() | e.NodeStarted():
                 return False  # the run's stream takes it over and is shown instead
-            case e.ChangeReturned() | e.ChangeQueued() | e.ChangeLanded() | e.MergeResolved():
+            case e.ChangeReturned() | e.ChangeQueued() | e.ChangeLanded() | e.MergeResolved() | e.ChangeClashed():
                 return self._is_mine(event)
             case _:
                 pass
         return True
 
-    def _is_mine(self, event: e.ChangeReturned | e.ChangeQueued | e.ChangeLanded | e.MergeResolved) -> bool:
+    def _is_mine(
+        self, event: e.ChangeReturned | e.ChangeQueued | e.ChangeLanded | e.MergeResolved | e.ChangeClashed
+    ) -> bool:
         """A gate serves several runs."""
         attempt = event.change.attempt if isinstance(event, e.ChangeQueued) else event.attempt
         return split_attempt(attempt)[0] == self.run

@@ -409,6 +409,9 @@ def _gate(event: EventBase) -> _Words:
             return _say(_because(f"merged tree {event.tree[:_SHA]} is red", event.reason), Tone.BAD)
         case e.MergeResolved():
             return _say("; ".join((event.words, *event.notes)), Tone.PLAIN)
+        case e.ChangeClashed():
+            others = ", ".join(attempt.partition(".")[2] for attempt in event.against)
+            return _detail(f"clashes with {others}, and waits for it" if others else "clashes with nothing any more")
         case e.LandingIntended():
             over = f" over {len(event.stack)} changes" if len(event.stack) > 1 else ""
             return _detail(f"target is to move{over} from {event.old[:_SHA] or 'nothing'} to {event.new[:_SHA]}")

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from quarterdeck.delivery import candidates, conflicts, feedback, jobs, merging
+from quarterdeck.delivery import candidates, clashing, conflicts, feedback, jobs, merging
 from quarterdeck.delivery.checking import MACHINE, MACHINE_PAUSE, Book, Checker, Workshop, check_stream, started_by
 from quarterdeck.delivery.keeping import keep
 from quarterdeck.delivery.ledger import GateState, Queued, checks_key
@@ -164,6 +164,8 @@ class Gate:
                 first = False
             self._forget(state, merges)
             commands = await self._decide(state, mirror, merges)
+            if clashes := clashing.news(state, merges):
+                await self._journal.append(claim, *clashes)
             pauses = [command.delay for command in commands if isinstance(command, Wait)]
             if len(pauses) == len(commands):
                 if pauses:

@@ -150,6 +150,8 @@ class GateState:
     """Where the target was since somebody else last moved it."""
     stood: Mapping[Stood, bool] = field(default_factory=dict)
     """Stacks that passed on a tip."""
+    clashing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Attempts to those ahead of them that they do not merge with, and wait for."""
     trouble: Trouble | None = None
     """Checks cannot be run."""
     stall: Trouble | None = None
@@ -208,6 +210,9 @@ def _apply(state: GateState, event: e.EventBase, at: float) -> GateState:
             return _without(replace(state, intent=intent, failed=failed), event.attempt)
         case e.MergeResolved():
             return replace(state, resolved=_with(state.resolved, event.attempt, event))
+        case e.ChangeClashed():
+            rest = {attempt: against for attempt, against in state.clashing.items() if attempt != event.attempt}
+            return replace(state, clashing={**rest, event.attempt: event.against} if event.against else rest)
         case e.TipMoved():
             return replace(state, tip=event.new, tips=frozenset((event.new,)), intent=None, tested={}, stood={})
         case e.GateDelayed():
@@ -290,10 +295,12 @@ def _without(state: GateState, attempt: str) -> GateState:
     queue = tuple(queued for queued in state.queue if queued.attempt != attempt)
     if not queue:
         tips = frozenset((state.tip,))
-        return replace(state, queue=(), failing={}, tips=tips, tested={}, stood={}, trouble=None, stall=None)
+        state = replace(state, queue=(), clashing={}, failing={}, tips=tips, tested={}, stood={})
+        return replace(state, trouble=None, stall=None)
     waiting = {queued.attempt for queued in queue}
     tested = {key: started for key, started in state.tested.items() if not waiting.isdisjoint(started.stack)}
-    return replace(state, queue=queue, tested=tested)
+    clashing = {name: against for name, against in state.clashing.items() if name != attempt}
+    return replace(state, queue=queue, tested=tested, clashing=clashing)
 
 
 def _with(mapping: Mapping[K, V], key: K, value: V) -> Mapping[K, V]:

@@ -131,6 +131,7 @@ export interface QueuedChange {
   readonly agent: string;
   readonly state: "waiting" | "checking" | "green" | "red" | "conflict";
   readonly on_top_of: readonly string[];
+  readonly against: readonly string[];
   readonly since: number;
 }
 

@@ -56,6 +56,7 @@ from quarterdeck.kernel.events.base import Blob, EventBase
 from quarterdeck.kernel.events.beside import AttemptTouched, AttemptWarned, BesideEvent
 from quarterdeck.kernel.events.deck import DeckAnchored, DeckEvent, DeckOwned, RunsPruned
 from quarterdeck.kernel.events.gate import (
+    ChangeClashed,
     ChangeLanded,
     ChangeQueued,
     ChangeReturned,
@@ -154,6 +155,7 @@ __all__ = [
     "AttemptWarned",
     "Blob",
     "BudgetRaised",
+    "ChangeClashed",
     "ChangeExported",
     "ChangeInspected",
     "ChangeLanded",

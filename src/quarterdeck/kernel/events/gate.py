@@ -110,6 +110,15 @@ class MergeResolved(EventBase):
         return f"merged by {self.way}" + (f" ({ways_in_words(self.lost)})" if self.lost else "")
 
 
+class ChangeClashed(EventBase):
+    """A queued change does not merge with others ahead of it, and waits until those have landed or left."""
+
+    kind: Literal["change.clashed"] = "change.clashed"
+    attempt: str
+    against: tuple[str, ...] = Field(default=(), max_length=50)
+    """Attempts whose changes it waits for; empty = it waits no longer."""
+
+
 class LandingIntended(EventBase):
     """The target is about to be moved, over one change or several."""
 
@@ -206,6 +215,7 @@ GateEvent = (
     | GateCheckStarted
     | GateCheckFinished
     | MergeResolved
+    | ChangeClashed
     | LandingIntended
     | ChangeLanded
     | ChangeReturned

@@ -89,6 +89,7 @@ function Row(props: {
 }) {
   const { change, at } = props;
   const below = change?.on_top_of ?? [];
+  const against = change?.against ?? [];
   return (
     <tr>
       {props.columns.map((column) => {
@@ -106,6 +107,7 @@ function Row(props: {
         <span class="faint queue-on">
           {change?.agent}
           {below.length > 0 && ` · on top of ${below.map(props.nameOf).join(", ")}`}
+          {against.length > 0 && ` · waits for ${against.map(props.nameOf).join(", ")}`}
         </span>
       </td>
       <td class="queue-state">
