@@ -9,7 +9,7 @@ Rules
 from collections.abc import Mapping
 
 from quarterdeck.delivery.ledger import GateState, Queued
-from quarterdeck.delivery.queue import Clash, Merged
+from quarterdeck.delivery.orders import Clash, Merged
 from quarterdeck.kernel import events as e
 
 Found = Mapping[tuple[str, str], Merged | Clash]
