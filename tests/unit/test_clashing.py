@@ -27,7 +27,7 @@ def merged(commit: str) -> Merged:
     return Merged(commit, f"tree of {commit}")
 
 
-MERGES = {
+MERGES: dict[tuple[str, str], Merged | Clash] = {
     ("t", "r.a.1"): merged("ta"),
     ("ta", "r.b.1"): merged("tab"),
     ("tab", "r.c.1"): Clash(("a.py",)),
