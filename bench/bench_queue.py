@@ -98,7 +98,7 @@ def at_once(number: int, slots: int, span: float, cost: float, seeds: int) -> li
         slow = sorted(decisions)
         rows.append(
             Figure(
-                f"{head}: one decision",
+                f"{head}: one decision, CPU",
                 "ms",
                 round(1000 * statistics.mean(slow), 3),
                 target=Target("ours", 5.0),

@@ -62,7 +62,7 @@ class Outcome:
     evicted: dict[str, float] = field(default_factory=dict)
     checks: int = 0
     decisions: list[float] = field(default_factory=list)
-    """Seconds of each decision, with at least nine tenths of the changes waiting."""
+    """CPU seconds of each decision, with at least nine tenths of the changes waiting."""
 
     def wronged(self, what: Fleet) -> list[str]:
         """Changes that were evicted although they pass on what landed."""

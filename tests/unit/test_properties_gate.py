@@ -25,7 +25,7 @@ from quarterdeck.delivery.orders import (
     View,
     Wait,
 )
-from quarterdeck.delivery.queue import PATIENCE, decide, delayed
+from quarterdeck.delivery.queue import IN_A_ROW, PATIENCE, decide, delayed
 from quarterdeck.journal.port import Record
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.entities import Change
@@ -146,21 +146,25 @@ def test_the_ledger_is_the_same_at_once_or_taken_up_anywhere(records: list[Recor
 @settings(max_examples=60)
 @given(HISTORIES)
 def test_verdicts_are_what_the_checks_said(records: list[Record]) -> None:
-    """Against a second reckoning, check by check: green for good, red after two failures, forgotten with the queue."""
+    """Against a second reckoning, check by check: green until the tip is red twice, red after two failures, forgotten
+    with the queue."""
     state, running = GateState(), dict[str, tuple[str, str]]()
     green, failed = set[tuple[str, str]](), dict[tuple[str, str], int]()
     waiting: list[str] = []
+    tips = set[str]()
     for record in records:
         state = fold([record], state)
         match record.event:
-            case e.GateCheckStarted(check=check, tree=tree, checks=checks):
+            case e.GateCheckStarted(check=check, tree=tree, checks=checks, stack=stack):
                 running[check] = (tree, checks)
+                tips = tips - {check} if stack else tips | {check}
             case e.GateCheckFinished() as ended if (key := running.pop(ended.check, None)) is not None:
                 if not (ended.cancelled or ended.infrastructure):
                     green |= {key} if ended.passed else set()
                     failed = {k: n for k, n in failed.items() if k != key} | (
                         {} if ended.passed else {key: failed.get(key, 0) + 1}
                     )
+                    green -= {key} if ended.check in tips and failed.get(key, 0) >= TRIES else set()
             case e.ChangeQueued(change=change):
                 waiting.append(change.attempt)
             case e.ChangeLanded(attempt=attempt) | e.ChangeReturned(attempt=attempt):
@@ -237,7 +241,8 @@ def judged(state: GateState, view: View, commands: tuple[Command, ...]) -> None:
                 trouble = state.trouble is not None and state.trouble.last - state.trouble.since > PATIENCE
                 assert trouble or state.colour((view.tree, checks[attempt])) is Colour.RED
             case StartCheck():
-                assert state.colour(command.key) in (Colour.UNKNOWN, Colour.DOUBTFUL), "a verdict is known"
+                doubted = not command.stack and state.row >= IN_A_ROW
+                assert state.colour(command.key) in (Colour.UNKNOWN, Colour.DOUBTFUL) or doubted, "a verdict is known"
                 assert command.tip == view.tip or command.number > 1 or not command.stack, "on a tip of before"
                 assert len(command.stack) == len(command.commits) == len({*command.stack})
             case NeedMerge(onto, attempt, beyond) if beyond is not None:

@@ -199,6 +199,32 @@ def test_the_next_stage_is_checked_on_top_of_the_one_that_is_being_checked() -> 
     assert not many.state.running
 
 
+# --- a tip that is doubted --------------------------------------------------------------------------------
+
+
+def test_when_everything_fails_in_a_row_the_tip_is_checked_again_before_more_are_blamed() -> None:
+    many = world(*MANY[:4], slots=1)
+    many.settle()
+    assert many.landed == MANY[:4]
+    many.bad = {"c00"}  # the environment has changed: what landed is red now
+    many.innocent = False
+    for name in MANY[4:16]:
+        many.submit(name)
+    many.settle()
+    outcomes = [back.outcome for back in many.returned.values()]
+    assert outcomes.count(Outcome.FAILED) == 3
+    assert outcomes.count(Outcome.HELD) == 9
+    assert checked(many).count(()) == 2
+
+
+def test_a_tip_that_passes_again_lets_the_next_be_blamed() -> None:
+    many = world(*MANY, slots=4, bad={*MANY[:8]})
+    many.settle()
+    assert set(many.returned) == {*MANY[:8]}
+    assert {back.outcome for back in many.returned.values()} == {Outcome.FAILED}
+    assert sorted(many.landed) == MANY[8:]
+
+
 # --- what may not be slow ---------------------------------------------------------------------------------
 
 

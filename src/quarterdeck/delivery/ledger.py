@@ -2,7 +2,7 @@
 
 Rules
 - Verdicts hold for one tree and one set of checks. A tree that failed once is doubtful, twice red; once it passed, it
-  is green for good.
+  is green for good, unless it is the tip, checked again, and red twice.
 - Red verdicts are forgotten when the queue is empty.
 - What a checked tree was made of is known while one of its changes waits, what passed on which tip while any change
   waits; both until somebody else moves the target.
@@ -144,6 +144,8 @@ class GateState:
     """What landed in the last step, with the commits."""
     failed: int = 0
     """How many changes ever went back because of a red tree."""
+    row: int = 0
+    """How many of them in a row, with no check that passed in between."""
     tested: Mapping[Key, e.GateCheckStarted] = field(default_factory=dict)
     """What the trees with a verdict were made of, the newest verdict last."""
     tips: frozenset[str] = frozenset()
@@ -206,15 +208,16 @@ def _apply(state: GateState, event: e.EventBase, at: float) -> GateState:
             return _without(state, event.attempt)
         case e.ChangeReturned():
             intent = None if state.intent and event.attempt in dict(state.intent.landing) else state.intent
-            failed = state.failed + (event.outcome is Outcome.FAILED)
-            return _without(replace(state, intent=intent, failed=failed), event.attempt)
+            blamed = int(event.outcome is Outcome.FAILED)
+            state = replace(state, intent=intent, failed=state.failed + blamed, row=state.row + blamed)
+            return _without(state, event.attempt)
         case e.MergeResolved():
             return replace(state, resolved=_with(state.resolved, event.attempt, event))
         case e.ChangeClashed():
             rest = {attempt: against for attempt, against in state.clashing.items() if attempt != event.attempt}
             return replace(state, clashing={**rest, event.attempt: event.against} if event.against else rest)
         case e.TipMoved():
-            return replace(state, tip=event.new, tips=frozenset((event.new,)), intent=None, tested={}, stood={})
+            return replace(state, tip=event.new, tips=frozenset((event.new,)), intent=None, row=0, tested={}, stood={})
         case e.GateDelayed():
             since = state.stall.since if state.stall is not None and event.number > 1 else at
             return replace(state, stall=Trouble(since, at, event.reason, event.number))
@@ -280,9 +283,11 @@ def _checked(state: GateState, event: e.GateCheckFinished, at: float) -> GateSta
     if started.gate_checks not in ("", started.checks) and (event.passed or event.verify):
         state = _passed(state, (started.tree, started.gate_checks))  # they ran first
     if event.passed:
-        return _passed(state, key)
+        return replace(_passed(state, key), row=0)
     times = state.failing[key].times + 1 if key in state.failing else 1
     failing = Failing(times, event.reason, event.results_blob, event.verify)
+    if times >= TRIES and not started.stack:
+        state = replace(state, green={of: True for of in state.green if of != key})
     return replace(state, failing=_with(state.failing, key, failing))
 
 

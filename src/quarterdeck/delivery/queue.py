@@ -17,6 +17,8 @@ Rules
 - A check that failed is run once more on the same tree. If it passes then, it was a flake: recorded, not blamed.
 - A change is blamed only when a tree is red, the same tree without it is green, and all else in it has landed. Until
   the tip is known to be green for the same checks it is checked. Checks that stand on a doubtful change are dropped.
+- After three changes that were blamed in a row, with nothing that passed in between, nobody is blamed before the tip
+  has passed once more: the environment may have changed, or a flake had passed.
 - A red tip blames nobody. Each change is then checked alone on it: one that is green repairs the target and lands, the
   others are held. When nothing else is left, the held ones are returned with the tip's failing command as the reason.
 - A check that could not be run blames nobody and is tried again with growing pauses; after an hour all are held. The
@@ -50,6 +52,9 @@ from quarterdeck.delivery.stacks import Work, build, conflict, failed, hold, jud
 from quarterdeck.delivery.staging import stage
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.events import GateDelayed, Outcome
+
+IN_A_ROW: Final = 3
+"""Changes that are blamed with nothing that passed in between, before the tip is doubted."""
 
 PATIENCE: Final = 3600.0
 """Seconds without any check that could be run, or any other work of the gate, after which the changes are held."""
@@ -132,10 +137,23 @@ def _line_up(work: Work) -> None:
     stage(work, going, waiting=max(0, len(todo) - max(0, room)), busy=busy)
     if work.land is None:
         _group(work, todo, going)
+    if state.row >= IN_A_ROW:
+        _doubt(work)
     for queued in state.queue:
         if work.land or work.returns or work.merges or work.wanted or going:
             break
         judge(work, queued.attempt)
+
+
+def _doubt(work: Work) -> None:
+    """Blame nobody before the tip has passed once more."""
+    board = work.board
+    blamed = [attempt for attempt, back in work.returns.items() if back.outcome is Outcome.FAILED]
+    for attempt in blamed:
+        del work.returns[attempt]
+    for attempt in dict.fromkeys((*blamed, *board.alone)):
+        if board.queued[attempt].checks not in board.red:
+            work.want_tip(board.queued[attempt].checks, board.queued[attempt].config_blob)
 
 
 def _look_for_conflicts(work: Work) -> None:

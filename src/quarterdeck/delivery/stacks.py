@@ -72,10 +72,9 @@ class Work:
         )
         self.wanted.setdefault(start.key, start)
 
-    def want_tip(self, stack: Stack, others: tuple[str, ...] = ()) -> None:
-        """Have the tip checked by itself, as this stack on it is."""
-        view = self.board.view
-        self.want(Stack((), (), view.tree, stack.gate, others, stack.config_blob))
+    def want_tip(self, gate: str, config_blob: str, others: tuple[str, ...] = ()) -> None:
+        """Have the tip checked by itself, and with the verify commands of others."""
+        self.want(Stack((), (), self.board.view.tree, gate, others, config_blob))
 
     def want_under(self, started: e.GateCheckStarted) -> None:
         """Have the tip that a checked tree stands on checked, unless its colour is known."""
@@ -227,7 +226,7 @@ def _blame(work: Work, queued: Queued, stack: Stack) -> None:
         case Colour.RED:
             work.held[queued.attempt] = queued
         case _:
-            work.want_tip(stack, others)
+            work.want_tip(stack.gate, stack.config_blob, others)
 
 
 def failed(queued: Queued, merged: Merged, failing: Failing) -> Return:
