@@ -66,7 +66,8 @@ class Standing:
         """Be on record as a worker. Raises StoreUnavailable."""
         if self.manager.worker:
             return
-        logging.getLogger("procrastinate").setLevel(logging.CRITICAL)  # what it has to say is on record with us
+        for name in ("procrastinate", "psycopg.pool"):  # what they have to say is on record, or said by us
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         try:
             await self.connector.open_async()
             await self.manager.begin()
