@@ -120,6 +120,11 @@ def _children() -> set[int]:
     return found
 
 
+def _programs() -> set[int]:
+    """Programs of ours that this process started and that have not ended."""
+    return {program.pid for program in FORKS.alive()}
+
+
 def _ends(pid: int, timeout: float) -> bool:
     """Whether the child ends within `timeout` seconds. One that has ended and was not waited for counts as ended."""
     try:
@@ -134,10 +139,9 @@ def _ends(pid: int, timeout: float) -> bool:
 
 @pytest.fixture(autouse=True)
 def _no_child_left() -> Iterator[None]:
-    before = _children()
+    before = _children() | _programs()
     yield
-    left = [pid for pid in _children() - before - {FORKS.parent} if not _ends(pid, _GRACE)]
-    left += [program.pid for program in FORKS.alive() if not _ends(program.pid, _GRACE)]
+    left = [pid for pid in (_children() | _programs()) - before - {FORKS.parent} if not _ends(pid, _GRACE)]
     for pid in left:
         os.kill(pid, signal.SIGKILL)
     assert not left, f"the test left child processes behind: {left}"
