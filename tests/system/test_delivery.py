@@ -79,7 +79,7 @@ async def test_a_conflict_goes_back_with_the_other_sides_intent(place: Place) ->
         tree = place.tree(result)
         assert tree["shared.txt"] == f"one\n{earlier} and {later}\nthree"
         told = tree[f"{later}.txt"]
-        assert told.startswith("conflict: ")
+        assert "conflict: " in told
         assert f"Say {earlier}" in told
         assert "shared.txt" in told
         ends = [x for x in await run_events(deck, result.run) if isinstance(x, e.NodeFinished)]

@@ -14,7 +14,7 @@ from typing import Any
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.events import Node, Outcome
 from quarterdeck.kernel.failures import FailureClass
-from quarterdeck.kernel.ids import PLANNER_TASK
+from quarterdeck.kernel.ids import PLANNER_TASK, split_attempt
 from quarterdeck.kernel.states import RunState, apply
 
 
@@ -109,6 +109,8 @@ class Story:
             said += self._run(event, f"{stream} #{seq}")
         elif stream.startswith("attempt/"):
             said += self._attempt(event, stream, seq, float(line["at"]))
+        elif isinstance(event, e.MergeResolved) and event.paths:
+            said += self._put_together(event, f"{stream} #{seq}")
         return said
 
     def of(self, kind: Kind) -> Incident | None:
@@ -190,6 +192,13 @@ class Story:
             if sent_back and incident.who == event.task and not incident.mended:
                 incident.mended = f"attempt {number} was checked, reviewed and merged as {event.commit[:7]}"
         return [Said(event.task, f"merged as {event.commit[:7]}, tested as merged", Mark.GOOD)]
+
+    def _put_together(self, event: e.MergeResolved, where: str) -> list[Said]:
+        task, paths = split_attempt(event.attempt)[1], ", ".join(event.paths)
+        incident = Incident(Kind.CONFLICT, task, f"git's own merge leaves a conflict in {paths}", where)
+        incident.mended = f"merged by {event.way} without a model; both tasks' tests pass on it"
+        self.incidents.append(incident)
+        return [Said(task, f"conflict in {paths}: {incident.mended}", Mark.WORK)]
 
     def _node(self, event: e.NodeFinished, where: str) -> list[Said]:
         task = event.task or ""
