@@ -39,6 +39,7 @@ async def until(deck: Deck, run: str, wanted: type[e.EventBase], **fields: objec
 # --- what merges ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.both_stores
 async def test_tasks_become_commits_and_nothing_else_moves(place: Place) -> None:
     place.begin()
     head, status = git(place.repository, "rev-parse", "HEAD"), git(place.repository, "status", "--porcelain")
