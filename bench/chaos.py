@@ -32,14 +32,14 @@ from quarterdeck.assembly import Deck
 from quarterdeck.assembly.parts import Parts, make
 from quarterdeck.delivery.order import Order
 from quarterdeck.kernel.entities import to_nusd
-from quarterdeck.kernel.failures import QuarterdeckError
+from quarterdeck.kernel.failures import GitFailed, StoreUnavailable
 from quarterdeck.settings import load_settings
 from quarterdeck.testing.chaos.faults import Faults, Kind, Told, small_disk, unmount
 from quarterdeck.testing.chaos.fleet import Member
 from quarterdeck.testing.chaos.processes import Line, model_server
 from quarterdeck.testing.chaos.proxy import Proxy
 from quarterdeck.testing.chaos.scene import Scene, Size, make_scene
-from quarterdeck.testing.chaos.verdict import Redone, Verdict, judged, read_all
+from quarterdeck.testing.chaos.verdict import Redone, Streams, Verdict, judged, read_all
 from quarterdeck.testing.postgres_server import Server, start
 
 RESULT = ROOT / "build" / "chaos.json"
@@ -125,7 +125,7 @@ class Campaign:
 async def patiently(work: Callable[[], Awaitable[T]]) -> T:
     """What `work` gives, asked again while the database is away."""
     for _ in range(240):
-        with contextlib.suppress(QuarterdeckError, OSError):
+        with contextlib.suppress(StoreUnavailable, GitFailed, OSError):
             return await work()
         await asyncio.sleep(0.25)
     return await work()
@@ -188,6 +188,8 @@ async def judge_all(parts: Parts, scene: Scene, campaign: Campaign) -> None:
         if cost > to_nusd(_BUDGET):
             campaign.violations.append(f"{story.run} cost {cost} nano-USD, more than its cap")
         campaign.violations += [f"{story.run}: {text}" for text in story.verdict.violations]
+        if not story.good:
+            _write_down(scene, story.run, streams)
     if audit.faults:
         campaign.violations.append(f"the journal is not intact: {audit}")
     for row in await parts.store.read("left_reservations"):
@@ -196,6 +198,13 @@ async def judge_all(parts: Parts, scene: Scene, campaign: Campaign) -> None:
         campaign.violations.append(f"{left} jobs are left")
     for job, trace in await parts.engine.failed():
         campaign.violations.append(f"a job failed: {job.kind} {job.key}: {trace[-1500:]}")
+
+
+def _write_down(scene: Scene, run: str, streams: Streams) -> None:
+    """What the journal has of a run, for whoever looks at it afterwards (`--keep`)."""
+    theirs = [record for name, found in streams.items() if run in name or name.startswith("gate/") for record in found]
+    lines = [f"{r.at:.3f} {r.stream} {r.seq} {r.epoch} {r.event.model_dump_json()}" for r in theirs]
+    (scene.folder / f"{run}.journal").write_text("\n".join(sorted(lines)) + "\n")
 
 
 @asynccontextmanager
@@ -224,30 +233,46 @@ async def fleet(scene: Scene, server: Database, model_url: str) -> AsyncIterator
             member.scene.ground.destroy()
 
 
+async def _carry_out(
+    parts: Parts,
+    scene: Scene,
+    server: Database,
+    model_url: str,
+    campaign: Campaign,
+    options: Options,
+    rng: random.Random,
+) -> None:
+    """Runs and faults beside each other; afterwards the runs alone, until they have ended or the grace is over."""
+    loop, deck = asyncio.get_running_loop(), Deck(parts)
+    async with fleet(scene, server, model_url) as (members, small):
+        faults = Faults(members, small, server.restart, rng)
+        campaign.told = faults.told
+        until = loop.time() + options.seconds
+        async with asyncio.TaskGroup() as both:
+            both.create_task(order_runs(deck, scene, campaign, options, until))
+            both.create_task(strike(faults, options, rng, until))
+        await faults.settle()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(options.grace):
+                while not await note_ends(deck, campaign):
+                    await asyncio.sleep(0.25)
+        campaign.starts = sum(member.starts for member in members)
+
+
 async def campaign_of(folder: Path, server: Database, options: Options) -> Campaign:
     """Carry it out."""
-    rng, loop, began = random.Random(options.seed), asyncio.get_running_loop(), time.monotonic()
+    rng, began = random.Random(options.seed), time.monotonic()
     scene = make_scene(folder, _SIZE, server.url())
-    parts = await make(load_settings(scene.environment()))
     campaign = Campaign()
     try:
         with model_server(scene) as model:
-            async with fleet(scene, server, model.url) as (members, small):
-                faults = Faults(members, small, server.restart, rng)
-                campaign.told = faults.told
-                until = loop.time() + options.seconds
-                async with asyncio.TaskGroup() as both:
-                    both.create_task(order_runs(Deck(parts), scene, campaign, options, until))
-                    both.create_task(strike(faults, options, rng, until))
-                await faults.settle()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(options.grace):
-                        while not await note_ends(Deck(parts), campaign):
-                            await asyncio.sleep(0.25)
-                campaign.starts = sum(member.starts for member in members)
-            await judge_all(parts, scene, campaign)
+            parts = await make(load_settings(scene.environment(model.url)))
+            try:
+                await _carry_out(parts, scene, server, model.url, campaign, options, rng)
+                await judge_all(parts, scene, campaign)
+            finally:
+                await parts.close()
     finally:
-        await parts.close()
         scene.ground.destroy()
     campaign.seconds = time.monotonic() - began
     return campaign
@@ -303,7 +328,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--faults", type=int, default=200)
     parser.add_argument("--each", type=int, default=15, help="faults of each kind at least")
     parser.add_argument("--runs", type=int, default=100)
-    parser.add_argument("--width", type=int, default=6, help="runs at the same time")
+    parser.add_argument("--width", type=int, default=8, help="runs at the same time")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", type=Path, help="work here and leave everything, to look at it")
     given = vars(parser.parse_args(argv))

@@ -360,6 +360,20 @@ async def test_a_full_disk_delays_workspaces_and_blames_nobody(place: Place) -> 
             await whole(deck, place, result)
 
 
+async def test_a_command_that_fails_on_a_full_disk_is_not_blamed(place: Place) -> None:
+    place.begin(gate=CALM)
+    ground, full = Ground(place.home).prepare(), []
+    with small(ground.workspaces, "1m"):
+        async with begun(place, task("a", "echo a > a.txt")) as (deck, run):
+            with at("harness.started", lambda: full.append(fill(ground.workspaces))):
+                working = asyncio.create_task(deck.work(run))
+                await until(deck, run, e.NodeDelayed)
+            full[0].unlink()
+            await working
+            assert "disk of this machine is full" in (await delays(deck, run))[0]
+            await whole(deck, place, await deck.result(run))
+
+
 async def waited_out_again(
     deck: Deck, run: str, working: "asyncio.Task[None]", mend: Callable[[], object]
 ) -> RunResult:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from gate_kit import BRANCH, RUN, Deck, Killed, decks, git, grounds
 
 from quarterdeck.delivery import feedback, jobs
 from quarterdeck.delivery.ending import missing
+from quarterdeck.delivery.gate import Gate
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids, probes
 from quarterdeck.kernel.events import Node, Outcome
@@ -70,6 +72,7 @@ async def test_a_change_submitted_again_is_not_queued_again(deck: Deck) -> None:
     await deck.serve(engine, gate)
     assert deck.subjects() == ["Do one"]
     assert len(await deck.events(journal, e.ChangeQueued)) == 1
+    assert (await deck.outcome(journal, "one")).outcome is Outcome.OK
 
 
 # --- what does not ----------------------------------------------------------------------------------------
@@ -436,4 +439,27 @@ async def test_killed_at_a_probe_point_a_fresh_gate_goes_on(deck: Deck, point: s
     assert deaths >= 1
     assert deck.subjects() == ["Do one", "Do two"]
     assert (await deck.outcome(journal, "bad")).outcome is Outcome.FAILED
+    await deck.assert_sound(journal)
+
+
+async def test_a_gate_picks_up_what_another_worker_left_undone(deck: Deck) -> None:
+    """Not only a new process: also one that had the gate before the other one, and has it again."""
+    journal, engine, mine = await deck.process()
+    other = Gate(journal, engine, deck.shop, deck.clock)
+    await deck.queue(journal, engine, "one", {"one.txt": "1"})
+    await deck.serve(engine, mine)
+
+    def breaks(at: str) -> None:
+        if at == "gate.landed":
+            raise RuntimeError(at)
+
+    probes.install(breaks)
+    await deck.queue(journal, engine, "two", {"two.txt": "2"})
+    with pytest.raises(AssertionError):
+        await deck.serve(engine, other)
+    probes.install(None)
+    await deck.queue(journal, engine, "three", {"three.txt": "3"})
+    with suppress(AssertionError):  # what broke is kept on record
+        await deck.serve(engine, mine)
+    assert deck.subjects() == ["Do one", "Do two", "Do three"]
     await deck.assert_sound(journal)

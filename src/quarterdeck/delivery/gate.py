@@ -12,9 +12,10 @@ Rules
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from quarterdeck.delivery import candidates, clashing, conflicts, feedback, jobs, merging
 from quarterdeck.delivery.checking import MACHINE, MACHINE_PAUSE, Book, Checker, Workshop, check_stream, started_by
@@ -37,17 +38,23 @@ from quarterdeck.delivery.orders import (
 from quarterdeck.delivery.overlaps import Graph
 from quarterdeck.delivery.queue import decide, delayed
 from quarterdeck.engine.port import Engine, Job, Later
-from quarterdeck.journal.port import Claim, Entry, Journal
+from quarterdeck.journal.port import Claim, Entry, Journal, Record
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids, probes
 from quarterdeck.kernel.clock import Clock
 from quarterdeck.kernel.entities import Feedback
 from quarterdeck.kernel.events import Node, Outcome
-from quarterdeck.kernel.failures import BadRepository, Conflicting, StoreUnavailable
+from quarterdeck.kernel.failures import BadRepository, Conflicting, StaleClaim, StoreUnavailable
 from quarterdeck.workplace.mirror import Mirror
 
 Merges = dict[tuple[str, str], Merged | Clash]
 """(commit, attempt) to what came of merging that attempt's change onto the commit."""
+
+
+_OVERTAKEN_PAUSE: Final = 0.5
+_NOTE_PAUSES: Final = (5.0, 30.0, 120.0)
+"""Seconds after which notes that are owed are tried again, where nothing lands meanwhile."""
+_BACKGROUND: Final = -1
 
 
 class Gate:
@@ -60,6 +67,10 @@ class Gate:
         self._book = Book(journal, engine)
         self._merges: dict[str, Merges] = {}
         self._graphs: dict[tuple[str, str], Graph] = {}
+        self._epochs: dict[str, int] = {}
+        """By target, that of this process's last claim."""
+        self._owed: dict[str, int] = {}
+        """By target with notes that are owed, how often they were tried again."""
         self._worked: set[str] = set()
         """Targets whose gate came to rest since its last trouble with the machine."""
         self.check = Checker(journal, self._book, workshop).check
@@ -69,16 +80,19 @@ class Gate:
 
     async def submit(self, job: Job) -> None:
         """Handler of `gate.submit`: put a change into the queue."""
+        await _unless_overtaken(self._submit(job))
+
+    async def _submit(self, job: Job) -> None:
         target = str(job.payload["target"])
         event = e.decode(await self._journal.get(str(job.payload["queued_blob"])))
         assert isinstance(event, e.ChangeQueued)
-        claim = await self._journal.claim(ids.gate_stream(target))
+        claim = await self._claimed(target)
         state = await self._book.state(target)
         attempt = event.change.attempt
-        if attempt in state.landed:
-            await self._tell(Outcome.OK, event.change.run, event.change.task, attempt, commit=state.landed[attempt])
-            return
         last = await self._journal.last(ids.attempt_stream(attempt))
+        if attempt in state.landed:
+            await self._tell_landed(event, state.landed[attempt], last)
+            return
         if last is not None and isinstance(last.event, e.NodeFinished) and last.event.outcome is Outcome.CANCELLED:
             return  # its run was cancelled while it was on its way
         if state.find(attempt) is None and await self._book.cancelled(event.change.run):
@@ -97,12 +111,15 @@ class Gate:
     async def advance(self, job: Job) -> None:
         """Handler of `gate.advance`: decide and perform until only waiting is left."""
         target = str(job.payload["target"])
-        await self._advance(target, await self._journal.claim(ids.gate_stream(target)))
+        await _unless_overtaken(self._advance(target, await self._claimed(target)))
 
     async def withdraw(self, job: Job) -> None:
         """Handler of `gate.withdraw`: a cancelled run leaves the queue, save for what is landing."""
+        await _unless_overtaken(self._withdraw(job))
+
+    async def _withdraw(self, job: Job) -> None:
         target, run = str(job.payload["target"]), str(job.payload["run"])
-        claim = await self._journal.claim(ids.gate_stream(target))
+        claim = await self._claimed(target)
         state = await self._book.state(target)
         for queued in state.queue:
             landing = state.intent is not None and queued.attempt in dict(state.intent.landing)
@@ -118,6 +135,22 @@ class Gate:
         last = await self._journal.last(ids.attempt_stream(attempt))
         if last is None or not isinstance(last.event, e.NodeFinished) or last.event.node is not Node.GATE:
             await self._tell(Outcome.CANCELLED, run, ids.split_attempt(attempt)[1], attempt, reason="cancelled")
+
+    async def _tell_landed(self, event: e.ChangeQueued, commit: str, last: Record | None) -> None:
+        """The job came again after the landing: the run is told, unless it was."""
+        run = event.change.run
+        if last is None or not isinstance(last.event, e.NodeFinished) or last.event.commit != commit:
+            await self._tell(Outcome.OK, run, event.change.task, event.change.attempt, commit=commit)
+            return
+        await self._journal.commit(also=self._book.deferring(jobs.advance(run)))
+
+    async def _claimed(self, target: str) -> Claim:
+        """The claim of the gate's stream. Where another process had it since, what that left undone is picked up."""
+        claim = await self._journal.claim(ids.gate_stream(target))
+        if self._epochs.get(target) != claim.epoch - 1:
+            self._merges.pop(target, None)
+        self._epochs[target] = claim.epoch
+        return claim
 
     # --- advancing ----------------------------------------------------------------------------------------
 
@@ -162,6 +195,8 @@ class Gate:
             if first:
                 await self._pick_up(target, claim, state, mirror)
                 first = False
+            elif target in self._owed and not state.queue:
+                await self._annotate(target, claim, mirror)
             self._forget(state, merges)
             commands = await self._decide(state, mirror, merges)
             if clashes := clashing.news(state, merges):
@@ -249,6 +284,13 @@ class Gate:
         events = await merging.annotate(mirror, await self._book.state(target))
         if events:
             await self._journal.append(claim, *events)
+        if (await self._book.state(target)).unnoted:
+            self._owed[target] = self._owed.get(target, -1) + 1
+            if self._owed[target] < len(_NOTE_PAUSES):
+                later = replace(_later(target, _NOTE_PAUSES[self._owed[target]]), priority=_BACKGROUND)
+                await self._journal.commit(also=self._book.deferring(later))
+        else:
+            self._owed.pop(target, None)
 
     def _forget(self, state: GateState, merges: Merges) -> None:
         present = {queued.attempt for queued in state.queue}
@@ -402,6 +444,14 @@ class Gate:
         claim = await self._journal.claim(ids.attempt_stream(attempt))
         also = self._book.deferring(jobs.advance(run))
         await self._journal.commit(*entries, Entry(claim, (news,)), also=also)
+
+
+async def _unless_overtaken(work: Awaitable[None]) -> None:
+    """Do it; where another worker took a stream over meanwhile, look again a moment later. Raises Later."""
+    try:
+        await work
+    except StaleClaim as error:
+        raise Later(_OVERTAKEN_PAUSE, str(error)) from error
 
 
 def _later(target: str, delay: float) -> Job:

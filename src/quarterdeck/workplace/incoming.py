@@ -7,6 +7,8 @@ Rules
 - A tree never holds a name that some file system takes for `.git`, nor a submodule that its base did not have.
 """
 
+import errno
+import os
 import re
 import shutil
 import tempfile
@@ -30,6 +32,8 @@ _SETTINGS: Final = (
     "core.packedGitWindowSize=32m",
     "core.packedGitLimit=512m",
 )
+_UNWELL: Final = (*map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)), "Out of diskspace")
+"""How git words the machine's own trouble."""
 _OBJECT_ID: Final = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _NTFS_SHORT: Final = re.compile(r"git~\d+")
 
@@ -130,6 +134,8 @@ async def _index(git: Git, pack: bytes, max_bytes: int) -> None:
         memory=_MEMORY,
         ok=range(256),
     )
+    if any(sign in done.complaint for sign in _UNWELL):
+        raise GitFailed("a pack cannot be taken in", why=done.complaint)
     if done.exit_code != 0:
         raise ValueError(f"git refuses the pack: {done.complaint or 'no reason given'}")
 

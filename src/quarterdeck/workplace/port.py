@@ -201,7 +201,8 @@ class Sandbox(Protocol):
     ) -> ExecResult:
         """Run `sh -c command` (str) or an argv (sequence) and wait for it. Output beyond `output_limit` bytes a stream
         is cut in the middle (head and tail are kept) and flagged. At the timeout the whole process group is killed.
-        Raises SandboxFailed only where the sandbox itself is gone."""
+        Raises SandboxFailed only where the sandbox itself is gone, or a command failed and the machine's disk is full.
+        """
         ...
 
     async def read(self, path: str, *, offset: int = 0, limit: int = 1024 * 1024) -> bytes:

@@ -181,7 +181,10 @@ class WorkerSandbox:
             return ExecResult(None, b"", b"", time.monotonic() - begun, flags)
         finally:
             strikes = self._active.pop(ticket)
-        return _exec_result(header, data, strikes, output_limit)
+        result = _exec_result(header, data, strikes, output_limit)
+        if result.exit_code != 0 and not result.flags and _no_room(self._workspace):
+            raise SandboxFailed("the disk of this machine is full", why=os.strerror(errno.ENOSPC))
+        return result
 
     def where(self, path: str) -> str:
         for inside, real in self._places.items():
@@ -232,7 +235,12 @@ class WorkerSandbox:
         return data[:limit]
 
     async def write(self, path: str, data: bytes, *, mode: int | None = None) -> None:
-        await self._request("write", {"path": path, "mode": mode}, data)
+        try:
+            await self._request("write", {"path": path, "mode": mode}, data)
+        except OSError as error:
+            if error.errno == errno.ENOSPC and _no_room(self._workspace):
+                raise SandboxFailed("the disk of this machine is full", why=str(error)) from error
+            raise
 
     async def call(self, operation: str, /, **arguments: object) -> dict[str, object]:
         if operation not in ("list", "search", "stat"):

@@ -60,7 +60,8 @@ class Proxy:
         assert task is not None
         self._carrying.add(task)
         try:
-            await self._carry(reader, writer)
+            with suppress(asyncio.CancelledError):  # by `close`: whoever serves it would complain
+                await self._carry(reader, writer)
         finally:
             self._carrying.discard(task)
 
