@@ -245,7 +245,8 @@ class ProcrastinateEngine:
                 await self._asked(self._store.write(lambda tx: tx.run("jobs_promote", limit=_PROMOTED)))
                 continue
             with suppress(TimeoutError):
-                async with asyncio.timeout(_IDLE_SECONDS if seconds is None else min(seconds, _IDLE_SECONDS)):
+                # Looked at now and then: what was said before this process listened was not heard.
+                async with asyncio.timeout(_POLL_SECONDS if seconds is None else min(seconds, _POLL_SECONDS)):
                     await self._manager.later.wait()
                     await asyncio.sleep(_THROTTLE)
 
@@ -311,6 +312,7 @@ class ProcrastinateEngine:
             try:
                 mine = (await self._store.write(outcome))[0]["mine"]
                 self._illness.well()
+                self._manager.later.set()
                 if not mine:
                     await self.standing.sign_of_life()  # it was taken away: am I still on record?
                 break
