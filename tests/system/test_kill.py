@@ -86,14 +86,13 @@ def test_killed_at(point: str, scene: MakeScene) -> None:
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("seed", [1, 2])
-def test_killed_at_random_moments(seed: int, scene: MakeScene) -> None:
-    """Some; the soak (`bench.kill_soak`) has as many as one likes."""
+def test_killed_at_random_moments(scene: MakeScene) -> None:
+    """A few, some of them with everything below; the soak (`bench.kill_soak`) has as many as one likes."""
     large = scene(LARGE)
     with model_server(large) as model:
-        tally = campaign(large, kills=8, seed=seed, model_url=model.url, trees=seed == 2)
+        tally = campaign(large, kills=6, seed=2, model_url=model.url, trees=True)
     assert tally.violations == []
-    assert tally.kills == 8
+    assert tally.kills == 6
     assert tally.attempts >= 20 * tally.runs
     assert tally.repeated <= tally.kills * LARGE.parallel
     calls = sum(redone.calls for redone in tally.redone)
