@@ -339,5 +339,6 @@ async def test_where_the_integrator_fails_a_person_is_asked_and_shown_both_sides
     assert wait.attempt == f"{run}.late.2"
     assert "is not done after 2 attempts by shell, integrator." in wait.question
     assert "+TWO" in wait.question
+    assert "+zwei" in wait.question
     code, out, _ = place.call("inbox")
     assert (code, "+TWO" in out) == (0, True)
