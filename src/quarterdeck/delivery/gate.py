@@ -192,6 +192,8 @@ class Gate:
             except BadRepository as error:
                 await self._hold_all(claim, state, str(error))
                 return
+            for queued in state.queue:
+                await mirror.need(queued.change.base, queued.change.commit)
             if first:
                 await self._pick_up(target, claim, state, mirror)
                 first = False
