@@ -244,9 +244,14 @@ def _reachable(directory: Path) -> Path:
     package = _package()
     if os.geteuid() != 0 or all(part.stat().st_mode & 0o001 for part in (package, *package.parents)):
         return package / "bin"
-    shutil.copytree(package, directory / "postgres", symlinks=True)
-    (directory / "postgres").chmod(0o755)
-    return directory / "postgres" / "bin"
+    # Beside each other as they were installed: the programs find what they link to by the way there.
+    root, copied = package.parent, directory / "package"
+    copied.mkdir(mode=0o755)
+    for part in (root, root.with_name(f"{root.name}.libs")):
+        if part.exists():
+            shutil.copytree(part, copied / part.name, symlinks=True)
+            (copied / part.name).chmod(0o755)
+    return copied / root.name / package.name / "bin"
 
 
 def _lives(pid: int) -> bool:
