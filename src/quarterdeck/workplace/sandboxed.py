@@ -36,6 +36,8 @@ _EXEC_GRACE: Final = 30.0
 _START_DEADLINE: Final = 60.0
 _NO_ROOM: Final = 64 * 1024
 """Bytes; with less on its disk, git can do nothing any more."""
+_OWN_SHARE: Final = 0.5
+"""Of what a full disk holds: a workspace with so much of it filled the disk itself, and its agent sees the error."""
 _LONGEST: Final = 1e9
 """Seconds that no command can have taken."""
 _PACK_LIMIT: Final = 256 * 1024 * 1024
@@ -182,7 +184,7 @@ class WorkerSandbox:
         finally:
             strikes = self._active.pop(ticket)
         result = _exec_result(header, data, strikes, output_limit)
-        if result.exit_code != 0 and not result.flags and _no_room(self._workspace):
+        if result.exit_code != 0 and not result.flags and await self._crowded_out():
             raise SandboxFailed("the disk of this machine is full", why=os.strerror(errno.ENOSPC))
         return result
 
@@ -238,7 +240,7 @@ class WorkerSandbox:
         try:
             await self._request("write", {"path": path, "mode": mode}, data)
         except OSError as error:
-            if error.errno == errno.ENOSPC and _no_room(self._workspace):
+            if error.errno == errno.ENOSPC and await self._crowded_out():
                 raise SandboxFailed("the disk of this machine is full", why=str(error)) from error
             raise
 
@@ -299,6 +301,14 @@ class WorkerSandbox:
                 raise SandboxFailed(f"{directory} was deleted while it was in use") from error
         if _no_room(self._workspace):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._workspace)) from error
+
+    async def _crowded_out(self) -> bool:
+        """Whether its disk is full, and what fills it is not this sandbox's own."""
+        if not _no_room(self._workspace):
+            return False
+        info = os.statvfs(self._workspace)
+        own = (await self.stats()).disk_bytes
+        return own < _OWN_SHARE * (info.f_blocks - info.f_bfree) * info.f_frsize
 
     async def stats(self) -> Stats:
         return await asyncio.to_thread(self._watchdog.stats)
