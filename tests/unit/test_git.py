@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quarterdeck.kernel.failures import GitFailed
-from quarterdeck.workplace.git import Git, decode, encode, git_environment
+from quarterdeck.workplace.git import Git, decode, encode, git_environment, run_program
 from quarterdeck.workplace.history import FileChange, parse_merge, parse_raw, parse_trailers
 from quarterdeck.workplace.incoming import forbidden, is_git_directory_name
 from quarterdeck.workplace.repository import parse_worktrees
@@ -36,6 +36,19 @@ async def test_output_is_bounded() -> None:
     assert (len(done.stdout), done.cut) == (10, True)
     with pytest.raises(GitFailed, match="more than 10 bytes"):
         await Git().run("help", "-a", limit=10)
+
+
+async def test_a_program_that_is_stopped_leaves_no_pipe_open() -> None:
+    flood = ("sh", "-c", "cat /dev/zero")
+    await run_program(flood, b"", git_environment(), -1, 20, 10)  # opens what the event loop needs for good
+    before = _open_files()
+    for _ in range(100):  # the pipe is only left where it filled faster than it was read
+        assert (await run_program(flood, b"", git_environment(), -1, 20, 10)).cut
+    assert _open_files() <= before
+
+
+def _open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 async def test_the_deadline_kills_git_and_its_children() -> None:

@@ -222,6 +222,8 @@ async def _head(process: asyncio.subprocess.Process, limit: int) -> tuple[bytes,
         size += len(chunk)
         if size > limit:
             _kill(process)
+            while await process.stdout.read(_CHUNK):
+                pass  # up to its end: a pipe that nobody reads would stay open
             return b"".join(chunks)[:limit], True
     return b"".join(chunks), False
 
