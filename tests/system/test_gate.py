@@ -84,7 +84,7 @@ async def test_a_conflict_goes_back_with_the_other_sides_intent(deck: Deck) -> N
     await deck.queue(journal, engine, "theirs", {"a.txt": "one\nzwei\nthree\n"})
     await deck.queue(journal, engine, "free", {"free.txt": "f"})
     await deck.serve(engine, gate)
-    assert deck.subjects() == ["Do ours", "Do free"]
+    assert sorted(deck.subjects()) == ["Do free", "Do ours"], "what meets nobody lands when its check ends"
     news = await deck.outcome(journal, "theirs")
     assert news.outcome is Outcome.CONFLICT
     assert "a.txt" in news.reason
@@ -105,7 +105,7 @@ async def test_a_failing_change_is_blamed_and_the_ones_behind_it_land(deck: Deck
     await deck.queue(journal, engine, "bad", {"BAD": "x"}, gate=checks)
     await deck.queue(journal, engine, "two", {"two.txt": "2"}, gate=checks)
     await deck.serve(engine, gate)
-    assert deck.subjects() == ["Do one", "Do two"]
+    assert sorted(deck.subjects()) == ["Do one", "Do two"]
     news = await deck.outcome(journal, "bad")
     assert news.outcome is Outcome.FAILED
     assert "sh ./check.sh` failed: exit 1" in news.reason
@@ -139,7 +139,9 @@ async def test_a_red_target_blames_nobody_and_is_repaired_by_whoever_can(deck: D
     await deck.queue(journal, engine, "three", {"three.txt": "3"})
     await deck.queue(journal, engine, "repair", {"BAD": None}, onto=str(deck.tip))
     await deck.serve(engine, gate)
-    assert deck.subjects() == ["from somebody else", "Do repair", "Do three"]
+    # On top of each other they may land in one step, in the queue's order; alone the red one may not come first, which
+    # a sound deck shows: where the target stood had passed.
+    assert sorted(deck.subjects()) == ["Do repair", "Do three", "from somebody else"]
     await deck.assert_sound(journal)
 
 
@@ -437,7 +439,7 @@ async def test_killed_at_a_probe_point_a_fresh_gate_goes_on(deck: Deck, point: s
     armed = False
     await deck.serve(engine, gate)
     assert deaths >= 1
-    assert deck.subjects() == ["Do one", "Do two"]
+    assert sorted(deck.subjects()) == ["Do one", "Do two"]
     assert (await deck.outcome(journal, "bad")).outcome is Outcome.FAILED
     await deck.assert_sound(journal)
 
