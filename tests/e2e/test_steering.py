@@ -21,6 +21,24 @@ def asking_for_plans(world: World) -> Iterator[None]:
     file.write_text(DECK)
 
 
+@pytest.fixture
+def asking_for_changes(world: World) -> Iterator[None]:
+    """A person approves each change before it lands."""
+    file = world.place.home / "deck.toml"
+    file.write_text(DECK.replace("[approve]\n", '[approve]\nmerge = "always"\n'))
+    yield
+    file.write_text(DECK)
+
+
+@pytest.fixture
+def one_attempt(world: World) -> Iterator[None]:
+    """A task that failed once has failed."""
+    file = world.place.home / "deck.toml"
+    file.write_text(DECK.replace("[limits]\n", "[limits]\nattempts = 1\n"))
+    yield
+    file.write_text(DECK)
+
+
 @pytest.mark.usefixtures("asking_for_plans")
 def test_a_run_is_started_approved_and_watched_to_its_end(deck: Deck, world: World) -> None:
     page = deck.page
@@ -175,3 +193,84 @@ def test_a_run_is_cancelled_after_a_second_look(deck: Deck, world: World) -> Non
     until(page, lambda: status(world, run) == "cancelled", "the end")
     expect(page.locator(".run-crumb")).to_contain_text("cancelled", ignore_case=True)
     assert world.events("run.cancelled", run)
+
+
+@pytest.mark.usefixtures("asking_for_changes")
+def test_a_change_is_commented_denied_approved_and_taken_back(deck: Deck, world: World) -> None:
+    run = world.order(task("planned"))
+    page = deck.page
+    until(page, lambda: len(world.asked(run)) == 1, "the question about the change")
+    (first,) = world.asked(run)
+    assert first["what"] == "merge"
+
+    # A comment on a line of the change is on record with its place.
+    open_task(deck, run)
+    deck.press("v")
+    page.get_by_role("button", name="Comment on line 1").click()
+    deck.type(f"say why {EVIL}")
+    page.get_by_role("dialog").get_by_role("button", name="Send").click()
+    until(page, lambda: world.events("message.sent", run) != [], "the comment")
+    (sent,) = world.events("message.sent", run)
+    assert (sent["path"], sent["line"]) == ("planned.txt", 1) and f"say why {EVIL}" in sent["text"]
+
+    # Denied, it goes back to its author, who reads the reason and the comment; the next one is approved and lands.
+    decide(deck, first["approval"], "Deny", reason="too long")
+    until(page, lambda: len(world.asked(run)) == 2, "the question about the next change")
+    second = world.asked(run)[1]
+    assert second["attempt"] == f"{run}.planned.2"
+    read = page.request.get(f"{deck.url}/api/v1/attempts/{second['attempt']}/thread").json()["entries"]
+    told = " ".join(entry["text"] for entry in read if entry["kind"] in ("prompt", "human"))
+    assert "too long" in told and "say why" in told
+    decide(deck, second["approval"], "Approve")
+    until(page, lambda: status(world, run) == "done", "the run's end")
+    assert [decision(world, each["approval"])["verdict"] for each in (first, second)] == ["deny", "approve"]
+    landed = world.one("SELECT * FROM tasks WHERE run = ?", run)
+
+    # Taken back by a run of its own: who orders it has said yes to it.
+    open_task(deck, run)
+    page.locator(".pane-state").get_by_role("button", name="Take back").click()
+    deck.asked().get_by_role("button", name="Take back").click()
+    expect(page).not_to_have_url(re.compile(run))
+    back = page.url.rpartition("/")[2].partition("?")[0]
+    until(page, lambda: status(world, back) == "done", "the end of taking it back")
+    (queued,) = [each for each in world.events("change.queued", "") if each["change"]["run"] == back]
+    assert queued["reverts"] == landed["commit_sha"]
+
+
+def open_task(deck: Deck, run: str) -> None:
+    """The pane of the run's only task."""
+    deck.go(f"run/{run}", f"Goal {EVIL}")
+    expect(deck.page.locator(".run-main").get_by_text(re.compile("of 1 merged"))).to_be_visible()
+    deck.press("j")
+    expect(deck.page.locator(".pane-state")).to_be_visible()
+
+
+def decide(deck: Deck, approval: str, verdict: str, reason: str = "") -> None:
+    """Decide about what waits in the inbox."""
+    deck.go("inbox", "Inbox")
+    deck.page.locator(f"#item-{approval}").click()
+    if reason:
+        deck.page.get_by_label("Reason").fill(reason)
+    deck.page.locator(".inbox-decide").get_by_role("button", name=re.compile(verdict)).click()
+    expect(deck.page.locator(f"#item-{approval}")).to_have_count(0)
+
+
+@pytest.mark.usefixtures("one_attempt")
+def test_a_failed_task_is_tried_again_by_another_agent(deck: Deck, world: World) -> None:
+    run = world.order(task("planned", verify=["test -s nothing.txt"]))
+    page = deck.page
+    until(page, lambda: task_of(world, run)["status"] in ("failed", "waiting"), "the failure")
+    open_task(deck, run)
+    expect(page.locator(".pane-reason")).to_contain_text("is not done after")
+    deck.press("r")
+    deck.type("tester")
+    page.get_by_role("dialog").get_by_role("button", name="Try again").click()
+    until(
+        page, lambda: [each["agent"] for each in world.events("task.dispatched", run)][-1] == "tester", "the next try"
+    )
+    (retried,) = world.events("task.retried", run)
+    assert retried["agent"] == "tester"
+
+
+def task_of(world: World, run: str) -> dict[str, object]:
+    return world.one("SELECT * FROM tasks WHERE run = ?", run)
