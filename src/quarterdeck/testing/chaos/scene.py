@@ -36,11 +36,13 @@ task = json.load(sys.stdin)["task"]
 time.sleep(float(sys.argv[1]))
 with open(task["paths"][0]) as file:
     text = file.read()
+name = '"' + task["id"] + '"'
 with open(task["paths"][0], "w") as file:
-    file.write(text.replace("]", ', "' + task["id"] + '"]'))
+    file.write(text.replace("[", "[" + name + ", ") if name == '"j1"' else text.replace("]", ", " + name + "]"))
 print(json.dumps({"summary": "joined " + task["paths"][0]}))
 """
-"""All on one line: git's own merge of two of them is a conflict, entry by entry they are none."""
+"""All on one line: git's own merge of two of them is a conflict, entry by entry they are none. One joins at the
+beginning and one at the end, so that it does not matter who lands first."""
 _NAMES: Final = "parts/names.py"
 
 _DECK: Final = """\
@@ -78,7 +80,7 @@ class Size:
     natives: int = 0
     """Tasks of the native loop."""
     joining: int = 0
-    """Tasks of command agents that all add a name to one list."""
+    """Tasks of command agents that add a name to one list: none, or two."""
     seconds: float = 1.0
     """How long a command agent works."""
     parallel: int = 8
@@ -211,7 +213,7 @@ def _agent_file(name: str, program: str, seconds: float) -> str:
 
 
 def _names(joined: int) -> str:
-    return f"NAMES = {json.dumps(['a', *(f'j{number}' for number in range(1, joined + 1))])}\n"
+    return f"NAMES = {json.dumps(['j1', 'a', 'j2'] if joined else ['a'])}\n"
 
 
 def _tasks(size: Size) -> list[Task]:
