@@ -13,33 +13,21 @@ GOAL = f"A goal {EVIL}"
 
 
 @pytest.fixture
-def asking_for_plans(world: World) -> Iterator[None]:
-    """A person approves each plan of runs that are ordered meanwhile."""
+def told(world: World, request: pytest.FixtureRequest) -> Iterator[None]:
+    """The operator sets more under a section of deck.toml, for runs that are ordered meanwhile."""
+    section, line = request.param
     file = world.place.home / "deck.toml"
-    file.write_text(DECK.replace("[approve]\n", '[approve]\nplan = "always"\n'))
+    file.write_text(DECK.replace(f"[{section}]\n", f"[{section}]\n{line}\n"))
     yield
     file.write_text(DECK)
 
 
-@pytest.fixture
-def asking_for_changes(world: World) -> Iterator[None]:
-    """A person approves each change before it lands."""
-    file = world.place.home / "deck.toml"
-    file.write_text(DECK.replace("[approve]\n", '[approve]\nmerge = "always"\n'))
-    yield
-    file.write_text(DECK)
+def operator(section: str, line: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("told", [(section, line)], indirect=True, ids=[line])
 
 
-@pytest.fixture
-def one_attempt(world: World) -> Iterator[None]:
-    """A task that failed once has failed."""
-    file = world.place.home / "deck.toml"
-    file.write_text(DECK.replace("[limits]\n", "[limits]\nattempts = 1\n"))
-    yield
-    file.write_text(DECK)
-
-
-@pytest.mark.usefixtures("asking_for_plans")
+@operator("approve", 'plan = "always"')
+@pytest.mark.usefixtures("told")
 def test_a_run_is_started_approved_and_watched_to_its_end(deck: Deck, world: World) -> None:
     page = deck.page
     deck.go("now", "Now")
@@ -195,7 +183,8 @@ def test_a_run_is_cancelled_after_a_second_look(deck: Deck, world: World) -> Non
     assert world.events("run.cancelled", run)
 
 
-@pytest.mark.usefixtures("asking_for_changes")
+@operator("approve", 'merge = "always"')
+@pytest.mark.usefixtures("told")
 def test_a_change_is_commented_denied_approved_and_taken_back(deck: Deck, world: World) -> None:
     run = world.order(task("planned"))
     page = deck.page
@@ -255,7 +244,8 @@ def decide(deck: Deck, approval: str, verdict: str, reason: str = "") -> None:
     expect(deck.page.locator(f"#item-{approval}")).to_have_count(0)
 
 
-@pytest.mark.usefixtures("one_attempt")
+@operator("limits", "attempts = 1")
+@pytest.mark.usefixtures("told")
 def test_a_failed_task_is_tried_again_by_another_agent(deck: Deck, world: World) -> None:
     run = world.order(task("planned", verify=["test -s nothing.txt"]))
     page = deck.page
