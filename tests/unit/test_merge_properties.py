@@ -240,6 +240,24 @@ def test_entities_of_python() -> None:
     assert entities("a.bin", SAMPLE) == ()
 
 
+def test_a_long_chain_of_conditions_is_read_without_recursion() -> None:
+    text = "if a:\n    x = 1\n" + "".join(f"elif a:\n    x{at} = 1\n" for at in range(800))
+    assert len(entities("a.py", text)) == 801
+
+
+def test_names_of_assignments_and_imports() -> None:
+    text = "import a.b as c, d\nfrom ..e import f\nx: int = 1\ny |= 2\ny = ü = (\n    1,\n)\nz.w[0] = é = [2]\n"
+    found = [(entity.name, entity.kind, entity.first, entity.last) for entity in entities("a.py", text)]
+    assert found == [
+        ("import a.basc,d", "import", 1, 1),
+        ("from ..e", "import", 2, 2),
+        ("x", "assignment", 3, 3),
+        ("y|=", "assignment", 4, 4),
+        ("y", "list", 5, 7),
+        ("z.w[0]", "list", 8, 8),
+    ]
+
+
 def test_entities_of_prose_and_settings() -> None:
     assert [entity.name for entity in entities("CHANGES.md", "# A\n\ntext\n\n## B\n- c\n")] == ["A", "B"]
     assert [entity.name for entity in entities("a.rst", "Title\n=====\n\ntext\n\nPart\n----\n")] == ["Title", "Part"]

@@ -1,7 +1,7 @@
 """What an attempt has changed, and what of it is worth an event. Pure.
 
 Rules
-- A change is known by the entities that it touches (`merge.touched`). Where there are none (a language that is not
+- A change is known by the entities that it touches (`merge.naming`). Where there are none (a language that is not
   known, lines between functions), it is known by its lines before the change.
 - An event says everything about one file, and comes only where an edit touched something that was not known. An attempt
   has so many files, places in a file and events at most; what goes beyond is not on record, and nobody is warned of it.
@@ -16,7 +16,7 @@ from quarterdeck.journal.touches import Spot, spots_of
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.events.beside import SPOTS
-from quarterdeck.merge.naming import entities, touched
+from quarterdeck.merge.naming import differing
 
 MAX_PATHS: Final = 200
 MAX_EVENTS: Final = 500
@@ -80,11 +80,8 @@ def changed(path: str, before: str, after: str) -> tuple[Spot, ...]:
     if max(len(before), len(after)) > MAX_TEXT:
         return (ALL_OF_IT,)
     outside = _lines(before, after)
-    names = touched(path, before, after)
-    where = {entity.name: entity for entity in entities(path, after)}
     found = []
-    for name in names[:SPOTS]:
-        entity = where.get(name)
+    for name, entity in differing(path, before, after)[:SPOTS]:
         if not name:
             found.append(outside)
         else:

@@ -9,12 +9,11 @@ Rules
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
 
 from quarterdeck.merge.lines import split
-from quarterdeck.merge.python_tree import Statement, tree
+from quarterdeck.merge.python_names import Named, named
 from quarterdeck.merge.values import MOST_CHARACTERS, MOST_LINES, Entity
 
 PYTHON: Final = frozenset({".py", ".pyi"})
@@ -54,92 +53,40 @@ def touched(path: str, before: str, after: str) -> tuple[str, ...]:
 
     `("",)` where the change is outside of entities, or where there are none.
     """
+    return tuple(name for name, _ in differing(path, before, after))
+
+
+def differing(path: str, before: str, after: str) -> tuple[tuple[str, Entity | None], ...]:
+    """What is `touched`, with the last entity of that name in `after`; None = it is gone, or outside of entities."""
     if before == after:
         return ()
-    old, new = _texts(_found(path, before)), _texts(_found(path, after))
+    now = _found(path, after)
+    where = {one.entity.name: one.entity for one in now}
+    old, new = _texts(_found(path, before)), _texts(now)
     names = [name for name, text in new.items() if old.get(name) != text]
     names += [name for name in old if name not in new]
-    return tuple(names) or ("",)
+    return tuple((name, where.get(name)) for name in names) or (("", None),)
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    entity: Entity
-    own: str
-    """Its text without that of entities inside."""
-
-
-def _texts(found: Sequence[_Found]) -> dict[str, str]:
+def _texts(found: Sequence[Named]) -> dict[str, str]:
     texts: dict[str, str] = {}
     for one in found:
         texts[one.entity.name] = texts.get(one.entity.name, "") + one.own.strip()
     return texts
 
 
-def _found(path: str, text: str) -> list[_Found]:
+def _found(path: str, text: str) -> list[Named]:
     kind = suffix(path)
     if too_large(text):
         return []
     if kind in PYTHON:
-        module = tree(text)
-        return [] if isinstance(module, str) else list(_python(module.body, "", 1, in_class=False))
+        return named(text)
     if kind in _PROSE or kind in _TABLES:
         return list(_sections(split(text), tables=kind in _TABLES))
     return []
 
 
-def _python(body: Sequence[Statement], where: str, line: int, *, in_class: bool) -> Iterator[_Found]:
-    for statement in body:
-        yield from _statement(statement, where, line, in_class=in_class)
-        line += statement.text.count("\n")
-
-
-def _statement(statement: Statement, where: str, line: int, *, in_class: bool) -> Iterator[_Found]:
-    last = line + max(statement.text.rstrip().count("\n"), 0)
-    first = line + statement.lead.count("\n") - _remarks_above(statement.lead)
-    name = f"{where}.{statement.name}" if where else statement.name
-    match statement.kind:
-        case "function":
-            kind = "method" if in_class else "function"
-            yield _Found(Entity(name, kind, first, last), statement.bare)
-        case "class":
-            yield _Found(Entity(name, "class", first, last), _outside_of_entities(statement))
-            yield from _inside(statement, name, line, in_class=True)
-        case "import" | "assignment":
-            kind = "list" if statement.kind == "assignment" and _is_list(statement) else statement.kind
-            yield _Found(Entity(name, kind, first, last), statement.bare)
-        case "if" | "try" | "with" | "for" | "while" | "match":
-            yield from _inside(statement, where, line, in_class=in_class)
-
-
-def _inside(statement: Statement, where: str, line: int, *, in_class: bool) -> Iterator[_Found]:
-    for part in statement.parts:
-        line += sum(header.text.count("\n") for header in (*part.decorators, part.header))
-        yield from _python(part.body or (), where, line, in_class=in_class)
-        line += sum(inner.text.count("\n") for inner in part.body or ()) + part.rest.count("\n")
-
-
-def _outside_of_entities(statement: Statement) -> str:
-    texts = [line.code + line.end for part in statement.parts for line in (*part.decorators, part.header)]
-    inner = [one for part in statement.parts for one in part.body or () if one.kind in ("text", "simple")]
-    return "".join([*texts, *(one.bare for one in inner)])
-
-
-def _remarks_above(lead: str) -> int:
-    count = 0
-    for line in reversed(split(lead)):
-        if not line.strip():
-            break
-        count += 1
-    return count
-
-
-def _is_list(statement: Statement) -> bool:
-    words = statement.parts[0].header.words
-    return "=" in words and words[words.index("=") + 1 : words.index("=") + 2] in (("[",), ("(",), ("{",))
-
-
-def _sections(lines: Sequence[str], *, tables: bool) -> Iterator[_Found]:
+def _sections(lines: Sequence[str], *, tables: bool) -> Iterator[Named]:
     heads: list[tuple[int, str]] = []
     for at, line in enumerate(lines):
         pattern = _TABLE if tables else _HEADING
@@ -149,4 +96,4 @@ def _sections(lines: Sequence[str], *, tables: bool) -> Iterator[_Found]:
             heads.append((at - 1, lines[at - 1].strip()))
     for number, (at, name) in enumerate(heads):
         end = heads[number + 1][0] if number + 1 < len(heads) else len(lines)
-        yield _Found(Entity(name, "section", at + 1, max(end, at + 1)), "".join(lines[at:end]))
+        yield Named(Entity(name, "section", at + 1, max(end, at + 1)), "".join(lines[at:end]))

@@ -79,8 +79,10 @@ def formatting(path: str, old: str, new: str) -> Layout:
     found = blocks(was, now)
     if len(found) > MAX_BLOCKS:
         return Layout(path, [], True)
-    shape = _shape(path, new)
-    bare = {block for block in found if _only_formats(path, was, now, block, shape)}
+    bare = {block for block in found if _same_words(path, was, now, block)}
+    if bare:
+        shape = _shape(path, new)
+        bare = {block for block in bare if _only_formats(path, was, now, block, shape)}
     real = [block for block in found if block not in bare]
     apart = [b for b in found if b in bare and all(b[3] + NEAR <= r[2] or r[3] + NEAR <= b[2] for r in real)]
     spots = [Spot(b[2] + 1, _rows(was[b[0] : b[1]]) == _rows(now[b[2] : b[3]])) for b in apart]
@@ -99,13 +101,17 @@ def blocks(old: list[str], new: list[str]) -> list[Block]:
     return [(a + start, b + start, c + start, d + start) for tag, a, b, c, d in matcher.get_opcodes() if tag != "equal"]
 
 
+def _same_words(path: str, was: list[str], now: list[str], block: Block) -> bool:
+    """Whether a block may only format, at a look at its own lines."""
+    noise = r"[\s,()\\'\"]" if path.endswith(".py") else r"\s"
+    before, after = "".join(was[block[0] : block[1]]), "".join(now[block[2] : block[3]])
+    return re.sub(noise, "", before) == re.sub(noise, "", after)
+
+
 def _only_formats(path: str, was: list[str], now: list[str], block: Block, shape: Shape) -> bool:
     before, after = was[block[0] : block[1]], now[block[2] : block[3]]
     if shape is None:
         return bool(ROWS.search(path)) and _rows(before) == _rows(after)
-    noise = r"[\s,()\\'\"]" if path.endswith(".py") else r"\s"
-    if re.sub(noise, "", "".join(before)) != re.sub(noise, "", "".join(after)):
-        return False
     return _shape(path, "".join([*now[: block[2]], *before, *now[block[3] :]])) == shape
 
 

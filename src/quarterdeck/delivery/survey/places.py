@@ -20,6 +20,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 
 from quarterdeck.delivery.survey.sources import MAX_BYTES, Function, parsed
 
+_GLOBAL = re.compile(r"^(.*[;:])?\s*global\s", re.MULTILINE)
 _DYNAMIC = re.compile(r"\bglobals\(\)|\bvars\(\)|\bsetattr\(|sys\.modules\[|lazy_loader|lazy_import|_LazyModule")
 _QUIET = frozenset(("this", "antigravity", "idlelib", "turtle", "turtledemo"))
 """Modules that do something when they are imported."""
@@ -88,7 +89,7 @@ class Places:
             return None
         names: set[str] = set()
         package = module if path.endswith("__init__.py") else module.rpartition(".")[0]
-        for node in _outer(tree):
+        for node in _outer(tree, inner=_GLOBAL.search(source) is not None):
             if isinstance(node, (*Function, ast.ClassDef)):
                 names.add(node.name)
             elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
@@ -128,14 +129,17 @@ def _standard(module: str) -> set[str] | None:
     return None
 
 
-def _outer(tree: ast.Module) -> Iterator[ast.AST]:
-    """The nodes that bind names of the module: what is in no function or class, and every `global`."""
+def _outer(tree: ast.Module, *, inner: bool) -> Iterator[ast.AST]:
+    """The nodes that bind names of the module: what is in no function or class, and every `global`.
+
+    `inner`: there may be a `global` in a function or class.
+    """
     waiting: list[ast.AST] = [tree]
     while waiting:
         for node in ast.iter_child_nodes(waiting.pop()):
             yield node
             if isinstance(node, (*Function, ast.ClassDef, ast.Lambda)):
-                yield from (inner for inner in ast.walk(node) if isinstance(inner, ast.Global))
+                yield from (below for below in ast.walk(node) if isinstance(below, ast.Global)) if inner else ()
             else:
                 waiting.append(node)
 

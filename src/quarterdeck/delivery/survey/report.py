@@ -25,7 +25,7 @@ from quarterdeck.delivery.survey.needless import needless
 from quarterdeck.delivery.survey.options import narrows
 from quarterdeck.delivery.survey.places import Places
 from quarterdeck.delivery.survey.silence import Silence, of_module
-from quarterdeck.delivery.survey.sources import MAX_BYTES, defined, is_test
+from quarterdeck.delivery.survey.sources import MAX_BYTES, defined, is_test, levels, parsed, too_deep
 from quarterdeck.delivery.survey.steering import steers
 from quarterdeck.delivery.survey.tests import find_tests, weakened
 
@@ -33,6 +33,8 @@ MAX_FILES = 4_000
 SHOWN = 100
 ROOM = 100
 """Calls within each other that are left for what looks at a source."""
+FLAT = 60
+"""Levels of a syntax tree that nothing here fails on: less than ten calls within each other are made for a level."""
 UNREAD = "this could not be looked at, so that nothing is known of it"
 SOURCES = (".py", ".pyi", ".pyx")
 
@@ -92,10 +94,10 @@ def lookable(source: str) -> bool:
     limit = sys.getrecursionlimit()
     try:
         sys.setrecursionlimit(limit - ROOM)
-        tree = ast.parse(source)
-        return bool(ast.dump(tree)) and ast.unparse(tree) is not None
-    except (SyntaxError, ValueError):
-        return True
+        tree = parsed(source)
+        if tree is None:
+            return not too_deep(source)
+        return len(levels(tree)) < FLAT or (bool(ast.dump(tree)) and ast.unparse(tree) is not None)
     except (RecursionError, MemoryError):
         return False
     finally:

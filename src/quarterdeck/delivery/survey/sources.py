@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import re
 from functools import lru_cache
+from itertools import chain
 from typing import Union
 
 Function = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -32,18 +33,42 @@ def is_test(path: str) -> bool:
 
 
 @lru_cache(maxsize=256)
-def parsed(source: str) -> ast.Module | None:
-    """The source's syntax tree; None where it is none."""
+def _read(source: str) -> ast.Module | bool:
+    """The source's syntax tree; else whether it nests too deep for one."""
     try:
         return ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
+    except (SyntaxError, ValueError):
+        return False
+    except (RecursionError, MemoryError):
+        return True
+
+
+def parsed(source: str) -> ast.Module | None:
+    """The source's syntax tree; None where it is none."""
+    found = _read(source)
+    return found if isinstance(found, ast.Module) else None
+
+
+def too_deep(source: str) -> bool:
+    """Whether the source has no tree because it nests too deep, at the interpreter's present limit."""
+    return _read(source) is True
+
+
+@lru_cache(maxsize=64)
+def levels(tree: ast.AST) -> tuple[tuple[ast.AST, ...], ...]:
+    """A syntax tree, level by level. Remembered, because many questions are asked of the same few trees."""
+    found: list[tuple[ast.AST, ...]] = []
+    level: tuple[ast.AST, ...] = (tree,)
+    while level:
+        found.append(level)
+        level = tuple([child for node in level for child in ast.iter_child_nodes(node)])
+    return tuple(found)
 
 
 @lru_cache(maxsize=64)
 def nodes(tree: ast.AST) -> tuple[ast.AST, ...]:
-    """All of a syntax tree. Remembered, because many questions are asked of the same few trees."""
-    return tuple(ast.walk(tree))
+    """All of a syntax tree, in the order of its levels."""
+    return tuple(chain.from_iterable(levels(tree)))
 
 
 def name_of(node: ast.AST) -> str:

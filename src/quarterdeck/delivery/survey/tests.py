@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from quarterdeck.delivery.survey.silence import Silence, of_class, of_function, of_module
 from quarterdeck.delivery.survey.sources import AnyFunction, Function, name_of, parsed
@@ -71,7 +72,8 @@ class Weakened:
     """What it tested was removed, too."""
 
 
-def find_tests(path: str, source: str) -> dict[str, Test]:
+@lru_cache(maxsize=64)
+def find_tests(path: str, source: str) -> Mapping[str, Test]:
     """The tests in a file; a method is called `Class::method`."""
     for suffixes, (pattern, _) in _FOREIGN.items():
         if path.endswith(suffixes):
