@@ -15,8 +15,8 @@ import pytest
 from store_kit import TEMPLATE, WORKERS
 
 from quarterdeck.engine.procrastinate_schema import foundations
-from quarterdeck.store.postgres import found, migrate
 from quarterdeck.store.session import address, connect
+from quarterdeck.store.upgrading import found, migrate
 from quarterdeck.testing.postgres_server import Server, shared, start
 
 

@@ -2,27 +2,40 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cli_kit import Said, call
 from deck_kit import Place, place_at, task
 from store_kit import open_at
 
-from quarterdeck.assembly import open_deck
+from quarterdeck.assembly import keeping, open_deck
+from quarterdeck.delivery import jobs
+from quarterdeck.govern.budgets import Budgets
+from quarterdeck.govern.port import Link
 from quarterdeck.journal.log import Log
+from quarterdeck.journal.packs import Packs
+from quarterdeck.journal.port import ChainFault
+from quarterdeck.journal.proof import grounds, verify
 from quarterdeck.journal.pruning import chosen, ended, prune, sweep
 from quarterdeck.journal.transfer import transfer
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import SystemClock
-from quarterdeck.kernel.failures import BadInput, Conflicting
+from quarterdeck.kernel.events.outside import BranchPushed
+from quarterdeck.kernel.events.packs import PackKept
+from quarterdeck.kernel.failures import BadInput, Conflicting, StaleClaim
 from quarterdeck.settings import Settings
+from quarterdeck.store import copying
 from quarterdeck.store.opening import open_url
-from quarterdeck.store.port import Store, Tx
+from quarterdeck.store.port import Ask, Row, Store, Tx
 from quarterdeck.store.sqlite import SqliteStore
+from quarterdeck.triggers.port import publish
+from quarterdeck.triggers.publishing import Publishing
 
 pytest_plugins = ("postgres_kit",)
 
@@ -120,6 +133,68 @@ async def test_a_second_transfer_brings_what_is_new_and_what_went_apart_is_refus
     assert await _everything(served) == before
 
 
+class _Watched:
+    """A store that is read from, and something that happens once, right after a statement was read."""
+
+    def __init__(self, store: Store, statement: str, happens: Callable[[], Awaitable[None]]) -> None:
+        self._store = store
+        self._statement = statement
+        self._happens: Callable[[], Awaitable[None]] | None = happens
+
+    async def read(self, statement: str, /, **parameters: Any) -> list[Row]:
+        return (await self.reads((statement, parameters)))[0]
+
+    async def reads(self, *asks: Ask) -> list[list[Row]]:
+        found = await self._store.reads(*asks)
+        if self._happens is not None and self._statement in {statement for statement, _ in asks}:
+            happens, self._happens = self._happens, None
+            await happens()
+        return found
+
+
+async def _money(store: Store) -> tuple[dict[str, int], dict[str, int]]:
+    """What purses have set aside, and what is held."""
+    purses = {row["purse"]: row["reserved"] for row in await store.read("left_reserved")}
+    return purses, {row["holder"]: row["amount"] for row in await store.read("left_reservations")}
+
+
+@pytest.mark.parametrize("statement", ["purses_all", "held_all"])
+async def test_money_that_moves_while_it_is_copied_is_neither_lost_nor_doubled(
+    stores: tuple[Store, Store], statement: str
+) -> None:
+    embedded, served = stores
+    log, treasury = Log(served, SystemClock()), Budgets()
+    await _run(log, "r-1", ends=False)
+    await log.append(await log.claim("attempt/r-1.a.1"), e.NoteRecorded(task="a", text="at work"))
+    chain = (Link("run/r-1", None, opened=True), Link("deck/2026-01-31", 100))
+    await served.write(lambda tx: treasury.open(tx, "run/r-1", 50))
+    await served.write(lambda tx: treasury.reserve(tx, chain, "r-1.a.1/1/1", 5))
+
+    async def moves() -> None:
+        await served.write(lambda tx: treasury.settle(tx, "r-1.a.1/1/1", 3))
+        await served.write(lambda tx: treasury.reserve(tx, chain, "r-1.a.1/2/1", 7))
+
+    await transfer(_Watched(served, statement, moves), embedded)
+    assert await _money(embedded) == ({"run/r-1": 5, "deck/2026-01-31": 5}, {"r-1.a.1/1/1": 5})
+    await transfer(served, embedded)  # what was settled meanwhile is not held any more
+    assert await _money(embedded) == ({"run/r-1": 7, "deck/2026-01-31": 7}, {"r-1.a.1/2/1": 7})
+    assert await _money(embedded) == await _money(served)
+
+
+async def test_a_deck_that_is_pruned_while_it_is_copied_is_to_be_copied_again(stores: tuple[Store, Store]) -> None:
+    embedded, served = stores
+    log = Log(embedded, SystemClock())
+    await _run(log, "r-1")
+
+    async def pruned() -> None:
+        await prune(embedded, log, ["r-1"], "ada")
+
+    with pytest.raises(Conflicting, match="pruned"):
+        await transfer(_Watched(embedded, "blobs_all", pruned), served)
+    assert (await transfer(embedded, served)).streams == 3
+    assert (await Log(served, SystemClock()).verify()).faults == ()
+
+
 async def test_what_was_changed_is_not_brought(stores: tuple[Store, Store]) -> None:
     embedded, served = stores
     log = Log(embedded, SystemClock())
@@ -183,7 +258,27 @@ async def test_a_copy_is_restored_where_nothing_is(place: Place, tmp_path: Path)
         copy = await open_at(other.home / "deck.db")
         assert await _everything(copy) == await _everything(store)
         await copy.close()
+        assert sorted(path.name for path in other.home.iterdir() if "import" in path.name) == []
     await store.close()
+
+
+async def test_a_copy_stays_as_it_is_where_it_is_brought_in(
+    stores: tuple[Store, Store], tmp_path: Path, workers_url: str
+) -> None:
+    embedded, served = stores
+    await _run(Log(embedded, SystemClock()), "r-1")
+    media = tmp_path / "media"
+    media.mkdir()
+    copying.copy(tmp_path / "one.db", media / "copy")
+    before = (media / "copy").read_bytes()
+    settings = Settings(home=tmp_path / "home", user="ada", path="", database_url=workers_url)
+    assert (await keeping.bring(settings, media / "copy")).streams == 2
+    assert await _everything(served) == await _everything(embedded)
+    assert [path.name for path in media.iterdir()] == ["copy"]
+    assert (media / "copy").read_bytes() == before
+    (media / "other").write_text("something else")
+    with pytest.raises(BadInput, match="no copy of a deck"):
+        await keeping.bring(settings, media / "other")
 
 
 # --- pruning ----------------------------------------------------------------------------------------------------
@@ -237,9 +332,127 @@ async def test_what_cannot_be_proved_is_not_taken_out(place: Place) -> None:
     store = await open_at(place.home / "deck.db")
     log = Log(store, SystemClock())
     await _run(log, "r-1")
-    await store.write(lambda tx: tx.run("prune_stream", stream="run/r-1"))
+    await _run(log, "r-10")
+    await store.write(lambda tx: tx.run("prune_stream", stream="run/r-10"))
+    assert (await prune(store, log, ["r-1"], "ada")).runs == 1  # what is wrong with another run is in nobody's way
     with pytest.raises(Conflicting, match="was changed"):
+        await prune(store, log, ["r-10"], "ada")
+    await store.close()
+
+
+@pytest.mark.both_stores
+async def test_what_is_written_after_a_run_was_pruned_can_be_proved(place: Place) -> None:
+    """Its result was on its way outside, and arrives."""
+    place.begin()
+    store = await open_at(place.home / "deck.db")
+    log = Log(store, SystemClock())
+    await _run(log, "r-1")
+    late = await log.claim(ids.publish_stream("r-1"))
+    pushed = BranchPushed(run="r-1", repository="o/r", branch="b", commit="c")
+    await log.append(late, pushed)
+    await prune(store, log, ["r-1"], "ada")
+    with pytest.raises(StaleClaim):
+        await log.append(late, pushed)
+    await log.append(await log.claim(ids.publish_stream("r-1")), pushed)
+    found = await Log(store, SystemClock()).verify()
+    assert (found.faults, found.pruned_records) == ((), 6)
+    assert len(await log.read(ids.publish_stream("r-1"))) == 1
+    anything: Any = None
+    publishing = Publishing(log, anything, anything, anything, anything, anything)
+    await publishing.publish(publish("r-1", "finished"))  # a job that only begins now has nothing to do
+    await store.close()
+
+
+@pytest.mark.both_stores
+@pytest.mark.parametrize("prefix", ["", "run/"])
+async def test_a_check_beside_a_prune_finds_nothing_wrong(place: Place, prefix: str) -> None:
+    place.begin()
+    store = await open_at(place.home / "deck.db")
+    log = Log(store, SystemClock())
+    for run in ("r-1", "r-2"):
+        await _run(log, run)
+    await log.anchor(await log.claim(ids.DECK_STREAM))
+
+    async def pruned() -> None:
         await prune(store, log, ["r-1"], "ada")
+
+    faults: list[ChainFault] = []
+    heads, gone = await grounds(store, faults)
+    found = await verify(_Watched(store, "stream_heads", pruned), prefix, heads, faults, gone)
+    assert found.faults == ()
+    assert found.pruned_streams == (2 if not prefix else 1)
+    await store.close()
+
+
+@pytest.mark.both_stores
+async def test_a_run_of_which_a_job_is_left_stays(place: Place) -> None:
+    place.begin()
+    async with open_deck(place.settings) as deck:
+        parts = deck._parts
+        for run in ("r-1", "r-2", "r-3"):
+            await _run(deck.journal, run)
+        job = publish("r-2", "finished", number=9)
+        await parts.store.write(lambda tx: parts.engine.defer(tx, job))
+        await parts.store.write(lambda tx: parts.engine.defer(tx, jobs.advance("r-3", delay=60)))
+        assert [run for run, _ in await ended(parts.store)] == ["r-1"]
+        with pytest.raises(Conflicting, match="r-2 is left"):
+            await prune(parts.store, deck.journal, ["r-2"], "ada")
+
+
+async def _pack(log: Log, run: str, commit: str, onto: str) -> str:
+    blob = await log.put(f"{onto}..{commit} of {run}".encode())
+    kept = PackKept(commit=commit, onto=(onto,), pack_blob=blob, pack_bytes=1)
+    await log.append(await log.claim(ids.run_stream(run)), kept)
+    return blob
+
+
+@pytest.mark.both_stores
+@pytest.mark.parametrize("later", ["r-1", "r-2"])
+async def test_a_commit_that_a_run_needs_is_found_after_another_run_with_it_was_pruned(
+    place: Place, later: str
+) -> None:
+    place.begin()
+    store = await open_at(place.home / "deck.db")
+    log = Log(store, SystemClock())
+    packs, base = Packs(store, log), "b" * 40
+    for run in ("r-1", "r-2"):
+        await _run(log, run, ends=run == "r-1")
+    for run in sorted(("r-1", "r-2"), key=lambda run: run == later):
+        await _pack(log, run, base, "a" * 40 if run == "r-1" else "c" * 40)
+    await _pack(log, "r-1", "d" * 40, base)
+    found = await packs.find(base)
+    assert found is not None and found.onto == ("a" * 40 if later == "r-1" else "c" * 40,)
+    await prune(store, log, ["r-1"], "ada")
+    await sweep(store, log)
+    found = await packs.find(base)
+    assert found is not None and found.onto == ("c" * 40,)
+    assert await packs.find("d" * 40) is None
+    await store.close()
+
+
+@pytest.mark.both_stores
+async def test_bodies_go_only_while_nobody_relies_on_them(place: Place) -> None:
+    """A server that does no work has stored a configuration, whose runs are all pruned; then it orders one more."""
+    place.begin()
+    server = await open_at(place.home / "deck.db")
+    log = Log(server, SystemClock())
+    await _run(log, "r-1")
+    refused = await _call(place, "db", "prune", "--keep", "0", "--bodies")
+    assert refused.code == 7 and "uses the database" in refused.err
+    assert len(await log.read("run/r-1")) == 4
+    await server.close()
+    assert (await _call(place, "db", "prune", "--keep", "0", "--bodies")).code == 0
+    store = await open_at(place.home / "deck.db")
+    assert await ended(store) == []
+    log = Log(store, SystemClock())
+    blob = await log.put(b"the goal of r-2")
+    claim = await log.claim("run/r-2")
+    await log.append(claim, e.RunPaused(by="ada"))
+    async with store.sole():
+        assert await sweep(store, log) == 1
+    assert await log.put(b"the goal of r-2") == blob
+    await log.append(claim, e.RunPaused(by="ada"))
+    assert await Log(store, SystemClock()).get(blob) == b"the goal of r-2"
     await store.close()
 
 
@@ -252,8 +465,25 @@ def test_pruning_by_command_says_what_goes_first(place: Place) -> None:
     trial = call(place, "db", "prune", "--keep", "0", "--dry-run")
     assert trial.out.startswith("r-") and "nothing was done" in trial.err
     assert call(place, "db", "prune", "--before", "1d").out == ""
+    run = trial.out.strip()
+    assert _rows_of(place, run) > {"runs", "tasks", "attempts", "intents", "purses", "starts", "landings"}
     done: Said = call(place, "db", "prune", "--keep", "0", "--bodies")
     assert done.out == trial.out
+    assert _rows_of(place, run) == {"landings", "streams"}
     assert call(place, "ps").out.strip() in ("", "no runs")
     assert call(place, "audit", "verify").code == 0
     assert call(place, "doctor").code == 0
+
+
+def _rows_of(place: Place, run: str) -> set[str]:
+    """The tables in which something of a run stands."""
+    connection = sqlite3.connect(place.home / "deck.db")
+    tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    found = {
+        table
+        for table in tables
+        for row in connection.execute(f"SELECT * FROM {table}")
+        if any(isinstance(value, str) and run in value for value in row)
+    }
+    connection.close()
+    return found

@@ -2,25 +2,33 @@
 
 import asyncio
 import hashlib
+import os
+import secrets
 import signal
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any, cast
 
 import psycopg
 import pytest
 
+from quarterdeck.engine.procrastinate_schema import foundations
 from quarterdeck.journal.log import Log
 from quarterdeck.journal.port import Journal
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.events import RunPaused
-from quarterdeck.kernel.failures import BadConfiguration, StoreLost, StoreUnavailable
+from quarterdeck.kernel.failures import BadConfiguration, InDoubt, StoreLost, StoreUnavailable
+from quarterdeck.store import postgres
+from quarterdeck.store import session as session_module
 from quarterdeck.store.port import Store, Tx
-from quarterdeck.store.postgres import LOCK, PostgresStore
+from quarterdeck.store.postgres import PostgresStore
 from quarterdeck.store.session import Session, address, connect
 from quarterdeck.store.sqlite import SqliteStore
 from quarterdeck.store.statements import migrations, numbered, statements, workers_statements
+from quarterdeck.store.upgrading import LOCK
 from quarterdeck.testing.journal_conformance import JournalConformance, OpenJournal
 from quarterdeck.testing.postgres_server import Server
 from quarterdeck.testing.store_conformance import OpenStore, StoreConformance
@@ -70,6 +78,13 @@ def _asked(url: str, query: str) -> list[tuple[object, ...]]:
         return connection.execute(query.encode()).fetchall()
 
 
+def _run(url: str, *commands: str) -> None:
+    """What another client does."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        for command in commands:
+            connection.execute(command.encode())
+
+
 def _cut(url: str, role: str = "%") -> None:
     """End all other sessions of the database."""
     _asked(
@@ -82,18 +97,25 @@ def _cut(url: str, role: str = "%") -> None:
 # --- statements and schema -----------------------------------------------------------------------------------
 
 
-def test_every_statement_can_be_prepared(postgres_url: str) -> None:
-    session = connect(address(postgres_url), "reader")
+def test_every_statement_can_be_prepared(postgres_url: str, workers_url: str) -> None:
+    shared = workers_statements().keys()
+    wrong = _wrong(postgres_url, numbered().keys() - shared) | _wrong(workers_url, shared)
+    assert wrong == {}
+
+
+def _wrong(url: str, names: Iterable[str]) -> dict[str, str]:
+    """What the server has against these statements."""
     wrong: dict[str, str] = {}
-    for name in numbered().keys() - workers_statements().keys():
+    session = connect(address(url), "reader")
+    for name in names:
         try:
             session._prepare(name)
         except (psycopg.Error, KeyError) as error:
             wrong[name] = str(error)
             session.close()
-            session = connect(address(postgres_url), "reader")
+            session = connect(address(url), "reader")
     session.close()
-    assert wrong == {}
+    return wrong
 
 
 def test_both_databases_have_the_same_statements() -> None:
@@ -241,6 +263,138 @@ async def test_where_the_answer_to_a_commit_is_lost_the_server_is_asked(
     assert await store.write(_claim("run/a")) == 1
     assert lost
     assert await store.write(_claim("run/a")) == 2
+
+
+class _Lost:
+    """The server goes away with the answer to a commit, and stays away until it is let back."""
+
+    def __init__(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._server = server
+        self.away = ExitStack()
+        self.happened = False
+        self._settle = Session.settle
+        monkeypatch.setattr(Session, "settle", lambda session: self._lose(session))
+
+    def _lose(self, session: Session) -> object:
+        answer = self._settle(session)
+        if answer is not None and answer.command_status == b"COMMIT" and not self.happened:
+            self.happened = True
+            self.away.enter_context(self._server.down())
+            raise psycopg.OperationalError("the connection was lost")
+        return answer
+
+
+async def test_a_server_that_takes_its_time_is_asked_what_became_of_a_commit(
+    own_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For longer than it is waited for elsewhere: what has happened is not reported as failed."""
+    monkeypatch.setattr(postgres, "_PATIENCE", 0.0)
+    store = await PostgresStore.open(own_server.url(own_server.create()))
+    assert await store.write(_claim("run/a")) == 1
+    lost, refused = _Lost(own_server, monkeypatch), list[bool]()
+
+    def asked(*arguments: Any) -> Session:
+        try:
+            return connect(*arguments)
+        except psycopg.OperationalError:
+            refused.append(True)
+            if len(refused) == 3:
+                lost.away.close()
+            raise
+
+    monkeypatch.setattr(postgres, "connect", asked)
+    assert await store.write(_claim("run/a")) == 2
+    assert len(refused) >= 3
+    await store.close()
+
+
+async def test_where_a_server_stays_away_that_it_is_not_known_is_said(
+    own_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "_PATIENCE", 0.0)
+    monkeypatch.setattr(postgres, "_DOUBT", 0.2)
+    store = await PostgresStore.open(own_server.url(own_server.create()))
+    lost = _Lost(own_server, monkeypatch)
+    with lost.away:
+        with pytest.raises(InDoubt) as told:
+            await store.write(_claim("run/a"))
+        assert told.value.fix
+    assert await store.write(_claim("run/a")) == 2
+    await store.close()
+
+
+async def test_a_session_that_says_nothing_is_given_up(
+    open_store: OpenStore, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one does whose process in the server hangs, while the machine answers for it."""
+    monkeypatch.setitem(cast(dict[str, float], session_module._SILENCE), "reader", 0.3)
+    store = await open_store()
+    await store.read("stream_names", prefix="")
+    ours = _asked(
+        postgres_url,
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    )
+    stopped = [int(str(pid)) for (pid,) in ours]
+    assert stopped
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        assert await store.read("stream_names", prefix="") == []
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+
+
+async def test_whoever_looks_waits_for_no_writer(postgres_url: str, workers_url: str) -> None:
+    """Not for its lock, and not for the right to write."""
+    for url in (postgres_url, workers_url):
+        with psycopg.connect(url) as writer:
+            writer.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+            store = await asyncio.wait_for(PostgresStore.open(url), 10)
+            assert await store.read("stream_names", prefix="") == []
+            if url == workers_url:
+                await asyncio.wait_for(store.lay(foundations()), 10)
+            await store.close()
+    role = f"looker_{secrets.token_hex(4)}"
+    _run(workers_url, f"CREATE ROLE {role} LOGIN", f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
+    try:
+        store = await PostgresStore.open(workers_url.replace("//postgres@", f"//{role}@"))
+        await store.lay(foundations())
+        assert await store.read("view_runs") == []
+        with pytest.raises(StoreUnavailable, match="permission"):
+            await store.write(_claim("run/a"))
+        await store.close()
+    finally:
+        _run(workers_url, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
+
+
+async def test_a_part_of_a_newer_version_is_refused(workers_url: str) -> None:
+    _run(workers_url, "INSERT INTO foundations (name, step) VALUES ('engine', '9999_later.sql')")
+    store = await PostgresStore.open(workers_url)
+    with pytest.raises(BadConfiguration, match="newer"):
+        await store.lay(foundations())
+    await store.close()
+
+
+async def test_whoever_was_cut_off_while_somebody_had_it_alone_writes_no_more(
+    open_store: OpenStore, postgres_url: str
+) -> None:
+    one, other = await open_store(), await open_store()
+    await other.write(_claim("run/a"))
+    _cut(postgres_url)
+    async with one.sole():
+        await one.write(_claim("run/a"))
+    with pytest.raises(StoreLost, match="cleared"):
+        await other.write(_claim("run/a"))
+    assert await one.write(_claim("run/a")) == 3
+
+
+async def test_whoever_loses_what_it_had_alone_goes_no_further(open_store: OpenStore, postgres_url: str) -> None:
+    one = await open_store()
+    with pytest.raises(StoreUnavailable, match="lost"):
+        async with one.sole():
+            _cut(postgres_url)
+            await one.write(_claim("run/a"))
 
 
 async def test_a_commit_that_did_not_arrive_failed(

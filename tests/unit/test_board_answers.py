@@ -287,7 +287,7 @@ async def test_a_search_goes_through_everything_in_bounded_steps(
     await _work(deck, one, 4)
     await _work(deck, two, 4)
     await deck.attempt(one, e.NoteRecorded(task="one", text='he said "é"'))
-    audit = Audit(deck.store, deck.log)
+    audit = Audit(deck.store)
 
     async def every(**asks: str) -> list[EventRow]:
         rows: list[EventRow] = []
@@ -316,7 +316,7 @@ async def test_a_search_goes_through_everything_in_bounded_steps(
 
 async def test_the_state_of_the_chains(deck: BoardDeck) -> None:
     await deck.order(RUN)
-    audit = Audit(deck.store, deck.log)
+    audit = Audit(deck.store)
     before = await audit.chains()
     assert (before.events, before.streams, before.anchored_at, before.since_anchor) == (2, 1, None, 2)
     await deck.log.anchor(await deck.log.claim(ids.DECK_STREAM))

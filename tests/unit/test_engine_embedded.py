@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -122,6 +123,9 @@ class _Refusing:
     async def reads(self, *asks: Ask) -> list[list[Row]]:
         self._check()
         return await self._inner.reads(*asks)
+
+    def sole(self) -> AbstractAsyncContextManager[None]:
+        return self._inner.sole()
 
     async def changed(self, since: int, timeout: float) -> int:
         return await self._inner.changed(since, timeout)

@@ -1,6 +1,7 @@
 """The journal over SQLite: conformance, tampering, and faults of the store."""
 
 import asyncio
+import json
 import resource
 import sqlite3
 from collections.abc import AsyncIterator
@@ -9,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from quarterdeck.agents.attempt_log import AttemptLog
+from quarterdeck.journal import anchors
 from quarterdeck.journal.log import Log
 from quarterdeck.journal.port import Journal
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import SystemClock
-from quarterdeck.kernel.events import RunPaused, RunPlanned
+from quarterdeck.kernel.events import DeckAnchored, RunPaused, RunPlanned
 from quarterdeck.kernel.failures import StoreUnavailable
 from quarterdeck.store.port import Tx
 from quarterdeck.store.sqlite import SqliteStore
@@ -93,6 +95,68 @@ async def test_a_rewritten_stream_does_not_match_its_anchor(store: SqliteStore) 
     forger = Log(store, SystemClock())
     await forger.append(await forger.claim("run/a"), RunPaused(by="somebody else"))
     assert [fault.problem for fault in (await log.verify()).faults] == ["the record is another one than was anchored"]
+
+
+async def _anchors(log: Log) -> list[dict[str, object]]:
+    """What each anchor names."""
+    records = await log.read(ids.DECK_STREAM)
+    return [json.loads(await log.get(r.event.heads_blob)) for r in records if isinstance(r.event, DeckAnchored)]
+
+
+async def test_an_anchor_names_what_moved_since_the_one_before(store: SqliteStore) -> None:
+    log = Log(store, SystemClock())
+    claims = {name: await log.claim(f"run/{name}") for name in "abc"}
+    for name in "ab":
+        await log.append(claims[name], RunPaused(by=name))
+    deck = await log.claim(ids.DECK_STREAM)
+    await log.anchor(deck)
+    await log.append(claims["b"], RunPaused(by="again"))
+    await log.append(claims["c"], RunPaused(by="first"))
+    await log.anchor(deck)
+    await log.anchor(deck)
+    assert [sorted(named) for named in await _anchors(log)] == [["run/a", "run/b"], ["run/b", "run/c"]]
+    assert (await log.verify()).faults == ()
+    connection = sqlite3.connect(store.path)
+    connection.execute("DELETE FROM streams WHERE name = 'run/a'")
+    connection.commit()
+    connection.close()
+    assert [fault.stream for fault in (await log.verify()).faults] == ["run/a"]
+
+
+async def test_a_large_anchor_is_several(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(anchors, "AT_ONCE", 2)
+    log = Log(store, SystemClock())
+    for name in "abcde":
+        await log.append(await log.claim(f"run/{name}"), RunPaused(by=name))
+    await log.anchor(await log.claim(ids.DECK_STREAM))
+    assert [sorted(named) for named in await _anchors(log)] == [["run/a", "run/b"], ["run/c", "run/d"], ["run/e"]]
+    assert not await anchors.due(store, SystemClock().wall(), 60)
+    assert await anchors.due(store, SystemClock().wall() + 61, 60)
+    assert await anchors.due(store, SystemClock().wall() - 61, 60)  # a clock was wrong
+
+
+def test_of_several_anchors_the_most_holds_and_of_the_same_the_first() -> None:
+    heads: anchors.Heads = {}
+    for later in ({"a": (2, "x"), "b": (1, "y")}, {"a": (1, "z"), "b": (1, "forged")}, {"a": (3, "w")}):
+        anchors.fold(heads, later)
+    assert heads == {"a": (3, "w"), "b": (1, "y")}
+
+
+async def test_one_stream_is_checked_along_its_own_chain(store: SqliteStore) -> None:
+    log = Log(store, SystemClock())
+    for name in ("run/a", "run/ab"):
+        claim = await log.claim(name)
+        for n in range(4):
+            await log.append(claim, RunPaused(by=f"by {n}"))
+    connection = sqlite3.connect(store.path)
+    connection.execute("DELETE FROM events WHERE seq = 2 AND stream = (SELECT id FROM streams WHERE name = 'run/a')")
+    connection.commit()
+    connection.close()
+    found = await log.verify("run/a")
+    assert [(fault.stream, fault.seq, fault.problem) for fault in found.faults] == [
+        ("run/a", 2, "the record is missing")
+    ]
+    assert (await log.verify("run/ab")).faults == ()
 
 
 async def test_heads_that_moved_behind_the_cache_are_read_again(store: SqliteStore) -> None:

@@ -6,7 +6,7 @@ import os
 import resource
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -61,6 +61,9 @@ class _Refusing:
 
     async def reads(self, *asks: Ask) -> list[list[Row]]:
         return await self._inner.reads(*asks)
+
+    def sole(self) -> AbstractAsyncContextManager[None]:
+        return self._inner.sole()
 
     async def changed(self, since: int, timeout: float) -> int:
         return await self._inner.changed(since, timeout)

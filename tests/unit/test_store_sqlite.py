@@ -5,12 +5,14 @@ import re
 import resource
 import sqlite3
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from quarterdeck.kernel.failures import BadConfiguration, StoreUnavailable
 from quarterdeck.store.blobs import PLAIN, ZLIB, pack, unpack
+from quarterdeck.store.copying import copy
 from quarterdeck.store.port import Store, Tx
 from quarterdeck.store.sqlite import SqliteStore
 from quarterdeck.store.statements import migrations, parse, split, statements
@@ -107,6 +109,29 @@ async def test_a_held_lock_is_unavailable_then_well_again(tmp_path: Path, monkey
     holder.close()
     assert await store.write(lambda tx: tx.run("stream_claim", stream="run/a")) == [{"epoch": 1}]
     await store.close()
+
+
+async def test_a_copy_is_made_beside_a_busy_writer(tmp_path: Path) -> None:
+    """Whoever copies in portions begins anew whenever somebody commits between two of them."""
+    store = await SqliteStore.open(tmp_path / "deck.db", durability="normal")
+    body = bytes(1_000_000)
+    for number in range(10):
+        await store.write(partial(_put, number, body))
+    copying = asyncio.ensure_future(asyncio.to_thread(copy, tmp_path / "deck.db", tmp_path / "copy"))
+    written = 10
+    while not copying.done() and written < 3_000:
+        written += 1
+        await store.write(partial(_put, written, b""))
+    assert copying.done()
+    await copying
+    await store.close()
+    copied = await SqliteStore.open(tmp_path / "copy", durability="normal")
+    assert 10 <= (await copied.read("blobs_count"))[0]["n"] <= written
+    await copied.close()
+
+
+def _put(number: int, body: bytes, tx: Tx) -> None:
+    tx.run("blob_put", digest=number.to_bytes(32), codec=0, body=body)
 
 
 async def test_waiting_writes_share_a_transaction(tmp_path: Path) -> None:

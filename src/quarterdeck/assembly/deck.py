@@ -9,7 +9,7 @@ Rules
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -32,7 +32,6 @@ from quarterdeck.assembly.owning import Owning
 from quarterdeck.assembly.parts import Parts, make
 from quarterdeck.assembly.probed import install
 from quarterdeck.assembly.tidying import tidy
-from quarterdeck.assembly.timing import followed
 from quarterdeck.assembly.triggering import Outside
 from quarterdeck.delivery import feedback, jobs
 from quarterdeck.delivery.order import Check, Cli, Order, RevertOrder, RunResult
@@ -50,13 +49,12 @@ from quarterdeck.kernel.clock import Clock
 from quarterdeck.kernel.config import DeckConfig, RunConfig
 from quarterdeck.kernel.entities import to_nusd
 from quarterdeck.kernel.events import RunStatus
-from quarterdeck.kernel.failures import QuarterdeckError
+from quarterdeck.kernel.failures import QuarterdeckError, StoreUnavailable
 from quarterdeck.settings import Settings
 from quarterdeck.tools.shed.board import ServerView
 
 _FOLLOW_SECONDS = 1.0
 _LOOK_SECONDS = 60.0
-_ANCHOR_SECONDS = 3600.0
 _SETTLE_SECONDS = 30.0
 _WISHES = 1_000
 """What was asked for and is waited for by `settle`; a server never waits for it, and is asked for years."""
@@ -170,21 +168,24 @@ class Deck:
 
     async def _keep_going(self) -> None:
         """While this process owns the deck for long: wake, once each, runs that have no job left and have not ended,
-        and those with an approval that nobody gave in time; anchor the journal every hour."""
-        parts, woken, anchored = self._parts, set[str](), self._parts.clock.monotonic()
+        and those with an approval that nobody gave in time; have the journal anchored every hour."""
+        woken = set[str]()
         while True:
-            for view in await self.views.runs():
-                going = not view.status.finished and view.status not in _AT_REST and view.run not in woken
-                if going and not await parts.engine.unfinished(view.run):
-                    woken.add(view.run)
-                    await parts.conductor.revive(view.run)
-            for run in await steering.overdue(parts):
-                await self._wake(run)
-            await tidy(parts)
+            with suppress(StoreUnavailable):  # the engine says so; the next look does what this one did not
+                await self._look(woken)
             await asyncio.sleep(_LOOK_SECONDS)
-            if parts.clock.monotonic() - anchored >= _ANCHOR_SECONDS:
-                anchored = parts.clock.monotonic()
-                await self._owning.anchor()
+
+    async def _look(self, woken: set[str]) -> None:
+        parts = self._parts
+        for view in await self.views.going():
+            going = view.status not in _AT_REST and view.run not in woken
+            if going and not await parts.engine.unfinished(view.run):
+                woken.add(view.run)
+                await parts.conductor.revive(view.run)
+        for run in await steering.overdue(parts):
+            await self._wake(run)
+        await tidy(parts)
+        await self._owning.anchor()
 
     def serving(self, host: str, port: int, names: Sequence[str] = ()) -> AbstractAsyncContextManager[Serving]:
         """The API, the dashboard and the gateway on a port. Raises BadConfiguration."""
@@ -436,7 +437,6 @@ async def open_deck(settings: Settings, clock: Clock | None = None, place: Place
     install(settings)
     parts = await make(settings, clock, place)
     try:
-        async with followed(parts.store, parts.clock):
-            yield Deck(parts)
+        yield Deck(parts)
     finally:
         await parts.close()

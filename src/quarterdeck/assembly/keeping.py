@@ -2,14 +2,17 @@
 
 Rules
 - A copy of a deck is one SQLite file, wherever the deck lies: it is a deck itself, and can be looked into as one.
-- Nothing is overwritten; a copy that did not come to its end is not left behind under its name.
+- Nothing is overwritten; a copy that did not come to its end is not left behind under its name. A file that is brought
+  in stays as it is: it is read from a copy of its own, which may have to be brought up to date.
 - What is brought in becomes the deck's own only where the two do not differ (`journal.transfer`).
 """
 
 import asyncio
+import sqlite3
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from quarterdeck.assembly.parts import Parts
@@ -100,11 +103,24 @@ async def bring(settings: Settings, file: Path) -> Transferred:
     """Bring a deck that was exported into this one. Raises NotFound, BadInput, Conflicting where the two differ."""
     async with _opened(settings) as store:
         _must_be_another(store, file)
-        source = await SqliteStore.open(file)
-        try:
-            return await transfer(source, store)
-        finally:
-            await source.close()
+        with tempfile.TemporaryDirectory(dir=settings.home, prefix=".import-") as folder:
+            source = await SqliteStore.open(await asyncio.to_thread(_taken, file, Path(folder)))
+            try:
+                return await transfer(source, store)
+            finally:
+                await source.close()
+
+
+def _taken(file: Path, folder: Path) -> Path:
+    """A copy of that deck there, to be read from."""
+    copy = folder / file.name
+    try:
+        if copying.take(file, copy):
+            return copy
+        why = "it holds something else"
+    except (OSError, sqlite3.Error) as error:
+        why = str(error)
+    raise BadInput(f"{file} is no copy of a deck", why=why, fix="quarterdeck db backup FILE makes one")
 
 
 async def restore(settings: Settings, file: Path) -> Transferred:
@@ -123,20 +139,18 @@ async def take_out(
     parts: Parts, *, before: float | None, keep: int | None, bodies: bool, by: str, trial: bool = False
 ) -> tuple[list[str], Pruned]:
     """Prune runs that have ended: which, and what went. `trial`: nothing is done. Raises Conflicting where bodies are
-    to go while somebody works on the deck."""
+    to go while somebody else uses the deck."""
     if before is None and keep is None:
         raise BadInput("It is not said which runs are to go", fix="--before DATE, --keep N, or both")
     runs = chosen(await ended(parts.store), before, keep)
     if trial:
         return runs, Pruned()
-    if bodies and await parts.engine.attended():
-        raise Conflicting(
-            "Somebody works on this deck", why="bodies may go only while nobody does", fix="stop it first"
-        )
-    gone = await prune(parts.store, parts.journal, runs, by)
-    if bodies:
-        gone = Pruned(gone.runs, gone.streams, gone.records, await sweep(parts.store, parts.journal))
-    return runs, gone
+    if not bodies:
+        return runs, await prune(parts.store, parts.journal, runs, by)
+    async with parts.store.sole():
+        gone = await prune(parts.store, parts.journal, runs, by)
+        swept = await sweep(parts.store, parts.journal)
+    return runs, replace(gone, blobs=swept)
 
 
 def _file_of(store: Store) -> Path | None:

@@ -3,26 +3,27 @@
 Rules
 - What dead processes left behind on this machine is cleared away by the next one that performs jobs here; workspaces
   of runs that have not ended stay.
-- Every process of the deck writes to the deck's own stream. Whoever was overtaken there tries again.
+- The journal is anchored by whoever owns an embedded deck before it stops; where there are many workers, by one of them
+  each hour.
 """
 
 import asyncio
 import os
 import socket
-from collections.abc import Awaitable, Callable
 from typing import Final
 
 from quarterdeck import __version__
 from quarterdeck.assembly.parts import Parts
 from quarterdeck.delivery.session import workspace_of
-from quarterdeck.journal.port import Claim
+from quarterdeck.journal.anchors import due
+from quarterdeck.journal.deck import note
 from quarterdeck.kernel import events as e
-from quarterdeck.kernel import ids
-from quarterdeck.kernel.failures import StaleClaim, StoreUnavailable
+from quarterdeck.kernel.failures import StoreUnavailable
 from quarterdeck.workplace.ground import sweep
 
 _KEPT_ENVIRONMENTS: Final = 20
 _AGAIN_SECONDS: Final = 1.0
+ANCHOR_SECONDS: Final = 3600.0
 
 
 class Owning:
@@ -44,12 +45,11 @@ class Owning:
             self._rounds = asyncio.create_task(self._hear())
         await parts.telemetry.begin()
         event = e.DeckOwned(owner=parts.owner, pid=os.getpid(), host=socket.gethostname()[:200], version=__version__)
-        await self._note(lambda claim: parts.journal.append(claim, event))
+        await note(parts.journal, lambda claim: parts.journal.append(claim, event))
         keep: set[str] = set()
-        for run in await parts.views.runs():
-            if not run.status.finished:
-                for attempt in await parts.views.attempts(run.run):
-                    keep |= {workspace_of(attempt.attempt, number + 1) for number in range(attempt.incarnation)}
+        for run in await parts.views.going():
+            for attempt in await parts.views.attempts(run.run):
+                keep |= {workspace_of(attempt.attempt, number + 1) for number in range(attempt.incarnation)}
         for provider in parts.providers.values():
             await provider.reap(frozenset(keep))
         await asyncio.to_thread(sweep)
@@ -62,14 +62,16 @@ class Owning:
             self._rounds.cancel()
             await asyncio.gather(self._rounds, return_exceptions=True)
             self._rounds = None
-        await self.anchor()
+        await self.anchor(0.0 if parts.settings.database_url is None else ANCHOR_SECONDS)
         await parts.telemetry.end()
         await parts.engine.close()
         self.begun = False
 
-    async def anchor(self) -> None:
-        """Write down where all chains of the journal stand."""
-        await self._note(self._parts.journal.anchor)
+    async def anchor(self, lately: float = ANCHOR_SECONDS) -> None:
+        """Write down where the chains of the journal stand, unless that was done in the last so many seconds."""
+        parts = self._parts
+        if await due(parts.store, parts.clock.wall(), lately):
+            await note(parts.journal, parts.journal.anchor)
 
     async def _hear(self) -> None:
         """Among many workers: hear what the others put on record for the agents that work here."""
@@ -78,11 +80,3 @@ class Owning:
                 await self._parts.mail.rounds(self._parts.journal)
             except StoreUnavailable:  # said by the engine; the next round begins where this one ended
                 await asyncio.sleep(_AGAIN_SECONDS)
-
-    async def _note(self, append: Callable[[Claim], Awaitable[None]]) -> None:
-        while True:
-            try:
-                await append(await self._parts.journal.claim(ids.DECK_STREAM))
-                return
-            except StaleClaim:
-                continue

@@ -15,7 +15,7 @@ async def tidy(parts: Parts) -> None:
     left = parts.ground.left()
     if not left:
         return
-    ended = {view.run for view in await parts.views.runs() if view.status.finished}
+    ended = await parts.views.ended({name.partition(".")[0] for name in left})
     for name in left:
         if name.partition(".")[0] in ended:
             for provider in parts.providers.values():

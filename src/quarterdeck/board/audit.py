@@ -11,24 +11,18 @@ import json
 from typing import Any, Final
 
 from quarterdeck.board.answers import ChainStatus, EventRow, Found
-from quarterdeck.journal.port import Journal
-from quarterdeck.kernel import ids
-from quarterdeck.kernel.events import DeckAnchored
 from quarterdeck.store.port import Row, Store
 
 LOOK: Final = 20_000
 """Records that one search looks at."""
 MOST: Final = 500
-_ANCHORS: Final = 200
-"""Newest records of the deck's stream among which the last anchor is looked for."""
 
 
 class Audit:
     """One deck's journal, for people."""
 
-    def __init__(self, store: Store, journal: Journal) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._journal = journal
 
     async def events(
         self, *, stream: str = "", kind: str = "", text: str = "", before: int | None = None, limit: int = 100
@@ -75,24 +69,17 @@ class Audit:
 
     async def chains(self) -> ChainStatus:
         """What is known about the chains without computing them anew."""
-        (last, streams, lengths) = await self._store.reads(
-            ("event_last", {}), ("stream_count", {}), ("stream_lengths", {"prefix": ids.DECK_STREAM})
-        )
-        events = int(last[0]["last"])
-        length = next((row["seq"] for row in lengths if row["name"] == ids.DECK_STREAM), 0)
-        records = await self._journal.read(ids.DECK_STREAM, after=max(0, length - _ANCHORS))
-        anchors = [record for record in records if isinstance(record.event, DeckAnchored)]
-        if not anchors or not isinstance(anchor := anchors[-1].event, DeckAnchored):
-            return ChainStatus(
-                events=events, streams=streams[0]["n"], anchored_at=None, anchored_streams=0, since_anchor=events
-            )
-        heads = json.loads(await self._journal.get(anchor.heads_blob))
+        last, streams, anchored = await self._store.reads(("event_last", {}), ("stream_count", {}), ("anchored", {}))
+        events, count = int(last[0]["last"]), int(streams[0]["n"])
+        if not anchored:
+            return ChainStatus(events=events, streams=count, anchored_at=None, anchored_streams=0, since_anchor=events)
+        reach = anchored[0]
         return ChainStatus(
             events=events,
-            streams=streams[0]["n"],
-            anchored_at=anchors[-1].at,
-            anchored_streams=anchor.streams,
-            since_anchor=max(0, events - sum(seq for seq, _ in heads.values())),
+            streams=count,
+            anchored_at=reach["at"],
+            anchored_streams=reach["streams"],
+            since_anchor=max(0, events - reach["until"]),
         )
 
 

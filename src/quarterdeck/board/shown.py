@@ -43,5 +43,5 @@ def shown(
         timelines=Timelines(store),
         approvals=approvals,
         money=Money(store, clock, caps),
-        audit=Audit(store, journal),
+        audit=Audit(store),
     )

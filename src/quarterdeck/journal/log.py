@@ -13,19 +13,18 @@ Rules
 
 import asyncio
 import functools
-import json
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
+from quarterdeck.journal.anchors import anchor
 from quarterdeck.journal.batch import Commit, Faults, Head, lines_of, store_batch
-from quarterdeck.journal.ends import pruned
 from quarterdeck.journal.port import Also, ChainFault, Claim, Entry, Reactions, Record, Verification
-from quarterdeck.journal.proof import verify
+from quarterdeck.journal.proof import grounds, verify
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import Clock
-from quarterdeck.kernel.events import DeckAnchored, EventBase, decode
+from quarterdeck.kernel.events import EventBase, decode
 from quarterdeck.kernel.failures import NotFound, StaleClaim, StoreUnavailable
 from quarterdeck.store.blobs import unpack
 from quarterdeck.store.port import Row, Store, Tx
@@ -244,36 +243,16 @@ class Log:
     # --- proof ----------------------------------------------------------------------------------------------
 
     async def anchor(self, claim: Claim) -> None:
-        rows = await self._store.read("stream_heads", prefix="")
-        heads = {row["name"]: [row["seq"], row["hash"].hex()] for row in rows if row["seq"]}
-        blob = await self.put(json.dumps(heads, sort_keys=True).encode())
-        await self.append(claim, DeckAnchored(heads_blob=blob, streams=len(heads)))
+        await anchor(self._store, self, claim, self._clock.wall)
 
     async def verify(self, prefix: str = "") -> Verification:
         faults: list[ChainFault] = []
-        anchored = await self._anchored(faults)
-        try:
-            gone = await pruned(self._store)
-        except ValueError as error:
-            faults.append(ChainFault(ids.DECK_STREAM, 0, f"what was pruned cannot be read: {error}"))
-            gone = {}
-        return await verify(self._store, prefix, anchored, faults, gone)
+        heads, gone = await grounds(self._store, faults)
+        return await verify(self._store, prefix, heads, faults, gone)
 
-    async def _anchored(self, faults: list[ChainFault]) -> dict[str, tuple[int, str]]:
-        """The heads of the newest anchor."""
-        newest: Record | None = None
-        after = 0
-        try:
-            while records := await self.read(ids.DECK_STREAM, after, _PAGE):
-                after = records[-1].seq
-                newest = next((r for r in reversed(records) if isinstance(r.event, DeckAnchored)), newest)
-            if newest is None or not isinstance(newest.event, DeckAnchored):
-                return {}
-            heads = json.loads(await self.get(newest.event.heads_blob))
-        except (NotFound, ValueError) as error:
-            faults.append(ChainFault(ids.DECK_STREAM, after, f"the anchored heads cannot be read: {error}"))
-            return {}
-        return {name: (seq, digest) for name, (seq, digest) in heads.items()}
+    def forget(self) -> None:
+        """Bodies may have been removed: none is known to be stored any more."""
+        self._known = _Digests()
 
 
 def _answer(commit: Commit, error: BaseException | None) -> None:

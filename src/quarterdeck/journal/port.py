@@ -128,7 +128,7 @@ class Journal(Protocol):
         ...
 
     async def anchor(self, claim: Claim) -> None:
-        """Record the heads of all streams in `deck`."""
+        """Record in `deck` where all streams stand that have moved since that was done last."""
         ...
 
     async def verify(self, prefix: str = "") -> Verification:

@@ -81,7 +81,7 @@ def project(stream: str, at: float, event: ev.EventBase, plans: Plans) -> list[O
     if isinstance(event, _SILENT):
         return _NOTHING
     if isinstance(event, packs.PackEvent):
-        return [_kept(at, event)]
+        return [kept(at, event)]
     where, _, name = stream.partition("/")
     if where == "attempt":
         return _attempt(name, at, event)
@@ -401,7 +401,8 @@ def _firing(
 # --- packs ------------------------------------------------------------------------------------------------
 
 
-def _kept(at: float, event: packs.PackEvent) -> Op:
+def kept(at: float, event: packs.PackEvent) -> Set:
+    """What leads to a commit from now on, or what a workspace held."""
     if isinstance(event, packs.WorkspaceKept):
         what = {"base": event.base, "commit": event.commit, "tree": event.tree, "blob": event.pack_blob or ""}
         return Set("project_snapshot", {"workspace": event.workspace, **what, "at": at})

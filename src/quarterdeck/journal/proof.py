@@ -2,8 +2,10 @@
 
 Rules
 - hash = SHA-256(previous hash, stream, seq, at, epoch, event bytes). The first record follows 32 zero bytes.
-- The walk goes once over all records in the order of their commits, and ends where the heads were when it began.
-- Of a stream whose records were taken out on the record, the end must be the one that is recorded.
+- The check of everything goes once over all records in the order of their commits; that of some streams goes along each
+  of them. Both end where the heads were when they began.
+- Of a stream whose records were taken out on the record, the end must be the one that is recorded. That may happen
+  while the check is under way: what looks broken is held against the record once more.
 - What somebody wrote into the database may be of any type: the check finds faults, it does not fail on them.
 """
 
@@ -12,10 +14,12 @@ import struct
 from dataclasses import dataclass, field
 from typing import Final
 
-from quarterdeck.journal.ends import Ends
+from quarterdeck.journal.anchors import Heads, anchored
+from quarterdeck.journal.ends import Ends, pruned
 from quarterdeck.journal.port import ChainFault, Verification
+from quarterdeck.kernel import ids
 from quarterdeck.store.blobs import unpack
-from quarterdeck.store.port import Row, Store
+from quarterdeck.store.port import Reads, Row
 
 GENESIS: Final = bytes(32)
 
@@ -41,11 +45,16 @@ class Walk:
     hash: bytes = GENESIS
     faults: list[ChainFault] = field(default_factory=list)
 
+    @property
+    def over(self) -> bool:
+        """Nothing further is looked at."""
+        return bool(self.faults) or self.seq == self.until
+
     def step(self, row: Row) -> None:
-        if self.faults or self.seq == self.until:
+        if self.over:
             return
         if row["seq"] != self.seq + 1 or row["prev"] != self.last:
-            self._fault(self.seq + 1, "the record is missing")
+            self.miss(self.seq + 1)
             return
         self.seq, self.last = self.seq + 1, row["id"]
         if _rehash(self.hash, self.stream, self.seq, row) != row["hash"]:
@@ -53,6 +62,10 @@ class Walk:
             return
         self.hash = row["hash"]
         self.meet()
+
+    def miss(self, seq: int) -> None:
+        """That record is not there."""
+        self._fault(seq, "the record is missing")
 
     def meet(self) -> None:
         """Hold the record at which the walk stands against the anchor."""
@@ -80,29 +93,39 @@ def walk_of(stream: str, until: int, anchor: tuple[int, str] | None, gone: tuple
     return walk
 
 
-async def verify(
-    store: Store, prefix: str, anchors: dict[str, tuple[int, str]], faults: list[ChainFault], gone: Ends
-) -> Verification:
+async def grounds(store: Reads, faults: list[ChainFault]) -> tuple[Heads, Ends]:
+    """What the deck's own stream says of the others: their anchored heads, and where those ended whose records are
+    gone. What of it cannot be read is added to the faults."""
+    heads: Heads = {}
+    gone: Ends = {}
+    try:
+        heads = await anchored(store)
+    except ValueError as error:
+        faults.append(ChainFault(ids.DECK_STREAM, 0, f"the anchored heads cannot be read: {error}"))
+    try:
+        gone = await pruned(store)
+    except ValueError as error:
+        faults.append(ChainFault(ids.DECK_STREAM, 0, f"what was pruned cannot be read: {error}"))
+    return heads, gone
+
+
+async def verify(store: Reads, prefix: str, anchors: Heads, faults: list[ChainFault], gone: Ends) -> Verification:
     """Check all streams that start with `prefix`, and with an empty one the blobs and the database file too.
 
-    anchors: (seq, hash in hex) by stream, as last anchored. faults: what was found before; taken over. gone: where
-    streams ended whose records were taken out.
+    anchors, gone, faults: the grounds; what is found is added to the faults.
     """
     heads = {row["name"]: row for row in await store.read("stream_heads", prefix=prefix)}
-    anchored = {name: head for name, head in anchors.items() if name.startswith(prefix)}
-    walks = {name: walk_of(name, head["seq"], anchored.get(name), gone.get(name)) for name, head in heads.items()}
-    after = 0
-    while rows := await store.read("events_all", prefix=prefix, after=after, limit=_PAGE):
-        after = rows[-1]["id"]
-        for row in rows:
-            if row["stream"] in walks:
-                walks[row["stream"]].step(row)
-    for name, walk in walks.items():
-        walk.end(heads[name])
+    anchors = {name: head for name, head in anchors.items() if name.startswith(prefix)}
+    if prefix:
+        walks = {name: await prove(store, head, anchors.get(name), gone.get(name)) for name, head in heads.items()}
+    else:
+        walks = await _all(store, heads, anchors, gone)
+    gone = await _gone_meanwhile(store, heads, walks, anchors, gone)
+    for walk in walks.values():
         faults += walk.faults
     faults += [
         ChainFault(stream, seq, "the stream is gone, but an anchor names it")
-        for stream, (seq, _) in anchored.items()
+        for stream, (seq, _) in anchors.items()
         if stream not in heads
     ]
     if not prefix:
@@ -113,7 +136,49 @@ async def verify(
     return Verification(len(heads) - len(taken_out), records, tuple(faults), len(taken_out), sum(taken_out))
 
 
-async def _verify_blobs(store: Store) -> list[ChainFault]:
+async def prove(store: Reads, head: Row, anchor: tuple[int, str] | None, gone: tuple[int, bytes] | None) -> Walk:
+    """Check one stream, along its own chain."""
+    walk = walk_of(head["name"], head["seq"], anchor, gone)
+    while not walk.over and (rows := await store.read("chain_of", stream=walk.stream, after=walk.seq, limit=_PAGE)):
+        if isinstance(first := rows[0]["seq"], int) and first > walk.seq + 1:
+            walk.miss(first - 1)  # back from the head, the chain goes no further
+        for row in rows:
+            walk.step(row)
+    walk.end(head)
+    return walk
+
+
+async def _all(store: Reads, heads: dict[str, Row], anchors: Heads, gone: Ends) -> dict[str, Walk]:
+    walks = {name: walk_of(name, head["seq"], anchors.get(name), gone.get(name)) for name, head in heads.items()}
+    after = 0
+    while rows := await store.read("events_all", prefix="", after=after, limit=_PAGE):
+        after = rows[-1]["id"]
+        for row in rows:
+            if row["stream"] in walks:
+                walks[row["stream"]].step(row)
+    for name, walk in walks.items():
+        walk.end(heads[name])
+    return walks
+
+
+async def _gone_meanwhile(
+    store: Reads, heads: dict[str, Row], walks: dict[str, Walk], anchors: Heads, gone: Ends
+) -> Ends:
+    """Where streams ended whose records are gone by now; those that were taken out meanwhile are checked by that."""
+    broken = [name for name, walk in walks.items() if walk.faults and name not in gone]
+    if not broken:
+        return gone
+    try:
+        now = await pruned(store)
+    except ValueError:  # it is among the faults, or was read without any a moment ago
+        return gone
+    for name in broken:
+        if name in now:
+            walks[name] = await prove(store, heads[name], anchors.get(name), now[name])
+    return gone | {name: now[name] for name in broken if name in now}
+
+
+async def _verify_blobs(store: Reads) -> list[ChainFault]:
     faults: list[ChainFault] = []
     after = 0
     while rows := await store.read("blobs_all", after=after, limit=_BLOB_PAGE):
@@ -126,7 +191,7 @@ async def _verify_blobs(store: Store) -> list[ChainFault]:
     return faults
 
 
-async def _verify_file(store: Store) -> list[str]:
+async def _verify_file(store: Reads) -> list[str]:
     """What is wrong with pages that no record lies on: the indexes and the read tables."""
     found = [str(value) for row in await store.read("database_faults") for value in row.values()]
     return [text for text in found if text != "ok"]

@@ -6,19 +6,21 @@ Rules
   before anything is written.
 - Every chain and every body is computed on the way; what does not hold is not taken over.
 - What is taken is the deck as it was when the transfer began: bodies first, so that no event names one that is missing.
-- Money and starts come along. Jobs do not: they follow from the events wherever the runs go on.
+- Money and starts come along, as they were at that moment too. What a purse has set aside is what is held in it: it is
+  summed up anew. Jobs do not come along: they follow from the events wherever the runs go on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from quarterdeck.journal.ends import pruned
+from quarterdeck.journal.ends import Ends, pruned
 from quarterdeck.journal.projections import rebuild
 from quarterdeck.journal.proof import Walk, holds, walk_of
+from quarterdeck.kernel import ids
 from quarterdeck.kernel.failures import BadInput, Conflicting
-from quarterdeck.store.port import Row, Store, Tx
+from quarterdeck.store.port import Reads, Row, Store, Tx
 
 _PAGE: Final = 500
 _BLOB_PAGE: Final = 100
@@ -65,28 +67,55 @@ class _Line:
         return {"name": walk.stream, "epoch": head["epoch"], "steps": head["steps"], **moved}
 
 
-async def transfer(source: Store, target: Store) -> Transferred:
-    """Bring everything of `source` into `target`. Raises Conflicting where their streams differ, BadInput where the
-    source's chains or bodies do not hold."""
-    [until], heads = await source.reads(("event_last", {}), ("streams_all", {}))
-    lines = {line.walk.stream: line for line in await _lines(source, target, heads)}
+async def transfer(source: Reads, target: Store) -> Transferred:
+    """Bring everything of `source` into `target`. Raises Conflicting where their streams differ or runs are pruned
+    meanwhile, BadInput where the source's chains or bodies do not hold."""
+    before = await target.read("held_all")
+    [until], heads, *kept = await source.reads(
+        ("event_last", {}), ("streams_all", {}), *((read, {}) for read, _ in _KEPT)
+    )
+    gone = await pruned(source)
+    lines = {line.walk.stream: line for line in await _lines(source, target, heads, gone)}
     blobs = await _bodies(source, target)
-    events = await _events(source, target, lines, until["last"])
-    for read, put in _KEPT:
-        rows = await source.read(read)
-        await target.write(partial(_put_all, put, rows))
+    try:
+        events = await _events(source, target, lines, until["last"])
+    except BadInput:
+        if (await pruned(source)).keys() == gone.keys():
+            raise
+        raise Conflicting("Runs were pruned while the deck was read", fix="the same command again") from None
+    await target.write(partial(_keep, kept, _settled(before, kept, lines.keys())))
     await rebuild(target)
     return Transferred(len(lines), events, blobs)
+
+
+def _keep(kept: Sequence[Sequence[Row]], settled: Sequence[Row], tx: Tx) -> None:
+    for (_, put), rows in zip(_KEPT, kept, strict=True):
+        tx.run_many(put, rows)
+    tx.run_many("held_drop", settled)
+    tx.run("purses_clear")
+    tx.run("purses_sum")
+
+
+def _settled(before: Sequence[Row], kept: Sequence[Sequence[Row]], streams: Set[str]) -> list[dict[str, str]]:
+    """What the target still held for streams that come from the source, and the source does not hold any more."""
+    held = {row["holder"] for (read, _), rows in zip(_KEPT, kept, strict=True) if read == "held_all" for row in rows}
+    gone = [row["holder"] for row in before if row["holder"] not in held]
+    return [{"holder": holder} for holder in gone if not streams.isdisjoint(_streams_of(holder))]
+
+
+def _streams_of(holder: str) -> tuple[str, str]:
+    """An attempt's, or a key's that belongs to no run."""
+    name = holder.partition("/")[0]
+    return ids.attempt_stream(name), f"key/{name}"
 
 
 def _put_all(statement: str, rows: Sequence[Row], tx: Tx) -> None:
     tx.run_many(statement, rows)
 
 
-async def _lines(source: Store, target: Store, heads: list[Row]) -> list[_Line]:
+async def _lines(source: Reads, target: Store, heads: list[Row], gone: Ends) -> list[_Line]:
     """Where each stream goes on in the target. Raises Conflicting."""
     there = {row["name"]: row for row in await target.read("stream_ends")}
-    gone = await pruned(source)
     lines: list[_Line] = []
     differing: list[str] = []
     for head in heads:
@@ -105,7 +134,7 @@ async def _lines(source: Store, target: Store, heads: list[Row]) -> list[_Line]:
     return lines
 
 
-async def _same(source: Store, head: Row, known: Row, gone: tuple[int, bytes] | None) -> bool:
+async def _same(source: Reads, head: Row, known: Row, gone: tuple[int, bytes] | None) -> bool:
     """Whether what the target has of a stream is how it begins in the source."""
     if known["seq"] == head["seq"]:
         return bool(known["hash"] == head["hash"])
@@ -115,7 +144,7 @@ async def _same(source: Store, head: Row, known: Row, gone: tuple[int, bytes] | 
     return bool(rows) and bool(rows[0]["hash"] == known["hash"])
 
 
-async def _bodies(source: Store, target: Store) -> int:
+async def _bodies(source: Reads, target: Store) -> int:
     before = (await target.read("blobs_count"))[0]["n"]
     after = 0
     while rows := await source.read("blobs_all", after=after, limit=_BLOB_PAGE):
@@ -128,7 +157,7 @@ async def _bodies(source: Store, target: Store) -> int:
     return int((await target.read("blobs_count"))[0]["n"] - before)
 
 
-async def _events(source: Store, target: Store, lines: dict[str, _Line], until: int) -> int:
+async def _events(source: Reads, target: Store, lines: dict[str, _Line], until: int) -> int:
     count = after = 0
     while rows := await source.read("events_all", prefix="", after=after, limit=_PAGE):
         after = rows[-1]["id"]

@@ -6,6 +6,7 @@ Rules
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -234,6 +235,16 @@ class Views:
     async def runs(self) -> list[RunView]:
         """All runs, newest first."""
         return [run_of(row) for row in await self._store.read("view_runs")]
+
+    async def going(self) -> list[RunView]:
+        """The runs that have not ended, newest first."""
+        views = [run_of(row) for row in await self._store.read("view_runs_open")]
+        return [view for view in views if not view.status.finished]
+
+    async def ended(self, names: Iterable[str]) -> set[str]:
+        """Those of these runs that have ended."""
+        rows = await self._store.read("view_runs_named", names=json.dumps(sorted(names)))
+        return {view.run for view in map(run_of, rows) if view.status.finished}
 
     async def run(self, run: str) -> RunView:
         """One run. Raises NotFound."""

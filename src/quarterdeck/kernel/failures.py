@@ -355,6 +355,10 @@ class StoreUnavailable(QuarterdeckError):
     failure = FailureClass.INFRASTRUCTURE
 
 
+class InDoubt(StoreUnavailable):
+    """The database went away before it said whether it has stored what it was given."""
+
+
 class Fenced(Conflicting):
     """This process was taken for dead; it has stopped its work."""
 

@@ -1,6 +1,7 @@
 """A copy of an SQLite database as one file, also while it is written to.
 
 Rules
+- The copy is the database as it was at one moment. Writers go on meanwhile, into the write-ahead log.
 - The copy appears under its name when it is whole, and never replaces anything.
 - It is readable by the user alone: it holds what the deck holds.
 """
@@ -11,9 +12,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-_PAGES: Final = 1000
-_PAUSE: Final = 0.01
-"""Writers go on between two portions."""
+from quarterdeck.store.use import USE
+
+_AT_ONCE: Final = -1
+"""All pages in one step. With several, whoever commits between two of them has the copy begin anew."""
 
 
 def beside(file: Path) -> Path:
@@ -23,7 +25,7 @@ def beside(file: Path) -> Path:
 
 def discard(partial: Path) -> None:
     """Remove what was begun and is not wanted. Idempotent."""
-    for ending in ("", "-wal", "-shm", "-journal"):
+    for ending in ("", "-wal", "-shm", "-journal", USE):
         partial.with_name(partial.name + ending).unlink(missing_ok=True)
 
 
@@ -41,10 +43,25 @@ def copy(database: Path, file: Path) -> None:
     partial = beside(file)
     discard(partial)
     try:
-        os.close(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        deck = closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True))
-        with deck as source, closing(sqlite3.connect(partial)) as target:
-            source.backup(target, pages=_PAGES, sleep=_PAUSE)
+        _pages(database, partial, "mode=ro")
         settle(partial, file)
     finally:
         discard(partial)
+
+
+def take(database: Path, file: Path) -> int:
+    """Copy a database that nobody may write to, so that the copy can be changed; the version of its schema.
+
+    Raises OSError, sqlite3.Error.
+    """
+    used = database.with_name(database.name + "-wal").exists()
+    _pages(database, file, "mode=ro" if used else "mode=ro&immutable=1")
+    with closing(sqlite3.connect(file)) as made:
+        return int(made.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _pages(database: Path, file: Path, how: str) -> None:
+    os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    deck = closing(sqlite3.connect(f"{database.absolute().as_uri()}?{how}", uri=True))
+    with deck as source, closing(sqlite3.connect(file)) as target:
+        source.backup(target, pages=_AT_ONCE)

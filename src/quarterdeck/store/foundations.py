@@ -3,11 +3,13 @@
 Rules
 - A database that has nothing of a foundation gets it whole, where it can be had whole; else it gets the steps that it
   lacks, in their order. All of it happens or nothing, one process at a time.
+- Whether something is missing is seen without waiting for anybody.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from quarterdeck.kernel.failures import BadConfiguration
 from quarterdeck.store.session import Session
 
 
@@ -20,6 +22,19 @@ class Foundation:
     """All of it as one script, for a database that has none of it; None = only its steps are there."""
     steps: tuple[tuple[str, str], ...]
     """Names and scripts of how it came to be, in their order."""
+
+
+def complete(foundation: Foundation, there: Collection[str], where: str) -> bool:
+    """Whether the database has all of it, of which it has these steps. Raises BadConfiguration where it has more than
+    this code knows."""
+    known = {name for name, _ in foundation.steps}
+    if unknown := sorted(set(there) - known):
+        raise BadConfiguration(
+            f"The database {where} was written by a newer version of quarterdeck",
+            why=f"its part {foundation.name} has {unknown[-1]}",
+            fix="pip install --upgrade quarterdeck",
+        )
+    return known <= set(there)
 
 
 def lay(session: Session, foundations: Sequence[Foundation]) -> None:

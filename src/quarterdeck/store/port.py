@@ -12,6 +12,7 @@ Rules
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -49,7 +50,19 @@ class Tx(Protocol):
 Write = Callable[[Tx], T]
 
 
-class Store(Protocol):
+class Reads(Protocol):
+    """What can be read from."""
+
+    async def read(self, statement: str, /, **parameters: Any) -> list[Row]:
+        """Rows of the named statement, as of the last commit."""
+        ...
+
+    async def reads(self, *asks: Ask) -> list[list[Row]]:
+        """Rows of several named statements, all as of the same commit."""
+        ...
+
+
+class Store(Reads, Protocol):
     """One database."""
 
     @property
@@ -70,12 +83,11 @@ class Store(Protocol):
         """
         ...
 
-    async def read(self, statement: str, /, **parameters: Any) -> list[Row]:
-        """Rows of the named statement, as of the last commit."""
-        ...
+    def sole(self) -> AbstractAsyncContextManager[None]:
+        """Have the database alone: within the block, nobody else has written since they opened it, or begins to.
 
-    async def reads(self, *asks: Ask) -> list[list[Row]]:
-        """Rows of several named statements, all as of the same commit."""
+        Raises Conflicting where somebody has. Who opens it meanwhile can read; their writes raise StoreUnavailable.
+        """
         ...
 
     async def changed(self, since: int, timeout: float) -> int:

@@ -7,45 +7,52 @@ Rules
 - A write that goes on alone (one in its turn) is sent and committed in few journeys; where several share a turn, each
   has a savepoint, and is over before the next begins.
 - Before any write of a turn has run, a lost connection is replaced without a word. Later, the turn fails as
-  StoreUnavailable. Where the answer to a commit was lost, the server is asked what became of it: nothing is reported as
-  failed that has happened.
+  StoreUnavailable. Where the answer to a commit was lost, the server is asked what became of it, for a minute: nothing
+  is reported as failed that has happened. If it stays away, that this is not known is what is said (InDoubt).
 - A writer that stands still inside a transaction is thrown out by the server after some seconds.
 - Reads run on a few connections of their own; several reads see one snapshot.
 - Every commit says so once (NOTIFY); whoever waits for changes listens. Where the listening was interrupted, everybody
   who waits is woken once: something may have been missed.
 - Whoever comes back to another deck than before, or to one of a newer version, writes nothing into it.
+- Whoever only reads takes no lock and needs no right to write: what writing needs is there from the first write on.
+- Whoever has written knows what is there, and relies on it: to take something away needs the database alone. Whoever
+  was cut off while somebody had that writes no more.
 """
 
 import asyncio
 import queue
 import threading
+import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from typing import Any, Final, Self, TypeVar
 
 import psycopg
 
-from quarterdeck.kernel.failures import BadConfiguration, StoreLost
-from quarterdeck.store.foundations import Foundation, lay
+from quarterdeck.kernel.failures import StoreLost, StoreUnavailable
+from quarterdeck.store.foundations import Foundation, complete
 from quarterdeck.store.listening import Listening
 from quarterdeck.store.port import Ask, Dialect, Row, Tx, Write
-from quarterdeck.store.session import Address, Session, address, connect, cut, unavailable, unwell
+from quarterdeck.store.session import Address, Session, address, connect, cut, in_doubt, unavailable, unwell
 from quarterdeck.store.statements import migrations
 from quarterdeck.store.turns import Turns, Waiting
+from quarterdeck.store.upgrading import begin, found, migrate, version_of
+from quarterdeck.store.use import shared, taken
 
 T = TypeVar("T")
 
-LOCK: Final = 0x71646D31
-"""The advisory lock of a deck's writers; one database holds one deck."""
-
+USE: Final = 0x71646D32
+"""The advisory lock of those who use the database: together, or one of them alone."""
 _READERS: Final = 4
 _PATIENCE: Final = 5.0
 """Seconds in which a server that restarts is waited for."""
-_BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
+_DOUBT: Final = 60.0
+"""Seconds in which a server that went away is asked what became of a commit."""
+_PAUSE: Final = 0.1
 _LOOK: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _COMMIT: Final = "COMMIT"
-_UNDO: Final = "ROLLBACK"
 _NOTIFY: Final = "NOTIFY quarterdeck"
 
 
@@ -110,6 +117,9 @@ class PostgresStore:
         self._turns = Turns(self._commit, self._drop)
         self._session: Session | None = None
         self._deck = ""
+        self._sole: int | None = None
+        """How often somebody had the database alone, as of the first write; None = there was none."""
+        self._alone = False
         self._name = uuid.uuid4().hex
         self._number = 0
         self._stopping = threading.Event()
@@ -157,6 +167,16 @@ class PostgresStore:
         self._turns.must_be_open()
         return await self._loop.run_in_executor(self._pool, self._read, asks)
 
+    @asynccontextmanager
+    async def sole(self) -> AsyncIterator[None]:
+        await self._turns.write(self._take_alone)
+        self._alone = True
+        try:
+            yield
+        finally:
+            self._alone = False
+            await self._turns.write(lambda tx: tx.run("session_share", key=USE))
+
     async def changed(self, since: int, timeout: float) -> int:
         self._listening.begin()
         return await self._turns.changed(since, timeout)
@@ -179,27 +199,37 @@ class PostgresStore:
 
     def _prepare(self) -> None:
         try:
-            session = connect(self._at, "writer")
+            reader = connect(self._at, "reader")
             try:
-                migrate(session, self._at.where)
-                session.run("session_forget", {})
-                self._deck = session.run("session_deck", {})[0]["deck"]
+                if version_of(reader) != migrations("postgres")[-1].version:
+                    self._as_writer(lambda session: migrate(session, self._at.where))
+                self._deck = reader.run("session_deck", {})[0]["deck"]
             except BaseException:
-                session.close()
+                reader.close()
                 raise
         except psycopg.Error as error:
             raise unavailable(self._at.where, error) from error
-        self._session = session
+        self._idle_readers.put(reader)
 
     def _lay(self, foundations: Sequence[Foundation]) -> None:
+        asks: list[Ask] = [("session_laid", {"name": one.name}) for one in foundations]
+        laid = [{str(row["step"]) for row in rows} for rows in self._read(asks)]
+        lacking = [
+            one for one, there in zip(foundations, laid, strict=True) if not complete(one, there, self._at.where)
+        ]
+        if not lacking:
+            return
         try:
-            session = connect(self._at, "writer")
-            try:
-                found(session, foundations)
-            finally:
-                session.close()
+            self._as_writer(lambda session: found(session, lacking))
         except psycopg.Error as error:
             raise unavailable(self._at.where, error) from error
+
+    def _as_writer(self, work: Callable[[Session], object]) -> None:
+        session = connect(self._at, "writer")
+        try:
+            work(session)
+        finally:
+            session.close()
 
     def _commit(self, asks: list[Waiting]) -> bool:
         """One transaction for all asks; True where it was committed."""
@@ -216,7 +246,7 @@ class PostgresStore:
                 if tx.broken is not None:
                     raise tx.broken
             if len(asks) == 1 and asks[0].error is not None:  # it had no savepoint: the whole transaction is its own
-                _undo(session)
+                session.undo()
                 return False
             return self._end(session, tx, asks)
         except Exception as error:  # noqa: BLE001 - every caller is told
@@ -230,28 +260,51 @@ class PostgresStore:
         session = self._session
         try:
             if session is not None:
-                _begin(session)
+                begin(session)
         except psycopg.Error as error:
             if not cut(error):
                 raise
             self._drop()
         if self._session is None:
-            self._session = session = self._again()
-            _begin(session)
+            self._session = session = self._writer(_PATIENCE)
+            begin(session)
         assert session is not None  # it is the one that was begun with
         self._number += 1
         session.send("session_turn", ({"writer": self._name, "number": self._number},))
         return session
 
-    def _again(self) -> Session:
-        """A new session with the same deck."""
-        session = connect(self._at, "writer", _PATIENCE, self._stopping)
+    def _writer(self, patience: float) -> Session:
+        """A new session with the same deck, which uses it with others. Raises psycopg.Error, StoreUnavailable."""
+        if self._alone:
+            raise StoreUnavailable(f"The connection to {self._at.where} was lost", fix="the same command again")
+        session = connect(self._at, "writer", patience, self._stopping)
         try:
             self._must_be_the_same(session)
+            if not session.run("session_use", {"key": USE})[0]["given"]:
+                raise taken(self._at.where)
+            self._must_know(session)
         except BaseException:
             session.close()
             raise
         return session
+
+    def _must_know(self, session: Session) -> None:
+        """What this process knows to be there is there. Raises psycopg.Error, StoreLost."""
+        sole = int(session.run("session_sole", {})[0]["sole"])
+        if self._sole is None:
+            session.run("session_forget", {})
+        elif sole != self._sole:
+            raise StoreLost(
+                f"The database {self._at.where} was cleared while this process was cut off from it",
+                why="what it relies on may be gone",
+                fix="start it again",
+            )
+        self._sole = sole
+
+    def _take_alone(self, tx: Tx) -> None:
+        if not tx.run("session_alone", key=USE)[0]["given"]:
+            raise shared(self._at.where)
+        self._sole = int(tx.run("session_sole_again")[0]["sole"])
 
     def _must_be_the_same(self, session: Session) -> None:
         try:
@@ -279,7 +332,7 @@ class PostgresStore:
         except psycopg.Error as error:
             if tx.broken is None and len(asks) == 1:  # what it sent last went wrong
                 asks[0].error = error
-                _undo(session)
+                session.undo()
                 return False
             self._drop()
             if self._happened():
@@ -288,12 +341,20 @@ class PostgresStore:
         return True
 
     def _happened(self) -> bool:
-        """Whether a transaction was committed whose end was not heard. Raises psycopg.Error, StoreLost."""
-        self._session = self._again()
-        _begin(self._session)  # its lock is there once the other transaction is over
-        found = self._session.run("session_turned", {"writer": self._name})
-        _undo(self._session)
-        return bool(found) and found[0]["number"] == self._number
+        """Whether a transaction was committed whose end was not heard. Raises StoreUnavailable, which is InDoubt where
+        the server cannot be asked."""
+        until = time.monotonic() + _DOUBT
+        while True:
+            try:
+                self._session = session = self._writer(_PATIENCE)
+                begin(session)  # its lock is there once the other transaction is over
+                rows = session.run("session_turned", {"writer": self._name})
+                session.undo()
+                return bool(rows) and rows[0]["number"] == self._number
+            except psycopg.Error as error:
+                self._drop()
+                if time.monotonic() >= until or self._stopping.wait(_PAUSE):
+                    raise in_doubt(self._at.where) from error
 
     def _drop(self) -> None:
         session, self._session = self._session, None
@@ -338,57 +399,3 @@ class PostgresStore:
                 self._idle_readers.get_nowait().close()
             except queue.Empty:
                 return
-
-
-def _begin(session: Session) -> None:
-    """Begin a transaction and take the deck's lock."""
-    session.control(_BEGIN)
-    session.run("session_begun", {"key": LOCK})
-
-
-def _undo(session: Session) -> None:
-    try:
-        session.settle()
-    except psycopg.Error as error:
-        if unwell(error) or not session.alive:
-            raise
-    session.control(_UNDO)
-    session.settle()
-
-
-def migrate(session: Session, where: str) -> int:
-    """Bring the schema up to date, one process at a time; from which version.
-
-    Raises psycopg.Error, and BadConfiguration where the database is newer than this code.
-    """
-    steps = migrations("postgres")
-    _begin(session)
-    try:
-        there = session.run("session_schema", {})[0]["there"]
-        found = int(session.run("session_deck", {})[0]["version"]) if there else 0
-        for step in steps:
-            if step.version > found:
-                for script in step.statements:
-                    session.script(script)
-                session.run("session_migrated", {"version": step.version})
-        session.control(_COMMIT)
-        session.settle()
-    except BaseException:
-        if session.alive:
-            _undo(session)
-        raise
-    if found > steps[-1].version:
-        raise BadConfiguration(
-            f"The database {where} was written by a newer version of quarterdeck",
-            why=f"its schema is version {found}, this version knows {steps[-1].version}",
-            fix="pip install --upgrade quarterdeck",
-        )
-    return found
-
-
-def found(session: Session, foundations: Sequence[Foundation]) -> None:
-    """Lay these foundations, one process at a time. Raises psycopg.Error."""
-    _begin(session)
-    lay(session, foundations)
-    session.control(_COMMIT)
-    session.settle()

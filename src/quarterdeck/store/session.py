@@ -5,12 +5,12 @@ Rules
   value needs no type of its own.
 - What gives no rows is sent without waiting for its answer. `settle` waits for everything that was sent, and raises
   what went wrong with the first that failed; the server does nothing of what was sent after it.
-- Waiting for the server holds no lock of the interpreter.
+- Waiting for the server holds no lock of the interpreter, and has an end: a server that keeps a connection and says
+  nothing is like one that is gone.
 - No error that leaves this file shows a password.
 """
 
 import select
-import struct
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,8 @@ from psycopg.errors import error_from_result
 from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 
-from quarterdeck.kernel.failures import BadConfiguration, StoreLost, StoreUnavailable
+from quarterdeck.kernel.failures import BadConfiguration, InDoubt, StoreLost, StoreUnavailable
+from quarterdeck.store.binary import DUMPS, LOADS
 from quarterdeck.store.port import Row
 from quarterdeck.store.statements import Numbered, numbered
 
@@ -32,9 +33,13 @@ Role = Literal["writer", "reader", "listener"]
 OLDEST: Final = 150000
 """The oldest server that has what is asked of it, as it numbers its versions."""
 
+_UNDO: Final = "ROLLBACK"
 _AT_ONCE: Final = 256
 """Most commands that are sent without reading an answer: their answers fit into the socket's buffers."""
 _PAUSE: Final = 0.1
+_SILENCE: Final[Mapping[Role, float]] = {"writer": 300.0, "reader": 90.0, "listener": 30.0}
+"""Seconds within which a session of that kind is answered. A step of the schema may take longer: it has an hour."""
+_STEP: Final = 3600.0
 _DEFAULTS: Final[Mapping[str, str | int]] = {
     "application_name": "quarterdeck",
     "connect_timeout": 10,
@@ -48,7 +53,7 @@ _EVERY: Final = "SET client_encoding = 'UTF8'; SET jit = off; SET lock_timeout =
 # A writer that was stopped inside a transaction must not keep the others from writing.
 _SETUP: Final[Mapping[Role, str]] = {
     "writer": f"{_EVERY}; SET idle_in_transaction_session_timeout = '5s'",
-    "reader": f"{_EVERY}; SET default_transaction_read_only = on",
+    "reader": f"{_EVERY}; SET default_transaction_read_only = on; SET statement_timeout = '60s'",
     "listener": f"{_EVERY}; LISTEN quarterdeck",
 }
 
@@ -57,52 +62,6 @@ _UNWELL: Final = ("08", "53", "57", "58", "XX", "40", "25")
 _UNWELL_TOO: Final = frozenset({"55P03", "0A000"})
 """A lock that was not given in time; a plan that a change of the schema made useless."""
 _DAMAGED: Final = frozenset({"XX001", "XX002"})
-
-
-# --- values -----------------------------------------------------------------------------------------------
-
-_double = struct.Struct(">d")
-
-
-def _text(value: str) -> bytes:
-    """PostgreSQL's text cannot hold the character 0; what shows it shows the character for what cannot be shown."""
-    return value.replace("\0", "\ufffd").encode()
-
-
-def _integer(value: bytes) -> int:
-    return int.from_bytes(value, "big", signed=True)
-
-
-def _numeric(value: bytes) -> int | float:
-    """A sum of integers; with a fraction it is a float."""
-    digits, weight, sign, _ = struct.unpack_from(">HhHH", value)
-    total: int | float = 0
-    for place, digit in enumerate(struct.unpack_from(f">{digits}H", value, 8)):
-        total += digit * 10_000 ** (weight - place)
-    return -total if sign == 0x4000 else total
-
-
-_BOOL, _BYTEA, _INT8, _INT2, _INT4, _TEXT, _FLOAT8, _NUMERIC = 16, 17, 20, 21, 23, 25, 701, 1700
-_WORDS: Final = (_TEXT, 19, 705, 1043)
-"""The object numbers of types, as in PostgreSQL's catalogue of them."""
-
-_DUMPS: Final[Mapping[int, Callable[[Any], bytes]]] = {
-    _BOOL: lambda value: b"\1" if value else b"\0",
-    _BYTEA: bytes,
-    _INT2: struct.Struct(">h").pack,
-    _INT4: struct.Struct(">i").pack,
-    _INT8: struct.Struct(">q").pack,
-    _FLOAT8: _double.pack,
-    **dict.fromkeys(_WORDS, _text),
-}
-_LOADS: Final[Mapping[int, Callable[[bytes], Any]]] = {
-    _BOOL: lambda value: int(value == b"\1"),  # as SQLite has it
-    _BYTEA: bytes,
-    **dict.fromkeys((_INT2, _INT4, _INT8), _integer),
-    _FLOAT8: lambda value: _double.unpack(value)[0],
-    _NUMERIC: _numeric,
-    **dict.fromkeys(_WORDS, bytes.decode),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +117,15 @@ def unavailable(where: str, error: psycopg.Error) -> StoreUnavailable:
     return kind(f"The database {where} cannot be used", why=first, fix=fix)
 
 
+def in_doubt(where: str) -> InDoubt:
+    """The server went away before it said whether it has committed, and did not come back in time."""
+    return InDoubt(
+        f"It is not known whether the database {where} has stored something",
+        why="it went away before it said so",
+        fix="look once it is back: quarterdeck ps",
+    )
+
+
 # --- where it is ------------------------------------------------------------------------------------------
 
 
@@ -197,8 +165,9 @@ def address(url: str) -> Address:
 class Session:
     """One connection; used by one thread at a time. Make it with `connect`."""
 
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+    def __init__(self, connection: psycopg.Connection[Any], silence: float) -> None:
         self._connection = connection
+        self._silence = silence
         self._texts: Mapping[str, Numbered] = numbered()
         self._known: dict[str, _Prepared] = {}
         self._pg: PGconn = connection.pgconn
@@ -227,13 +196,16 @@ class Session:
         """Statements without parameters, one after the other. Raises psycopg.Error."""
         self.settle()
         self._pg.exit_pipeline_mode()
-        self._pg.nonblocking = 0
-        result = self._pg.exec_(text.encode())
+        self._pg.send_query(text.encode())
+        self._flush()
+        failed: PGresult | None = None
+        while (result := self._next(_STEP)) is not None:
+            if result.status == ExecStatus.FATAL_ERROR:
+                failed = failed or result
         if self.alive:
-            self._pg.nonblocking = 1
             self._pg.enter_pipeline_mode()
-        if result.status not in (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK):
-            raise error_from_result(result, encoding="utf-8")
+        if failed is not None:
+            raise error_from_result(failed, encoding="utf-8")
 
     def run(self, name: str, given: Mapping[str, Any] | Sequence[Any]) -> list[Row]:
         """The rows of a named statement. Raises KeyError, psycopg.Error."""
@@ -273,6 +245,16 @@ class Session:
         """Wait for all answers; the last one, None where nothing was sent. Raises psycopg.Error."""
         return self._answers()[-1] if self._sent else None
 
+    def undo(self) -> None:
+        """Undo the open transaction. Raises psycopg.Error where the server or the session is at fault."""
+        try:
+            self.settle()
+        except psycopg.Error as error:
+            if unwell(error) or not self.alive:
+                raise
+        self.control(_UNDO)
+        self.settle()
+
     def close(self) -> None:
         """Idempotent."""
         self._connection.close()
@@ -293,10 +275,10 @@ class Session:
         described = self._answers()[-1]
         types = [described.param_type(place) for place in range(described.nparams)]
         found = [
-            (place, (described.fname(place) or b"").decode(), _LOADS[described.ftype(place)])
+            (place, (described.fname(place) or b"").decode(), LOADS[described.ftype(place)])
             for place in range(described.nfields)
         ]
-        known = _Prepared(label, text.names, tuple(_DUMPS[one] for one in types), (1,) * len(types), tuple(found))
+        known = _Prepared(label, text.names, tuple(DUMPS[one] for one in types), (1,) * len(types), tuple(found))
         self._known[name] = known
         return known
 
@@ -320,16 +302,23 @@ class Session:
     def _flush(self) -> None:
         while self._pg.flush():
             self._poll.modify(self._pg.socket, select.POLLIN | select.POLLOUT)
-            for _, event in self._poll.poll():
+            for _, event in self._wait(self._silence):
                 if event & select.POLLIN:
                     self._pg.consume_input()
             self._poll.modify(self._pg.socket, select.POLLIN)
 
-    def _next(self) -> PGresult | None:
+    def _next(self, silence: float | None = None) -> PGresult | None:
         while self._pg.is_busy():
-            self._poll.poll()
+            self._wait(silence or self._silence)
             self._pg.consume_input()
         return self._pg.get_result()
+
+    def _wait(self, seconds: float) -> list[tuple[int, int]]:
+        """Until the connection has something for us, or takes something. Raises psycopg.Error."""
+        events = self._poll.poll(seconds * 1000)
+        if not events:
+            raise psycopg.OperationalError(f"the server has said nothing for {seconds:g} s")
+        return events
 
 
 def connect(at: Address, role: Role, patience: float = 0.0, stopping: threading.Event | None = None) -> Session:
@@ -345,7 +334,7 @@ def connect(at: Address, role: Role, patience: float = 0.0, stopping: threading.
         except psycopg.OperationalError:
             if time.monotonic() >= until or (stopping or threading.Event()).wait(_PAUSE):
                 raise
-    session = Session(connection)
+    session = Session(connection, _SILENCE[role])
     try:
         _must_do(session.pg, at.where)
         session.script(_SETUP[role])

@@ -9,6 +9,8 @@ Rules
 - A database that is deleted, replaced or damaged under us is lost: that is said at once, and nothing more is written
   into a file that nobody will ever open again.
 - Reads run on a few connections of their own and see the last commit.
+- Whoever has written knows what is there, and relies on it: to take something away needs the database alone
+  (`quarterdeck.store.use`).
 - Changes by other processes are seen through `PRAGMA data_version`, polled only while somebody waits for a change.
 """
 
@@ -16,8 +18,9 @@ import asyncio
 import os
 import queue
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, Literal, Self, TypeVar
 
@@ -25,6 +28,7 @@ from quarterdeck.kernel.failures import BadConfiguration, StoreLost, StoreUnavai
 from quarterdeck.store.port import Ask, Dialect, Row, Tx, Write
 from quarterdeck.store.statements import migrations, statements
 from quarterdeck.store.turns import Looking, Turns, Waiting
+from quarterdeck.store.use import Use
 
 T = TypeVar("T")
 
@@ -215,6 +219,7 @@ class SqliteStore:
         self._turns = Turns(self._commit, self._drop, Looking(self._poll, _POLL_SECONDS))
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
+        self._use = Use(path)
         self._data_version: int | None = None
         self._pool = ThreadPoolExecutor(_READERS, thread_name_prefix="store-reader")
         self._idle_readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
@@ -257,6 +262,14 @@ class SqliteStore:
         self._turns.must_be_open()
         return await self._loop.run_in_executor(self._pool, self._read, asks)
 
+    @asynccontextmanager
+    async def sole(self) -> AsyncIterator[None]:
+        await self._turns.write(lambda _: self._use.alone())
+        try:
+            yield
+        finally:
+            self._use.share()
+
     async def changed(self, since: int, timeout: float) -> int:
         return await self._turns.changed(since, timeout)
 
@@ -267,6 +280,7 @@ class SqliteStore:
         self._pool.shutdown()
         while not self._idle_readers.empty():
             self._idle_readers.get().close()
+        self._use.end()
 
     # --- the writer's thread --------------------------------------------------------------------------------
 
@@ -295,6 +309,7 @@ class SqliteStore:
         tx: _SqliteTx | None = None
         try:
             self._must_be_there()
+            self._use.begin()
             if self._connection is None:
                 self._connection = _connect(self._path, self._durability, reader=False)
                 self._data_version = None

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from quarterdeck.kernel.failures import Conflicting, StoreUnavailable
 from quarterdeck.store.port import Store, Tx
 
 OpenStore = Callable[[], Awaitable[Store]]
@@ -163,6 +164,24 @@ class StoreConformance:
         stores = [await open_store(), await open_store()]
         await asyncio.gather(*(stores[n % 2].write(_claim("run/a")) for n in range(200)))
         assert await stores[0].write(_claim("run/a")) == 201
+
+    async def test_whoever_has_it_alone_is_the_only_one_who_writes(self, open_store: OpenStore) -> None:
+        one, other, onlooker = await open_store(), await open_store(), await open_store()
+        await one.write(_claim("run/a"))
+        await other.write(_claim("run/a"))
+        with pytest.raises(Conflicting):
+            async with one.sole():
+                raise AssertionError  # the other one has written, and relies on what it saw
+        await one.write(_claim("run/a"))
+        await other.close()
+        async with one.sole():
+            assert await _names(onlooker) == ["run/a"]
+            with pytest.raises(StoreUnavailable):
+                await onlooker.write(_claim("run/a"))
+            assert await one.write(_claim("run/a")) == 4
+            with pytest.raises(StoreUnavailable):
+                await (await open_store()).write(_claim("run/a"))
+        assert await onlooker.write(_claim("run/a")) == 5
 
     async def test_close_finishes_what_waits_and_is_idempotent(self, open_store: OpenStore) -> None:
         one, other = await open_store(), await open_store()

@@ -12,6 +12,26 @@ SELECT s.id, s.name, s.epoch, s.seq, s.hash, s.last FROM json_each(:names) AS n 
 -- Heads of all streams, for the anchor and for verification.
 SELECT name, seq, hash FROM streams WHERE name >= :prefix AND name < :prefix || char(1114111) ORDER BY name;
 
+-- name: heads_moved
+-- Heads of streams that no anchor names as they are, in the order in which they moved; not the deck's own.
+SELECT name, seq, hash, last FROM streams
+WHERE last > (SELECT coalesce(max(until), 0) FROM anchored) AND name <> :deck ORDER BY last LIMIT :limit;
+
+-- name: heads_count
+-- How many streams have records, or had; not the deck's own.
+SELECT count(*) AS n FROM streams WHERE seq > 0 AND name <> :deck;
+
+-- name: anchored
+-- How far anchors reach: streams whose newest record is not beyond `until`. When that was, and how many streams there
+-- were.
+SELECT until, at, streams FROM anchored;
+
+-- name: anchored_set
+-- Anchors reach so far now.
+INSERT INTO anchored (one, until, at, streams) VALUES (1, :until, :at, :streams)
+ON CONFLICT (one) DO UPDATE SET until = max(anchored.until, excluded.until), at = excluded.at,
+    streams = excluded.streams;
+
 -- name: stream_lengths
 -- Streams that start with a prefix, with how many records each has.
 SELECT name, seq FROM streams WHERE name >= :prefix AND name < :prefix || char(1114111) ORDER BY name;
@@ -45,6 +65,17 @@ WITH RECURSIVE line (id, prev, seq) AS (
     SELECT e.id, e.prev, e.seq FROM line JOIN events AS e ON e.id = line.prev WHERE line.seq > :after + 1
 )
 SELECT e.seq, e.at, e.epoch, e.body, e.hash
+FROM (SELECT id FROM line ORDER BY seq LIMIT :limit) AS page JOIN events AS e ON e.id = page.id ORDER BY e.seq;
+
+-- name: chain_of
+-- The same with what a chain is computed from. A chain that was bent into a ring ends where it meets itself.
+WITH RECURSIVE line (id, prev, seq) AS (
+    SELECT e.id, e.prev, e.seq FROM streams AS s JOIN events AS e ON e.id = s.last
+    WHERE s.name = :stream AND e.seq > :after
+    UNION
+    SELECT e.id, e.prev, e.seq FROM line JOIN events AS e ON e.id = line.prev WHERE line.seq > :after + 1
+)
+SELECT e.id, e.prev, e.seq, e.at, e.epoch, e.body, e.hash
 FROM (SELECT id FROM line ORDER BY seq LIMIT :limit) AS page JOIN events AS e ON e.id = page.id ORDER BY e.seq;
 
 -- name: events_until

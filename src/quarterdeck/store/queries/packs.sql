@@ -1,7 +1,8 @@
 -- name: project_pack
--- pack.kept. The first pack that leads to a commit stays: another one leads to the same.
+-- pack.kept. The newest pack that leads to a commit leads there: what it builds on is nearest to what is there now.
 INSERT INTO packs (commit_sha, onto, blob, bytes, at) VALUES (:commit, :onto, :blob, :bytes, :at)
-ON CONFLICT (commit_sha) DO NOTHING;
+ON CONFLICT (commit_sha) DO UPDATE SET onto = excluded.onto, blob = excluded.blob, bytes = excluded.bytes,
+    at = excluded.at;
 
 -- name: project_snapshot
 -- workspace.kept

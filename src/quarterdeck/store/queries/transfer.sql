@@ -19,17 +19,31 @@ SELECT count(*) AS n FROM blobs;
 
 -- name: purses_all
 -- All purses.
-SELECT purse, cap, settled, reserved FROM purses ORDER BY purse;
+SELECT purse, cap, settled FROM purses ORDER BY purse;
 
 -- name: purse_put
 -- A purse that came from elsewhere; where it is known, what is more holds.
-INSERT INTO purses (purse, cap, settled, reserved) VALUES (:purse, :cap, :settled, :reserved)
+INSERT INTO purses (purse, cap, settled) VALUES (:purse, :cap, :settled)
 ON CONFLICT (purse) DO UPDATE SET cap = coalesce(max(purses.cap, excluded.cap), purses.cap, excluded.cap),
-    settled = max(purses.settled, excluded.settled), reserved = max(purses.reserved, excluded.reserved);
+    settled = max(purses.settled, excluded.settled);
+
+-- name: purses_clear
+-- Nothing is set aside in any purse.
+UPDATE purses SET reserved = 0 WHERE reserved <> 0;
+
+-- name: purses_sum
+-- Purses have set aside what is held in them; the others were cleared.
+UPDATE purses SET reserved = (
+    SELECT sum(h.amount) FROM held AS h CROSS JOIN json_each(h.purses) AS p WHERE p.value = purses.purse)
+WHERE purse IN (SELECT p.value FROM held AS h CROSS JOIN json_each(h.purses) AS p);
 
 -- name: held_all
 -- All that is set aside.
 SELECT holder, amount, purses FROM held ORDER BY holder;
+
+-- name: held_drop
+-- What was set aside for one holder was settled or given back elsewhere.
+DELETE FROM held WHERE holder = :holder;
 
 -- name: starts_all
 -- All starts and moments that are kept.

@@ -2,6 +2,14 @@
 -- All runs, newest first.
 SELECT * FROM runs ORDER BY created_at DESC, run DESC;
 
+-- name: view_runs_open
+-- Runs that have no end on record, newest first: few, however long the history.
+SELECT * FROM runs WHERE finished_at IS NULL ORDER BY created_at DESC, run DESC;
+
+-- name: view_runs_named
+-- The runs of these names that there are; `names`: a JSON list.
+SELECT r.* FROM json_each(:names) AS n JOIN runs AS r ON r.run = n.value;
+
 -- name: view_run
 -- One run.
 SELECT * FROM runs WHERE run = :run;

@@ -14,6 +14,26 @@ UPDATE schema_version SET version = :version;
 -- One writer of a deck at a time, from here to the end of the transaction.
 SELECT 1 AS begun FROM pg_advisory_xact_lock(:key);
 
+-- name: session_use
+-- Use the database with others, if nobody has it alone, for as long as the session lasts.
+SELECT pg_try_advisory_lock_shared(:key) AS given;
+
+-- name: session_alone
+-- Have it alone, if nobody else uses it.
+SELECT pg_try_advisory_lock(:key) AS given;
+
+-- name: session_share
+-- Have it with others again.
+SELECT pg_advisory_unlock(:key) AS given;
+
+-- name: session_sole
+-- How often somebody had it alone.
+SELECT sole FROM schema_version;
+
+-- name: session_sole_again
+-- Somebody has it alone once more.
+UPDATE schema_version SET sole = sole + 1 RETURNING sole;
+
 -- name: session_turn
 -- Which turn of a writer this is: kept with what the turn has done, to be asked for where the answer to its end was lost.
 INSERT INTO turns (writer, number, at) VALUES (:writer, :number, extract(epoch FROM now()))
