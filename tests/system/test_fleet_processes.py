@@ -18,8 +18,10 @@ TRIES = 60
 
 async def test_four_processes_break_no_limit(postgres_url: str) -> None:
     children = [
-        await asyncio.create_subprocess_exec(sys.executable, WORKER, postgres_url, str(TRIES), stdin=PIPE, stdout=PIPE)
-        for _ in range(PROCESSES)
+        await asyncio.create_subprocess_exec(
+            sys.executable, WORKER, postgres_url, str(TRIES), str(number), stdin=PIPE, stdout=PIPE
+        )
+        for number in range(PROCESSES)
     ]
     began = asyncio.get_running_loop().time()
     async with asyncio.timeout(120):
@@ -27,11 +29,16 @@ async def test_four_processes_break_no_limit(postgres_url: str) -> None:
             assert child.stdout is not None
             assert await child.stdout.readline() == b"ready\n"
         ended = await asyncio.gather(*(child.communicate(b"go\n") for child in children))
-    took = Counter[str]()
+    took, spans = Counter[str](), list[tuple[float, float]]()
     for out, _ in ended:
-        took.update(json.loads(out))
+        told = json.loads(out)
+        took.update(told["took"])
+        spans += told["spans"]
     assert took["pay"] == 100, "1,000 in the run's purse, 10 each"
     assert took["start"] == 30
+    assert took["dispatch"] == 5, "places of the deck; four in each of the repositories"
+    assert len(spans) == PROCESSES * (TRIES // 4)
+    assert max(sum(began <= at <= ended for began, ended in spans) for at, _ in spans) <= 3
     slices = (asyncio.get_running_loop().time() - began) // 10 + 2
     assert 40 <= took["call"] <= 40 * slices, "40 calls in a slice of ten seconds"
     store = await open_url(postgres_url)

@@ -174,3 +174,57 @@ def test_a_password_in_a_url_is_refused() -> None:
     with pytest.raises(BadConfiguration, match="password") as refused:
         url_of("https://ada:secret@example.org/a.git")
     assert "secret" not in f"{refused.value}{refused.value.why}{refused.value.fix}"
+
+
+@dataclass
+class Watched(Shelf):
+    """It counts what was looked for."""
+
+    looked: list[str] = field(default_factory=list)
+
+    async def find(self, commit: str) -> Pack | None:
+        self.looked.append(commit)
+        return await super().find(commit)
+
+
+async def test_a_new_mirror_takes_from_the_remote_what_has_landed(clone: Path, tmp_path: Path) -> None:
+    """Each landing left a pack that leads from the one before."""
+    shelf, base = Watched(), git(clone, "rev-parse", "HEAD")
+    one, other = await mirror(tmp_path / "one", shelf), await mirror(tmp_path / "other", shelf)
+    await one.fetch(base)
+    tip = base
+    for number in range(12):
+        made_now = await made(one, tip, f"landed {number}")
+        shelf.keep(await one.packed(made_now, (tip,)))
+        await one.land("main", tip, made_now)
+        tip = made_now
+    above = await made(one, tip, "not landed")
+    shelf.keep(await one.packed(above, (tip,)))
+    await other.need(above)
+    assert shelf.looked == [above, above], "once for the way, once to take it"
+    await other.need(tip)
+    newcomer = await mirror(tmp_path / "newcomer", shelf)
+    shelf.looked.clear()
+    await newcomer.fetch(tip)
+    assert shelf.looked == []
+    assert (newcomer.path / f"refs/quarterdeck/base/{tip}").exists()
+    assert await newcomer.fsck() == []
+
+
+async def test_what_two_packs_stand_on_is_taken_once_and_first(clone: Path, tmp_path: Path) -> None:
+    shelf, base = Watched(), git(clone, "rev-parse", "HEAD")
+    one, other = await mirror(tmp_path / "one", shelf), await mirror(tmp_path / "other", shelf)
+    await one.fetch(base)
+    below = await made(one, base, "below")
+    left = await made(one, below, "left")
+    right = await made(one, left, "right")
+    tree = await one.tree(base)
+    both = await one.commit(tree, (left, right), "both", author=COMMITTER, when=1)
+    for commit_made, onto in ((below, (base,)), (left, (below,)), (right, (left,)), (both, (right, left))):
+        shelf.keep(await one.packed(commit_made, onto))
+    await other.need(both)
+    assert await other.ancestor(below, both)
+    assert len(shelf.looked) == 8
+    shelf.packs.pop(below)
+    with pytest.raises(GitFailed, match="nowhere"):
+        await (await mirror(tmp_path / "third", shelf)).need(both)

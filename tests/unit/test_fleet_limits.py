@@ -11,11 +11,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quarterdeck.assembly.pacing import Pacing, SharedPace, grant
+from quarterdeck.assembly.places import Places
+from quarterdeck.assembly.timing import set_by
 from quarterdeck.delivery import jobs
-from quarterdeck.delivery.routing import routed
+from quarterdeck.delivery.routing import checked_on, routed
 from quarterdeck.engine.port import URGENT, Job
-from quarterdeck.engine.queues import BACKGROUND, CONTROL, QUEUES, WORK, Waiting, labels_of, queue_of, served, untaken
-from quarterdeck.kernel.clock import SystemClock
+from quarterdeck.engine.queues import (
+    BACKGROUND,
+    CONTROL,
+    QUEUES,
+    WORK,
+    Waiting,
+    needs_of,
+    queue_of,
+    served,
+    untaken,
+    urgent,
+)
+from quarterdeck.kernel.clock import CopiedClock, SystemClock
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Agent, Plan, Task
 from quarterdeck.kernel.events import Node
@@ -23,6 +36,7 @@ from quarterdeck.kernel.failures import BadInput, StoreUnavailable
 from quarterdeck.kernel.labels import MOST, labels
 from quarterdeck.kernel.states import RunState
 from quarterdeck.models.limiter import Limiter
+from quarterdeck.store.port import Tx
 from quarterdeck.store.sqlite import SqliteStore
 
 JOB = Job("work", "k", "k", "r")
@@ -36,14 +50,24 @@ LABELS = st.lists(st.sampled_from(("gpu", "arch=arm64", "big", "eu", "fast", "ss
 def test_a_worker_takes_work_exactly_where_it_has_every_label(has: list[str], needs: list[str]) -> None:
     job = replace(JOB, runs_on=tuple(needs))
     assert (queue_of(job) in served((WORK,), has)) == (set(needs) <= set(has))
-    assert set(labels_of(queue_of(job))) == set(needs)
+    assert set(filter(None, needs_of(job).split("+"))) == set(needs)
+    pressing, aside = replace(job, priority=URGENT), replace(job, priority=-1)
+    assert (queue_of(pressing) in urgent(QUEUES, has)) == (set(needs) <= set(has))
+    assert (queue_of(aside) in served((BACKGROUND,), has)) == (set(needs) <= set(has))
+
+
+def test_a_queue_has_a_name_that_the_server_can_tell_of() -> None:
+    long = tuple(f"label{n}={'x' * 50}" for n in range(MOST))
+    assert len({queue_of(replace(JOB, runs_on=long[:n])) for n in range(MOST + 1)}) == MOST + 1
+    assert all(len(name) <= 40 for name in served(QUEUES, long))
 
 
 def test_urgent_jobs_and_those_in_the_background_have_queues_of_their_own() -> None:
-    assert queue_of(replace(JOB, priority=URGENT, runs_on=("gpu",))) == CONTROL
+    assert queue_of(replace(JOB, priority=URGENT)) == CONTROL
     assert queue_of(replace(JOB, priority=-1)) == BACKGROUND
     assert served(QUEUES, ()) == (WORK, BACKGROUND)
     assert served((CONTROL,), ("gpu",)) == ()
+    assert urgent((WORK,), ()) == ()
     with pytest.raises(BadInput):
         served(("wrok",), ())
 
@@ -56,10 +80,10 @@ def test_what_is_no_label_is_refused(wrong: list[str]) -> None:
 
 def test_what_nobody_takes_is_said_once_it_waits_too_long() -> None:
     waiting = [
-        Waiting("work/gpu", 3, 40.0),
-        Waiting("work", 9, 90.0),
-        Waiting("work/big", 1, 5.0),
-        Waiting("control", 1, 99.0),
+        Waiting("work/gpu", "gpu", 3, 40.0),
+        Waiting("work", "", 9, 90.0),
+        Waiting("work/big", "big", 1, 5.0),
+        Waiting("control", "", 1, 99.0),
     ]
     assert untaken(waiting, {"work"}, 30.0) == (
         "3 jobs wait for a worker with gpu, and none is alive",
@@ -83,6 +107,31 @@ def test_an_attempt_is_performed_where_its_task_and_its_agent_can_be() -> None:
         config,
     )
     assert [job.runs_on for job in found] == [("arch=arm64", "gpu"), (), (), ()]
+
+
+def test_a_check_is_run_where_its_repository_says_and_all_of_a_path_on_its_machine() -> None:
+    task = Task(id="a", title="t", paths=("x",), runs_on=("gpu",))
+    config = RunConfig(deck={"checks": {"runs_on": ["arch=arm64"]}}, runs_on=("host=here",))
+    found = routed(
+        (
+            jobs.work("r", Node.IMPLEMENT, "r.a.1"),
+            jobs.work("r", Node.CHECK, "r.a.1"),
+            jobs.work("r", Node.REPORT, "r._end.1"),
+            jobs.advance("r"),
+        ),
+        RunState(),
+        Plan(goal="g", tasks=(task,)),
+        config,
+    )
+    assert [job.runs_on for job in found] == [
+        ("gpu", "host=here"),
+        ("arch=arm64", "gpu", "host=here"),
+        ("host=here",),
+        (),
+    ]
+    assert checked_on(config, ()) == ("arch=arm64", "host=here")
+    assert checked_on(config, [("gpu",), ("big",)]) == ("arch=arm64", "big", "gpu", "host=here")
+    assert queue_of(jobs.gate_advance("t", runs_on=("host=here",))) == "control/host=here"
 
 
 # --- rates ------------------------------------------------------------------------------------------------
@@ -162,3 +211,83 @@ async def test_a_rate_holds_back_while_the_database_is_away(store: SqliteStore) 
         await store.read("deck_now")
     assert await pace.wait() == 0.0
     assert await pace.leave() > 0.0
+
+
+# --- places -----------------------------------------------------------------------------------------------
+
+
+async def test_no_more_calls_are_under_way_than_there_are_places(store: SqliteStore) -> None:
+    most = {"anthropic": 3}
+    homes = [Places(store, f"o-{n}", SystemClock(), lambda: most) for n in range(2)]
+    inside, highest, done = 0, 0, 0
+
+    async def call(places: Places) -> None:
+        nonlocal inside, highest, done
+        async with places.place("anthropic") as there:
+            assert there
+            inside += 1
+            highest = max(highest, inside)
+            for _ in range(3):
+                await asyncio.sleep(0)
+            inside -= 1
+            done += 1
+
+    async with asyncio.timeout(60):
+        await asyncio.gather(*(call(homes[n % 2]) for n in range(12)))
+    assert (highest, done) == (3, 12)
+    async with homes[0].place("openai", 0.0) as there:
+        assert there, "nothing is said about it"
+    for places in homes:
+        await places.close()
+    assert (await store.read("places_taken", name="anthropic", now=0.0))[0]["n"] == 0
+
+
+async def test_who_finds_no_place_in_time_is_told_and_one_that_is_cancelled_keeps_none(store: SqliteStore) -> None:
+    places = Places(store, "o", SystemClock(), lambda: {"p": 1})
+    async with places.place("p"), places.place("p", 0.0) as second:
+        assert not second
+        waiting = asyncio.create_task(_enter(places))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+    await places.close()
+    async with places.place("p", 0.0) as again:
+        assert again
+    await places.close()
+
+
+async def _enter(places: Places) -> None:
+    async with places.place("p"):
+        await asyncio.Event().wait()
+
+
+async def test_the_places_of_a_process_that_died_are_free_once_their_time_is_over(store: SqliteStore) -> None:
+    now = (await store.read("deck_now"))[0]["now"]
+
+    def taken(tx: Tx) -> None:
+        for until in (now - 1.0, now + 1000.0):
+            tx.run("place_take", place=str(until), name="p", holder="d", until=until)
+
+    await store.write(taken)
+    places = Places(store, "o", SystemClock(), lambda: {"p": 2})
+    async with places.place("p", 0.0) as mine, places.place("p", 0.0) as too_many:
+        assert (mine, too_many) == (True, False)
+    await places.close()
+
+
+async def test_a_clock_that_is_copied_goes_on_by_itself_and_steps_with_nobody(store: SqliteStore) -> None:
+    machine = _Stepping()
+    copied = CopiedClock(machine)
+    assert abs(copied.ahead) < 60.0
+    await set_by(store, copied)
+    right = copied.wall()
+    machine.step = 3600.0
+    assert 3500.0 < copied.ahead < 3700.0
+    assert right <= copied.wall() < right + 60.0
+
+
+class _Stepping(SystemClock):
+    step = 0.0
+
+    def wall(self) -> float:
+        return super().wall() + self.step

@@ -187,8 +187,12 @@ class ModelCalls:
 
     async def _once(self, name: str, prompt: Prompt) -> Reply:
         """One try, recorded before and after. Raises ModelFailed after recording it."""
+        limiter = self._ports.models.limiter(name)
         try:
-            return await self._tried(name, prompt)
+            async with limiter.place(max(0.0, self._left())) as there:
+                if not there:
+                    raise _too_late(name)
+                return await self._tried(name, prompt, limiter)
         except asyncio.CancelledError:
             await self._give_up()
             raise
@@ -202,11 +206,10 @@ class ModelCalls:
             # Another worker has the attempt, or the store does not answer: the call is closed by whoever goes on.
             _log.warning("a cancelled call of %s was not closed: %s", self._assignment.attempt, error)
 
-    async def _tried(self, name: str, prompt: Prompt) -> Reply:
+    async def _tried(self, name: str, prompt: Prompt, limiter: Limiter) -> Reply:
         model = self._ports.models(name)
         price = self._price(name)
         window = await self._window_or_failure(model)
-        limiter = self._ports.models.limiter(name)
         unwelcome = await self._held_back(name, limiter)
         asked, request = await self._intend(name, prompt, price, window)
         holder = _holder(self._assignment, asked.step, asked.number)
@@ -256,7 +259,7 @@ class ModelCalls:
         if limiter.wait() <= PATIENCE:
             await limiter.enter(max(0.0, self._left()), PATIENCE)
             if self._left() <= 0:
-                raise NotAsked(f"{name} was not asked", FailureClass.TRANSIENT, why="the attempt's time was over")
+                raise _too_late(name)
         if (held := limiter.wait()) <= PATIENCE:
             return None
         why = f"its provider wants to be left alone for another {held:.0f} s"
@@ -356,6 +359,10 @@ class ModelCalls:
         size = await model.window()
         own = self._assignment.agent.limits.context
         return context.window_of(min(size, own) if own else size, section.max_output or DEFAULT_OUTPUT)
+
+
+def _too_late(name: str) -> NotAsked:
+    return NotAsked(f"{name} was not asked", FailureClass.TRANSIENT, why="the attempt's time was over")
 
 
 def _holder(assignment: Assignment, step: int, number: int) -> str:

@@ -32,6 +32,7 @@ from quarterdeck.assembly.owning import Owning
 from quarterdeck.assembly.parts import Parts, make
 from quarterdeck.assembly.probed import install
 from quarterdeck.assembly.tidying import tidy
+from quarterdeck.assembly.timing import followed
 from quarterdeck.assembly.triggering import Outside
 from quarterdeck.delivery import feedback, jobs
 from quarterdeck.delivery.order import Check, Cli, Order, RevertOrder, RunResult
@@ -437,6 +438,7 @@ async def open_deck(settings: Settings, clock: Clock | None = None, place: Place
     install(settings)
     parts = await make(settings, clock, place)
     try:
-        yield Deck(parts)
+        async with followed(parts.store, parts.clock):
+            yield Deck(parts)
     finally:
         await parts.close()

@@ -12,7 +12,9 @@ import time
 
 from quarterdeck.assembly import clis
 from quarterdeck.assembly.parts import Parts
+from quarterdeck.assembly.timing import WRONG
 from quarterdeck.delivery.order import Check
+from quarterdeck.kernel.clock import CopiedClock
 from quarterdeck.kernel.price_list import DATED
 from quarterdeck.kernel.prices import OLD, age
 from quarterdeck.settings import DECK_FILE, operator_config, operator_outside, read_secret
@@ -93,6 +95,10 @@ async def _workers(parts: Parts) -> list[Check]:
     missing = await parts.engine.untaken()
     fix = "quarterdeck worker --labels …   (on a machine that has them)"
     checks = [Check(name="workers", ok=False, detail=text, fix=fix, level="warning") for text in missing]
+    clock = parts.clock
+    if isinstance(clock, CopiedClock) and abs(clock.ahead) > WRONG:
+        detail = f"{clock.ahead:+.0f} s off the database's, by which everything is decided"
+        checks.append(Check(name="clock", ok=False, detail=detail, fix="set the clock (NTP)", level="warning"))
     if not await parts.engine.attended():
         fix = "quarterdeck worker, or quarterdeck up"
         checks.append(Check(name="workers", ok=False, detail="none is alive", fix=fix, level="info"))

@@ -2,9 +2,11 @@
 
 Rules
 - The database decides: on PostgreSQL every process that performs jobs is one worker among others.
+- Every worker has a label that tells its machine from others: what needs that machine's files is performed there.
 """
 
 import os
+import re
 import socket
 from pathlib import Path
 
@@ -16,6 +18,12 @@ from quarterdeck.engine.seats import Pace, Place, Seat
 from quarterdeck.kernel.clock import Clock
 from quarterdeck.settings import Settings, operator_outside
 from quarterdeck.store.port import Store
+
+
+def own_label() -> str:
+    """The label that every worker on this machine has, and no other."""
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:63]
+    return f"host={name or 'unnamed'}"
 
 
 async def make_engine(settings: Settings, store: Store, owner: str, clock: Clock, place: Place | None) -> Engine:
@@ -30,7 +38,7 @@ async def make_engine(settings: Settings, store: Store, owner: str, clock: Clock
         pid=os.getpid(),
         version=__version__,
         queues=place.queues,
-        labels=place.labels,
+        labels=tuple(sorted({*place.labels, own_label()})),
         capacity=place.capacity,
     )
     pace = Pace(operator_outside(settings.home).workers.takeover)

@@ -17,7 +17,7 @@ from quarterdeck.assembly.configuration import Found, configuration
 from quarterdeck.assembly.lending import lent
 from quarterdeck.assembly.parts import Parts
 from quarterdeck.assembly.planfile import read_plan_file
-from quarterdeck.assembly.remote import bring, landing_place
+from quarterdeck.assembly.remote import bring, landing_place, reach, target_of
 from quarterdeck.assembly.toolboard import check_tools
 from quarterdeck.delivery import jobs
 from quarterdeck.delivery.assigning import PLANNER
@@ -53,6 +53,7 @@ async def create(parts: Parts, order: Order, run: str | None = None) -> str:
     kept = await bring(parts, local, mirror, base)
     frozen = await _config_of(parts, order)
     config = lent(_adapted(order, frozen or fresh(await configuration(parts.settings.home, mirror, base))))
+    config = config.model_copy(update={"runs_on": reach(parts, mirror)})
     if plan is not None:
         check_plan(plan, origin=str(order.plan_path), agents=config.agents.keys())
         check_given(plan, config, origin=str(order.plan_path))
@@ -282,7 +283,7 @@ async def _created(
         plan_blob=await put(plan.model_dump_json().encode()) if plan is not None else None,
         plan_only=order.plan_only,
         repository=mirror.origin.name,
-        target=ids.target_id(mirror.origin.identity, into),
+        target=target_of(mirror, into, config.runs_on),
         base=base,
         into=into,
         into_explicit=order.into is not None,

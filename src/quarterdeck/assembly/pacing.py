@@ -6,14 +6,19 @@ Rules
   lets its calls leave from that, so that most calls cost no transaction; what it does not use is lost with the slice.
 - Time is the database's clock, so that the machines need not agree on theirs.
 - While the database is away, what was known last holds; nothing leaves beyond what was taken.
+- The operator's rates and places are a provider's, whichever key and server of it is called; what a provider wants is
+  that key's.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
+import math
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from quarterdeck.assembly.places import Places
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import Clock
 from quarterdeck.kernel.failures import StoreUnavailable
@@ -54,11 +59,21 @@ def grant(now: float, per_minute: int, number: int, used: int) -> Granted:
 
 
 class SharedPace:
-    """One provider's server and key. per_minute: the operator's rate now, None = there is none."""
+    """One provider's server and key. name: theirs. per_minute: the operator's rate now, None = there is none. places:
+    of calls under way at the same time; None = as many as there are."""
 
-    def __init__(self, store: Store, name: str, clock: Clock, per_minute: Callable[[], int | None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        name: str,
+        clock: Clock,
+        per_minute: Callable[[], int | None],
+        places: Places | None = None,
+    ) -> None:
         self._store = store
         self._name = name
+        self._provider = name.partition("/")[0]
+        self._places = places
         self._clock = clock
         self._per_minute = per_minute
         self._looked = float("-inf")
@@ -90,6 +105,15 @@ class SharedPace:
         async with self._asking:
             return await self._leave(per_minute)
 
+    @asynccontextmanager
+    async def place(self, at_most: float = math.inf) -> AsyncIterator[bool]:
+        """`Shared.place`."""
+        if self._places is None:
+            yield True
+            return
+        async with self._places.place(self._provider, at_most) as there:
+            yield there
+
     async def _leave(self, per_minute: int) -> float:
         now = self._clock.monotonic()
         if now >= self._until:
@@ -109,10 +133,10 @@ class SharedPace:
         return 0.0
 
     def _take(self, tx: Tx, per_minute: int) -> Granted:
-        rows = tx.run("rate_get", name=self._name)
+        rows = tx.run("rate_get", name=self._provider)
         now = float(tx.run("deck_now")[0]["now"])
         granted = grant(now, per_minute, rows[0]["slice"] if rows else 0, rows[0]["used"] if rows else 0)
-        tx.run("rate_set", name=self._name, slice=granted.number, used=granted.used)
+        tx.run("rate_set", name=self._provider, slice=granted.number, used=granted.used)
         return granted
 
     def heard(self, seconds: float) -> None:
@@ -134,11 +158,19 @@ class SharedPace:
 class Pacing:
     """Makes the shared pace of each provider's server and key."""
 
-    def __init__(self, store: Store, clock: Clock, rates: Callable[[], dict[str, int]]) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, rates: Callable[[], dict[str, int]], places: Places | None = None
+    ) -> None:
         self._store = store
         self._clock = clock
         self._rates = rates
+        self._places = places
 
     def __call__(self, provider: str, place: str) -> SharedPace:
         name = f"{provider}/{ids.digest(place.encode())[:16]}"  # a place may hold a key
-        return SharedPace(self._store, name, self._clock, lambda: self._rates().get(provider))
+        return SharedPace(self._store, name, self._clock, lambda: self._rates().get(provider), self._places)
+
+    async def close(self) -> None:
+        """Give back what this process has taken. Idempotent."""
+        if self._places is not None:
+            await self._places.close()

@@ -21,7 +21,9 @@ from quarterdeck.assembly.engines import make_engine
 from quarterdeck.assembly.gateway import make_gateway
 from quarterdeck.assembly.outside import make_acp
 from quarterdeck.assembly.pacing import Pacing
+from quarterdeck.assembly.places import Places
 from quarterdeck.assembly.reacting import OperatorsFile, reactions
+from quarterdeck.assembly.timing import clock_of
 from quarterdeck.assembly.toolboard import OperatorAccess
 from quarterdeck.delivery import jobs
 from quarterdeck.delivery.approving import Approving
@@ -108,6 +110,7 @@ class Fleet:
         self._treasury = treasury
         self._clock = clock
         self._mail = mail or Mail()
+        self._pacing = pacing
         self._limiters = Limiters(clock, sharing=pacing)
         self._command = CommandHarness(journal, touches)
         self._acp: AcpHarness | None = None
@@ -180,6 +183,8 @@ class Fleet:
         made, self._native = self._native, {}
         for _, models in made.values():
             await models.close()
+        if self._pacing is not None:
+            await self._pacing.close()
 
 
 def _keys(settings: Settings) -> dict[str, str | None]:
@@ -286,10 +291,10 @@ async def make(settings: Settings, clock: Clock | None = None, place: Place | No
 
     clock: None = the machine's. place: what this process takes of the work, None = everything.
     """
-    clock = clock or SystemClock()
     _make_home(settings)
     ground = Ground(settings.home).prepare()
     store = await open_store(settings)
+    clock = await clock_of(store, clock or SystemClock())
     owner = ids.new_owner_id()
     engine = await make_engine(settings, store, owner, clock, place)
     journal = Log(store, clock, reactions(engine, OperatorsFile(settings.home)))
@@ -312,7 +317,7 @@ async def make(settings: Settings, clock: Clock | None = None, place: Place | No
     mail = Mail()
     access = OperatorAccess(settings)
     shed = Shed(SandboxWays(providers, proxies), access, clock, tell=Board(settings.home).tell)
-    touches, pacing = Touches(store), _pacing(settings, store, clock)
+    touches, pacing = Touches(store), _pacing(settings, store, clock, owner)
     fleet = Fleet(settings, journal, treasury, clock, mail, shed, approvals, pacing, touches)
     desks = OutsideDesks(fleet.native, mail, views)
     door = McpDoor(desks)
@@ -359,12 +364,14 @@ async def make(settings: Settings, clock: Clock | None = None, place: Place | No
     )
 
 
-def _pacing(settings: Settings, store: Store, clock: Clock) -> Pacing | None:
-    """What the processes of the deck agree on about providers; None where there is one, and no rate is set."""
+def _pacing(settings: Settings, store: Store, clock: Clock, owner: str) -> Pacing | None:
+    """What the processes of the deck agree on about providers; None where there is one, and nothing is set."""
     configured = OperatorsFile(settings.home)
-    if settings.database_url is None and not configured().workers.calls_per_minute:
+    told = configured().workers
+    if settings.database_url is None and not told.calls_per_minute and not told.calls_at_once:
         return None
-    return Pacing(store, clock, lambda: configured().workers.calls_per_minute)
+    places = Places(store, owner, clock, lambda: configured().workers.calls_at_once)
+    return Pacing(store, clock, lambda: configured().workers.calls_per_minute, places)
 
 
 def _handlers(

@@ -2,11 +2,14 @@
 
 Rules
 - Whose workers have homes of their own, works on a remote: the repository's `origin`, or what `[deck] remote` names.
+  Without one, what touches the repository is performed on this machine alone.
 - A base that the remote's branches do not hold is kept in the store with the run, so that nobody has to push it first.
 """
 
+from quarterdeck.assembly.engines import own_label
 from quarterdeck.assembly.parts import Parts
 from quarterdeck.delivery.keeping import keep
+from quarterdeck.kernel import ids
 from quarterdeck.kernel.events import EventBase
 from quarterdeck.kernel.failures import BadConfiguration, BadRepository
 from quarterdeck.settings import operator_config
@@ -29,12 +32,33 @@ async def landing_place(parts: Parts, local: Mirror) -> Mirror:
     if found is not None:
         return await parts.workshop.mirror(url_of(found))
     if told is None:
-        return local  # then only workers that see its path can work on it
+        return local
     raise BadConfiguration(
         f"{local.origin.name} has no remote {told}",
         why=f"[deck] remote in {parts.settings.home / 'deck.toml'} names it",
         fix=f"git -C {local.origin.name} remote add {told} URL",
     )
+
+
+def reach(parts: Parts, mirror: Mirror) -> tuple[str, ...]:
+    """The labels that a worker needs to reach that repository: none, or this machine's where it is a path."""
+    here = isinstance(mirror.origin, Here) and parts.workshop.shared and parts.store.dialect == "postgres"
+    return (own_label(),) if here else ()
+
+
+def check_reach(repository: str, runs_on: tuple[str, ...]) -> None:
+    """Raises BadRepository where that repository is a path of another machine."""
+    if runs_on and own_label() not in runs_on:
+        raise BadRepository(
+            f"{repository} is on another machine",
+            why=f"it has no remote, and was worked on with {', '.join(runs_on)}",
+            fix="ask for it there",
+        )
+
+
+def target_of(mirror: Mirror, into: str, runs_on: tuple[str, ...]) -> str:
+    """The id of the merge gate of a branch: one path may be another repository on another machine."""
+    return ids.target_id(":".join((*runs_on, mirror.origin.identity)), into)
 
 
 async def bring(parts: Parts, local: Mirror, mirror: Mirror, base: str) -> tuple[EventBase, ...]:

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from quarterdeck.assembly import ordering, results
+from quarterdeck.assembly.engines import own_label
 from quarterdeck.assembly.parts import Parts
 from quarterdeck.assembly.reacting import OperatorsFile
 from quarterdeck.delivery.order import Order, RunResult
+from quarterdeck.delivery.workshop import Workshop
 from quarterdeck.engine.port import Handler, Job, Later
 from quarterdeck.govern.starts import Windows
 from quarterdeck.journal.firings import Firings, FiringView
@@ -34,6 +36,7 @@ from quarterdeck.triggers.port import Clone, Received, TriggerView
 from quarterdeck.triggers.publishing import FINISHED, Publishing
 from quarterdeck.triggers.receiving import Receiving
 from quarterdeck.triggers.taking import Taking
+from quarterdeck.workplace.afar import is_remote
 from quarterdeck.workplace.remote import RemoteClones
 
 CLONES: Final = "clones"
@@ -44,14 +47,20 @@ _FOLLOW_SECONDS: Final = 1.0
 class _Clones:
     """The deck's clones, as triggers ask for them."""
 
-    def __init__(self, clones: RemoteClones) -> None:
+    def __init__(self, clones: RemoteClones, workshop: Workshop) -> None:
         self._clones = clones
+        self._workshop = workshop
 
     async def fresh(self, repository: str, base: str | None) -> Clone:
         found = await self._clones.fetch(repository, base)
         return Clone(found.path, found.commit, found.branch)
 
-    async def push(self, repository: str, path: Path, branch: str, commit: str) -> None:
+    async def push(self, repository: str, place: str, branch: str, commit: str) -> None:
+        path = Path(place)
+        if is_remote(place):
+            mirror = await self._workshop.mirror(place)
+            await mirror.need(commit)
+            path = mirror.path
         await self._clones.push(repository, path, branch, commit)
 
 
@@ -71,6 +80,10 @@ class _Orders:
     async def report(self, run: str) -> str:
         return await results.report(self._parts, run)
 
+    async def elsewhere(self, run: str) -> tuple[str, ...]:
+        needed = (await self._parts.briefings.run(run)).config.runs_on
+        return () if own_label() in needed else needed
+
 
 class Outside:
     """Everything of the deck that concerns the world outside."""
@@ -87,7 +100,7 @@ class Outside:
 
         home, variables = parts.settings.home, parts.settings.package_environment
         clones = RemoteClones(home / CLONES, lambda: self.configured().github.clones, token, variables)
-        self.remotes = _Clones(clones)
+        self.remotes = _Clones(clones, parts.workshop)
         self.github = Github(self.configured, read_secret, clock)
         self.receiving = Receiving(journal, engine, self.firings, self.configured, read_secret, clock)
         self.timekeeper = Timekeeper(journal, engine, self.configured, clock)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from quarterdeck.assembly.configuration import configuration
 from quarterdeck.assembly.ordering import check_gate, check_sandbox, fenced, short, store, target
 from quarterdeck.assembly.parts import Parts
+from quarterdeck.assembly.remote import check_reach, reach, target_of
 from quarterdeck.delivery import merging
 from quarterdeck.delivery.order import RevertOrder
 from quarterdeck.delivery.revert import BY, Standing, dependents, inverse, revert_plan, standing, taken_back
@@ -64,7 +65,9 @@ async def create(parts: Parts, order: RevertOrder, new: str | None = None) -> st
     Raises NotFound, Conflicting, BadConfiguration, BadRepository, SandboxUnavailable.
     """
     run, _, task = order.of.partition(".")
-    created = (await parts.briefings.run(run)).created
+    briefing = await parts.briefings.run(run)
+    created = briefing.created
+    check_reach(created.repository, briefing.config.runs_on)
     mirror = await parts.workshop.mirror(created.repository)
     source = await _source(parts, mirror, created, order)
     chosen, warnings = choose(source, task, with_dependents=order.with_dependents)
@@ -76,7 +79,8 @@ async def create(parts: Parts, order: RevertOrder, new: str | None = None) -> st
     chosen = merging_back
     found = await configuration(parts.settings.home, mirror, source.tip)
     deck = fenced(found.deck, order.sandbox) if order.sandbox is not None else found.deck
-    config = RunConfig(deck=deck, default_agent=BY, blueprint="revert", origin=found.origin)
+    runs_on = reach(parts, mirror)
+    config = RunConfig(deck=deck, default_agent=BY, blueprint="revert", origin=found.origin, runs_on=runs_on)
     check_gate(config)
     mirror.check_writable()
     named = order.into is not None or created.into_explicit
@@ -92,7 +96,7 @@ async def create(parts: Parts, order: RevertOrder, new: str | None = None) -> st
         goal_blob=await put(plan.goal.encode()),
         plan_blob=await put(plan.model_dump_json().encode()),
         repository=mirror.origin.name,
-        target=ids.target_id(mirror.origin.identity, into),
+        target=target_of(mirror, into, runs_on),
         base=source.tip,
         into=into,
         into_explicit=named,

@@ -24,6 +24,7 @@ from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Agent
 from quarterdeck.kernel.failures import BadInput, BadRepository, Conflicting, NotFound
 from quarterdeck.settings import DECK_FILE
+from quarterdeck.workplace.afar import is_remote
 from quarterdeck.workplace.git import Git, decode
 from quarterdeck.workplace.repository import examine
 
@@ -73,7 +74,10 @@ async def _of(call: Call, given: str, repository: Path | None, *, diff: bool, wr
     async with call.deck() as deck:
         call.run = run = await run_id(deck, given)
         used = await deck.frozen(run)
-        place = repository or Path((await deck.ordered(run)).repository)
+        recorded = (await deck.ordered(run)).repository
+        if repository is None and (diff or write) and is_remote(recorded):
+            raise BadInput(f"{run} worked on {recorded}", why="a clone of it is needed here", fix="--repo PATH")
+        place = repository or Path(recorded)
         if diff:
             lines = difference(used, await deck.current(place))
             call.emit("config.diff", {"run": run, "repository": str(place), "lines": lines})

@@ -2,6 +2,7 @@
 
 Rules
 - It serves until it is asked to end, and then ends in order; that is no failure.
+- On PostgreSQL it is one worker among others, and gives what it has begun its time as they do.
 - With `--no-work` it performs nothing: others do, each `quarterdeck worker` on its machine.
 - Where another process owns the engine it serves all the same, and takes over when that process ends.
 """
@@ -16,6 +17,7 @@ from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
 from quarterdeck.cli.following import tell_trouble
 from quarterdeck.cli.port import DeckApi
 from quarterdeck.kernel.failures import Exit, Stop
+from quarterdeck.settings import operator_outside
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -64,10 +66,12 @@ async def _up(call: Call, host: str, port: int, names: tuple[str, ...], *, work:
                 )
             if not work:
                 await _only_serve(call, deck)
+            shared = call.settings.database_url is not None
             if await deck.attended():
-                call.say("another process works on the runs now; this one takes over when that ends")
+                beside = "this one works beside it" if shared else "this one takes over when that ends"
+                call.say(f"another process works on the runs now; {beside}")
             call.say(f"serving the deck in {call.settings.home}; Ctrl-C ends it")
-            await deck.serve()
+            await deck.serve(operator_outside(call.settings.home).workers.drain if shared else 0.0)
 
 
 async def _only_serve(call: Call, deck: DeckApi) -> None:

@@ -14,7 +14,7 @@ import typer
 from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
 from quarterdeck.cli.following import tell_trouble
 from quarterdeck.engine.queues import QUEUES
-from quarterdeck.engine.seats import CONCURRENCY, Place
+from quarterdeck.engine.seats import Place, own_capacity
 from quarterdeck.kernel.failures import BadConfiguration, BadInput, Exit, Stop
 from quarterdeck.kernel.labels import labels as parsed
 from quarterdeck.settings import operator_outside
@@ -29,8 +29,11 @@ def worker(
         str, typer.Option(help=f"What it takes jobs from, by commas: {', '.join(QUEUES)}.", metavar="NAMES")
     ] = ",".join(QUEUES),
     capacity: Annotated[
-        int, typer.Option(help="Most jobs at the same time.", metavar="N", min=1, max=100_000)
-    ] = CONCURRENCY,
+        int | None,
+        typer.Option(
+            help="Most jobs at the same time; unset = by its cores and memory.", metavar="N", min=1, max=100_000
+        ),
+    ] = None,
     labels: Annotated[
         str, typer.Option(help="What this machine has, by commas: gpu,arch=arm64.", metavar="LABELS")
     ] = "",
@@ -43,7 +46,7 @@ def worker(
     killed at any time: the other workers find that by its silence, and go on with what it had begun.
     """
     call = begin(context, json, no_input)
-    place = Place(_queues(queues), _labels(labels), capacity)
+    place = Place(_queues(queues), _labels(labels), capacity or own_capacity())
     try:
         drive(_work(call, place))
     except Stop:

@@ -72,8 +72,10 @@ def check_stream(check: str) -> str:
     return f"check/{check}"
 
 
-def started_by(command: StartCheck, check: str, verify_blob: str | None) -> e.GateCheckStarted:
-    """The event that a check begins. `verify_blob`: its verify commands, stored."""
+def started_by(
+    command: StartCheck, check: str, verify_blob: str | None, runs_on: tuple[str, ...]
+) -> e.GateCheckStarted:
+    """The event that a check begins. `verify_blob`: its verify commands, stored. `runs_on`: the labels it needs."""
     return e.GateCheckStarted(
         check=check,
         tip=command.tip,
@@ -86,6 +88,7 @@ def started_by(command: StartCheck, check: str, verify_blob: str | None) -> e.Ga
         verify_blob=verify_blob,
         gate_checks=command.gate,
         under=command.under,
+        runs_on=runs_on,
     )
 
 
@@ -174,7 +177,8 @@ class Checker:
         if finished is None:
             return
         probes.hit("gate.checked")
-        await self._journal.append(claim, finished, also=self._book.deferring(jobs.gate_advance(target)))
+        also = self._book.deferring(jobs.gate_advance(target, runs_on=state.reach))
+        await self._journal.append(claim, finished, also=also)
 
     async def _run(
         self, target: str, state: GateState, started: e.GateCheckStarted, claim: Claim

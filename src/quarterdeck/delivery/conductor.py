@@ -96,10 +96,12 @@ class Conductor:
             gating = [task.attempt for task in state.tasks.values() if task.running and task.node is Node.GATE]
             coming = tuple(attempt for attempt in gating if attempt is not None)
 
+            reach = (await self._briefings.run(job.run)).config.runs_on if cancelled else ()
+
             def more(tx: Tx) -> None:
                 if cancelled:
                     self._engine.abort(tx, job.run)
-                    self._engine.defer(tx, jobs.gate_withdraw(target, job.run, coming))
+                    self._engine.defer(tx, jobs.gate_withdraw(target, job.run, coming, reach))
                 if isinstance(event, e.RunResumed | e.BudgetRaised) and event.budget_nusd is not None:
                     self._treasury.open(tx, run_purse(job.run), event.budget_nusd)
 

@@ -37,6 +37,7 @@ from quarterdeck.delivery.orders import (
 )
 from quarterdeck.delivery.overlaps import Graph
 from quarterdeck.delivery.queue import decide, delayed
+from quarterdeck.delivery.routing import checked_on
 from quarterdeck.engine.port import Engine, Job, Later
 from quarterdeck.journal.port import Claim, Entry, Journal, Record
 from quarterdeck.kernel import events as e
@@ -99,13 +100,16 @@ class Gate:
             # The last record may be of an earlier visit, when it was held.
             await self._tell(Outcome.CANCELLED, event.change.run, event.change.task, attempt, reason="cancelled")
             return
+        config = await self._book.config(event.config_blob)
+        reach = config.runs_on
         events: list[e.EventBase] = []
         if not state.branch or (not state.queue and state.base != event.base):
-            events.append(e.GateOpened(repository=event.repository, branch=event.branch, base=event.base))
+            opened = e.GateOpened(repository=event.repository, branch=event.branch, base=event.base, runs_on=reach)
+            events.append(opened)
         if state.find(attempt) is None:
-            key = checks_key(await self._book.config(event.config_blob))
-            events.append(event.model_copy(update={"checks": key}))
-        await self._journal.append(claim, *events, also=self._book.deferring(jobs.gate_advance(target)))
+            events.append(event.model_copy(update={"checks": checks_key(config)}))
+        also = self._book.deferring(jobs.gate_advance(target, runs_on=reach))
+        await self._journal.append(claim, *events, also=also)
         probes.hit("gate.queued")
 
     async def advance(self, job: Job) -> None:
@@ -178,7 +182,8 @@ class Gate:
         if gone or event is None:
             await self._hold_all(claim, state, gone or f"not judged: the merge gate cannot work: {reason}")
             return
-        await self._journal.append(claim, event, also=self._book.deferring(_later(target, event.seconds)))
+        later = _later(target, event.seconds, state)
+        await self._journal.append(claim, event, also=self._book.deferring(later))
 
     async def _until_at_rest(self, target: str, claim: Claim) -> None:
         first = target not in self._merges
@@ -206,7 +211,7 @@ class Gate:
             pauses = [command.delay for command in commands if isinstance(command, Wait)]
             if len(pauses) == len(commands):
                 if pauses:
-                    later = _later(target, min(pauses))
+                    later = _later(target, min(pauses), state)
                     await self._journal.commit(also=self._book.deferring(later))
                 return
             for command in commands:
@@ -277,7 +282,7 @@ class Gate:
 
     async def _pick_up(self, target: str, claim: Claim, state: GateState, mirror: Mirror) -> None:
         """What an earlier process may have left undone: notes, checks whose job got lost."""
-        waiting = [jobs.gate_check(target, check) for check in state.running]
+        waiting = [jobs.gate_check(target, check, started.runs_on) for check, started in state.running.items()]
         if waiting:
             await self._journal.commit(also=self._book.deferring(*waiting))
         await self._annotate(target, claim, mirror)
@@ -286,10 +291,11 @@ class Gate:
         events = await merging.annotate(mirror, await self._book.state(target))
         if events:
             await self._journal.append(claim, *events)
-        if (await self._book.state(target)).unnoted:
+        state = await self._book.state(target)
+        if state.unnoted:
             self._owed[target] = self._owed.get(target, -1) + 1
             if self._owed[target] < len(_NOTE_PAUSES):
-                later = replace(_later(target, _NOTE_PAUSES[self._owed[target]]), priority=_BACKGROUND)
+                later = replace(_later(target, _NOTE_PAUSES[self._owed[target]], state), priority=_BACKGROUND)
                 await self._journal.commit(also=self._book.deferring(later))
         else:
             self._owed.pop(target, None)
@@ -336,12 +342,15 @@ class Gate:
         state = await self._book.state(target)
         check = f"{target}.{state.checks + 1}"
         blob = await self._journal.put(json.dumps(command.verify).encode()) if command.verify else None
-        started = started_by(command, check, blob)
+        verifying = [queued.runs_on for queued in state.queue if queued.attempt in command.stack and command.verify]
+        runs_on = checked_on(await self._book.config(command.config_blob), verifying)
+        started = started_by(command, check, blob, runs_on)
         kept: tuple[e.EventBase, ...] = ()
         if mirror.depot is not None and command.commits:
             # Another worker may check it, or land it.
             kept = (await keep(self._journal, await mirror.packed(command.commits[-1], (command.tip,))),)
-        await self._journal.append(claim, *kept, started, also=self._book.deferring(jobs.gate_check(target, check)))
+        also = self._book.deferring(jobs.gate_check(target, check, runs_on))
+        await self._journal.append(claim, *kept, started, also=also)
 
     async def _resolve(self, claim: Claim, state: GateState, command: Land, merges: Merges) -> None:
         """Say which way of merging counts, where there was more than one."""
@@ -456,6 +465,6 @@ async def _unless_overtaken(work: Awaitable[None]) -> None:
         raise Later(_OVERTAKEN_PAUSE, str(error)) from error
 
 
-def _later(target: str, delay: float) -> Job:
+def _later(target: str, delay: float, state: GateState) -> Job:
     # Under a key of its own, so that it does not stand in the way of an earlier one.
-    return replace(jobs.gate_advance(target, delay), key=f"gate/{target}/later")
+    return replace(jobs.gate_advance(target, delay, state.reach), key=f"gate/{target}/later")

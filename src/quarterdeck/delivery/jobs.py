@@ -84,7 +84,7 @@ def gate_submit(target: str, attempt: str, queued_blob: str) -> Job:
     )
 
 
-def gate_advance(target: str, delay: float = 0.0) -> Job:
+def gate_advance(target: str, delay: float = 0.0, runs_on: tuple[str, ...] = ()) -> Job:
     """Fold the gate's stream and decide what is next."""
     return Job(
         kind=GATE_ADVANCE,
@@ -94,10 +94,11 @@ def gate_advance(target: str, delay: float = 0.0) -> Job:
         payload={"target": target},
         delay=delay,
         priority=5,
+        runs_on=runs_on,
     )
 
 
-def gate_withdraw(target: str, run: str, coming: tuple[str, ...] = ()) -> Job:
+def gate_withdraw(target: str, run: str, coming: tuple[str, ...] = (), runs_on: tuple[str, ...] = ()) -> Job:
     """A cancelled run leaves the queue, except for a change whose landing is already intended.
 
     `coming`: attempts that are in the gate or on their way into it.
@@ -109,10 +110,11 @@ def gate_withdraw(target: str, run: str, coming: tuple[str, ...] = ()) -> Job:
         run="",
         payload={"target": target, "run": run, "coming": " ".join(coming)},
         priority=5,
+        runs_on=runs_on,
     )
 
 
-def gate_check(target: str, check: str) -> Job:
+def gate_check(target: str, check: str, runs_on: tuple[str, ...] = ()) -> Job:
     """Check one merged tree; the `GateCheckStarted` event of that id says which."""
     return Job(
         kind=GATE_CHECK,
@@ -121,4 +123,5 @@ def gate_check(target: str, check: str) -> Job:
         run="",
         payload={"target": target, "check": check},
         priority=1,
+        runs_on=runs_on,
     )

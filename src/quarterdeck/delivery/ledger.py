@@ -82,6 +82,8 @@ class Queued:
     """List of the task's verify commands."""
     intent_blob: str | None = None
     """What the task asks for."""
+    runs_on: tuple[str, ...] = ()
+    """Labels that a worker needs to run the task's verify commands."""
 
     @property
     def task(self) -> tuple[str, str]:
@@ -126,6 +128,8 @@ class GateState:
 
     seq: int = 0
     repository: str = ""
+    reach: tuple[str, ...] = ()
+    """Labels that a worker needs to reach the repository."""
     branch: str = ""
     base: str = ""
     """Where the branch is created, where it does not exist."""
@@ -190,7 +194,8 @@ def _apply(state: GateState, event: e.EventBase, at: float) -> GateState:
         case e.GateOpened():
             tip = state.tip if state.landed else event.base
             tips = frozenset((tip,))
-            return replace(state, repository=event.repository, branch=event.branch, base=event.base, tip=tip, tips=tips)
+            opened = replace(state, repository=event.repository, reach=event.runs_on, branch=event.branch)
+            return replace(opened, base=event.base, tip=tip, tips=tips)
         case e.ChangeQueued():
             return replace(state, queue=(*state.queue, _queued(event, at)))
         case e.GateCheckStarted():
@@ -252,6 +257,7 @@ def _queued(event: e.ChangeQueued, at: float) -> Queued:
         event.reverts,
         event.verify_blob,
         event.intent_blob,
+        event.runs_on,
     )
 
 

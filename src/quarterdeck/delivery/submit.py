@@ -45,6 +45,7 @@ class Submit:
             checkout=created.checkout,
             reverts=landed.commit if landed is not None else "",
             verify_blob=await self._journal.put(json.dumps(duty.task.verify).encode()) if duty.task.verify else None,
+            runs_on=duty.task.runs_on,
             intent_blob=await self._journal.put(duty.task.instructions[:INTENT].encode("utf-8", "replace")),
         )
         blob = await self._journal.put(e.encode(event))

@@ -17,9 +17,7 @@ Rules
 
 import asyncio
 import fcntl
-import json
 import os
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +25,8 @@ from typing import Final, TypeVar
 
 from quarterdeck.engine import illness
 from quarterdeck.engine.illness import PATIENCE, Illness, Told
-from quarterdeck.engine.port import KEPT_FAILURES, MAX_TRACE, POISON_DEATHS, URGENT, Handler, Job, Later, poisoned
+from quarterdeck.engine.port import KEPT_FAILURES, POISON_DEATHS, URGENT, Handler, Job, Later, poisoned
+from quarterdeck.engine.rows import IDLE_SECONDS, THROTTLE, columns_of, job_of, trace_of
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import Clock
 from quarterdeck.kernel.failures import Conflicting, MissingPart, StoreUnavailable
@@ -37,20 +36,6 @@ T = TypeVar("T")
 
 _LOOK: Final = 256
 """How many waiting jobs are looked at in one turn."""
-_IDLE_SECONDS: Final = 60.0
-_THROTTLE: Final = 0.05
-"""Between two looks that nobody of this process asked for, seconds."""
-
-
-def _job(row: Row) -> Job:
-    return Job(
-        kind=row["kind"],
-        key=row["key"],
-        lock=row["lock"],
-        run=row["run"],
-        payload=json.loads(row["payload"]),
-        priority=row["priority"],
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,18 +153,9 @@ class EmbeddedEngine:
 
     def defer(self, tx: Tx, job: Job) -> None:
         self._touched = True
-        delay = max(job.delay, 0.0)
-        tx.run(
-            "job_defer",
-            kind=job.kind,
-            key=job.key,
-            lock=job.lock,
-            run=job.run,
-            payload=json.dumps(dict(job.payload)),
-            priority=job.priority,
-            delay=delay,
-            due=self._clock.wall() + delay if delay else 0.0,
-        )
+        columns = columns_of(job)
+        delay = columns["delay"]
+        tx.run("job_defer", **columns, due=self._clock.wall() + delay if delay else 0.0)
 
     def abort(self, tx: Tx, run: str) -> None:
         self._touched = True
@@ -198,7 +174,7 @@ class EmbeddedEngine:
         return ()
 
     async def failed(self) -> list[tuple[Job, str]]:
-        return [(_job(row), row["trace"]) for row in await self._store.read("jobs_failed")]
+        return [(job_of(row), row["trace"]) for row in await self._store.read("jobs_failed")]
 
     # --- ownership ------------------------------------------------------------------------------------------
 
@@ -297,7 +273,7 @@ class EmbeddedEngine:
                         raise
                     self._illness.note(error)
                     next_due = self._illness.pause()
-                await _event(self._look, _IDLE_SECONDS if next_due is None else next_due)
+                await _event(self._look, IDLE_SECONDS if next_due is None else next_due)
         finally:
             watcher.cancel()
             await asyncio.gather(watcher, return_exceptions=True)
@@ -307,9 +283,9 @@ class EmbeddedEngine:
         """Ask for a look whenever something was committed; rarely, where it was probably not about jobs."""
         mark = 0
         while True:
-            mark = await self._store.changed(mark, _IDLE_SECONDS)
+            mark = await self._store.changed(mark, IDLE_SECONDS)
             if not self._touched:
-                await asyncio.sleep(_THROTTLE)
+                await asyncio.sleep(THROTTLE)
             self._look.set()
 
     async def _turn(self, handlers: Mapping[str, Handler]) -> float | None:
@@ -346,11 +322,11 @@ class EmbeddedEngine:
         except asyncio.CancelledError:
             # The claim may be committed although nobody waits for it any more: these jobs have to be given back.
             for row in await _result(writing, []):
-                self._running[row["id"]] = _Running(row["id"], _job(row))
+                self._running[row["id"]] = _Running(row["id"], job_of(row))
             raise
         self._illness.well()
         for row in rows:
-            running = _Running(row["id"], _job(row))
+            running = _Running(row["id"], job_of(row))
             self._running[running.id] = running
             running.task = asyncio.create_task(self._perform(running, handlers), name=f"job {running.job.key}")
             running.task.add_done_callback(lambda _: self._look.set())
@@ -378,14 +354,14 @@ class EmbeddedEngine:
         does."""
         try:
             outcome = await self._outcome(running, handlers)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if running.aborted:
                 outcome = self._done(running)
             elif task is not None and task.cancelling():
                 raise
             else:
-                outcome = self._failure(running)  # the handler let a cancellation of its own get out
+                outcome = self._failure(running, error)  # the handler let a cancellation of its own get out
         running.settling = True
         await self._settle(outcome)
         self._running.pop(running.id, None)
@@ -402,12 +378,12 @@ class EmbeddedEngine:
         except StoreUnavailable as error:
             self._illness.note(error)
             return self._again(running, illness.BACKOFF[1])
-        except Exception:  # noqa: BLE001 - recorded with its trace
-            return self._failure(running)
+        except Exception as error:  # noqa: BLE001 - recorded with its trace
+            return self._failure(running, error)
         return self._done(running)
 
-    def _failure(self, running: _Running) -> Callable[[Tx], None]:
-        trace = traceback.format_exc()[-MAX_TRACE:]
+    def _failure(self, running: _Running, error: BaseException) -> Callable[[Tx], None]:
+        trace = trace_of(error)
         return lambda tx: self._keep_failed(tx, running.id, self._owner, trace)
 
     def _done(self, running: _Running) -> Callable[[Tx], None]:

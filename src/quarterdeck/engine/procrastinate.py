@@ -14,13 +14,14 @@ Ours
 - Deaths are counted for each job, traces are kept, and only the newest failed jobs.
 
 Rules
-- How a worker stands with the others, and how its death is found: `procrastinate_standing`.
-- A drained worker claims nothing more, and gives back what has not ended in time.
+- How a worker stands with the others, and how its death is found: `procrastinate_standing`. What it has in its hands
+  without knowing: `procrastinate_hands`.
+- A drained worker says so, claims nothing more, and gives back what has not ended in time. Whoever is struck off or cut
+  off meanwhile stops at once, like any other.
+- A delayed job waits no longer than was asked for, also where the database's clock steps back.
 """
 
 import asyncio
-import json
-import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, Protocol, cast
@@ -32,10 +33,12 @@ from procrastinate.worker import Worker
 
 from quarterdeck.engine import illness
 from quarterdeck.engine.illness import PATIENCE, Illness, Told
-from quarterdeck.engine.port import KEPT_FAILURES, MAX_TRACE, Handler, Job, Later
+from quarterdeck.engine.port import KEPT_FAILURES, Handler, Job, Later
+from quarterdeck.engine.procrastinate_hands import Hands
 from quarterdeck.engine.procrastinate_schema import foundations
 from quarterdeck.engine.procrastinate_standing import Standing
-from quarterdeck.engine.queues import CONTROL, Waiting, queue_of, served, untaken
+from quarterdeck.engine.queues import Waiting, needs_of, queue_of, served, untaken, urgent
+from quarterdeck.engine.rows import IDLE_SECONDS, THROTTLE, columns_of, job_of, trace_of
 from quarterdeck.engine.seats import Pace, Seat
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import Clock
@@ -47,8 +50,6 @@ _URGENT_AT_ONCE: Final = 16
 """Short, urgent jobs of one process at the same time, beyond its capacity."""
 _POLL_SECONDS: Final = 2.0
 """Workers look for jobs so often even if nobody told them of any."""
-_IDLE_SECONDS: Final = 60.0
-_THROTTLE: Final = 0.05
 _PROMOTED: Final = 256
 _NEVER: Final = 1e9
 
@@ -81,9 +82,17 @@ class ProcrastinateEngine:
         self._seat = seat
         self._pace = pace or Pace()
         self._illness = Illness(clock, patience)
-        self._work = served(seat.queues, seat.labels)
+        self._places = (
+            (served(seat.queues, seat.labels), seat.capacity),
+            (urgent(seat.queues, seat.labels), _URGENT_AT_ONCE),
+        )
         self.standing = Standing(store, url, seat, clock, self._pace, self._illness, self._settle)
         self._manager = self.standing.manager
+        self._hands = Hands(store, self._manager)
+        self._draining = asyncio.Event()
+        """For good: who was asked to end takes nothing more."""
+        self._drain = 0.0
+        """Seconds that what is in hand gets then."""
         self._leaving = False
         self._workers: list[Worker] = []
         self._outcomes: dict[int, Outcome] = {}
@@ -100,17 +109,7 @@ class ProcrastinateEngine:
     # --- what may happen in any process -----------------------------------------------------------------------
 
     def defer(self, tx: Tx, job: Job) -> None:
-        tx.run(
-            "job_defer",
-            kind=job.kind,
-            key=job.key,
-            lock=job.lock,
-            run=job.run,
-            payload=json.dumps(dict(job.payload)),
-            priority=job.priority,
-            delay=max(job.delay, 0.0),
-            queue=queue_of(job),
-        )
+        tx.run("job_defer", **columns_of(job), queue=queue_of(job), needs=needs_of(job))
 
     def abort(self, tx: Tx, run: str) -> None:
         tx.run("jobs_abort", run=run, spare=ids.run_stream(run))
@@ -120,21 +119,27 @@ class ProcrastinateEngine:
         return int(rows[0]["n"])
 
     async def failed(self) -> list[tuple[Job, str]]:
-        return [(_kept(row), row["trace"]) for row in await self._store.read("jobs_failed")]
+        return [(job_of(row), row["trace"]) for row in await self._store.read("jobs_failed")]
 
     async def attended(self) -> bool:
-        return any(not row["draining"] for row in await self._store.read("workers_alive", within=self._pace.silence))
+        return any(not row["draining"] for row in await self._store.read("workers_alive"))
 
     async def untaken(self) -> tuple[str, ...]:
-        alive = await self._store.read("workers_alive", within=self._pace.silence)
-        waiting = [Waiting(row["queue"], row["n"], row["seconds"]) for row in await self._store.read("queues_waiting")]
+        alive = await self._store.read("workers_alive")
+        waiting = [
+            Waiting(row["queue"], row["needs"], row["n"], row["seconds"])
+            for row in await self._store.read("queues_waiting")
+        ]
         taken = {
-            queue for row in alive for queue in (*served(row["queues"].split(), row["labels"].split()), *_control(row))
+            queue
+            for row in alive
+            for kind in (served, urgent)
+            for queue in kind(row["queues"].split(), row["labels"].split())
         }
         return untaken(waiting, taken, self._pace.takeover)
 
     async def workers(self) -> tuple[str, ...]:
-        return tuple(_told(row) for row in await self._store.read("workers_alive", within=self._pace.silence))
+        return tuple(_told(row) for row in await self._store.read("workers_alive"))
 
     # --- being a worker -------------------------------------------------------------------------------------
 
@@ -149,19 +154,18 @@ class ProcrastinateEngine:
 
     def drain(self, deadline: float) -> None:
         self._manager.closed = True
-        for worker in self._workers:
-            worker.shutdown_graceful_timeout = deadline
-            worker.stop()  # type: ignore[no-untyped-call]  # as it is shipped
+        self._drain = deadline
+        self._draining.set()
 
     async def serve(self, handlers: Mapping[str, Handler], *, until_idle: bool) -> None:
         self._illness.begin()
         await self.try_own()
-        self._manager.closed = False
+        self._manager.closed = self._draining.is_set()
         while True:
             await self._shift(handlers, until_idle)
             if self.standing.why is not None:
                 raise self.standing.why
-            if not self.standing.cut_off:
+            if not self.standing.cut_off or self._draining.is_set():
                 return
             await self.standing.come_back()
             if self.standing.why is not None:
@@ -173,38 +177,30 @@ class ProcrastinateEngine:
         app.job_manager = self._manager
         for kind, handler in handlers.items():
             app.task(name=kind, pass_context=True)(self._task(handler))
-        places = [(self._work, self._seat.capacity), ((CONTROL,), _URGENT_AT_ONCE)]
-        self._workers = [
-            self._worker(app, queues, places) for queues, places in places if queues and self._takes(queues)
-        ]
+        self._workers = [self._worker(app, queues, places) for queues, places in self._places if queues]
         self._leaving = False
-        await self._give_back()  # what an earlier shift of this incarnation held when it was cut off
+        await self._hands.give_back()  # what an earlier shift of this incarnation held when it was cut off
         performing = [asyncio.create_task(self._run(worker)) for worker in self._workers]
-        beside = [asyncio.create_task(self._listen()), asyncio.create_task(self._promote())]
-        ends = [asyncio.create_task(self._stopped())]
+        beside = [self._listen(), self._promote(), self._look(), self._stopped(), self._drained()]
         if until_idle:
-            ends.append(asyncio.create_task(self._idle()))
+            beside.append(self._idle())
+        tasks = [*performing, *(asyncio.create_task(one) for one in beside)]
         try:
-            await asyncio.wait([*performing, *ends, *beside], return_when=asyncio.FIRST_COMPLETED)
-            if self._manager.closed and not self.standing.ended.is_set():
-                await asyncio.wait(performing)  # drained
-            for task in (*performing, *ends, *beside):
-                if task.done() and (fault := task.exception()) is not None:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                if (fault := task.exception()) is not None:
                     raise fault
         finally:
             self._leaving = True
-            for task in (*performing, *ends, *beside):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*performing, *ends, *beside, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             self._workers = []
             if not self.standing.ended.is_set():
                 with suppress(StoreUnavailable):  # they stay on record, and are taken for a dead worker's
-                    await self._give_back()
-            self._manager.held.clear()
+                    await self._hands.give_back()
+            self._manager.forget()
             self._outcomes.clear()
-
-    def _takes(self, queues: tuple[str, ...]) -> bool:
-        return queues != (CONTROL,) or CONTROL in self._seat.queues
 
     def _worker(self, app: App, queues: tuple[str, ...], places: int) -> Worker:
         return Worker(
@@ -229,11 +225,31 @@ class ProcrastinateEngine:
     async def _listen(self) -> None:
         await self._manager.listen([queue for worker in self._workers for queue in worker.queues or ()])
 
+    async def _drained(self) -> None:
+        """Once no more jobs are to be taken: until those in hand have ended, or their time is over."""
+        await self._draining.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._drain):
+                await self._asked(self.standing.drain())
+                while self._manager.held or self._manager.claims:
+                    self._manager.moved.clear()
+                    await self._manager.moved.wait()
+
     async def _idle(self) -> None:
         mark = 0
         while self._manager.held or await self._asked(self.unfinished()) != 0:
-            mark = await self._asked(self._store.changed(mark, _IDLE_SECONDS)) or 0
-            await asyncio.sleep(_THROTTLE)
+            mark = await self._asked(self._store.changed(mark, IDLE_SECONDS)) or 0
+            await asyncio.sleep(THROTTLE)
+
+    async def _look(self) -> None:
+        """Set right what nobody would notice: jobs in hand that were never heard of, delays that became longer."""
+        while True:
+            await asyncio.sleep(self._pace.heartbeat)
+            await self._asked(self._hands.look())
+            late = await self._asked(self._store.read("jobs_put_off"))
+            if late and late[0]["n"]:
+                await self._asked(self._store.write(lambda tx: tx.run("jobs_pull_in")))
+                self._manager.later.set()
 
     async def _promote(self) -> None:
         """Move delayed jobs when they are due."""
@@ -248,7 +264,7 @@ class ProcrastinateEngine:
                 # Looked at now and then: what was said before this process listened was not heard.
                 async with asyncio.timeout(_POLL_SECONDS if seconds is None else min(seconds, _POLL_SECONDS)):
                     await self._manager.later.wait()
-                    await asyncio.sleep(_THROTTLE)
+                    await asyncio.sleep(THROTTLE)
 
     async def _asked(self, asking: Awaitable[Any]) -> Any:
         """The answer; None, after a pause, where the store is unavailable."""
@@ -264,6 +280,7 @@ class ProcrastinateEngine:
     def _task(self, handler: Handler) -> Callable[..., Awaitable[None]]:
         async def perform(context: JobContext, **said: Any) -> None:
             assert context.job.id is not None
+            self._manager.begun(context.job.id)
             self._outcomes[context.job.id] = await self._outcome(context, handler)
 
         return perform
@@ -276,14 +293,14 @@ class ProcrastinateEngine:
         except StoreUnavailable as error:
             self.standing.ill(error)
             return self._back(context.job, illness.BACKOFF[1])
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             # What was asked for is done by having ended. A cancellation that nobody asked for is the handler's own.
             reason = context.abort_reason()
             if reason is AbortReason.USER_REQUEST:
                 return self._done(context.job)
-            return self._failure(context.job) if reason is None else self._back(context.job, 0.0)
-        except Exception:  # noqa: BLE001 - recorded with its trace
-            return self._failure(context.job)
+            return self._failed(context.job, trace_of(error)) if reason is None else self._back(context.job, 0.0)
+        except Exception as error:  # noqa: BLE001 - recorded with its trace
+            return self._failed(context.job, trace_of(error))
         return self._done(context.job)
 
     def _done(self, job: theirs.Job) -> Outcome:
@@ -291,10 +308,6 @@ class ProcrastinateEngine:
 
     def _back(self, job: theirs.Job, delay: float) -> Outcome:
         return lambda tx: tx.run("job_settle_back", job=job.id, worker=self._manager.worker, delay=delay)
-
-    def _failure(self, job: theirs.Job) -> Outcome:
-        trace = traceback.format_exc()[-MAX_TRACE:]
-        return self._failed(job, trace)
 
     def _failed(self, job: theirs.Job, trace: str) -> Outcome:
         return lambda tx: tx.run(
@@ -308,6 +321,14 @@ class ProcrastinateEngine:
         if outcome is None:
             missing = MissingPart(f"Nothing performs jobs of the kind {job.task_name}")
             outcome = self._failed(job, f"{type(missing).__name__}: {missing}")
+        try:
+            await self._write(outcome)
+        except Exception as error:
+            self.standing.end(error)  # a job that never ends would hold its lock for as long as this worker lives
+            raise
+        self._manager.ended(job.id)
+
+    async def _write(self, outcome: Outcome) -> None:
         while not self.standing.ended.is_set():
             try:
                 mine = (await self._store.write(outcome))[0]["mine"]
@@ -321,24 +342,13 @@ class ProcrastinateEngine:
                 if self._leaving:
                     break
                 await asyncio.sleep(self._illness.pause())
-        self._manager.held.pop(job.id, None)
-
-    async def _give_back(self) -> None:
-        """Give back what the database takes for being in this process's hands. Raises StoreUnavailable."""
-        worker = self._manager.worker
-        for row in await self._store.read("jobs_in_hand", worker=worker):
-            back = {"job": row["id"], "worker": worker, "delay": 0.0}
-            await self._store.write(lambda tx, back=back: tx.run("job_settle_back", **back))  # type: ignore[misc]  # bound
 
 
 def _told(worker: Row) -> str:
-    labels = f" ({', '.join(worker['labels'].split())})" if worker["labels"] else ""
+    given = [label for label in worker["labels"].split() if not label.startswith("host=")]
+    labels = f" ({', '.join(given)})" if given else ""
     state = ", ends" if worker["draining"] else ""
     return f"{worker['host']} {worker['pid']}{labels}: {worker['busy']} of {worker['capacity']}{state}"
-
-
-def _control(worker: Row) -> tuple[str, ...]:
-    return (CONTROL,) if CONTROL in worker["queues"].split() else ()
 
 
 def _job(job: theirs.Job) -> Job:
@@ -350,15 +360,4 @@ def _job(job: theirs.Job) -> Job:
         run=said["run"],
         payload=said["payload"],
         priority=job.priority,
-    )
-
-
-def _kept(row: Row) -> Job:
-    return Job(
-        kind=row["kind"],
-        key=row["key"],
-        lock=row["lock"],
-        run=row["run"],
-        payload=json.loads(row["payload"]),
-        priority=row["priority"],
     )

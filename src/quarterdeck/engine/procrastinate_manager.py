@@ -1,7 +1,9 @@
 """procrastinate's dealings with its tables, as its workers in this process see them.
 
 Rules
-- What it asks of the database is procrastinate's own: registering, heartbeats, claiming, listening, requests to abort.
+- What it asks of the database is procrastinate's own: heartbeats, claiming, listening, requests to abort.
+- A request to abort reaches a job that has begun only: one that is cancelled before its first step could not write its
+  end down. What was asked for earlier is found by looking.
 - A database that is away is no reason for a worker to end: nothing is claimed meanwhile, and listening begins anew.
 - All workers of a process are one incarnation: they share a registration, and a connection to listen on.
 - How a job ended is written down elsewhere, in the deck's own transactions.
@@ -10,6 +12,7 @@ Rules
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from itertools import count
 from typing import Final
 
 from procrastinate.connector import BaseConnector
@@ -56,9 +59,15 @@ class Manager(JobManager):
         """Nothing is claimed any more."""
         self.held: dict[int, Job] = {}
         """The jobs in this process's hands."""
+        self.claims: set[int] = set()
+        """The claims that the database has not answered yet."""
+        self.moved = asyncio.Event()
+        """Something came into this process's hands, or left them."""
         self.later = asyncio.Event()
         """A delayed job may have become the next one."""
         self._ears: dict[str, list[NotificationCallback]] = {}
+        self._begun: set[int] = set()
+        self._claimed = count()
 
     # --- as a worker of procrastinate calls it --------------------------------------------------------------
 
@@ -77,6 +86,15 @@ class Manager(JobManager):
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:
         if self.closed:
             return None
+        claim = next(self._claimed)
+        self.claims.add(claim)
+        try:
+            return await self._claim(queues, worker_id)
+        finally:
+            self.claims.discard(claim)
+            self.moved.set()
+
+    async def _claim(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:
         try:
             job = await super().fetch_job(queues=queues, worker_id=worker_id)
         except UniqueViolation:
@@ -95,6 +113,9 @@ class Manager(JobManager):
     async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:
         await self._settle(job)
 
+    async def list_jobs_to_abort_async(self, queue: str | None = None) -> Iterable[int]:
+        return [job for job in await super().list_jobs_to_abort_async(queue) if job in self._begun]
+
     async def listen_for_jobs(
         self, *, on_notification: NotificationCallback, queues: Iterable[str] | None = None
     ) -> None:
@@ -109,10 +130,9 @@ class Manager(JobManager):
 
     # --- as the engine calls it -----------------------------------------------------------------------------
 
-    async def begin(self) -> None:
-        """Register this incarnation. Raises ConnectorException."""
-        self.worker = await super().register_worker()
-        self.closed = False
+    def begin(self, worker: int) -> None:
+        """This incarnation is on record under that number."""
+        self.worker, self.closed = worker, False
 
     async def end(self) -> None:
         """Strike this incarnation off. Raises ConnectorException."""
@@ -124,18 +144,27 @@ class Manager(JobManager):
         """Give a sign of life. Raises ConnectorException."""
         await super().update_heartbeat(self.worker)
 
-    async def stalled(self, silence: float) -> list[int]:
-        """Strike off the workers that were silent for so many seconds; the jobs of all that were. Raises
-        ConnectorException."""
-        await super().prune_stalled_workers(silence)
-        return [job.id for job in await self.get_stalled_jobs(seconds_since_heartbeat=silence) if job.id is not None]
+    def begun(self, job: int) -> None:
+        """A handler performs the job: from now on it may be asked to end."""
+        self._begun.add(job)
+
+    def ended(self, job: int) -> None:
+        """The job is in this process's hands no longer."""
+        self.held.pop(job, None)
+        self._begun.discard(job)
+        self.moved.set()
+
+    def forget(self) -> None:
+        """Nothing is in this process's hands any more."""
+        self.held.clear()
+        self._begun.clear()
 
     async def listen(self, queues: Iterable[str]) -> None:
         """Hear of new jobs in these queues, and of delayed ones, until cancelled."""
         wanted = [*queues, LATER]
         while True:
             try:
-                await super().listen_for_jobs(on_notification=self._heard, queues=wanted)
+                await super().listen_for_jobs(on_notification=self.hear, queues=wanted)
             except ConnectorException as error:
                 _log.info("listening for jobs broke off: %s", error)
             await asyncio.sleep(_AGAIN_SECONDS)
@@ -144,9 +173,12 @@ class Manager(JobManager):
     async def wake(self, queues: Iterable[str]) -> None:
         """Have the workers of these queues look for jobs."""
         for channel in get_channel_for_queues(list(queues)):
-            await self._heard(channel=channel, notification={"type": "job_inserted", "job_id": 0})
+            await self.hear(channel=channel, notification={"type": "job_inserted", "job_id": 0})
 
-    async def _heard(self, *, channel: str, notification: Notification) -> None:
+    async def hear(self, *, channel: str, notification: Notification) -> None:
+        """Tell the workers of that channel."""
+        if notification["type"] == "abort_job_requested" and notification["job_id"] not in self._begun:
+            return
         if channel in get_channel_for_queues([LATER]):
             self.later.set()
         for ear in list(self._ears.get(channel, ())):

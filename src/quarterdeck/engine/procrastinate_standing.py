@@ -3,14 +3,17 @@
 Rules
 - A worker is one incarnation of one process, numbered by procrastinate. It gives a sign of life every `Pace.heartbeat`
   seconds; any other one strikes it off after `Pace.silence` seconds without, and gives its jobs back to the queue.
+- It is on record with everything that others know it by, or not at all.
 - Who finds itself struck off was paused or cut off, and others have its work: everything stops at once, with `Fenced`.
   Who cannot reach the database for as long stops its jobs by itself, and begins anew when it can.
-- Who was silent itself lets the others speak first, and strikes nobody off until its next sign of life.
+- Seeing to the dead takes as long as it takes: signs of life go on beside it.
+- Who counts as dead, and what a worker makes of its own signs of life: `silence`.
 """
 
 import asyncio
 import logging
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 from procrastinate import PsycopgConnector
@@ -21,6 +24,7 @@ from quarterdeck.engine.illness import Illness
 from quarterdeck.engine.port import KEPT_FAILURES, POISON_DEATHS, poisoned
 from quarterdeck.engine.procrastinate_manager import Manager, Settle, unavailable
 from quarterdeck.engine.seats import Pace, Seat
+from quarterdeck.engine.silence import Heard, Listened, Verdict, answered, listened, silent, too_late, unanswered
 from quarterdeck.kernel.clock import Clock
 from quarterdeck.kernel.failures import Fenced, StoreUnavailable
 from quarterdeck.store.port import Store, Tx
@@ -29,6 +33,8 @@ from quarterdeck.store.session import address
 _CONNECTIONS: Final = 4
 _LAST_WORD: Final = 2.0
 """Seconds for a sign of life that is overdue: it tells what others think by now."""
+_RESCUED: Final = 200
+"""Most jobs of the dead that one transaction gives back."""
 
 
 class Standing:
@@ -52,6 +58,8 @@ class Standing:
         )
         self.manager = Manager(self.connector, settle, self.ill, self.sign_of_life)
         self._beating: asyncio.Task[None] | None = None
+        self._rescuing: asyncio.Task[None] | None = None
+        self._listened: Listened = {}
         self._heard_at = 0.0
         """When the last sign of life that arrived was sent, by the monotonic clock."""
         self.ended = asyncio.Event()
@@ -70,19 +78,18 @@ class Standing:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         try:
             await self.connector.open_async()
-            await self.manager.begin()
         except (ConnectorException, OSError) as error:
             raise unavailable(error) from error
-        await self._store.write(self._introduce)
+        worker = await self._store.write(self._introduce)
         self._begin()
+        self.manager.begin(worker)
         if self._beating is None:
             self._beating = asyncio.create_task(self._beat())
 
-    def _introduce(self, tx: Tx) -> None:
+    def _introduce(self, tx: Tx) -> int:
         seat = self._seat
-        tx.run(
+        rows = tx.run(
             "worker_seat",
-            worker=self.manager.worker,
             owner=seat.owner,
             host=seat.host,
             pid=seat.pid,
@@ -90,19 +97,23 @@ class Standing:
             queues=" ".join(seat.queues),
             labels=" ".join(seat.labels),
             capacity=seat.capacity,
+            takeover=self._pace.takeover,
         )
+        return int(rows[0]["id"])
 
     def _begin(self) -> None:
         self._heard_at = self._clock.monotonic()
+        self._listened = {}
         self.ended.clear()
         self.why, self.cut_off, self.manager.closed = None, False, False
 
     async def leave(self) -> None:
         """Be on record no longer. Idempotent."""
-        if self._beating is not None:
-            self._beating.cancel()
-            await asyncio.gather(self._beating, return_exceptions=True)
-            self._beating = None
+        tasks = [task for task in (self._beating, self._rescuing) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._beating = self._rescuing = None
         with suppress(ConnectorException):  # it is struck off by others then
             await self.manager.end()
         with suppress(ConnectorException):
@@ -126,6 +137,12 @@ class Standing:
                 self._illness.note(error)
                 await asyncio.sleep(self._illness.pause())
 
+    async def drain(self) -> None:
+        """Have it on record that this worker takes no further jobs. Raises StoreUnavailable."""
+        await self._store.write(lambda tx: tx.run("worker_draining", worker=self.manager.worker))
+
+    # --- signs of life --------------------------------------------------------------------------------------
+
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(self._pace.heartbeat)
@@ -133,28 +150,36 @@ class Standing:
                 try:
                     await self.sign_of_life()
                 except Exception as error:
-                    self._end(error)  # a fault of ours must not leave a worker that nobody can tell from a dead one
+                    self.end(error)  # a fault of ours must not leave a worker that nobody can tell from a dead one
                     raise
 
     async def sign_of_life(self) -> None:
-        """Give one, learn whether this worker is still on record, and see to those that give none."""
+        """Give one, learn whether this worker is still on record, and have the dead seen to."""
+        if self.cut_off:
+            return  # it begins anew once what it performed has ended
         sent = self._clock.monotonic()
         left = self._pace.silence - (sent - self._heard_at)
         try:
             async with asyncio.timeout(left if left > 0 else _LAST_WORD):
-                if not await self._known():
-                    self._fence(sent - self._heard_at)
-                    return
-                was_silent, self._heard_at = sent - self._heard_at, sent
-                if was_silent < self._pace.heartbeat * 2:
-                    await self.rescue()
+                on_record = await self._known()
         except (ConnectorException, StoreUnavailable, TimeoutError) as error:
-            silent = self._clock.monotonic() - self._heard_at
-            if silent >= self._pace.silence:
+            silent_for = self._clock.monotonic() - self._heard_at
+            if unanswered(self._pace, silent_for) is Verdict.CUT_OFF:
                 self.cut_off = self.manager.closed = True
-                self._late = silent if silent > self._pace.silence + self._pace.heartbeat else 0.0
+                self._late = silent_for if too_late(self._pace, silent_for) else 0.0
                 self.ended.set()
             self.ill(error if isinstance(error, StoreUnavailable) else unavailable(error))
+            return
+        silent_for = sent - self._heard_at
+        match answered(self._pace, silent_for, on_record):
+            case Verdict.FENCED:
+                self._fence(silent_for)
+                return
+            case Verdict.LISTENS:
+                self._see_to_the_dead()
+            case _:
+                self._listened = {}  # what others said meanwhile was not heard
+        self._heard_at = sent
 
     async def _known(self) -> bool:
         """Give a sign of life; whether this worker is on record, so that it counts. Raises StoreUnavailable."""
@@ -164,29 +189,60 @@ class Standing:
             raise unavailable(error) from error
         return bool(await self._store.read("worker_known", worker=self.manager.worker))
 
-    async def rescue(self) -> None:
-        """Strike off who is silent, and give their jobs back. Raises ConnectorException, StoreUnavailable."""
-        for job in await self.manager.stalled(self._pace.silence):
-            await self._store.write(
-                lambda tx, job=job: tx.run(  # type: ignore[misc]  # bound to this one
-                    "job_rescue", job=job, poison=POISON_DEATHS, trace=poisoned(), keep=KEPT_FAILURES
-                )
-            )
+    # --- the dead -------------------------------------------------------------------------------------------
 
-    def _fence(self, silent: float) -> None:
+    def _see_to_the_dead(self) -> None:
+        if self._rescuing is None or self._rescuing.done():
+            self._rescuing = asyncio.create_task(self._rescue())
+
+    async def _rescue(self) -> None:
+        try:
+            await self.rescue()
+        except StoreUnavailable as error:
+            self.ill(error)
+        except Exception as error:
+            self.end(error)
+            raise
+
+    async def rescue(self) -> None:
+        """Strike off who is silent, and give their jobs back. Raises StoreUnavailable."""
+        heard = [
+            Heard(row["id"], row["beat"], row["age"], Pace(row["takeover"]))
+            for row in await self._store.read("workers_heard")
+            if row["id"] != self.manager.worker
+        ]
+        now = self._clock.monotonic()
+        self._listened = listened(self._listened, heard, now)
+        dead = silent(self._listened, heard, now)
+        if not dead and not (await self._store.read("jobs_of_the_dead"))[0]["n"]:
+            return
+        while await self._store.write(partial(self._strike, dead=dead)) == _RESCUED:
+            dead = ()
+
+    def _strike(self, tx: Tx, dead: tuple[Heard, ...]) -> int:
+        """Strike these off, as long as they are still silent, and give back what the dead had in their hands; of how
+        many jobs that was tried."""
+        for one in dead:
+            tx.run("worker_strike", worker=one.worker, beat=one.beat)
+        return len(tx.run("jobs_rescue", poison=POISON_DEATHS, trace=poisoned(), keep=KEPT_FAILURES, limit=_RESCUED))
+
+    # --- its end --------------------------------------------------------------------------------------------
+
+    def _fence(self, silent_for: float) -> None:
         if self.manager.worker:
             self.manager.worker = 0
-            why = f"it gave no sign of life for {silent:.0f} s, and others have taken over its work"
-            self._end(Fenced(why=why, fix="start it again"))
+            why = f"it gave no sign of life for {silent_for:.0f} s, and others have taken over its work"
+            self.end(Fenced(why=why, fix="start it again"))
 
     def ill(self, error: StoreUnavailable) -> None:
         """The database did not answer. Ends everything where it stays away for too long."""
         try:
             self._illness.note(error)
         except StoreUnavailable as lost:
-            self._end(lost)
+            self.end(lost)
 
-    def _end(self, why: Exception) -> None:
+    def end(self, why: Exception) -> None:
+        """Nothing may be performed any more, for good."""
         self.why = self.why or why
         self.manager.closed = True
         self.ended.set()

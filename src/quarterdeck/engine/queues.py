@@ -3,9 +3,11 @@
 Rules
 - Short, urgent jobs decide what happens next: they wait in a queue of their own, so that long ones never keep them
   waiting. Jobs in the background have one too. Everything else is work.
-- Work that names labels waits in a queue named after them all; a worker takes it where it has each of them.
+- What names labels waits in a queue named after them all; a worker takes it where it has each of them.
+- The server tells workers of a queue by its name, which has to be short for that: longer ones are a digest.
 """
 
+import hashlib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from itertools import combinations
@@ -22,24 +24,29 @@ QUEUES: Final = (CONTROL, WORK, BACKGROUND)
 
 LATER: Final = "later"
 """Where a delayed job waits until it is due. No worker takes jobs from it."""
+_LONGEST: Final = 40
+"""Characters of a queue's name: the channel on which the server tells of it has 63, 23 of them procrastinate's own."""
 
 
 def queue_of(job: Job) -> str:
     """The queue that the job waits in once it is due."""
     if job.priority >= URGENT:
-        return CONTROL
-    if job.priority < 0:
-        return BACKGROUND
-    return _named(job.runs_on)
+        return _named(CONTROL, job.runs_on)
+    return _named(BACKGROUND if job.priority < 0 else WORK, job.runs_on)
 
 
 def served(queues: Iterable[str], labels: Iterable[str]) -> tuple[str, ...]:
-    """The queues that a worker takes jobs from, the control queue apart. Raises BadInput."""
-    chosen, has = set(queues), sorted(set(labels))
+    """The queues of long jobs that a worker takes jobs from. Raises BadInput."""
+    chosen = set(queues)
     if unknown := chosen - set(QUEUES):
         raise BadInput(f"there is no queue {min(unknown)}", fix=f"one of: {', '.join(QUEUES)}")
-    work = [_named(some) for size in range(len(has) + 1) for some in combinations(has, size)] if WORK in chosen else []
-    return (*work, *((BACKGROUND,) if BACKGROUND in chosen else ()))
+    has = tuple(labels)
+    return tuple(name for base in (WORK, BACKGROUND) if base in chosen for name in _every(base, has))
+
+
+def urgent(queues: Iterable[str], labels: Iterable[str]) -> tuple[str, ...]:
+    """The queues of urgent jobs that a worker takes jobs from."""
+    return _every(CONTROL, labels) if CONTROL in set(queues) else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,8 @@ class Waiting:
     """What waits in one queue."""
 
     queue: str
+    needs: str
+    """The labels it asks for, with `+` between them."""
     jobs: int
     seconds: float
     """How long the oldest of them has."""
@@ -58,17 +67,22 @@ def untaken(waiting: Iterable[Waiting], taken: Collection[str], patience: float)
     for each in waiting:
         if each.queue in taken or each.seconds < patience:
             continue
-        needs = labels_of(each.queue)
-        what = f"a worker with {', '.join(needs)}" if needs else f"a worker that takes the queue {each.queue}"
+        needs = each.needs.replace("+", ", ")
+        what = f"a worker with {needs}" if needs else f"a worker that takes the queue {each.queue}"
         found.append(f"{each.jobs} jobs wait for {what}, and none is alive")
     return tuple(found)
 
 
-def labels_of(queue: str) -> tuple[str, ...]:
-    """The labels that a queue of work asks for."""
-    _, _, labels = queue.partition("/")
-    return tuple(filter(None, labels.split("+")))
+def needs_of(job: Job) -> str:
+    """The labels that the job asks for, each once, with `+` between them."""
+    return "+".join(sorted(set(job.runs_on)))
 
 
-def _named(labels: Iterable[str]) -> str:
-    return "/".join(filter(None, (WORK, "+".join(sorted(set(labels))))))
+def _every(base: str, labels: Iterable[str]) -> tuple[str, ...]:
+    has = sorted(set(labels))
+    return tuple(_named(base, some) for size in range(len(has) + 1) for some in combinations(has, size))
+
+
+def _named(base: str, labels: Iterable[str]) -> str:
+    name = "/".join(filter(None, (base, "+".join(sorted(set(labels))))))
+    return name if len(name) <= _LONGEST else f"{base}/{hashlib.sha256(name.encode()).hexdigest()[:24]}"

@@ -1,16 +1,33 @@
 """Who a worker is among others, and how soon its death is found.
 
 Rules
-- Every machine of a deck has to have the same pace: who is slower would be taken for dead.
+- A worker's pace is on record with it, and the others judge it by that: machines need not have the same.
 """
 
+import os
 from dataclasses import dataclass
 from typing import Final
 
 from quarterdeck.engine.queues import QUEUES
 
 CONCURRENCY: Final = 1000
-"""Jobs at the same time. Attempts are bounded by each run's `max_parallel`, checks by `checks.parallel`."""
+"""Jobs at the same time, for a process that performs everything alone. Attempts are bounded by each run's
+`max_parallel`, checks by `checks.parallel`."""
+A_CORE: Final = 16
+"""Jobs at the same time for each core, for one worker among others."""
+_JOB_BYTES: Final = 64 * 1024 * 1024
+"""Memory that one of them is counted with: its sandbox, and a little of what its commands take."""
+
+
+def fair(cores: int, memory: int) -> int:
+    """How many jobs a worker takes at the same time where nobody says so, by what its machine has. Pure. memory:
+    bytes."""
+    return max(1, min(A_CORE * max(1, cores), memory // _JOB_BYTES))
+
+
+def own_capacity() -> int:
+    """How many jobs this machine is good for at the same time."""
+    return fair(len(os.sched_getaffinity(0)), os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
 
 
 @dataclass(frozen=True, slots=True)

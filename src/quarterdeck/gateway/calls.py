@@ -110,7 +110,7 @@ class Calls:
                 key.stop(stopped)
                 return await refuse(client, asked, f"Quarterdeck: {stopped.reason}.", "limit_reached")
             try:
-                tried = await self._try(key, asked, step, number, names[0], headers, client)
+                tried = await self._placed(key, asked, step, number, names[0], headers, client)
             except BudgetExhausted as error:
                 key.stop(_stopped(error))
                 sentence = f"Quarterdeck: the budget is exhausted: {error.why or error}. Stop here; do not try again."
@@ -134,6 +134,22 @@ class Calls:
                 del names[0]
             elif todo.seconds > 0:
                 await self._sleep(todo.seconds)
+
+    async def _placed(
+        self,
+        key: Key,
+        asked: Asked,
+        step: int,
+        number: int,
+        name: str,
+        headers: list[tuple[str, str]],
+        client: Client,
+    ) -> Tried | None:
+        """One try, as soon as there is a place for it among the calls under way."""
+        async with self._models(key).limiter(name).place(PATIENCE) as there:
+            if not there:
+                return Tried(_unwelcome(name, PATIENCE))
+            return await self._try(key, asked, step, number, name, headers, client)
 
     async def _try(
         self,

@@ -2,6 +2,7 @@
 
 Rules
 - `wall` is for people and records; `monotonic` is for deadlines and leases, because the wall clock can step.
+- Processes on several machines that compare moments share one wall clock, which each of them keeps a copy of.
 """
 
 import time
@@ -26,3 +27,29 @@ class SystemClock:
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+
+class CopiedClock:
+    """A copy of a wall clock that several machines share. It goes by this machine's monotonic clock from when it was
+    last `set`; until then, by this machine's wall clock."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._shift: float | None = None
+
+    def wall(self) -> float:
+        """Seconds since the epoch, as the shared clock has it."""
+        return self._clock.wall() if self._shift is None else self._clock.monotonic() + self._shift
+
+    def monotonic(self) -> float:
+        """This machine's."""
+        return self._clock.monotonic()
+
+    @property
+    def ahead(self) -> float:
+        """Seconds by which this machine's own wall clock is ahead of the shared one."""
+        return self._clock.wall() - self.wall()
+
+    def set(self, shared: float, at: float) -> None:
+        """The shared clock had `shared` seconds since the epoch when this machine's monotonic one had `at`."""
+        self._shift = shared - at

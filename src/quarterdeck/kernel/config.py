@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from quarterdeck.kernel import servers
 from quarterdeck.kernel.entities import YEAR, Agent, Usd, Value
+from quarterdeck.kernel.labels import Labels
 from quarterdeck.kernel.merging import MergeSection
 from quarterdeck.kernel.triggers import GithubSection, NotifySection, TriggerName, TriggerSection
 
@@ -76,6 +77,8 @@ class ChecksSection(Value):
     """Time for each command, of the gate and of a task's `verify`."""
     parallel: int = Field(default=2, ge=1, le=256)
     """How many merged trees are checked at the same time."""
+    runs_on: Labels = ()
+    """Labels that a worker needs to check attempts and merged trees. Verify commands need those of their tasks too."""
 
 
 class ReviewSection(Value):
@@ -395,11 +398,13 @@ class WorkersSection(Value):
     PostgreSQL, by the operator's file only."""
 
     takeover: Annotated[Duration, Field(ge=3.0, le=3600.0)] = 30.0
-    """Time from a worker's last sign of life until others have its work, at the most. The same on every machine."""
+    """Time from a worker's last sign of life until others have its work, at the most."""
     drain: Duration = 60.0
     """Time that a worker which is asked to end gives to what it has begun; the rest is given back."""
     calls_per_minute: dict[str, int] = Field(default_factory=dict)
     """Provider to the model calls that may leave for it in a minute, over the whole deck."""
+    calls_at_once: dict[str, int] = Field(default_factory=dict)
+    """Provider to the model calls that may be under way there at the same time, over the whole deck; the rest waits."""
 
 
 class OperatorConfig(DeckConfig):
@@ -425,5 +430,7 @@ class RunConfig(Value):
     """The repository's AGENTS.md at the base commit, for agents."""
     narrowed: DayBudget = DayBudget()
     """What the repository says about days: it still narrows what the operator allows later."""
+    runs_on: Labels = ()
+    """Labels that a worker needs to reach the repository at all: one that is a path is on one machine."""
     origin: tuple[str, ...] = ()
     """Where each part came from, for people: `checks.gate: detected from pyproject.toml`, ..."""

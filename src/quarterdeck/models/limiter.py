@@ -10,13 +10,14 @@ Rules
 - An outage is several calls in a row, of whomever, that failed for no reason of their own. Then calls leave one by one,
   ever more rarely while it lasts; with the first answer a second apart, and from there on as after a slow start.
 - First come, first served. Time and sleep are passed in.
-- Where several processes share a provider (`Shared`), what one of them was told holds for all, and calls leave at the
-  rate that all of them have together.
+- Where several processes share a provider (`Shared`), what one of them was told holds for all, calls leave at the rate
+  that all of them have together, and no more are under way than all of them may have.
 """
 
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -93,6 +94,10 @@ class Shared(Protocol):
         """Take one call out of what may leave in these seconds; 0.0 = it may leave, else seconds until the next try."""
         ...
 
+    def place(self, at_most: float) -> AbstractAsyncContextManager[bool]:
+        """A place among the calls that may be under way at the same time; False where none was free for so long."""
+        ...
+
     def heard(self, seconds: float) -> None:
         """The provider wants to be left alone for so many seconds: the other processes are to know."""
         ...
@@ -137,6 +142,11 @@ class Limiter:
             self.heard(failure.retry_after)
         elif not failure.ramp:
             self.flow = self.flow.broke(self._clock.monotonic())
+
+    def place(self, at_most: float = math.inf) -> AbstractAsyncContextManager[bool]:
+        """A place for one call while it is under way; False where none was free for `at_most` seconds. Taken before the
+        call enters."""
+        return nullcontext(True) if self._shared is None else self._shared.place(at_most)
 
     def wait(self) -> float:
         """Seconds for which the provider wants to be left alone from now on."""

@@ -186,6 +186,18 @@ class EngineConformance:
         assert "the reason" in failed["bad"]
         assert "nobody" in failed["unknown"]
 
+    async def test_a_failure_that_no_text_can_hold_is_kept_too(self, bench: Bench) -> None:
+        engine = bench.engine()
+
+        async def handle(one: Job) -> None:
+            if one.key == "bad":
+                raise OSError(2, "no such file", "name-\udcff\0.txt")
+
+        await defer(bench, engine, job("bad", lock="l"), job("behind", lock="l"))
+        await drain(engine, {"work": handle})
+        assert [one.key for one, _ in await engine.failed()] == ["bad"]
+        assert "udcff" in (await engine.failed())[0][1]
+
     async def test_abort_drops_waiting_jobs_and_cancels_running_ones(self, bench: Bench) -> None:
         engine, elsewhere = bench.engine(), bench.engine()
         started, cancelled, seen = asyncio.Event(), asyncio.Event(), list[str]()

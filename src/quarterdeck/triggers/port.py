@@ -90,6 +90,10 @@ class Orders(Protocol):
         """Its report, Markdown. Raises NotFound."""
         ...
 
+    async def elsewhere(self, run: str) -> tuple[str, ...]:
+        """The labels that a worker needs to reach the run's repository; none = this one reaches it."""
+        ...
+
 
 class Remotes(Protocol):
     """Git over the network."""
@@ -98,9 +102,9 @@ class Remotes(Protocol):
         """A clone of `OWNER/NAME` with everything that is there now. Raises GitFailed, BadInput."""
         ...
 
-    async def push(self, repository: str, path: Path, branch: str, commit: str) -> None:
-        """Put `commit` of the repository at `path` on that branch of the server, forward only. Raises GitFailed,
-        Conflicting."""
+    async def push(self, repository: str, place: str, branch: str, commit: str) -> None:
+        """Put `commit` of the repository that is recorded as `place` on that branch of the server, forward only. Raises
+        GitFailed, BadRepository, Conflicting."""
         ...
 
 

@@ -5,12 +5,12 @@ Rules
 - Each step is looked for before it is done and recorded after: the branch moves forward to a commit, a pull request is
   found by its branch, a comment by its mark. A process that died in between has done nothing twice.
 - The branch that a pull request is for is never pushed to.
+- What landed in a repository of one machine is taken from there by a worker of that machine.
 - What cannot be reached is tried again, ever more rarely, for about a day; what is refused is recorded, for a person.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
 from quarterdeck.delivery.order import RunResult
@@ -84,6 +84,10 @@ class Publishing:
         origin = Origin.model_validate_json(await self._journal.get(created.origin_blob))
         if not origin.repository:
             return
+        if needed := await self._orders.elsewhere(run):
+            there = replace(port.publish(run, about, number), runs_on=needed)
+            await self._journal.commit(also=lambda tx: self._engine.defer(tx, there))
+            return
         done = tuple(record.event for record in await self._journal.read(stream))
         at = _Job(claim, run, created, origin, done)
         try:
@@ -111,7 +115,7 @@ class Publishing:
             fix = "let the trigger land on a branch of its own: leave out `into`"
             raise OutsideFailed(f"{branch} is not published", FailureClass.POLICY, why=why, fix=fix)
         if not any(isinstance(event, e.BranchPushed) and event.commit == commit for event in at.done):
-            await self._remotes.push(repository, Path(at.created.repository), branch, commit)
+            await self._remotes.push(repository, at.created.repository, branch, commit)
             probes.hit("publish.pushed")
             pushed = e.BranchPushed(run=at.run, repository=repository, branch=branch, commit=commit)
             await self._journal.append(at.claim, pushed)

@@ -20,7 +20,7 @@ from typing import Final
 
 from quarterdeck.kernel import probes
 from quarterdeck.kernel.events.packs import ONTO_LIMIT
-from quarterdeck.kernel.failures import BadRepository, Conflicting, GitFailed, NotFound
+from quarterdeck.kernel.failures import BadRepository, Conflicting, GitFailed
 from quarterdeck.kernel.packs import Pack, Snapshot
 from quarterdeck.workplace import fetching, refs
 from quarterdeck.workplace.afar import Afar
@@ -29,6 +29,7 @@ from quarterdeck.workplace.git import NO_CONFIGURATION, Git, encode
 from quarterdeck.workplace.here import Here
 from quarterdeck.workplace.history import History
 from quarterdeck.workplace.incoming import receive, receive_pack
+from quarterdeck.workplace.leading import pack_of, way
 from quarterdeck.workplace.lock import held
 from quarterdeck.workplace.merging_trees import MergingTrees
 from quarterdeck.workplace.origin import Origin
@@ -141,9 +142,14 @@ class Mirror(History):
         pin = f"{_NAMESPACE}base/{commit}"
         if refs.stands_in(self.path / pin, commit) or await self.read_ref(pin) == commit:
             return
-        if self.depot is not None and (await self.has(commit) or await self._from_depot(self.depot, commit)):
-            return
-        await self.origin.fetch(self.path, commit, pin)
+        if self.depot is None or not await self.has(commit):
+            try:
+                await self.origin.fetch(self.path, commit, pin)
+                return
+            except (BadRepository, GitFailed):
+                if self.depot is None or not await self._from_depot(self.depot, commit):
+                    raise
+        await self.set_ref(pin, commit, None)
 
     async def land(self, branch: str, old: str | None, new: str, *, into_checkout: Path | None = None) -> None:
         """Move a branch of the repository from `old` (None = it must not exist) forward to `new`.
@@ -247,18 +253,23 @@ class Mirror(History):
 
     async def _from_depot(self, depot: Depot, commit: str) -> bool:
         """Take the commit from the depot, with what it builds on; False where it is not there."""
+        found = await way(depot, commit, self.has, self._from_origin)
+        for one in found:
+            pack = await pack_of(depot, one)
+            if pack is None:
+                raise GitFailed(f"the pack of {one[:12]} is gone")
+            try:
+                await receive_pack(self.path, self._own, pack, max_bytes=PACK_BYTES)
+            except ValueError as error:
+                raise GitFailed(f"the pack of {one[:12]} is not whole", why=str(error)) from error
+            self._note_here(one)
+        return bool(found) or await self.has(commit)
+
+    async def _from_origin(self, commit: str) -> bool:
         try:
-            pack = await depot.find(commit)
-        except NotFound:
+            await self.origin.fetch(self.path, commit, f"{_NAMESPACE}base/{commit}")
+        except (BadRepository, GitFailed):
             return False
-        if pack is None:
-            return False
-        await self.need(*pack.onto)
-        try:
-            await receive_pack(self.path, self._own, pack, max_bytes=PACK_BYTES)
-        except ValueError as error:
-            raise GitFailed(f"the pack of {commit[:12]} is not whole", why=str(error)) from error
-        self._note_here(commit)
         return True
 
     def _note_here(self, commit: str) -> None:

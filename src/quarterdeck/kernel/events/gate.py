@@ -19,6 +19,8 @@ class GateOpened(EventBase):
     repository: str
     branch: str
     base: str
+    runs_on: tuple[str, ...] = ()
+    """Labels that a worker needs to reach the repository."""
 
 
 class ChangeQueued(EventBase):
@@ -45,6 +47,8 @@ class ChangeQueued(EventBase):
     """List of the task's verify commands: they count where the change meets another one on the same files."""
     intent_blob: Blob | None = None
     """What the task asks for, as text: whoever conflicts with it is told."""
+    runs_on: tuple[str, ...] = ()
+    """Labels that a worker needs to run the task's verify commands."""
 
 
 class GateCheckStarted(EventBase):
@@ -68,6 +72,8 @@ class GateCheckStarted(EventBase):
     """Hash of the checks of the gate alone; empty = `checks`."""
     under: str = ""
     """The tip's tree."""
+    runs_on: tuple[str, ...] = ()
+    """Labels that the worker needs which checks it."""
 
 
 class GateCheckFinished(EventBase):

@@ -1,6 +1,6 @@
 -- name: job_defer
 -- Put a job into the queue. One that is already waiting under this key is kept, due at the earlier of both times.
-CALL deck_defer(:kind, :key, :lock, :run, :payload, :priority, :delay, :queue);
+CALL deck_defer(:kind, :key, :lock, :run, :payload, :priority, :delay, :queue, :needs);
 
 -- name: jobs_abort
 -- Drop a run's waiting jobs and ask for the end of its running ones, except those that advance or control the run.
@@ -36,18 +36,39 @@ SELECT deck_failed(:job, :worker, :trace, :keep) AS mine;
 -- Give a job back to the queue.
 SELECT deck_back(:job, :worker, :delay) AS mine;
 
--- name: job_rescue
--- Give the job of a dead worker to others.
-SELECT deck_rescue(:job, :poison, :trace, :keep) AS mine;
+-- name: jobs_of_the_dead
+-- How many jobs are in the hands of workers that were struck off.
+SELECT count(*) AS n FROM procrastinate_jobs WHERE status = 'doing' AND worker_id IS NULL;
+
+-- name: jobs_rescue
+-- Give the jobs of dead workers to others, so many at once.
+SELECT id, deck_rescue(id, :poison, :trace, :keep) AS mine FROM (
+    SELECT id FROM procrastinate_jobs WHERE status = 'doing' AND worker_id IS NULL ORDER BY id LIMIT :limit
+) AS orphaned;
+
+-- name: jobs_put_off
+-- How many delayed jobs wait for longer than they were asked to: the server's clock stepped back.
+SELECT count(*) AS n FROM procrastinate_jobs WHERE status = 'todo' AND queue_name = 'later'
+    AND scheduled_at > clock_timestamp() + make_interval(secs => (args ->> 'delay')::double precision + 1.0);
+
+-- name: jobs_pull_in
+-- They wait for as long as was asked, from now on.
+UPDATE procrastinate_jobs
+SET scheduled_at = clock_timestamp() + make_interval(secs => (args ->> 'delay')::double precision)
+WHERE status = 'todo' AND queue_name = 'later'
+    AND scheduled_at > clock_timestamp() + make_interval(secs => (args ->> 'delay')::double precision + 1.0);
 
 -- name: jobs_in_hand
 -- The jobs that are in a worker's hands, as far as the database knows.
 SELECT id FROM procrastinate_jobs WHERE status = 'doing' AND worker_id = :worker;
 
 -- name: worker_seat
--- Who a worker is.
-INSERT INTO workers (id, owner, host, pid, version, queues, labels, capacity, since)
-VALUES (:worker, :owner, :host, :pid, :version, :queues, :labels, :capacity, extract(epoch FROM clock_timestamp()));
+-- A worker is on record from here on, with who it is; the number it has.
+INSERT INTO workers (id, owner, host, pid, version, queues, labels, capacity, since, takeover)
+SELECT worker_id, :owner, :host, :pid, :version, :queues, :labels, :capacity,
+    extract(epoch FROM clock_timestamp()), :takeover
+FROM procrastinate_register_worker_v1()
+RETURNING id;
 
 -- name: worker_draining
 -- A worker takes no further jobs.
@@ -59,15 +80,28 @@ SELECT w.id, w.owner, w.host, w.pid, w.version, w.queues, w.labels, w.capacity, 
     extract(epoch FROM clock_timestamp() - p.last_heartbeat)::double precision AS silent,
     (SELECT count(*) FROM procrastinate_jobs AS j WHERE j.status = 'doing' AND j.worker_id = w.id) AS busy
 FROM workers AS w JOIN procrastinate_workers AS p ON p.id = w.id
-WHERE p.last_heartbeat > clock_timestamp() - make_interval(secs => :within) ORDER BY w.id;
+WHERE p.last_heartbeat > clock_timestamp() - make_interval(secs => w.takeover * 2 / 3)
+    AND p.last_heartbeat < clock_timestamp() + make_interval(secs => w.takeover) ORDER BY w.id;
+
+-- name: workers_heard
+-- The newest sign of life of each worker: a number that no other one has, and its age in seconds.
+SELECT p.id, (extract(epoch FROM p.last_heartbeat) * 1000000)::bigint AS beat,
+    extract(epoch FROM clock_timestamp() - p.last_heartbeat)::double precision AS age,
+    coalesce(w.takeover, 30.0) AS takeover
+FROM procrastinate_workers AS p LEFT JOIN workers AS w ON w.id = p.id ORDER BY p.id;
+
+-- name: worker_strike
+-- Strike a worker off, unless it gave another sign of life meanwhile.
+DELETE FROM procrastinate_workers
+WHERE id = :worker AND (extract(epoch FROM last_heartbeat) * 1000000)::bigint = :beat;
 
 -- name: queues_waiting
 -- How many jobs wait in each queue, and for how long the oldest of them has.
-SELECT j.queue_name AS queue, count(*) AS n,
+SELECT j.queue_name AS queue, coalesce(min(j.args ->> 'needs'), '') AS needs, count(*) AS n,
     coalesce(extract(epoch FROM clock_timestamp() - min(e.at)), 0)::double precision AS seconds
 FROM procrastinate_jobs AS j LEFT JOIN procrastinate_events AS e ON e.job_id = j.id AND e.type = 'deferred'
 WHERE j.status = 'todo' AND j.queue_name <> 'later' GROUP BY j.queue_name ORDER BY j.queue_name;
 
 -- name: worker_known
 -- Whether a worker is still on record; one that was struck off is not.
-SELECT 1 AS known FROM procrastinate_workers WHERE id = :worker;
+SELECT 1 AS known FROM workers WHERE id = :worker;
