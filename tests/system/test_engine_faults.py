@@ -6,7 +6,7 @@ has.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TypeVar
 
 import psycopg
@@ -69,6 +69,9 @@ class _Through(Store):
 
     async def reads(self, *asks: Ask) -> list[list[Row]]:
         return await self.store.reads(*asks)
+
+    def sole(self) -> AbstractAsyncContextManager[None]:
+        return self.store.sole()
 
     async def changed(self, since: int, timeout: float) -> int:
         return await self.store.changed(since, timeout)
