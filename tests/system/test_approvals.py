@@ -139,6 +139,28 @@ async def test_what_waited_when_its_run_was_cancelled_is_asked_again_when_it_goe
         assert (await deck.result(run)).status is RunStatus.DONE
 
 
+async def test_what_waited_when_its_run_was_cancelled_is_asked_again_when_its_task_is_tried_again(
+    place: Place,
+) -> None:
+    approving(place, merge="always")
+    async with open_deck(place.settings) as deck:
+        run = await ordered(deck, place)
+        first = await only(deck)
+        await deck.control(run, "cancel")
+        await deck.work(run)
+        assert ((await deck.result(run)).status, await deck.approvals()) == (RunStatus.CANCELLED, [])
+        await deck.retry(run, "a", by="ada")
+        await deck.work(run)
+        again = await only(deck)
+        assert again.action_hash == first.action_hash, "the same change, which nobody has to make twice"
+        assert (await deck.result(run)).exit_code == 3
+        await decided(deck, again)
+        await deck.work(run)
+        assert (await deck.result(run)).status is RunStatus.DONE
+        landed = [event for event in await run_events(deck, run) if isinstance(event, e.TaskMerged)]
+        assert [event.attempt for event in landed] == [first.attempt]
+
+
 async def test_of_two_who_decide_at_once_one_is_refused(place: Place) -> None:
     approving(place, plan="always")
     async with open_deck(place.settings) as deck, open_deck(place.settings) as other:

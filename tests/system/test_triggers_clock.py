@@ -145,6 +145,30 @@ async def test_missed_moments_are_one_run_or_none(place: Place, missed: str, sta
             assert "3 moments passed" in found.reason
 
 
+async def test_a_run_that_cannot_be_stored_for_a_day_is_given_up_with_the_reason(place: Place) -> None:
+    configure(place, "skip")
+    objects = place.repository / ".git" / "objects"
+    objects.rename(objects.with_name("away"))
+    objects.mkdir()
+    clock = Clock(berlin("2026-06-01T02:29"))
+    async with taking(place, clock) as deck:
+        await look(deck)
+        clock.now += 60.0
+        await look(deck)
+        delivery = "clock/2026-06-01T00:30Z"
+
+        async def stands(status: str) -> FiringView | None:
+            found = await deck.outside.firings.firing("nightly", delivery)
+            return found if found is not None and found.status == status else None
+
+        intended = await until(deck, lambda: stands("fired"))
+        clock.now += 25 * 3600
+        await deck.journal.commit(also=lambda tx: None)
+        refused = await until(deck, lambda: stands("refused"))
+        assert (refused.code, refused.reason != "") == ("order", True)
+        assert intended.run and await deck.views.runs() == []
+
+
 @contextmanager
 def webhook(statuses: list[int]) -> Iterator[tuple[str, list[tuple[dict[str, str], bytes]]]]:
     """A webhook that answers with these statuses, then with 200."""

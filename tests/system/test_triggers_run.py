@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from deck_kit import task
 from trigger_kit import BAD, GOOD, SECRET, TOKEN, World, post, served, signed, until, world_at
 
 from quarterdeck.assembly import open_deck
 from quarterdeck.delivery.order import Order
+from quarterdeck.journal.firings import FiringView
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
-from quarterdeck.kernel.events import outside
+from quarterdeck.kernel.clock import SystemClock
+from quarterdeck.kernel.events import RunStatus, outside
 from quarterdeck.kernel.failures import BadInput, Conflicting, GitFailed
 from quarterdeck.testing.github import FakeGithub
 from quarterdeck.triggers import publishing
@@ -176,6 +179,76 @@ async def test_an_issue_is_a_goal(world: World) -> None:
 
 async def _opened(world: World) -> bool:
     return bool(world.server.pulls)
+
+
+async def test_what_lands_after_a_person_closed_the_pull_request_gets_one_of_its_own(world: World) -> None:
+    issue(world.server)
+    late = task("late", 'test "$ATTEMPT" -gt 1 && echo late > late.txt')
+    async with open_deck(world.place.settings) as deck:
+        order = Order(repository=world.place.root, user="ada", plan_path=world.place.plan(GOOD, late))
+        run = await deck.create(await deck.outside.for_issue("acme/shop#7", order, here=False))
+        await deck.work(run)
+        await until(deck, lambda: _opened(world))
+        assert (await deck.result(run)).status is RunStatus.PARTIAL
+        [first] = world.server.pulls
+        first.update(state="closed", merged=True)
+        await deck.retry(run, "late", by="ada")
+        await deck.work(run)
+
+        async def another() -> list[outside.PullOpened]:
+            records = await deck.journal.read(ids.publish_stream(run))
+            found = [record.event for record in records if isinstance(record.event, outside.PullOpened)]
+            return found if len(found) > 1 else []
+
+        told = await until(deck, another)
+        result = await deck.result(run)
+    one, two = world.server.pulls
+    assert result.status is RunStatus.DONE
+    assert [(event.number, event.found) for event in told] == [(one["number"], False), (two["number"], False)]
+    assert [pull["state"] for pull in (one, two)] == ["closed", "open"]
+    assert two["head"] == one["head"] and told[1].commit == result.target.sha == world.tip(two["head"]["ref"])
+    assert world.server.complaints == []
+
+
+class Ahead(SystemClock):
+    """The machine's clock, which a test moves on."""
+
+    gone = 0.0
+
+    def wall(self) -> float:
+        return super().wall() + self.gone
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.gone
+
+
+async def test_a_repository_that_cannot_be_fetched_for_a_day_is_given_up_with_the_reason(world: World) -> None:
+    issue(world.server)
+    repository = world.server.root / "acme" / "shop.git"
+    repository.rename(repository.with_name("away.git"))
+    clock = Ahead()
+    async with served(world, clock) as deck:
+        await post(deck, "issues", *signed(world.server.labeled(7)))
+
+        async def stands(status: str) -> FiringView | None:
+            found = await deck.outside.firings.firing("issues", "d-1")
+            return found if found is not None and found.status == status else None
+
+        held = await until(deck, lambda: stands("held"))
+        clock.gone += 23 * 3600
+        tried = len(world.server.requests)
+        await deck.journal.commit(also=lambda tx: None)
+
+        async def again() -> bool:
+            return len(world.server.requests) > tried
+
+        await until(deck, again)
+        assert await stands("held") is not None, "a day is not over"
+        clock.gone += 2 * 3600
+        await deck.journal.commit(also=lambda tx: None)
+        refused = await until(deck, lambda: stands("refused"))
+        assert (refused.code, refused.reason) == ("order", held.reason)
+        assert await deck.views.runs() == []
 
 
 async def test_a_refused_token_is_in_no_error(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

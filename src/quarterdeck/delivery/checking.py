@@ -113,11 +113,11 @@ class Book:
         return state
 
     async def cancelled(self, run: str) -> bool:
-        """Whether the run is cancelled, and not resumed since."""
+        """Whether the run is cancelled, and nothing made it go on since."""
         seq, found = self._cancelled.get(run, (0, False))
         while records := await self._journal.read(ids.run_stream(run), after=seq):
             for record in records:
-                if isinstance(record.event, e.RunCancelled | e.RunResumed):
+                if isinstance(record.event, e.RunCancelled | e.RunResumed | e.TaskRetried):
                     found = isinstance(record.event, e.RunCancelled)
             seq = records[-1].seq
         if len(self._cancelled) >= 100:
