@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from deck_kit import Place, place_at
@@ -58,8 +59,10 @@ class _Viewer:
                 self._take(Snapshot.model_validate_json(body).agents, ())
             elif kind == "event: delta":
                 delta = Delta.model_validate_json(body)
-                self._take(delta.agents.set, delta.agents.gone)
-                self.statuses += [row.status.value for row in delta.runs.set]
+                changed = (_with(self.agents[key], fields) for key, fields in delta.agents.changed.items())
+                self._take((*delta.agents.set, *changed), delta.agents.gone)
+                told = (*map(vars, delta.runs.set), *delta.runs.changed.values())
+                self.statuses += [str(fields["status"]) for fields in told if "status" in fields]
 
     def _take(self, rows: tuple[AgentRow, ...], gone: tuple[str, ...]) -> None:
         for row in rows:
@@ -67,6 +70,10 @@ class _Viewer:
             self.seen.setdefault(row.attempt, []).append(row)
         for attempt in gone:
             self.agents.pop(attempt, None)
+
+
+def _with(row: AgentRow, fields: dict[str, Any]) -> AgentRow:
+    return AgentRow.model_validate({**row.model_dump(), **fields})
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ from deck_kit import Place, place_at, task
 from server_kit import API, served
 
 from quarterdeck.board.port import Delta, Snapshot
+from quarterdeck.kernel.events import RunStatus
 
 
 @pytest.fixture
@@ -58,7 +59,9 @@ async def test_a_run_is_seen_from_its_order_to_its_end(place: Place) -> None:
             async for event, number, data in seen:
                 assert event == "delta" and number > first
                 first = number
-                statuses += [row.status for row in Delta.model_validate(data).runs.set]
+                runs = Delta.model_validate(data).runs
+                statuses += [row.status for row in runs.set]
+                statuses += [RunStatus(row["status"]) for row in runs.changed.values() if "status" in row]
                 if statuses and statuses[-1].finished:
                     break
         await working

@@ -171,6 +171,10 @@ class _Viewer:
             for gone in changes.gone:
                 self.rows[kind].pop(gone, None)
             self.rows[kind].update({getattr(row, key): row for row in changes.set})
+            for known, fields in changes.changed.items():
+                row = self.rows[kind][known]
+                assert fields
+                self.rows[kind][known] = type(row).model_validate({**row.model_dump(), **fields})
 
 
 def _sees(viewer: _Viewer) -> dict[str, Any]:

@@ -146,7 +146,25 @@ async def test_by_which_way_a_change_was_merged_is_shown_and_what_was_tried_in_v
     await live.step()
     (gate,) = live.snapshot().gates
     assert [change.merged for change in gate.landed] == ["merged by entity (git: conflict in a.py)"]
+    assert [change.together for change in gate.landed] == [1]
     assert [change.tried for change in gate.returned] == ["git: conflict in a.py"]
+
+
+async def test_changes_that_landed_in_one_step_say_so_and_a_gate_that_cannot_work_why(deck: BoardDeck) -> None:
+    await deck.order(RUN)
+    one, two, three = [await deck.start(RUN, task) for task in ("one", "two", "three")]
+    live = await deck.live()
+    await deck.say("gate/main", queued(one), queued(two), queued(three))
+    step = e.LandingIntended(attempt=two, old="b", new="d", tree="t", stack=(one, two), commits=("c", "d"))
+    await deck.say("gate/main", step, e.ChangeLanded(attempt=one, old="b", new="c"))
+    await deck.say("gate/main", e.ChangeLanded(attempt=two, old="c", new="d"))
+    await deck.say("gate/main", e.LandingIntended(attempt=three, old="d", new="f", tree="t"))
+    await deck.say("gate/main", e.ChangeLanded(attempt=three, old="d", new="f"))
+    await deck.say("gate/main", e.GateDelayed(reason="the disk is full", seconds=5))
+    await live.step()
+    (gate,) = live.snapshot().gates
+    assert [(change.attempt, change.together) for change in gate.landed] == [(three, 1), (two, 2), (one, 2)]
+    assert gate.stall == "the disk is full"
 
 
 async def test_a_change_that_clashes_with_one_ahead_shows_it_until_that_has_landed_or_left(deck: BoardDeck) -> None:
@@ -210,9 +228,11 @@ async def test_a_viewer_gets_a_snapshot_and_then_only_what_changed(deck: BoardDe
     await live.step()
     event, second, delta = _parsed(await anext(stream))
     assert (event, second > first) == ("delta", True)
-    assert [row["waits_on"] for row in delta["agents"]["set"]] == ["model"]
+    assert (delta["agents"]["set"], list(delta["agents"]["changed"])) == ([], [attempt])
+    assert delta["agents"]["changed"][attempt]["waits_on"] == "model"
+    assert {"attempt", "run", "title"}.isdisjoint(delta["agents"]["changed"][attempt]), "only what differs"
     assert delta["touched"] == {f"attempt/{attempt}": 2}
-    assert delta["runs"] == {"set": [], "gone": []}
+    assert delta["runs"] == {"set": [], "changed": {}, "gone": []}
     await stream.aclose()
     assert not live._board.pinned
 
@@ -228,7 +248,7 @@ async def test_a_viewer_that_comes_back_goes_on_where_it_was_or_begins_anew(deck
     back = streams.open(ALL, seen)
     await anext(back)
     event, _, delta = _parsed(await anext(back))
-    assert (event, delta["agents"]["set"][0]["turns"]) == ("delta", 3)
+    assert (event, delta["agents"]["changed"][attempt]["turns"]) == ("delta", 3)
     for stranger in (1, live.seq + 7):
         anew = streams.open(ALL, stranger)
         await anext(anew)

@@ -289,6 +289,7 @@ const gates: GateRow[] = [
     branch: "main",
     tip: "3f1c9d2ab44",
     tip_green: true,
+    stall: "",
     queue: TITLES.slice(0, 3).map((title, at) => ({
       attempt: `r-q.${at}.1`,
       run: runs[0]?.run ?? "",
@@ -299,6 +300,7 @@ const gates: GateRow[] = [
       on_top_of: Array.from({ length: at }, (_, n) => `r-q.${n}.1`),
       against: [],
       since: began - 60 * (at + 1),
+      merged: "",
     })),
     checks: [],
     landed: TITLES.map((title, at) => ({
@@ -310,6 +312,7 @@ const gates: GateRow[] = [
       at: began - 500 * (at + 1),
       reviewed: at % 2 === 0,
       merged: at === 1 ? "merged by entity (git: conflict in src/hooks/retry.py)" : "",
+      together: at < 2 ? 2 : 1,
     })),
     returned: [],
   },
@@ -347,7 +350,7 @@ const snapshot = (run: string | null): Snapshot => ({
   tasks: [] as TaskRow[],
 });
 
-const none = { set: [], gone: [] };
+const none = { set: [], changed: {}, gone: [] };
 
 function stream(answer: ServerResponse): unknown {
   answer.writeHead(200, { "Content-Type": "text/event-stream", "Cache-Control": "no-store" });
@@ -357,27 +360,26 @@ function stream(answer: ServerResponse): unknown {
   const timer = setInterval(() => {
     if (empty) return;
     seq += 1;
-    const changed: AgentRow[] = [];
+    const changed: Record<string, Partial<AgentRow>> = {};
     for (let n = 0; n < Math.min(agents.length, 250); n += 1) {
       const at = Math.floor(Math.random() * agents.length);
       const row = agents[at];
       if (!row || row.silent) continue;
       const useful = Math.random() < 0.05;
-      const next = {
-        ...row,
+      const fields = {
         last_at: now(),
         spent_usd: row.spent_usd + 0.0004,
         ...(useful ? { useful_at: now() } : {}),
       };
-      agents[at] = next;
-      changed.push(next);
+      agents[at] = { ...row, ...fields };
+      changed[row.attempt] = fields;
     }
     send("delta", {
       seq,
       at: now(),
       deck: deck(),
       runs: none,
-      agents: { set: changed, gone: [] },
+      agents: { ...none, changed },
       needs: none,
       gates: none,
       approvals: none,

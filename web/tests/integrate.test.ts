@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { GateCheck, GateRow, LandedChange, QueuedChange } from "../src/api/types.ts";
-import { lattice, MOST, ranked, unreviewed, worded } from "../src/screens/integrate/lattice.ts";
+import { lattice, MOST, ranked, since, unreviewed, wayOf, worded } from "../src/screens/integrate/lattice.ts";
 
 const queued = (attempt: string): QueuedChange => ({
   attempt,
@@ -11,7 +11,9 @@ const queued = (attempt: string): QueuedChange => ({
   agent: "coder",
   state: "waiting",
   on_top_of: [],
+  against: [],
   since: 1,
+  merged: "",
 });
 
 const check = (stack: string[], more: Partial<GateCheck> = {}): GateCheck => ({
@@ -34,6 +36,7 @@ const landed = (at: number, reviewed = true): LandedChange => ({
   at,
   reviewed,
   merged: "",
+  together: 1,
 });
 
 const gate = (more: Partial<GateRow>): GateRow => ({
@@ -42,6 +45,7 @@ const gate = (more: Partial<GateRow>): GateRow => ({
   branch: "main",
   tip: "t",
   tip_green: null,
+  stall: "",
   queue: [],
   checks: [],
   landed: [],
@@ -114,4 +118,22 @@ test("the gate in which something goes on comes first, then the newest", () => {
   ]).map((each) => each.target);
   assert.deepEqual(order, ["busy", "new", "old", "judged"]);
   assert.equal(unreviewed(gate({ landed: [landed(1, false), landed(2)] })), 1);
+});
+
+test("a way of merging is told apart from those that were not taken", () => {
+  assert.deepEqual(wayOf("merged by git"), { way: "merged by git", lost: [] });
+  assert.deepEqual(wayOf("merged by entity (git: conflict in a(1).py; driver: not here; or off; union: red (1))"), {
+    way: "merged by entity",
+    lost: ["git: conflict in a(1).py", "driver: not here; or off", "union: red (1)"],
+  });
+});
+
+test("of a change that was sent back it is known whether another one for its task landed or waits", () => {
+  const change = { run: "r", task: "a", attempt: "r.a.1" };
+  const queue = [{ ...queued("r.a.2"), task: "a" }];
+  assert.equal(since({ queue: [], landed: [] }, change), null);
+  assert.equal(since({ queue, landed: [] }, change), "queued");
+  assert.equal(since({ queue, landed: [{ ...landed(1), attempt: "r.a.2" }] }, change), "landed");
+  assert.equal(since({ queue: [], landed: [{ ...landed(1), attempt: "r.a.1" }] }, change), null);
+  assert.equal(since({ queue, landed: [] }, { ...change, run: "other" }), null);
 });

@@ -8,6 +8,8 @@ interface Row {
   readonly n: number;
 }
 
+const none = { set: [], changed: {}, gone: [] };
+
 const made = (...rows: Row[]): Table<Row> => {
   const table = new Table<Row>((row) => row.id);
   table.replace(rows);
@@ -27,8 +29,23 @@ test("a change of one row is told to those who watch that row, and to nobody els
     told.push(`ids ${table.ids.value.join("")}`);
   });
   told.length = 0;
-  table.apply({ set: [{ id: "b", n: 2 }], gone: [] });
+  table.apply({ ...none, set: [{ id: "b", n: 2 }] });
   assert.deepEqual(told, ["b2"]);
+});
+
+test("fields that changed are told to those who watch that row, and to nobody else", () => {
+  const table = made({ id: "a", n: 1 }, { id: "b", n: 1 });
+  const told: string[] = [];
+  effect(() => {
+    told.push(`a${table.get("a")?.n}`);
+  });
+  effect(() => {
+    told.push(`b${table.get("b")?.n} ${table.get("b")?.id}`);
+  });
+  told.length = 0;
+  assert.equal(table.apply({ ...none, changed: { b: { n: 5 } } }), true);
+  assert.deepEqual(told, ["b5 b"]);
+  assert.equal(table.apply({ ...none, changed: { c: { n: 5 } } }), false);
 });
 
 test("who watches a row that is not there yet is told when it comes, and when it goes", () => {
@@ -37,8 +54,8 @@ test("who watches a row that is not there yet is told when it comes, and when it
   effect(() => {
     told.push(table.get("a")?.n);
   });
-  table.apply({ set: [{ id: "a", n: 7 }], gone: [] });
-  table.apply({ set: [], gone: ["a"] });
+  table.apply({ ...none, set: [{ id: "a", n: 7 }] });
+  table.apply({ ...none, gone: ["a"] });
   assert.deepEqual(told, [undefined, 7, undefined]);
 });
 
@@ -64,7 +81,7 @@ test("replacing takes away what is not named, and keeps the signals of what is",
 test("nothing changed is told to nobody", () => {
   const table = made({ id: "a", n: 1 });
   const before = table.version.value;
-  table.apply({ set: [], gone: [] });
+  table.apply(none);
   assert.equal(table.version.value, before);
 });
 
@@ -79,6 +96,6 @@ test("what goes and comes in one step is seen as one step", () => {
         .join(""),
     );
   });
-  table.apply({ set: [{ id: "b", n: 1 }], gone: ["a"] });
+  table.apply({ ...none, set: [{ id: "b", n: 1 }], gone: ["a"] });
   assert.deepEqual(seen, ["a", "b"]);
 });

@@ -15,7 +15,7 @@ from typing import Final
 
 from quarterdeck.board import agents, gates
 from quarterdeck.board.agents import AgentCell
-from quarterdeck.board.frames import Frame, Rows, difference
+from quarterdeck.board.frames import Frame, Move, Moves, Rows, difference
 from quarterdeck.board.gates import GateCell
 from quarterdeck.board.needs import needs
 from quarterdeck.board.port import AgentRow, ApprovalRow, DeckRow, NeedRow, TaskRow, Topic, Unreviewed
@@ -24,7 +24,7 @@ from quarterdeck.board.scene import Inbox, Scene, Stuck
 from quarterdeck.board.tail import Raw
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
-from quarterdeck.kernel.entities import to_usd
+from quarterdeck.kernel.entities import Value, to_usd
 from quarterdeck.kernel.events import TaskStatus
 
 _SPENDING: Final = frozenset({"model.answered", "model.erred", "agent.turned"})
@@ -230,7 +230,7 @@ class Board:
         for attempt in [attempt for attempt, after in self._quiet.items() if now > after]:
             self._dirty[Topic.AGENTS].add(attempt)
             del self._quiet[attempt]
-        changes: Rows = {topic: {} for topic in Topic}
+        changes: dict[Topic, Moves] = {topic: {} for topic in Topic}
         for run in self._dirty[Topic.RUNS]:
             cell = self.runs.get(run)
             self._show(changes, Topic.RUNS, run, run_row(cell) if cell is not None else None)
@@ -261,19 +261,19 @@ class Board:
         self.seq += 1
         return Frame(self.seq, now, changes, tasks, touched)
 
-    def _show(self, changes: Rows, topic: Topic, key: str, row: object) -> None:
+    def _show(self, changes: dict[Topic, Moves], topic: Topic, key: str, row: Value | None) -> None:
         shown = self.shown[topic]
         before = shown.get(key)
         newer = getattr(before, "last_at", None) != getattr(row, "last_at", None)
         if not newer and before == row:  # two rows are compared only where it is not plain that they differ
             return
-        changes[topic][key] = row  # type: ignore[assignment]  # each topic has rows of its own type
+        changes[topic][key] = Move(before, row)
         if row is None:
             del shown[key]
         else:
-            shown[key] = row  # type: ignore[assignment]  # likewise
+            shown[key] = row
 
-    def _tasks(self, run: str) -> dict[str, TaskRow | None]:
+    def _tasks(self, run: str) -> Moves:
         cell = self.runs.get(run)
         fresh = {row.task: row for row in task_rows(cell)} if cell is not None else {}
         changed = difference(self.tasks.get(run, {}), fresh)

@@ -1,7 +1,8 @@
 """Frames: what changed between two looks at the board, and how several of them become one. Pure.
 
 Rules
-- A frame holds whole rows by key; None = the row is gone. Of several frames the newest row of each key holds.
+- A frame holds what became of rows, by key: each as it was and as it is. Of several frames the first "was" and the last
+  "is" of each key hold, so that a viewer is told what differs from what it has and nothing else.
 - Viewers get deltas out of the frames that are remembered. Whoever has seen one that is no longer remembered gets a
   snapshot: nobody is left with a gap.
 """
@@ -9,7 +10,7 @@ Rules
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from quarterdeck.board.port import (
     AgentRow,
@@ -25,8 +26,7 @@ from quarterdeck.board.port import (
 )
 from quarterdeck.kernel.entities import Value
 
-Rows = dict[Topic, dict[str, Value | None]]
-V = TypeVar("V", bound=Value)
+Rows = dict[Topic, dict[str, Value]]
 R = TypeVar("R", bound=Value)
 
 MOST_FRAMES: Final = 240
@@ -35,14 +35,25 @@ MOST_ROWS: Final = 50_000
 """Rows in the frames that are remembered."""
 
 
+class Move(NamedTuple):
+    """What became of a row; None = there was none, there is none."""
+
+    was: Value | None
+    now: Value | None
+
+
+Moves = dict[str, Move]
+"""By the keys of the rows."""
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """What changed since the frame before it."""
 
     seq: int
     at: float
-    changes: Rows
-    tasks: Mapping[str, Mapping[str, TaskRow | None]] = field(default_factory=dict)
+    changes: Mapping[Topic, Moves]
+    tasks: Mapping[str, Moves] = field(default_factory=dict)
     """By run, for those that are followed."""
     touched: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Streams that have grown, by run, for those that are followed."""
@@ -53,10 +64,10 @@ class Frame:
         return sum(map(len, self.changes.values())) + sum(map(len, self.tasks.values()))
 
 
-def difference(before: Mapping[str, V | None], after: Mapping[str, V | None]) -> dict[str, V | None]:
-    """Rows of `after` that `before` has not; None for those that only `before` has."""
-    changed: dict[str, V | None] = {key: row for key, row in after.items() if before.get(key) != row}
-    changed.update({key: None for key in before if key not in after})
+def difference(before: Mapping[str, Value], after: Mapping[str, Value]) -> Moves:
+    """What became of the rows that differ."""
+    changed = {key: Move(before.get(key), row) for key, row in after.items() if before.get(key) != row}
+    changed.update({key: Move(row, None) for key, row in before.items() if key not in after})
     return changed
 
 
@@ -85,29 +96,29 @@ class History:
 
 def delta(frames: Iterable[Frame], topics: Collection[Topic], run: str | None) -> Delta | None:
     """What the frames say together about some topics and the run that is followed; None = nothing."""
-    merged: Rows = {topic: {} for topic in topics}
-    tasks: dict[str, TaskRow | None] = {}
+    moved: dict[Topic, Moves] = {topic: {} for topic in topics}
+    tasks: Moves = {}
     touched: dict[str, int] = {}
     seq, at = 0, 0.0
     for frame in frames:
         seq, at = frame.seq, frame.at
         for topic in topics:
-            merged[topic].update(frame.changes.get(topic, {}))
+            _follow(moved[topic], frame.changes.get(topic, {}))
         if run is not None:
-            tasks.update(frame.tasks.get(run, {}))
+            _follow(tasks, frame.tasks.get(run, {}))
             touched.update(frame.touched.get(run, {}))
-    if not any(merged.values()) and not tasks and not touched:
+    if not any(moved.values()) and not tasks and not touched:
         return None
-    deck = merged.get(Topic.DECK, {}).get("deck")
+    deck = moved.get(Topic.DECK, {}).get("deck")
 
     def changes(kind: type[Changes[R]], topic: Topic) -> Changes[R]:
-        return _changes(kind, merged.get(topic, {}))
+        return _changes(kind, moved.get(topic, {}))
 
     # Rows are checked where they are made.
     return Delta.model_construct(
         seq=seq,
         at=at,
-        deck=deck if isinstance(deck, DeckRow) else None,
+        deck=deck.now if deck is not None and isinstance(deck.now, DeckRow) else None,
         runs=changes(Changes[RunRow], Topic.RUNS),
         agents=changes(Changes[AgentRow], Topic.AGENTS),
         needs=changes(Changes[NeedRow], Topic.NEEDS),
@@ -118,8 +129,30 @@ def delta(frames: Iterable[Frame], topics: Collection[Topic], run: str | None) -
     )
 
 
-def _changes(kind: type[Changes[R]], rows: Mapping[str, Any]) -> Changes[R]:
-    return kind.model_construct(
-        set=tuple(row for row in rows.values() if row is not None),
-        gone=tuple(key for key, row in rows.items() if row is None),
-    )
+def _follow(known: Moves, newer: Mapping[str, Move]) -> None:
+    if not known:
+        known.update(newer)
+        return
+    for key, move in newer.items():
+        first = known.get(key)
+        known[key] = move if first is None else Move(first.was, move.now)
+
+
+def _changes(kind: type[Changes[R]], moves: Mapping[str, Move]) -> Changes[R]:
+    fresh: list[Any] = []
+    changed: dict[str, dict[str, Any]] = {}
+    gone: list[str] = []
+    for key, (was, now) in moves.items():
+        if now is None:
+            gone.append(key)
+        elif was is None:
+            fresh.append(now)
+        elif fields := _fields(was, now):
+            changed[key] = fields
+    return kind.model_construct(set=tuple(fresh), changed=changed, gone=tuple(gone))
+
+
+def _fields(was: Value, now: Value) -> dict[str, Any]:
+    """What differs between two rows of one kind, as it is now."""
+    before = vars(was)
+    return {name: value for name, value in vars(now).items() if before[name] != value}

@@ -62,6 +62,8 @@ class GateCell:
     last_id: int = 0
     merged: dict[str, str] = field(default_factory=dict)
     """Attempts in the queue to how they are merged, in words."""
+    landing: dict[str, int] = field(default_factory=dict)
+    """Attempts of the newest step to how many land in it."""
     stall: str = ""
     """Why the gate itself cannot work."""
     stalled_at: float = 0.0
@@ -95,6 +97,8 @@ def take(cell: GateCell, raw: Raw) -> None:
         case e.ChangeClashed():
             if event.attempt in cell.queue:
                 cell.queue[event.attempt].against = event.against
+        case e.LandingIntended():
+            cell.landing = dict.fromkeys((attempt for attempt, _ in event.landing), len(event.landing))
         case e.ChangeLanded():
             _landed(cell, event, at)
         case e.ChangeReturned():
@@ -142,6 +146,7 @@ def _landed(cell: GateCell, event: e.ChangeLanded, at: float) -> None:
             at=at,
             reviewed=False,
             merged=cell.merged.pop(event.attempt, ""),
+            together=cell.landing.pop(event.attempt, 1),
         )
     )
     cell.tip, cell.tip_green, cell.stall = event.new, True, ""
@@ -198,6 +203,7 @@ def gate_row(cell: GateCell) -> GateRow:
         branch=cell.branch,
         tip=cell.tip,
         tip_green=cell.tip_green,
+        stall=cell.stall,
         queue=tuple(
             QueuedChange(
                 attempt=waiting.attempt,
@@ -209,6 +215,7 @@ def gate_row(cell: GateCell) -> GateRow:
                 on_top_of=on_top.get(waiting.attempt, ()),
                 against=tuple(attempt for attempt in waiting.against if attempt in cell.queue),
                 since=waiting.since,
+                merged=cell.merged.get(waiting.attempt, ""),
             )
             for waiting in cell.queue.values()
         ),

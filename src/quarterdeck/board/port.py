@@ -1,7 +1,8 @@
 """What the deck shows live: rows, a snapshot of them, and what changed since.
 
 Rules
-- Rows are whole: a row in `Delta` replaces the row of the same key. What is not named has not changed.
+- A row that is new in a `Delta` is whole; of one that was there before, only the fields that differ are named. What is
+  not named has not changed.
 - A snapshot with all deltas after it is the same as a later snapshot. `seq` numbers them; it rises with each change.
 - Money is in USD, times are seconds since the epoch, UTC, both as numbers. `None` = there is none.
 - Rows say what is on record. What does not exist is missing, never made up.
@@ -9,7 +10,7 @@ Rules
 """
 
 from enum import StrEnum
-from typing import Final, Generic, Literal, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar
 
 from pydantic import Field
 
@@ -200,6 +201,8 @@ class QueuedChange(Value):
     against: tuple[str, ...] = ()
     """Attempts ahead of it that it does not merge with: it waits until they have landed or left."""
     since: float
+    merged: str = ""
+    """By which way it is merged, where that is not git's own; empty also as long as that is being found out."""
 
 
 class GateCheck(Value):
@@ -229,6 +232,8 @@ class LandedChange(Value):
     reviewed: bool
     merged: str = ""
     """By which way it was merged, and why the ways before it were not taken; empty = git's own merge was clean."""
+    together: int = 1
+    """How many changes landed in this one step: only the last of their trees was tested."""
 
 
 class ReturnedChange(Value):
@@ -256,6 +261,8 @@ class GateRow(Value):
     tip: str
     tip_green: bool | None
     """Whether the tip is known to pass the newest checks; None = not known."""
+    stall: str = ""
+    """Why the gate itself cannot work; empty = it can."""
     queue: tuple[QueuedChange, ...]
     checks: tuple[GateCheck, ...]
     """Those that are running, then the newest that have ended, the newest first."""
@@ -349,7 +356,9 @@ class Changes(Value, Generic[Row]):
     """What changed among the rows of one kind."""
 
     set: tuple[Row, ...] = ()
-    """New or changed rows, whole."""
+    """New rows, whole."""
+    changed: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Of rows that were there before, by key: the fields that differ, as they are now."""
     gone: tuple[str, ...] = ()
     """Keys of rows that are no longer there."""
 

@@ -133,6 +133,7 @@ export interface QueuedChange {
   readonly on_top_of: readonly string[];
   readonly against: readonly string[];
   readonly since: number;
+  readonly merged: string;
 }
 
 // A check of a merged tree.
@@ -156,6 +157,7 @@ export interface LandedChange {
   readonly at: number;
   readonly reviewed: boolean;
   readonly merged: string;
+  readonly together: number;
 }
 
 // A change that left the queue without landing.
@@ -178,6 +180,7 @@ export interface GateRow {
   readonly branch: string;
   readonly tip: string;
   readonly tip_green: boolean | null;
+  readonly stall: string;
   readonly queue: readonly QueuedChange[];
   readonly checks: readonly GateCheck[];
   readonly landed: readonly LandedChange[];
@@ -247,6 +250,7 @@ export interface Snapshot {
 // What changed among the rows of one kind.
 export interface Changes<Row> {
   readonly set: readonly Row[];
+  readonly changed: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   readonly gone: readonly string[];
 }
 

@@ -1,7 +1,8 @@
 // The small parts that every screen is made of.
 
+import { computed } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import { useState } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 import { now } from "../store/clock.ts";
 import { mayOrder, me } from "../store/role.ts";
 import type { Tone } from "./Mark.tsx";
@@ -9,10 +10,16 @@ import { absolute, duration, money, relative } from "./words.ts";
 
 /** A moment: how long ago, and which moment it was when pointed at. `for`: how long it has lasted. */
 export function When({ at, as, word }: { readonly at: number; readonly as?: "for"; readonly word?: string }) {
+  // The clock changes the text and nothing else, and only where it reads otherwise than a second before.
+  const ago = useMemo(
+    () => computed(() => (as === "for" ? `for ${duration(now.value - at)}` : relative(at, now.value))),
+    [at, as],
+  );
+  const told = useMemo(() => ({ title: absolute(at), dateTime: new Date(at * 1000).toISOString() }), [at]);
   return (
-    <time dateTime={new Date(at * 1000).toISOString()} title={absolute(at)}>
+    <time {...told}>
       {word ? `${word} ` : ""}
-      {as === "for" ? `for ${duration(now.value - at)}` : relative(at, now.value)}
+      {ago}
     </time>
   );
 }
@@ -40,7 +47,7 @@ export function Meter(props: {
       aria-valuemax={100}
       aria-valuenow={Math.round(share * 100)}
     >
-      <span style={{ width: `${share * 100}%` }} />
+      <span style={{ transform: `scaleX(${share.toFixed(3)})` }} />
     </span>
   );
 }

@@ -22,9 +22,12 @@ export function relative(at: number, now: number): string {
   return past > 0 ? `${duration(past)} ago` : `in ${duration(-past)}`;
 }
 
+/** Made once: to make one costs a thousand times what it costs to use it. */
+let moment: Intl.DateTimeFormat | undefined;
+
 /** The moment in the reader's own zone, to the second. */
 export function absolute(at: number): string {
-  return new Date(at * 1000).toLocaleString(undefined, {
+  moment ??= new Intl.DateTimeFormat(undefined, {
     year: "numeric",
     month: "short",
     day: "numeric",
@@ -33,6 +36,17 @@ export function absolute(at: number): string {
     second: "2-digit",
     timeZoneName: "short",
   });
+  return moment.format(at * 1000);
+}
+
+const sums = new Map<number, Intl.NumberFormat>();
+
+function sum(digits: number): Intl.NumberFormat {
+  const known = sums.get(digits);
+  if (known) return known;
+  const made = new Intl.NumberFormat("en-US", { minimumFractionDigits: 2, maximumFractionDigits: digits });
+  sums.set(digits, made);
+  return made;
 }
 
 /** USD. Small sums keep the digits that tell them from nothing. */
@@ -40,13 +54,13 @@ export function money(usd: number): string {
   const size = Math.abs(usd);
   if (size === 0) return "$0.00";
   if (size < 0.0001) return `${usd < 0 ? "-" : ""}<$0.0001`;
-  const digits = size < 0.01 ? 4 : size < 1 ? 3 : 2;
-  const text = size.toLocaleString("en-US", {
-    minimumFractionDigits: Math.min(digits, 2),
-    maximumFractionDigits: digits,
-  });
-  return `${usd < 0 ? "-" : ""}$${text}`;
+  return `${usd < 0 ? "-" : ""}$${sum(size < 0.01 ? 4 : size < 1 ? 3 : 2).format(size)}`;
 }
+
+const wholes = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
+
+/** `1,000`: what is counted one by one, whole. */
+export const whole = (n: number): string => wholes.format(n);
 
 /** `950`, `12.4k`, `3.1M`. */
 export function count(n: number): string {

@@ -147,7 +147,7 @@ function Badge({ name }: { readonly name: string }) {
     return open ? <Count n={open} tone="wait" word="open" /> : null;
   }
   if (name === "fleet") {
-    const silent = store.agents.all().filter((agent) => agent.silent).length;
+    const silent = store.silent.value;
     return silent ? <Count n={silent} tone="bad" word="silent" /> : null;
   }
   return null;

@@ -3,7 +3,7 @@
 import type { ComponentChildren } from "preact";
 import { Button, Meter, Money } from "../components/basics.tsx";
 import { Glyph } from "../components/Mark.tsx";
-import { duration, percent, plural } from "../components/words.ts";
+import { duration, percent, plural, whole } from "../components/words.ts";
 import { exists } from "../screens/registry.ts";
 import { now } from "../store/clock.ts";
 import { store, stream } from "../store/live.ts";
@@ -33,7 +33,7 @@ export function Readouts() {
   return (
     <dl class="readouts">
       <Readout label="Agents" to="fleet">
-        {deck.agents}
+        {whole(deck.agents)}
       </Readout>
       <Readout label="Spent today" to="cost">
         <Money usd={today} />
@@ -118,6 +118,19 @@ export function Trouble() {
         </p>
         <Button little act={() => stream.retry()}>
           Try now
+        </Button>
+      </div>
+    );
+  }
+  if (deck && store.outdated.value) {
+    return (
+      <div class="trouble tone-wait" role="status">
+        <Glyph shape="triangle" />
+        <p>
+          <strong>This page is of another version.</strong> Quarterdeck {deck.version} serves it now.
+        </p>
+        <Button little act={() => location.reload()}>
+          Load it again
         </Button>
       </div>
     );

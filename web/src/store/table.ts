@@ -45,14 +45,23 @@ export class Table<Row> {
     return Array.from(this.#rows.values(), (row) => row.peek() as Row);
   }
 
+  /** The same; watches only which rows there are, for those who look again at a time of their own. */
+  members(): Row[] {
+    this.#ids.value;
+    return Array.from(this.#rows.values(), (row) => row.peek() as Row);
+  }
+
   /** These rows and no others. */
   replace(rows: readonly Row[]): void {
     const keep = new Set(rows.map(this.#key));
-    this.apply({ set: rows, gone: [...this.#rows.keys()].filter((id) => !keep.has(id)) });
+    this.apply({ set: rows, changed: {}, gone: [...this.#rows.keys()].filter((id) => !keep.has(id)) });
   }
 
-  apply(changes: Changes<Row>): void {
-    if (changes.set.length === 0 && changes.gone.length === 0) return;
+  /** False where fields of a row have changed that is not here: only all rows anew can help. */
+  apply(changes: Changes<Row>): boolean {
+    const changed = Object.entries(changes.changed);
+    if (changes.set.length === 0 && changes.gone.length === 0 && changed.length === 0) return true;
+    let fits = true;
     batch(() => {
       let moved = false;
       for (const id of changes.gone) {
@@ -71,8 +80,15 @@ export class Table<Row> {
           moved = true;
         }
       }
+      for (const [id, fields] of changed) {
+        const known = this.#rows.get(id);
+        const row = known?.peek();
+        if (known && row) known.value = { ...row, ...fields };
+        else fits = false;
+      }
       if (moved) this.#ids.value = [...this.#rows.keys()];
       this.#version.value += 1;
     });
+    return fits;
   }
 }

@@ -48,7 +48,7 @@ function Cells({ agent }: { readonly agent: AgentRow }) {
       </span>
       <span role="cell" class="two">
         <span class="cut">{agent.title}</span>
-        <span class="cut faint mono">{agent.attempt}</span>
+        <AttemptId id={agent.attempt} />
       </span>
       <span role="cell" class="two">
         <Useful agent={agent} />
@@ -99,6 +99,17 @@ function Card({ agent }: { readonly agent: AgentRow }) {
   );
 }
 
+/** Where it does not fit, its run is cut and not what tells it from the others of that run. */
+function AttemptId({ id }: { readonly id: string }) {
+  const end = id.indexOf(".") + 1;
+  return (
+    <span class="attempt-id faint mono" title={id}>
+      <span class="cut">{id.slice(0, end)}</span>
+      <span class="cut">{id.slice(end)}</span>
+    </span>
+  );
+}
+
 function State({ agent }: { readonly agent: AgentRow }) {
   const state = agent.silent ? "silent" : isPerson(agent) ? "waiting" : "working";
   return <Mark state={state} bare />;
@@ -110,11 +121,8 @@ const isPerson = (agent: AgentRow): boolean => agent.waits_on === "approval" || 
 const times = (ratio: number): string => `${ratio < 10 ? ratio.toFixed(1) : Math.round(ratio)} times`;
 const nodeWord = (node: string): string => (node === "implement" ? "" : node);
 
-/** How long ago it last brought something, against its own usual gap: the bar ends at one and a half of it. */
+/** How long ago it last brought something, against its own usual gap. */
 function Useful({ agent }: { readonly agent: AgentRow }) {
-  const ratio = pace(agent, now.value);
-  const tone: Tone = ratio !== null && ratio > 1 ? "wait" : "good";
-  const usual = ratio === null ? "its usual gap is not known yet" : `usually every ${duration(agent.cadence_s)}`;
   return (
     <>
       <span class="cut" title={agent.useful}>
@@ -123,16 +131,27 @@ function Useful({ agent }: { readonly agent: AgentRow }) {
         </span>
         <span class="quiet"> {agent.useful || "nothing yet"}</span>
       </span>
-      {agent.silent ? (
-        <span class="faint">
-          {ratio === null ? usual : `${times(ratio)} its usual gap of ${duration(agent.cadence_s)}`}
-        </span>
-      ) : (
-        <span class="pace" title={usual}>
-          <Meter value={Math.min(ratio ?? 0, 1.5)} max={1.5} label={`Time since useful output; ${usual}`} tone={tone} />
-        </span>
-      )}
+      <Pace agent={agent} />
     </>
+  );
+}
+
+/** The only part of a row that the clock draws anew. The bar ends at one and a half of the usual gap. */
+function Pace({ agent }: { readonly agent: AgentRow }) {
+  const ratio = pace(agent, now.value);
+  const usual = ratio === null ? "its usual gap is not known yet" : `usually every ${duration(agent.cadence_s)}`;
+  if (agent.silent) {
+    return (
+      <span class="faint">
+        {ratio === null ? usual : `${times(ratio)} its usual gap of ${duration(agent.cadence_s)}`}
+      </span>
+    );
+  }
+  const tone: Tone = ratio !== null && ratio > 1 ? "wait" : "good";
+  return (
+    <span class="pace" title={usual}>
+      <Meter value={Math.min(ratio ?? 0, 1.5)} max={1.5} label={`Time since useful output; ${usual}`} tone={tone} />
+    </span>
   );
 }
 

@@ -7,11 +7,13 @@ import type { AgentRow, RunRow } from "../../api/types.ts";
 import { Button, Empty } from "../../components/basics.tsx";
 import { beside } from "../../components/rows.ts";
 import { Virtual } from "../../components/Virtual.tsx";
-import { plural } from "../../components/words.ts";
+import { plural, whole } from "../../components/words.ts";
 import { go } from "../../shell/router.ts";
 import { useKeys } from "../../shell/useKeys.ts";
 import { useMedia } from "../../shell/useMedia.ts";
+import { now } from "../../store/clock.ts";
 import { store } from "../../store/live.ts";
+import { steady } from "../../store/steady.ts";
 import { exists, type ScreenProps } from "../registry.ts";
 import { Agent, AgentCells, FleetHead } from "./Agent.tsx";
 import { counts, FILTERS, type Filter, ordered } from "./order.ts";
@@ -22,8 +24,12 @@ const query = signal("");
 const chosen = signal<string | null>(null);
 /** Where there is no room for both, whether the agent is looked at and not the list. */
 const looking = signal(false);
-const ids = computed(() => ordered(store.agents.all(), filter.value, query.value).map((agent) => agent.attempt));
-const numbers = computed(() => counts(store.agents.all()));
+const ids = steady(() => ordered(store.agents.all(), filter.value, query.value).map((agent) => agent.attempt));
+/** Once a second: they change with every step of every agent, and nobody reads them faster. */
+const numbers = computed(() => {
+  now.value;
+  return counts(store.agents.members());
+});
 
 const NARROW = "(max-width: 899px)";
 const ROW = 52;
@@ -142,7 +148,7 @@ function Filters() {
             aria-pressed={filter.value === name}
             onClick={() => (filter.value = name)}
           >
-            {word} <span class={name === "silent" && known.silent ? "tone-bad" : "faint"}>{known[name]}</span>
+            {word} <span class={name === "silent" && known.silent ? "tone-bad" : "faint"}>{whole(known[name])}</span>
           </button>
         ) : null,
       )}

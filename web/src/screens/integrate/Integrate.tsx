@@ -5,13 +5,13 @@ import { signal } from "@preact/signals";
 import { useRef } from "preact/hooks";
 import type { GateRow, LandedChange, ReturnedChange } from "../../api/types.ts";
 import { Button, Empty, Tag, When } from "../../components/basics.tsx";
-import { Mark } from "../../components/Mark.tsx";
+import { Glyph, Mark } from "../../components/Mark.tsx";
 import { percent, plural } from "../../components/words.ts";
 import { link } from "../../shell/router.ts";
 import { useKeys } from "../../shell/useKeys.ts";
 import { store } from "../../store/live.ts";
 import { exists, type ScreenProps } from "../registry.ts";
-import { ranked, unreviewed } from "./lattice.ts";
+import { ranked, since, unreviewed, wayOf } from "./lattice.ts";
 import { Queue } from "./Queue.tsx";
 import "./integrate.css";
 
@@ -120,10 +120,18 @@ function Gate({ gate, open }: { readonly gate: GateRow; readonly open: boolean }
           {gate.returned.length > 0 && <span>{many(gate.returned.length, LANDED_MOST)} sent back</span>}
         </span>
       </summary>
+      {gate.stall && (
+        <p class="gate-stall tone-bad">
+          <Glyph shape="triangle" />
+          <span>
+            <strong>The gate cannot work.</strong> {gate.stall}
+          </span>
+        </p>
+      )}
       <Queue gate={gate} />
       <div class="gate-history">
         <Landed changes={gate.landed} />
-        <Returned changes={gate.returned} titleOf={(attempt) => titleOf(gate, attempt)} />
+        <Returned gate={gate} titleOf={(attempt) => titleOf(gate, attempt)} />
       </div>
     </details>
   );
@@ -183,10 +191,33 @@ function Landed({ changes }: { readonly changes: readonly LandedChange[] }) {
               <span class="faint num">
                 <When at={change.at} />
               </span>
-              {change.merged !== "" && <p class="faint landed-how">{change.merged}</p>}
+              {change.together > 1 && (
+                <p class="landed-how">
+                  1 of {change.together} in one step
+                  <span class="faint">, tested together</span>
+                </p>
+              )}
+              {change.merged !== "" && <Way said={change.merged} />}
             </li>
           )}
         </Some>
+      )}
+    </div>
+  );
+}
+
+/** By which way a change was merged, and under it, one a line, why the ways before it were not taken. */
+export function Way({ said }: { readonly said: string }) {
+  const { way, lost } = wayOf(said);
+  return (
+    <div class="way">
+      {way}
+      {lost.length > 0 && (
+        <ul class="faint">
+          {lost.map((reason) => (
+            <li key={reason}>{reason}</li>
+          ))}
+        </ul>
       )}
     </div>
   );
@@ -199,31 +230,41 @@ const OUTCOMES: Readonly<Record<string, string>> = {
   cancelled: "cancelled",
 };
 
-function Returned(props: {
-  readonly changes: readonly ReturnedChange[];
-  readonly titleOf: (attempt: string) => string;
-}) {
+/** Whether a change that was sent back still is somebody's problem. */
+function Since({ gate, change }: { readonly gate: GateRow; readonly change: ReturnedChange }) {
+  const known = since(gate, change);
+  if (known === "landed") return <Tag tone="good">landed since</Tag>;
+  if (known === "queued") return <Tag tone="busy">back in the queue</Tag>;
+  const agent = store.agents
+    .members()
+    .find((row) => row.run === change.run && row.task === change.task && row.parent === null);
+  return agent ? <Tag tone="busy">{agent.agent} works on it</Tag> : null;
+}
+
+function Returned({ gate, titleOf }: { readonly gate: GateRow; readonly titleOf: (attempt: string) => string }) {
   return (
     <div>
       <h3>Sent back</h3>
-      {props.changes.length === 0 ? (
+      {gate.returned.length === 0 ? (
         <p class="quiet gate-none">Nothing yet</p>
       ) : (
-        <Some of={props.changes}>
+        <Some of={gate.returned}>
           {(change) => (
             <li key={`${change.attempt} ${change.at}`} class="returned">
               <Mark state={OUTCOMES[change.outcome] ?? change.outcome} word={change.outcome} />
               <span class="returned-title">
-                <ToTask {...change} />
+                <ToTask {...change} /> <Since gate={gate} change={change} />
               </span>
               <span class="faint num">
                 <When at={change.at} />
               </span>
               <p class="returned-why">{change.reason || "No reason is on record."}</p>
               {change.against.length > 0 && (
-                <p class="faint returned-why">Against {change.against.map(props.titleOf).join(", ")}</p>
+                <p class="returned-why">
+                  <span class="faint">Does not merge with</span> {change.against.map(titleOf).join(", ")}
+                </p>
               )}
-              {change.tried !== "" && <p class="faint returned-why">Tried {change.tried}</p>}
+              {change.tried !== "" && <Way said={`no way merges it (${change.tried})`} />}
             </li>
           )}
         </Some>

@@ -8,7 +8,7 @@ import { Glyph, Mark } from "../../components/Mark.tsx";
 import { duration, plural } from "../../components/words.ts";
 import { now } from "../../store/clock.ts";
 import { ToTask } from "./Integrate.tsx";
-import { type Column, lattice, worded } from "./lattice.ts";
+import { type Column, lattice, wayOf, worded } from "./lattice.ts";
 
 export function Queue({ gate }: { readonly gate: GateRow }) {
   const { rows, columns, more } = lattice(gate);
@@ -108,6 +108,7 @@ function Row(props: {
           {change?.agent}
           {below.length > 0 && ` · on top of ${below.map(props.nameOf).join(", ")}`}
           {against.length > 0 && ` · waits for ${against.map(props.nameOf).join(", ")}`}
+          {change?.merged && ` · ${wayOf(change.merged).way}`}
         </span>
       </td>
       <td class="queue-state">

@@ -8,7 +8,7 @@
  * - A check may hold a change that has left the queue; it has a row too, below the others.
  */
 
-import type { GateCheck, GateRow } from "../../api/types.ts";
+import type { GateCheck, GateRow, ReturnedChange } from "../../api/types.ts";
 
 /** `in`: the change is in the tree. `past`: the tree reaches further down, without this change. */
 export type Cell = "in" | "past" | "";
@@ -77,6 +77,24 @@ export function ranked(gates: readonly GateRow[]): GateRow[] {
   const busy = (gate: GateRow) =>
     gate.queue.length + gate.checks.filter((check) => check.passed === null).length > 0 ? 1 : 0;
   return [...gates].sort((a, b) => busy(b) - busy(a) || last(b) - last(a) || a.target.localeCompare(b.target));
+}
+
+/** `merged by entity (git: conflict in a.py; union: red)`: what was done, and each way that was not taken. */
+export function wayOf(said: string): { readonly way: string; readonly lost: readonly string[] } {
+  const found = /^([^(]*?) \((.*)\)$/s.exec(said);
+  if (!found) return { way: said, lost: [] };
+  return { way: found[1] ?? "", lost: (found[2] ?? "").split(/; (?=(?:git|driver|entity|union|entity\+union): )/) };
+}
+
+/** What became of a change that was sent back: another one for its task landed, or waits in the queue. */
+export function since(
+  gate: Pick<GateRow, "queue" | "landed">,
+  change: Pick<ReturnedChange, "run" | "task" | "attempt">,
+): "landed" | "queued" | null {
+  const again = (other: { readonly run: string; readonly task: string; readonly attempt: string }) =>
+    other.run === change.run && other.task === change.task && other.attempt !== change.attempt;
+  if (gate.landed.some(again)) return "landed";
+  return gate.queue.some(again) ? "queued" : null;
 }
 
 export function unreviewed(gate: Pick<GateRow, "landed">): number {
