@@ -167,6 +167,32 @@ def budget(world: World, run: str) -> int:
     return int(world.one("SELECT budget_nusd FROM runs WHERE run = ?", run)["budget_nusd"])
 
 
+def test_an_order_holds_for_what_its_person_saw_and_what_changed_meanwhile_is_said(deck: Deck, world: World) -> None:
+    run = world.order(task("slow"))
+    page = deck.page
+    deck.go(f"run/{run}", f"Goal {EVIL}")
+    bound: list[str | None] = []
+    page.on("request", lambda sent: bound.append(sent.headers.get("if-match")) if sent.method == "POST" else None)
+    page.get_by_role("button", name="Raise the budget").click()
+    dialog = deck.asked()
+    code, _, err = world.place.call("budget", run, "900")
+    assert code == 0, err
+    until(page, lambda: budget(world, run) == 900_000_000_000, "somebody else's budget")
+    page.get_by_label("New budget").fill("1000")
+    deck.press("Enter")
+    refused = dialog.get_by_role("alert")
+    expect(refused).to_contain_text(re.compile(r"Nothing was done.*The budget is \$900\.00 now; you saw \$[0-9.]+"))
+    assert budget(world, run) == 900_000_000_000
+    # Who still wants it says so again, and then it is for what is there now.
+    dialog.get_by_role("button", name="Raise").click()
+    expect(dialog).to_have_count(0)
+    until(page, lambda: budget(world, run) == 1_000_000_000_000, "the new budget")
+    assert len(bound) == 2 and all(bound) and bound[0] != bound[1]
+    assert [("412" in said) for said in deck.seen.errors] == [True], "the browser itself names the refusal"
+    deck.seen.errors.clear()
+    world.place.call("cancel", run)
+
+
 def test_a_run_is_cancelled_after_a_second_look(deck: Deck, world: World) -> None:
     run = world.order(task("slow"))
     page = deck.page

@@ -11,21 +11,32 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "web" / "src"
 DESCRIPTION = ROOT / "docs" / "reference" / "openapi.json"
 PREFIX = "/api/v1/"
-REQUEST = re.compile(r"""\b(get|post|text)(?:<[\w\[\]]+>)?\(\s*(?:`([^`]*)`|"([^"]*)")""")
+REQUEST = re.compile(r"""\b(get|post|text|postSeen|sendSeen)(?:<[\w\[\]]+>)?\(\s*(?:`([^`]*)`|"([^"]*)")""")
 
 
 def requests(source: str) -> Iterator[tuple[str, str]]:
     """(method, path) with `{}` for each part that is filled in."""
-    for method, filled, plain in REQUEST.findall(source):
-        yield "post" if method == "post" else "get", re.sub(r"\$\{[^}]*\}", "{}", filled or plain)
+    for how, filled, plain in REQUEST.findall(source):
+        yield "get" if how in ("get", "text") else "post", re.sub(r"\$\{[^}]*\}", "{}", filled or plain)
 
 
-def described() -> set[tuple[str, str]]:
+def bound() -> set[tuple[str, str]]:
+    """Requests that carry the version of the run that the person saw."""
+    source = "\n".join(path.read_text() for path in sorted(SOURCE.rglob("*.tsx")))
+    found = [
+        (how, filled or plain) for how, filled, plain in REQUEST.findall(source) if how in ("postSeen", "sendSeen")
+    ]
+    return {("post", re.sub(r"\$\{[^}]*\}", "{}", path)) for _, path in found}
+
+
+def described(header: str = "") -> set[tuple[str, str]]:
+    """What the API describes; those that take the header, where one is named."""
     document = json.loads(DESCRIPTION.read_text())
     return {
         (method, re.sub(r"\{[^}]*\}", "{}", path.removeprefix(PREFIX)))
         for path, methods in document["paths"].items()
-        for method in methods
+        for method, about in methods.items()
+        if not header or header in [each["name"].lower() for each in about.get("parameters", ())]
     }
 
 
@@ -41,6 +52,12 @@ def test_every_request_of_the_dashboard_is_one_that_the_api_describes() -> None:
     there = described()
     missing = {request: place for request, place in asked().items() if request not in there}
     assert missing == {}
+
+
+def test_what_is_bound_to_what_a_person_saw_is_bound_by_the_api_too() -> None:
+    orders = ("runs/{}/resume", "runs/{}/budget", "runs/{}/answer", "runs/{}/revert", "tasks/{}/{}/retry")
+    assert bound() == {("post", order) for order in orders}
+    assert bound() <= described("if-match")
 
 
 def test_the_requests_are_found() -> None:

@@ -2,10 +2,13 @@
 
 import { useState } from "preact/hooks";
 import { part, post } from "../api/client.ts";
-import type { AgentRow, RunRow } from "../api/types.ts";
+import type { AgentRow, RunRow, TaskRow } from "../api/types.ts";
 import { Field, Money } from "../components/basics.tsx";
 import { AskForm, ask } from "../components/Dialog.tsx";
 import { perform, say } from "../components/Toast.tsx";
+import { store } from "../store/live.ts";
+import { asked, ended, funded, postSeen, standing } from "./bound.ts";
+import { useBound } from "./useBound.ts";
 
 export const PAUSABLE: readonly string[] = ["created", "planning", "running", "waiting"];
 export const RESUMABLE: readonly string[] = ["paused", "waiting", "partial", "failed", "cancelled"];
@@ -24,7 +27,7 @@ export function pause(run: RunRow): void {
 /** Go on; of a run that has ended, what did not merge is tried again. */
 export function resume(run: RunRow): void {
   const order = run.status === "partial" || run.status === "failed" ? { retry: true } : {};
-  perform(() => post(`runs/${part(run.run)}/resume`, order), `${run.run} goes on`);
+  perform(() => postSeen(`runs/${part(run.run)}/resume`, order, standing(run)), `${run.run} goes on`);
 }
 
 export function cancel(run: RunRow): void {
@@ -51,7 +54,9 @@ export function raiseBudget(run: RunRow): void {
   ask(<Budget run={run} />);
 }
 
-function Budget({ run }: { readonly run: RunRow }) {
+function Budget(props: { readonly run: RunRow }) {
+  const { sendSeen, now } = useBound(() => funded(props.run));
+  const run = now?.run ?? props.run;
   const [usd, setUsd] = useState(String(suggestion(run)));
   const amount = Number(usd);
   return (
@@ -60,7 +65,7 @@ function Budget({ run }: { readonly run: RunRow }) {
       send="Raise"
       ready={amount > run.budget_usd}
       submit={async () => {
-        await post(`runs/${part(run.run)}/budget`, { usd: amount });
+        await sendSeen(`runs/${part(run.run)}/budget`, { usd: amount });
         say(`${run.run} may spend up to $${amount}`);
       }}
     >
@@ -116,18 +121,19 @@ function Message({ agent }: { readonly agent: Pick<AgentRow, "attempt" | "agent"
   );
 }
 
-export function retry(run: string, task: string): void {
-  ask(<Retry run={run} task={task} />);
+export function retry(task: Pick<TaskRow, "run" | "task" | "status">): void {
+  ask(<Retry of={task} />);
 }
 
-function Retry({ run, task }: { readonly run: string; readonly task: string }) {
+function Retry({ of: { run, task, status } }: { readonly of: Pick<TaskRow, "run" | "task" | "status"> }) {
+  const { sendSeen } = useBound(() => ended(run, shown(run), task, status));
   const [agent, setAgent] = useState("");
   return (
     <AskForm
       title={`Try ${task} again`}
       send="Try again"
       submit={async () => {
-        await post(`tasks/${part(run)}/${part(task)}/retry`, agent.trim() ? { agent: agent.trim() } : {});
+        await sendSeen(`tasks/${part(run)}/${part(task)}/retry`, agent.trim() ? { agent: agent.trim() } : {});
         say(`${task} is tried again`);
       }}
     >
@@ -142,7 +148,11 @@ export function answer(run: string, attempt: string | null, question: string): v
   ask(<Answer run={run} attempt={attempt} question={question} />);
 }
 
+/** The run's version that this page shows. */
+export const shown = (run: string): number | undefined => store.runs.peek(run)?.version;
+
 function Answer(props: { readonly run: string; readonly attempt: string | null; readonly question: string }) {
+  const { sendSeen } = useBound(() => asked(props.run, shown(props.run), props.attempt, props.question));
   const [text, setText] = useState("");
   return (
     <AskForm
@@ -150,7 +160,7 @@ function Answer(props: { readonly run: string; readonly attempt: string | null; 
       send="Send the answer"
       ready={text.trim() !== ""}
       submit={async () => {
-        await post(`runs/${part(props.run)}/answer`, { text, ...(props.attempt && { attempt: props.attempt }) });
+        await sendSeen(`runs/${part(props.run)}/answer`, { text, ...(props.attempt && { attempt: props.attempt }) });
         say("The answer is sent");
       }}
     >

@@ -65,6 +65,11 @@ function options(element: HTMLElement, stretch: number): uPlot.Options {
     height: HEIGHT,
     padding: [8, 8, 0, 0],
     cursor: { points: { size: 6 }, drag: { x: true, y: false } },
+    // Where nobody points, the newest figures stand below the curve.
+    hooks: {
+      ready: [(plot) => plot.setLegend({ idx: plot.data[0].length - 1 })],
+      setCursor: [(plot) => plot.cursor.idx == null && plot.setLegend({ idx: plot.data[0].length - 1 })],
+    },
     scales: { y: { range: (_self, _min, max) => [0, max > 0 ? max * 1.08 : 1] } },
     // Days are those of the caps.
     tzDate: (time) => uPlot.tzDate(new Date(time * 1000), "Etc/UTC"),

@@ -175,6 +175,8 @@ function Caps({ caps }: { readonly caps: readonly PurseRow[] }) {
   );
 }
 
+const dayOf = (at: number): string => new Date(at * 1000).toISOString().slice(0, 10);
+
 function Purse({ named: { purse, who, day } }: { readonly named: Named }) {
   const { cap_usd: cap, settled_usd: settled, reserved_usd: reserved } = purse;
   const taken = settled + reserved;
@@ -182,7 +184,7 @@ function Purse({ named: { purse, who, day } }: { readonly named: Named }) {
   return (
     <li class="purse">
       <p>
-        <strong>{who}</strong> {day && <span class="faint">{day} UTC</span>}
+        <strong>{who}</strong> {day && <span class="faint">{day === dayOf(now.value) ? "today" : day}, UTC</span>}
         <span class="purse-sum">
           <Money usd={settled} />
           {cap !== null && (

@@ -1,7 +1,10 @@
 // A question of an agent, and the answer.
 
 import { useRef, useState } from "preact/hooks";
-import { part, post } from "../../api/client.ts";
+import { asked } from "../../actions/bound.ts";
+import { shown } from "../../actions/steer.tsx";
+import { useBound } from "../../actions/useBound.ts";
+import { part } from "../../api/client.ts";
 import type { NeedRow } from "../../api/types.ts";
 import { Button, Command, Field, When } from "../../components/basics.tsx";
 import { Refusal } from "../../components/Dialog.tsx";
@@ -15,13 +18,14 @@ export function QuestionPane({ need, after }: { readonly need: NeedRow; readonly
   const [error, setError] = useState<unknown>(null);
   const field = useRef<HTMLTextAreaElement>(null);
   const run = need.runs[0] ?? "";
+  const { sendSeen } = useBound(() => asked(run, shown(run), need.attempt, need.detail));
   useKeys("This question", [{ keys: "a", does: "Answer", orders: true, act: () => field.current?.focus() }]);
 
-  const send = async () => {
+  const submit = async () => {
     if (sending || text.trim() === "") return;
     setSending(true);
     try {
-      await post(`runs/${part(run)}/answer`, { text: text.trim(), attempt: need.attempt });
+      await sendSeen(`runs/${part(run)}/answer`, { text: text.trim(), attempt: need.attempt });
       say("The answer is sent");
       after();
     } catch (failed) {
@@ -45,10 +49,10 @@ export function QuestionPane({ need, after }: { readonly need: NeedRow; readonly
         class="inbox-decide"
         onSubmit={(event) => {
           event.preventDefault();
-          void send();
+          void submit();
         }}
         onKeyDown={(event) => {
-          if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) void send();
+          if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) void submit();
           if (event.key === "Escape") field.current?.blur();
         }}
       >

@@ -15,7 +15,8 @@ export function actNeed(need: NeedRow, action: NeedAction): void {
   else if (action === "approve" && need.approval) approveBySight(need.approval);
   else if (action === "deny" && need.approval) denyBySight(need.approval);
   else if (action === "answer" && run) answer(run, need.attempt, need.detail || need.title);
-  else if (action === "retry" && run && need.task) retry(run, need.task);
+  else if (action === "retry" && run && need.task)
+    retry({ run, task: need.task, status: need.kind === "failed" ? "failed" : "waiting" });
   else if (action === "resume" && row) resume(row);
   else if (action === "raise_budget" && row) raiseBudget(row);
   else complain(`This is done in a terminal: ${need.next}`);

@@ -172,7 +172,7 @@ function TaskBox(props: {
 }
 
 function below(task: TaskRow): string {
-  return [task.agent, task.attempts > 1 ? `attempt ${task.attempts}` : ""].filter(Boolean).join(" · ");
+  return [task.attempts > 1 ? `attempt ${task.attempts}` : "", task.agent].filter(Boolean).join(" · ");
 }
 
 /** A run that goes on is looked at where it is at work, not at its beginning. */

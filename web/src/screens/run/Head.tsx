@@ -1,7 +1,7 @@
 // A run at a glance: what it is for, where it stands, what it costs, and what can be done about it.
 
 import { approveBySight } from "../../actions/decide.tsx";
-import { revert } from "../../actions/revert.tsx";
+import { revertRun } from "../../actions/revert.tsx";
 import {
   answer,
   cancel,
@@ -63,7 +63,7 @@ function Acts({ run }: { readonly run: RunRow }) {
         </Button>
       )}
       {ended && run.tasks.merged > 0 && (
-        <Button orders act={() => revert(run.run, null, run.tasks.merged)}>
+        <Button orders act={() => revertRun(run)}>
           Take back
         </Button>
       )}

@@ -2,7 +2,7 @@
 
 import { useEffect, useRef, useState } from "preact/hooks";
 import { comment } from "../../actions/comment.tsx";
-import { revert } from "../../actions/revert.tsx";
+import { revertTask } from "../../actions/revert.tsx";
 import { message, retry } from "../../actions/steer.tsx";
 import { get, part, Refused } from "../../api/client.ts";
 import type { AgentRow, AttemptRow, Diff, RunDetail, TaskRow } from "../../api/types.ts";
@@ -79,7 +79,7 @@ export function Pane(props: PaneProps) {
       keys: "r",
       orders: true,
       does: "Try the task again",
-      act: () => task && RETRIABLE.includes(task.status) && retry(task.run, task.task),
+      act: () => task && RETRIABLE.includes(task.status) && retry(task),
     },
   ]);
   return (
@@ -147,12 +147,12 @@ function TaskFacts({ task }: { readonly task: TaskRow }) {
           <Tag tone={task.reviewed ? "good" : "wait"}>{task.reviewed ? "reviewed" : "no review"}</Tag>
         )}
         {RETRIABLE.includes(task.status) && (
-          <Button orders little act={() => retry(task.run, task.task)} keys="r">
+          <Button orders little act={() => retry(task)} keys="r">
             Try again
           </Button>
         )}
         {task.status === "merged" && (
-          <Button orders little look="bare" act={() => revert(task.run, task.task, 1)}>
+          <Button orders little look="bare" act={() => revertTask(task)}>
             Take back
           </Button>
         )}
