@@ -144,7 +144,7 @@ def opened(browser: Browser, url: str, *, theme: str = "dark", size: dict[str, i
     try:
         yield Deck(page, url, seen)
         assert page.evaluate("window.__ran ?? null") is None, "a script of an agent ran"
-        assert seen.errors == []
+        assert seen.errors == [], f"the page said: {seen.errors}"
         assert seen.elsewhere == [], "the dashboard is served by the deck alone"
     finally:
         context.close()

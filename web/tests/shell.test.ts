@@ -59,6 +59,20 @@ test("the topmost layer that knows a key gets it, and a closed one keeps the res
   assert.deepEqual(did, ["above", "below"]);
 });
 
+test("a screen that comes while a dialog is open lies below it, and another dialog above", () => {
+  const { keyboard, did, on } = board();
+  const one = keyboard.push({ title: "dialog", bindings: [on("Escape", "first")], closed: true });
+  keyboard.push({ title: "screen", bindings: [on("Escape", "screen")] });
+  keyboard.press(pressed("Escape"), 0);
+  const two = keyboard.push({ title: "another", bindings: [on("Escape", "second")], closed: true });
+  keyboard.push({ title: "pane", bindings: [on("Escape", "pane")] });
+  keyboard.press(pressed("Escape"), 0);
+  two();
+  one();
+  keyboard.press(pressed("Escape"), 0);
+  assert.deepEqual(did, ["first", "second", "pane"]);
+});
+
 test("typing is not disturbed, but Escape and keys with Ctrl count there too", () => {
   const { keyboard, did, on } = board();
   keyboard.push({ title: "shell", bindings: [on("a"), on("Escape"), on("ctrl+k")] });

@@ -1,8 +1,8 @@
 // The keyboard.
 // Rules: what a key does is said in layers: the shell's below, the screen's above it, a dialog's on top. The topmost
-// layer that knows a key gets it; a layer may be `closed`, then nothing below it is asked. A sequence (`g n`) waits a
-// moment for its second key. Typing is never disturbed: in a field only Escape and keys with Ctrl or Meta count, and
-// an Escape that nobody wants leaves the field.
+// layer that knows a key gets it; a layer may be `closed`, then nothing below it is asked, and no other but a closed
+// one comes above it. A sequence (`g n`) waits a moment for its second key. Typing is never disturbed: in a field only
+// Escape and keys with Ctrl or Meta count, and an Escape that nobody wants leaves the field.
 
 export interface Binding {
   /** `j`, `?`, `Escape`, `ctrl+k`, or two in a row: `g n`. */
@@ -41,9 +41,10 @@ export class Keyboard {
   /** How long a sequence may take, in milliseconds. */
   static readonly PATIENCE = 1200;
 
-  /** Lay a layer on top; the answer takes it away again. */
+  /** Lay a layer on top, but a screen's, which may come late, never above a closed one; the answer takes it away. */
   push(layer: Layer): () => void {
-    this.#layers.push(layer);
+    const closed = layer.closed ? -1 : this.#layers.findIndex((one) => one.closed);
+    this.#layers.splice(closed < 0 ? this.#layers.length : closed, 0, layer);
     return () => {
       const index = this.#layers.lastIndexOf(layer);
       if (index >= 0) this.#layers.splice(index, 1);
