@@ -17,9 +17,10 @@ from quarterdeck.delivery.node import MAX_DEATHS
 from quarterdeck.kernel import probes
 from quarterdeck.kernel.failures import Exit
 from quarterdeck.testing.chaos.campaign import campaign
+from quarterdeck.testing.chaos.leftovers import inmates
 from quarterdeck.testing.chaos.processes import Model, Seen, Worker, kill_all, model_server
 from quarterdeck.testing.chaos.scene import Scene, Size
-from quarterdeck.testing.chaos.verdict import inmates, judge
+from quarterdeck.testing.chaos.verdict import judge
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 

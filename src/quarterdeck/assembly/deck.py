@@ -181,8 +181,8 @@ class Deck:
         for view in await self.views.going():
             going = view.status not in _AT_REST and view.run not in woken
             if going and not await parts.engine.unfinished(view.run):
-                woken.add(view.run)
                 await parts.conductor.revive(view.run)
+                woken.add(view.run)
         for run in await steering.overdue(parts):
             await self._wake(run)
         await tidy(parts)

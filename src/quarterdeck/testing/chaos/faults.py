@@ -1,14 +1,16 @@
 """What goes wrong with a fleet, one fault at a time and several at once.
 
 Rules
-- A fault counts as injected only where it met something: a process, a connection, a disk that then was full.
+- A fault counts as injected only where it was seen to take effect: a process died of the signal, stood still, a server
+  has another process, connections of the database were open and are not, a disk takes no byte more, a clock was asked
+  while it was off, nothing came through a network although the worker would have spoken.
 - Each mends by itself within seconds, and two of them never hit the same worker at once.
 """
 
 import asyncio
 import errno
+import os
 import random
-import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -19,11 +21,12 @@ from pathlib import Path
 from typing import Final
 
 from quarterdeck.testing.chaos.fleet import Member
-from quarterdeck.testing.chaos.stepped import step
 
-_FILL: Final = 256 * 1024
+_CHUNKS: Final = (1024 * 1024, 4096)
 _HOUR: Final = 3600.0
-DISK: Final = 96
+_LONG: Final = (1.0, 2.0, 6.0)
+"""Seconds; a worker gives a sign of life every half second and is struck off after two."""
+DISK: Final = 160
 """MiB of the disk that can be full."""
 
 
@@ -44,6 +47,8 @@ class Told:
     """What was injected."""
 
     injected: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
+    begun: dict[Kind, int] = field(default_factory=lambda: dict.fromkeys(Kind, 0))
+    """Those without effect included."""
     at: list[tuple[float, Kind]] = field(default_factory=list)
     """When each began, by the loop's clock."""
 
@@ -55,15 +60,15 @@ class Told:
 class Faults:
     """Injects faults into a fleet.
 
-    `restart`: restarts the database's server and returns when it answers again. `small`: members whose ground lies on a
-    disk of `DISK` MiB.
+    `restart`: restarts the database's server and returns whether another one answers. `small`: members whose home lies
+    on a disk of `DISK` MiB.
     """
 
     def __init__(
         self,
         members: Sequence[Member],
         small: Sequence[Member],
-        restart: Callable[[], Awaitable[None]],
+        restart: Callable[[], Awaitable[bool]],
         rng: random.Random,
     ) -> None:
         self.told = Told()
@@ -109,6 +114,7 @@ class Faults:
         if kind is not Kind.RESTART:
             self._busy.add(member.scene.name)
         began = asyncio.get_running_loop().time()
+        self.told.begun[kind] += 1
         try:
             if await self._ways[kind](member):
                 self.told.injected[kind] += 1
@@ -117,44 +123,29 @@ class Faults:
             self._busy.discard(member.scene.name)
 
     async def _kill(self, member: Member) -> bool:
-        return member.kill(tree=self._rng.random() < 0.4)
+        return await member.kill(tree=self._rng.random() < 0.4)
 
     async def _stop(self, member: Member) -> bool:
-        if not member.signal(signal.SIGSTOP):
-            return False
-        try:
-            await asyncio.sleep(self._rng.choice((0.5, 2.0, 6.0)))
-        finally:
-            member.signal(signal.SIGCONT)
-        return True
+        return await member.pause(self._rng.choice(_LONG))
 
     async def _server(self, _member: Member) -> bool:
         self._restarting = True
         try:
-            await self._restart()
+            return await self._restart()
         finally:
             self._restarting = False
-        return True
 
     async def _cut(self, member: Member) -> bool:
-        return member.proxy.cut() > 0
+        return member.ways.cut() > 0
 
     async def _partition(self, member: Member) -> bool:
-        member.proxy.lose()
-        try:
-            await asyncio.sleep(self._rng.choice((0.5, 2.0, 6.0)))
-        finally:
-            member.proxy.find()
-        return True
+        return await member.part(self._rng.choice(_LONG))
 
     async def _clock(self, member: Member) -> bool:
-        step(member.clock, self._rng.choice((_HOUR, -_HOUR)))
-        await asyncio.sleep(self._rng.uniform(0.5, 3.0))
-        step(member.clock, 0.0)
-        return True
+        return await member.step(self._rng.choice((_HOUR, -_HOUR)), self._rng.uniform(0.8, 3.0))
 
     async def _disk(self, member: Member) -> bool:
-        heap = member.scene.ground.root / "full"
+        heap = member.scene.home / "full"
         full = await asyncio.to_thread(fill, heap)
         try:
             await asyncio.sleep(self._rng.uniform(0.5, 3.0))
@@ -164,27 +155,47 @@ class Faults:
 
 
 def fill(heap: Path) -> bool:
-    """Write until nothing more fits; whether it came to that."""
+    """Write until not one block more fits; whether it came to that."""
+    full = False
     with suppress(FileNotFoundError), heap.open("wb", buffering=0) as file:
-        try:
-            while file.tell() < 4 * DISK * 1024 * 1024:
-                file.write(b"\0" * _FILL)
-        except OSError as error:
-            return error.errno == errno.ENOSPC
-    return False
+        for chunk in _CHUNKS:
+            full = False
+            try:
+                while file.tell() < 4 * DISK * 1024 * 1024:
+                    file.write(b"\0" * chunk)
+            except OSError as error:
+                full = error.errno == errno.ENOSPC
+        full = full and os.fstatvfs(file.fileno()).f_bavail == 0
+    return full
 
 
-def small_disk(place: Path) -> bool:
-    """Mount a disk of `DISK` MiB at that directory, which is made; False where that is not allowed here."""
-    if sys.platform != "linux":
-        return False
-    place.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={DISK}m,mode=711", "quarterdeck-chaos", str(place)], capture_output=True
-    )
-    return done.returncode == 0
+@dataclass(frozen=True, slots=True)
+class SmallDisk:
+    """A disk of `DISK` MiB below a home and below the ground that belongs to it."""
+
+    home: Path
+    ground: Path
+
+    def mount(self) -> bool:
+        """Mount it, before anything is there; False where that is not allowed here."""
+        if sys.platform != "linux":
+            return False
+        self.home.mkdir(parents=True)
+        if not _mounted("-t", "tmpfs", "-o", f"size={DISK}m,mode=755", "quarterdeck-chaos", str(self.home)):
+            return False
+        if self.home not in self.ground.parents:
+            (self.home / "ground").mkdir(mode=0o711)
+            self.ground.mkdir(parents=True, exist_ok=True)
+            if not _mounted("--bind", str(self.home / "ground"), str(self.ground)):
+                self.unmount()
+                return False
+        return True
+
+    def unmount(self) -> None:
+        """Take it away again. What lies on it is lost."""
+        for place in (self.ground, self.home):
+            subprocess.run(["umount", "--lazy", str(place)], capture_output=True)
 
 
-def unmount(place: Path) -> None:
-    """Take the small disk away again."""
-    subprocess.run(["umount", "--lazy", str(place)], capture_output=True)
+def _mounted(*arguments: str) -> bool:
+    return subprocess.run(["mount", *arguments], capture_output=True).returncode == 0

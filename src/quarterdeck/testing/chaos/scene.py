@@ -19,6 +19,7 @@ from quarterdeck.kernel.config import Price
 from quarterdeck.kernel.entities import Plan, Task
 from quarterdeck.models.scripted.scenario import Latency, Match, Rule, Scenario, Turn, act
 from quarterdeck.settings import child_environment
+from quarterdeck.testing.chaos.caps import NO_CAPS, Caps
 from quarterdeck.workplace.ground import Ground
 
 _AGENT: Final = """\
@@ -54,7 +55,7 @@ timeout = "60s"
 [sandbox]
 setup = []
 [budget]
-run = 50.0
+run = {budget}
 [tiers]
 hands = ["anthropic:scripted"]
 brain = ["anthropic:scripted"]
@@ -64,6 +65,16 @@ brain = ["anthropic:scripted"]
 context = 200000
 """
 _WORKERS: Final = '[workers]\ntakeover = "3s"\ndrain = "5s"\n'
+_CAPS: Final = """\
+[workers.calls_per_minute]
+anthropic = {caps.calls}
+[limits]
+agents_at_once = {caps.agents}
+one_agent_at_once = {caps.one_agent}
+repository_at_once = {caps.repository}
+spawn_per_minute = {caps.starts}
+runs_per_hour = 1000
+"""
 _REVIEW: Final = '[review]\nagent = "reviewer"\n'
 _PRICE: Final = Price(input=3.0, output=15.0)
 _UNKNOWN: Final = "The outcome of this call is unknown"
@@ -106,6 +117,7 @@ class Scene:
     """The user's checkout as it was in the beginning (`checkout_state`)."""
     name: str = "home"
     """Which of the homes beside each other."""
+    caps: Caps = NO_CAPS
     database: str = ""
     """URL of the database that the homes share; empty = there is one home, with its own."""
 
@@ -122,10 +134,14 @@ class Scene:
     def home(self) -> Path:
         return self.folder / self.name
 
+    def ground_of(self, name: str) -> Ground:
+        """Where workspaces of another home lie."""
+        return Ground(self.folder / name)
+
     def at(self, name: str) -> "Scene":
         """The same for another home, with the same operator's files."""
         other = replace(self, name=name)
-        if not other.home.exists():
+        if not (other.home / "deck.toml").exists():
             (other.home / "agents").mkdir(parents=True)
             for path in ("deck.toml", "agents/slow.md"):
                 (other.home / path).write_text((self.home / path).read_text())
@@ -162,9 +178,9 @@ def git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def make_scene(folder: Path, size: Size, database: str = "") -> Scene:
+def make_scene(folder: Path, size: Size, database: str = "", caps: Caps = NO_CAPS, address: str = "") -> Scene:
     """Write everything that a scene of that size needs below `folder`. `database`: URL of one that several homes share;
-    they share a remote then, too."""
+    they share a remote then, too. `address`: how the remote is reached; empty = by its path."""
     repository, home = folder / "repository", folder / "home"
     (repository / "parts").mkdir(parents=True)
     (repository / "parts" / "README").write_text("What the agents wrote.\n")
@@ -174,13 +190,14 @@ def make_scene(folder: Path, size: Size, database: str = "") -> Scene:
     git(repository, "commit", "-qm", "Start")
     if database:
         git(folder, "init", "-q", "--bare", str(folder / "remote.git"))
-        git(repository, "remote", "add", "origin", str(folder / "remote.git"))
-        git(repository, "push", "-q", "origin", "HEAD:refs/heads/main")
+        git(repository, "remote", "add", "origin", address or str(folder / "remote.git"))
+        git(repository, "push", "-q", str(folder / "remote.git"), "HEAD:refs/heads/main")
     (home / "agents").mkdir(parents=True)
     (home / "deck.toml").write_text(
-        _DECK.format(parallel=size.parallel, checks=size.checks)
+        _DECK.format(parallel=size.parallel, checks=size.checks, budget=caps.run_usd)
         + (_REVIEW if size.review else "")
         + (_WORKERS if database else "")
+        + (_CAPS.format(caps=caps) if caps is not NO_CAPS else "")
     )
     for name, program in (("slow", _AGENT), ("joiner", _JOINER)):
         (home / "agents" / f"{name}.md").write_text(_agent_file(name, program, size.seconds))
@@ -189,7 +206,7 @@ def make_scene(folder: Path, size: Size, database: str = "") -> Scene:
     (folder / "scenario.json").write_text(_scenario(size).model_dump_json())
     base = git(repository, "rev-parse", "HEAD")
     tree = _expected_tree(folder, repository, _contents(size))
-    return Scene(folder, size, tree, base, checkout_state(repository), database=database)
+    return Scene(folder, size, tree, base, checkout_state(repository), caps=caps, database=database)
 
 
 def checkout_state(repository: Path) -> str:

@@ -7,13 +7,12 @@ Rules
 """
 
 import asyncio
-import re
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import Final
 
 from quarterdeck.engine.port import POISON_DEATHS
 from quarterdeck.journal.log import Log
@@ -21,11 +20,14 @@ from quarterdeck.journal.port import Record, Verification
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import SystemClock
+from quarterdeck.kernel.events import Outcome
+from quarterdeck.kernel.failures import Exit
 from quarterdeck.store.port import Store
 from quarterdeck.store.sqlite import SqliteStore
 from quarterdeck.store.statements import statements
+from quarterdeck.testing.chaos.leftovers import of_machine, of_mirrors, of_repository
 from quarterdeck.testing.chaos.processes import Line
-from quarterdeck.testing.chaos.scene import Scene, checkout_state, git
+from quarterdeck.testing.chaos.scene import Scene, git
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,35 +59,43 @@ class Verdict:
 
 Streams = Mapping[str, list[Record]]
 
+_NO_END: Final = "no run.finished line"
+_ENDS: Final = (Outcome.OK,)
+_SHORT_ENDS: Final = (Outcome.OK, Outcome.EXHAUSTED)
+
 
 def judge(scene: Scene, run: str, result: Line | None, *, delays: bool = False) -> Verdict:
     """Look at everything that run left behind. `delays`: nodes may have waited for the machine."""
     streams, audit = asyncio.run(_journal(scene, run))
     found = judged(scene, run, result, streams, delays=delays)
     more = [
-        *_of_repository(scene),
+        *of_repository(scene),
+        *of_mirrors(scene),
         *_of_store(scene),
-        *_of_machine(scene),
+        *of_machine(scene),
         *(() if not audit.faults else (f"the journal is not intact: {audit}",)),
     ]
     return replace(found, violations=(*found.violations, *more))
 
 
-def judged(scene: Scene, run: str, result: Line | None, streams: Streams, *, delays: bool) -> Verdict:
-    """What its result, its branch and the journal say of the run."""
+def judged(
+    scene: Scene, run: str, result: Line | None, streams: Streams, *, delays: bool, short: bool = False
+) -> Verdict:
+    """What its result, its branch and the journal say of the run. `short`: its money could not be enough."""
     mine = {name: records for name, records in streams.items() if name.startswith((f"attempt/{run}.", f"run/{run}"))}
     everything = [record.event for records in mine.values() for record in records]
+    due = due_of(scene, result) if short else scene.tasks
     found = [
-        *_of_result(scene, result),
-        *_of_branch(scene, run, result),
-        *_of_run(scene, mine[ids.run_stream(run)]),
+        *(of_short_result(scene, result) if short else of_result(scene, result)),
+        *of_branch(scene, run, result, due),
+        *of_run(scene, mine[ids.run_stream(run)], due),
         *(
             text
             for name, records in mine.items()
             if name.startswith("attempt/")
-            for text in _of_attempt(name, records, delays)
+            for text in of_attempt(name, records, delays, _SHORT_ENDS if short else _ENDS)
         ),
-        *_of_gate(run, streams, delays),
+        *of_gate(run, streams, delays),
     ]
     attempts = {event.attempt for event in everything if isinstance(event, e.TaskDispatched)}
     answered = sum(isinstance(event, e.ModelAnswered) for event in everything)
@@ -126,9 +136,10 @@ async def read_all(store: Store) -> tuple[Streams, Verification]:
     return streams, await journal.verify()
 
 
-def _of_result(scene: Scene, result: Line | None) -> Iterator[str]:
+def of_result(scene: Scene, result: Line | None) -> Iterator[str]:
+    """Of a run that could do all of its work."""
     if result is None:
-        yield "no run.finished line"
+        yield _NO_END
         return
     if (result["status"], result["exit_code"]) != ("done", 0):
         yield f"the run is {result['status']} ({result['exit_code']}): {result['reason']}"
@@ -141,8 +152,31 @@ def _of_result(scene: Scene, result: Line | None) -> Iterator[str]:
             yield f"task {task['id']} counts {task['attempts']} attempts; a kill is nobody's failed attempt"
 
 
-def _of_branch(scene: Scene, run: str, result: Line | None) -> Iterator[str]:
+def of_short_result(scene: Scene, result: Line | None) -> Iterator[str]:
+    """Of a run whose money could not be enough."""
+    if result is None:
+        yield _NO_END
+        return
+    if result["exit_code"] != Exit.BUDGET:
+        yield f"the run is {result['status']} ({result['exit_code']}), and its money was not enough: {result['reason']}"
+    if (many := [task["id"] for task in result["tasks"] if task["attempts"] > 1]) or len(due_of(scene, result)) == len(
+        scene.tasks
+    ):
+        yield f"more was done than its money was enough for; more than one attempt at {many}"
+
+
+def due_of(scene: Scene, result: Line | None) -> tuple[str, ...]:
+    """The tasks that a result says are merged."""
+    tasks = result["tasks"] if result is not None else ()
+    merged = {task["id"] for task in tasks if task["status"] == "merged"}
+    return tuple(task for task in scene.tasks if task in merged)
+
+
+def of_branch(scene: Scene, run: str, result: Line | None, due: Sequence[str]) -> Iterator[str]:
+    """The commits of these tasks and no others, one each, in one line from the base, to the tree that they make."""
     branch = f"quarterdeck/{run}"
+    if not due and not git(scene.landing, "for-each-ref", f"refs/heads/{branch}"):
+        return
     log = git(
         scene.landing,
         "log",
@@ -152,16 +186,16 @@ def _of_branch(scene: Scene, run: str, result: Line | None) -> Iterator[str]:
     )
     rows = [line.split(" ") for line in log.splitlines()]
     merged = Counter(row[-1] for row in rows)
-    for task in scene.tasks:
+    for task in due:
         if merged[task] != 1:
             yield f"task {task} was merged {merged[task]} times"
-    if set(merged) - set(scene.tasks):
-        yield f"the branch holds other commits: {sorted(set(merged) - set(scene.tasks))}"
+    if set(merged) - set(due):
+        yield f"the branch holds other commits: {sorted(set(merged) - set(due))}"
     parents = [row[1:-1] for row in rows]
     if parents != [[before] for before in [scene.base, *(row[0] for row in rows[:-1])]]:
         yield "the branch is not one line of commits from the base"
     tip, tree = git(scene.landing, "rev-parse", branch, f"{branch}^{{tree}}").splitlines()
-    if tree != scene.tree:
+    if tree != scene.tree and len(due) == len(scene.tasks):
         difference = git(scene.landing, "diff", "--stat", scene.tree, tree) if _known(scene) else ""
         yield f"the tree is {tree}, not {scene.tree} {difference}"
     if result is not None and result["target"]["sha"] != tip:
@@ -175,25 +209,13 @@ def _known(scene: Scene) -> bool:
     return not git(scene.landing, "fetch", "-q", str(scene.folder / "expected"))
 
 
-def _of_repository(scene: Scene) -> Iterator[str]:
-    if (now := checkout_state(scene.repository)) != scene.state:
-        yield f"the user's checkout changed:\n{scene.state}\nbecame\n{now}"
-    for place in (scene.repository, *(path for path in scene.ground.mirrors.iterdir() if path.is_dir())):
-        complaint = git(place, "fsck", "--full", "--strict", "--no-dangling", "--no-progress")
-        if complaint:
-            yield f"git fsck of {place.name}: {complaint[:500]}"
-        yield from (f"left lying: {path}" for path in place.rglob("*.lock") if path.name != "fetch.lock")
-    branches = git(scene.repository, "for-each-ref", "--format=%(refname)").splitlines()
-    for name in branches:
-        if not name.startswith(("refs/heads/main", "refs/heads/quarterdeck/r-", "refs/notes/quarterdeck")):
-            yield f"an unexpected ref: {name}"
-
-
-def _of_run(scene: Scene, records: list[Record]) -> Iterator[str]:
+def of_run(scene: Scene, records: list[Record], due: Sequence[str]) -> Iterator[str]:
+    """Its own stream: each thing that happens once is on record once."""
     merged = Counter(r.event.task for r in records if isinstance(r.event, e.TaskMerged))
     dispatched = Counter(r.event.task for r in records if isinstance(r.event, e.TaskDispatched))
     for task in scene.tasks:
-        if (merged[task], dispatched[task]) != (1, 1):
+        wanted = [(1, 1)] if task in due else [(0, 0), (0, 1)]
+        if (merged[task], dispatched[task]) not in wanted:
             yield f"task {task} was dispatched {dispatched[task]} and recorded as merged {merged[task]} times"
     ends = Counter((r.event.attempt, r.event.node) for r in records if isinstance(r.event, e.NodeFinished))
     yield from (f"{node} of {attempt} ended {times} times" for (attempt, node), times in ends.items() if times > 1)
@@ -202,8 +224,8 @@ def _of_run(scene: Scene, records: list[Record]) -> Iterator[str]:
             yield f"{times} records of {kind.__name__}"
 
 
-def _of_attempt(stream: str, records: list[Record], delays: bool) -> Iterator[str]:
-    """Every intent has one outcome; nothing that has one is begun again."""
+def of_attempt(stream: str, records: list[Record], delays: bool, ends: Collection[str] = _ENDS) -> Iterator[str]:
+    """Every intent has one outcome; nothing that has one is begun again. `ends`: how its nodes may end."""
     events = [record.event for record in records]
     intended = Counter(event.call for event in events if isinstance(event, e.ToolIntended))
     intended.subtract(event.call for event in events if isinstance(event, e.ToolFellBack))  # one outcome for both
@@ -222,7 +244,7 @@ def _of_attempt(stream: str, records: list[Record], delays: bool) -> Iterator[st
     for event in events:
         if isinstance(event, e.ModelErred) and "the process ended" not in event.reason:
             yield f"{stream}: a model call failed: {event.reason}"
-        if isinstance(event, e.NodeFinished) and event.outcome != "ok":
+        if isinstance(event, e.NodeFinished) and event.outcome not in ends:
             yield f"{stream}: {event.node} ended with {event.outcome}: {event.reason}"
         if isinstance(event, e.NodeDelayed) and not delays:
             yield f"{stream}: {event.node} was delayed: {event.reason}"
@@ -245,7 +267,8 @@ def _of_harness(stream: str, events: list[e.EventBase]) -> Iterator[str]:
     yield from (f"{stream}: {node} ended {times} times" for node, times in nodes.items() if times > 1)
 
 
-def _of_gate(run: str, streams: Streams, delays: bool) -> Iterator[str]:
+def of_gate(run: str, streams: Streams, delays: bool) -> Iterator[str]:
+    """What went to the gate landed, once, and nothing was sent back."""
     gate = [r.event for name, records in streams.items() if name.startswith("gate/") for r in records]
     landed = Counter(event.attempt for event in gate if isinstance(event, e.ChangeLanded))
     queued = Counter(event.change.attempt for event in gate if isinstance(event, e.ChangeQueued))
@@ -269,41 +292,3 @@ def _of_store(scene: Scene) -> Iterator[str]:
             yield f"{reserved} nano-USD are still reserved in {purse}"
         for kind, key, status in database.execute(statements()["left_jobs"], {"poison": POISON_DEATHS}):
             yield f"a job is left: {kind} {key} ({status})"
-
-
-def _of_machine(scene: Scene) -> Iterator[str]:
-    for inmate in inmates(scene):
-        yield f"a sandbox's process is left in {inmate.workspace}: {inmate.pid} {inmate.words[:100]}"
-    for place in scene.ground.workspaces.iterdir():
-        yield f"a workspace is left: {place.name}"
-
-
-@dataclass(frozen=True, slots=True)
-class Inmate:
-    """A living process that sees a workspace."""
-
-    pid: int
-    workspace: str
-    words: str
-    """Its command line."""
-
-    @property
-    def launcher(self) -> bool:
-        return self.words.partition(" ")[0].endswith("bwrap")
-
-
-def inmates(scene: Scene, beginning: str = "") -> list[Inmate]:
-    """The processes that see a workspace of this scene whose name begins so."""
-    mark = f"{scene.ground.root.name}/workspaces/".encode()
-    place = re.compile(re.escape(mark) + b"([^/ \\0]+)/w")
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (process / "cmdline").read_bytes()
-            seen = place.search(words) or place.search((process / "mountinfo").read_bytes())
-        except OSError:  # it has ended meanwhile
-            continue
-        if words and seen is not None and seen[1].decode().startswith(beginning):
-            text = words.replace(b"\0", b" ").decode("utf-8", "replace")
-            found.append(Inmate(int(process.name), seen[1].decode(), text))
-    return found
