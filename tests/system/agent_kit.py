@@ -25,7 +25,7 @@ from quarterdeck.kernel.config import DeckConfig, ModelSection, Price, RunConfig
 from quarterdeck.kernel.entities import Agent, Task
 from quarterdeck.kernel.events import EventBase
 from quarterdeck.models.factory import Models, make_factory
-from quarterdeck.models.limiter import Limiters
+from quarterdeck.models.limiter import Limiters, Shared
 from quarterdeck.models.port import Deadlines
 from quarterdeck.models.scripted.faults import Fault
 from quarterdeck.models.scripted.scenario import Rule, Scenario, Turn
@@ -175,6 +175,7 @@ class Kit:
         reload_key: Callable[[str], str | None] = lambda source: None,
         tools: tuple[Tool, ...] = (),
         urls: Mapping[str, str] | None = None,
+        sharing: Callable[[str, str], Shared] | None = None,
         **ports: Any,
     ) -> AsyncIterator[Wire]:
         """The native harness against a scripted model; waits between tries are recorded, not waited."""
@@ -193,7 +194,7 @@ class Kit:
                 models=windows,
                 deadlines=deadlines,
                 reload_key=reload_key,
-                limiters=Limiters(clock, clock.sleep),
+                limiters=Limiters(clock, clock.sleep, sharing),
             )
             try:
                 harness = NativeHarness(

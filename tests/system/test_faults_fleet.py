@@ -13,9 +13,12 @@ import pytest
 from agent_kit import MODELS, Kit, Parked, Still, Wire, deck, kit, scenario
 from test_faults_model import AGAIN, ALL, DONE, FAILS, HAND_IN, ONCE, OTHER, SUBMIT, WIRES, config, journal, log, money
 
+from quarterdeck.assembly.pacing import Pacing
 from quarterdeck.assembly.parts import Fleet
+from quarterdeck.assembly.places import Places
 from quarterdeck.govern.policy import DefaultPolicy
 from quarterdeck.kernel import probes
+from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.config import DeckConfig, ModelSection, RunConfig
 from quarterdeck.kernel.entities import Agent
 from quarterdeck.kernel.events import ModelErred, Outcome, ToolDone
@@ -103,6 +106,24 @@ async def test_a_hold_beyond_the_attempts_time_ends_at_its_bound(bench: Kit) -> 
     assert sum(clock.slept) <= 101.0
     assert finished.feedback[0].source == "limit"
     assert await journal(bench) == ("limit.reached",)
+
+
+async def test_no_call_is_made_without_a_place_among_those_under_way(bench: Kit) -> None:
+    """Another process has the only one."""
+    clock = SystemClock()
+    mine, theirs = (Places(bench.store, f"o-{n}", clock, lambda: {"anthropic": 1}) for n in range(2))
+    limits = AGENT.limits.model_copy(update={"wall": 1.0})
+    async with bench.native(scenario(SUBMIT), sharing=Pacing(bench.store, clock, dict, mine)) as made:
+        async with theirs.place("anthropic") as there:
+            assert there
+            finished = await made.work(AGENT.model_copy(update={"limits": limits}))
+            assert finished.outcome is not Outcome.OK
+            assert len(made.server.requests) == 0
+        assert (await made.work(AGENT, 2)).outcome is Outcome.OK
+        assert len(made.server.requests) == 1
+    for places in (mine, theirs):
+        await places.close()
+    assert (await bench.store.read("places_taken", name="anthropic", now=0.0))[0]["n"] == 0
 
 
 @pytest.mark.parametrize("wire", ALL)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quarterdeck.assembly.agreed import Agreed
 from quarterdeck.assembly.pacing import Pacing, SharedPace, grant
 from quarterdeck.assembly.places import Places
 from quarterdeck.assembly.timing import set_by
@@ -174,7 +175,7 @@ async def test_processes_share_a_rate_and_most_calls_cost_no_transaction(store: 
         for pace in paces:
             left += await pace.leave() == 0.0
     assert 80 <= left <= 160
-    assert len(writes) <= 2 * 8 + 2 * 4
+    assert len(writes) <= 2 * 8 + 2 * 4 + 4, "and each says what its file says"
     assert await Pacing(store, SystemClock(), lambda: rates)("openai", "a key").leave() == 0.0, "no rate was set"
 
 
@@ -193,7 +194,7 @@ def _writes(store: SqliteStore) -> list[int]:
 
 async def test_what_one_process_was_told_holds_for_all(store: SqliteStore) -> None:
     clock = _Clock()
-    told, other = (Limiter(clock, shared=SharedPace(store, "p", clock, lambda: None)) for _ in range(2))
+    told, other = (Limiter(clock, shared=SharedPace(store, "p", clock, _nothing)) for _ in range(2))
     assert await other.enter(0.0) == 0.0
     told.heard(100.0)
     async with asyncio.timeout(10):
@@ -204,8 +205,16 @@ async def test_what_one_process_was_told_holds_for_all(store: SqliteStore) -> No
     assert 80.0 < other.wait() <= 100.0
 
 
+async def _nothing() -> int | None:
+    return None
+
+
+async def _sixty() -> int | None:
+    return 60
+
+
 async def test_a_rate_holds_back_while_the_database_is_away(store: SqliteStore) -> None:
-    pace = SharedPace(store, "p", SystemClock(), lambda: 60)
+    pace = SharedPace(store, "p", SystemClock(), _sixty)
     await store.close()
     with pytest.raises(StoreUnavailable):
         await store.read("deck_now")
@@ -219,7 +228,7 @@ async def test_a_rate_holds_back_while_the_database_is_away(store: SqliteStore) 
 async def test_no_more_calls_are_under_way_than_there_are_places(store: SqliteStore) -> None:
     most = {"anthropic": 3}
     homes = [Places(store, f"o-{n}", SystemClock(), lambda: most) for n in range(2)]
-    inside, highest, done = 0, 0, 0
+    inside, highest, done, together = 0, 0, 0, asyncio.Barrier(3)
 
     async def call(places: Places) -> None:
         nonlocal inside, highest, done
@@ -227,8 +236,7 @@ async def test_no_more_calls_are_under_way_than_there_are_places(store: SqliteSt
             assert there
             inside += 1
             highest = max(highest, inside)
-            for _ in range(3):
-                await asyncio.sleep(0)
+            await together.wait()
             inside -= 1
             done += 1
 
@@ -273,6 +281,30 @@ async def test_the_places_of_a_process_that_died_are_free_once_their_time_is_ove
     async with places.place("p", 0.0) as mine, places.place("p", 0.0) as too_many:
         assert (mine, too_many) == (True, False)
     await places.close()
+
+
+async def test_what_one_machines_file_says_holds_on_all_of_them(store: SqliteStore) -> None:
+    """The least of it, also where a file says nothing; what was taken out of a file counts no longer."""
+    clock, files = _Clock(), [{"p": 9, "q": 5}, {"p": 4}, dict[str, int]()]
+    all_of_them = [
+        Agreed(store, f"o-{n}", clock, "calls_at_once", lambda file=file: file)  # type: ignore[misc]  # bound
+        for n, file in enumerate(files)
+    ]
+
+    async def said(provider: str) -> list[int | None]:
+        clock.now += 10.0
+        for one in all_of_them:
+            await one.most(provider)
+        clock.now += 10.0
+        return [await one.most(provider) for one in all_of_them]
+
+    assert await said("p") == [4, 4, 4]
+    assert await said("q") == [5, 5, 5]
+    assert await said("r") == [None, None, None]
+    del files[1]["p"]
+    assert await said("p") == [9, 9, 9]
+    other = Agreed(store, "o-9", clock, "calls_per_minute", dict)
+    assert await other.most("p") is None, "of another kind"
 
 
 async def test_a_clock_that_is_copied_goes_on_by_itself_and_steps_with_nobody(store: SqliteStore) -> None:

@@ -6,18 +6,20 @@ Rules
   lets its calls leave from that, so that most calls cost no transaction; what it does not use is lost with the slice.
 - Time is the database's clock, so that the machines need not agree on theirs.
 - While the database is away, what was known last holds; nothing leaves beyond what was taken.
-- The operator's rates and places are a provider's, whichever key and server of it is called; what a provider wants is
-  that key's.
+- The operator's rates and places are a provider's, whichever key and server of it is called, and whichever machine's
+  file says so (`agreed`); what a provider wants is that key's.
 """
 
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
+from quarterdeck.assembly.agreed import Agreed
 from quarterdeck.assembly.places import Places
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import Clock
@@ -67,7 +69,7 @@ class SharedPace:
         store: Store,
         name: str,
         clock: Clock,
-        per_minute: Callable[[], int | None],
+        per_minute: Callable[[], Awaitable[int | None]],
         places: Places | None = None,
     ) -> None:
         self._store = store
@@ -99,7 +101,7 @@ class SharedPace:
 
     async def leave(self) -> float:
         """`Shared.leave`."""
-        per_minute = self._per_minute()
+        per_minute = await self._per_minute()
         if per_minute is None:
             return 0.0
         async with self._asking:
@@ -159,16 +161,22 @@ class Pacing:
     """Makes the shared pace of each provider's server and key."""
 
     def __init__(
-        self, store: Store, clock: Clock, rates: Callable[[], dict[str, int]], places: Places | None = None
+        self,
+        store: Store,
+        clock: Clock,
+        rates: Callable[[], dict[str, int]],
+        places: Places | None = None,
+        holder: str = "",
     ) -> None:
+        """rates: provider to calls in a minute, as this machine's file has it. holder: this process's incarnation."""
         self._store = store
         self._clock = clock
-        self._rates = rates
+        self._agreed = Agreed(store, holder or ids.new_owner_id(), clock, "calls_per_minute", rates)
         self._places = places
 
     def __call__(self, provider: str, place: str) -> SharedPace:
         name = f"{provider}/{ids.digest(place.encode())[:16]}"  # a place may hold a key
-        return SharedPace(self._store, name, self._clock, lambda: self._rates().get(provider), self._places)
+        return SharedPace(self._store, name, self._clock, partial(self._agreed.most, provider), self._places)
 
     async def close(self) -> None:
         """Give back what this process has taken. Idempotent."""

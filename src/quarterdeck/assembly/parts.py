@@ -371,7 +371,7 @@ def _pacing(settings: Settings, store: Store, clock: Clock, owner: str) -> Pacin
     if settings.database_url is None and not told.calls_per_minute and not told.calls_at_once:
         return None
     places = Places(store, owner, clock, lambda: configured().workers.calls_at_once)
-    return Pacing(store, clock, lambda: configured().workers.calls_per_minute, places)
+    return Pacing(store, clock, lambda: configured().workers.calls_per_minute, places, owner)
 
 
 def _handlers(
