@@ -16,7 +16,7 @@ from quarterdeck.delivery.order import Order
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.events import Node, Outcome, RunStatus, TaskStatus
-from quarterdeck.kernel.failures import Exit, QuarterdeckError
+from quarterdeck.kernel.failures import Conflicting, Exit, QuarterdeckError
 from quarterdeck.workplace.ground import Ground
 
 pytestmark = pytest.mark.sandbox
@@ -60,6 +60,19 @@ async def test_tasks_become_commits_and_nothing_else_moves(place: Place) -> None
     assert git(place.repository, "rev-parse", "HEAD") == head
     assert git(place.repository, "status", "--porcelain") == status
     git(place.repository, "fsck", "--strict")
+
+
+async def test_a_run_is_stored_once(place: Place) -> None:
+    """Whoever gave the request to one server gives it to another one, which does not hear of the first."""
+    place.begin()
+    order = place.order(task("a", "echo a > a.txt"))
+    async with open_deck(place.settings) as one_server, open_deck(place.settings) as another:
+        run = ids.new_run_id(0.0)
+        await one_server.create(order, run=run)
+        with pytest.raises(Conflicting, match="exists already"):
+            await another.create(order, run=run)
+        kinds = [event.kind for event in await run_events(another, run)]
+        assert kinds == ["run.created", "run.planned"]
 
 
 async def test_a_conflict_goes_back_with_the_other_sides_intent(place: Place) -> None:

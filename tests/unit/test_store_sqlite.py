@@ -114,7 +114,7 @@ async def test_a_held_lock_is_unavailable_then_well_again(tmp_path: Path, monkey
 async def test_a_copy_is_made_beside_a_busy_writer(tmp_path: Path) -> None:
     """Whoever copies in portions begins anew whenever somebody commits between two of them."""
     store = await SqliteStore.open(tmp_path / "deck.db", durability="normal")
-    body = bytes(1_000_000)
+    body = bytes(4_000_000)
     for number in range(10):
         await store.write(partial(_put, number, body))
     copying = asyncio.ensure_future(asyncio.to_thread(copy, tmp_path / "deck.db", tmp_path / "copy"))

@@ -10,6 +10,7 @@ Rules
 - A run exists once its `run.created` is stored, together with its budget and its first job.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -30,7 +31,7 @@ from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids, probes
 from quarterdeck.kernel.config import DeckConfig, RunConfig
 from quarterdeck.kernel.entities import Agent, Harness, Plan, to_nusd
-from quarterdeck.kernel.failures import BadConfiguration, BadInput, BadRepository, SandboxUnavailable
+from quarterdeck.kernel.failures import BadConfiguration, BadInput, BadRepository, Conflicting, SandboxUnavailable
 from quarterdeck.kernel.prices import price_of
 from quarterdeck.store.port import Tx
 from quarterdeck.tools.shed.needs import WITHOUT
@@ -307,8 +308,12 @@ async def store(
     warnings: Sequence[str],
     kept: Sequence[e.EventBase] = (),
 ) -> None:
-    """The run exists from here on: its order, its plan, its budget and its first job, in one transaction."""
-    claim = await parts.journal.claim(ids.run_stream(created.run))
+    """The run exists from here on: its order, its plan, its budget and its first job, in one transaction.
+
+    Raises Conflicting where it exists: two servers may be given the same request.
+    """
+    stream = ids.run_stream(created.run)
+    claim = await parts.journal.claim(stream)
     events: list[e.EventBase] = [created]
     if plan is not None and created.plan_blob is not None:
         planned = e.RunPlanned(plan_blob=created.plan_blob, tasks=len(plan.tasks), warnings=tuple(warnings[:50]))
@@ -316,6 +321,8 @@ async def store(
     events += kept
 
     def also(tx: Tx) -> None:
+        if tx.run("stream_heads_of", names=json.dumps([stream]))[0]["seq"]:
+            raise Conflicting(f"{created.run} exists already", fix=f"quarterdeck show {created.run}")
         parts.treasury.open(tx, run_purse(created.run), created.budget_nusd)
         parts.engine.defer(tx, jobs.advance(created.run))
 
