@@ -1,4 +1,4 @@
-"""What the gateway adds to a call, beside a direct call and beside the LiteLLM proxy.
+"""What the gateway adds to a call, beside a direct call, the least that a gateway can be, and the LiteLLM proxy.
 
 usage: python -m bench.bench_gateway [--rounds N]
 
@@ -8,6 +8,7 @@ Rules
 - One at a time: the model answers at once. 100 at once: each stream lasts about a second, as an agent's does, and each
   client asks again as soon as its stream has ended.
 - Ours prices, reserves, records and meters every call durably meanwhile; LiteLLM runs without a database.
+- The least is Starlette and httpx passing a stream on: what a hop costs on this machine.
 """
 
 import argparse
@@ -20,11 +21,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import httpx2
 
@@ -37,6 +38,7 @@ MASTER: Final = "sk-" + "0123456789abcdef" * 4
 """LiteLLM's own key: without one of some length it does not start."""
 SYSTEM: Final = "You are careful and write code for a living. " * 250
 """About 11 KB, as an agent's system prompt and tools are."""
+PASSING: Final = "a bare pass-through, nothing recorded"
 ONE: Final = 80
 TOGETHER: Final = 100
 EACH: Final = 4
@@ -163,6 +165,15 @@ def ours(upstream: str) -> Iterator[Way]:
             yield Way("quarterdeck", told["url"] + "/v1", told["key"], process.pid)
 
 
+@contextmanager
+def passing(upstream: str) -> Iterator[Way]:
+    """The least that a gateway can be."""
+    script = Path(peers.__file__).parent / peers.OURS / "passing.py"
+    with running([sys.executable, str(script), upstream], {}) as process:
+        assert process.stdout is not None
+        yield Way(PASSING, json.loads(process.stdout.readline())["url"] + "/v1", KEY, process.pid)
+
+
 @asynccontextmanager
 async def litellm(upstream: str) -> AsyncIterator[Way]:
     """The LiteLLM proxy in its own environment."""
@@ -204,16 +215,17 @@ async def _ready(url: str, process: "subprocess.Popen[str]") -> None:
     raise peers.PeerFailed("litellm did not start within two minutes")
 
 
-async def compared(upstream: str, together: int, each: int, rounds: int) -> tuple[Seen, Seen, Seen, str]:
-    """(direct, ours, LiteLLM, its name), the best of the rounds taken as medians."""
+async def compared(upstream: str, together: int, each: int, rounds: int) -> tuple[Seen, Seen, dict[str, Seen]]:
+    """(direct, ours, the peers by name): medians of the rounds. The last peer is LiteLLM."""
     found: dict[str, list[Seen]] = {}
-    with ours(upstream) as own:
+    with ours(upstream) as own, passing(upstream) as least:
         async with litellm(upstream) as peer:
             direct = Way("direct", upstream, KEY, None)
             for _ in range(rounds):
-                for way in (direct, own, peer):
+                for way in (direct, own, least, peer):
                     found.setdefault(way.name, []).append(await measured(way, together, each))
-    return _middle(found["direct"]), _middle(found["quarterdeck"]), _middle(found[peer.name]), peer.name
+    both = {name: _middle(found[name]) for name in (least.name, peer.name)}
+    return _middle(found["direct"]), _middle(found["quarterdeck"]), both
 
 
 def _middle(seen: list[Seen]) -> Seen:
@@ -224,24 +236,32 @@ def _middle(seen: list[Seen]) -> Seen:
     )
 
 
-def figures(load: str, direct: Seen, own: Seen, peer: Seen, name: str) -> list[Figure]:
+def figures(load: str, direct: Seen, own: Seen, beside: dict[str, Seen]) -> list[Figure]:
+    """The rows of one load. Targets beside a peer are those beside LiteLLM."""
     note = f"a direct call takes {direct.whole_ms:.1f} ms, its first byte {direct.first_ms:.1f} ms"
-    added: dict[str, Any] = {name: round(max(0.0, peer.whole_ms - direct.whole_ms), 2)}
-    mine = round(max(0.0, own.whole_ms - direct.whole_ms), 2)
-    first = round(max(0.0, own.first_ms - direct.first_ms), 2)
-    late: dict[str, Any] = {name: round(max(0.0, peer.first_ms - direct.first_ms), 2)}
+    heavy = {name: seen for name, seen in beside.items() if name != PASSING}
+
+    def whole(seen: Seen) -> float:
+        return round(max(0.0, seen.whole_ms - direct.whole_ms), 2)
+
+    def first(seen: Seen) -> float:
+        return round(max(0.0, seen.first_ms - direct.first_ms), 2)
+
+    def cpu(seen: Seen) -> float:
+        return round(seen.cpu_ms, 3)
+
+    rows: list[tuple[str, Callable[[Seen], float], dict[str, Seen], Target | None, str]] = [
+        ("latency added to a stream", whole, beside, Target("ours", 3.0), note),
+        ("the same beside LiteLLM", whole, heavy, Target("ratio", 0.1), note),
+        ("latency added to the first byte", first, beside, None, note),
+        ("CPU per request", cpu, beside, None, "ours prices, reserves, records and meters each call durably"),
+        ("the same CPU beside LiteLLM", cpu, heavy, Target("ratio", 0.1), ""),
+    ]
     return [
-        Figure(f"(h) gateway: latency added to a stream, {load}", "ms", mine, added, Target("ours", 3.0), note),
-        Figure(f"(h) gateway: the same beside LiteLLM, {load}", "ms", mine, added, Target("ratio", 0.1), note),
-        Figure(f"(h) gateway: latency added to the first byte, {load}", "ms", first, late, None, note),
         Figure(
-            f"(h) gateway: CPU per request, {load}",
-            "ms",
-            round(own.cpu_ms, 3),
-            {name: round(peer.cpu_ms, 3)},
-            Target("ratio", 0.1),
-            "ours prices, reserves, records and meters each call durably",
-        ),
+            f"(h) gateway: {name}, {load}", "ms", of(own), {peer: of(seen) for peer, seen in known.items()}, target, why
+        )
+        for name, of, known, target, why in rows
     ]
 
 
