@@ -192,10 +192,7 @@ function Landed({ changes }: { readonly changes: readonly LandedChange[] }) {
                 <When at={change.at} />
               </span>
               {change.together > 1 && (
-                <p class="landed-how">
-                  1 of {change.together} in one step
-                  <span class="faint">, tested together</span>
-                </p>
+                <p class="landed-how faint">1 of {change.together} in one step, tested together</p>
               )}
               {change.merged !== "" && <Way said={change.merged} />}
             </li>
@@ -261,7 +258,7 @@ function Returned({ gate, titleOf }: { readonly gate: GateRow; readonly titleOf:
               <p class="returned-why">{change.reason || "No reason is on record."}</p>
               {change.against.length > 0 && (
                 <p class="returned-why">
-                  <span class="faint">Does not merge with</span> {change.against.map(titleOf).join(", ")}
+                  <span class="faint">Against</span> {change.against.map(titleOf).join(", ")}
                 </p>
               )}
               {change.tried !== "" && <Way said={`no way merges it (${change.tried})`} />}
