@@ -13,7 +13,7 @@ from typing import Any, Final
 from quarterdeck.board.answers import Burn, CostBy, CostRow, Costs, PurseRow
 from quarterdeck.board.port import Tokens
 from quarterdeck.govern.chain import DayCaps
-from quarterdeck.journal.projections import BURN_SECONDS
+from quarterdeck.journal.changes import BURN_SECONDS
 from quarterdeck.kernel.clock import Clock
 from quarterdeck.kernel.entities import to_usd
 from quarterdeck.store.port import Row, Store

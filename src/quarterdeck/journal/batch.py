@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from quarterdeck.journal.changes import Changes
 from quarterdeck.journal.port import Also, Claim, Entry, Reactions, Record
-from quarterdeck.journal.projections import Changes, plans_of, project
+from quarterdeck.journal.projections import plans_of, project
 from quarterdeck.journal.proof import chain
 from quarterdeck.kernel.events import MAX_EVENT_BYTES, EventBase, encode
 from quarterdeck.kernel.failures import BadInput, StaleClaim

@@ -8,11 +8,12 @@ Rules
 """
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any, Final
+from typing import Final
 
+from quarterdeck.journal.changes import Set
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.entities import Task
@@ -50,34 +51,31 @@ class Touched:
     landed: bool
 
 
-Written = tuple[str, Mapping[str, Any]]
-"""A statement and its parameters."""
-
-
 def spots_of(event: e.AttemptTouched) -> tuple[Spot, ...]:
     """The places that the event names."""
     lines = zip_longest(event.entities, event.first, event.last, fillvalue=0)
     return tuple(Spot(name, first, last) for name, first, last in lines if isinstance(name, str))
 
 
-def touched(attempt: str, at: float, event: e.AttemptTouched) -> Written:
+def touched(attempt: str, at: float, event: e.AttemptTouched) -> Set:
     """What the event changes here. Pure."""
     if not event.entities:
-        return "project_untouched", {"attempt": attempt, "path": event.path}
+        return Set("project_untouched", {"attempt": attempt, "path": event.path})
     run, task, number = ids.split_attempt(attempt)
     places = json.dumps([[spot.name, spot.first, spot.last] for spot in spots_of(event)], ensure_ascii=False)
     about = {"attempt": attempt, "run": run, "task": task, "root": ids.attempt_id(run, task, number)}
-    return "project_touched", {**about, "path": event.path, "entities": places, "at": at}
+    return Set("project_touched", {**about, "path": event.path, "entities": places, "at": at})
 
 
-def landed(target: str, at: float, event: e.ChangeLanded) -> Written:
+def landed(target: str, at: float, event: e.ChangeLanded) -> Set:
     """What a landing changes here. Pure."""
-    return "project_touches_landed", {"target": target, "attempt": event.attempt, "commit": event.new, "at": at}
+    about = {"target": target, "attempt": event.attempt, "commit": event.new, "at": at}
+    return Set("project_touches_landed", about)
 
 
-def meant(run: str, task: Task) -> Written:
+def meant(run: str, task: Task) -> Set:
     """What is kept of a planned task. Pure."""
-    return "project_intent", {"run": run, "task": task.id, "text": task.instructions[:INTENT]}
+    return Set("project_intent", {"run": run, "task": task.id, "text": task.instructions[:INTENT]})
 
 
 def _spots(text: str) -> tuple[Spot, ...]:
