@@ -25,7 +25,7 @@ from quarterdeck.workplace import wire
 from quarterdeck.workplace.channel import Channel
 from quarterdeck.workplace.port import Spec
 from quarterdeck.workplace.sandboxed import WorkerSandbox
-from quarterdeck.workplace.worker_git import commit_body, object_id
+from quarterdeck.workplace.worker_git_directory import commit_body, object_id
 
 INSTRUMENTED = ("quarterdeck.workplace", "quarterdeck.tools")
 WORDS = (

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from quarterdeck.workplace.shipping import FILES
 from quarterdeck.workplace.worker_exec import Keeper, Run
 from quarterdeck.workplace.worker_files import Files
-from quarterdeck.workplace.worker_git import GitError, _Private, commit_body, object_id
+from quarterdeck.workplace.worker_git_command import GitError, PrivateGit
+from quarterdeck.workplace.worker_git_directory import commit_body, object_id
 
 
 @given(st.lists(st.binary(max_size=60), max_size=20), st.integers(min_value=0, max_value=200))
@@ -148,7 +149,7 @@ def test_a_git_that_ends_says_why_or_how(tmp_path: Path, does: str, says: str) -
     program = tmp_path / "git"
     program.write_text(f"#!/bin/sh\n{does}\n")
     program.chmod(0o755)
-    git = _Private(str(tmp_path), str(tmp_path), {"PATH": f"{tmp_path}:/usr/bin:/bin"}, lambda: False)
+    git = PrivateGit(str(tmp_path), str(tmp_path), {"PATH": f"{tmp_path}:/usr/bin:/bin"}, lambda: False)
     with pytest.raises(GitError) as caught:
         git("add", "-A")
     assert str(caught.value) == says

@@ -26,7 +26,7 @@ from quarterdeck.workplace.channel import Channel, ChannelClosed
 from quarterdeck.workplace.port import WORKSPACE, ExecResult, Exported, Limits, Spec, Stats
 from quarterdeck.workplace.session import WorkerSession
 from quarterdeck.workplace.watchdog import Verdict, Watchdog, descendants, pause, verdict
-from quarterdeck.workplace.worker_git import commit_body, object_id
+from quarterdeck.workplace.worker_git_directory import commit_body, object_id
 
 _log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from quarterdeck.workplace.removal import remove_tree
 
 FILES: Final = (
     *("wire.py", "worker.py", "worker_bridge.py", "worker_exec.py", "worker_files.py", "worker_git.py"),
-    *("worker_mcp.py", "worker_processes.py", "worker_session.py"),
+    *("worker_git_command.py", "worker_git_directory.py", "worker_mcp.py", "worker_processes.py", "worker_session.py"),
 )
 MCP_BRIDGE: Final = "quarterdeck/workplace/worker_mcp.py"
 """Below the shipped directory: the MCP server for agents as a program (`python3 FILE`)."""

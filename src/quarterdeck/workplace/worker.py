@@ -26,7 +26,9 @@ from collections.abc import Callable
 from quarterdeck.workplace import wire, worker_bridge, worker_session
 from quarterdeck.workplace.worker_exec import Run
 from quarterdeck.workplace.worker_files import Files
-from quarterdeck.workplace.worker_git import Cancelled, Git, preload
+from quarterdeck.workplace.worker_git import Git
+from quarterdeck.workplace.worker_git_command import Cancelled
+from quarterdeck.workplace.worker_git_directory import preload
 
 TYPE_CHECKING = False  # loading `typing` would slow the start of every sandbox
 if TYPE_CHECKING:
