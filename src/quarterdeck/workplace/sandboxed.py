@@ -7,7 +7,7 @@ Rules
 - While the sandbox lives, a watchdog looks at it; commands that run when it strikes are flagged with its verdict.
 - What fails because the machine took the workspace or the mirror away, or has no room left, is the machine's failure,
   not that of whoever works inside.
-- An exported commit is recomputed here from what the caller asked for: what comes out of a sandbox is not believed.
+- What comes out of a sandbox is not believed (`answers`).
 """
 
 import asyncio
@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from quarterdeck.kernel.failures import SandboxFailed
+from quarterdeck.workplace.answers import exec_result, exported, ports_of
 from quarterdeck.workplace.channel import Channel, ChannelClosed
 from quarterdeck.workplace.port import WORKSPACE, ExecResult, Exported, Limits, Spec, Stats
 from quarterdeck.workplace.session import WorkerSession
 from quarterdeck.workplace.watchdog import Verdict, Watchdog, descendants, pause, verdict
-from quarterdeck.workplace.worker_git_directory import commit_body, object_id
 
 _log = logging.getLogger(__name__)
 
@@ -38,8 +38,6 @@ _NO_ROOM: Final = 64 * 1024
 """Bytes; with less on its disk, git can do nothing any more."""
 _OWN_SHARE: Final = 0.5
 """Of what a full disk holds: a workspace with so much of it filled the disk itself, and its agent sees the error."""
-_LONGEST: Final = 1e9
-"""Seconds that no command can have taken."""
 _PACK_LIMIT: Final = 256 * 1024 * 1024
 
 
@@ -147,7 +145,7 @@ class WorkerSandbox:
             answer, _ = await self._channel.request("configure", arguments, deadline=_START_DEADLINE)
         except OSError as error:
             raise SandboxFailed("a port inside the sandbox cannot be opened", why=str(error)) from error
-        self._places, self._ports = inside.places, _ports(answer, inside.bridges)
+        self._places, self._ports = inside.places, ports_of(answer, inside.bridges)
         # nothing has been run yet: what is there now keeps the sandbox alive
         self._spare = frozenset(descendants(self._root_pid))
         self._watching = asyncio.create_task(self._watch())
@@ -183,7 +181,7 @@ class WorkerSandbox:
             return ExecResult(None, b"", b"", time.monotonic() - begun, flags)
         finally:
             strikes = self._active.pop(ticket)
-        result = _exec_result(header, data, strikes, output_limit)
+        result = exec_result(header, data, strikes, output_limit)
         if result.exit_code != 0 and not result.flags and await self._crowded_out():
             raise SandboxFailed("the disk of this machine is full", why=os.strerror(errno.ENOSPC))
         return result
@@ -285,14 +283,7 @@ class WorkerSandbox:
         except (ValueError, OSError) as error:
             self._refuse_if_unwell(error)
             raise
-        if not header:
-            return None
-        tree, commit = str(header.get("tree")), str(header.get("commit"))
-        if commit != object_id(b"commit", commit_body(base, tree, message, signature, when), len(base)):
-            raise SandboxFailed("the exported commit is not the one that was asked for")
-        if len(pack) > max_bytes:
-            raise ValueError(f"the change is larger than {max_bytes} bytes")
-        return Exported(commit, tree, pack)
+        return exported(header, pack, base, message, signature, when, max_bytes)
 
     def _refuse_if_unwell(self, error: Exception) -> None:
         """Raises SandboxFailed or OSError where it was the machine that `error` comes from."""
@@ -382,19 +373,6 @@ class WorkerSandbox:
                 await self._ender.end()
 
 
-def _ports(answer: Mapping[str, object], wanted: Mapping[int, str]) -> Mapping[int, int]:
-    found = answer.get("bridges")
-    if not isinstance(found, dict):
-        found = {}
-    ports = {}
-    for port in wanted:
-        real = found.get(str(port))
-        if not isinstance(real, int):
-            raise SandboxFailed("the worker inside the sandbox gave no proper answer")
-        ports[port] = real
-    return ports
-
-
 def _no_room(directory: Path) -> bool:
     info = os.statvfs(directory)
     return info.f_bavail * info.f_frsize < _NO_ROOM or (info.f_files > 0 and info.f_favail == 0)
@@ -404,27 +382,6 @@ def _shallow(objects: Sequence[Path]) -> str:
     """Where the histories of the mirrors end, if they do; git keeps that beside the objects."""
     files = [directory.parent / "shallow" for directory in objects]
     return "".join(file.read_text(encoding="ascii") for file in files if file.is_file())
-
-
-def _exec_result(header: Mapping[str, object], data: bytes, strikes: set[Verdict], limit: int) -> ExecResult:
-    code, seconds, flags, cut = (header.get(key) for key in ("exit_code", "seconds", "flags", "stdout"))
-    if (
-        not isinstance(seconds, int | float)
-        or not 0 <= seconds <= _LONGEST  # which nan is not
-        or not isinstance(cut, int)
-        or not 0 <= cut <= len(data)
-        or not isinstance(flags, list)
-        or not all(isinstance(flag, str) for flag in flags)
-    ):
-        raise SandboxFailed("the worker inside the sandbox gave no proper answer")
-    known = {"timeout", "stdout-truncated", "stderr-truncated"}
-    return ExecResult(
-        exit_code=code if isinstance(code, int) and 0 <= code < 256 and not strikes else None,
-        stdout=data[:cut][:limit],
-        stderr=data[cut:][:limit],
-        seconds=float(seconds),
-        flags=(*(flag for flag in flags if flag in known), *sorted(strikes)),
-    )
 
 
 def _signable(text: str) -> str:

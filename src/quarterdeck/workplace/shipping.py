@@ -55,15 +55,23 @@ def ship(ground: Ground) -> Path:
     package.mkdir(parents=True)
     for name, data in {"../__init__.py": b"", "__init__.py": b"", **contents}.items():
         (package / name).write_bytes(data)
-    for directory in (new, new / "quarterdeck", package):
+    for directory in (new / "quarterdeck", package):
         directory.chmod(0o755)
     for file in [*package.iterdir(), *(new / "quarterdeck").glob("*.py")]:
         file.chmod(0o644)
+    publish(new, target)
+    return target
+
+
+def publish(new: Path, target: Path) -> None:
+    """Give a finished directory its name; the first of several processes wins. Raises OSError where none does."""
+    new.chmod(0o755)
     try:
         new.rename(target)
-    except OSError:  # another process was faster
+    except OSError:
         remove_tree(new)
-    return target
+        if not target.is_dir():
+            raise
 
 
 async def find_python() -> Interpreter:
