@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from store_kit import open_at
 
-from quarterdeck.engine.embedded import Candidate, EmbeddedEngine, choose, remaining
+from quarterdeck.engine.choosing import Candidate, choose, remaining
+from quarterdeck.engine.embedded import EmbeddedEngine
 from quarterdeck.engine.port import POISON_DEATHS, URGENT, Job
 from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.failures import Conflicting, StoreUnavailable

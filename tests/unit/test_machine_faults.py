@@ -100,7 +100,7 @@ async def served(
         if error is not None:
             told(store, clock)
 
-    engine.told = hear
+    engine.illness.told = hear
     await inner.write(lambda tx: engine.defer(tx, Job(kind="work", key="k", lock="k", run="r")))
     serving = asyncio.create_task(engine.serve({"work": handle}, until_idle=True))
     try:

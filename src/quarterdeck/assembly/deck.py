@@ -94,7 +94,7 @@ class Deck:
 
     def on_trouble(self, tell: Callable[[QuarterdeckError | None], None]) -> None:
         """Call `tell` when the database keeps the work from going on, and with None when it goes on again."""
-        self._parts.engine.told = tell
+        self._parts.engine.illness.told = tell
 
     # --- runs ---------------------------------------------------------------------------------------------
 

@@ -18,7 +18,8 @@ class Showing:
         self._started_at = parts.clock.wall()
         self._last = DeckConfig()
         self._trouble = ""
-        self._told, parts.engine.told = parts.engine.told, self._tell
+        illness = parts.engine.illness
+        self._told, illness.told = illness.told, self._tell
 
     def _tell(self, error: StoreUnavailable | None) -> None:
         """What keeps the work from going on is shown too, not only told."""

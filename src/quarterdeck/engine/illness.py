@@ -28,6 +28,7 @@ class Illness:
         self._clock = clock
         self._patience = patience
         self.told: Told | None = None
+        """Who hears when the store becomes unavailable and when it is back."""
         self._since: float | None = None
         self.given_up = False
         self._pause = 0.0

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from quarterdeck.kernel.failures import StoreUnavailable
+from quarterdeck.engine.illness import Illness
 from quarterdeck.store.port import Tx
 
 URGENT: Final = 5
@@ -65,8 +65,8 @@ Handler = Callable[[Job], Awaitable[None]]
 
 
 class Engine(Protocol):
-    told: Callable[[StoreUnavailable | None], None] | None
-    """Called when the store becomes unavailable, and with None when it is back."""
+    illness: Illness
+    """Since when the store has not answered; it tells whoever wants to hear of it (`Illness.told`)."""
 
     def defer(self, tx: Tx, job: Job) -> None:
         """Put the job into the queue as part of `tx`."""
