@@ -26,7 +26,8 @@ from quarterdeck.kernel.config import ApproveSection, DeckConfig, RunConfig
 from quarterdeck.kernel.entities import Plan, Task
 from quarterdeck.kernel.events import Outcome
 from quarterdeck.kernel.failures import Conflicting
-from quarterdeck.kernel.states import RunState, fold
+from quarterdeck.kernel.folding import fold
+from quarterdeck.kernel.states import RunState
 from quarterdeck.settings.files import Partial
 from quarterdeck.settings.merging import merge
 

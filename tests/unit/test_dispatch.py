@@ -22,7 +22,8 @@ from quarterdeck.kernel.config import DeckConfig, DeckSection, LimitsSection, Re
 from quarterdeck.kernel.entities import Agent, Change, Feedback, Harness, Plan, Task
 from quarterdeck.kernel.events import MAX_EVENT_BYTES, Node, Outcome, RunStatus, TaskStatus
 from quarterdeck.kernel.failures import Exit, FailureClass
-from quarterdeck.kernel.states import RunState, apply, task_state
+from quarterdeck.kernel.folding import apply
+from quarterdeck.kernel.states import RunState, task_state
 
 RUN = "r-00000000001"
 BLOB = "b" * 64

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from quarterdeck.journal.projections import project
 from quarterdeck.journal.proof import GENESIS, Walk, chain
-from quarterdeck.kernel import attempts, ids, states
+from quarterdeck.kernel import attempts, folding, ids, states
 from quarterdeck.kernel import events as ev
 from quarterdeck.kernel.entities import Plan, Task
 from quarterdeck.kernel.events import MAX_EVENT_BYTES, EventBase, decode, encode, outside
@@ -197,10 +197,10 @@ def about(kinds: list[type[EventBase]]) -> st.SearchStrategy[list[EventBase]]:
 @given(about(RUN_KINDS), st.data())
 def test_a_run_is_the_same_folded_at_once_or_taken_up_anywhere(happened: list[EventBase], data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(happened)))
-    state = states.fold(happened[:at])
+    state = folding.fold(happened[:at])
     for later in happened[at:]:
-        states.apply(state, decode(encode(later)))
-    assert state == states.fold(happened)
+        folding.apply(state, decode(encode(later)))
+    assert state == folding.fold(happened)
     assert state.active >= 0
 
 
@@ -217,7 +217,7 @@ def test_what_is_merged_stays_merged(happened: list[EventBase]) -> None:
             continue  # dispatch never decides this about a merged task
         if isinstance(found, ev.NodeStarted | ev.NodeFinished) and found.task in merged:
             continue
-        states.apply(state, found)
+        folding.apply(state, found)
         if isinstance(found, ev.TaskMerged):
             merged[found.task] = found.commit
         for task, commit in merged.items():

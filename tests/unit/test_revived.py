@@ -6,7 +6,7 @@ from quarterdeck.kernel import events as e
 from quarterdeck.kernel.config import DeckConfig, RunConfig
 from quarterdeck.kernel.entities import Plan, Task
 from quarterdeck.kernel.events import Node, Outcome
-from quarterdeck.kernel.states import fold
+from quarterdeck.kernel.folding import fold
 
 PLAN = Plan(goal="g", tasks=tuple(Task(id=name, title=name, paths=(name,)) for name in ("a", "b", "c")))
 CREATED = e.RunCreated(

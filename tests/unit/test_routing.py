@@ -11,7 +11,7 @@ from quarterdeck.kernel.config import DeckConfig, LimitsSection, RoutingSection,
 from quarterdeck.kernel.entities import Agent, Harness, Plan, Task
 from quarterdeck.kernel.events import Node, Outcome
 from quarterdeck.kernel.failures import BadConfiguration, FailureClass
-from quarterdeck.kernel.states import fold
+from quarterdeck.kernel.folding import fold
 
 HANDS, BRAIN = ("openai:small", "anthropic:small"), ("anthropic:big", "openai:big")
 DECK = DeckConfig(tiers={"hands": HANDS, "brain": BRAIN})

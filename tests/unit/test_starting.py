@@ -17,7 +17,8 @@ from quarterdeck.govern.starts import Windows, slot
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.config import DeckConfig, LimitsSection, RunConfig
 from quarterdeck.kernel.events import Node
-from quarterdeck.kernel.states import RunState, apply
+from quarterdeck.kernel.folding import apply
+from quarterdeck.kernel.states import RunState
 from quarterdeck.store.port import Store
 
 pytestmark = pytest.mark.both_stores

@@ -5,7 +5,7 @@ from quarterdeck.kernel.attempts import AttemptState, apply_attempt
 from quarterdeck.kernel.entities import Change, Harness
 from quarterdeck.kernel.events import Node, Outcome, RunStatus, TaskStatus
 from quarterdeck.kernel.failures import FailureClass
-from quarterdeck.kernel.states import fold
+from quarterdeck.kernel.folding import fold
 
 BLOB, OTHER = "a" * 64, "b" * 64
 CREATED = e.RunCreated(

@@ -19,7 +19,8 @@ from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.entities import Harness, Usage
 from quarterdeck.kernel.events import Node, Outcome, RunStatus
-from quarterdeck.kernel.states import RunState, apply
+from quarterdeck.kernel.folding import apply
+from quarterdeck.kernel.states import RunState
 from quarterdeck.store.port import Store, Tx
 
 pytestmark = pytest.mark.both_stores

@@ -1,7 +1,7 @@
 """What a live view knows of a run: a fold over its records, and the lines to draw. Pure; nothing here draws.
 
 Rules
-- The run's stream says where tasks stand (`kernel.states`); the attempts' streams say who works and what it costs.
+- The run's stream says where tasks stand (`kernel.folding`); the attempts' streams say who works and what it costs.
 - Where there are more tasks than lines, what works, waits or failed is shown first, and the rest is counted.
 """
 
@@ -17,7 +17,8 @@ from quarterdeck.kernel import events as e
 from quarterdeck.kernel.entities import Usage
 from quarterdeck.kernel.events import RunStatus, TaskStatus
 from quarterdeck.kernel.ids import split_attempt
-from quarterdeck.kernel.states import RunState, TaskState, apply
+from quarterdeck.kernel.folding import apply
+from quarterdeck.kernel.states import RunState, TaskState
 
 _SHA = 10
 

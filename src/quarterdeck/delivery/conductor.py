@@ -29,7 +29,8 @@ from quarterdeck.kernel import ids, probes
 from quarterdeck.kernel.clock import Clock
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.events import Node
-from quarterdeck.kernel.states import RunState, apply, task_state
+from quarterdeck.kernel.folding import apply
+from quarterdeck.kernel.states import RunState, task_state
 from quarterdeck.store.port import Tx
 
 

@@ -20,7 +20,7 @@ from quarterdeck.kernel import ids, probes
 from quarterdeck.kernel.entities import Submission
 from quarterdeck.kernel.events import Node, Outcome, TaskStatus
 from quarterdeck.kernel.failures import BadRepository, GitFailed
-from quarterdeck.kernel.states import fold
+from quarterdeck.kernel.folding import fold
 from quarterdeck.workplace.mirror import Mirror
 
 

@@ -15,7 +15,8 @@ from quarterdeck.kernel import events as e
 from quarterdeck.kernel.events import Node, Outcome
 from quarterdeck.kernel.failures import FailureClass
 from quarterdeck.kernel.ids import PLANNER_TASK, split_attempt
-from quarterdeck.kernel.states import RunState, apply
+from quarterdeck.kernel.folding import apply
+from quarterdeck.kernel.states import RunState
 
 
 class Kind(StrEnum):

@@ -6,23 +6,15 @@ Rules
 """
 
 from collections.abc import Callable
-from typing import Final
 
 from quarterdeck.journal import attempt_rows, touches
 from quarterdeck.journal.changes import Op, Set, day_of
 from quarterdeck.kernel import events as ev
 from quarterdeck.kernel.entities import Plan
+from quarterdeck.kernel.states import STATUS_OF_NODE
 
 Plans = Callable[[str], Plan]
 """The plan of a blob's digest."""
-
-_NODE_STATUS: Final = {
-    ev.Node.IMPLEMENT: ev.TaskStatus.IMPLEMENTING,
-    ev.Node.CHECK: ev.TaskStatus.CHECKING,
-    ev.Node.REVIEW: ev.TaskStatus.REVIEWING,
-    ev.Node.APPROVE: ev.TaskStatus.WAITING,
-    ev.Node.GATE: ev.TaskStatus.GATING,
-}
 
 
 def changed(run: str, at: float, event: ev.EventBase, plans: Plans) -> list[Op]:
@@ -180,7 +172,7 @@ def _task(run: str, task: str, at: float, event: ev.EventBase) -> list[Op]:
             }
             return [Set("project_task_dispatched", values)]
         case ev.NodeStarted():
-            return [node(event.node, _NODE_STATUS.get(event.node), "")]
+            return [node(event.node, STATUS_OF_NODE.get(event.node), "")]
         case ev.NodeFinished():
             waits = ev.TaskStatus.WAITING if event.outcome is ev.Outcome.WAITING else None
             return [node(event.node, waits, event.reason)]
