@@ -1,63 +1,27 @@
-// The timeline: one lane for each attempt, drawn as a few paths however many spans it has.
-// Rules: lanes out of sight are not in the page. Everything the mouse can do, keys can: walk spans and lanes, zoom, move,
-// jump to what failed. The span that is chosen is said in words, which is also what a screen reader gets; the picture
-// itself is hidden from it. While work goes on, a view that reaches to now keeps up with it.
+// The timeline: one lane for each attempt, what is chosen in it, and how it is walked.
+// Rules: lanes out of sight are not in the page. Everything the mouse can do (`useTimelinePointer`), keys can: walk spans
+// and lanes, zoom, move, jump to what failed. The span that is chosen is said in words, which is also what a screen reader
+// gets; the picture itself (`TimelineLanes`) is hidden from it. While work goes on, a view that reaches to now keeps up
+// with it.
 
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import { Button, Empty } from "../../components/basics.tsx";
 import { useSight } from "../../components/useSize.ts";
 import { duration, plural } from "../../components/words.ts";
 import { now } from "../../store/clock.ts";
-import {
-  at,
-  failedFrom,
-  panned,
-  type Span,
-  showing,
-  since,
-  span as spanAt,
-  strokes,
-  type Timeline,
-  ticks,
-  type View,
-  zoomed,
-} from "./timeline.ts";
+import { Caption, type TitleOf, told } from "./SpanCaption.tsx";
+import { Axis, Frame, LANE, LaneRow, Overview } from "./TimelineLanes.tsx";
+import { at, failedFrom, panned, type Span, showing, span as spanAt, type Timeline, type View, zoomed } from "./timeline.ts";
+import { useTimelinePointer } from "./useTimelinePointer.ts";
 
-const LANE = 28;
-const BAR = 16;
-const TICK_ROOM = 88;
 const MOST_LANES = 14;
 const ZOOM = 1.6;
-/** Pointing this many pixels beside a span still means it. */
-const SLACK = 4;
-
-/** How high a look is and how far from the lane's top: kinds differ by form as well as by colour. */
-const FORMS: Readonly<Record<string, readonly [top: number, height: number]>> = {
-  model: [0, BAR],
-  tool: [5, BAR - 5],
-  check: [0, BAR],
-  review: [0, BAR],
-  gate: [0, BAR],
-  wait: [7, 2],
-  environment: [6, 4],
-  failed: [-3, BAR + 6],
-};
-const WORDS: Readonly<Record<string, string>> = {
-  model: "model call",
-  tool: "tool call",
-  check: "check",
-  review: "review",
-  gate: "gate",
-  wait: "wait",
-  environment: "environment",
-  failed: "failed",
-};
 
 export interface TimelineProps {
   readonly timeline: Timeline;
   /** Seconds since the epoch; null while the run goes on. */
   readonly finished: number | null;
-  readonly titleOf: (attempt: string, task: string) => string;
+  readonly titleOf: TitleOf;
   readonly open: (span: Span, attempt: string, task: string) => void;
   readonly chosenAttempt: string | null;
 }
@@ -119,7 +83,7 @@ export function TimelineView(props: TimelineProps) {
     l: () => set(panned(view, (view.end - view.start) / 4, whole)),
     Enter: () => span && open(span),
   };
-  const pointer = usePointer({
+  const pointer = useTimelinePointer({
     box,
     names,
     width,
@@ -211,245 +175,6 @@ export function TimelineView(props: TimelineProps) {
       </p>
     </section>
   );
-}
-
-type Track = Timeline["tracks"][number];
-
-function LaneRow(props: {
-  readonly track: Track;
-  readonly top: number;
-  readonly names: number;
-  readonly view: View;
-  readonly width: number;
-  readonly end: number;
-  readonly title: string;
-  readonly chosen: boolean;
-}) {
-  const { track, view, width } = props;
-  // What an open span adds each second is less than a pixel in most views.
-  const grain = Math.max(0.25, (view.end - view.start) / Math.max(1, width));
-  const until = Math.round(props.end / grain) * grain;
-  const drawn = useMemo(
-    () => strokes(track, view, width, (look) => FORMS[look]?.[1] ?? BAR, until),
-    [track, view.start, view.end, width, until],
-  );
-  return (
-    <div
-      class={props.chosen ? "lane chosen" : "lane"}
-      style={{ transform: `translateY(${props.top}px)` }}
-      aria-hidden="true"
-    >
-      <span
-        class={track.lane.parent ? "lane-name cut sub" : "lane-name cut"}
-        style={{ width: `${props.names}px` }}
-        title={props.title}
-      >
-        {track.failed > 0 && <span class="lane-failed">{track.failed}</span>}
-        {props.title}
-      </span>
-      <svg width={width} height={LANE} focusable="false">
-        {drawn.map(({ look, d }) => (
-          <path key={look} class={`look-${look}`} d={d} transform={`translate(0 ${6 + (FORMS[look]?.[0] ?? 0)})`} />
-        ))}
-      </svg>
-    </div>
-  );
-}
-
-function Axis(props: { readonly view: View; readonly zero: number; readonly width: number; readonly names: number }) {
-  const { view, width } = props;
-  const scale = width / (view.end - view.start);
-  return (
-    <div class="axis" style={{ paddingLeft: `${props.names}px` }} aria-hidden="true">
-      <div>
-        {ticks(view, props.zero, width, TICK_ROOM).map((tick) => {
-          const left = (tick.time - view.start) * scale;
-          return (
-            <span key={tick.time} style={{ transform: `translateX(${left}px)` }}>
-              {left < width - TICK_ROOM / 2 ? tick.text : ""}
-            </span>
-          );
-        })}
-      </div>
-    </div>
-  );
-}
-
-/** Where the view lies in the whole. */
-function Overview({ view, whole, shown }: { readonly view: View; readonly whole: View; readonly shown: boolean }) {
-  const length = whole.end - whole.start;
-  return (
-    <div class="overview" aria-hidden="true">
-      {shown && (
-        <span
-          style={{
-            left: `${((view.start - whole.start) / length) * 100}%`,
-            width: `max(3px, ${((view.end - view.start) / length) * 100}%)`,
-          }}
-        />
-      )}
-    </div>
-  );
-}
-
-function Frame(props: {
-  readonly span: Span;
-  readonly view: View;
-  readonly width: number;
-  readonly names: number;
-  readonly end: number;
-}) {
-  const { span, view } = props;
-  const scale = props.width / (view.end - view.start);
-  const left = Math.max(0, (span.start - view.start) * scale);
-  const right = Math.min(props.width, ((span.end ?? props.end) - view.start) * scale);
-  if (right < 0 || left > props.width) return null;
-  return (
-    <span
-      class="span-frame"
-      aria-hidden="true"
-      style={{
-        transform: `translate(${props.names + left - 3}px, ${span.lane * LANE + 2}px)`,
-        width: `${Math.max(3, right - left) + 6}px`,
-        height: `${LANE - 4}px`,
-      }}
-    />
-  );
-}
-
-function Caption(props: {
-  readonly span: Span | null;
-  readonly timeline: Timeline;
-  readonly end: number;
-  readonly open: (() => void) | null;
-  readonly titleOf: TimelineProps["titleOf"];
-}) {
-  const { span } = props;
-  if (!span) return <Legend timeline={props.timeline} />;
-  return (
-    <div class="caption">
-      <span class={`swatch look-${span.ok === false ? "failed" : span.kind}`} aria-hidden="true" />
-      <span class="cut">{told(span, props.timeline, props.end, props.titleOf)}</span>
-      {props.open && (
-        <Button little look="bare" act={props.open} keys="Enter">
-          Open
-        </Button>
-      )}
-    </div>
-  );
-}
-
-function Legend({ timeline }: { readonly timeline: Timeline }) {
-  const there = useMemo(() => {
-    const found = new Set(timeline.tracks.flatMap((track) => [...new Set(track.kinds)]));
-    return Object.keys(FORMS).filter((look) => (look === "failed" ? timeline.failed > 0 : found.has(look)));
-  }, [timeline]);
-  return (
-    <ul class="caption legend-kinds" aria-label="Kinds of spans">
-      {there.map((look) => (
-        <li key={look}>
-          <span class={`swatch look-${look}`} aria-hidden="true" /> {WORDS[look]}
-        </li>
-      ))}
-    </ul>
-  );
-}
-
-function told(span: Span, timeline: Timeline, end: number, titleOf: TimelineProps["titleOf"]): string {
-  const lane = timeline.tracks[span.lane]?.lane;
-  const length = (span.end ?? end) - span.start;
-  return [
-    `${WORDS[span.kind] ?? span.kind}${span.label ? ` ${span.label}` : ""}`,
-    span.ok === false ? "failed" : span.ok === null ? "goes on" : "",
-    length < 10 ? `${length.toFixed(2)} s` : duration(length),
-    `at ${since(span.start - timeline.start, length < 1 ? 0.1 : 1)}`,
-    lane ? titleOf(lane.attempt, lane.task) : "",
-  ]
-    .filter(Boolean)
-    .join(" · ");
-}
-
-interface Pointing {
-  readonly box: { readonly current: HTMLDivElement | null };
-  readonly names: number;
-  readonly width: number;
-  readonly view: View;
-  readonly whole: View;
-  readonly timeline: Timeline;
-  readonly end: number;
-  readonly set: (view: View) => void;
-  readonly zoom: (factor: number, time: number) => void;
-  readonly pointed: (span: Span | null) => void;
-  readonly choose: (span: Span | null) => void;
-  readonly open: (span: Span) => void;
-}
-
-/** Point to read, click to choose, twice to open, drag to move, Ctrl and wheel to zoom. */
-function usePointer(given: Pointing) {
-  const newest = useRef(given);
-  newest.current = given;
-  const drag = useRef<{ x: number; view: View; moved: boolean } | null>(null);
-  const under = (event: MouseEvent): Span | null => {
-    const { box, names, width, view, timeline, end } = newest.current;
-    const element = box.current;
-    if (!element) return null;
-    const frame = element.getBoundingClientRect();
-    const x = event.clientX - frame.left - names;
-    if (x < 0) return null;
-    const perPixel = (view.end - view.start) / width;
-    const lane = Math.floor((event.clientY - frame.top + element.scrollTop) / LANE);
-    return at(timeline, lane, view.start + x * perPixel, SLACK * perPixel, end);
-  };
-  useEffect(() => {
-    const element = given.box.current;
-    if (!element) return;
-    const wheel = (event: WheelEvent) => {
-      const { view, width, names, whole, set, zoom } = newest.current;
-      const perPixel = (view.end - view.start) / width;
-      if (event.ctrlKey || event.metaKey) {
-        event.preventDefault();
-        const x = event.clientX - element.getBoundingClientRect().left - names;
-        zoom(Math.exp(-event.deltaY / 240), view.start + Math.max(0, x) * perPixel);
-      } else if (Math.abs(event.deltaX) > Math.abs(event.deltaY) || event.shiftKey) {
-        event.preventDefault();
-        set(panned(view, (event.deltaX || event.deltaY) * perPixel, whole));
-      }
-    };
-    // Only a listener that is not passive may keep the page from zooming.
-    element.addEventListener("wheel", wheel, { passive: false });
-    return () => element.removeEventListener("wheel", wheel);
-  }, []);
-  return {
-    onPointerDown: (event: PointerEvent) => {
-      if (event.button === 0) drag.current = { x: event.clientX, view: given.view, moved: false };
-    },
-    onPointerMove: (event: PointerEvent) => {
-      const begun = drag.current;
-      if (!begun) {
-        given.pointed(under(event));
-        return;
-      }
-      const pixels = event.clientX - begun.x;
-      if (!begun.moved && Math.abs(pixels) < 4) return;
-      if (!begun.moved) (event.currentTarget as HTMLElement).setPointerCapture(event.pointerId);
-      begun.moved = true;
-      const perPixel = (begun.view.end - begun.view.start) / given.width;
-      given.set(panned(begun.view, -pixels * perPixel, given.whole));
-    },
-    onPointerUp: (event: PointerEvent) => {
-      const begun = drag.current;
-      drag.current = null;
-      if (begun && !begun.moved) given.choose(under(event));
-    },
-    onPointerLeave: () => {
-      drag.current = null;
-      given.pointed(null);
-    },
-    onDblClick: (event: MouseEvent) => {
-      const found = under(event);
-      if (found) given.open(found);
-    },
-  };
 }
 
 export function NoTimeline() {
