@@ -239,9 +239,9 @@ def deck() -> str:
         out.append(f"{keys(section, module, required='required')}\n")
         for key, inner_annotation, _ in source.attributes(section.__name__):
             entry = re.fullmatch(r"dict\[\w+, (\w+)\]", inner_annotation)
-            if entry is not None and hasattr(config, entry[1]):
+            if entry is not None and hasattr(module, entry[1]):
                 out.append(f"### `[{name}.{key}.NAME]`\n\n{source.doc(entry[1])}\n")
-                out.append(f"{keys(getattr(config, entry[1]), config)}\n")
+                out.append(f"{keys(getattr(module, entry[1]), module)}\n")
     return "\n".join(out)
 
 

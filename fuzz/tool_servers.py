@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-from quarterdeck.kernel.config import McpServer
+from quarterdeck.kernel.servers import McpServer
 from quarterdeck.models.port import ToolSpec
 from quarterdeck.settings import Partial, merge, parse_mcp_json
 from quarterdeck.tools.schema import problems

@@ -9,7 +9,8 @@ from typing import Any
 
 from agent_kit import Moving
 
-from quarterdeck.kernel.config import DeckConfig, McpServer
+from quarterdeck.kernel.config import DeckConfig
+from quarterdeck.kernel.servers import McpServer
 from quarterdeck.tools.port import Surroundings, ToolResult
 from quarterdeck.tools.shed.needs import Needs
 from quarterdeck.tools.shed.server import Known

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from shed_kit import call, shed
 
-from quarterdeck.kernel.config import McpServer
+from quarterdeck.kernel.servers import McpServer
 from quarterdeck.kernel.failures import BadConfiguration, ToolServerFailed
 from quarterdeck.tools.shed.answers import Answer
 from quarterdeck.tools.shed.port import Link, ServerGone

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quarterdeck.kernel.config import McpServer
+from quarterdeck.kernel.servers import McpServer
 from quarterdeck.tools.schema import problems
 from quarterdeck.tools.shed import backoff
 from quarterdeck.tools.shed.answers import Answer, Part, result_of

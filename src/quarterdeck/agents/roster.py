@@ -21,7 +21,7 @@ from quarterdeck.agents.delegation import SUB_AGENTS
 from quarterdeck.agents.frontmatter import refuse
 from quarterdeck.agents.profiles import PROFILES
 from quarterdeck.kernel.complaints import complaint, did_you_mean
-from quarterdeck.kernel.config import seconds
+from quarterdeck.kernel.durations import seconds
 from quarterdeck.kernel.entities import Agent, AgentLimits, Harness
 from quarterdeck.kernel.failures import BadConfiguration
 from quarterdeck.tools.shed.choosing import PREFIX, wanted

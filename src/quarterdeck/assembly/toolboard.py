@@ -11,7 +11,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from quarterdeck.kernel.config import DeckConfig, McpServer, RunConfig
+from quarterdeck.kernel.config import DeckConfig, RunConfig
+from quarterdeck.kernel.servers import McpServer
 from quarterdeck.kernel.entities import Agent
 from quarterdeck.kernel.failures import BadConfiguration, BadInput, NotFound, QuarterdeckError
 from quarterdeck.settings import (

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from quarterdeck.delivery.detect import Detected
-from quarterdeck.kernel.config import DeckConfig, McpServer
+from quarterdeck.kernel.config import DeckConfig
+from quarterdeck.kernel.servers import McpServer
 from quarterdeck.kernel.entities import Value
 
 AGENTS_README: Final = """\

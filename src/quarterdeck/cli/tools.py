@@ -16,7 +16,7 @@ import typer
 from quarterdeck.cli.amounts import plural
 from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
 from quarterdeck.cli.text import Tone, clean, paint
-from quarterdeck.kernel.config import McpServer
+from quarterdeck.kernel.servers import McpServer
 from quarterdeck.kernel.failures import Exit
 from quarterdeck.tools.shed.board import ServerView
 

@@ -6,32 +6,18 @@ Rules
 """
 
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
-from quarterdeck.kernel import servers
+from quarterdeck.kernel.durations import Duration
 from quarterdeck.kernel.entities import YEAR, Agent, Usd, Value
 from quarterdeck.kernel.labels import Labels
 from quarterdeck.kernel.merging import MergeSection
+from quarterdeck.kernel.servers import McpSection
 from quarterdeck.kernel.triggers import GithubSection, NotifySection, TriggerName, TriggerSection
 
 _MANY = 1_000_000_000_000
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-def seconds(value: Any) -> Any:
-    """`"90s"`, `"10m"`, `"1h"` or a plain number of seconds, as float seconds."""
-    if isinstance(value, str):
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\s*", value)
-        if match is None:
-            raise ValueError("a duration looks like 90s, 10m or 1h")
-        return float(match[1]) * _UNITS[match[2]]
-    return value
-
-
-Duration = Annotated[float, BeforeValidator(seconds), Field(gt=0, le=YEAR, allow_inf_nan=False)]
 
 
 def _command(text: str) -> str:
@@ -50,9 +36,6 @@ def _branch(text: str) -> str:
     if set("{}") & set(text.replace("{run}", "")):
         raise ValueError("the only placeholder is {run}")
     return text
-
-
-ServerName = Annotated[str, AfterValidator(servers.named)]
 
 
 class DeckSection(Value):
@@ -242,83 +225,6 @@ class DeadlinesSection(Value):
     """Between two signs of life."""
     total: Duration = 900.0
     """From the request to the end of the reply."""
-
-
-class McpServer(Value):
-    """One server: either a program (`command`) or an address (`url`). `${NAME}` in its texts stands for a
-    variable of the operator's environment that he gave it by name, `${NAME:-text}` for `text` where he did not."""
-
-    command: str | None = None
-    """The program; it runs in a sandbox."""
-    args: tuple[str, ...] = ()
-    """Its arguments."""
-    env: dict[str, str] = Field(default_factory=dict)
-    """Its environment; it gets nothing else of the operator's."""
-    network: tuple[str, ...] = ()
-    """Hosts that the program may reach."""
-    workspace: bool = False
-    """Start the program in the sandbox of each agent, at its workspace, rather than in one of its own."""
-    url: str | None = None
-    """The address of a server that is there already (streamable HTTP); it is called from this machine."""
-    headers: dict[str, str] = Field(default_factory=dict)
-    """What is sent to the address with each request."""
-    timeout: Duration = 60.0
-    """Time for one call."""
-    start: Duration = 120.0
-    """Time until it has started and listed its tools; a program that has to be fetched first takes a while."""
-
-    @model_validator(mode="after")
-    def _sound(self) -> Self:
-        if flaw := servers.flaw(self.command, self.args, self.env, self.url, self.headers):
-            raise ValueError(flaw)
-        if self.url is not None and (self.network or self.workspace):
-            raise ValueError("network and workspace are for a program; a server with a url runs elsewhere")
-        if self.workspace and self.network:
-            raise ValueError("with workspace = true the network is the agent's: [sandbox] network")
-        return self
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """Everything in which a variable may be named."""
-        return (self.command or "", *self.args, *self.env.values(), self.url or "", *self.headers.values())
-
-    @property
-    def variables(self) -> tuple[str, ...]:
-        """Names of the operator's variables that it asks for, sorted."""
-        return servers.variables(self.texts)
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of the whole declaration, as written: what an approval is bound to."""
-        return servers.fingerprint(self.model_dump(mode="json", exclude_defaults=True))
-
-    def expanded(self, values: Mapping[str, str]) -> "McpServer":
-        """With `values` in place of the variables. Raises KeyError, naming one that is missing."""
-
-        def put(text: str) -> str:
-            return servers.expand(text, values)
-
-        return self.model_copy(
-            update={
-                "command": None if self.command is None else put(self.command),
-                "args": tuple(map(put, self.args)),
-                "env": {name: put(text) for name, text in self.env.items()},
-                "url": None if self.url is None else put(self.url),
-                "headers": {name: put(text) for name, text in self.headers.items()},
-            }
-        )
-
-
-class McpSection(Value):
-    """Tool servers that speak the Model Context Protocol. A repository may declare them, here or in its `.mcp.json`;
-    only the operator approves them, and one that is not approved is never started."""
-
-    schemas: int = Field(default=20, ge=0, le=100)
-    """Tools of servers that are put in front of a model at once; an agent that may use more searches for them."""
-    approved: dict[str, str] = Field(default_factory=dict)
-    """Name to hash of a declaration that may be used, as `quarterdeck tools` shows it. The operator's file only."""
-    servers: dict[ServerName, McpServer] = Field(default_factory=dict)
-    """Name to declaration, see below. What the operator's own file declares is approved by that."""
 
 
 Asking = Literal["never", "risky", "always"]

@@ -11,10 +11,14 @@ Rules
 import json
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Annotated, Any, Final, Self
 from urllib.parse import urlsplit
 
+from pydantic import AfterValidator, Field, model_validator
+
 from quarterdeck.kernel import ids
+from quarterdeck.kernel.durations import Duration
+from quarterdeck.kernel.entities import Value
 
 MAX_ITEMS: Final = 100
 """Arguments, variables or headers of one declaration."""
@@ -120,3 +124,83 @@ def _is_secret(name: str, text: str) -> bool:
 
 def _plain(text: str) -> bool:
     return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+ServerName = Annotated[str, AfterValidator(named)]
+
+
+class McpServer(Value):
+    """One server: either a program (`command`) or an address (`url`). `${NAME}` in its texts stands for a
+    variable of the operator's environment that he gave it by name, `${NAME:-text}` for `text` where he did not."""
+
+    command: str | None = None
+    """The program; it runs in a sandbox."""
+    args: tuple[str, ...] = ()
+    """Its arguments."""
+    env: dict[str, str] = Field(default_factory=dict)
+    """Its environment; it gets nothing else of the operator's."""
+    network: tuple[str, ...] = ()
+    """Hosts that the program may reach."""
+    workspace: bool = False
+    """Start the program in the sandbox of each agent, at its workspace, rather than in one of its own."""
+    url: str | None = None
+    """The address of a server that is there already (streamable HTTP); it is called from this machine."""
+    headers: dict[str, str] = Field(default_factory=dict)
+    """What is sent to the address with each request."""
+    timeout: Duration = 60.0
+    """Time for one call."""
+    start: Duration = 120.0
+    """Time until it has started and listed its tools; a program that has to be fetched first takes a while."""
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        if found := flaw(self.command, self.args, self.env, self.url, self.headers):
+            raise ValueError(found)
+        if self.url is not None and (self.network or self.workspace):
+            raise ValueError("network and workspace are for a program; a server with a url runs elsewhere")
+        if self.workspace and self.network:
+            raise ValueError("with workspace = true the network is the agent's: [sandbox] network")
+        return self
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Everything in which a variable may be named."""
+        return (self.command or "", *self.args, *self.env.values(), self.url or "", *self.headers.values())
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Names of the operator's variables that it asks for, sorted."""
+        return variables(self.texts)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the whole declaration, as written: what an approval is bound to."""
+        return fingerprint(self.model_dump(mode="json", exclude_defaults=True))
+
+    def expanded(self, values: Mapping[str, str]) -> "McpServer":
+        """With `values` in place of the variables. Raises KeyError, naming one that is missing."""
+
+        def put(text: str) -> str:
+            return expand(text, values)
+
+        return self.model_copy(
+            update={
+                "command": None if self.command is None else put(self.command),
+                "args": tuple(map(put, self.args)),
+                "env": {name: put(text) for name, text in self.env.items()},
+                "url": None if self.url is None else put(self.url),
+                "headers": {name: put(text) for name, text in self.headers.items()},
+            }
+        )
+
+
+class McpSection(Value):
+    """Tool servers that speak the Model Context Protocol. A repository may declare them, here or in its `.mcp.json`;
+    only the operator approves them, and one that is not approved is never started."""
+
+    schemas: int = Field(default=20, ge=0, le=100)
+    """Tools of servers that are put in front of a model at once; an agent that may use more searches for them."""
+    approved: dict[str, str] = Field(default_factory=dict)
+    """Name to hash of a declaration that may be used, as `quarterdeck tools` shows it. The operator's file only."""
+    servers: dict[ServerName, McpServer] = Field(default_factory=dict)
+    """Name to declaration, see below. What the operator's own file declares is approved by that."""

@@ -15,7 +15,7 @@ from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from quarterdeck.kernel.config import McpSection, McpServer
+from quarterdeck.kernel.servers import McpSection, McpServer
 from quarterdeck.kernel.entities import Value
 from quarterdeck.kernel.failures import BadConfiguration
 from quarterdeck.settings.files import read_text

@@ -13,7 +13,8 @@ Rules
 
 from typing import Any, Final
 
-from quarterdeck.kernel.config import DeckConfig, LongPrice, McpServer, Price
+from quarterdeck.kernel.config import DeckConfig, LongPrice, Price
+from quarterdeck.kernel.servers import McpServer
 from quarterdeck.kernel.price_list import LIST
 from quarterdeck.settings.files import Partial
 

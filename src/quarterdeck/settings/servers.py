@@ -14,7 +14,8 @@ from pydantic import ValidationError
 
 from quarterdeck.kernel import servers
 from quarterdeck.kernel.complaints import complaint
-from quarterdeck.kernel.config import DeckConfig, McpSection, McpServer
+from quarterdeck.kernel.config import DeckConfig
+from quarterdeck.kernel.servers import McpSection, McpServer
 from quarterdeck.settings.files import Partial
 
 MCP_FILE: Final = ".mcp.json"

@@ -7,7 +7,8 @@ Rules
 """
 
 from quarterdeck.kernel.addresses import HIDDEN, shown
-from quarterdeck.kernel.config import DeckConfig, McpServer, ModelSection
+from quarterdeck.kernel.config import DeckConfig, ModelSection
+from quarterdeck.kernel.servers import McpServer
 
 
 def redacted(deck: DeckConfig) -> DeckConfig:

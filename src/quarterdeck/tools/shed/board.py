@@ -13,7 +13,7 @@ from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from quarterdeck.kernel.config import McpServer
+from quarterdeck.kernel.servers import McpServer
 from quarterdeck.tools.shed.server import Known
 
 _KNOWN: Final = TypeAdapter(Known)

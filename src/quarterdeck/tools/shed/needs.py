@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from quarterdeck.kernel.config import DeckConfig, McpServer
+from quarterdeck.kernel.config import DeckConfig
+from quarterdeck.kernel.servers import McpServer
 from quarterdeck.tools.shed import choosing
 from quarterdeck.tools.shed.choosing import Wanted
 from quarterdeck.workplace.port import Sandbox

@@ -20,7 +20,8 @@ from typing import Any, Final, Protocol
 from pydantic import TypeAdapter
 
 from quarterdeck.kernel.clock import Clock
-from quarterdeck.kernel.config import DeckConfig, McpServer
+from quarterdeck.kernel.config import DeckConfig
+from quarterdeck.kernel.servers import McpServer
 from quarterdeck.kernel.failures import BadConfiguration, ToolServerFailed
 from quarterdeck.tools.port import Tool
 from quarterdeck.tools.shed import choosing

@@ -16,7 +16,8 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from quarterdeck.kernel.config import McpServer, SandboxSection
+from quarterdeck.kernel.config import SandboxSection
+from quarterdeck.kernel.servers import McpServer
 from quarterdeck.kernel.failures import QuarterdeckError, ToolServerFailed
 from quarterdeck.tools.shed.loading import begin_loading, load_linker
 from quarterdeck.tools.shed.needs import Needs
