@@ -1,15 +1,12 @@
-"""An open deck: what the command line (and later the server) talks to.
+"""An open deck: what the command line and the server talk to.
 
 Rules
-- One process owns the engine at a time. Who cannot own it follows, and takes over when the owner dies.
-- The owner serves until no job is left, also those of other runs; it anchors the journal before it leaves.
-- A run that is asked for is woken first, so that nothing depends on how the last process ended.
+- Nothing is decided here: what a person asks of a deck stands here in one place, and is done by the file that its name
+  leads to.
 """
 
-import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -28,17 +25,15 @@ from quarterdeck.assembly import (
     undoing,
 )
 from quarterdeck.assembly.configuration import Found, configuration
-from quarterdeck.assembly.owning import Owning
 from quarterdeck.assembly.parts import Parts, make
 from quarterdeck.assembly.probed import install
-from quarterdeck.assembly.tidying import tidy
+from quarterdeck.assembly.settling import Settling
 from quarterdeck.assembly.timing import followed
 from quarterdeck.assembly.triggering import Outside
-from quarterdeck.delivery import feedback, jobs
+from quarterdeck.assembly.working import Working
 from quarterdeck.delivery.order import Check, Cli, Order, RevertOrder, RunResult
 from quarterdeck.doors.hooks import Hooks
 from quarterdeck.doors.serve import Serving
-from quarterdeck.engine.port import Handler, Job, Later
 from quarterdeck.engine.seats import Place
 from quarterdeck.gateway.port import Metering, Standing
 from quarterdeck.journal.log import Log
@@ -48,18 +43,9 @@ from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import Clock
 from quarterdeck.kernel.config import DeckConfig, RunConfig
-from quarterdeck.kernel.entities import to_nusd
-from quarterdeck.kernel.events import RunStatus
-from quarterdeck.kernel.failures import QuarterdeckError, StoreUnavailable
+from quarterdeck.kernel.failures import QuarterdeckError
 from quarterdeck.settings import Settings
 from quarterdeck.tools.shed.board import ServerView
-
-_FOLLOW_SECONDS = 1.0
-_LOOK_SECONDS = 60.0
-_SETTLE_SECONDS = 30.0
-_WISHES = 1_000
-"""What was asked for and is waited for by `settle`; a server never waits for it, and is asked for years."""
-_AT_REST = (RunStatus.PAUSED, RunStatus.WAITING)
 
 
 class Deck:
@@ -68,12 +54,8 @@ class Deck:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._outside = Outside(parts)
-        self._handlers = self._outside.handlers
-        self._owning = Owning(parts)
-        self._steered: set[str] = set()
-        """Runs that something was asked of."""
-        self._wishes: deque[Callable[[], Awaitable[bool]]] = deque(maxlen=_WISHES)
-        """Whether what was asked for has happened."""
+        self._working = Working(parts, self._outside)
+        self._settling = Settling(parts, self._outside.handlers)
 
     @property
     def settings(self) -> Settings:
@@ -115,78 +97,13 @@ class Deck:
         return (await self._parts.briefings.run(run)).config
 
     async def work(self, run: str) -> None:
-        """Own the engine if possible and serve, else follow; returns when the run is finished, waiting or paused."""
-        parts, mark, woken = self._parts, 0, 0
-        await self._wake(run)
-        while not await self._at_rest(run):
-            if await self._may_own():
-                await self._owning.begin()
-                await parts.engine.serve(self._handlers, until_idle=True)
-                await self._owning.end()
-                if not await self._at_rest(run):
-                    woken += 1
-                    if woken > 1:
-                        raise await self._stuck(run)
-                    await parts.conductor.revive(run)
-            else:
-                mark = await parts.store.changed(mark, _FOLLOW_SECONDS)
-
-    async def _may_own(self) -> bool:
-        """Whether this process performs jobs from now on: it does already, or nobody does."""
-        engine = self._parts.engine
-        return (self._owning.begun or not await engine.attended()) and await engine.try_own()
+        """Work on the run until it is finished, waits or is paused; where another process does, follow it."""
+        await self._working.work(run)
 
     async def serve(self, drain: float = 0.0) -> None:
-        """Own the engine whenever that is possible and perform whatever comes, until cancelled; what has begun by then
-        gets `drain` seconds. Raises StoreUnavailable where the database stays away, Fenced."""
-        parts, mark = self._parts, 0
-        while True:
-            if not await parts.engine.try_own():
-                mark = await parts.store.changed(mark, _FOLLOW_SECONDS)
-                continue
-            await self._owning.begin()
-            await self._outside.stand()
-            watching = asyncio.create_task(self._keep_going())
-            try:
-                await self._perform(drain)
-            finally:
-                watching.cancel()
-                await asyncio.gather(watching, return_exceptions=True)
-                await self._owning.end()
-
-    async def _perform(self, drain: float) -> None:
-        engine = self._parts.engine
-        if not drain:
-            await engine.serve(self._handlers, until_idle=False)
-            return
-        serving = asyncio.create_task(engine.serve(self._handlers, until_idle=False))
-        try:
-            await asyncio.shield(serving)
-        except asyncio.CancelledError:
-            engine.drain(drain)
-            await serving
-            raise
-
-    async def _keep_going(self) -> None:
-        """While this process owns the deck for long: wake, once each, runs that have no job left and have not ended,
-        and those with an approval that nobody gave in time; have the journal anchored every hour."""
-        woken = set[str]()
-        while True:
-            with suppress(StoreUnavailable):  # the engine says so; the next look does what this one did not
-                await self._look(woken)
-            await asyncio.sleep(_LOOK_SECONDS)
-
-    async def _look(self, woken: set[str]) -> None:
-        parts = self._parts
-        for view in await self.views.going():
-            going = view.status not in _AT_REST and view.run not in woken
-            if going and not await parts.engine.unfinished(view.run):
-                await parts.conductor.revive(view.run)
-                woken.add(view.run)
-        for run in await steering.overdue(parts):
-            await self._wake(run)
-        await tidy(parts)
-        await self._owning.anchor()
+        """Perform whatever comes until cancelled; what has begun by then gets `drain` seconds. Raises StoreUnavailable
+        where the database stays away, Fenced."""
+        await self._working.serve(drain)
 
     def serving(self, host: str, port: int, names: Sequence[str] = ()) -> AbstractAsyncContextManager[Serving]:
         """The API, the dashboard and the gateway on a port. Raises BadConfiguration."""
@@ -202,19 +119,9 @@ class Deck:
         by: str | None = None,
     ) -> None:
         """Ask durably for `pause`, `resume` or `cancel`. `by`: who asks, None = the user of this process."""
-        parts, by = self._parts, by or self.settings.user
-        detail = None
-        if action == "resume":
-            told = steering.answer_of(answer, await self.views.waits(run)) if answer else None
-            event = e.RunResumed(
-                by=by,
-                budget_nusd=to_nusd(budget_usd) if budget_usd is not None else None,
-                answer_blob=await feedback.save(parts.journal, (), (told,)) if told is not None else None,
-            )
-            detail = await parts.journal.put(e.encode(event))
-        job = jobs.control(run, action, by=by, detail_blob=detail)
-        await parts.journal.commit(also=lambda tx: parts.engine.defer(tx, job))
-        self._asked(run, partial(self._obeyed, run, action))
+        by = by or self.settings.user
+        await steering.control(self._parts, run, action, answer=answer, budget_usd=budget_usd, by=by)
+        self._settling.asked(run, partial(self._settling.obeyed, run, action))
 
     async def tell(self, kind: str, id: str, text: str, *, by: str | None = None) -> tuple[AttemptView, str]:
         """Say something to an agent at work, durably: (whom, the message's id)."""
@@ -241,24 +148,19 @@ class Deck:
         somebody has decided, or the time is over."""
         view = await steering.decide(self._parts, approval, verdict, action_hash=action_hash, reason=reason, by=by)
         if view.what != "tool":
-            self._asked(view.run, partial(steering.noted, self._parts, view.run, approval))
+            self._settling.asked(view.run, partial(steering.noted, self._parts, view.run, approval))
 
     async def subject(self, approval: str) -> str:
         """What is asked, whole: the plan as YAML, the change as a diff, the action as JSON. Raises NotFound."""
         return await steering.subject(self._parts, approval)
 
     async def moved(self, run: str) -> None:
-        """Until a run that waits, or is paused, has something to do, or has ended: somebody decided, or the time is
-        over. What other runs have to do meanwhile is done here where nobody else does it."""
-        parts, mark = self._parts, 0
-        while await self._at_rest(run) and not (await self.views.run(run)).status.finished:
-            if await steering.overdue(parts, run):
-                await self._wake(run)
-            elif await self._may_own():
-                await self._owning.begin()
-                if await parts.engine.unfinished():
-                    await parts.engine.serve(parts.handlers, until_idle=True)
-            mark = await parts.store.changed(mark, _FOLLOW_SECONDS)
+        """Until a run that waits, or is paused, has something to do, or has ended."""
+        await self._working.moved(run)
+
+    async def settle(self) -> None:
+        """Perform what was asked for if nobody owns the deck. The work of runs is left alone."""
+        await self._settling.settle()
 
     async def answer(self, run: str, text: str, *, attempt: str | None = None, by: str) -> None:
         """Answer a question; `attempt`: which one, where several are open. Raises NotFound, Conflicting, BadInput."""
@@ -280,65 +182,8 @@ class Deck:
     async def _wish(self, run: str, asking: Awaitable[e.EventBase]) -> None:
         last = await self.journal.last(ids.run_stream(run))
         event = await asking
-        self._asked(run, partial(steering.recorded, self._parts, run, event, last.seq if last is not None else 0))
-
-    def _asked(self, run: str, happened: Callable[[], Awaitable[bool]]) -> None:
-        self._steered.add(run)
-        self._wishes.append(happened)
-
-    async def settle(self) -> None:
-        """Perform what was asked for if nobody owns the deck. The work of runs is left alone."""
-        engine = self._parts.engine
-        if not self._steered or await engine.attended() or not await engine.try_own():
-            return
-        serving = asyncio.create_task(engine.serve(self._steering(), until_idle=False))
-        try:
-            async with asyncio.timeout(_SETTLE_SECONDS):
-                mark = 0
-                while not all([await happened() for happened in self._wishes]):
-                    mark = await self._parts.store.changed(mark, _FOLLOW_SECONDS)
-        except TimeoutError:
-            return  # the request is durable: whoever works on the run next obeys it
-        finally:
-            serving.cancel()
-            await asyncio.gather(serving, return_exceptions=True)
-            await engine.close()
-
-    def _steering(self) -> Mapping[str, Handler]:
-        """Handlers that decide and record, but start no agent and no check."""
-        real = self._handlers
-        last = (e.Node.APPROVE.value, e.Node.REPORT.value, e.Node.RETROSPECTIVE.value)
-
-        async def work(job: Job) -> None:
-            if job.run not in self._steered or job.payload["node"] not in last:
-                raise Later(_FOLLOW_SECONDS, "only requests are performed now")
-            await real[jobs.WORK](job)
-
-        async def check(job: Job) -> None:
-            raise Later(_FOLLOW_SECONDS, "only requests are performed now")
-
-        return {**real, jobs.WORK: work, jobs.GATE_CHECK: check}
-
-    async def _obeyed(self, run: str, action: str) -> bool:
-        view = await self.views.run(run)
-        ended = view.finished_at is not None
-        return ended or (action == "pause" and view.status is RunStatus.PAUSED)
-
-    async def _wake(self, run: str) -> None:
-        engine = self._parts.engine
-        await self._parts.journal.commit(also=lambda tx: engine.defer(tx, jobs.advance(run)))
-
-    async def _at_rest(self, run: str) -> bool:
-        status = (await self.views.run(run)).status
-        return (status.finished or status in _AT_REST) and not await self._parts.engine.unfinished(run)
-
-    async def _stuck(self, run: str) -> QuarterdeckError:
-        """Nothing is left to do and the run has not ended: a bug of ours, said with what is known of it."""
-        traces = [trace for job, trace in await self._parts.engine.failed() if job.run in (run, "")]
-        why = traces[0].strip().splitlines()[-1] if traces else "no job is left, and nothing waits for a human"
-        return QuarterdeckError(
-            f"{run} cannot go on", why=why, fix=f"quarterdeck resume {run}; please report the trace"
-        )
+        seq = last.seq if last is not None else 0
+        self._settling.asked(run, partial(steering.recorded, self._parts, run, event, seq))
 
     def standing(
         self, models: Sequence[str], usd: float, host: str, port: int

@@ -33,6 +33,23 @@ _ID_BYTES: Final = 6
 _TRIED_AGAIN: Final = (TaskStatus.FAILED, TaskStatus.CANCELLED)
 
 
+async def control(
+    parts: Parts, run: str, action: str, *, answer: str | None, budget_usd: float | None, by: str
+) -> None:
+    """Ask for `pause`, `resume` or `cancel`."""
+    detail = None
+    if action == "resume":
+        told = answer_of(answer, await parts.views.waits(run)) if answer else None
+        event = e.RunResumed(
+            by=by,
+            budget_nusd=to_nusd(budget_usd) if budget_usd is not None else None,
+            answer_blob=await feedback.save(parts.journal, (), (told,)) if told is not None else None,
+        )
+        detail = await parts.journal.put(e.encode(event))
+    job = jobs.control(run, action, by=by, detail_blob=detail)
+    await parts.journal.commit(also=lambda tx: parts.engine.defer(tx, job))
+
+
 async def decide(
     parts: Parts, approval: str, verdict: Literal["approve", "deny"], *, action_hash: str, reason: str, by: str
 ) -> ApprovalView:
