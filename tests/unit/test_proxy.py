@@ -9,17 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quarterdeck.workplace.proxy import (
-    Bounds,
-    Indexes,
-    Proxies,
-    Proxy,
-    Refused,
-    Target,
-    is_inner,
-    is_listed,
-    parse_target,
-)
+from quarterdeck.workplace.hosts import Refused, Target, is_inner, is_listed, parse_target
+from quarterdeck.workplace.proxy import Bounds, Indexes, Proxies, Proxy
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,7 @@ async def control(
             answer_blob=await feedback.save(parts.journal, (), (told,)) if told is not None else None,
         )
         detail = await parts.journal.put(e.encode(event))
-    job = jobs.control(run, action, by=by, detail_blob=detail)
-    await parts.journal.commit(also=lambda tx: parts.engine.defer(tx, job))
+    await _order(parts, run, action, by, detail)
 
 
 async def decide(
@@ -197,8 +196,11 @@ async def _unfinished(parts: Parts, run: str) -> None:
 async def _wish(parts: Parts, run: str, action: str, event: e.EventBase) -> None:
     """Ask durably for what the run's stream shall record."""
     blob = await parts.journal.put(e.encode(event))
-    by = str(getattr(event, "by", parts.settings.user))
-    job = jobs.control(run, action, by=by, detail_blob=blob)
+    await _order(parts, run, action, str(getattr(event, "by", parts.settings.user)), blob)
+
+
+async def _order(parts: Parts, run: str, action: str, by: str, detail_blob: str | None) -> None:
+    job = jobs.control(run, action, by=by, detail_blob=detail_blob)
     await parts.journal.commit(also=lambda tx: parts.engine.defer(tx, job))
 
 

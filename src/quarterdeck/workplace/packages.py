@@ -21,7 +21,8 @@ from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
 from quarterdeck.kernel.failures import BadConfiguration
-from quarterdeck.workplace.proxy import Indexes, is_listed
+from quarterdeck.workplace.hosts import is_listed
+from quarterdeck.workplace.proxy import Indexes
 
 _MAIN_VARIABLES: Final = ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL")
 _EXTRA_VARIABLES: Final = ("PIP_EXTRA_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL")

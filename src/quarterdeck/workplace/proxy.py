@@ -1,7 +1,7 @@
 """The only way out of a sandbox: an HTTP proxy on a unix socket that lets through the hosts of a list.
 
 Rules
-- A host is let through where the list names it: exactly, as `*.suffix`, or with a port; without one, ports 80 and 443.
+- A host is let through where the list names it (`hosts`).
 - Names are resolved here, once, and the connection goes to the address that was checked: never to the machine itself,
   its networks or a cloud's metadata service, unless the list names that address itself or the operator configured that
   host as a package index.
@@ -11,10 +11,9 @@ Rules
 
 import asyncio
 import base64
-import ipaddress
 import shutil
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,22 +23,13 @@ from urllib.parse import unquote, urlsplit
 import h11
 
 from quarterdeck.workplace.ground import share, socket_folder
+from quarterdeck.workplace.hosts import Refused, Target, is_address, is_inner, is_listed, normal, parse_target
 
 DEFAULT: Final = "default"
 """In a list of hosts: the package indexes that this machine is configured for."""
 
-_PORTS: Final = (80, 443)
 _CHUNK: Final = 64 * 1024
 _HEAD_LIMIT: Final = 64 * 1024
-_INNER: Final = tuple(
-    ipaddress.ip_network(text)
-    for text in (
-        *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24"),
-        *("192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4"),
-        *("::/128", "::1/128", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8"),
-    )
-)
-"""Addresses that lead inwards. Source: IANA special-purpose address registries (RFC 6890)."""
 _HOP_BY_HOP: Final = frozenset(
     b"connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer upgrade host".split()
 )
@@ -64,76 +54,6 @@ class Access:
     port: int
     refused: str = ""
     """Why; empty = it was let through."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where a request wants to go."""
-
-    host: str
-    port: int
-    path: str = ""
-    """Of a plain request; empty = a tunnel."""
-
-
-class Refused(Exception):
-    """The proxy does not do this; says why."""
-
-
-def normal(host: str) -> str:
-    """A host name or address as it is compared."""
-    return host.strip().lower().removeprefix("[").removesuffix("]").rstrip(".")
-
-
-def is_inner(address: str) -> bool:
-    """Whether an IP address leads to this machine or its networks; what is no address counts as one that does."""
-    try:
-        found = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return True
-    if isinstance(found, ipaddress.IPv6Address):
-        # An IPv4 address in IPv6 clothes: mapped, 6to4, or behind a NAT64 prefix.
-        inner = found.ipv4_mapped or found.sixtofour
-        if found in ipaddress.ip_network("64:ff9b::/96"):
-            inner = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
-        if inner is not None:
-            return is_inner(str(inner))
-    return any(found in network for network in _INNER if network.version == found.version)
-
-
-def is_listed(host: str, port: int, allow: Iterable[str]) -> bool:
-    """Whether a list of hosts (`name`, `*.suffix`, `name:port`, an address) lets this host and port through."""
-    return any(_matches(entry, normal(host), port) for entry in allow)
-
-
-def _matches(entry: str, host: str, port: int) -> bool:
-    name = entry
-    ports: tuple[int, ...] = _PORTS
-    head, colon, tail = entry.rpartition(":")
-    if colon and tail.isdigit() and (":" not in head or head.endswith("]")):
-        name, ports = head, (int(tail),)
-    name = normal(name)
-    if port not in ports or not name:
-        return False
-    if name.startswith("*."):
-        return host.endswith(name[1:]) and len(host) > len(name) - 1
-    return host == name
-
-
-def parse_target(method: str, target: str) -> Target:
-    """Where a proxy request goes. Raises Refused."""
-    try:
-        parts = urlsplit(f"//{target}" if method == "CONNECT" else target)
-        host, port = normal(parts.hostname or ""), parts.port
-    except ValueError as error:
-        raise Refused(f"not an address: {target[:200]!r}") from error
-    if not host or not host.isascii() or parts.username is not None:
-        raise Refused(f"not an address: {target[:200]!r}")
-    if method == "CONNECT":
-        return Target(host, port or 443)
-    if parts.scheme != "http":
-        raise Refused("a plain request names an http:// address")
-    return Target(host, port or 80, (parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
 
 
 class Proxy:
@@ -244,7 +164,7 @@ class Proxy:
             return await asyncio.open_connection(address, target.port, limit=_CHUNK)
 
     async def _resolve(self, target: Target) -> str:
-        if _is_address(target.host):
+        if is_address(target.host):
             return target.host  # the list names this very address
         answers = await asyncio.get_running_loop().getaddrinfo(target.host, target.port, type=1)
         addresses = [str(answer[4][0]) for answer in answers]
@@ -360,14 +280,6 @@ class Indexes:
     """Those that the operator named, rather than the tools' own defaults."""
     upstream: str | None = None
     """URL of the HTTP proxy that this machine must use."""
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _credentials(upstream: str) -> list[tuple[bytes, bytes]]:
