@@ -2,7 +2,8 @@
 
 Rules
 - A host is let through where the list names it: exactly, as `*.suffix`, or with a port; without one, ports 80 and 443.
-- An address leads inwards where that is not certain to be wrong: also an IPv4 address in the clothes of IPv6.
+- What may lead to this machine or its networks counts as inner: also an IPv4 address inside an IPv6 one, and what is no
+  address at all.
 """
 
 import ipaddress
