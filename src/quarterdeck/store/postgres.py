@@ -20,12 +20,10 @@ Rules
 """
 
 import asyncio
-import queue
 import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, Final, Self, TypeVar
 
@@ -35,9 +33,10 @@ from quarterdeck.kernel.failures import StoreLost, StoreUnavailable
 from quarterdeck.store.foundations import Foundation, complete
 from quarterdeck.store.listening import Listening
 from quarterdeck.store.port import Ask, Dialect, Row, Tx, Write
+from quarterdeck.store.readers import Readers
 from quarterdeck.store.session import Address, Session, address, connect, cut, in_doubt, unavailable, unwell
 from quarterdeck.store.statements import migrations
-from quarterdeck.store.turns import Turns, Waiting
+from quarterdeck.store.turns import Turns, Waiting, perform
 from quarterdeck.store.upgrading import begin, found, migrate, version_of
 from quarterdeck.store.use import shared, taken
 
@@ -45,7 +44,6 @@ T = TypeVar("T")
 
 USE: Final = 0x71646D32
 """The advisory lock of those who use the database: together, or one of them alone."""
-_READERS: Final = 4
 _PATIENCE: Final = 5.0
 """Seconds in which a server that restarts is waited for."""
 _DOUBT: Final = 60.0
@@ -113,7 +111,6 @@ class PostgresStore:
 
     def __init__(self, at: Address) -> None:
         self._at = at
-        self._loop = asyncio.get_running_loop()
         self._turns = Turns(self._commit, self._drop)
         self._session: Session | None = None
         self._deck = ""
@@ -124,8 +121,8 @@ class PostgresStore:
         self._number = 0
         self._stopping = threading.Event()
         self._listening = Listening(at, self._turns, self._is_mine)
-        self._pool = ThreadPoolExecutor(_READERS, thread_name_prefix="store-reader")
-        self._idle_readers: queue.SimpleQueue[Session] = queue.SimpleQueue()
+        self._readers: Readers[Session] = Readers(self._turns, self._read)
+        self.read, self.reads = self._readers.read, self._readers.reads
 
     @classmethod
     async def open(cls, url: str) -> Self:
@@ -139,7 +136,7 @@ class PostgresStore:
         try:
             await asyncio.to_thread(store._prepare)
         except BaseException:
-            store._pool.shutdown(wait=False)
+            store._readers.end()
             raise
         store._turns.start()
         return store
@@ -159,14 +156,6 @@ class PostgresStore:
     async def write(self, work: Write[T]) -> T:
         return await self._turns.write(work)
 
-    async def read(self, statement: str, /, **parameters: Any) -> list[Row]:
-        self._turns.must_be_open()
-        return (await self._loop.run_in_executor(self._pool, self._read, ((statement, parameters),)))[0]
-
-    async def reads(self, *asks: Ask) -> list[list[Row]]:
-        self._turns.must_be_open()
-        return await self._loop.run_in_executor(self._pool, self._read, asks)
-
     @asynccontextmanager
     async def sole(self) -> AsyncIterator[None]:
         await self._turns.write(self._take_alone)
@@ -183,12 +172,8 @@ class PostgresStore:
 
     async def close(self) -> None:
         self._stopping.set()
-        await self._turns.close(self._end_reading)
+        await self._turns.close(self._readers.end)
         await self._listening.end()
-
-    def _end_reading(self) -> None:
-        self._pool.shutdown()
-        self._forget_readers()
 
     def _is_mine(self, pid: int) -> bool:
         """Whether that process of the server serves this store's writer."""
@@ -209,7 +194,7 @@ class PostgresStore:
                 raise
         except psycopg.Error as error:
             raise unavailable(self._at.where, error) from error
-        self._idle_readers.put(reader)
+        self._readers.keep(reader)
 
     def _lay(self, foundations: Sequence[Foundation]) -> None:
         asks: list[Ask] = [("session_laid", {"name": one.name}) for one in foundations]
@@ -236,16 +221,7 @@ class PostgresStore:
         try:
             session = self._begun()
             tx = _PostgresTx(session)
-            for ask in asks:
-                if ask.future.cancelled():
-                    continue
-                try:
-                    ask.value = tx.alone(ask.work) if len(asks) > 1 else ask.work(tx)
-                except BaseException as error:  # noqa: BLE001 - given to the caller, whatever it is
-                    ask.error = error
-                if tx.broken is not None:
-                    raise tx.broken
-            if len(asks) == 1 and asks[0].error is not None:  # it had no savepoint: the whole transaction is its own
+            if not perform(tx, asks):
                 session.undo()
                 return False
             return self._end(session, tx, asks)
@@ -365,16 +341,15 @@ class PostgresStore:
 
     def _read(self, asks: Sequence[Ask]) -> list[list[Row]]:
         try:
-            try:
-                session = self._idle_readers.get_nowait()
-            except queue.Empty:
+            session = self._readers.idle()
+            if session is None:
                 return self._read_with(self._reader(), asks)
             try:
                 return self._read_with(session, asks)
             except psycopg.Error as error:
                 if not unwell(error):
                     raise
-            self._forget_readers()  # it may have been cut while nobody used it: so were the others
+            self._readers.forget()  # it may have been cut while nobody used it: so were the others
             return self._read_with(self._reader(), asks)
         except psycopg.Error as error:
             if unwell(error):
@@ -390,12 +365,5 @@ class PostgresStore:
         except BaseException:
             session.close()
             raise
-        self._idle_readers.put(session)
+        self._readers.keep(session)
         return found
-
-    def _forget_readers(self) -> None:
-        while True:
-            try:
-                self._idle_readers.get_nowait().close()
-            except queue.Empty:
-                return

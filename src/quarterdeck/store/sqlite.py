@@ -16,18 +16,17 @@ Rules
 
 import asyncio
 import os
-import queue
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, Literal, Self, TypeVar
 
 from quarterdeck.kernel.failures import BadConfiguration, StoreLost, StoreUnavailable
 from quarterdeck.store.port import Ask, Dialect, Row, Tx, Write
+from quarterdeck.store.readers import Readers
 from quarterdeck.store.statements import migrations, statements
-from quarterdeck.store.turns import Looking, Turns, Waiting
+from quarterdeck.store.turns import Looking, Turns, Waiting, perform
 from quarterdeck.store.use import Use
 
 T = TypeVar("T")
@@ -37,7 +36,6 @@ Durability = Literal["full", "normal"]
 
 _BUSY_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.04
-_READERS: Final = 4
 
 _UNAVAILABLE: Final = frozenset(
     {
@@ -215,14 +213,13 @@ class SqliteStore:
     def __init__(self, path: Path, *, durability: Durability = "full") -> None:
         self._path = path
         self._durability: Durability = durability
-        self._loop = asyncio.get_running_loop()
         self._turns = Turns(self._commit, self._drop, Looking(self._poll, _POLL_SECONDS))
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         self._use = Use(path)
         self._data_version: int | None = None
-        self._pool = ThreadPoolExecutor(_READERS, thread_name_prefix="store-reader")
-        self._idle_readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
+        self._readers: Readers[sqlite3.Connection] = Readers(self._turns, self._read)
+        self.read, self.reads = self._readers.read, self._readers.reads
 
     @classmethod
     async def open(cls, path: Path, *, durability: Durability = "full") -> Self:
@@ -234,7 +231,7 @@ class SqliteStore:
         try:
             await asyncio.to_thread(store._prepare)
         except BaseException:
-            store._pool.shutdown(wait=False)
+            store._readers.end()
             raise
         store._turns.start()
         return store
@@ -254,14 +251,6 @@ class SqliteStore:
     async def write(self, work: Write[T]) -> T:
         return await self._turns.write(work)
 
-    async def read(self, statement: str, /, **parameters: Any) -> list[Row]:
-        self._turns.must_be_open()
-        return (await self._loop.run_in_executor(self._pool, self._read, ((statement, parameters),)))[0]
-
-    async def reads(self, *asks: Ask) -> list[list[Row]]:
-        self._turns.must_be_open()
-        return await self._loop.run_in_executor(self._pool, self._read, asks)
-
     @asynccontextmanager
     async def sole(self) -> AsyncIterator[None]:
         await self._turns.write(lambda _: self._use.alone())
@@ -277,9 +266,7 @@ class SqliteStore:
         await self._turns.close(self._end_reading)
 
     def _end_reading(self) -> None:
-        self._pool.shutdown()
-        while not self._idle_readers.empty():
-            self._idle_readers.get().close()
+        self._readers.end()
         self._use.end()
 
     # --- the writer's thread --------------------------------------------------------------------------------
@@ -306,7 +293,6 @@ class SqliteStore:
 
     def _commit(self, asks: list[Waiting]) -> bool:
         """One transaction for all asks; True where it was committed."""
-        tx: _SqliteTx | None = None
         try:
             self._must_be_there()
             self._use.begin()
@@ -315,17 +301,7 @@ class SqliteStore:
                 self._data_version = None
             connection = self._connection
             connection.execute("BEGIN IMMEDIATE")
-            tx = _SqliteTx(connection)
-            for ask in asks:
-                if ask.future.cancelled():
-                    continue
-                try:
-                    ask.value = tx.alone(ask.work) if len(asks) > 1 else ask.work(tx)
-                except BaseException as error:  # noqa: BLE001 - given to the caller, whatever it is
-                    ask.error = error
-                if tx.broken is not None:
-                    raise tx.broken
-            if len(asks) == 1 and asks[0].error is not None:  # it had no savepoint: the whole transaction is its own
+            if not perform(_SqliteTx(connection), asks):
                 connection.execute("ROLLBACK")
                 return False
             connection.execute("COMMIT")
@@ -383,10 +359,7 @@ class SqliteStore:
         named = statements()
         self._must_be_there()
         try:
-            try:
-                connection = self._idle_readers.get_nowait()
-            except queue.Empty:
-                connection = _connect(self._path, self._durability, reader=True)
+            connection = self._readers.idle() or _connect(self._path, self._durability, reader=True)
             try:
                 rows = _rows(connection, [(named[statement], parameters) for statement, parameters in asks])
             except BaseException:
@@ -396,5 +369,5 @@ class SqliteStore:
             if _primary(error) in _UNAVAILABLE:
                 raise _unavailable(self._path, error) from error
             raise
-        self._idle_readers.put(connection)
+        self._readers.keep(connection)
         return rows

@@ -10,9 +10,9 @@ Rules
 import asyncio
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from quarterdeck.kernel.failures import StoreUnavailable
 from quarterdeck.store.port import Tx, Write
@@ -31,6 +31,30 @@ class Waiting:
     future: "asyncio.Future[Any]"
     value: Any = None
     error: BaseException | None = None
+
+
+class TurnTx(Tx, Protocol):
+    """The transaction of one turn."""
+
+    @property
+    def broken(self) -> Exception | None:
+        """What the database itself has failed with: nothing of this transaction can be kept."""
+        ...
+
+
+def perform(tx: TurnTx, asks: Sequence[Waiting]) -> bool:
+    """Run the writes of one turn, each alone where they are several; what became of each stands in it. False where there
+    was one and it failed: it had no savepoint, so the whole transaction has to be undone. Raises `tx.broken`."""
+    for ask in asks:
+        if ask.future.cancelled():
+            continue
+        try:
+            ask.value = tx.alone(ask.work) if len(asks) > 1 else ask.work(tx)
+        except BaseException as error:  # noqa: BLE001 - given to the caller, whatever it is
+            ask.error = error
+        if tx.broken is not None:
+            raise tx.broken
+    return len(asks) > 1 or asks[0].error is None
 
 
 @dataclass(frozen=True, slots=True)
