@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from bench.queue_world import Fleet, Outcome, clock
+from quarterdeck.delivery.checking import started_by
 from quarterdeck.delivery.ledger import GateState, fold
 from quarterdeck.delivery.orders import (
     Clash,
@@ -156,18 +157,7 @@ class Simulation:
         self.out.checks += 1
         self.begun[check] = self.now
         heapq.heappush(self.ends, (self.now + next(self.times), check))
-        self.append(
-            e.GateCheckStarted(
-                check=check,
-                tip=command.tip,
-                stack=command.stack,
-                commits=command.commits,
-                tree=command.tree,
-                number=command.number,
-                config_blob=command.config_blob,
-                checks=command.checks,
-                under=command.under,
-            )
+        self.append(started_by(command, check, None))
         )
         assert len(self.state.running) <= self.slots, "more checks than slots"
 

@@ -19,7 +19,7 @@ from quarterdeck.engine.embedded import EmbeddedEngine
 from quarterdeck.engine.port import Job
 from quarterdeck.journal.log import Log
 from quarterdeck.kernel import events as e
-from quarterdeck.kernel import ids
+from quarterdeck.kernel import ids, probes
 from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Change
@@ -211,6 +211,30 @@ class Deck:
             await engine.serve(handlers, until_idle=True)
         assert await engine.failed() == []
 
+    async def outlive(self, point: str, engine: EmbeddedEngine, gate: Gate, times: int) -> Log:
+        """So many processes, one after the other, are killed when they first come to that probe point; one more is not.
+        Its journal."""
+        deaths, armed = 0, True
+
+        def kill(at: str) -> None:
+            nonlocal armed
+            if at == point and armed:
+                armed = False
+                raise Killed(at)
+
+        probes.install(kill)
+        for _ in range(times):
+            armed = True
+            try:
+                await self.serve(engine, gate)
+            except Killed:
+                deaths += 1
+            journal, engine, gate = await self.process()
+        armed = False
+        await self.serve(engine, gate)
+        assert deaths >= 1
+        return journal
+
     async def queue(
         self,
         journal: Log,
@@ -309,4 +333,5 @@ async def decks(tmp_path: Path, ground: Ground, files: Mapping[str, str] = NO_FI
     made = Deck(tmp_path, ground, Shop(ground))
     made.begin(files)
     yield made
+    probes.install(None)
     await made.end()

@@ -23,6 +23,7 @@ from quarterdeck.kernel import ids
 from quarterdeck.kernel.entities import Agent, Plan, Task
 from quarterdeck.kernel.events import Outcome, RunStatus
 from quarterdeck.models.scripted.scenario import Match, Rule, Turn, act
+from quarterdeck.testing import stories
 from quarterdeck.workplace.ground import Ground
 
 IMPLEMENTER = Agent(name="implementer", prompt="You implement.")
@@ -44,20 +45,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Kit]:
 async def run_of(bench: Kit, run: str, name: str, instructions: str) -> None:
     """A run on the common target, with one task that an agent works on."""
     blob = await bench.journal.put(b"goal")
-    created = e.RunCreated(
-        run=run,
-        goal="the goal",
-        goal_blob=blob,
-        repository="/repo",
-        target="t",
-        base="base",
-        into="main",
-        config_blob=blob,
-        budget_nusd=5,
-        max_parallel=4,
-        user="me",
-        sandbox="none",
-    )
+    created = stories.created(run, goal_blob=blob, config_blob=blob, base="base", into="main")
     plan = Plan(goal="g", tasks=(Task(id=name, title=f"Task {name}", instructions=instructions, paths=("*",)),))
     plan_blob = await bench.journal.put(plan.model_dump_json().encode())
     attempt = ids.attempt_id(run, name, 1)

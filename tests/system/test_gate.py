@@ -29,12 +29,6 @@ async def deck(tmp_path: Path, ground: Ground) -> AsyncIterator[Deck]:
         yield made
 
 
-@pytest.fixture(autouse=True)
-def no_probe_stays() -> Iterator[None]:
-    yield
-    probes.install(None)
-
-
 # --- what lands -------------------------------------------------------------------------------------------
 
 
@@ -419,26 +413,7 @@ async def test_killed_at_a_probe_point_a_fresh_gate_goes_on(deck: Deck, point: s
     journal, engine, gate = await deck.process()
     for task, files in (("one", {"one.txt": "1"}), ("bad", {"BAD": "x"}), ("two", {"two.txt": "2"})):
         await deck.queue(journal, engine, task, files)
-    deaths = 0
-    armed = True
-
-    def kill(at: str) -> None:
-        nonlocal armed
-        if at == point and armed:
-            armed = False
-            raise Killed(at)
-
-    probes.install(kill)
-    for _ in range(4):
-        armed = True
-        try:
-            await deck.serve(engine, gate)
-        except Killed:
-            deaths += 1
-        journal, engine, gate = await deck.process()
-    armed = False
-    await deck.serve(engine, gate)
-    assert deaths >= 1
+    journal = await deck.outlive(point, engine, gate, 4)
     assert sorted(deck.subjects()) == ["Do one", "Do two"]
     assert (await deck.outcome(journal, "bad")).outcome is Outcome.FAILED
     await deck.assert_sound(journal)

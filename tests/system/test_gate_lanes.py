@@ -1,6 +1,7 @@
 """Lanes and stages of the merge gate over real git: the graph of possible conflicts, and landing in one step."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -39,12 +40,6 @@ def ground(tmp_path: Path) -> Iterator[Ground]:
 async def deck(tmp_path: Path, ground: Ground) -> AsyncIterator[Deck]:
     async for made in decks(tmp_path, ground, {"code.py": CODE}):
         yield made
-
-
-@pytest.fixture(autouse=True)
-def no_probe_stays() -> Iterator[None]:
-    yield
-    probes.install(None)
 
 
 async def fill(
@@ -133,10 +128,8 @@ async def test_killed_at_a_probe_point_a_step_is_neither_lost_nor_made_twice(dec
     probes.install(kill)
     for life in range(1, 6):
         left = life  # each life gets further: also between the records of one step
-        try:
+        with suppress(Killed):
             await deck.serve(engine, gate)
-        except Killed:
-            pass
         journal, engine, gate = await deck.process()
     left = 0
     await deck.serve(engine, gate)

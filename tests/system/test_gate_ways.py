@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from gate_kit import BRANCH, RUN, Deck, Killed, decks, git, grounds, write
+from gate_kit import BRANCH, RUN, Deck, decks, git, grounds, write
 
 from quarterdeck.delivery import feedback
 from quarterdeck.journal.log import Log
 from quarterdeck.kernel import events as e
-from quarterdeck.kernel import ids, probes
+from quarterdeck.kernel import ids
 from quarterdeck.kernel.events import Outcome
 from quarterdeck.merge.values import Sides, Way
 from quarterdeck.workplace import resolving
@@ -74,12 +74,6 @@ async def deck(tmp_path: Path, ground: Ground, monkeypatch: pytest.MonkeyPatch) 
         yield made
 
 
-@pytest.fixture(autouse=True)
-def no_probe_stays() -> Iterator[None]:
-    yield
-    probes.install(None)
-
-
 async def resolved(deck: Deck, journal: Log) -> list[e.MergeResolved]:
     return [event for event in await deck.events(journal, e.MergeResolved) if isinstance(event, e.MergeResolved)]
 
@@ -125,25 +119,7 @@ async def test_killed_on_the_way_the_same_candidate_lands(deck: Deck, point: str
     journal, engine, gate = await deck.process()
     await deck.queue(journal, engine, "second", {"app.py": SECOND}, verify=(USES_SECOND,))
     await deck.queue(journal, engine, "third", {"app.py": THIRD}, verify=(USES_THIRD,))
-    deaths, armed = 0, True
-
-    def kill(at: str) -> None:
-        nonlocal armed
-        if at == point and armed:
-            armed = False
-            raise Killed(at)
-
-    probes.install(kill)
-    for _ in range(3):
-        armed = True
-        try:
-            await deck.serve(engine, gate)
-        except Killed:
-            deaths += 1
-        journal, engine, gate = await deck.process()
-    armed = False
-    await deck.serve(engine, gate)
-    assert deaths >= 1
+    journal = await deck.outlive(point, engine, gate, 3)
     assert deck.subjects() == ["Do second", "Do third"]
     (event,) = await resolved(deck, journal)
     intents = [i for i in await deck.events(journal, e.LandingIntended) if isinstance(i, e.LandingIntended)]

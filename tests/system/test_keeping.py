@@ -34,6 +34,7 @@ from quarterdeck.store import copying
 from quarterdeck.store.opening import open_url
 from quarterdeck.store.port import Ask, Row, Store, Tx
 from quarterdeck.store.sqlite import SqliteStore
+from quarterdeck.testing import stories
 from quarterdeck.triggers.port import publish
 from quarterdeck.triggers.publishing import Publishing
 
@@ -58,10 +59,7 @@ async def stores(tmp_path: Path, workers_url: str) -> AsyncIterator[tuple[Store,
 async def _run(log: Log, run: str, *, ends: bool = True) -> None:
     blob = await log.put(f"the goal of {run}".encode())
     nested = await log.put(json.dumps({"parts": [await log.put(f"a part of {run}".encode())]}).encode())
-    created = e.RunCreated(
-        run=run, goal="g", goal_blob=blob, repository="/r", target="t", base="b", into="i", config_blob=nested,
-        budget_nusd=10, max_parallel=1, user="ada", sandbox="none",
-    )  # fmt: skip
+    created = stories.created(run, goal_blob=blob, config_blob=nested, budget_nusd=10, max_parallel=1)
     claim = await log.claim(ids.run_stream(run))
     await log.append(claim, created, e.RunPaused(by="ada"), e.RunResumed(by="ada"))
     attempt = ids.attempt_id(run, "a", 1)

@@ -18,6 +18,7 @@ from quarterdeck.kernel import ids
 from quarterdeck.kernel.config import DeckConfig, RunConfig
 from quarterdeck.kernel.entities import Change, Harness, Plan, Task, Usage
 from quarterdeck.store.port import Store
+from quarterdeck.testing import stories
 
 START = 1_795_262_400.0
 MODEL = "anthropic:claude-test"
@@ -66,10 +67,9 @@ class BoardDeck:
         )
         plan_blob = await self.log.put(plan.model_dump_json().encode())
         config = await self.log.put(RunConfig(deck=DeckConfig()).model_dump_json().encode())
-        created = e.RunCreated(
-            run=run, goal="the goal", goal_blob=plan_blob, plan_blob=plan_blob, repository="/repo", target="main",
-            base="base", into="main", config_blob=config, budget_nusd=10**9, max_parallel=4, user="ada", sandbox="none",
-        )  # fmt: skip
+        created = stories.created(
+            run, goal_blob=plan_blob, plan_blob=plan_blob, target="main", into="main", config_blob=config, budget_nusd=10**9
+        )
         await self.run(run, created, e.RunPlanned(plan_blob=plan_blob, tasks=len(TASKS)))
 
     async def start(self, run: str, task: str, number: int = 1) -> str:

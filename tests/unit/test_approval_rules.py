@@ -30,16 +30,14 @@ from quarterdeck.kernel.folding import fold
 from quarterdeck.kernel.states import RunState
 from quarterdeck.settings.files import Partial
 from quarterdeck.settings.merging import merge
+from quarterdeck.testing import stories
 
 pytestmark = pytest.mark.both_stores
 
 Status = Literal["open", "approved", "denied", "expired"]
 HASH = "a" * 64
 NOW = 1_000.0
-CREATED = e.RunCreated(
-    run="r-1", goal="g", goal_blob="", repository="/r", target="t", base="b", into="i", config_blob="c",
-    budget_nusd=1, max_parallel=1, user="ada", sandbox="none",
-)  # fmt: skip
+CREATED = stories.created(budget_nusd=1, max_parallel=1)
 
 
 def asked(**fields: object) -> e.ApprovalAsked:

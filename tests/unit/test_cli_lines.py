@@ -16,26 +16,14 @@ from quarterdeck.kernel.events import EventBase, Node, Outcome, RunStatus, TaskS
 from quarterdeck.kernel.events import outside as te
 from quarterdeck.kernel.events import packs as pe
 from quarterdeck.kernel.failures import FailureClass
+from quarterdeck.testing import stories
 
 RUN = "r-1abcdefghjk"
 GATE = "gate/0123456789abcdef"
 SHA = "3f2a91c0de" + "0" * 30
 CHANGE = Change(run=RUN, task="docs", attempt=f"{RUN}.docs.1", base=SHA, commit=SHA, tree=SHA, files=("a", "b"))
 
-CREATED = e.RunCreated(
-    run=RUN,
-    goal="Retry with\nbackoff",
-    goal_blob="g",
-    repository="/r",
-    target="t",
-    base=SHA,
-    into="quarterdeck/x",
-    config_blob="c",
-    budget_nusd=5_000_000_000,
-    max_parallel=4,
-    user="ada",
-    sandbox="bubblewrap",
-)
+CREATED = stories.created(RUN, goal="Retry with\nbackoff", base=SHA, into="quarterdeck/x", budget_nusd=5_000_000_000)
 
 CASES: list[tuple[str, EventBase, str, str]] = [
     (

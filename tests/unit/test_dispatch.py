@@ -24,6 +24,7 @@ from quarterdeck.kernel.events import MAX_EVENT_BYTES, Node, Outcome, RunStatus,
 from quarterdeck.kernel.failures import Exit, FailureClass
 from quarterdeck.kernel.folding import apply
 from quarterdeck.kernel.states import RunState, task_state
+from quarterdeck.testing import stories
 
 RUN = "r-00000000001"
 BLOB = "b" * 64
@@ -83,11 +84,15 @@ class World:
         self.jobs: list[Job] = []
         self.streams: dict[str, list[e.NodeFinished]] = {}
         self.log: list[e.EventBase] = []
-        created = e.RunCreated(
-            run=RUN, goal="g", goal_blob=BLOB, plan_blob=BLOB if planned else None, plan_only=plan_only,
-            repository="/r", target="t", base="0" * 40, into="work", config_blob=BLOB, budget_nusd=1,
-            max_parallel=settings.deck.deck.max_parallel, user="ada", sandbox="none",
-        )  # fmt: skip
+        created = stories.created(
+            RUN,
+            goal_blob=BLOB,
+            plan_blob=BLOB if planned else None,
+            plan_only=plan_only,
+            config_blob=BLOB,
+            budget_nusd=1,
+            max_parallel=settings.deck.deck.max_parallel,
+        )
         self.record(created)
         if planned:
             self.record(e.RunPlanned(plan_blob=BLOB, tasks=len(made.tasks)))

@@ -18,6 +18,7 @@ from quarterdeck.kernel.entities import Harness, Plan, Task, Usage
 from quarterdeck.kernel.events import Node, Outcome, RunStatus, TaskStatus
 from quarterdeck.kernel.failures import FailureClass, NotFound
 from quarterdeck.store.port import Store
+from quarterdeck.testing import stories
 
 pytestmark = pytest.mark.both_stores
 
@@ -62,20 +63,7 @@ class _Deck:
         blob = await self.log.put(b"goal")
         plan = Plan(goal="g", tasks=tuple(Task(id=name, title=name.upper(), paths=("*",)) for name in "abc"))
         await self.run(
-            ev.RunCreated(
-                run=RUN,
-                goal="the goal",
-                goal_blob=blob,
-                repository="/repo",
-                target="t",
-                base="base",
-                into="quarterdeck/r-1",
-                config_blob=blob,
-                budget_nusd=5,
-                max_parallel=4,
-                user="me",
-                sandbox="bubblewrap",
-            )
+            stories.created(RUN, goal_blob=blob, config_blob=blob, into="quarterdeck/r-1", user="me", sandbox="bubblewrap")
         )
         plan_blob = await self.log.put(plan.model_dump_json().encode())
         await self.run(ev.RunPlanned(plan_blob=plan_blob, tasks=3))

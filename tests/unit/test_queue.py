@@ -8,6 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from quarterdeck.delivery.checking import started_by
 from quarterdeck.delivery.ledger import GateState, checks_key, fold
 from quarterdeck.delivery.orders import (
     Clash,
@@ -192,19 +193,7 @@ class World:
         key = (command.tree, command.checks)
         assert key not in {(s.tree, s.checks) for s in self.state.running.values()}, "checked twice at the same time"
         check = f"x.{self.state.checks + 1}"
-        self.append(
-            e.GateCheckStarted(
-                check=check,
-                tip=command.tip,
-                stack=command.stack,
-                commits=command.commits,
-                tree=command.tree,
-                number=command.number,
-                config_blob=command.config_blob,
-                checks=command.checks,
-                gate_checks=command.gate,
-                under=command.under,
-            )
+        self.append(started_by(command, check, None))
         )
         self.jobs.add(check)
         assert len(self.state.running) <= self.slots

@@ -19,6 +19,7 @@ from quarterdeck.kernel.entities import Agent, Landed, Plan, Task
 from quarterdeck.kernel.events import Node, Outcome
 from quarterdeck.kernel.failures import Conflicting
 from quarterdeck.settings import wider
+from quarterdeck.testing import stories
 from quarterdeck.workplace.history import LogEntry
 
 RUN = "r-00000000001"
@@ -127,21 +128,7 @@ def test_no_outcome_of_a_revert_leads_to_another_attempt_by_itself() -> None:
 
 def source(needs: dict[str, tuple[str, ...]], *, back: Sequence[str] = (), again: bool = False) -> Source:
     """A run whose tasks landed in the order of its plan; those of `back` are taken back."""
-    created = e.RunCreated(
-        run=RUN,
-        goal="Do it",
-        goal_blob="b",
-        repository="repo",
-        target="t",
-        base="base",
-        into="work",
-        config_blob="b",
-        budget_nusd=0,
-        max_parallel=1,
-        user="ada",
-        sandbox="none",
-        reverts="r-other" if again else "",
-    )
+    created = stories.created(RUN, goal="Do it", repository="repo", base="base", reverts="r-other" if again else "")
     commits = {name: f"c-{name}" for name in needs}
     stands = {name: landed(name, commit) for name, commit in commits.items() if name not in back}
     titles = {name: name.title() for name in needs}

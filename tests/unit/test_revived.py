@@ -7,22 +7,10 @@ from quarterdeck.kernel.config import DeckConfig, RunConfig
 from quarterdeck.kernel.entities import Plan, Task
 from quarterdeck.kernel.events import Node, Outcome
 from quarterdeck.kernel.folding import fold
+from quarterdeck.testing import stories
 
 PLAN = Plan(goal="g", tasks=tuple(Task(id=name, title=name, paths=(name,)) for name in ("a", "b", "c")))
-CREATED = e.RunCreated(
-    run="r-1",
-    goal="g",
-    goal_blob="",
-    repository="/r",
-    target="t",
-    base="0",
-    into="b",
-    config_blob="",
-    budget_nusd=0,
-    max_parallel=4,
-    user="u",
-    sandbox="none",
-)
+CREATED = stories.created(budget_nusd=0)
 
 
 def test_running_nodes_get_their_job_again() -> None:

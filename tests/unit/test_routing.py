@@ -12,6 +12,7 @@ from quarterdeck.kernel.entities import Agent, Harness, Plan, Task
 from quarterdeck.kernel.events import Node, Outcome
 from quarterdeck.kernel.failures import BadConfiguration, FailureClass
 from quarterdeck.kernel.folding import fold
+from quarterdeck.testing import stories
 
 HANDS, BRAIN = ("openai:small", "anthropic:small"), ("anthropic:big", "openai:big")
 DECK = DeckConfig(tiers={"hands": HANDS, "brain": BRAIN})
@@ -98,10 +99,7 @@ CONFIG = RunConfig(deck=DECK.model_copy(update={"limits": LimitsSection(attempts
 
 def tiers(*ends: tuple[Node, Outcome, FailureClass | None]) -> list[str | None]:
     """The tiers of the attempts at the task, each but the last ending like that."""
-    created = e.RunCreated(
-        run=RUN, goal="g", goal_blob=BLOB, plan_blob=BLOB, repository="/r", target="t", base="0" * 40, into="work",
-        config_blob=BLOB, budget_nusd=1, max_parallel=1, user="ada", sandbox="none",
-    )  # fmt: skip
+    created = stories.created(RUN, plan_blob=BLOB, budget_nusd=1, max_parallel=1)
     log: list[e.EventBase] = [created, e.RunPlanned(plan_blob=BLOB, tasks=1)]
     found = []
     for node, outcome, failure in (*ends, (Node.IMPLEMENT, Outcome.OK, None)):

@@ -20,23 +20,11 @@ from quarterdeck.kernel.events import Node
 from quarterdeck.kernel.folding import apply
 from quarterdeck.kernel.states import RunState
 from quarterdeck.store.port import Store
+from quarterdeck.testing import stories
 
 pytestmark = pytest.mark.both_stores
 
-CREATED = e.RunCreated(
-    run="r",
-    goal="g",
-    goal_blob="g",
-    repository="/r",
-    target="t",
-    base="b",
-    into="i",
-    config_blob="c",
-    budget_nusd=1,
-    max_parallel=4,
-    user="ada",
-    sandbox="none",
-)
+CREATED = stories.created("r", budget_nusd=1)
 
 
 def limits(**values: int) -> RunConfig:

@@ -6,12 +6,10 @@ from quarterdeck.kernel.entities import Change, Harness
 from quarterdeck.kernel.events import Node, Outcome, RunStatus, TaskStatus
 from quarterdeck.kernel.failures import FailureClass
 from quarterdeck.kernel.folding import fold
+from quarterdeck.testing import stories
 
 BLOB, OTHER = "a" * 64, "b" * 64
-CREATED = e.RunCreated(
-    run="r-1", goal="g", goal_blob=BLOB, repository="/r", target="t", base="0" * 40, into="work", config_blob=BLOB,
-    budget_nusd=7, max_parallel=2, user="ada", sandbox="none",
-)  # fmt: skip
+CREATED = stories.created(budget_nusd=7, max_parallel=2)
 PLANNED = e.RunPlanned(plan_blob=BLOB, tasks=1)
 
 

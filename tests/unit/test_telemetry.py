@@ -45,6 +45,7 @@ from quarterdeck.telemetry.port import Instrument, Measure, Span, trace_id
 from quarterdeck.telemetry.position import read_position, write_position
 from quarterdeck.telemetry.sender import TRIES, Sender
 from quarterdeck.telemetry.where import named
+from quarterdeck.testing import stories
 
 RUN, TASK = "r-1", "a"
 ONE = ids.attempt_id(RUN, TASK, 1)
@@ -56,20 +57,7 @@ BLOB = "0" * 64
 USAGE = Usage(input=100, cache_read=30, cache_write=7, output=11)
 SECRET = "sk-this-is-a-secret"
 CHANGE = Change(run=RUN, task=TASK, attempt=ONE, base="b", commit="c", tree="t")
-CREATED = e.RunCreated(
-    run=RUN,
-    goal=f"say {SECRET}",
-    goal_blob=BLOB,
-    repository="repository",
-    target="t",
-    base="b",
-    into="main",
-    config_blob=BLOB,
-    budget_nusd=5_000_000_000,
-    max_parallel=2,
-    user="ada",
-    sandbox="bubblewrap",
-)
+CREATED = stories.created(RUN, goal=f"say {SECRET}", repository="repository", base="b", into="main", budget_nusd=5_000_000_000)
 
 
 def started(agent: str, task: str = TASK, incarnation: int = 1, parent: str | None = None) -> e.AttemptStarted:

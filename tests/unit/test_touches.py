@@ -15,6 +15,7 @@ from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.entities import Harness, Plan, Task
 from quarterdeck.kernel.events import Node, Outcome, RunStatus
 from quarterdeck.store.sqlite import SqliteStore
+from quarterdeck.testing import stories
 
 
 class Ticking(SystemClock):
@@ -43,20 +44,7 @@ class _Deck:
 
     async def run(self, run: str, *tasks: str, target: str = "t", base: str = "base") -> None:
         blob = await self.log.put(b"goal")
-        created = ev.RunCreated(
-            run=run,
-            goal="the goal",
-            goal_blob=blob,
-            repository="/repo",
-            target=target,
-            base=base,
-            into="main",
-            config_blob=blob,
-            budget_nusd=5,
-            max_parallel=4,
-            user="me",
-            sandbox="none",
-        )
+        created = stories.created(run, goal_blob=blob, config_blob=blob, target=target, base=base, into="main")
         planned = [Task(id=name, title=f"Task {name}", instructions=f"Do {name}.", paths=("*",)) for name in tasks]
         plan_blob = await self.log.put(Plan(goal="g", tasks=tuple(planned)).model_dump_json().encode())
         await self.say(ids.run_stream(run), created, ev.RunPlanned(plan_blob=plan_blob, tasks=len(planned)))

@@ -22,6 +22,7 @@ from quarterdeck.kernel.events import Node, Outcome, RunStatus
 from quarterdeck.kernel.folding import apply
 from quarterdeck.kernel.states import RunState
 from quarterdeck.store.port import Store, Tx
+from quarterdeck.testing import stories
 
 pytestmark = pytest.mark.both_stores
 
@@ -100,10 +101,7 @@ class World:
         self.states: dict[str, RunState] = {}
 
     async def run(self, run: str, cost: int, *, agent: str = "bee", repository: str = "one", done: bool = True) -> None:
-        created = e.RunCreated(
-            run=run, goal="", goal_blob="", repository=repository, target="t", base="b", into="i", config_blob="",
-            budget_nusd=0, max_parallel=1, user="ada", sandbox="",
-        )  # fmt: skip
+        created = stories.created(run, repository=repository)
         attempt = ids.attempt_id(run, "t", 1)
         started = e.AttemptStarted(
             run=run, task="t", number=1, agent=agent, harness=Harness.NATIVE, incarnation=1, base="b", workspace="w"
