@@ -33,10 +33,6 @@ class NoDesk:
     async def delegate(self, call: str, agent: str, task: str) -> ToolResult:
         raise AssertionError
 
-    @property
-    def handoff_schema(self) -> dict[str, Any]:
-        raise AssertionError
-
 
 @pytest.fixture
 async def deck(tmp_path: Path) -> AsyncIterator[Kit]:

@@ -72,10 +72,6 @@ class AgentDesk:
         if event is not None:
             self._pending.append(event)
 
-    @property
-    def handoff_schema(self) -> dict[str, Any]:
-        return handoffs.schema(self._assignment.agent.expects)
-
     async def todo(self, items: tuple[TodoItem, ...]) -> ToolResult:
         blob = await self._log.put(b"[" + b",".join(item.model_dump_json().encode() for item in items) + b"]")
         self._pending.append(e.TodoChanged(items_blob=blob))

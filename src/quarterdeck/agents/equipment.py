@@ -1,17 +1,35 @@
-"""The tools of outside servers that an agent's definition allows, for one attempt.
+"""The tools of one attempt: ours, and those of outside servers that the agent's definition allows.
 
 Rules
-- They are gathered once, when the attempt begins, and recorded before the first model call; afterwards the record says
+- Those of outside servers are gathered once, when the attempt begins, and recorded before the first model call; afterwards the record says
   what they are, so that a prompt sent again after a crash is the same to the byte.
 - Whoever is equipped lets go of it when the attempt is over, however it ended.
 """
 
+from collections.abc import Sequence
+
+from quarterdeck.agents import handoffs
 from quarterdeck.agents.attempt_log import Recording
+from quarterdeck.agents.delegation import delegates
 from quarterdeck.agents.port import Assignment
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.failures import BadConfiguration
+from quarterdeck.tools.port import Tool
 from quarterdeck.tools.shed.needs import Needs, wants_servers
 from quarterdeck.tools.shed.shed import NOTHING, Given, Outside, Shed
+from quarterdeck.tools.toolbox import Toolbox
+
+
+def own(assignment: Assignment, toolbox: Toolbox, names: Sequence[str] | None) -> dict[str, Tool]:
+    """Our tools for this attempt, by name: those `names` (None = the default set) and what its place in the run asks
+    for. A sub-agent asks nobody and records nothing for others: its parent does."""
+    return toolbox.select(
+        names,
+        expects=assignment.agent.expects,
+        handoff_schema=handoffs.schema(assignment.agent.expects),
+        delegates=delegates(assignment),
+        without=frozenset({"ask", "note"}) if assignment.depth else frozenset(),
+    )
 
 
 async def equipped(assignment: Assignment, shed: Shed | None, log: Recording, recorded: bytes | None) -> Outside:

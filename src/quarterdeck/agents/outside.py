@@ -21,7 +21,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from quarterdeck.agents import endings, equipment, handoffs, limits, mail, warning
-from quarterdeck.agents.delegation import delegates
 from quarterdeck.agents.gate import ActionGate, action_hash
 from quarterdeck.agents.mail import Letter, Mail
 from quarterdeck.agents.native import NativeHarness
@@ -179,14 +178,7 @@ class OutsideDesk:
 
     def tools(self) -> dict[str, Tool]:
         """What the agent may call, by name."""
-        agent = self._assignment.agent
-        chosen = self._ports.toolbox.select(
-            (),
-            expects=agent.expects,
-            handoff_schema=handoffs.schema(agent.expects),
-            delegates=delegates(self._assignment),
-            without=frozenset({"ask", "note"}) if self._assignment.depth else frozenset(),
-        )
+        chosen = equipment.own(self._assignment, self._ports.toolbox, ())
         return {"task": TaskDocument(lambda: briefing(self._assignment, self._look)), **chosen, **self._outside.shown}
 
     async def call(self, tool: str, arguments: Mapping[str, Any], request: str = "") -> Reply:

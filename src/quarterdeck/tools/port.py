@@ -63,11 +63,6 @@ class Desk(Protocol):
 
     async def delegate(self, call: str, agent: str, task: str) -> ToolResult: ...
 
-    @property
-    def handoff_schema(self) -> dict[str, Any]:
-        """JSON Schema of the handoff that `submit` takes."""
-        ...
-
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
