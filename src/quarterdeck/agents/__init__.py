@@ -1,1 +1,1 @@
-"""Floor 5: the agents: their definitions, the harnesses that execute them, and the action gate they act through."""
+"""The agents: their definitions, the harnesses that execute them, and the action gate they act through."""

@@ -1,4 +1,4 @@
-"""Floor 7: the composition root. Settings become a running deck here, and nowhere else are rooms wired together."""
+"""The composition root. Settings become a running deck here, and nowhere else are rooms wired together."""
 
 from quarterdeck.assembly.deck import Deck, open_deck
 from quarterdeck.assembly.served import open_served

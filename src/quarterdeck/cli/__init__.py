@@ -1,1 +1,1 @@
-"""Floor 9: the command line. One file a family of commands; they expose, they do not decide."""
+"""The command line. One file a family of commands; they expose, they do not decide."""

@@ -1,1 +1,1 @@
-"""Floor 6: a goal becomes merged commits: plan, dispatch, implement, check, review, gate, report."""
+"""A goal becomes merged commits: plan, dispatch, implement, check, review, gate, report."""

@@ -1,1 +1,1 @@
-"""Floor 2: a durable job queue behind a small port."""
+"""A durable job queue behind a small port."""

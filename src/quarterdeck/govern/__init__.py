@@ -1,1 +1,1 @@
-"""Floor 3: who may do what, and for how much."""
+"""Who may do what, and for how much."""

@@ -1,1 +1,1 @@
-"""Floor 2: the append-only record of what happened, and the read tables that follow from it."""
+"""The append-only record of what happened, and the read tables that follow from it."""

@@ -1,1 +1,1 @@
-"""Floor 3: model calls behind a small port; one way to each provider's server; a scripted model that speaks theirs."""
+"""Model calls behind a small port; one way to each provider's server; a scripted model that speaks theirs."""

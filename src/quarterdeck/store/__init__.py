@@ -1,1 +1,1 @@
-"""Floor 1: one database behind a small port. It knows rows and transactions, nothing of events or jobs."""
+"""One database behind a small port. It knows rows and transactions, nothing of events or jobs."""

@@ -1,1 +1,1 @@
-"""Floor 4: what an agent can do. Only the action gate calls a tool."""
+"""What an agent can do. Only the action gate calls a tool."""

@@ -1,1 +1,1 @@
-"""Floor 3: where agents work. Sandboxes, git mirrors, workspaces, environments."""
+"""Where agents work. Sandboxes, git mirrors, workspaces, environments."""
