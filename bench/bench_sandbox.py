@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -118,9 +119,9 @@ async def operations(place: Place, rounds: int) -> Timed:
         path = Path(folder) / "file"
         for number in range(rounds):
             for who, sandbox in opened.items():
-                await timed.add("write", who, lambda s=sandbox, n=number: s.write(f"new{n}", DATA))  # type: ignore[misc]  # a default argument binds the loop's value
-                await timed.add("read", who, lambda s=sandbox, n=number: s.read(f"new{n}"))  # type: ignore[misc]  # as above
-                await timed.add("command", who, lambda s=sandbox: s.exec(("true",), timeout=60))  # type: ignore[misc]  # as above
+                await timed.add("write", who, partial(sandbox.write, f"new{number}", DATA))
+                await timed.add("read", who, partial(sandbox.read, f"new{number}"))
+                await timed.add("command", who, partial(sandbox.exec, ("true",), timeout=60))
             await timed.add("write", "thread and file", lambda: asyncio.to_thread(path.write_bytes, DATA))
             await timed.add("read", "thread and file", lambda: asyncio.to_thread(path.read_bytes))
             await timed.add("command", "bare subprocess", lambda: _run("true"))
@@ -144,7 +145,7 @@ async def workspaces(place: Place, rounds: int) -> Timed:
 
             await timed.add("workspace", who, ready)
             await place.gone(who, made[0])
-        await timed.add("workspace", place.version, lambda n=number: place.worktree(f"tree-{n}"))  # type: ignore[misc]  # as above
+        await timed.add("workspace", place.version, partial(place.worktree, f"tree-{number}"))
         await place.drop_worktree(f"tree-{number}")
         await timed.add("start", "bare subprocess", lambda: _run("true"))
     return timed

@@ -13,8 +13,8 @@ import pytest
 from agent_kit import MODELS, Kit, Parked, Still, Wire, deck, kit, scenario
 from test_faults_model import AGAIN, ALL, DONE, FAILS, HAND_IN, ONCE, OTHER, SUBMIT, WIRES, config, journal, log, money
 
-from quarterdeck.assembly.pacing import Pacing
 from quarterdeck.assembly.fleet import Fleet
+from quarterdeck.assembly.pacing import Pacing
 from quarterdeck.assembly.places import Places
 from quarterdeck.govern.policy import DefaultPolicy
 from quarterdeck.kernel import probes

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from shed_kit import call, shed
 
-from quarterdeck.kernel.servers import McpServer
 from quarterdeck.kernel.failures import BadConfiguration, ToolServerFailed
+from quarterdeck.kernel.servers import McpServer
 from quarterdeck.tools.shed.answers import Answer
 from quarterdeck.tools.shed.port import Link, ServerGone
 from quarterdeck.tools.shed.wire.client import SdkLinker

@@ -68,7 +68,13 @@ class BoardDeck:
         plan_blob = await self.log.put(plan.model_dump_json().encode())
         config = await self.log.put(RunConfig(deck=DeckConfig()).model_dump_json().encode())
         created = stories.created(
-            run, goal_blob=plan_blob, plan_blob=plan_blob, target="main", into="main", config_blob=config, budget_nusd=10**9
+            run,
+            goal_blob=plan_blob,
+            plan_blob=plan_blob,
+            target="main",
+            into="main",
+            config_blob=config,
+            budget_nusd=10**9,
         )
         await self.run(run, created, e.RunPlanned(plan_blob=plan_blob, tasks=len(TASKS)))
 

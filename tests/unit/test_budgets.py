@@ -4,6 +4,7 @@ import asyncio
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -268,7 +269,7 @@ async def test_what_was_reserved_before_midnight_is_settled_into_that_day(store:
 async def test_what_is_left_reserved_of_a_run_is_counted_as_spent(store: Store) -> None:
     budgets = Budgets()
     for run in ("r-1", "r-10"):
-        await store.write(lambda tx, run=run: budgets.open(tx, f"run/{run}", 100))  # type: ignore[misc]  # a bound default
+        await store.write(partial(budgets.open, purse=f"run/{run}", cap_nusd=100))
         await store.write(_reserve(f"{run}.a.1/1/1", 30, _chain(run)))
         await store.write(_reserve(f"{run}.b.1/1/1", 20, _chain(run)))
     await store.write(lambda tx: budgets.settle(tx, "r-1.a.1/1/1", 10))

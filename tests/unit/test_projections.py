@@ -63,7 +63,9 @@ class _Deck:
         blob = await self.log.put(b"goal")
         plan = Plan(goal="g", tasks=tuple(Task(id=name, title=name.upper(), paths=("*",)) for name in "abc"))
         await self.run(
-            stories.created(RUN, goal_blob=blob, config_blob=blob, into="quarterdeck/r-1", user="me", sandbox="bubblewrap")
+            stories.created(
+                RUN, goal_blob=blob, config_blob=blob, into="quarterdeck/r-1", user="me", sandbox="bubblewrap"
+            )
         )
         plan_blob = await self.log.put(plan.model_dump_json().encode())
         await self.run(ev.RunPlanned(plan_blob=plan_blob, tasks=3))

@@ -57,7 +57,9 @@ BLOB = "0" * 64
 USAGE = Usage(input=100, cache_read=30, cache_write=7, output=11)
 SECRET = "sk-this-is-a-secret"
 CHANGE = Change(run=RUN, task=TASK, attempt=ONE, base="b", commit="c", tree="t")
-CREATED = stories.created(RUN, goal=f"say {SECRET}", repository="repository", base="b", into="main", budget_nusd=5_000_000_000)
+CREATED = stories.created(
+    RUN, goal=f"say {SECRET}", repository="repository", base="b", into="main", budget_nusd=5_000_000_000
+)
 
 
 def started(agent: str, task: str = TASK, incarnation: int = 1, parent: str | None = None) -> e.AttemptStarted:

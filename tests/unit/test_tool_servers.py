@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from quarterdeck.assembly.toolboard import OperatorAccess, approve, check_tools
 from quarterdeck.cli.starter import effective
 from quarterdeck.kernel.config import DeckConfig, RunConfig
-from quarterdeck.kernel.servers import McpServer
 from quarterdeck.kernel.entities import Agent
 from quarterdeck.kernel.failures import BadConfiguration
+from quarterdeck.kernel.servers import McpServer
 from quarterdeck.settings import (
     APPROVED_FILE,
     Approval,

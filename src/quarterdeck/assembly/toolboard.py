@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from quarterdeck.kernel.config import DeckConfig, RunConfig
-from quarterdeck.kernel.servers import McpServer
 from quarterdeck.kernel.entities import Agent
 from quarterdeck.kernel.failures import BadConfiguration, BadInput, NotFound, QuarterdeckError
+from quarterdeck.kernel.servers import McpServer
 from quarterdeck.settings import (
     Approval,
     Approvals,

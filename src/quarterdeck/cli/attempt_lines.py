@@ -95,9 +95,7 @@ def _step(event: EventBase) -> Words:
             return detail(f"step {event.step}: {event.tool} {verdict} after {duration(event.seconds)}{flags}", tone)
         case e.ToolsGiven():
             given = f"{event.shown} tools of outside servers, {event.found} more to be found"
-            return detail(
-                because(given, "; ".join(event.unavailable)), Tone.WARN if event.unavailable else Tone.QUIET
-            )
+            return detail(because(given, "; ".join(event.unavailable)), Tone.WARN if event.unavailable else Tone.QUIET)
         case e.ToolFellBack():
             back = f"step {event.step}: {event.tool} failed, {event.to} instead"
             return detail(because(back, event.reason), Tone.WARN)

@@ -16,8 +16,8 @@ from quarterdeck.journal.views import TaskView
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.entities import Usage
 from quarterdeck.kernel.events import RunStatus, TaskStatus
-from quarterdeck.kernel.ids import split_attempt
 from quarterdeck.kernel.folding import apply
+from quarterdeck.kernel.ids import split_attempt
 from quarterdeck.kernel.states import RunState, TaskState
 
 _SHA = 10

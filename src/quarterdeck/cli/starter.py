@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from quarterdeck.delivery.detect import Detected
 from quarterdeck.kernel.config import DeckConfig
-from quarterdeck.kernel.servers import McpServer
 from quarterdeck.kernel.entities import Value
+from quarterdeck.kernel.servers import McpServer
 
 AGENTS_README: Final = """\
 Agents of this repository: one file NAME.md each, YAML front matter and a prompt.

@@ -16,8 +16,8 @@ import typer
 from quarterdeck.cli.amounts import plural
 from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
 from quarterdeck.cli.text import Tone, clean, paint
-from quarterdeck.kernel.servers import McpServer
 from quarterdeck.kernel.failures import Exit
+from quarterdeck.kernel.servers import McpServer
 from quarterdeck.tools.shed.board import ServerView
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)

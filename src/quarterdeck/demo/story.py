@@ -14,8 +14,8 @@ from typing import Any
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.events import Node, Outcome
 from quarterdeck.kernel.failures import FailureClass
-from quarterdeck.kernel.ids import PLANNER_TASK, split_attempt
 from quarterdeck.kernel.folding import apply
+from quarterdeck.kernel.ids import PLANNER_TASK, split_attempt
 from quarterdeck.kernel.states import RunState
 
 

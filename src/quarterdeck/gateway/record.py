@@ -10,6 +10,7 @@ Rules
 import asyncio
 from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from quarterdeck.gateway.keys import Key
@@ -174,8 +175,9 @@ class Book:
                 cost_nusd=asked.reserved_nusd,
                 estimated=asked.reserved_nusd > 0,
             )
-            name, spent = holder(attempt, asked.step, asked.number), asked.reserved_nusd
-            await self._journal.append(claim, event, also=lambda tx, n=name, s=spent: treasury.settle_late(tx, n, s))  # type: ignore[misc]  # mypy does not infer a lambda's defaults
+            name = holder(attempt, asked.step, asked.number)
+            settle = partial(treasury.settle_late, holder=name, cost_nusd=asked.reserved_nusd)
+            await self._journal.append(claim, event, also=settle)
         return max((record.event.step for record in records if isinstance(record.event, e.ModelAsked)), default=0)
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.entities import Change
-from quarterdeck.kernel.events import Node, Outcome, RunStatus, TaskStatus
+from quarterdeck.kernel.events import Node, RunStatus, TaskStatus
 from quarterdeck.kernel.failures import FailureClass
 
 STATUS_OF_NODE = {

@@ -15,9 +15,9 @@ from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from quarterdeck.kernel.servers import McpSection, McpServer
 from quarterdeck.kernel.entities import Value
 from quarterdeck.kernel.failures import BadConfiguration
+from quarterdeck.kernel.servers import McpSection, McpServer
 from quarterdeck.settings.files import read_text
 from quarterdeck.settings.private import replace_private
 

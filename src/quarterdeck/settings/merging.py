@@ -14,8 +14,8 @@ Rules
 from typing import Any, Final
 
 from quarterdeck.kernel.config import DeckConfig, LongPrice, Price
-from quarterdeck.kernel.servers import McpServer
 from quarterdeck.kernel.price_list import LIST
+from quarterdeck.kernel.servers import McpServer
 from quarterdeck.settings.files import Partial
 
 _MINIMUM: Final = (

@@ -29,7 +29,8 @@ class Exposition:
     """Everything measured, as Prometheus's text format."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # else each series has one more: when it began
+        # Else each series has one more: when it began.
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client has no types for it
         self._registry = CollectorRegistry(auto_describe=False)
         self._made: dict[str, Counter | Gauge | Histogram] = {each.name: self._make(each) for each in instruments.ALL}
 

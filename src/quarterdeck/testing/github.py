@@ -78,9 +78,8 @@ class _Refused(Exception):
     def __init__(self, status: int, message: str, errors: list[dict[str, str]] | None = None) -> None:
         super().__init__(message)
         self.status = status
-        self.body = {"message": message, "documentation_url": "https://docs.github.com/rest", "status": str(status)}
-        if errors is not None:
-            self.body["errors"] = errors  # type: ignore[assignment]  # GitHub's bodies are of mixed types
+        about = {"message": message, "documentation_url": "https://docs.github.com/rest", "status": str(status)}
+        self.body: dict[str, Any] = about if errors is None else {**about, "errors": errors}
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -48,9 +48,7 @@ async def find_bwrap(ground: Ground, system_path: str) -> tuple[Path, str]:
         if version >= _OLDEST:
             return candidate, ".".join(map(str, version))
         seen.append(f"{candidate} is {'.'.join(map(str, version)) or 'broken'}")
-    raise SandboxUnavailable(
-        "there is no usable bubblewrap", why="; ".join(seen) or "no bwrap was found", fix=INSTALL
-    )
+    raise SandboxUnavailable("there is no usable bubblewrap", why="; ".join(seen) or "no bwrap was found", fix=INSTALL)
 
 
 def _packaged(ground: Ground) -> Path | None:

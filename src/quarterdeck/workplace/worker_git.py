@@ -13,7 +13,7 @@ Rules
 """
 
 # Raw paths; pathlib would only slow the start of every sandbox.
-# ruff: noqa: PTH103, PTH112, PTH114, PTH116, PTH118, PTH120, PTH123, PTH208
+# ruff: noqa: PTH112, PTH114, PTH116, PTH118, PTH120, PTH123, PTH208
 from __future__ import annotations
 
 import os

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tokenize
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -108,7 +109,7 @@ def _each(edits: Iterable[Edit], ask: Callable[[Edit], Iterable[_T]], unseen: li
     """What there is to say of each file. One that cannot be looked at does not hide the others, and is named."""
     found: list[_T] = []
     for edit in edits:
-        found += _guarded(edit.path, lambda edit=edit: ask(edit), unseen)  # type: ignore[misc]  # bound while it runs
+        found += _guarded(edit.path, partial(ask, edit), unseen)
     return found
 
 

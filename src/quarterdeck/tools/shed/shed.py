@@ -21,8 +21,8 @@ from pydantic import TypeAdapter
 
 from quarterdeck.kernel.clock import Clock
 from quarterdeck.kernel.config import DeckConfig
-from quarterdeck.kernel.servers import McpServer
 from quarterdeck.kernel.failures import BadConfiguration, ToolServerFailed
+from quarterdeck.kernel.servers import McpServer
 from quarterdeck.tools.port import Tool
 from quarterdeck.tools.shed import choosing
 from quarterdeck.tools.shed.answers import Answer

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from quarterdeck.kernel.config import SandboxSection
-from quarterdeck.kernel.servers import McpServer
 from quarterdeck.kernel.failures import QuarterdeckError, ToolServerFailed
+from quarterdeck.kernel.servers import McpServer
 from quarterdeck.tools.shed.loading import begin_loading, load_linker
 from quarterdeck.tools.shed.needs import Needs
 from quarterdeck.tools.shed.port import Link, Linker, Pipe

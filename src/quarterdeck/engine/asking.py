@@ -1,9 +1,11 @@
-"""What every engine reads of its queue alike: the statements have the same names in each database."""
+"""What every engine asks of its queue alike: the statements have the same names in each database."""
 
 import json
+from collections.abc import Callable
+from typing import Any
 
 from quarterdeck.engine.port import Job
-from quarterdeck.store.port import Row, Store
+from quarterdeck.store.port import Row, Store, Tx
 
 
 def job_of(row: Row) -> Job:
@@ -27,3 +29,8 @@ async def unfinished(store: Store, run: str) -> int:
 async def failed(store: Store) -> list[tuple[Job, str]]:
     """See the port."""
     return [(job_of(row), row["trace"]) for row in await store.read("jobs_failed")]
+
+
+def write_of(statement: str, /, **values: Any) -> Callable[[Tx], list[Row]]:
+    """A write that runs that one statement."""
+    return lambda tx: tx.run(statement, **values)
