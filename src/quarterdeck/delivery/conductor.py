@@ -151,9 +151,10 @@ class Conductor:
             state = await self.state(run)
             decision = await self._news(state)
             if not decision:
+                # A plan that was just handed in is judged before the run takes it over.
                 proposed = state.last.result_blob if state.last and state.node is Node.PLAN else None
                 plan = await self._briefings.plan(state.plan_blob or proposed)
-                decided = await self._asked(decide(state, plan, briefing.config), state)
+                decided = await self._in_full(decide(state, plan, briefing.config), state)
                 decision = Decision(decided.events, routed(decided.jobs, state, plan, briefing.config))
             if not decision:
                 return
@@ -164,7 +165,7 @@ class Conductor:
                 return
             probes.hit("run.advanced")
 
-    async def _asked(self, decision: Decision, state: RunState) -> Decision:
+    async def _in_full(self, decision: Decision, state: RunState) -> Decision:
         """The decision with its questions in full: a person who is to join two changes needs both."""
         events: list[e.EventBase] = []
         for event in decision.events:

@@ -173,7 +173,7 @@ class Log:
             raise
         except BaseException as error:
             self._heads.clear()
-            if not isinstance(error, Exception):
+            if not isinstance(error, Exception):  # else a head had moved, or one commit is at fault: found out below
                 raise
         await self._write_again(commits, blobs)
 
@@ -186,7 +186,7 @@ class Log:
         except StoreUnavailable:
             raise
         except Exception:
-            if not commits:
+            if not commits:  # else whose fault it is comes out when each is written alone
                 raise
         self._faults.forget(commits)
         await self._store.write(lambda tx: self._store_batch({}, [], blobs, tx))
