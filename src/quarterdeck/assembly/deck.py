@@ -1,8 +1,7 @@
 """An open deck: what the command line and the server talk to.
 
 Rules
-- Nothing is decided here: what a person asks of a deck stands here in one place, and is done by the file that its name
-  leads to.
+- Nothing is decided here: each method hands what was asked to the file that does it.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence

@@ -1,7 +1,8 @@
-"""How a process works on runs: it owns the engine, or follows who does.
+"""How a process works on runs: it owns the engine, or follows the one that does.
 
 Rules
-- One process owns the embedded engine at a time. Who cannot own it follows, and takes over when the owner dies.
+- One process owns the embedded engine at a time. A process that cannot own it
+  follows, and takes over when the owner dies.
 - The owner serves until no job is left, also those of other runs; it anchors the journal before it leaves.
 - A run that is asked for is woken first, so that nothing depends on how the last process ended.
 """
@@ -20,7 +21,7 @@ from quarterdeck.kernel.events import RunStatus
 from quarterdeck.kernel.failures import QuarterdeckError, StoreUnavailable
 
 FOLLOW_SECONDS: Final = 1.0
-"""How soon who follows looks again, where nothing tells it to."""
+"""After how long a process that follows looks again by itself."""
 _LOOK_SECONDS: Final = 60.0
 _AT_REST: Final = (RunStatus.PAUSED, RunStatus.WAITING)
 

@@ -26,6 +26,7 @@ from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.entities import Value, to_usd
 from quarterdeck.kernel.events import TaskStatus
+from quarterdeck.kernel.states import AT_WORK
 
 _SPENDING: Final = frozenset({"model.answered", "model.erred", "agent.turned"})
 _INBOX: Final = frozenset({"question.asked", "question.answered", "incident.opened"})
@@ -290,7 +291,7 @@ class Board:
                 for other in self.agents.values()
             )
         current = run.task(agent.task)
-        return current is not None and current.attempt == agent.base and current.status in _AT_WORK
+        return current is not None and current.attempt == agent.base and current.status in AT_WORK
 
     def _agent_row(self, attempt: str, now: float) -> AgentRow | None:
         cell = self.agents.get(attempt)
@@ -374,9 +375,6 @@ class Board:
             unreviewed=self.unreviewed,
             trouble=around.trouble,
         )
-
-
-_AT_WORK: Final = frozenset({TaskStatus.IMPLEMENTING, TaskStatus.CHECKING, TaskStatus.REVIEWING})
 
 
 def _stuck(cells: Iterable[RunCell]) -> list[Stuck]:

@@ -24,8 +24,8 @@ from quarterdeck.govern.port import Start, Starts, Window
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.config import RunConfig
-from quarterdeck.kernel.events import Node, RunStatus, TaskStatus
-from quarterdeck.kernel.states import RunState, task_state
+from quarterdeck.kernel.events import Node, RunStatus
+from quarterdeck.kernel.states import AT_WORK, RunState, task_state
 from quarterdeck.store.port import Tx
 
 MINUTE: Final = 60.0
@@ -48,7 +48,6 @@ _WHOSE: Final = {
 }
 
 _REVIEW: Final = ".review"
-_AT_WORK: Final = (TaskStatus.IMPLEMENTING, TaskStatus.CHECKING, TaskStatus.REVIEWING)
 
 
 def starts_of(decision: Decision, blueprint: Blueprint) -> tuple[str, ...]:
@@ -90,7 +89,7 @@ def _has_place(state: RunState, name: str) -> bool:
     _, task, _ = ids.split_attempt(name)
     if task == ids.PLANNER_TASK:
         return state.status is RunStatus.PLANNING
-    return task_state(state, task).status in _AT_WORK
+    return task_state(state, task).status in AT_WORK
 
 
 @dataclass(frozen=True, slots=True)

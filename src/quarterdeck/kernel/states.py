@@ -22,6 +22,8 @@ STATUS_OF_NODE = {
     Node.GATE: TaskStatus.GATING,
 }
 """Where a task stands while that node of it is at work."""
+AT_WORK = frozenset({TaskStatus.IMPLEMENTING, TaskStatus.CHECKING, TaskStatus.REVIEWING})
+"""An agent or a check works on the task."""
 _NO_WORK = (Node.APPROVE, Node.GATE)
 """Nodes at which neither an agent nor a check works."""
 
