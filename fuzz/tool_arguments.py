@@ -99,8 +99,6 @@ def _plain(text: str) -> None:
 class _Desk:
     """Takes what it is given, as the real desk does before it records it."""
 
-    handoff_schema: Final[dict[str, Any]] = {}
-
     async def todo(self, items: tuple[TodoItem, ...]) -> ToolResult:
         return ToolResult("; ".join(item.text for item in items))
 
