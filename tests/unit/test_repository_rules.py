@@ -227,7 +227,10 @@ def test_no_file_grows_without_end() -> None:
 
 
 def test_every_exception_to_a_rule_has_its_reason() -> None:
-    folders = (SOURCE, *(ROOT / name for name in ("tests", "bench", "fuzz", "conformance", "test_agents", "docs", "web")))
+    folders = (
+        SOURCE,
+        *(ROOT / name for name in ("tests", "bench", "fuzz", "conformance", "test_agents", "docs", "web")),
+    )
     known = set(tracked())
     files = [path for folder in folders for path in folder.rglob("*.py") if path in known]
     assert violations(unexplained, sorted(files)) == []

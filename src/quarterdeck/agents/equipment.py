@@ -1,8 +1,8 @@
 """The tools of one attempt: ours, and those of outside servers that the agent's definition allows.
 
 Rules
-- Those of outside servers are gathered once, when the attempt begins, and recorded before the first model call; afterwards the record says
-  what they are, so that a prompt sent again after a crash is the same to the byte.
+- Those of outside servers are gathered once, when the attempt begins, and recorded before the first model call;
+  afterwards the record says what they are, so that a prompt sent again after a crash is the same to the byte.
 - Whoever is equipped lets go of it when the attempt is over, however it ended.
 """
 

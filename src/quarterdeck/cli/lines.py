@@ -1,5 +1,5 @@
-"""One event as one line for a person. Only here and in what is asked here (`attempt_lines`, `gate_lines`, `beside_lines`,
-`outside_lines`) are events put into words.
+"""One event as one line for a person. Events are put into words here, and in the files that are asked here:
+`attempt_lines`, `gate_lines`, `beside_lines`, `outside_lines`.
 
 Rules
 - Pure: a record in, a line out. Every kind of event has its words; an event of a newer version shows its kind.

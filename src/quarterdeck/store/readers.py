@@ -27,8 +27,8 @@ C = TypeVar("C", bound=Closable)
 
 
 class Readers(Generic[C]):
-    """The reads of one store. turns: they know whether it is closed. look: what these statements find, as of one commit;
-    runs on a thread."""
+    """The reads of one store. turns: they know whether it is closed. look: what these statements find, as of one
+    commit; runs on a thread."""
 
     def __init__(self, turns: Turns, look: Callable[[Sequence[Ask]], list[list[Row]]]) -> None:
         self._turns = turns

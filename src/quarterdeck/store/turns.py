@@ -43,8 +43,8 @@ class TurnTx(Tx, Protocol):
 
 
 def perform(tx: TurnTx, asks: Sequence[Waiting]) -> bool:
-    """Run the writes of one turn, each alone where they are several; what became of each stands in it. False where there
-    was one and it failed: it had no savepoint, so the whole transaction has to be undone. Raises `tx.broken`."""
+    """Run the writes of one turn, each alone where they are several; what became of each stands in it. False where
+    there was one and it failed: it had no savepoint, so the whole transaction has to be undone. Raises `tx.broken`."""
     for ask in asks:
         if ask.future.cancelled():
             continue

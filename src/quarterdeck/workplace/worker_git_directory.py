@@ -49,8 +49,8 @@ def store(directory: str, kind: bytes, body: bytes, digits: int) -> str:
 
 
 def preload() -> None:
-    """Load what only an export needs, so that the functions here find it loaded. Not at the top: it takes a third of the
-    start of a sandbox."""
+    """Load what only an export needs, so that the functions here find it loaded. Not at the top: it takes a third of
+    the start of a sandbox."""
     import hashlib  # noqa: F401, PLC0415 -- loaded for later
     import shutil  # noqa: F401, PLC0415 -- loaded for later
     import tempfile  # noqa: F401, PLC0415 -- loaded for later
