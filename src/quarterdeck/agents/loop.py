@@ -59,7 +59,7 @@ class Loop:
             await equipment.let_go(self._assignment, self._ports.shed)
 
     async def _open(self) -> None:
-        """Take the attempt up where its record ends, or begin it. Its tools are part of every prompt, and fixed here."""
+        """Take the attempt up where its record ends, or begin it. Its tools, part of every prompt, are fixed here."""
         assignment, ports, log = self._assignment, self._ports, self._log
         await log.open()
         outside = await equipment.equipped(assignment, ports.shed, log, log.state.given)
