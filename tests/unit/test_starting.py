@@ -24,7 +24,7 @@ from quarterdeck.testing import stories
 
 pytestmark = pytest.mark.both_stores
 
-CREATED = stories.created("r", budget_nusd=1)
+CREATED = stories.created("r", repository="/r", budget_nusd=1)
 
 
 def limits(**values: int) -> RunConfig:

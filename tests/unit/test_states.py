@@ -107,3 +107,10 @@ def test_an_attempt_that_starts_again_forgets_how_its_harness_ended() -> None:
     assert (state.harness_started, state.delays, state.started_at) == (1, 1, 1.0)
     apply_attempt(state, started.model_copy(update={"incarnation": 2}), 5.0)
     assert (state.harness_finished, state.delays, state.started_at) == (None, 0, 5.0)
+
+
+def test_what_is_merged_asks_nobody_any_more_and_stays_merged() -> None:
+    asked = e.TaskEscalated(task="a", attempt="r-1.a.1", agent="x", question="which one?")
+    merged = e.TaskMerged(task="a", attempt="r-1.a.1", commit="1" * 40)
+    state = fold((CREATED, PLANNED, dispatched(), asked, merged, e.RunResumed(by="ada", answer_blob=BLOB)))
+    assert state.tasks["a"].status is TaskStatus.MERGED

@@ -204,7 +204,7 @@ def _task_event(state: RunState, event: e.EventBase) -> None:
         case e.TaskMerged():
             task = task_state(state, event.task)
             task.status, task.commit, task.running, task.last = TaskStatus.MERGED, event.commit, False, None
-            task.reason = ""
+            task.reason, task.asks = "", False
         case e.TaskFailed():
             task = task_state(state, event.task)
             if task.status is TaskStatus.WAITING:
