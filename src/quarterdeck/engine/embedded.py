@@ -4,10 +4,7 @@ Rules
 - Ownership is a lock on a file, which dies with the process. Whoever gets it writes its name into the database, and a
   job is claimed only under that name: a process that lost the queue claims nothing any more.
 - Jobs of a dead owner go back to the queue. A job whose workers died 20 times is kept as failed: it is the killer.
-- Among the jobs that are due, the higher priority goes first, then the older one; a running job keeps its lock's
-  others waiting.
-- A delay is measured with the monotonic clock from when the owner first sees the job, and is never longer than was
-  asked for: a step of the wall clock can shorten it, not prolong it.
+- Which of the waiting jobs are started is decided in `choosing`.
 - While the store is unavailable nothing is claimed; running handlers go on, and their outcomes are written when it is
   back. A handler that raises StoreUnavailable is run again later: nothing is wrong with its job. That is said as soon
   as it happens; when the store stays away for longer than the engine's patience, or is lost, serving ends with that
@@ -16,15 +13,15 @@ Rules
 """
 
 import asyncio
-import fcntl
-import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
 from quarterdeck.engine import illness
-from quarterdeck.engine.illness import PATIENCE, Illness, Told
+from quarterdeck.engine.choosing import Candidate, Delays, choose
+from quarterdeck.engine.illness import PATIENCE, Illness
+from quarterdeck.engine.ownership import OwnersLock
 from quarterdeck.engine.port import KEPT_FAILURES, POISON_DEATHS, URGENT, Handler, Job, Later, poisoned
 from quarterdeck.engine.rows import IDLE_SECONDS, THROTTLE, columns_of, job_of, trace_of
 from quarterdeck.kernel import ids
@@ -36,43 +33,8 @@ T = TypeVar("T")
 
 _LOOK: Final = 256
 """How many waiting jobs are looked at in one turn."""
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A waiting job that is due."""
-
-    id: int
-    lock: str
-    priority: int
-
-
 _RESERVE: Final = 16
 """Slots that only urgent jobs get."""
-
-
-def choose(candidates: list[Candidate], busy: set[str], free: int, reserve: int = 0) -> list[Candidate]:
-    """Which jobs to start now: at most `free`, one a lock, none whose lock is `busy`; urgent ones may also use
-    `reserve`. Pure."""
-    chosen: list[Candidate] = []
-    taken = set(busy)
-    for candidate in sorted(candidates, key=lambda c: (-c.priority, c.id)):
-        if candidate.lock in taken:
-            continue
-        if candidate.priority >= URGENT and reserve > 0:
-            reserve -= 1
-        elif free > 0:
-            free -= 1
-        else:
-            continue
-        taken.add(candidate.lock)
-        chosen.append(candidate)
-    return chosen
-
-
-def remaining(due: float, delay: float, wall: float) -> float:
-    """Seconds that a delayed job still has to wait, as far as the wall clock can be trusted. Pure."""
-    return min(max(due - wall, 0.0), delay)
 
 
 @dataclass(slots=True)
@@ -85,26 +47,6 @@ class _Running:
     aborted: bool = False
     settling: bool = False
     """Its handler has ended; the outcome is being written."""
-
-
-@dataclass(slots=True)
-class _Delays:
-    """When delayed jobs are ready, by the monotonic clock. A job that is made due earlier counts as another one."""
-
-    ready: dict[tuple[int, float], float] = field(default_factory=dict)
-
-    def split(self, rows: list[Row], wall: float, now: float) -> tuple[list[Candidate], float | None]:
-        """The jobs that are due, and in how many seconds the next one will be."""
-        seen = {
-            (row["id"], row["due"]): self.ready.get(
-                (row["id"], row["due"]), now + remaining(row["due"], row["delay"], wall)
-            )
-            for row in rows
-        }
-        self.ready = seen
-        due = [Candidate(row["id"], row["lock"], row["priority"]) for row in rows if seen[row["id"], row["due"]] <= now]
-        later = [at - now for at in seen.values() if at > now]
-        return due, min(later) if later else None
 
 
 class EmbeddedEngine:
@@ -125,29 +67,19 @@ class EmbeddedEngine:
         patience: float = PATIENCE,
     ) -> None:
         self._store = store
-        self._lock_path = lock_path
+        self._lock = OwnersLock(lock_path)
         self._owner = owner
         self._clock = clock
         self._concurrency = concurrency
-        self._illness = Illness(clock, patience)
+        self.illness = Illness(clock, patience)
         self._drained_by: float | None = None
         """No further jobs are taken, and serving ends by this moment of the monotonic clock."""
-        self._lock: int | None = None
         self._owns = False
         self._running: dict[int, _Running] = {}
-        self._delays = _Delays()
+        self._delays = Delays()
         self._look = asyncio.Event()
         self._touched = False
         """Something of this process changed the queue: look without throttling."""
-
-    @property
-    def told(self) -> Told | None:
-        """Who hears when the store becomes unavailable and when it is back."""
-        return self._illness.told
-
-    @told.setter
-    def told(self, told: Told | None) -> None:
-        self._illness.told = told
 
     # --- what may happen in any process -----------------------------------------------------------------------
 
@@ -181,7 +113,7 @@ class EmbeddedEngine:
     async def try_own(self) -> bool:
         if self._owns:
             return True
-        if self._lock is None and not self._take_lock():
+        if not self._lock.take():
             return False
         try:
             await self._store.write(self._take_over)
@@ -192,39 +124,10 @@ class EmbeddedEngine:
         return True
 
     async def attended(self) -> bool:
-        if self._lock is not None:
-            return True
-        # Asked with a shared lock, which a living owner's exclusive one refuses: nothing is taken from anybody.
-        try:
-            lock = os.open(self._lock_path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return False
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(lock)
-        return False
-
-    def _take_lock(self) -> bool:
-        self._lock_path.parent.mkdir(parents=True, exist_ok=True)
-        lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            return False
-        except BaseException:
-            os.close(lock)
-            raise
-        self._lock = lock
-        return True
+        return self._lock.taken()
 
     def _drop_lock(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._lock.drop()
         self._owns = False
 
     def _take_over(self, tx: Tx) -> None:
@@ -257,7 +160,7 @@ class EmbeddedEngine:
         if not await self.try_own():
             raise Conflicting("Another process performs the jobs of this deck")
         watcher = asyncio.create_task(self._watch())
-        self._illness.begin()
+        self.illness.begin()
         self._drained_by = None
         try:
             while True:
@@ -269,10 +172,10 @@ class EmbeddedEngine:
                     if until_idle and not self._running and not await self.unfinished():
                         return
                 except StoreUnavailable as error:
-                    if self._illness.given_up:
+                    if self.illness.given_up:
                         raise
-                    self._illness.note(error)
-                    next_due = self._illness.pause()
+                    self.illness.note(error)
+                    next_due = self.illness.pause()
                 await _event(self._look, IDLE_SECONDS if next_due is None else next_due)
         finally:
             watcher.cancel()
@@ -324,7 +227,7 @@ class EmbeddedEngine:
             for row in await _result(writing, []):
                 self._running[row["id"]] = _Running(row["id"], job_of(row))
             raise
-        self._illness.well()
+        self.illness.well()
         for row in rows:
             running = _Running(row["id"], job_of(row))
             self._running[running.id] = running
@@ -376,7 +279,7 @@ class EmbeddedEngine:
         except Later as later:
             return self._again(running, later.delay)
         except StoreUnavailable as error:
-            self._illness.note(error)
+            self.illness.note(error)
             return self._again(running, illness.BACKOFF[1])
         except Exception as error:  # noqa: BLE001 - recorded with its trace
             return self._failure(running, error)
@@ -406,11 +309,11 @@ class EmbeddedEngine:
         while True:
             try:
                 await self._store.write(outcome)
-                self._illness.well()
+                self.illness.well()
                 return
             except StoreUnavailable as error:
-                self._illness.note(error)
-                await asyncio.sleep(self._illness.pause())
+                self.illness.note(error)
+                await asyncio.sleep(self.illness.pause())
 
     async def _give_all_back(self) -> None:
         """`serve` ends: stop the handlers and give their jobs back to the queue."""
@@ -420,7 +323,7 @@ class EmbeddedEngine:
         await asyncio.gather(*tasks, return_exceptions=True)
         left = list(self._running.values())
         self._running.clear()
-        self._delays = _Delays()
+        self._delays = Delays()
         if not left:
             return
 

@@ -32,7 +32,7 @@ from procrastinate.job_context import AbortReason
 from procrastinate.worker import Worker
 
 from quarterdeck.engine import illness
-from quarterdeck.engine.illness import PATIENCE, Illness, Told
+from quarterdeck.engine.illness import PATIENCE, Illness
 from quarterdeck.engine.port import KEPT_FAILURES, Handler, Job, Later
 from quarterdeck.engine.procrastinate_hands import Hands
 from quarterdeck.engine.procrastinate_schema import foundations
@@ -81,12 +81,12 @@ class ProcrastinateEngine:
         self._store = store
         self._seat = seat
         self._pace = pace or Pace()
-        self._illness = Illness(clock, patience)
+        self.illness = Illness(clock, patience)
         self._places = (
             (served(seat.queues, seat.labels), seat.capacity),
             (urgent(seat.queues, seat.labels), _URGENT_AT_ONCE),
         )
-        self.standing = Standing(store, url, seat, clock, self._pace, self._illness, self._settle)
+        self.standing = Standing(store, url, seat, clock, self._pace, self.illness, self._settle)
         self._manager = self.standing.manager
         self._hands = Hands(store, self._manager)
         self._draining = asyncio.Event()
@@ -96,15 +96,6 @@ class ProcrastinateEngine:
         self._leaving = False
         self._workers: list[Worker] = []
         self._outcomes: dict[int, Outcome] = {}
-
-    @property
-    def told(self) -> Told | None:
-        """Who hears when the store becomes unavailable and when it is back."""
-        return self._illness.told
-
-    @told.setter
-    def told(self, told: Told | None) -> None:
-        self._illness.told = told
 
     # --- what may happen in any process -----------------------------------------------------------------------
 
@@ -158,7 +149,7 @@ class ProcrastinateEngine:
         self._draining.set()
 
     async def serve(self, handlers: Mapping[str, Handler], *, until_idle: bool) -> None:
-        self._illness.begin()
+        self.illness.begin()
         await self.try_own()
         self._manager.closed = self._draining.is_set()
         while True:
@@ -217,7 +208,7 @@ class ProcrastinateEngine:
         )
 
     async def _run(self, worker: Worker) -> None:
-        await worker.run()  # type: ignore[no-untyped-call]  # as it is shipped
+        await worker.run()  # type: ignore[no-untyped-call]  # procrastinate has no types for it
 
     async def _stopped(self) -> None:
         await self.standing.ended.wait()
@@ -272,7 +263,7 @@ class ProcrastinateEngine:
             return await asking
         except StoreUnavailable as error:
             self.standing.ill(error)
-            await asyncio.sleep(self._illness.pause())
+            await asyncio.sleep(self.illness.pause())
             return None
 
     # --- one job --------------------------------------------------------------------------------------------
@@ -332,7 +323,7 @@ class ProcrastinateEngine:
         while not self.standing.ended.is_set():
             try:
                 mine = (await self._store.write(outcome))[0]["mine"]
-                self._illness.well()
+                self.illness.well()
                 self._manager.later.set()
                 if not mine:
                     await self.standing.sign_of_life()  # it was taken away: am I still on record?
@@ -341,7 +332,7 @@ class ProcrastinateEngine:
                 self.standing.ill(error)
                 if self._leaving:
                     break
-                await asyncio.sleep(self._illness.pause())
+                await asyncio.sleep(self.illness.pause())
 
 
 def _told(worker: Row) -> str:
