@@ -157,7 +157,7 @@ class Simulation:
         self.out.checks += 1
         self.begun[check] = self.now
         heapq.heappush(self.ends, (self.now + next(self.times), check))
-        self.append(started_by(command, check, None))
+        self.append(started_by(command, check, None, ()))
         assert len(self.state.running) <= self.slots, "more checks than slots"
 
     def _land(self, stack: Sequence[str], commits: Sequence[str], old: str, tree: str) -> None:

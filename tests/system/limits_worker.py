@@ -24,7 +24,8 @@ from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.config import DeckConfig, LimitsSection, RunConfig
 from quarterdeck.kernel.entities import Plan, Task
 from quarterdeck.kernel.failures import BudgetExhausted
-from quarterdeck.kernel.states import RunState, apply
+from quarterdeck.kernel.folding import apply
+from quarterdeck.kernel.states import RunState
 from quarterdeck.store.opening import open_url
 from quarterdeck.store.port import Tx
 

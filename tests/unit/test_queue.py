@@ -193,7 +193,7 @@ class World:
         key = (command.tree, command.checks)
         assert key not in {(s.tree, s.checks) for s in self.state.running.values()}, "checked twice at the same time"
         check = f"x.{self.state.checks + 1}"
-        self.append(started_by(command, check, None))
+        self.append(started_by(command, check, None, ()))
         self.jobs.add(check)
         assert len(self.state.running) <= self.slots
 

@@ -22,10 +22,11 @@ from functools import partial
 from typing import Final
 
 from quarterdeck.journal.anchors import Heads
+from quarterdeck.journal.changes import Set
 from quarterdeck.journal.deck import note
 from quarterdeck.journal.log import Log
 from quarterdeck.journal.port import Also, ChainFault, Claim
-from quarterdeck.journal.projections import Set, kept
+from quarterdeck.journal.projections import kept
 from quarterdeck.journal.proof import grounds, prove
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.events import RunsPruned, decode
