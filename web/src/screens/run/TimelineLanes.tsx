@@ -65,7 +65,12 @@ export function LaneRow(props: {
   );
 }
 
-export function Axis(props: { readonly view: View; readonly zero: number; readonly width: number; readonly names: number }) {
+export function Axis(props: {
+  readonly view: View;
+  readonly zero: number;
+  readonly width: number;
+  readonly names: number;
+}) {
   const { view, width } = props;
   const scale = width / (view.end - view.start);
   return (
@@ -85,7 +90,15 @@ export function Axis(props: { readonly view: View; readonly zero: number; readon
 }
 
 /** Where the view lies in the whole. */
-export function Overview({ view, whole, shown }: { readonly view: View; readonly whole: View; readonly shown: boolean }) {
+export function Overview({
+  view,
+  whole,
+  shown,
+}: {
+  readonly view: View;
+  readonly whole: View;
+  readonly shown: boolean;
+}) {
   const length = whole.end - whole.start;
   return (
     <div class="overview" aria-hidden="true">

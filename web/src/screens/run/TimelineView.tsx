@@ -11,7 +11,17 @@ import { duration, plural } from "../../components/words.ts";
 import { now } from "../../store/clock.ts";
 import { Caption, type TitleOf, told } from "./SpanCaption.tsx";
 import { Axis, Frame, LANE, LaneRow, Overview } from "./TimelineLanes.tsx";
-import { at, failedFrom, panned, type Span, showing, span as spanAt, type Timeline, type View, zoomed } from "./timeline.ts";
+import {
+  at,
+  failedFrom,
+  panned,
+  type Span,
+  showing,
+  span as spanAt,
+  type Timeline,
+  type View,
+  zoomed,
+} from "./timeline.ts";
 import { useTimelinePointer } from "./useTimelinePointer.ts";
 
 const MOST_LANES = 14;
