@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from gate_kit import BRANCH, RUN, Deck, Killed, decks, git, grounds
 
-from quarterdeck.delivery import jobs
+from quarterdeck.delivery import jobs, overlaps
 from quarterdeck.delivery.gate import Gate
 from quarterdeck.delivery.ledger import Queued
 from quarterdeck.delivery.overlaps import CLASHING, SAME_ENTITY, SAME_FILE, Graph
@@ -177,6 +177,17 @@ async def test_the_graph_knows_what_git_cannot_merge_and_who_changes_the_same_fu
     assert found["b"]["d"] in (CLASHING, SAME_ENTITY)
     assert await graph.look(mirror, ones[1:3]) == {"b": {"c": SAME_FILE}, "c": {"b": SAME_FILE}}
     assert await graph.look(mirror, ()) == {}
+
+
+async def test_what_one_look_has_no_room_for_is_looked_at_later(deck: Deck, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overlaps, "MOST_PAIRS", 2)
+    await deck.process()
+    mirror = await deck.shop.mirror(str(deck.repository))
+    ones = [await queued(deck, name, CODE.replace("return 1", f"return {name!r}")) for name in "abc"]
+    graph = Graph()
+    first = await graph.look(mirror, ones)
+    assert sorted(odds for others in first.values() for odds in others.values()) == [SAME_FILE] * 2 + [CLASHING] * 4
+    assert {odds for others in (await graph.look(mirror, ones)).values() for odds in others.values()} == {CLASHING}
 
 
 def test_the_answers_of_git_are_read_one_by_one() -> None:

@@ -86,11 +86,11 @@ def test_raw_differences_with_any_name(entries: list[tuple[str, str, str]]) -> N
 
 def test_a_clean_merge_and_a_conflict() -> None:
     assert parse_merge(0, b"1234\0").tree == "1234"
-    output = (
-        b"1234\0a\nb\0c\0\0" + b"1\0a\nb\0Auto-merging\0Auto-merging a\n\0" + b"2\0c\0d\0CONFLICT (x)\0CONFLICT: c\n\0"
-    )
-    merge = parse_merge(1, output)
-    assert (merge.tree, merge.conflicts) == (None, ("a\nb", "c"))
+    stages = b"".join(b"100644 %s %d\ta\nb\0" % (b"1" * 40, stage) for stage in (1, 2, 3))
+    stages += b"".join(b"100644 %s %d\tc\0" % (b"2" * 40, stage) for stage in (2, 3))
+    messages = b"1\0a\nb\0Auto-merging\0Auto-merging a\n\0" + b"2\0c\0d\0CONFLICT (x)\0CONFLICT: c\n\0"
+    merge = parse_merge(1, b"1234\0" + stages + b"\0" + messages)
+    assert (merge.tree, merge.conflicts, merge.added) == (None, ("a\nb", "c"), ("c",))
     assert merge.detail == "Auto-merging a\nCONFLICT: c\n"
 
 

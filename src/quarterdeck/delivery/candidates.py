@@ -3,9 +3,11 @@
 Rules
 - git's own merge comes first. Another way is made when git's leaves a conflict, or when the tree of the way before it
   is red and both sides changed a file; it differs in those files alone.
-- A way counts where it merges every one of these files. What it lost by is on record with it.
+- A way counts where it merges every one of these files, but for those that both sides made the same. What it lost by is
+  on record with it.
 - Where both sides changed a file, the tree has to pass the task's verify commands and those of the tasks that landed on
-  its files since the change's base, as they stood when they were queued.
+  its files since the change's base, as they stood when they were queued. What was taken back again does not count; what
+  only waits to be taken back does.
 - A union counts only for a task with verify commands: else nothing would tell that it still does what it is for.
 - A change that takes something back is merged by git alone: the other ways keep both sides, which is not what is asked.
 - The same change on the same commit gives the same candidates in the same order.
@@ -144,13 +146,15 @@ async def _meeting(bench: Bench) -> _Meeting:
     theirs = set(await bench.mirror.trees.touched(change.base, bench.onto))
     paths = tuple(path for path in own if path in theirs)
     known = {**bench.state.settled, **{queued.task: queued for queued in bench.state.queue}}
-    taken_back = {queued.reverts for queued in known.values()}
-    tasks = []
-    for entry in entries:
-        queued = known.get(merging.task_of(entry))
-        if queued is not None and queued.attempt != bench.queued.attempt and entry.commit not in taken_back:
-            tasks.append(queued)
-    return _Meeting(paths, tuple(tasks))
+    there = [(entry.commit, known.get(merging.task_of(entry))) for entry in entries]
+    # What waits to be taken back still stands: only what lies below the change counts.
+    taken_back = {queued.reverts for _, queued in there if queued is not None}
+    tasks = tuple(
+        queued
+        for commit, queued in there
+        if queued is not None and queued.attempt != bench.queued.attempt and commit not in taken_back
+    )
+    return _Meeting(paths, tasks)
 
 
 # --- the ways -------------------------------------------------------------------------------------------------
@@ -201,7 +205,8 @@ async def _files(bench: Bench, meeting: _Meeting, found: Merge) -> tuple[FileSid
     if not paths:
         return "no file to be merged"
     change = bench.queued.change
-    return await bench.mirror.trees.sides(change.base, bench.onto, change.commit, paths)
+    files = await bench.mirror.trees.sides(change.base, bench.onto, change.commit, paths, found.added)
+    return files or "no file to be merged"
 
 
 async def _merged(bench: Bench, meeting: _Meeting, tree: str, way: Way, *, more: bool) -> Merged:

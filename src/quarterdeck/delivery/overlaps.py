@@ -3,7 +3,8 @@
 Rules
 - Two changes may conflict where they change the same file: most likely where git cannot merge them, likely where both
   change the same function, class or section, hardly where neither is so.
-- A pair is looked at once, while both wait. What was not looked at for its bounds counts as a file in common.
+- A pair is looked at once, while both wait, so many in one look. The others count as having a file in common until a
+  later look has room for them.
 - What cannot be found out is no conflict: every tree is checked before it lands.
 """
 
@@ -62,8 +63,9 @@ class Graph:
                     self._footprints[queued.attempt] = _Footprint(
                         change.base, change.commit, frozenset(files[:MOST_FILES])
                     )
-            await self._compare(mirror, names)
-            self._graph, self._of = _both_ways(self._pairs), names
+            left = await self._compare(mirror, names)
+            self._graph = _both_ways({**dict.fromkeys(left, SAME_FILE), **self._pairs})
+            self._of = names if not left else ()
         return self._graph
 
     def _forget(self, names: set[str]) -> None:
@@ -71,8 +73,8 @@ class Graph:
         self._pairs = {pair: odds for pair, odds in self._pairs.items() if names.issuperset(pair)}
         self._names = {key: known for key, known in self._names.items() if key[0] in names}
 
-    async def _compare(self, mirror: Mirror, names: Iterable[str]) -> None:
-        """Look at the pairs that have a file in common and were not looked at before."""
+    async def _compare(self, mirror: Mirror, names: Iterable[str]) -> list[tuple[str, str]]:
+        """Look at pairs that have a file in common and were not looked at before; returns those that are left."""
         new = [
             pair
             for pair in combinations(names, 2)
@@ -83,7 +85,7 @@ class Graph:
         clashes = await mirror.trees.clashes(commits)
         for pair, clash in zip(looked, clashes, strict=True):
             self._pairs[pair] = CLASHING if clash else await self._by_entity(mirror, *pair)
-        self._pairs.update((pair, SAME_FILE) for pair in new[MOST_PAIRS:])
+        return new[MOST_PAIRS:]
 
     async def _by_entity(self, mirror: Mirror, one: str, other: str) -> float:
         common = sorted(self._footprints[one].files & self._footprints[other].files)

@@ -3,7 +3,8 @@
 Rules
 - Works on anything that can be compared: lines, statements, words. The caller keeps the values.
 - Common beginnings and ends first, then what is unique on both sides, then the shortest edit between those.
-- The work is bounded. When it is used up, what is left counts as changed: the result gets coarser, never wrong.
+- The work is bounded. When it is used up, what is left counts as changed by both: there are more clashes,
+  and a union holds more lines twice.
 """
 
 from bisect import bisect_left

@@ -3,25 +3,29 @@
 Rules
 - Statements are merged one by one; a statement that one side alone touched is that side's, to the letter.
 - What both sides added at one place stands in the order ours, theirs; what ends a block (`return`, `raise`) stays last.
-- The same name added by both with another meaning, the same words changed by both, and what one took out while the
-  other changed it are clashes. A bold merge puts those one after the other; otherwise they are reasons to give up.
+- The same name added by both with another meaning, the same words changed by both, and what one took out or replaced
+  while the other changed, replaced or moved it are clashes. A bold merge puts those one after the other; otherwise they
+  are reasons to give up.
 - In a function a bold merge takes theirs first: where the order matters, one of the two merges has the right one.
 - A block that one side put below a new header (`with`, `try`, `if`) keeps the other side's changes, moved with it.
-- Nothing is returned that does not parse.
+- Nothing is returned that does not compile where the sides do. A careful merge is counted at the end: every line is
+  there as often as both sides want it to be, or the merge is given up.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from quarterdeck.merge.accounts import discrepancies
+from quarterdeck.merge.additions import Placed, clause_keys, clauses_in_turn, is_last, is_typing, known
+from quarterdeck.merge.line_merge import Clash, Rule, in_turn, interleaved, merge_lines
 from quarterdeck.merge.lines import Effort, Who, matches, split, three
-from quarterdeck.merge.pairing import NAMED, Layout, lay_out
-from quarterdeck.merge.python_tree import Line, Module, Part, Statement, syntax, tree
+from quarterdeck.merge.pairing import Layout, lay_out
+from quarterdeck.merge.python_tree import Line, Module, Part, Statement, compiles, tree
 from quarterdeck.merge.values import Lost, Resolved
-from quarterdeck.merge.wording import Clash, Hand, merge_words, paragraphs
+from quarterdeck.merge.wording import Hand, merge_words
 from quarterdeck.merge.wrapping import Wrapped, unwrapped
 
-_ENDS: Final = frozenset({"return", "raise", "continue", "break"})
 _NOTES: Final = 20
 
 Trio = tuple[Sequence[Statement], Sequence[Statement], Sequence[Statement]]
@@ -58,10 +62,11 @@ def merge_python(base: str, ours: str, theirs: str, *, bold: bool) -> Resolved |
     text += _remarks(trees[0].rest, trees[1].rest, trees[2].rest, making)
     if making.clashes:
         return Lost("; ".join(list(making.clashes)[:5])[:1000])
-    problem = syntax(text)
-    if isinstance(problem, str):
-        return Lost(f"the merged text does not parse: {problem}")
-    return Resolved(text, tuple(making.notes)[:_NOTES])
+    problem = compiles(text)
+    if problem and not (compiles(ours) or compiles(theirs)):
+        return Lost(f"the merged text does not compile: {problem}")
+    wrong = () if bold else discrepancies(base, ours, theirs, text, python=True)
+    return Lost("; ".join(wrong)) if wrong else Resolved(text, tuple(making.notes)[:_NOTES])
 
 
 # --- blocks -----------------------------------------------------------------------------------------------
@@ -86,7 +91,8 @@ def _block(trio: Trio, making: _Making, where: str, *, defines: bool) -> str:
             at = regions[at] + 1
             continue
         which = 0 if at in layouts[0].instead else 1  # where both have some, they are alike
-        out += [text for _, text in _placed(layouts[which].instead.get(at, ()), trio, which, layouts, making, where)]
+        replaced = _placed(layouts[which].instead.get(at, ()), trio, which, layouts, making, where)
+        out += [placed.text for placed in replaced]
         if all(at in layout.pair and at not in layout.moved for layout in layouts):
             out.append(_paired(trio, layouts, at, making, where))
         at += 1
@@ -97,22 +103,23 @@ def _paired(trio: Trio, layouts: tuple[Layout, Layout], at: int, making: _Making
     return _statement(trio[0][at], ours, theirs, making, where)
 
 
-_Text = tuple[Statement, str]
-
-
 def _placed(
     indexes: Sequence[int], trio: Trio, which: int, layouts: tuple[Layout, Layout], making: _Making, where: str
-) -> list[_Text]:
+) -> list[Placed]:
     """What a side has at a place: its new statements, and those that it moved there, with the other's changes."""
     back = {there: at for at, there in layouts[which].pair.items()} if indexes else {}
-    found: list[_Text] = []
+    other = layouts[1 - which]
+    found: list[Placed] = []
     for index in indexes:
         statement = trio[which + 1][index]
         at = back.get(index)
         if at is None:
-            found.append((statement, statement.text))
-        elif at in layouts[1 - which].pair and (which == 0 or at not in layouts[0].moved):
-            found.append((statement, _paired(trio, layouts, at, making, where)))
+            found.append(Placed(statement, statement.text, index == 0))
+        elif at in other.pair and (which == 0 or at not in layouts[0].moved):
+            found.append(Placed(statement, _paired(trio, layouts, at, making, where), index == 0))
+        elif at not in other.pair and at in other.run:
+            making.clash(where, f"one side moved what the other replaced: {statement.bare.strip()[:60]!r}")
+            found.append(Placed(statement, statement.text, index == 0))
     return found
 
 
@@ -128,7 +135,7 @@ def _disputed(trio: Trio, layouts: tuple[Layout, Layout]) -> dict[int, int]:
             if at in other.pair:
                 disputed = side[other.pair[at]].key != base[at].key
             else:
-                disputed = (at in layout.run or at in other.run) and not _alike(trio, layouts, at)
+                disputed = (at in layout.run or at in other.run) and not _replaced_alike(trio, layouts, at)
             if disputed:
                 spans.append(layout.run.get(at, (at, at)))
                 spans.append(other.run.get(at, (at, at)))
@@ -150,7 +157,7 @@ def _closed(last: int, layouts: tuple[Layout, Layout]) -> int:
     return last
 
 
-def _alike(trio: Trio, layouts: tuple[Layout, Layout], at: int) -> bool:
+def _replaced_alike(trio: Trio, layouts: tuple[Layout, Layout], at: int) -> bool:
     """Whether both replaced the same run by the same statements."""
     if not all(at in layout.run for layout in layouts):
         return False
@@ -162,42 +169,37 @@ def _alike(trio: Trio, layouts: tuple[Layout, Layout], at: int) -> bool:
     return runs[0] == runs[1] and texts[0] == texts[1]
 
 
-def _joined(ours: list[_Text], theirs: list[_Text], making: _Making, where: str, *, defines: bool) -> list[str]:
+def _joined(ours: list[Placed], theirs: list[Placed], making: _Making, where: str, *, defines: bool) -> list[str]:
     """What both put at one place."""
     if not ours or not theirs:
-        return [text for _, text in ours or theirs]
-    keys = [[_known(statement, defines) for statement, _ in side] for side in (ours, theirs)]
-    if keys[0][-1] != keys[1][-1] and _ends(ours[-1][0]):
-        if _ends(theirs[-1][0]):
-            making.clash(where, f"both end the block, one with {ours[-1][0].bare.strip()[:60]!r}")
+        return [placed.text for placed in ours or theirs]
+    leading = [[placed for placed in side if placed.leads] for side in (ours, theirs)]
+    others = [[placed for placed in side if not placed.leads] for side in (ours, theirs)]
+    if any(leading) and any(others):
+        first = _joined(leading[0], leading[1], making, where, defines=defines)
+        return first + _joined(others[0], others[1], making, where, defines=defines)
+    keys = [[known(placed, defines=defines, bold=making.bold) for placed in side] for side in (ours, theirs)]
+    if keys[0][-1] != keys[1][-1] and is_last(ours[-1].statement):
+        if is_last(theirs[-1].statement):
+            making.clash(where, f"both end the block, one with {ours[-1].statement.bare.strip()[:60]!r}")
         ours, theirs, keys = theirs, ours, keys[::-1]
-    elif making.bold and not defines and not _ends(theirs[-1][0]):
+    elif making.bold and not defines and not is_last(theirs[-1].statement):
         ours, theirs, keys = theirs, ours, keys[::-1]  # the order that the careful merge did not take
     out: list[str] = []
     at, there = 0, 0
-    for first, second in [*matches(keys[0], keys[1], making.effort), (len(ours), len(theirs))]:
-        out += [text for _, text in [*ours[at:first], *theirs[there:second]]]
-        if first < len(ours):
-            out.append(_twice(ours[first], theirs[second], making, where))
-        at, there = first + 1, second + 1
+    for first_at, second_at in [*matches(keys[0], keys[1], making.effort), (len(ours), len(theirs))]:
+        out += [placed.text for placed in (*ours[at:first_at], *theirs[there:second_at])]
+        if first_at < len(ours):
+            out.append(_twice(ours[first_at], theirs[second_at], making, where))
+        at, there = first_at + 1, second_at + 1
     return out
 
 
-def _known(statement: Statement, defines: bool) -> tuple[str, str]:
-    if statement.kind in NAMED and (defines or statement.kind in ("function", "class")):
-        return statement.kind, statement.name
-    return "", statement.key
-
-
-def _ends(statement: Statement) -> bool:
-    return statement.kind == "simple" and statement.name in _ENDS
-
-
-def _twice(ours: _Text, theirs: _Text, making: _Making, where: str) -> str:
+def _twice(ours: Placed, theirs: Placed, making: _Making, where: str) -> str:
     """What both added under one name."""
-    first, second = ours[0], theirs[0]
+    first, second = ours.statement, theirs.statement
     if first.key == second.key:
-        return ours[1]
+        return ours.text
     name = _dotted(where, first)
     try:
         if first.kind == "import" and first.name.startswith("from "):
@@ -205,16 +207,28 @@ def _twice(ours: _Text, theirs: _Text, making: _Making, where: str) -> str:
             until = line.words.index("import") + 1
             words = merge_words(line.tokens[:until], line.tokens, other.tokens, making.hand)
             return line.lead + line.indent + words + line.end
-        part, other_part = first.parts[0], second.parts[0]
-        same = part.header.words == other_part.header.words and len(first.parts) == len(second.parts) == 1
-        if part.body is not None and other_part.body is not None and same and (first.kind == "class" or making.bold):
-            body = _block(([], part.body, other_part.body), making, name, defines=first.kind == "class")
-            heads = "".join(line.text for line in (*part.decorators, part.header))
-            return heads + body + part.rest
-        raise Clash("both added it, each in another way")
+        return _both_bodies(first, second, making, name)
     except Clash as clash:
         making.clash(name, str(clash))
-        return ours[1] + theirs[1]
+        return ours.text + theirs.text
+
+
+def _both_bodies(first: Statement, second: Statement, making: _Making, name: str) -> str:
+    """Two blocks below one header, as one block below it. Raises Clash."""
+    part, other = first.parts[0], second.parts[0]
+    same = part.header.words == other.header.words and len(first.parts) == len(second.parts) == 1
+    mergeable = first.kind == "class" or (is_typing(first) and is_typing(second)) or making.bold
+    if part.body is None or other.body is None or not same or not mergeable:
+        raise Clash("both added it, each in another way")
+    decorated = [[line.words for line in each.decorators] for each in (part, other)]
+    if decorated[0] != decorated[1] and not making.bold:
+        raise Clash("both added it, each with other decorators")
+    bare, other_bare = first.without_lead().parts[0], second.without_lead().parts[0]
+    text = _remarks("", first.lead, second.lead, making) + _decorators(
+        [], bare.decorators, other_bare.decorators, making
+    )
+    text += bare.header.text + _block(([], part.body, other.body), making, name, defines=first.kind == "class")
+    return text + _remarks("", part.rest, other.rest, making)
 
 
 def _dotted(where: str, statement: Statement) -> str:
@@ -230,6 +244,8 @@ def _region(trio: Trio, layouts: tuple[Layout, Layout], span: tuple[int, int], m
     sides = [list(trio[0][span[0] : span[1] + 1])]
     for which, layout in enumerate(layouts):
         mine: set[int] = set()
+        if any(at in layout.moved and at in layouts[1 - which].run for at in range(span[0], span[1] + 1)):
+            making.clash(where, "one side moved something out of what the other replaced")
         for at in range(span[0], span[1] + 1):
             mine.update(layout.instead.get(at, ()))
             if at in layout.pair and at not in layout.moved:
@@ -288,9 +304,7 @@ def _statement(base: Statement, ours: Statement, theirs: Statement, making: _Mak
 def _parts(base: Statement, ours: Statement, theirs: Statement, making: _Making, where: str) -> str:
     """The clauses of a statement. Raises Clash."""
     sides = [statement.parts for statement in (base, ours, theirs)]
-    keys = [[_clause(at, part) for at, part in enumerate(parts)] for parts in sides]
-    if len(keys[0]) == len(keys[1]) == len(keys[2]):
-        keys = [[str(at) for at in range(len(parts))] for parts in sides]
+    keys = clause_keys(sides)
     text = ""
     for piece in three(keys[0], keys[1], keys[2], making.effort, touching=False):
         b, o, t = sides[0][slice(*piece.base)], sides[1][slice(*piece.ours)], sides[2][slice(*piece.theirs)]
@@ -301,15 +315,11 @@ def _parts(base: Statement, ours: Statement, theirs: Statement, making: _Making,
             text += shown[1]
         elif piece.who is Who.THEIRS and shown[1] == shown[0]:
             text += shown[2]
-        elif piece.who is Who.CLASH and not b and not {part.header.words[0] for part in o} & {"else", "finally"}:
-            text += shown[1] + shown[2]
+        elif piece.who is Who.CLASH and not b:
+            text += _shown(clauses_in_turn(o, t))
         else:
             raise Clash("both changed its clauses")
     return text
-
-
-def _clause(at: int, part: Part) -> str:
-    return "\0first" if at == 0 else " ".join(part.header.words)
 
 
 def _shown(parts: Sequence[Part]) -> str:
@@ -318,7 +328,7 @@ def _shown(parts: Sequence[Part]) -> str:
 
 def _part(base: Part, ours: Part, theirs: Part, kind: str, making: _Making, where: str) -> str:
     text = _decorators(base.decorators, ours.decorators, theirs.decorators, making)
-    text += _line(base.header, ours.header, theirs.header, making, bold=kind == "text")
+    text += _line(base.header, ours.header, theirs.header, making, prose=kind == "text")
     if base.body is None or ours.body is None or theirs.body is None:
         if (base.body is None) != (ours.body is None) or (base.body is None) != (theirs.body is None):
             raise Clash("one side gave it a block")
@@ -343,9 +353,9 @@ def _decorators(base: Sequence[Line], ours: Sequence[Line], theirs: Sequence[Lin
     return text
 
 
-def _line(base: Line, ours: Line, theirs: Line, making: _Making, *, bold: bool = False) -> str:
+def _line(base: Line, ours: Line, theirs: Line, making: _Making, *, prose: bool = False) -> str:
     """One logical line. Raises Clash."""
-    hand = Hand(making.effort, bold or making.bold)
+    hand = Hand(making.effort, making.bold, prose)
     indent = theirs.indent if ours.indent == base.indent else ours.indent
     end = theirs.end if ours.end in (base.end, theirs.end) else ours.end
     if end != theirs.end != base.end and theirs.end.strip():
@@ -365,17 +375,23 @@ def _remarks(base: str, ours: str, theirs: str, making: _Making) -> str:
         return ours
     if not (ours + theirs).strip():
         return max(ours, theirs, key=len)
-    return _lines(base, ours, theirs, making)
+    return _merged(base, ours, theirs, Rule(str.strip, in_turn, lambda _, o, t: _alike(o, t) or in_turn(o, t)), making)
 
 
 def _lines(base: str, ours: str, theirs: str, making: _Making) -> str:
-    sides = [split(text) for text in (base, ours, theirs)]
-    keys = [[line.strip() for line in side] for side in sides]
-    merged: list[str] = []
-    for piece in three(keys[0], keys[1], keys[2], making.effort, touching=False):
-        b, o, t = sides[0][slice(*piece.base)], sides[1][slice(*piece.ours)], sides[2][slice(*piece.theirs)]
-        if piece.who is Who.CLASH:
-            merged += paragraphs(o, t, making.effort)
-        else:
-            merged += t if piece.who is Who.THEIRS or o == b else o
-    return "".join(merged)
+    """Code that both changed, with the lines of both."""
+
+    def both(o: Sequence[str], t: Sequence[str]) -> list[str]:
+        return _alike(o, t) or interleaved(o, t, making.effort)
+
+    return _merged(base, ours, theirs, Rule(str.strip, both, lambda _, o, t: both(o, t)), making)
+
+
+def _merged(base: str, ours: str, theirs: str, rule: Rule, making: _Making) -> str:
+    return "".join(merge_lines(split(base), split(ours), split(theirs), rule, making.effort))
+
+
+def _alike(ours: Sequence[str], theirs: Sequence[str]) -> list[str]:
+    """Ours, where both say the same in other columns."""
+    same = [line.strip() for line in ours] == [line.strip() for line in theirs]
+    return list(ours) if same else []

@@ -193,6 +193,22 @@ def syntax(text: str) -> ast.Module | str:
         return f"it cannot be parsed: {str(error) or type(error).__name__}"
 
 
+def compiles(text: str) -> str:
+    """Why the compiler refuses a text; empty = it takes it. Nothing of it is run."""
+    found = syntax(text)
+    if isinstance(found, str):
+        return found
+    try:
+        with _WARNINGS, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(text, "merged", "exec", dont_inherit=True)
+    except SyntaxError as error:
+        return f"line {error.lineno}: {error.msg}"
+    except (ValueError, RecursionError, MemoryError, OverflowError) as error:
+        return f"it cannot be compiled: {str(error) or type(error).__name__}"
+    return ""
+
+
 def tree(text: str) -> Module | str:
     """The tree of a text, or why it has none."""
     problem = syntax(text)

@@ -4,19 +4,21 @@ Rules
 - Pure, and it never raises: a way without a result says why.
 - A side that is like the base gives the other side, to the letter; two sides that are alike give that side.
 - A file that one side removed while the other changed it is not for a machine to decide.
-- Line ends, a byte order mark and the end of the last line follow the side that changed them.
+- Line ends, a byte order mark and the end of the last line follow the side that changed them. A text that mixes line
+  ends counts as having those of most of its lines.
 - Git's own way and the outside driver are run elsewhere, on trees; git's is here for texts alone.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from quarterdeck.merge.line_merge import Rule, interleaved, merge_lines
 from quarterdeck.merge.lines import Effort, Who, split, three
 from quarterdeck.merge.listing import merge_listing
 from quarterdeck.merge.naming import PYTHON, suffix, too_large
 from quarterdeck.merge.python_merge import merge_python
 from quarterdeck.merge.values import Lost, Resolved, Sides, Way
-from quarterdeck.merge.wording import paragraphs
 
 _MARK: Final = "\ufeff"
 
@@ -46,35 +48,42 @@ def resolve(way: Way, sides: Sides) -> Resolved | Lost:
 
 def _resolved(way: Way, path: str, base: str, ours: str, theirs: str) -> Resolved | Lost:
     if way is Way.GIT:
-        return _by_lines(base, ours, theirs, union=False)
+        return _by_git(base, ours, theirs)
     if way is Way.UNION:
-        return _by_lines(base, ours, theirs, union=True)
+        return _united(base, ours, theirs)
     bold = way is Way.ENTITY_UNION
-    kind = suffix(path)
-    found = merge_python(base, ours, theirs, bold=bold) if kind in PYTHON else merge_listing(kind, base, ours, theirs)
+    if suffix(path) in PYTHON:
+        found = merge_python(base, ours, theirs, bold=bold)
+    else:
+        found = merge_listing(path, base, ours, theirs)
     if isinstance(found, Resolved) or not bold:
         return found
-    united = _by_lines(base, ours, theirs, union=True)
-    return Resolved(united.text, (f"by lines: {found.reason}",)) if isinstance(united, Resolved) else found
+    return Resolved(_united(base, ours, theirs).text, (f"by lines: {found.reason}",))
 
 
-def _by_lines(base: str, ours: str, theirs: str, *, union: bool) -> Resolved | Lost:
-    """As git does it: changes that touch each other clash."""
-    effort = Effort()
+def _by_git(base: str, ours: str, theirs: str) -> Resolved | Lost:
+    """Changes that touch each other clash."""
     sides = [split(text) for text in (base, ours, theirs)]
     merged: list[str] = []
-    clashes = 0
-    for piece in three(sides[0], sides[1], sides[2], effort, touching=True):
-        o, t = sides[1][slice(*piece.ours)], sides[2][slice(*piece.theirs)]
-        if piece.who is not Who.CLASH:
-            merged += t if piece.who is Who.THEIRS else o
-        elif union:
-            merged += paragraphs(o, t, effort)
-            clashes += 1
-        else:
+    for piece in three(sides[0], sides[1], sides[2], Effort(), touching=True):
+        if piece.who is Who.CLASH:
             return Lost(f"both sides changed lines {piece.base[0] + 1} to {max(piece.base)}")
-    notes = (f"{clashes} places hold the lines of both sides",) if clashes else ()
-    return Resolved("".join(merged), notes)
+        merged += sides[2][slice(*piece.theirs)] if piece.who is Who.THEIRS else sides[1][slice(*piece.ours)]
+    return Resolved("".join(merged))
+
+
+def _united(base: str, ours: str, theirs: str) -> Resolved:
+    """Where changes touch each other, the lines of both."""
+    effort = Effort()
+    places: list[int] = []
+
+    def both(o: Sequence[str], t: Sequence[str]) -> list[str]:
+        places.append(len(places))
+        return interleaved(o, t, effort)
+
+    rule = Rule(str, both, lambda _, o, t: both(o, t), touching=True)
+    text = "".join(merge_lines(split(base), split(ours), split(theirs), rule, effort))
+    return Resolved(text, (f"{len(places)} places hold the lines of both sides",) if places else ())
 
 
 # --- form -------------------------------------------------------------------------------------------------
@@ -86,7 +95,7 @@ class _Form:
 
     mark: bool
     carriage: bool
-    """Every line ends with carriage return and line feed."""
+    """Most of its lines end with carriage return and line feed."""
     ended: bool
     """The last line ends with a line feed."""
 
@@ -95,7 +104,7 @@ class _Form:
         if not text:
             return None
         feeds = text.count("\n")
-        carriage = feeds > 0 and text.count("\r\n") == feeds
+        carriage = 2 * text.count("\r\n") > feeds
         return cls(text.startswith(_MARK), carriage, text.endswith("\n"))
 
     def put_on(self, text: str) -> str:
@@ -122,11 +131,6 @@ def _chosen(base: bool, ours: bool, theirs: bool) -> bool:
 
 
 def _plain(text: str) -> str:
-    """With line feeds alone, and one at the end; a text that mixes line ends stays as it is."""
-    form = _Form.of(text)
-    if form is None:
-        return text
-    text = text.removeprefix(_MARK)
-    if form.carriage:
-        text = text.replace("\r\n", "\n")
+    """With line feeds alone, and one at the end."""
+    text = text.removeprefix(_MARK).replace("\r\n", "\n")
     return text if text.endswith("\n") or not text else f"{text}\n"

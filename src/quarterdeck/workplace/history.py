@@ -73,6 +73,8 @@ class Merge:
     """Of a conflict: the tree with all that merges, and with git's marks where it does not."""
     kinds: tuple[str, ...] = ()
     """git's names for what kinds of conflict there are."""
+    added: tuple[str, ...] = ()
+    """Of the paths in conflict, those that have no common ancestor: both sides added them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +105,20 @@ def _raw_entries(fields: Iterator[bytes]) -> Iterator[tuple[FileChange, str]]:
 
 
 def parse_merge(exit_code: int, output: bytes) -> Merge:
-    """`merge-tree --write-tree --name-only -z` as a value."""
+    """`merge-tree --write-tree -z` as a value."""
     tree, _, rest = output.partition(b"\0")
     if exit_code == 0:
         return Merge(tree.decode("ascii"))
-    names, _, messages = rest.partition(b"\0\0")
-    conflicts = tuple(dict.fromkeys(decode(name) for name in names.split(b"\0") if name))
+    listed, _, messages = rest.partition(b"\0\0")
+    stages: dict[str, set[str]] = {}
+    for line in listed.split(b"\0"):
+        head, tab, name = line.partition(b"\t")
+        if tab:
+            stages.setdefault(decode(name), set()).add(head.decode("ascii").rpartition(" ")[2])
     said = list(_merge_messages(iter(messages.split(b"\0"))))
     kinds = tuple(dict.fromkeys(kind for kind, _ in said if kind.startswith("CONFLICT")))
-    return Merge(None, conflicts, "".join(text for _, text in said), tree.decode("ascii"), kinds)
+    added = tuple(path for path, found in stages.items() if "1" not in found)
+    return Merge(None, tuple(stages), "".join(text for _, text in said), tree.decode("ascii"), kinds, added)
 
 
 def _merge_messages(fields: Iterator[bytes]) -> Iterator[tuple[str, str]]:
@@ -189,7 +196,6 @@ class History:
             "merge-tree",
             "--write-tree",
             "--messages",
-            "--name-only",
             "-z",
             ours,
             theirs,

@@ -25,7 +25,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         made = Resolved(given[path]) if given is not None else resolve(way, sides)
         if not isinstance(made, Resolved):
             return {"lost": f"{path}: {made.reason}"}
-        against = objections(sides, made.text)
+        against = objections(sides, made.text, driven=way is Way.DRIVER)
         if against:
             return {"lost": f"{path}: {'; '.join(against[:5])}"}
         texts[path] = made.text

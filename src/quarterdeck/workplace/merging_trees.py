@@ -1,7 +1,9 @@
 """What a merge of files needs from git: the texts on both sides, and a tree with the merged ones.
 
 Rules
-- Only plain text files that all sides have under the same name and mode are read: everything else is a reason.
+- Only plain text files that all sides have under the same name and mode are read: everything else is a reason. A file
+  that the base does not have was added by both sides, or both renamed another one to it: then its base is elsewhere.
+- What both sides made the same is merged already.
 - What a repository's `.gitattributes` keep from being merged as text is not merged in another way either.
 - Files, bytes and paths are bounded; what is beyond the bounds is a reason, too.
 - The same texts on the same tree give the same tree.
@@ -24,6 +26,10 @@ MOST_BYTES: Final = 1_000_000
 MOST_BYTES_IN_ALL: Final = 8_000_000
 
 _PLAIN: Final = ("100644", "100755")
+_MOST_BROKEN: Final = 5
+"""Pairs without a common ancestor after which no more are asked about in one look."""
+_USAGE: Final = 129
+"""Exit code of a git that does not know an option."""
 _LITERAL: Final = {"GIT_LITERAL_PATHSPECS": "1"}
 _MERGED_AS_TEXT: Final = ("unspecified", "set", "text", "union")
 """Values of the attribute `merge`."""
@@ -56,26 +62,42 @@ class MergingTrees:
         return tuple(decode(name) for name in done.stdout.split(b"\0") if name)
 
     async def clashes(self, pairs: Sequence[tuple[str, str]]) -> tuple[bool, ...]:
-        """Which of these pairs of commits git's own merge leaves in conflict, found out by one process.
+        """Which of these pairs of commits git's own merge leaves in conflict, found out by one process if it can be.
 
-        A git that cannot do several merges in one process (before 2.39) finds none. Raises GitFailed.
+        A pair that git cannot merge at all (without a common ancestor) is none, and the others are asked again; after
+        a few of those all that are left are none. So are all of a git that cannot do several merges in one process
+        (before 2.39). Raises GitFailed.
         """
-        if not pairs:
-            return ()
-        listing = "".join(f"{one} {other}\n" for one, other in pairs).encode("ascii")
-        done = await self._git.run(
-            "merge-tree", "--write-tree", "--stdin", "--no-messages", "--name-only", stdin=listing, ok=range(256)
-        )
-        return parse_clashes(done.stdout, len(pairs)) if done.exit_code == 0 else (False,) * len(pairs)
+        found: list[bool] = []
+        for _ in range(_MOST_BROKEN + 1):
+            left = pairs[len(found) :]
+            if not left:
+                break
+            listing = "".join(f"{one} {other}\n" for one, other in left).encode("ascii")
+            done = await self._git.run(
+                "merge-tree", "--write-tree", "--stdin", "--no-messages", "--name-only", stdin=listing, ok=range(256)
+            )
+            if done.exit_code == 0:
+                found += parse_clashes(done.stdout, len(left))
+            elif done.exit_code == _USAGE:
+                break
+            else:
+                found += [*answered(done.stdout), False]  # it stopped at the one behind its last answer
+        return (*found[: len(pairs)], *(False,) * (len(pairs) - len(found)))
 
-    async def sides(self, base: str, ours: str, theirs: str, paths: Sequence[str]) -> tuple[FileSides, ...] | str:
-        """The texts of `paths` at three commits, to be merged; or why they cannot be."""
+    async def sides(
+        self, base: str, ours: str, theirs: str, paths: Sequence[str], added: Sequence[str] = ()
+    ) -> tuple[FileSides, ...] | str:
+        """The texts of `paths` at three commits, to be merged, but for those that both sides made the same; or why they
+        cannot be. `added`: paths of which git says that both sides added them."""
         if len(paths) > MOST_FILES:
             return f"{len(paths)} files, of which at most {MOST_FILES} are merged one by one"
         entries = [await self._entries(commit, paths) for commit in (base, ours, theirs)]
+        paths = [path for path in paths if entries[1].get(path) != entries[2].get(path)]
         for path in paths:
-            if reason := _unfit(*(found.get(path) for found in entries)):
+            if reason := _unfit(*(found.get(path) for found in entries), added=path in added):
                 return f"{_shown(path)}: {reason}"
+        entries = [{path: found[path] for path in paths if path in found} for found in entries]
         if reason := await self._kept_apart(ours, paths):
             return reason
         ids = sorted({entry.blob for found in entries for entry in found.values()})
@@ -149,7 +171,7 @@ class MergingTrees:
             if len(head) != 3:
                 raise GitFailed(f"{blob} cannot be read")
             at = end + 1 + int(head[2]) + 1
-            if (text := _text(data[end + 1 : at - 1])) is not None:
+            if (text := as_text(data[end + 1 : at - 1])) is not None:
                 texts[blob] = text
         return texts
 
@@ -164,10 +186,12 @@ def _blob(entries: Mapping[str, _Entry], path: str) -> str | None:
     return entry.blob if entry is not None else None
 
 
-def _unfit(base: _Entry | None, ours: _Entry | None, theirs: _Entry | None) -> str:
+def _unfit(base: _Entry | None, ours: _Entry | None, theirs: _Entry | None, *, added: bool) -> str:
     """Why a file is not merged as text; empty = it is."""
     if ours is None or theirs is None:
         return "deleted or renamed on one side"
+    if base is None and not added:
+        return "renamed on both sides"
     there = [entry for entry in (base, ours, theirs) if entry is not None]
     if any(entry.mode not in _PLAIN for entry in there):
         return "no plain file on every side"
@@ -176,7 +200,8 @@ def _unfit(base: _Entry | None, ours: _Entry | None, theirs: _Entry | None) -> s
     return ""
 
 
-def _text(data: bytes) -> str | None:
+def as_text(data: bytes) -> str | None:
+    """What these bytes say; None = they are no text."""
     if b"\0" in data:
         return None
     try:
@@ -190,16 +215,20 @@ def _shown(path: str) -> str:
 
 
 def parse_clashes(output: bytes, number: int) -> tuple[bool, ...]:
+    """What `answered` says of this many merges. Raises GitFailed where some have no answer."""
+    found = answered(output)
+    if len(found) != number:
+        raise GitFailed(f"`git merge-tree` answered {len(found)} of {number} merges")
+    return found
+
+
+def answered(output: bytes) -> tuple[bool, ...]:
     """`merge-tree --stdin --no-messages --name-only`: for each merge its status, its tree, names, and nothing."""
     fields = iter(output.split(b"\0"))
     found = []
     for status in fields:
         if not status:
             break
-        found.append(status == b"0")
-        for field in fields:
-            if not field:
-                break
-    if len(found) != number:
-        raise GitFailed(f"`git merge-tree` answered {len(found)} of {number} merges")
+        if list(iter(fields.__next__, b"")):
+            found.append(status == b"0")
     return tuple(found)

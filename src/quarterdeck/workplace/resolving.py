@@ -21,7 +21,7 @@ from typing import Final
 from quarterdeck.kernel.failures import GitFailed
 from quarterdeck.merge.values import Sides, Way
 from quarterdeck.workplace.git import Completed, run_program
-from quarterdeck.workplace.merging_trees import MOST_BYTES, FileSides
+from quarterdeck.workplace.merging_trees import MOST_BYTES, FileSides, as_text
 
 DRIVER: Final = "mergiraf"
 SECONDS: Final = 30.0
@@ -91,7 +91,7 @@ async def _drive(program: str, files: Sequence[Sides]) -> dict[str, str] | str:
                 return done
             if done.exit_code != 0 and not done.cut:
                 return f"{sides.path}: the driver left a conflict"
-            merged = None if done.cut else _text(done.stdout)
+            merged = None if done.cut else as_text(done.stdout)
             if merged is None or not merged.strip() or any(mark in merged for mark in _MARKS):
                 return f"{sides.path}: the driver gave no merged text"
             texts[sides.path] = merged
@@ -106,12 +106,3 @@ async def _bounded(
         return await run_program(["/bin/sh", "-c", script, "sh", *command], stdin, environment, -1, SECONDS, limit)
     except GitFailed:
         return f"it took longer than {SECONDS:g} s"
-
-
-def _text(data: bytes) -> str | None:
-    if b"\0" in data:
-        return None
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        return None
