@@ -4,7 +4,8 @@ Rules
 - One environment a task, made from the package index: what the code at the base commit asks for, and pytest. The code
   that is judged comes from the tree, in front of what is installed.
 - A verdict holds for one tree, with its tests, and is kept: the same tree is never judged twice.
-- A run that does not end in time has failed.
+- A run that does not end in time has failed. What fails is run once more, as in the gate: a test that fails once and
+  then passes says nothing of the tree.
 """
 
 import json
@@ -61,7 +62,7 @@ class Judge:
         with self._lock:
             if judged in self._verdicts:
                 return self._verdicts[judged]
-        passed = self._run(judged)
+        passed = self._run(judged) or self._run(judged)
         with self._lock:
             self._verdicts[judged] = passed
             with self._kept.open("a") as file:

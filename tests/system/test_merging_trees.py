@@ -56,8 +56,9 @@ async def test_a_file_that_both_added_has_no_base(repository: Repository) -> Non
     theirs = repository.commit({"a": "a\n", "new.md": "- two\n"}, base)
     merge = await History(git).merge(ours, theirs)
     assert (merge.conflicts, merge.added) == (("new.md",), ("new.md",))
-    (file,) = await MergingTrees(git).sides(base, ours, theirs, merge.conflicts, merge.added)
-    assert not isinstance(file, str)
+    files = await MergingTrees(git).sides(base, ours, theirs, merge.conflicts, merge.added)
+    assert not isinstance(files, str)
+    (file,) = files
     assert (file.sides.base, file.sides.ours, file.sides.theirs) == (None, "- one\n", "- two\n")
 
 

@@ -92,6 +92,19 @@ VALUES = [
         "if a is None and d:\n    b()\n",
         "if a is None and c and d:\n    b()\n",
     ),
+    scene("two factors of one product", "x = 5 * 60\n", "x = 10 * 60\n", "x = 5 * 30\n"),
+    scene("a comparison and what is compared", "if a < 5:\n    b()\n", "if a <= 5:\n    b()\n", "if a < 9:\n    b()\n"),
+    scene("two links of a chain", "x = a.b.c\n", "x = z.b.c\n", "x = a.b.d\n"),
+    scene(
+        "two conditions",
+        "if a < 1 and b < 2:\n    c()\n",
+        "if a < 9 and b < 2:\n    c()\n",
+        "if a < 1 and b < 8:\n    c()\n",
+        "if a < 9 and b < 8:\n    c()\n",
+    ),
+    scene("a type and a value", "x = 1\n", "x: int = 1\n", "x = 2\n", "x: int = 2\n"),
+    scene("another value and an addition to it", "x = 1\n", "x = 2\n", "x += 1\n"),
+    scene("a key set by both", "f()\n", "f()\nd['k'] = 1\n", "f()\nd['k'] = 2\n"),
     scene("calls one behind the other", "x = q\n", "x = q.filter(a)\n", "x = q.limit(b)\n"),
     scene("values without brackets", "x = a, b\n", "x = a, b, c\n", "x = a, b, d\n"),
     scene(
@@ -412,3 +425,17 @@ def test_a_text_that_mixes_line_ends_is_merged_by_what_its_lines_say() -> None:
 def test_what_a_union_must_not_hold(ours: str, theirs: str, united: str, words: str) -> None:
     found = objections(Sides("a.py", "", ours, theirs), united)
     assert any(words in complaint for complaint in found), found
+
+
+@pytest.mark.parametrize("path", ["a.toml", "a.ini", "a.json"])
+def test_a_union_of_settings_must_read_as_settings(path: str) -> None:
+    texts = {
+        "a.toml": ("a = 1\n", "a = 2\n"),
+        "a.ini": ("[s]\na = 1\n", "[s]\na = 2\n"),
+        "a.json": ('{"a": 1}\n', '{"a": 2}\n'),
+    }
+    sides = Sides(path, "", *texts[path])
+    found = resolve(Way.UNION, sides)
+    assert isinstance(found, Resolved)
+    assert any("not what it should be" in complaint for complaint in objections(sides, found.text))
+    assert objections(Sides(path, "", "[", "["), "[[") == ()

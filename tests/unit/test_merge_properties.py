@@ -60,14 +60,20 @@ def test_what_one_side_did_alone_is_the_result_to_the_letter(base: str, other: s
 
 @given(base=CODE, ours=CODE, theirs=CODE)
 @settings(max_examples=150)
-def test_what_is_returned_parses_and_the_order_of_sides_changes_the_order_alone(
-    base: str, ours: str, theirs: str
-) -> None:
-    one = resolve(Way.ENTITY, Sides("a.py", base, ours, theirs))
-    if isinstance(one, Resolved):
+def test_what_counts_is_python_and_has_the_same_names_whichever_side_is_ours(base: str, ours: str, theirs: str) -> None:
+    sides = Sides("a.py", base, ours, theirs)
+    one = resolve(Way.ENTITY, sides)
+    other = resolve(Way.ENTITY, Sides("a.py", base, theirs, ours))
+    assert isinstance(one, Resolved) == isinstance(other, Resolved)
+    if isinstance(one, Resolved) and isinstance(other, Resolved):
         assert not isinstance(syntax(one.text), str)
-    bold = resolve(Way.ENTITY_UNION, Sides("a.py", base, ours, theirs))
+        assert {found.name for found in entities("a.py", one.text)} == {
+            found.name for found in entities("a.py", other.text)
+        }
+    bold = resolve(Way.ENTITY_UNION, sides)
     assert isinstance(bold, Resolved)
+    if not objections(sides, bold.text):
+        assert not isinstance(syntax(bold.text), str)
 
 
 @given(base=TEXT, ours=TEXT, theirs=TEXT, way=st.sampled_from(list(Way)), path=st.sampled_from(["a.py", "a.json", "b"]))

@@ -145,7 +145,7 @@ def careful(given: Sides) -> Resolved | Lost:
 
 
 @given(given=sides())
-@settings(max_examples=400)
+@settings(max_examples=150)
 def test_words_are_there_as_often_as_both_sides_want(given: Sides) -> None:
     merged = counted(careful, given)
     if merged is None:
@@ -162,7 +162,7 @@ def test_words_are_there_as_often_as_both_sides_want(given: Sides) -> None:
 
 
 @given(given=sides())
-@settings(max_examples=200)
+@settings(max_examples=40)
 def test_what_counts_compiles_where_the_sides_do(given: Sides) -> None:
     for way in (Way.ENTITY, Way.UNION, Way.ENTITY_UNION):
         merged = counted(lambda one, way=way: resolve(way, one), given)  # type: ignore[misc]  # bound now
@@ -176,7 +176,7 @@ def lines_of(text: str) -> Counter[tuple[str, ...]]:
 
 
 @given(given=sides())
-@settings(max_examples=300)
+@settings(max_examples=120)
 def test_it_does_not_matter_which_side_is_which(given: Sides) -> None:
     one = careful(given)
     other = careful(replace(given, ours=given.theirs, theirs=given.ours))
@@ -209,7 +209,7 @@ FORMS: dict[str, Callable[[list[int]], str]] = {
 
 @pytest.mark.parametrize("path", FORMS)
 @given(base=ENTRIES, ours=ENTRIES, theirs=ENTRIES)
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_lists_hold_what_both_sides_want(path: str, base: list[int], ours: list[int], theirs: list[int]) -> None:
     form = FORMS[path]
     given = Sides(path, form(base), form(ours), form(theirs))

@@ -5,11 +5,12 @@ Rules
   careful merge: of two values of one name in a row, the first would be lost.
 - Overloads of one function, and the getter, setter and deleter of a property, are different things.
 - A docstring, `if __name__ == ...:`, `if TYPE_CHECKING:` and a `case` are known by what they are.
+- What both added in another order is disputed.
 - A docstring and imports from `__future__` stand first; what ends a block, and a `case` that takes everything, last.
 - Of clauses, those with one header are the same. `else`, `finally` and what catches every exception stand last.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -54,6 +55,15 @@ def known(placed: Placed, *, defines: bool, bold: bool) -> tuple[str, str]:
     return "", statement.key
 
 
+def crossed(ours: Sequence[Hashable], theirs: Sequence[Hashable], pairs: Sequence[tuple[int, int]]) -> bool:
+    """Whether both have something that was not paired, because it stands in another order. `pairs`: what was."""
+    mine, other = ({*keys} for keys in (ours, theirs))
+    for first, second in pairs:
+        mine.discard(ours[first])
+        other.discard(theirs[second])
+    return not mine.isdisjoint(other)
+
+
 def is_typing(statement: Statement) -> bool:
     """Whether it is a block of imports for type checkers."""
     part = statement.parts[0]
@@ -74,7 +84,7 @@ def _sharing(statement: Statement) -> tuple[str, ...]:
 
 
 def _is_store(statement: Statement) -> bool:
-    return statement.kind == "assignment" and statement.name.replace(".", "").isidentifier()
+    return statement.kind == "assignment" and not statement.name.endswith("=")
 
 
 def is_last(statement: Statement) -> bool:

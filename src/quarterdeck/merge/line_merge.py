@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from quarterdeck.merge.lines import Effort, Who, matches, three
+from quarterdeck.merge.lines import Effort, Who, matches, split, three
 
 Lines = Sequence[str]
 
@@ -118,3 +118,31 @@ def interleaved(ours: Lines, theirs: Lines, effort: Effort) -> list[str]:
         merged += [*theirs[there:second], *ours[first : first + 1]]
         at, there = first + 1, second + 1
     return merged
+
+
+# --- code -------------------------------------------------------------------------------------------------
+
+
+def remarks(base: str, ours: str, theirs: str, effort: Effort) -> str:
+    """Comments and blank lines: what both changed stands one after the other."""
+    if ours in (base, theirs):
+        return theirs
+    if theirs == base:
+        return ours
+    if not (ours + theirs).strip():
+        return max(ours, theirs, key=len)
+    return _merged(base, ours, theirs, in_turn, effort)
+
+
+def code_lines(base: str, ours: str, theirs: str, effort: Effort) -> str:
+    """Code that both changed, with the lines of both."""
+    return _merged(base, ours, theirs, lambda o, t: interleaved(o, t, effort), effort)
+
+
+def _merged(base: str, ours: str, theirs: str, put: Callable[[Lines, Lines], list[str]], effort: Effort) -> str:
+    def both(o: Lines, t: Lines) -> list[str]:
+        same = [line.strip() for line in o] == [line.strip() for line in t]
+        return list(o) if same else put(o, t)
+
+    rule = Rule(str.strip, both, lambda _, o, t: both(o, t))
+    return "".join(merge_lines(split(base), split(ours), split(theirs), rule, effort))

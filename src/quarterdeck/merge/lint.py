@@ -8,6 +8,7 @@ Rules
 - Definitions that belong together (overloads, a property and its setter, registered or conditional ones) do not count.
 - A `case`, `elif` or `except` that stands twice, and a value that is replaced before it is read, are dead.
 - A line that a side added or that both kept, and that the result does not hold, is lost (see `accounts`).
+- Settings that do not read as what they are, though both sides do, may not count: TOML, INI, JSON.
 - Python that this interpreter cannot read cannot be checked: then only what a driver made of it may count.
 """
 
@@ -22,6 +23,7 @@ from quarterdeck.merge.accounts import lost
 from quarterdeck.merge.additions import SHARING
 from quarterdeck.merge.naming import PYTHON, suffix, too_large
 from quarterdeck.merge.python_tree import compiles, syntax
+from quarterdeck.merge.tables import unreadable
 from quarterdeck.merge.values import Sides
 
 _MOST: Final = 10
@@ -42,6 +44,10 @@ def objections(sides: Sides, merged: str, *, driven: bool = False) -> tuple[str,
     python = suffix(sides.path) in PYTHON
     if python:
         found += _python(ours, theirs, merged, driven=driven)
+    else:
+        problem = unreadable(suffix(sides.path), merged)
+        if problem and not any(unreadable(suffix(sides.path), side) for side in (ours, theirs)):
+            found.append(problem)
     found += lost(base, ours, theirs, merged, python=python)
     return tuple(complaint[:300] for complaint in dict.fromkeys(found))[:_MOST]
 

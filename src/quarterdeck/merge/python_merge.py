@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from quarterdeck.merge.accounts import discrepancies
-from quarterdeck.merge.additions import Placed, clause_keys, clauses_in_turn, is_last, is_typing, known
-from quarterdeck.merge.line_merge import Clash, Rule, in_turn, interleaved, merge_lines
-from quarterdeck.merge.lines import Effort, Who, matches, split, three
+from quarterdeck.merge.additions import Placed, clause_keys, clauses_in_turn, crossed, is_last, is_typing, known
+from quarterdeck.merge.line_merge import Clash, code_lines, remarks
+from quarterdeck.merge.lines import Effort, Who, matches, three
 from quarterdeck.merge.pairing import Layout, lay_out
 from quarterdeck.merge.python_tree import Line, Module, Part, Statement, compiles, tree
 from quarterdeck.merge.values import Lost, Resolved
@@ -59,7 +59,7 @@ def merge_python(base: str, ours: str, theirs: str, *, bold: bool) -> Resolved |
         trees.append(found)
     making = _Making(Effort(), bold)
     text = _block((trees[0].body, trees[1].body, trees[2].body), making, "", defines=True)
-    text += _remarks(trees[0].rest, trees[1].rest, trees[2].rest, making)
+    text += remarks(trees[0].rest, trees[1].rest, trees[2].rest, making.effort)
     if making.clashes:
         return Lost("; ".join(list(making.clashes)[:5])[:1000])
     problem = compiles(text)
@@ -90,9 +90,11 @@ def _block(trio: Trio, making: _Making, where: str, *, defines: bool) -> str:
             out.append(_region(trio, layouts, (at, regions[at]), making, where))
             at = regions[at] + 1
             continue
-        which = 0 if at in layouts[0].instead else 1  # where both have some, they are alike
-        replaced = _placed(layouts[which].instead.get(at, ()), trio, which, layouts, making, where)
-        out += [placed.text for placed in replaced]
+        mine, other = (  # where both have some, they are alike
+            _placed(layout.instead.get(at, ()), trio, which, layouts, making, where)
+            for which, layout in enumerate(layouts)
+        )
+        out += _joined(mine, other, making, where, defines=defines)
         if all(at in layout.pair and at not in layout.moved for layout in layouts):
             out.append(_paired(trio, layouts, at, making, where))
         at += 1
@@ -185,9 +187,12 @@ def _joined(ours: list[Placed], theirs: list[Placed], making: _Making, where: st
         ours, theirs, keys = theirs, ours, keys[::-1]
     elif making.bold and not defines and not is_last(theirs[-1].statement):
         ours, theirs, keys = theirs, ours, keys[::-1]  # the order that the careful merge did not take
+    pairs = matches(keys[0], keys[1], making.effort)
+    if not making.bold and crossed(keys[0], keys[1], pairs):
+        making.clash(where, "both added the same things, in another order")
     out: list[str] = []
     at, there = 0, 0
-    for first_at, second_at in [*matches(keys[0], keys[1], making.effort), (len(ours), len(theirs))]:
+    for first_at, second_at in [*pairs, (len(ours), len(theirs))]:
         out += [placed.text for placed in (*ours[at:first_at], *theirs[there:second_at])]
         if first_at < len(ours):
             out.append(_twice(ours[first_at], theirs[second_at], making, where))
@@ -198,16 +203,17 @@ def _joined(ours: list[Placed], theirs: list[Placed], making: _Making, where: st
 def _twice(ours: Placed, theirs: Placed, making: _Making, where: str) -> str:
     """What both added under one name."""
     first, second = ours.statement, theirs.statement
+    lead = remarks("", first.lead, second.lead, making.effort)
     if first.key == second.key:
-        return ours.text
+        return lead + max(ours.text.removeprefix(first.lead), theirs.text.removeprefix(second.lead), key=len)
     name = _dotted(where, first)
     try:
         if first.kind == "import" and first.name.startswith("from "):
             line, other = first.parts[0].header, second.parts[0].header
             until = line.words.index("import") + 1
             words = merge_words(line.tokens[:until], line.tokens, other.tokens, making.hand)
-            return line.lead + line.indent + words + line.end
-        return _both_bodies(first, second, making, name)
+            return lead + line.indent + words + line.end
+        return lead + _both_bodies(first, second, making, name)
     except Clash as clash:
         making.clash(name, str(clash))
         return ours.text + theirs.text
@@ -224,11 +230,9 @@ def _both_bodies(first: Statement, second: Statement, making: _Making, name: str
     if decorated[0] != decorated[1] and not making.bold:
         raise Clash("both added it, each with other decorators")
     bare, other_bare = first.without_lead().parts[0], second.without_lead().parts[0]
-    text = _remarks("", first.lead, second.lead, making) + _decorators(
-        [], bare.decorators, other_bare.decorators, making
-    )
+    text = _decorators([], bare.decorators, other_bare.decorators, making)
     text += bare.header.text + _block(([], part.body, other.body), making, name, defines=first.kind == "class")
-    return text + _remarks("", part.rest, other.rest, making)
+    return text + remarks("", part.rest, other.rest, making.effort)
 
 
 def _dotted(where: str, statement: Statement) -> str:
@@ -265,7 +269,7 @@ def _region(trio: Trio, layouts: tuple[Layout, Layout], span: tuple[int, int], m
     if not ours or not theirs:
         return "".join(statement.text for statement in ours or theirs)
     texts = ["".join(statement.text for statement in side) for side in sides]
-    return _lines(texts[0], texts[1], texts[2], making)
+    return code_lines(texts[0], texts[1], texts[2], making.effort)
 
 
 def _rewrapped(wrapped: Wrapped, making: _Making, where: str, *, swap: bool) -> str:
@@ -276,7 +280,7 @@ def _rewrapped(wrapped: Wrapped, making: _Making, where: str, *, swap: bool) -> 
     if wrapped.header is not None:
         was, other = wrapped.header
         words = merge_words(was.tokens, header.tokens, other.tokens, making.hand)
-        text = _remarks(was.lead, header.lead, other.lead, making) + header.indent + words + header.end
+        text = remarks(was.lead, header.lead, other.lead, making.effort) + header.indent + words + header.end
     body = part.body or []
     trio = (wrapped.base, wrapped.other, body) if swap else (wrapped.base, body, wrapped.other)
     return text + _block(trio, making, where, defines=False) + part.rest + _shown(wrapped.outer.parts[1:])
@@ -288,7 +292,7 @@ def _statement(base: Statement, ours: Statement, theirs: Statement, making: _Mak
         return theirs.text
     if theirs.text == base.text:
         return ours.text
-    lead = _remarks(base.lead, ours.lead, theirs.lead, making)
+    lead = remarks(base.lead, ours.lead, theirs.lead, making.effort)
     if ours.bare == base.bare or ours.bare == theirs.bare:
         return lead + theirs.bare
     if theirs.bare == base.bare:
@@ -298,7 +302,7 @@ def _statement(base: Statement, ours: Statement, theirs: Statement, making: _Mak
         return lead + _parts(base.without_lead(), ours.without_lead(), theirs.without_lead(), making, where)
     except Clash as clash:
         making.clash(where, str(clash))
-        return lead + _lines(base.bare, ours.bare, theirs.bare, making)
+        return lead + code_lines(base.bare, ours.bare, theirs.bare, making.effort)
 
 
 def _parts(base: Statement, ours: Statement, theirs: Statement, making: _Making, where: str) -> str:
@@ -334,7 +338,7 @@ def _part(base: Part, ours: Part, theirs: Part, kind: str, making: _Making, wher
             raise Clash("one side gave it a block")
         return text
     text += _block((base.body, ours.body, theirs.body), making, where, defines=kind == "class")
-    return text + _remarks(base.rest, ours.rest, theirs.rest, making)
+    return text + remarks(base.rest, ours.rest, theirs.rest, making.effort)
 
 
 def _decorators(base: Sequence[Line], ours: Sequence[Line], theirs: Sequence[Line], making: _Making) -> str:
@@ -360,38 +364,5 @@ def _line(base: Line, ours: Line, theirs: Line, making: _Making, *, prose: bool 
     end = theirs.end if ours.end in (base.end, theirs.end) else ours.end
     if end != theirs.end != base.end and theirs.end.strip():
         end = f"{ours.end.rstrip()}  {theirs.end.lstrip()}"
-    lead = _remarks(base.lead, ours.lead, theirs.lead, making)
+    lead = remarks(base.lead, ours.lead, theirs.lead, making.effort)
     return lead + indent + merge_words(base.tokens, ours.tokens, theirs.tokens, hand) + end
-
-
-# --- lines ------------------------------------------------------------------------------------------------
-
-
-def _remarks(base: str, ours: str, theirs: str, making: _Making) -> str:
-    """Comments and blank lines: what both changed stands one after the other."""
-    if ours in (base, theirs):
-        return theirs
-    if theirs == base:
-        return ours
-    if not (ours + theirs).strip():
-        return max(ours, theirs, key=len)
-    return _merged(base, ours, theirs, Rule(str.strip, in_turn, lambda _, o, t: _alike(o, t) or in_turn(o, t)), making)
-
-
-def _lines(base: str, ours: str, theirs: str, making: _Making) -> str:
-    """Code that both changed, with the lines of both."""
-
-    def both(o: Sequence[str], t: Sequence[str]) -> list[str]:
-        return _alike(o, t) or interleaved(o, t, making.effort)
-
-    return _merged(base, ours, theirs, Rule(str.strip, both, lambda _, o, t: both(o, t)), making)
-
-
-def _merged(base: str, ours: str, theirs: str, rule: Rule, making: _Making) -> str:
-    return "".join(merge_lines(split(base), split(ours), split(theirs), rule, making.effort))
-
-
-def _alike(ours: Sequence[str], theirs: Sequence[str]) -> list[str]:
-    """Ours, where both say the same in other columns."""
-    same = [line.strip() for line in ours] == [line.strip() for line in theirs]
-    return list(ours) if same else []

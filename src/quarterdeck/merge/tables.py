@@ -40,6 +40,16 @@ def merge_tables(kind: str, base: str, ours: str, theirs: str, effort: Effort) -
     return text
 
 
+def unreadable(kind: str, text: str) -> str:
+    """Why a text of such an ending is none; empty = it is one, or the ending is not one of TABLES."""
+    try:
+        if kind in TABLES:
+            _read(kind, text)
+    except Clash as clash:
+        return str(clash)
+    return ""
+
+
 # --- lines ------------------------------------------------------------------------------------------------
 
 

@@ -2,20 +2,22 @@
 
 Rules
 - What stands in brackets is merged element by element, strings as literals.
-- Outside of brackets, changes that do not overlap are both taken, also side by side.
+- Outside of brackets, a line has parts: a target, a value, a condition, what `and`, `or` and `|` stand between. Changes
+  of different parts are both taken; two changes of one part are a clash, wherever in it they are.
 - What both put in at one place is a clash, unless both go on with the same operator (`|`, `and`, `or`, `+`), where no
   other operator makes that mean something else, or with another entry of an `import` or a `with`.
-- A bold merge puts such additions one after the other.
+- A bold merge puts such additions one after the other, and takes both changes of one part that do not overlap.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
 from quarterdeck.merge.elements import merge_elements
 from quarterdeck.merge.grouping import Group, Item, grouped, spelled, words_of
 from quarterdeck.merge.line_merge import Clash
-from quarterdeck.merge.lines import Effort, Who, three
+from quarterdeck.merge.lines import Effort, Piece, Who, three
 from quarterdeck.merge.literals import merge_string
 from quarterdeck.merge.python_tree import Token
 
@@ -30,6 +32,8 @@ _BORDERS: Final = frozenset(
     )
 )
 """What an expression ends at."""
+_BETWEEN: Final = _BORDERS.union({"and", "or", "|", "as", "from"}) - {","}
+"""What stands between the parts of a line."""
 _PLAIN: Final = frozenset({".", "await"})
 _WORDED: Final = frozenset({"and", "or", "not", "in", "is", "lambda", "if", "else", "for", "await"})
 _LOOSER: Final = {
@@ -59,8 +63,11 @@ def _items(base: Sequence[Item], ours: Sequence[Item], theirs: Sequence[Item], h
     """Items side by side: words by what they say, brackets by which they are, strings by their place."""
     counts = {sum(isinstance(item, Token) and item.is_string for item in side) for side in (base, ours, theirs)}
     keys = [[_key(item, len(counts) == 1) for item in side] for side in (base, ours, theirs)]
+    pieces = three(keys[0], keys[1], keys[2], hand.effort, touching=False)
+    if not hand.bold:
+        _check_parts(base, ours, theirs, pieces)
     merged: list[Item] = []
-    for piece in three(keys[0], keys[1], keys[2], hand.effort, touching=False):
+    for piece in pieces:
         b, o, t = base[slice(*piece.base)], ours[slice(*piece.ours)], theirs[slice(*piece.theirs)]
         if piece.who is Who.NOBODY:
             for trio in zip(b, o, t, strict=True):
@@ -75,6 +82,34 @@ def _items(base: Sequence[Item], ours: Sequence[Item], theirs: Sequence[Item], h
         else:
             merged += _appended(base, piece.base[0], o, t, hand)
     return merged
+
+
+def _check_parts(base: Sequence[Item], ours: Sequence[Item], theirs: Sequence[Item], pieces: Sequence[Piece]) -> None:
+    """Both may not change the same part. Raises Clash."""
+    commas = {","} if _LISTED & set(_own(base[:2])) else set()
+    words = _own(base) if base else []
+    part = [0, *accumulate(word in _BETWEEN or word in commas for word in words)]
+    changed: list[set[int]] = [set(), set()]
+    for piece in pieces:
+        o, t = ours[slice(*piece.ours)], theirs[slice(*piece.theirs)]
+        if piece.who in (Who.BOTH, Who.CLASH) or _said(o) == _said(t):
+            continue  # they agree, or what they did is looked at as a whole
+        spots = [_spots(words, piece.base, here) for here in (o, t)]
+        for side in (0, 1):
+            for at in spots[side] - spots[1 - side]:  # where both did it is one literal
+                changed[side].update(part[at : at + 2] if at in range(*piece.base) else part[at : at + 1])
+    if disputed := changed[0] & changed[1]:
+        raise Clash(f"both changed {spelled(base[part.index(min(disputed)) :]).strip()[:60]!r}")
+
+
+def _spots(words: Sequence[str], span: tuple[int, int], here: Sequence[Item]) -> set[int]:
+    """Where in the base a side changed something, of this span."""
+    b = range(*span)
+    if len(here) == len(b):
+        return {at for at, item in zip(b, here, strict=True) if isinstance(item, Token) and item.text != words[at]}
+    if not b and _BETWEEN.union({","}) & {_own(here)[0], _own(here)[-1]}:
+        return set()  # a part of its own
+    return {*b} or {span[0]}
 
 
 def _key(item: Item, by_place: bool) -> str:
