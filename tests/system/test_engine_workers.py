@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from quarterdeck.engine.port import POISON_DEATHS, Job
+from quarterdeck.engine.port import POISON_DEATHS, Job, Untaken
 from quarterdeck.engine.procrastinate import ProcrastinateEngine, prepare
 from quarterdeck.engine.seats import Pace, Seat
 from quarterdeck.kernel import ids
@@ -94,7 +94,7 @@ async def _until(bench: Bench, engine: ProcrastinateEngine, left: int) -> None:
 async def test_what_no_worker_can_take_is_said(bench: Bench) -> None:
     engine = bench.engine(pace=0.0)
     await defer(bench, engine, Job("work", "heavy", "heavy", "r", runs_on=("gpu",)))
-    assert await engine.untaken() == ("1 jobs wait for a worker with gpu, and none is alive",)
+    assert await engine.untaken() == (Untaken(1, "work/gpu", ("gpu",)),)
     gifted = bench.engine(labels=("gpu",))
     await gifted.try_own()
     assert await bench.engine().untaken() == ()

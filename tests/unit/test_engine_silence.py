@@ -5,7 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quarterdeck.engine.seats import A_CORE, Pace, fair
-from quarterdeck.engine.silence import Heard, Listened, Verdict, answered, listened, silent, too_late, unanswered
+from quarterdeck.engine.silence import (
+    Heard,
+    Listened,
+    Verdict,
+    answered,
+    forgiven,
+    listened,
+    silent,
+    too_late,
+    unanswered,
+)
 
 PACES = st.floats(3.0, 600.0).map(Pace)
 AGES = st.floats(-7200.0, 7200.0)
@@ -41,6 +51,14 @@ def test_the_dead_are_found_within_the_takeover(pace: Pace, ages: list[float]) -
 def test_who_has_just_come_waits_two_heartbeats_for_one_that_died_long_ago() -> None:
     assert dead_after(Pace(30.0), Pace(30.0), [1] * 8, [3600.0] * 8) == 2
     assert dead_after(Pace(30.0), Pace(30.0), [1] * 8, [0.0] * 8) == 4
+
+
+def test_a_listener_that_was_silent_holds_that_against_nobody_and_forgets_nothing() -> None:
+    heard = [Heard(7, 1, 0.0, Pace(30.0))]
+    marks = listened({}, heard, 0.0)
+    marks = forgiven(listened(marks, heard, 10.0), 100.0)
+    assert silent(marks, heard, 115.0) == (), "it was listened to for fifteen seconds"
+    assert silent(marks, heard, 120.0) == tuple(heard)
 
 
 def test_each_is_judged_by_its_own_pace() -> None:

@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quarterdeck.assembly.agreed import Agreed
+from quarterdeck.assembly.colleagues import lacking, working
 from quarterdeck.assembly.pacing import Pacing, SharedPace, grant
 from quarterdeck.assembly.places import Places
 from quarterdeck.assembly.timing import set_by
 from quarterdeck.delivery import jobs
 from quarterdeck.delivery.routing import checked_on, routed
-from quarterdeck.engine.port import URGENT, Job
+from quarterdeck.engine.port import URGENT, Job, Worker
 from quarterdeck.engine.queues import (
     BACKGROUND,
     CONTROL,
@@ -86,10 +87,15 @@ def test_what_nobody_takes_is_said_once_it_waits_too_long() -> None:
         Waiting("work/big", "big", 1, 5.0),
         Waiting("control", "", 1, 99.0),
     ]
-    assert untaken(waiting, {"work"}, 30.0) == (
+    assert tuple(map(lacking, untaken(waiting, {"work"}, 30.0))) == (
         "3 jobs wait for a worker with gpu, and none is alive",
         "1 jobs wait for a worker that takes the queue control, and none is alive",
     )
+
+
+def test_a_worker_is_told_of_with_the_labels_that_it_was_given() -> None:
+    worker = Worker("big", 7, ("gpu", "host=big"), 3, 16, ends=True)
+    assert working(worker) == "big 7 (gpu): 3 of 16, ends"
 
 
 def test_an_attempt_is_performed_where_its_task_and_its_agent_can_be() -> None:
@@ -142,14 +148,18 @@ def test_a_check_is_run_where_its_repository_says_and_all_of_a_path_on_its_machi
 def test_no_slice_gives_more_than_its_rate(per_minute: int, steps: list[float]) -> None:
     now, number, used = 1_000_000.0, 0, 0
     given: dict[int, int] = {}
+    left: list[tuple[float, int]] = []
     for step in steps:
         now += step
         granted = grant(now, per_minute, number, used)
         number, used = granted.number, granted.used
         given[number] = given.get(number, 0) + granted.calls
+        left.append((now, granted.calls))
         assert 0 < granted.rest <= 60.0
-    length = 10.0 if per_minute >= 6 else 60.0
-    assert max(given.values()) <= max(1, math.floor(per_minute * length / 60.0))
+    most = max(1, math.floor(per_minute / 6.0))
+    assert max(given.values()) <= most
+    for end, _ in left:
+        assert sum(calls for at, calls in left if end - 60.0 < at <= end) <= per_minute + most
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import sys
 import time
 
 from quarterdeck.assembly import clis
+from quarterdeck.assembly.colleagues import lacking, working
 from quarterdeck.assembly.parts import Parts
 from quarterdeck.assembly.timing import WRONG
 from quarterdeck.delivery.order import Check
@@ -94,7 +95,7 @@ async def _workers(parts: Parts) -> list[Check]:
         return []
     missing = await parts.engine.untaken()
     fix = "quarterdeck worker --labels …   (on a machine that has them)"
-    checks = [Check(name="workers", ok=False, detail=text, fix=fix, level="warning") for text in missing]
+    checks = [Check(name="workers", ok=False, detail=text, fix=fix, level="warning") for text in map(lacking, missing)]
     clock = parts.clock
     if isinstance(clock, CopiedClock) and abs(clock.ahead) > WRONG:
         detail = f"{clock.ahead:+.0f} s off the database's, by which everything is decided"
@@ -102,7 +103,7 @@ async def _workers(parts: Parts) -> list[Check]:
     if not await parts.engine.attended():
         fix = "quarterdeck worker, or quarterdeck up"
         checks.append(Check(name="workers", ok=False, detail="none is alive", fix=fix, level="info"))
-    return checks or [Check(name="workers", ok=True, detail=", ".join(await parts.engine.workers()))]
+    return checks or [Check(name="workers", ok=True, detail=", ".join(map(working, await parts.engine.workers())))]
 
 
 async def _triggers(parts: Parts) -> list[Check]:

@@ -9,6 +9,7 @@ import os
 import re
 import socket
 from pathlib import Path
+from typing import Final
 
 from quarterdeck import __version__
 from quarterdeck.assembly import late
@@ -19,11 +20,17 @@ from quarterdeck.kernel.clock import Clock
 from quarterdeck.settings import Settings, operator_outside
 from quarterdeck.store.port import Store
 
+_MACHINE: Final = Path("/etc/machine-id")
+
 
 def own_label() -> str:
-    """The label that every worker on this machine has, and no other."""
-    name = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:63]
-    return f"host={name or 'unnamed'}"
+    """The label that every worker on this machine has, and no other: machines may well have the same name."""
+    try:
+        machine = _MACHINE.read_text(encoding="ascii").strip()[:8]
+    except (OSError, ValueError):  # in containers, which have names of their own
+        machine = ""
+    name = "-".join(filter(None, (socket.gethostname(), machine)))
+    return f"host={re.sub(r'[^A-Za-z0-9._-]', '-', name)[-63:] or 'unnamed'}"
 
 
 async def make_engine(settings: Settings, store: Store, owner: str, clock: Clock, place: Place | None) -> Engine:

@@ -38,6 +38,7 @@ from quarterdeck.tools.shed.needs import WITHOUT
 from quarterdeck.workplace.mirror import Mirror
 
 MAX_PLAN_BYTES = 8 * 1024 * 1024
+_PLACED = "runs_on: "
 
 
 async def create(parts: Parts, order: Order, run: str | None = None) -> str:
@@ -54,7 +55,7 @@ async def create(parts: Parts, order: Order, run: str | None = None) -> str:
     kept = await bring(parts, local, mirror, base)
     frozen = await _config_of(parts, order)
     config = lent(_adapted(order, frozen or fresh(await configuration(parts.settings.home, mirror, base))))
-    config = config.model_copy(update={"runs_on": reach(parts, mirror)})
+    config = placed(config, reach(parts, mirror))
     if plan is not None:
         check_plan(plan, origin=str(order.plan_path), agents=config.agents.keys())
         check_given(plan, config, origin=str(order.plan_path))
@@ -120,6 +121,13 @@ def _adapted(order: Order, config: RunConfig) -> RunConfig:
         )
     named = {"default_agent": order.agent, "agent_named": True} if order.agent is not None else {}
     return config.model_copy(update={"deck": deck, **named})
+
+
+def placed(config: RunConfig, runs_on: tuple[str, ...]) -> RunConfig:
+    """The configuration of a run that only workers with these labels can work on."""
+    said = [line for line in config.origin if not line.startswith(_PLACED)]
+    why = [f"{_PLACED}{label}, because the repository has no remote" for label in runs_on]
+    return config.model_copy(update={"runs_on": runs_on, "origin": (*said, *why)})
 
 
 def fenced(deck: DeckConfig, backend: str) -> DeckConfig:

@@ -29,7 +29,8 @@ from quarterdeck.store.port import Store, Tx
 _log = logging.getLogger(__name__)
 
 SLICE: Final = 10.0
-"""Seconds; of a rate that gives less than one call to a slice, a minute."""
+"""Seconds; where a rate gives less than one call to that, as long as one call takes. So within any minute there are at
+most a slice's calls more than the rate says."""
 _PARTS: Final = 8
 """Into how many parts the processes cut a slice."""
 _LOOK: Final = 5.0
@@ -52,8 +53,8 @@ class Granted:
 def grant(now: float, per_minute: int, number: int, used: int) -> Granted:
     """A part of the slice at `now` (seconds since the epoch), where `used` calls of the slice `number` were taken
     before. Pure."""
-    length = SLICE if per_minute * SLICE >= 60.0 else 60.0
-    most = int(per_minute * length / 60.0)
+    length = max(SLICE, 60.0 / per_minute)
+    most = max(1, int(per_minute * length / 60.0))
     current = int(now // length)
     before = used if number == current else 0
     calls = max(0, min(max(1, most // _PARTS), most - before))

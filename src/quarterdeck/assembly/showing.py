@@ -1,6 +1,7 @@
 """What the deck shows, wired to its parts."""
 
 from quarterdeck import __version__
+from quarterdeck.assembly.colleagues import lacking
 from quarterdeck.assembly.parts import Parts
 from quarterdeck.board.board import Around
 from quarterdeck.board.shown import Shown, shown
@@ -41,7 +42,7 @@ class Showing:
             working=await self._parts.engine.attended(),
             today_cap_usd=config.budget.deck_day,
             inbox_limit=config.approve.inbox,
-            trouble=self._trouble or next(iter(await self._parts.engine.untaken()), ""),
+            trouble=self._trouble or next(map(lacking, await self._parts.engine.untaken()), ""),
         )
 
     def _config(self) -> DeckConfig:

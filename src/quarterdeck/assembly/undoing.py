@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from quarterdeck.assembly.configuration import configuration
-from quarterdeck.assembly.ordering import check_gate, check_sandbox, fenced, short, store, target
+from quarterdeck.assembly.ordering import check_gate, check_sandbox, fenced, placed, short, store, target
 from quarterdeck.assembly.parts import Parts
 from quarterdeck.assembly.remote import check_reach, reach, target_of
 from quarterdeck.delivery import merging
@@ -80,7 +80,7 @@ async def create(parts: Parts, order: RevertOrder, new: str | None = None) -> st
     found = await configuration(parts.settings.home, mirror, source.tip)
     deck = fenced(found.deck, order.sandbox) if order.sandbox is not None else found.deck
     runs_on = reach(parts, mirror)
-    config = RunConfig(deck=deck, default_agent=BY, blueprint="revert", origin=found.origin, runs_on=runs_on)
+    config = placed(RunConfig(deck=deck, default_agent=BY, blueprint="revert", origin=found.origin), runs_on)
     check_gate(config)
     mirror.check_writable()
     named = order.into is not None or created.into_explicit

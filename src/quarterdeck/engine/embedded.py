@@ -22,7 +22,7 @@ from quarterdeck.engine import illness
 from quarterdeck.engine.choosing import Candidate, Delays, choose
 from quarterdeck.engine.illness import PATIENCE, Illness
 from quarterdeck.engine.ownership import OwnersLock
-from quarterdeck.engine.port import KEPT_FAILURES, POISON_DEATHS, URGENT, Handler, Job, Later, poisoned
+from quarterdeck.engine.port import KEPT_FAILURES, POISON_DEATHS, URGENT, Handler, Job, Later, Untaken, Worker, poisoned
 from quarterdeck.engine.rows import IDLE_SECONDS, THROTTLE, columns_of, job_of, trace_of
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import Clock
@@ -99,10 +99,10 @@ class EmbeddedEngine:
         rows = await self._store.read("jobs_unfinished", run=run)
         return int(rows[0]["n"])
 
-    async def untaken(self) -> tuple[str, ...]:
+    async def untaken(self) -> tuple[Untaken, ...]:
         return ()  # the owner takes everything
 
-    async def workers(self) -> tuple[str, ...]:
+    async def workers(self) -> tuple[Worker, ...]:
         return ()
 
     async def failed(self) -> list[tuple[Job, str]]:

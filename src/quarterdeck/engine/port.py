@@ -51,6 +51,30 @@ class Job:
     """Labels that the worker has to have which performs it. An engine of one process performs it all the same."""
 
 
+@dataclass(frozen=True, slots=True)
+class Untaken:
+    """What waits for a worker that there is not."""
+
+    jobs: int
+    queue: str
+    needs: tuple[str, ...]
+    """The labels that such a worker would have to have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A living process that performs jobs beside others."""
+
+    host: str
+    pid: int
+    labels: tuple[str, ...]
+    busy: int
+    """Jobs in its hands."""
+    capacity: int
+    ends: bool
+    """It takes no further jobs."""
+
+
 class Later(Exception):
     """Raised by a handler: nothing is wrong with the job, run it again after `delay` seconds."""
 
@@ -99,12 +123,12 @@ class Engine(Protocol):
         """Whether a living process (this one or another) performs jobs now."""
         ...
 
-    async def untaken(self) -> tuple[str, ...]:
-        """What waits for a worker that there is not, in sentences for people."""
+    async def untaken(self) -> tuple[Untaken, ...]:
+        """What waits for a worker that there is not."""
         ...
 
-    async def workers(self) -> tuple[str, ...]:
-        """Who performs jobs beside or instead of this process, one phrase for each; empty where there is one owner."""
+    async def workers(self) -> tuple[Worker, ...]:
+        """Who performs jobs beside or instead of this process; empty where there is one owner."""
         ...
 
     async def unfinished(self, run: str = "") -> int:

@@ -33,7 +33,8 @@ from procrastinate.worker import Worker
 
 from quarterdeck.engine import illness
 from quarterdeck.engine.illness import PATIENCE, Illness
-from quarterdeck.engine.port import KEPT_FAILURES, Handler, Job, Later
+from quarterdeck.engine.port import KEPT_FAILURES, Handler, Job, Later, Untaken
+from quarterdeck.engine.port import Worker as Colleague
 from quarterdeck.engine.procrastinate_hands import Hands
 from quarterdeck.engine.procrastinate_schema import foundations
 from quarterdeck.engine.procrastinate_standing import Standing
@@ -115,7 +116,7 @@ class ProcrastinateEngine:
     async def attended(self) -> bool:
         return any(not row["draining"] for row in await self._store.read("workers_alive"))
 
-    async def untaken(self) -> tuple[str, ...]:
+    async def untaken(self) -> tuple[Untaken, ...]:
         alive = await self._store.read("workers_alive")
         waiting = [
             Waiting(row["queue"], row["needs"], row["n"], row["seconds"])
@@ -129,8 +130,8 @@ class ProcrastinateEngine:
         }
         return untaken(waiting, taken, self._pace.takeover)
 
-    async def workers(self) -> tuple[str, ...]:
-        return tuple(_told(row) for row in await self._store.read("workers_alive"))
+    async def workers(self) -> tuple[Colleague, ...]:
+        return tuple(_colleague(row) for row in await self._store.read("workers_alive"))
 
     # --- being a worker -------------------------------------------------------------------------------------
 
@@ -335,11 +336,10 @@ class ProcrastinateEngine:
                 await asyncio.sleep(self.illness.pause())
 
 
-def _told(worker: Row) -> str:
-    given = [label for label in worker["labels"].split() if not label.startswith("host=")]
-    labels = f" ({', '.join(given)})" if given else ""
-    state = ", ends" if worker["draining"] else ""
-    return f"{worker['host']} {worker['pid']}{labels}: {worker['busy']} of {worker['capacity']}{state}"
+def _colleague(row: Row) -> Colleague:
+    return Colleague(
+        row["host"], row["pid"], tuple(row["labels"].split()), row["busy"], row["capacity"], bool(row["draining"])
+    )
 
 
 def _job(job: theirs.Job) -> Job:

@@ -24,7 +24,17 @@ from quarterdeck.engine.illness import Illness
 from quarterdeck.engine.port import KEPT_FAILURES, POISON_DEATHS, poisoned
 from quarterdeck.engine.procrastinate_manager import Manager, Settle, unavailable
 from quarterdeck.engine.seats import Pace, Seat
-from quarterdeck.engine.silence import Heard, Listened, Verdict, answered, listened, silent, too_late, unanswered
+from quarterdeck.engine.silence import (
+    Heard,
+    Listened,
+    Verdict,
+    answered,
+    forgiven,
+    listened,
+    silent,
+    too_late,
+    unanswered,
+)
 from quarterdeck.kernel.clock import Clock
 from quarterdeck.kernel.failures import Fenced, StoreUnavailable
 from quarterdeck.store.port import Store, Tx
@@ -178,7 +188,7 @@ class Standing:
             case Verdict.LISTENS:
                 self._see_to_the_dead()
             case _:
-                self._listened = {}  # what others said meanwhile was not heard
+                self._listened = forgiven(self._listened, silent_for - self._pace.heartbeat)
         self._heard_at = sent
 
     async def _known(self) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
 
-from quarterdeck.engine.port import URGENT, Job
+from quarterdeck.engine.port import URGENT, Job, Untaken
 from quarterdeck.kernel.failures import BadInput
 
 CONTROL: Final = "control"
@@ -61,16 +61,13 @@ class Waiting:
     """How long the oldest of them has."""
 
 
-def untaken(waiting: Iterable[Waiting], taken: Collection[str], patience: float) -> tuple[str, ...]:
-    """What waits for longer than `patience` seconds where no living worker takes jobs, in sentences."""
-    found = []
-    for each in waiting:
-        if each.queue in taken or each.seconds < patience:
-            continue
-        needs = each.needs.replace("+", ", ")
-        what = f"a worker with {needs}" if needs else f"a worker that takes the queue {each.queue}"
-        found.append(f"{each.jobs} jobs wait for {what}, and none is alive")
-    return tuple(found)
+def untaken(waiting: Iterable[Waiting], taken: Collection[str], patience: float) -> tuple[Untaken, ...]:
+    """What waits for longer than `patience` seconds where no living worker takes jobs."""
+    return tuple(
+        Untaken(each.jobs, each.queue, tuple(filter(None, each.needs.split("+"))))
+        for each in waiting
+        if each.queue not in taken and each.seconds >= patience
+    )
 
 
 def needs_of(job: Job) -> str:

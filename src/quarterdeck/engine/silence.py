@@ -5,7 +5,7 @@ Rules
   its own pace: workers of different paces do not harm each other, and a step of the database's clock kills nobody.
 - Who listens since a short time only believes the database's clock after two heartbeats: what is that old by it, and
   did not move meanwhile, is dead too. So work of a machine that died long ago waits for nobody's patience.
-- Who was silent itself lets the others speak first: what it heard before counts no longer.
+- Who was silent itself did not listen either: that time counts against nobody, and the others speak first.
 """
 
 from collections.abc import Iterable, Mapping
@@ -39,6 +39,11 @@ def listened(before: Listened, heard: Iterable[Heard], now: float) -> Listened:
         one.worker: mark if (mark := known[one.worker]) is not None and mark[0] == one.beat else (one.beat, now)
         for one in heard
     }
+
+
+def forgiven(marks: Listened, seconds: float) -> Listened:
+    """What is known, where the listener did not listen for so many seconds."""
+    return {worker: (beat, since + seconds) for worker, (beat, since) in marks.items()}
 
 
 def silent(marks: Listened, heard: Iterable[Heard], now: float) -> tuple[Heard, ...]:
