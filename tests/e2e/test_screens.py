@@ -31,19 +31,20 @@ def ready(world: World, run: str) -> bool:
     return states.get("names") == "merged" and asked == ["tool"] and bool(waits)
 
 
-def places(run: str) -> dict[str, str]:
-    """Every screen and every part of one that has an address."""
+def places(run: str) -> dict[str, tuple[str, str]]:
+    """Every screen and every part of one that has an address, with its heading."""
+    goal = f"Goal {EVIL}"
     return {
-        "now": "now",
-        "inbox": "inbox",
-        "fleet": "fleet",
-        "runs": "run",
-        "run": f"run/{run}",
-        "thread": f"run/{run}?task=names",
-        "change": f"run/{run}?task=names&show=change",
-        "integrate": "integrate",
-        "cost": "cost",
-        "audit": "audit",
+        "now": ("now", "Now"),
+        "inbox": ("inbox", "Inbox"),
+        "fleet": ("fleet", "Fleet"),
+        "runs": ("run", "Runs"),
+        "run": (f"run/{run}", goal),
+        "thread": (f"run/{run}?task=names", goal),
+        "change": (f"run/{run}?task=names&show=change", goal),
+        "integrate": ("integrate", "Integrate"),
+        "cost": ("cost", "Cost"),
+        "audit": ("audit", "Audit"),
     }
 
 
@@ -54,8 +55,8 @@ def test_every_screen_is_drawn_fits_and_is_accessible_and_inert(
     """`opened` holds that no script of an agent ran and that nothing was logged or fetched elsewhere."""
     found: list[str] = []
     with opened(browser, world.url, theme=theme) as deck:
-        for name, place in places(run).items():
-            deck.go(place)
+        for name, (place, heading) in places(run).items():
+            deck.go(place, heading)
             settle(deck)
             deck.draw(f"{name}-{theme}")
             found += [f"{name}: {violation}" for violation in deck.violations()]
@@ -135,6 +136,8 @@ def test_fleet_integrate_cost_and_audit_are_the_journals(deck: Deck, world: Worl
     row = page.locator(".fleet-row").filter(has_text=slow["attempt"])
     expect(row).to_contain_text(slow["agent"])
     expect(row).to_contain_text("scripted")
+    asks = page.locator(".fleet-row").filter(has_text=f"{run}.guarded.1")
+    expect(asks).to_contain_text("you: approval")
 
     deck.go("integrate", "Integrate")
     (landed,) = world.rows("SELECT * FROM tasks WHERE run = ? AND status = 'merged'", run)

@@ -69,6 +69,28 @@ def test_time_in_which_a_person_is_waited_for_is_nobodys_silence() -> None:
     assert (goes_on.waits_on, goes_on.longest) == ("", 1.0)
 
 
+def test_an_agent_whose_action_waits_for_a_yes_waits_for_a_person_until_it_is_given() -> None:
+    wants = e.ApprovalAsked(
+        approval="a-1",
+        what="tool",
+        run="r-1",
+        task="t",
+        attempt="r-1.t.1",
+        agent="implementer",
+        action_hash="0" * 64,
+        title="implementer wants to use search",
+        subject_blob="0" * 64,
+        risk="low",
+        expires_at=9e9,
+    )
+    waits = _told((0.0, started("r-1.t.1")), (5.0, wants))
+    assert (waits.waits_on, waits.waits_since, waits.silent_after) == ("approval", 5.0, None)
+    given = _told((0.0, started("r-1.t.1")), (5.0, wants), (9.0, intended(1)))
+    assert given.waits_on == "tool read_file"
+    refused = _told((0.0, started("r-1.t.1")), (5.0, wants), (9.0, intended(1, decision="deny")))
+    assert refused.waits_on == ""
+
+
 # --- what needs a person ----------------------------------------------------------------------------------
 
 

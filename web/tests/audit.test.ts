@@ -29,6 +29,7 @@ test("an event on one line begins with what says most, and leaves out what is el
     "exit 1 more · shell · step 3 · ok false",
   );
   assert.equal(gist({ nested: { a: 1 } }), "");
+  assert.equal(gist({ seconds: 0.22114450400113128, step: 3 }), "seconds 0.221 · step 3");
   assert.equal(gist({ reason: "x".repeat(500) }).length, 161);
 });
 

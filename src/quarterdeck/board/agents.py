@@ -159,6 +159,8 @@ def _apply(cell: AgentCell, event: e.EventBase, at: float) -> None:
             _waits(cell, "retry", at)
         case e.HarnessStarted():
             _waits(cell, "", at)
+        case e.ApprovalAsked(what="tool"):
+            _waits(cell, "approval", at)
         case e.QuestionAsked():
             _evidence(cell, f"asked: {event.question}", at)
             _waits(cell, "question", at)

@@ -43,7 +43,9 @@ export function gist(body: Readonly<Record<string, unknown>>, most = 160): strin
     if (told.has(name) || value === null || value === "" || value === undefined) return;
     if (typeof value === "object" || name.endsWith("_blob")) return;
     told.add(name);
-    parts.push(FIRST.includes(name) && typeof value === "string" ? value : `${name} ${String(value)}`);
+    // What was measured is known to the millisecond at most.
+    const said = typeof value === "number" && !Number.isInteger(value) ? value.toFixed(3) : String(value);
+    parts.push(FIRST.includes(name) && typeof value === "string" ? value : `${name} ${said}`);
   };
   for (const name of FIRST) put(name);
   for (const name of Object.keys(body)) put(name);

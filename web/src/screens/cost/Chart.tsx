@@ -67,14 +67,14 @@ function options(element: HTMLElement, stretch: number): uPlot.Options {
     cursor: { points: { size: 6 }, drag: { x: true, y: false } },
     // Where nobody points, the newest figures stand below the curve.
     hooks: {
-      ready: [(plot) => plot.setLegend({ idx: plot.data[0].length - 1 })],
-      setCursor: [(plot) => plot.cursor.idx == null && plot.setLegend({ idx: plot.data[0].length - 1 })],
+      ready: [(plot) => plot.setLegend({ idx: plot.data[0].length - 2 })],
+      setCursor: [(plot) => plot.cursor.idx == null && plot.setLegend({ idx: plot.data[0].length - 2 })],
     },
     scales: { y: { range: (_self, _min, max) => [0, max > 0 ? max * 1.08 : 1] } },
     // Days are those of the caps.
     tzDate: (time) => uPlot.tzDate(new Date(time * 1000), "Etc/UTC"),
     axes: [
-      { ...axis, grid: { show: false }, space: 64, values: marks },
+      { ...axis, grid: { show: false }, space: 64, size: 28, values: marks },
       { ...axis, grid, size: 58, values: dollars },
     ],
     series: [

@@ -43,7 +43,7 @@ export function QuestionPane({ need, after }: { readonly need: NeedRow; readonly
           asked <When at={need.since} />
         </p>
       </div>
-      {need.detail && <p class="inbox-detail">{need.detail}</p>}
+      {need.detail && !need.title.includes(need.detail) && <p class="inbox-detail">{need.detail}</p>}
       {error !== null && <Refusal error={error} />}
       <form
         class="inbox-decide"
