@@ -3,13 +3,13 @@
 import asyncio
 import json
 import signal
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from deck_kit import CRITIC, REVIEWER, Place, carried, events, git, one, place_at, run_events, task
+from store_kit import open_at
 
 from quarterdeck.assembly import Deck, open_deck
 from quarterdeck.delivery.order import Order
@@ -313,6 +313,7 @@ async def test_cancel_while_a_change_is_in_the_gate(place: Place) -> None:
         assert (result.status, one(result, "a").status) == (RunStatus.CANCELLED, TaskStatus.CANCELLED)
 
 
+@pytest.mark.embedded  # among many workers, one that was killed counts as living until it has been silent for a while
 @pytest.mark.parametrize("point", ["workspace.ready", "gate.queued", "change.pinned"])
 async def test_cancel_when_nobody_works_on_it(place: Place, point: str) -> None:
     place.begin()
@@ -470,13 +471,9 @@ async def test_everything_is_exported_and_tampering_is_found(place: Place) -> No
         assert wanted <= files
         assert f"changes/{result.run}.a.1.patch" in files
     assert place.call("audit", "verify")[0] == 0
-    with sqlite3.connect(place.home / "deck.db") as database:
-        (row,) = database.execute("SELECT max(id) FROM events WHERE instr(CAST(body AS TEXT), 'task.merged')")
-        (old,) = database.execute("SELECT body FROM events WHERE id = ?", row).fetchone()
-        new = bytes(old).replace(b'"commit":"', b'"commit":"0', 1)
-        assert new != old
-        database.execute("UPDATE events SET body = ? WHERE id = ?", (new, *row))
-    database.close()
+    store = await open_at(place.home / "deck.db")
+    await store.write(lambda tx: tx.run("prune_stream", stream=ids.run_stream(result.run)))
+    await store.close()
     code, said, err = place.call("audit", "verify")
     assert code != 0
     assert f"run/{result.run}" in said + err

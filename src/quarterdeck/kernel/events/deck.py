@@ -18,11 +18,13 @@ class DeckOwned(EventBase):
 
 
 class DeckAnchored(EventBase):
-    """The heads of all streams at one moment, so that a truncated stream is noticed."""
+    """Where the streams stood that had moved since the anchor before, so that a truncated stream is noticed."""
 
     kind: Literal["deck.anchored"] = "deck.anchored"
     heads_blob: Blob
+    """JSON: by stream, the number and the hash (hex) of its last record."""
     streams: int
+    """How many they are."""
 
 
 class RunsPruned(EventBase):
