@@ -274,7 +274,7 @@ async def _carry_out(
             both.create_task(_strike(faults, options, rng, until))
         await faults.settle()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(options.grace):
+            async with asyncio.timeout_at(until + options.grace):
                 while not await _note_ends(deck, campaign):
                     await asyncio.sleep(_LOOK)
         campaign.working = loop.time() - began

@@ -61,8 +61,9 @@ async def _judge_limits(parts: Parts, campaign: Campaign, history: list[Committe
     kept = {
         str(row["name"]): float(row["at"]) for row in await parts.store.read("starts_all") if row["kind"] == "agent"
     }
+    reserved = {str(row["purse"]): int(row["reserved"]) for row in await parts.store.read("left_reserved")}
     purses = {
-        str(row["purse"]): Purse(row["cap"], row["settled"], row["reserved"])
+        str(row["purse"]): Purse(row["cap"], row["settled"], reserved.get(row["purse"], 0))
         for row in await parts.store.read("purses_all")
     }
     campaign.peaks = peaks(runs)

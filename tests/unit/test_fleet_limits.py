@@ -328,6 +328,35 @@ async def test_a_clock_that_is_copied_goes_on_by_itself_and_steps_with_nobody(st
     assert right <= copied.wall() < right + 60.0
 
 
+async def test_a_slow_answer_does_not_make_a_copied_clock_worse(store: SqliteStore) -> None:
+    """An answer that took six seconds tells the time of any moment in them, so a start could come before its turn."""
+    copied = CopiedClock(SystemClock())
+    at = copied.monotonic()
+    copied.set(1000.0 + at, at, 0.01)
+    copied.set(1002.5 + at, at, 3.0)
+    assert copied.wall() - copied.monotonic() == pytest.approx(1000.0)
+    copied.set(2000.0 + at, at, 3.0)  # somebody set the server's clock
+    assert copied.wall() - copied.monotonic() == pytest.approx(2000.0)
+    copied.set(2000.5 + at, at, 0.01)
+    assert copied.wall() - copied.monotonic() == pytest.approx(2000.5)
+
+    slow = _Slow()
+    patient = CopiedClock(slow)
+    await set_by(store, patient)
+    assert abs(patient.wall() - SystemClock().wall()) < 1.0
+
+
+class _Slow(SystemClock):
+    """The first question that is asked by it seems to take a minute."""
+
+    def __init__(self) -> None:
+        self._asked = 0
+
+    def monotonic(self) -> float:
+        self._asked += 1
+        return super().monotonic() + (0.0 if self._asked == 1 else 60.0)
+
+
 class _Stepping(SystemClock):
     step = 0.0
 

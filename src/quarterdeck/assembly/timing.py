@@ -5,11 +5,13 @@ Rules
   it steps.
 - The copy is set when a process opens the deck, and again every half minute while it works or serves: machines that
   slept, and a server whose clock was set, are followed.
+- An answer tells the time of some moment since it was asked for: the quickest of a few counts.
 - A file in a home is one machine's: its clock is the machine's.
 """
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -22,6 +24,9 @@ _log = logging.getLogger(__name__)
 
 _AGAIN: Final = 30.0
 """Seconds between two settings."""
+_QUICK: Final = 0.02
+"""Seconds; an answer that came as quickly says well enough what time it is."""
+_TRIES: Final = 5
 WRONG: Final = 5.0
 """Seconds by which a machine's own clock may differ before that is said."""
 
@@ -39,9 +44,16 @@ async def clock_of(store: Store, clock: Clock) -> Clock:
 
 async def set_by(store: Store, clock: CopiedClock) -> None:
     """Set the copy once. Raises StoreUnavailable."""
-    before = clock.monotonic()
-    rows = await store.read("deck_now")
-    clock.set(float(rows[0]["now"]), (before + clock.monotonic()) / 2)
+    slowest = math.inf
+    for _ in range(_TRIES):
+        before = clock.monotonic()
+        rows = await store.read("deck_now")
+        after = clock.monotonic()
+        if after - before < slowest:
+            slowest, shared, at = after - before, float(rows[0]["now"]), (before + after) / 2
+        if slowest <= _QUICK:
+            break
+    clock.set(shared, at, slowest / 2)
 
 
 @asynccontextmanager

@@ -36,6 +36,7 @@ class CopiedClock:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._shift: float | None = None
+        self._unsure = 0.0
 
     def wall(self) -> float:
         """Seconds since the epoch, as the shared clock has it."""
@@ -50,6 +51,9 @@ class CopiedClock:
         """Seconds by which this machine's own wall clock is ahead of the shared one."""
         return self._clock.wall() - self.wall()
 
-    def set(self, shared: float, at: float) -> None:
-        """The shared clock had `shared` seconds since the epoch when this machine's monotonic one had `at`."""
-        self._shift = shared - at
+    def set(self, shared: float, at: float, unsure: float = 0.0) -> None:
+        """The shared clock had `shared` seconds since the epoch when this machine's monotonic one had `at`, give or
+        take `unsure` seconds. What is known better already, and may be the same, is kept."""
+        shift = shared - at
+        if self._shift is None or unsure <= self._unsure or abs(shift - self._shift) > unsure + self._unsure:
+            self._shift, self._unsure = shift, unsure
