@@ -121,6 +121,19 @@ async def test_a_branch_of_a_remote_moves_only_from_where_it_was(clone: Path, tm
     assert git(tmp_path / "remote.git", "notes", "--ref=quarterdeck", "show", new) == "run r"
 
 
+async def test_the_note_of_a_commit_is_written_by_a_worker_that_never_had_it(clone: Path, tmp_path: Path) -> None:
+    """Whoever landed it was lost before its note was written."""
+    base = git(clone, "rev-parse", "HEAD")
+    one, other = await mirror(tmp_path / "one", Shelf()), await mirror(tmp_path / "other", Shelf())
+    await one.fetch(base)
+    new = await made(one, base, "new")
+    await one.land("work", None, new)
+    await other.note(new, "run r\n")
+    assert git(tmp_path / "remote.git", "notes", "--ref=quarterdeck", "show", new) == "run r"
+    with pytest.raises(BadRepository):
+        await other.note("1" * 40, "run r\n")
+
+
 async def test_a_remote_that_refuses_a_branch_is_told_from_one_that_is_away(clone: Path, tmp_path: Path) -> None:
     base = git(clone, "rev-parse", "HEAD")
     hook = tmp_path / "remote.git" / "hooks" / "pre-receive"

@@ -97,7 +97,7 @@ async def _annotate(mirror: Mirror, queued: Queued, commit: str, state: GateStat
     try:
         async with asyncio.timeout(NOTE_SECONDS):
             await mirror.note(commit, note(queued, state.resolved.get(queued.attempt)))
-    except (GitFailed, OSError) as error:
+    except (GitFailed, BadRepository, OSError) as error:
         _log.warning("the note of %s is not written: %s", commit, error)
         return readable(str(error) or f"it took longer than {NOTE_SECONDS:g} s")[:2000]
     return ""

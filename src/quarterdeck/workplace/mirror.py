@@ -163,7 +163,11 @@ class Mirror(History):
         await self.origin.land(self.path, branch, old, new, into_checkout)
 
     async def note(self, commit: str, text: str) -> None:
-        """Write the note of a commit of the repository, in place of an older one of ours."""
+        """Write the note of a commit of the repository, in place of an older one of ours.
+
+        Raises GitFailed, BadRepository where the commit is nowhere to be found.
+        """
+        await self.need(commit)  # whoever landed it may have died, and another worker owes its note
         await self.origin.note(self.path, commit, text)
 
     # --- what other workers made --------------------------------------------------------------------------
