@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -315,6 +316,47 @@ async def test_what_one_machines_file_says_holds_on_all_of_them(store: SqliteSto
     assert await said("p") == [9, 9, 9]
     other = Agreed(store, "o-9", clock, "calls_per_minute", dict)
     assert await other.most("p") is None, "of another kind"
+
+
+class _Counting:
+    """What a provider's processes agree on, with calls to give for ever."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    async def wait(self) -> float:
+        return 0.0
+
+    async def leave(self) -> float:
+        self.taken += 1
+        return 0.0
+
+    def heard(self, seconds: float) -> None: ...
+
+    @asynccontextmanager
+    async def place(self, at_most: float = 0.0) -> AsyncIterator[bool]:
+        yield True
+
+
+class _Going(SystemClock):
+    """Time goes on whenever somebody looks at it, as it does on a busy machine."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+
+    def monotonic(self) -> float:
+        self._now += 0.01
+        return self._now
+
+
+async def test_each_call_takes_one_call_of_what_may_leave() -> None:
+    counting = _Counting()
+    limiter = Limiter(_Going(), shared=counting)
+    for number in range(1, 6):
+        await limiter.enter()
+        assert counting.taken == number
+    await asyncio.gather(*(limiter.enter() for _ in range(5)))
+    assert counting.taken == 10
 
 
 async def test_a_clock_that_is_copied_goes_on_by_itself_and_steps_with_nobody(store: SqliteStore) -> None:

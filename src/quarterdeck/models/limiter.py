@@ -182,13 +182,14 @@ class Limiter:
     async def _next(self, waits: bool) -> float:
         """When the next call may leave, by the clock: by what this process knows, then by what all of them share."""
         shared = self._shared
-        if shared is not None:
-            self._until = max(self._until, self._clock.monotonic() + await shared.wait())
+        if shared is not None and (held := await shared.wait()):
+            self._until = max(self._until, self._clock.monotonic() + held)
         due = self._due(waits)
         if shared is None or due > self._clock.monotonic() + _TICK:
             return due
         later = await shared.leave()
-        return self._clock.monotonic() + later if later else due
+        # What was taken is used: whoever looked at the clock before would take it again, and again.
+        return self._clock.monotonic() + later if later else -math.inf
 
     def _due(self, waits: bool) -> float:
         """When the next call may leave, by the clock."""
