@@ -11,7 +11,7 @@ from deck_kit import Place, git, task
 
 from quarterdeck.assembly import open_deck
 from quarterdeck.assembly.engines import own_label
-from quarterdeck.engine.port import Job
+from quarterdeck.engine.port import Job, Later
 from quarterdeck.engine.procrastinate import ProcrastinateEngine
 from quarterdeck.engine.seats import Place as Takes
 from quarterdeck.engine.seats import Seat
@@ -48,11 +48,14 @@ async def test_a_stranger_takes_nothing_of_a_repository_that_it_cannot_see(place
     taken: list[str] = []
 
     async def strange(job: Job) -> None:
-        taken.append(job.kind)
+        if job.kind in ("node.work", "gate.advance", "gate.check", "gate.withdraw"):
+            taken.append(job.kind)
+        raise Later(0.1, "it is not for a stranger to decide")
 
-    kinds = ("node.work", "gate.advance", "gate.check", "gate.withdraw")
     async with open_deck(settings(place, workers_url), place=Takes(labels=("checks",))) as deck:
-        strange_work = asyncio.create_task(stranger.serve(dict.fromkeys(kinds, strange), until_idle=False))
+        strange_work = asyncio.create_task(
+            stranger.serve(dict.fromkeys(deck.outside.handlers, strange), until_idle=False)
+        )
         own = asyncio.create_task(deck.serve())
         try:
             run = await deck.create(place.order(task("one", "echo one > one.txt"), sandbox="none"))
