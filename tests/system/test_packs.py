@@ -2,16 +2,22 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import pytest
 from deck_kit import git
 
+from quarterdeck.assembly.triggering import _Clones
+from quarterdeck.delivery.workshop import Workshop
 from quarterdeck.kernel.failures import BadConfiguration, BadRepository, Conflicting, GitFailed
 from quarterdeck.kernel.packs import Pack, Snapshot
 from quarterdeck.workplace.afar import BRANCHES, Afar, url_of
+from quarterdeck.workplace.environment import Environments
 from quarterdeck.workplace.here import Here
 from quarterdeck.workplace.history import COMMITTER
 from quarterdeck.workplace.mirror import Mirror
+from quarterdeck.workplace.proxy import Proxies
+from quarterdeck.workplace.remote import RemoteClones
 
 pytestmark = pytest.mark.slow
 
@@ -241,3 +247,16 @@ async def test_what_two_packs_stand_on_is_taken_once_and_first(clone: Path, tmp_
     shelf.packs.pop(below)
     with pytest.raises(GitFailed, match="nowhere"):
         await (await mirror(tmp_path / "third", shelf)).need(both)
+
+
+async def test_what_landed_on_a_remote_is_published_from_there(clone: Path, tmp_path: Path) -> None:
+    """By a worker that has never seen it."""
+    landed, server = git(clone, "rev-parse", "HEAD"), tmp_path / "server" / "owner" / "name.git"
+    server.mkdir(parents=True)
+    git(server, "init", "-q", "--bare")
+    workshop = Workshop({}, tmp_path / "mirrors", cast("Environments", None), cast("Proxies", None))
+    remotes = RemoteClones(tmp_path / "clones", lambda: f"file://{tmp_path}/server", lambda: None, {})
+    await _Clones(remotes, workshop).push("owner/name", url_of(str(tmp_path / "remote.git")), "work", landed)
+    assert git(server, "rev-parse", "work") == landed
+    await _Clones(remotes, workshop).push("owner/name", str(clone), "again", landed)
+    assert git(server, "rev-parse", "again") == landed

@@ -59,7 +59,7 @@ class _Clones:
         path = Path(place)
         if is_remote(place):
             mirror = await self._workshop.mirror(place)
-            await mirror.need(commit)
+            await mirror.fetch(commit)
             path = mirror.path
         await self._clones.push(repository, path, branch, commit)
 
