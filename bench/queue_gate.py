@@ -7,7 +7,7 @@ from typing import Final
 
 from bench.queue_world import Fleet, Outcome, clock
 from quarterdeck.delivery.checking import started_by
-from quarterdeck.delivery.ledger import GateState, fold
+from quarterdeck.delivery.ledger import GateState
 from quarterdeck.delivery.orders import (
     Clash,
     DropCheck,
@@ -21,6 +21,7 @@ from quarterdeck.delivery.orders import (
     View,
     Wait,
 )
+from quarterdeck.delivery.posting import fold
 from quarterdeck.delivery.queue import decide
 from quarterdeck.journal.port import Record
 from quarterdeck.kernel import events as e

@@ -17,7 +17,9 @@ from quarterdeck.delivery import jobs
 from quarterdeck.delivery.gate import Gate
 from quarterdeck.engine.embedded import EmbeddedEngine
 from quarterdeck.engine.port import Job
+from quarterdeck.govern.approvals import Approvals
 from quarterdeck.journal.log import Log
+from quarterdeck.journal.views import Views
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids, probes
 from quarterdeck.kernel.clock import SystemClock
@@ -124,6 +126,8 @@ class Deck:
     base: str = ""
     told: list[str] = field(default_factory=list)
     """Runs that were told to advance."""
+    wished: list[str] = field(default_factory=list)
+    """Blobs of what runs were told was taken back."""
     store: Store | None = None
     engine: EmbeddedEngine | None = None
     clock: Leaping = field(default_factory=Leaping)
@@ -187,7 +191,12 @@ class Deck:
         clock = self.clock
         journal = Log(self.store, clock)
         self.engine = EmbeddedEngine(self.store, self.root / "owner.lock", ids.new_owner_id(), clock)
-        return journal, self.engine, Gate(journal, self.engine, self.shop, clock)
+        return journal, self.engine, self.gate(journal, self.engine)
+
+    def gate(self, journal: Log, engine: EmbeddedEngine) -> Gate:
+        assert self.store is not None
+        approvals = Approvals(journal, Views(self.store), self.clock, self.store.changed)
+        return Gate(journal, engine, self.shop, approvals, self.clock)
 
     async def end(self) -> None:
         if self.engine is not None:
@@ -200,12 +209,17 @@ class Deck:
         async def told(job: Job) -> None:
             self.told.append(job.run)
 
+        async def wished(job: Job) -> None:
+            assert job.payload["action"] == "revert"
+            self.wished.append(str(job.payload["detail_blob"]))
+
         handlers = {
             jobs.GATE_SUBMIT: gate.submit,
             jobs.GATE_ADVANCE: gate.advance,
             jobs.GATE_CHECK: gate.check,
             jobs.GATE_WITHDRAW: gate.withdraw,
             jobs.ADVANCE: told,
+            jobs.CONTROL: wished,
         }
         async with asyncio.timeout(60):
             await engine.serve(handlers, until_idle=True)

@@ -10,7 +10,6 @@ from gate_kit import BRANCH, RUN, Deck, Killed, decks, git, grounds
 
 from quarterdeck.delivery import feedback, jobs
 from quarterdeck.delivery.ending import missing
-from quarterdeck.delivery.gate import Gate
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids, probes
 from quarterdeck.kernel.events import Node, Outcome
@@ -422,7 +421,7 @@ async def test_killed_at_a_probe_point_a_fresh_gate_goes_on(deck: Deck, point: s
 async def test_a_gate_picks_up_what_another_worker_left_undone(deck: Deck) -> None:
     """Not only a new process: also one that had the gate before the other one, and has it again."""
     journal, engine, mine = await deck.process()
-    other = Gate(journal, engine, deck.shop, deck.clock)
+    other = deck.gate(journal, engine)
     await deck.queue(journal, engine, "one", {"one.txt": "1"})
     await deck.serve(engine, mine)
 

@@ -5,9 +5,11 @@ journal, the branch, the user's repository and the machine against what an undis
 """
 
 import json
+import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ from quarterdeck.kernel.failures import Exit
 from quarterdeck.testing.chaos.campaign import campaign
 from quarterdeck.testing.chaos.leftovers import inmates
 from quarterdeck.testing.chaos.processes import Model, Seen, Worker, kill_all, model_server
-from quarterdeck.testing.chaos.scene import Scene, Size
+from quarterdeck.testing.chaos.scene import Scene, Size, git
 from quarterdeck.testing.chaos.verdict import judge
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
@@ -33,6 +35,8 @@ EFFECT = 3
 """Which tool call of a native attempt is the first that has an effect which must not be repeated."""
 OUTSIDE = ("trigger.", "publish.", "notice.")
 """Points on the way to and from the world outside: `test_triggers_kill.py`."""
+TAKING_BACK = ("gate.accused", "gate.reverting", "gate.reverted")
+"""Points that are reached only where something landed by luck."""
 CALLS = 5
 """Model calls of an undisturbed native attempt."""
 
@@ -59,7 +63,7 @@ def calls(size: Size) -> int:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("point", [name for name in probes.NAMES if not name.startswith(OUTSIDE)])
+@pytest.mark.parametrize("point", [name for name in probes.NAMES if not name.startswith((*OUTSIDE, *TAKING_BACK))])
 def test_killed_at(point: str, scene: MakeScene) -> None:
     """At the first time that the point is reached, then at the second time, if it comes to that."""
     first = EFFECT if point.startswith("tool.") else 1
@@ -84,6 +88,64 @@ def test_killed_at(point: str, scene: MakeScene) -> None:
     assert verdict.model_calls <= model.requests <= verdict.model_calls + verdict.redone.calls
     assert calls(size) <= verdict.model_calls <= calls(size) + verdict.redone.tools
     assert verdict.redone.total <= kills * size.tasks
+
+
+@pytest.mark.timeout(240)
+def test_killed_while_a_landed_change_is_taken_back(scene: MakeScene) -> None:
+    """At each point on the way, and where the target has just been moved by it: it is done once."""
+    small, seen, run, kills = scene(PLAIN), Seen(), "", 0
+    with luck(small):
+        for point in (*TAKING_BACK[:2], "gate.moved", TAKING_BACK[2], ""):
+            arguments = ("resume", run) if run else order(small)
+            with Worker(small, *arguments, seen=seen, probe=f"{point}:1:kill" if point else "") as worker:
+                code = worker.finish()
+            kills += code == -signal.SIGKILL
+            run = run or worker.run
+    assert kills == len(TAKING_BACK) + 1, "a point was never reached"
+    assert code == 0, worker.errors
+    assert worker.result is not None
+    assert worker.result["status"] == "done"
+    assert seen.rewritten == []
+    target = worker.result["target"]["sha"]
+    subjects = git(small.repository, "log", "--reverse", "--format=%s", f"{small.base}..{target}").splitlines()
+    assert subjects[:2] == ["Append c1", 'Revert "Append c1"']
+    assert sorted(subjects[2:]) == ["Append c1", "Append c2"]
+    files = git(small.repository, "ls-tree", "-r", "--name-only", target).splitlines()
+    assert "parts/LUCKY" not in files
+    events = [line["event"] for (stream, _), line in seen.records.items() if stream.startswith("gate/")]
+    passed = {event["tree"] for event in events if event["kind"] == "gate.check.finished" and event["passed"]}
+    moves = [event["tree"] for event in events if event["kind"] == "landing.intended"]
+    assert passed.issuperset(moves), "the target was moved to what had not passed"
+    assert [event["attempt"] for event in events if event["kind"] == "change.reverted"] == [f"{run}.c1.1"]
+
+
+@contextmanager
+def luck(scene: Scene) -> Iterator[None]:
+    """The first attempt at c1 leaves what passes once; c2 goes on from it. What is used up lies outside, so that the
+    checks run without a sandbox."""
+    scratch = Path(tempfile.mkdtemp(prefix="quarterdeck-test-", dir="/var/tmp"))
+    scratch.chmod(0o777)
+    (scratch / "luck").touch()
+    agent = scene.home / "agents" / "slow.md"
+    agent.write_text(agent.read_text().replace("json.load(sys.stdin)", _LUCKY))
+    deck = scene.home / "deck.toml"
+    check = f"test ! -e parts/LUCKY || mv {scratch}/luck {scratch}/spent"
+    text = deck.read_text().replace("gate = [", f'gate = ["{check}", ')
+    deck.write_text(text.replace("[sandbox]", '[sandbox]\nbackend = "none"'))
+    plan = json.loads(scene.plan.read_text())
+    plan["tasks"][0]["paths"].append("parts/LUCKY")
+    plan["tasks"][1]["needs"] = ["c1"]
+    scene.plan.write_text(json.dumps(plan))
+    try:
+        yield
+    finally:
+        shutil.rmtree(scratch)
+
+
+_LUCKY = (
+    "(lambda all: (open('parts/LUCKY', 'w').close() "
+    "if all['task']['id'] == 'c1' and all['attempt'] == 1 else None, all)[1])(json.load(sys.stdin))"
+)
 
 
 @pytest.mark.timeout(400)

@@ -17,6 +17,7 @@ from quarterdeck.board.port import NeedRow, Snapshot, Topic
 from quarterdeck.board.stream import Streams, Watch, seen_of, topics_of
 from quarterdeck.board.tail import Raw
 from quarterdeck.kernel import events as e
+from quarterdeck.kernel import ids
 from quarterdeck.kernel.events import Node, Outcome, RunStatus
 from quarterdeck.kernel.failures import FailureClass, NotFound, StoreUnavailable
 from quarterdeck.store.port import Ask, Row
@@ -187,6 +188,31 @@ async def test_changes_that_landed_in_one_step_say_so_and_a_gate_that_cannot_wor
     (gate,) = live.snapshot().gates
     assert [(change.attempt, change.together) for change in gate.landed] == [(three, 1), (two, 2), (one, 2)]
     assert gate.stall == "the disk is full"
+
+
+async def test_what_was_taken_back_stands_among_what_came_back_and_a_red_target_needs_a_person(
+    deck: BoardDeck,
+) -> None:
+    await deck.order(RUN)
+    one = await deck.start(RUN, "one")
+    live = await deck.live()
+    await deck.say("gate/main", queued(one), e.ChangeLanded(attempt=one, old="b", new="c"))
+    back = ids.revert_attempt(one)
+    await deck.say("gate/main", queued(back), e.ChangeLanded(attempt=back, old="c", new="d"))
+    await deck.say("gate/main", e.ChangeReverted(attempt=one, commit="c", by="d", reason="exit 1"))
+    await live.step()
+    (gate,) = live.snapshot().gates
+    assert [(change.attempt, change.task) for change in gate.landed] == [(back, "one"), (one, "one")]
+    assert [(change.task, change.outcome) for change in gate.returned] == [("one", Outcome.FAILED)]
+    assert gate.returned[0].reason == "taken back as d: the branch was red with it: exit 1"
+    told = e.CulpritFound(tip="t" * 40, run=RUN, action="tell", reason="abc made main red", fix="git revert abc")
+    await deck.say("gate/main", told)
+    await live.step()
+    (need,) = [need for need in live.snapshot().needs if need.kind == "incident"]
+    assert (need.title, need.next, need.runs) == ("Red target: abc made main red", "git revert abc", (RUN,))
+    await deck.say("gate/main", e.TipMended(tip="u" * 40, run=RUN))
+    await live.step()
+    assert not [need for need in live.snapshot().needs if need.kind == "incident"]
 
 
 async def test_a_change_that_clashes_with_one_ahead_shows_it_until_that_has_landed_or_left(deck: BoardDeck) -> None:

@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from quarterdeck.delivery.clashing import clashing, news
-from quarterdeck.delivery.ledger import GateState, fold
+from quarterdeck.delivery.ledger import GateState
 from quarterdeck.delivery.orders import Clash, Merged
+from quarterdeck.delivery.posting import fold
 from quarterdeck.journal.port import Record
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.entities import Change

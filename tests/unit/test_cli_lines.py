@@ -330,6 +330,33 @@ CASES: list[tuple[str, EventBase, str, str]] = [
     ),
     ("gate", e.FlakeSeen(tree=SHA, check="k"), "gate", "a flaky check"),
     ("gate", e.TipMoved(old=SHA, new="f" * 40), "gate", "somebody else moved the target from 3f2a91c0de to ffffffffff"),
+    (
+        "gate",
+        e.TipFoundRed(
+            tip=SHA, tree=SHA, checks="k", config_blob="c", reason="exit 1", suspects=(e.Suspect(commit=SHA, tree=SHA),)
+        ),
+        "gate",
+        "the target is red at 3f2a91c0de; the culprit is among 1 commits: exit 1",
+    ),
+    (
+        "gate",
+        e.CulpritFound(tip=SHA, run=RUN, commit=SHA, action="tell", reason="abc made work red", fix="git revert abc"),
+        "gate",
+        "abc made work red; git revert abc",
+    ),
+    (
+        "gate",
+        e.ChangeReverted(attempt=CHANGE.attempt, commit=SHA, by="f" * 40, reason="exit 1"),
+        "docs.1",
+        "docs.1 (3f2a91c0de) is taken back by ffffffffff: exit 1",
+    ),
+    ("gate", e.TipMended(tip=SHA, run=RUN), "gate", "the target is not red any more, at 3f2a91c0de"),
+    (
+        "run",
+        e.TaskReverted(task="docs", attempt=CHANGE.attempt, commit=SHA, by="f" * 40, reason="exit 1"),
+        "docs",
+        "3f2a91c0de is taken back by ffffffffff: exit 1",
+    ),
     ("gate", e.GateDelayed(reason="disk full", seconds=30), "gate", "cannot work and tries again in 30s: disk full"),
     (
         "gate",

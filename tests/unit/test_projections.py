@@ -157,6 +157,15 @@ async def test_a_task_follows_its_events(deck: _Deck) -> None:
     assert [await deck.status(task) for task in "bc"] == [TaskStatus.BLOCKED, TaskStatus.CANCELLED]
 
 
+async def test_what_is_taken_back_is_merged_no_longer(deck: _Deck) -> None:
+    await deck.begin()
+    await deck.run(ev.TaskDispatched(task="a", attempt=A1, number=1, agent="implementer"))
+    await deck.run(ev.TaskMerged(task="a", attempt=A1, commit="c0ffee"))
+    await deck.run(ev.TaskReverted(task="a", attempt=A1, commit="c0ffee", by="decaf", reason="red"))
+    (a, *_) = await deck.views.tasks(RUN)
+    assert (a.status, a.commit, a.reason) == (TaskStatus.GATING, None, "red")
+
+
 async def test_costs_are_summed_by_attempt_and_run(deck: _Deck) -> None:
     await _story(deck)
     costs = await deck.views.costs(RUN)

@@ -10,11 +10,14 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quarterdeck.delivery.ledger import PAUSE, TRIES, Colour, GateState, Trouble, fold
+from quarterdeck.delivery.ledger import PAUSE, TRIES, Colour, GateState, Trouble
 from quarterdeck.delivery.orders import (
+    Accuse,
     Clash,
     Command,
     DropCheck,
+    FindCulprit,
+    GiveUp,
     Land,
     Merged,
     NeedMerge,
@@ -22,12 +25,15 @@ from quarterdeck.delivery.orders import (
     RecordMove,
     Return,
     StartCheck,
+    TakeBack,
     View,
     Wait,
 )
+from quarterdeck.delivery.posting import fold
 from quarterdeck.delivery.queue import IN_A_ROW, PATIENCE, decide, delayed
 from quarterdeck.journal.port import Record
 from quarterdeck.kernel import events as e
+from quarterdeck.kernel import ids
 from quarterdeck.kernel.entities import Change
 from quarterdeck.kernel.events import Outcome
 from quarterdeck.merge.values import Way
@@ -56,7 +62,18 @@ def intended(stack: tuple[str, ...], old: str, new: str, tree: str) -> e.Landing
     return e.LandingIntended(attempt="a", old=old, new=new, tree=tree, stack=stack, commits=commits)
 
 
+def taking_back(attempt: str, commit: str) -> e.ChangeQueued:
+    name = f"r._revert-{attempt}.1"
+    change = Change(run="r", task=name, attempt=name, base=commit, commit="c3", tree="t")
+    return e.ChangeQueued(change=change, title=name, config_blob="c", checks="k", reverts=commit)
+
+
+def red(tip: str, tree: str, checks: str, suspects: list[e.Suspect]) -> e.TipFoundRed:
+    return e.TipFoundRed(tip=tip, tree=tree, checks=checks, config_blob="c", suspects=tuple(suspects))
+
+
 STACKS = st.lists(ATTEMPTS, max_size=3, unique=True).map(tuple)
+SUSPECTS = st.builds(e.Suspect, commit=COMMITS, tree=TREES, attempt=ATTEMPTS | st.just(""))
 EVENTS: st.SearchStrategy[e.EventBase] = st.one_of(
     st.just(e.GateOpened(repository="/r", branch="b", base="c0")),
     st.builds(queued, ATTEMPTS, CHECKS),
@@ -77,6 +94,21 @@ EVENTS: st.SearchStrategy[e.EventBase] = st.one_of(
     st.builds(e.GateDelayed, reason=st.just("git"), seconds=st.just(2.0), number=st.integers(1, 3)),
     st.builds(e.NoteFailed, attempt=ATTEMPTS, commit=COMMITS, reason=st.just("")),
     st.builds(e.NoteWritten, attempt=ATTEMPTS, commit=COMMITS),
+    st.builds(e.FlakeSeen, tree=TREES, check=NUMBERS),
+    st.builds(red, COMMITS, TREES, CHECKS, st.lists(SUSPECTS, max_size=4)),
+    st.builds(
+        e.CulpritFound,
+        tip=COMMITS,
+        run=st.just("r"),
+        commit=COMMITS,
+        attempt=ATTEMPTS,
+        action=st.sampled_from(["revert", "ask", "tell"]),
+        reason=st.just("red"),
+    ),
+    st.builds(taking_back, ATTEMPTS, COMMITS),
+    st.builds(e.ChangeReverted, attempt=ATTEMPTS, commit=COMMITS, by=COMMITS),
+    st.builds(e.ChangeClashed, attempt=ATTEMPTS, against=st.lists(ATTEMPTS, max_size=2).map(tuple)),
+    st.builds(e.TipMended, tip=COMMITS, run=st.just("r")),
 )
 
 
@@ -236,12 +268,30 @@ def judged(state: GateState, view: View, commands: tuple[Command, ...]) -> None:
                 ), "blamed without knowing what it stands on"
             case Return(attempt, Outcome.CONFLICT):
                 assert isinstance(view.merges[view.tip, attempt], Clash), "it waits for those ahead of it"
+            case Return(attempt, Outcome.CANCELLED):
+                assert ids.is_revert(attempt), "nobody asked for that"
+            case FindCulprit(tree, of):
+                assert commands == (command,)
+                assert tree == view.tree
+                assert state.colour((tree, of)) is Colour.RED, "a tip that is not red is doubted"
+                assert state.landed, "nothing of ours has landed"
+            case Accuse():
+                assert commands == (command,)
+                assert state.search is not None
+            case TakeBack(attempt, commit):
+                assert commands == (command,)
+                assert state.search is not None
+                assert state.search.found is not None
+                found = state.search.found
+                assert (found.action, found.attempt, found.commit) == ("revert", attempt, commit)
+            case GiveUp(attempt):
+                assert ids.is_revert(attempt)
             case Return(attempt, outcome):
                 assert outcome is Outcome.HELD
                 trouble = state.trouble is not None and state.trouble.last - state.trouble.since > PATIENCE
                 assert trouble or state.colour((view.tree, checks[attempt])) is Colour.RED
             case StartCheck():
-                doubted = not command.stack and state.row >= IN_A_ROW
+                doubted = not command.stack and (state.row >= IN_A_ROW or command.why)
                 assert state.colour(command.key) in (Colour.UNKNOWN, Colour.DOUBTFUL) or doubted, "a verdict is known"
                 assert command.tip == view.tip or command.number > 1 or not command.stack, "on a tip of before"
                 assert len(command.stack) == len(command.commits) == len({*command.stack})

@@ -9,12 +9,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from quarterdeck.delivery.checking import started_by
-from quarterdeck.delivery.ledger import GateState, checks_key, fold
+from quarterdeck.delivery.ledger import GateState, checks_key
 from quarterdeck.delivery.orders import (
+    Accuse,
     Clash,
     Command,
     DropCheck,
+    FindCulprit,
+    GiveUp,
     Land,
+    Mending,
     Merged,
     NeedMerge,
     Overlaps,
@@ -22,12 +26,15 @@ from quarterdeck.delivery.orders import (
     RecordMove,
     Return,
     StartCheck,
+    TakeBack,
     View,
     Wait,
 )
+from quarterdeck.delivery.posting import fold
 from quarterdeck.delivery.queue import PATIENCE, decide, delayed
 from quarterdeck.journal.port import Record
 from quarterdeck.kernel import events as e
+from quarterdeck.kernel import ids
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Change
 from quarterdeck.kernel.events import Outcome
@@ -70,6 +77,8 @@ class World:
     """Trees that a check really passed on."""
     failed_once: set[str] = field(default_factory=set)
     merges: dict[tuple[str, str], Merged | Clash] = field(default_factory=dict)
+    undone: dict[str, str] = field(default_factory=dict)
+    """Attempts that take a landed change back, with its name."""
     jobs: set[str] = field(default_factory=set)
     returned: dict[str, Return] = field(default_factory=dict)
     state: GateState = field(default_factory=GateState)
@@ -94,6 +103,10 @@ class World:
 
     def merge(self, onto: str, name: str) -> Merged | Clash:
         names = self.commits[onto][1]
+        if name in self.undone:
+            commit = f"{onto}>{name}"
+            self.commits[commit] = (onto, names - {self.undone[name]}, name)
+            return Merged(commit, self.tree(commit))
         paths = tuple(other for other in sorted(names) if frozenset((name, other)) in self.conflicts)
         if paths:
             return Clash(paths)
@@ -181,7 +194,9 @@ class World:
             case Land():
                 self.land(command, crash)
             case RecordLanded(attempt, old, new):
-                self.append(e.ChangeLanded(attempt=attempt, old=old, new=new))
+                self.landing(attempt, old, new)
+            case FindCulprit() | Accuse() | TakeBack() | GiveUp():
+                self.mend(command)
             case RecordMove(old, new):
                 self.append(e.TipMoved(old=old, new=new))
             case Return():
@@ -220,8 +235,71 @@ class World:
         for attempt, commit in zip(command.stack, command.commits, strict=True):
             if crash("moved"):
                 raise Crash
-            self.append(e.ChangeLanded(attempt=attempt, old=old, new=commit))
+            self.landing(attempt, old, commit)
             old = commit
+
+    def landing(self, attempt: str, old: str, new: str) -> None:
+        news: list[e.EventBase] = [e.ChangeLanded(attempt=attempt, old=old, new=new)]
+        if name := self.undone.get(attempt):
+            news.append(e.ChangeReverted(attempt=name, commit=self.state.landed[name], by=new))
+        self.append(*news)
+
+    def mend(self, command: Mending) -> None:
+        """What `reverting` does."""
+        match command:
+            case FindCulprit(tree, checks, config_blob):
+                assert not self.good(self.commits[self.tip or BASE][1]) or not self.innocent, "a green tip is doubted"
+                names = {commit: name for name, commit in self.state.landed.items() if name not in self.state.reverted}
+                history = self.history(self.tip)
+                ours = [place for place, commit in enumerate(history) if commit in names]
+                suspects = [
+                    e.Suspect(commit=commit, tree=self.tree(commit), attempt=names.get(commit, ""))
+                    for commit in history[max(0, ours[0] - 1) if ours else len(history) :]
+                ]
+                self.append(
+                    e.TipFoundRed(
+                        tip=self.tip or BASE,
+                        tree=tree,
+                        checks=checks,
+                        config_blob=config_blob,
+                        suspects=tuple(suspects),
+                    )
+                )
+            case Accuse(culprit):
+                attempt = culprit.attempt if culprit is not None else ""
+                attempt = "" if ids.is_revert(attempt) else attempt
+                assert culprit is None or not self.innocent or self.makes_red(culprit.commit)
+                self.append(
+                    e.CulpritFound(
+                        tip=self.tip or BASE,
+                        run="r",
+                        commit=culprit.commit if culprit is not None else "",
+                        attempt=attempt,
+                        action="revert" if attempt else "tell",
+                        reason="red",
+                    )
+                )
+            case TakeBack(attempt, commit):
+                assert self.state.landed[attempt] == commit
+                name = f"r._revert-{attempt}.{len(self.undone)}"
+                assert attempt not in self.undone.values() or self.state.find(name) is None, "taken back twice"
+                self.undone[name] = attempt
+                change = Change(run="r", task=name, attempt=name, base=commit, commit=name, tree=name)
+                red = self.state.search
+                assert red is not None
+                self.append(
+                    e.ChangeQueued(change=change, title=name, config_blob="c", checks=red.red.checks, reverts=commit)
+                )
+            case GiveUp(attempt, outcome, reason):
+                search = self.state.search
+                assert search is not None
+                assert search.found is not None
+                told = search.found.model_copy(update={"action": "tell"})
+                self.append(e.ChangeReturned(attempt=attempt, outcome=outcome, reason=reason), told)
+
+    def makes_red(self, commit: str) -> bool:
+        parent = self.commits[commit][0]
+        return parent is not None and self.good(self.commits[parent][1]) and not self.good(self.commits[commit][1])
 
     def give_back(self, command: Return) -> None:
         names = self.commits[self.tip or BASE][1]
@@ -234,9 +312,10 @@ class World:
             case Outcome.CONFLICT:
                 assert any(frozenset((command.attempt, other)) in self.conflicts for other in names)
             case _:
-                raise AssertionError(command.outcome)
+                assert command.attempt in self.undone, command.outcome
         self.append(e.ChangeReturned(attempt=command.attempt, outcome=command.outcome, reason=command.reason))
-        self.returned[command.attempt] = command
+        if command.attempt not in self.undone:
+            self.returned[command.attempt] = command
 
     def finish(self, check: str, *, flake: bool = False, broken: bool = False) -> None:
         """A check ends: as the tree deserves, or by a flake (never twice on one tree), or it could not be run."""
@@ -641,13 +720,15 @@ class Walk(RuleBasedStateMachine):
         landed = self.world.landed
         assert len(landed) == len(set(landed))
         queued = {item.attempt for item in self.world.state.queue}
-        assert set(self.names) == queued | set(self.world.state.landed) | set(self.world.returned)
+        known = queued | set(self.world.state.landed) | set(self.world.returned)
+        assert set(self.names) == known - self.world.undone.keys()
 
     def teardown(self) -> None:
         if not hasattr(self, "world"):
             return
         self.world.settle()
-        assert set(self.names) == set(self.world.state.landed) | set(self.world.returned)
+        known = set(self.world.state.landed) | set(self.world.returned)
+        assert set(self.names) == known - self.world.undone.keys()
         assert not set(self.world.state.landed) & set(self.world.returned)
         assert set(self.world.state.landed) <= set(self.world.landed)
 

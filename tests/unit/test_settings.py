@@ -199,6 +199,20 @@ def test_a_repository_takes_ways_of_merging_away_and_adds_none() -> None:
     config, lines = merge(NOTHING, toml(merge={"ways": ["git", "entity"], "driver": "off"}), NOTHING)
     assert (config.merge.ways, config.merge.driver) == (("git", "entity"), "off")
     assert lines == ("merge.ways: from a file", "merge.driver: from a file")
+
+
+def test_a_repository_may_only_have_what_landed_taken_back_less_freely() -> None:
+    for operators, theirs, holds in (
+        ("ask", "auto", "ask"),
+        ("auto", "ask", "ask"),
+        ("never", "ask", "never"),
+        ("ask", "never", "never"),
+    ):
+        config, lines = merge(toml(merge={"revert": operators}), toml(merge={"revert": theirs}), NOTHING)
+        assert config.merge.revert == holds
+        assert any("of the repository is not used" in line for line in lines) == (holds != theirs)
+    assert merge(NOTHING, toml(merge={"revert": "never"}), NOTHING)[0].merge.revert == "never"
+    assert merge(NOTHING, NOTHING, NOTHING)[0].merge.revert == "auto"
     with pytest.raises(BadConfiguration, match="among the ways"):
         parse_deck_toml('[merge]\nways = ["union"]\n', "d.toml")
 

@@ -57,6 +57,21 @@ def test_unfinished_work_survives_the_next_dispatch() -> None:
     assert task.failures == 2
 
 
+def test_a_change_that_is_taken_back_is_like_one_that_came_back_from_the_gate() -> None:
+    merged = [CREATED, PLANNED, dispatched(), e.TaskMerged(task="a", attempt="r-1.a.1", commit="c1")]
+    back = e.TaskReverted(task="a", attempt="r-1.a.1", commit="c1", by="c2", reason="red", feedback_blob=OTHER)
+    task = fold([*merged, back]).tasks["a"]
+    assert (task.status, task.commit, task.running) == (TaskStatus.GATING, None, False)
+    assert (task.failures, task.added_blob, task.reason) == (1, OTHER, "red")
+    assert task.last is not None
+    assert (task.last.node, task.last.outcome) == (Node.GATE, Outcome.FAILED)
+    other = back.model_copy(update={"commit": "c9"})
+    assert fold([*merged, other]).tasks["a"].status is TaskStatus.MERGED, "it landed as something else since"
+    assert fold([*merged, back, back]).tasks["a"].failures == 1
+    waits = e.RunWaiting(reason="a person is asked")
+    assert fold([*merged, waits, back]).status is RunStatus.RUNNING
+
+
 def test_a_resumed_run_gives_attempts_anew_but_merged_is_merged() -> None:
     failed = [
         CREATED, PLANNED, dispatched(), ended(Node.CHECK, Outcome.FAILED), e.TaskFailed(task="a", reason="r"),

@@ -146,7 +146,7 @@ class Deck:
         """Record a person's word about exactly that. Raises NotFound, BadInput; Conflicting where the hash is stale,
         somebody has decided, or the time is over."""
         view = await steering.decide(self._parts, approval, verdict, action_hash=action_hash, reason=reason, by=by)
-        if view.what != "tool":
+        if view.what in ("plan", "merge"):
             self._settling.asked(view.run, partial(steering.noted, self._parts, view.run, approval))
 
     async def subject(self, approval: str) -> str:

@@ -195,7 +195,10 @@ async def make(settings: Settings, clock: Clock | None = None, place: Place | No
     mounts = {"/mcp": door}
     gateway, endpoint = make_gateway(journal, treasury, clock, fleet.models, ground.sockets, mounts)
     fleet.add_acp(make_acp(settings, journal, clock, gateway, desks, endpoint, door, approvals))
-    conductor = Conductor(journal, engine, briefings, treasury, starts, Trends(views, clock), approvals, clock)
+    gate = Gate(journal, engine, workshop, approvals, clock)
+    conductor = Conductor(
+        journal, engine, briefings, treasury, starts, Trends(views, clock), approvals, gate.reverts, clock
+    )
     days = OperatorsDays(settings.home)
     told = operator_config(settings.home).config.telemetry
     telemetry = Telemetry(told, settings, store, journal, views, owner)
@@ -227,7 +230,19 @@ async def make(settings: Settings, clock: Clock | None = None, place: Place | No
         conductor=conductor,
         handlers=named(
             _handlers(
-                journal, engine, views, touches, workshop, fleet, briefings, conductor, approvals, days, mail, clock
+                journal,
+                engine,
+                views,
+                touches,
+                workshop,
+                fleet,
+                briefings,
+                conductor,
+                gate,
+                approvals,
+                days,
+                mail,
+                clock,
             )
         ),
         telemetry=telemetry,
@@ -254,6 +269,7 @@ def _handlers(
     fleet: Fleet,
     briefings: Briefings,
     conductor: Conductor,
+    gate: Gate,
     approvals: Approvals,
     days: OperatorsDays,
     mail: Mail,
@@ -262,7 +278,6 @@ def _handlers(
     sessions = Sessions(journal, workshop, fleet.harnesses, days, clock)
     implement = Implement(journal, views, touches, workshop, sessions, clock)
     endings = Endings(journal, views, workshop)
-    gate = Gate(journal, engine, workshop, clock)
     nodes = Nodes(
         journal,
         engine,

@@ -120,6 +120,12 @@ class _Gate:
                 return event.attempt.startswith(self._own)
             case e.LandingIntended() | e.MergeResolved() | e.ChangeClashed() | e.NoteFailed() | e.NoteWritten():
                 return event.attempt.startswith(self._own)
+            case e.TipFoundRed():
+                return any(suspect.attempt.startswith(self._own) for suspect in event.suspects)
+            case e.CulpritFound() | e.TipMended():
+                return f"{event.run}." == self._own
+            case e.ChangeReverted():
+                return event.attempt.startswith(self._own)
             case e.GateDelayed():
                 return bool(self._queued)
             case _:

@@ -14,6 +14,7 @@ from quarterdeck.assembly.parts import Parts
 from quarterdeck.delivery import feedback, jobs
 from quarterdeck.delivery.approving import MergeSubject
 from quarterdeck.delivery.plan import dump_plan
+from quarterdeck.delivery.reverting import RevertSubject
 from quarterdeck.delivery.telling import tell_job
 from quarterdeck.journal.views import ApprovalView, WaitView
 from quarterdeck.kernel import events as e
@@ -61,12 +62,15 @@ async def decide(
         raise BadInput(
             "there is no reason", why="whoever asked is told it", fix=f'quarterdeck deny {approval} --reason "…"'
         )
-    advance = jobs.advance(view.run)
-    # Whoever waits for a tool sees the decision itself; a run has to be woken.
+    # Whoever waits for a tool sees the decision itself; a run has to be woken, and a merge gate.
+    woken_up = [] if view.what == "tool" else [jobs.advance(view.run)]
+    if view.what == "revert":
+        briefing = await parts.briefings.run(view.run)
+        woken_up.append(jobs.gate_advance(briefing.created.target, runs_on=briefing.config.runs_on))
 
     def woken(tx: Tx) -> None:
-        if view.what != "tool":
-            parts.engine.defer(tx, advance)
+        for job in woken_up:
+            parts.engine.defer(tx, job)
 
     await parts.approvals.decide(approval, verdict, action_hash=action_hash, reason=reason, by=by, also=woken)
     return view
@@ -81,8 +85,12 @@ async def subject(parts: Parts, approval: str) -> str:
         return dump_plan(Plan.model_validate_json(body))
     if view.what == "tool":
         return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
-    asked = MergeSubject.model_validate_json(body)
     mirror = await parts.workshop.mirror((await parts.views.run(view.run)).repository)
+    if view.what == "revert":
+        landed = RevertSubject.model_validate_json(body)
+        await mirror.need(landed.parent, landed.commit)
+        return await mirror.diff(landed.commit, landed.parent, limit=DIFF_LIMIT)
+    asked = MergeSubject.model_validate_json(body)
     await mirror.need(asked.change.base, asked.change.commit)
     return await mirror.diff(asked.change.base, asked.change.commit, limit=DIFF_LIMIT)
 

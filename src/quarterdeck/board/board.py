@@ -30,6 +30,7 @@ from quarterdeck.kernel.states import AT_WORK
 
 _SPENDING: Final = frozenset({"model.answered", "model.erred", "agent.turned"})
 _INBOX: Final = frozenset({"question.asked", "question.answered", "incident.opened"})
+_REDS: Final = frozenset({"culprit.found", "tip.mended"})
 _HOUR: Final = 3600.0
 
 
@@ -157,6 +158,8 @@ class Board:
 
     def _gate(self, target: str, raw: Raw) -> None:
         cell = self.gates.get(target)
+        self.stale.inbox |= raw.kind in _REDS
+        self.stale.approvals |= raw.kind.startswith("approval.")
         if cell is None:
             self.stale.gates.add(target)
             return

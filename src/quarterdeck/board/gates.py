@@ -6,6 +6,7 @@ Rules
 - A change that clashes with others ahead of it shows that, as long as one of them is in the queue.
 - The tip is known to be green when a change landed on it, or when it was checked by itself, and no longer once somebody
   else has moved the branch.
+- A landed change that is taken back stands among those that came back, with the reason.
 - What the gate decides is `delivery.queue`'s; this is what of it people look at.
 """
 
@@ -81,7 +82,7 @@ def take(cell: GateCell, raw: Raw) -> None:
             if not cell.landed:
                 cell.tip, cell.tip_green = event.base, None
         case e.ChangeQueued():
-            run, task, _ = ids.split_attempt(event.change.attempt)
+            run, task, _ = _of(event.change.attempt)
             waiting = _Waiting(event.change.attempt, run, task, event.title, event.agent, at)
             cell.queue[waiting.attempt] = waiting
         case e.GateCheckStarted():
@@ -103,6 +104,10 @@ def take(cell: GateCell, raw: Raw) -> None:
             _landed(cell, event, at)
         case e.ChangeReturned():
             _returned(cell, event, at)
+        case e.ChangeReverted():
+            _taken_back(cell, event, at)
+        case e.TipFoundRed():
+            cell.tip_green = False if event.tip == cell.tip else cell.tip_green
         case e.TipMoved():
             cell.tip, cell.tip_green = event.new, None
         case e.GateDelayed():
@@ -110,6 +115,11 @@ def take(cell: GateCell, raw: Raw) -> None:
             cell.stall = event.reason
         case _:
             pass
+
+
+def _of(attempt: str) -> tuple[str, str, int]:
+    """The task that a change belongs to; what takes another one back belongs to that one's."""
+    return ids.split_attempt(ids.reverted_attempt(attempt) if ids.is_revert(attempt) else attempt)
 
 
 def _checked(cell: GateCell, event: e.GateCheckFinished) -> None:
@@ -134,7 +144,7 @@ def _checked(cell: GateCell, event: e.GateCheckFinished) -> None:
 
 def _landed(cell: GateCell, event: e.ChangeLanded, at: float) -> None:
     waiting = cell.queue.pop(event.attempt, None)
-    run, task, _ = ids.split_attempt(event.attempt)
+    run, task, _ = _of(event.attempt)
     title = waiting.title if waiting is not None else ""
     cell.landed.appendleft(
         LandedChange(
@@ -155,7 +165,7 @@ def _landed(cell: GateCell, event: e.ChangeLanded, at: float) -> None:
 def _returned(cell: GateCell, event: e.ChangeReturned, at: float) -> None:
     waiting = cell.queue.pop(event.attempt, None)
     cell.merged.pop(event.attempt, None)
-    run, task, _ = ids.split_attempt(event.attempt)
+    run, task, _ = _of(event.attempt)
     cell.returned.appendleft(
         ReturnedChange(
             attempt=event.attempt,
@@ -167,6 +177,25 @@ def _returned(cell: GateCell, event: e.ChangeReturned, at: float) -> None:
             against=event.against,
             at=at,
             tried=e.ways_in_words(event.lost),
+        )
+    )
+
+
+def _taken_back(cell: GateCell, event: e.ChangeReverted, at: float) -> None:
+    run, task, _ = ids.split_attempt(event.attempt)
+    title = next((change.title for change in cell.landed if change.attempt == event.attempt), "")
+    reason = f"taken back as {event.by[:12]}: the branch was red with it: {event.reason}"
+    cell.returned.appendleft(
+        ReturnedChange(
+            attempt=event.attempt,
+            run=run,
+            task=task,
+            title=title,
+            outcome=e.Outcome.FAILED,
+            reason=reason[:2000],
+            against=(),
+            at=at,
+            tried="",
         )
     )
 

@@ -17,6 +17,7 @@ from typing import Final
 from quarterdeck.board.agents import AgentCell
 from quarterdeck.board.port import Action, ApprovalRow, NeedKind, NeedRow, Severity
 from quarterdeck.board.scene import Ended, Incident, Notice, Scene, Stuck, Waiting
+from quarterdeck.journal.gate_rows import RED
 from quarterdeck.kernel.failures import Exit
 
 MOST_RUNS: Final = 20
@@ -159,6 +160,18 @@ def _infrastructure(scene: Scene) -> Iterator[_Need]:
 
 
 def _incident(incident: Incident) -> _Need:
+    if incident.failure == RED:
+        return _Need(
+            f"red:{incident.attempt}:{incident.subject}",
+            "incident",
+            "now",
+            f"Red target: {incident.reason}",
+            f"{incident.reason}\n{incident.fix}".strip(),
+            incident.at,
+            incident.fix,
+            ("open",),
+            run=incident.run,
+        )
     detail = f"{incident.reason}\n{incident.fix}".strip()
     return _Need(
         f"incident:{incident.failure}:{incident.subject}",

@@ -272,7 +272,7 @@ class GateRow(Value):
     """The newest first."""
 
 
-ApprovalWhat = Literal["tool", "plan", "merge"]
+ApprovalWhat = Literal["tool", "plan", "merge", "revert"]
 Risk = Literal["low", "medium", "high"]
 
 

@@ -21,7 +21,8 @@ def words(event: EventBase) -> Words:
         case e.GateCheckStarted():
             stack = " + ".join(attempt.partition(".")[2] for attempt in event.stack) or "the tip itself"
             again = f", try {event.number}" if event.number > 1 else ""
-            return detail(f"checks the merged tree of {stack} on {event.tip[:SHA]}{again}", Tone.PLAIN)
+            text = f"checks the merged tree of {stack} on {event.tip[:SHA]}{again}"
+            return detail(because(text, event.why), Tone.PLAIN)
         case e.GateCheckFinished():
             if event.cancelled:
                 return detail("the check is no longer wanted")
@@ -49,6 +50,8 @@ def words(event: EventBase) -> Words:
             return say(because(text, event.reason), Tone.WARN)
         case e.TipMoved():
             return say(f"somebody else moved the target from {event.old[:SHA]} to {event.new[:SHA]}", Tone.WARN)
+        case e.TipFoundRed() | e.CulpritFound() | e.ChangeReverted() | e.TipMended():
+            return _red(event)
         case e.GateDelayed():
             again = f" ({event.number} times in a row now)" if event.number > 1 else ""
             text = f"the merge gate cannot work and tries again in {duration(event.seconds)}{again}"
@@ -59,6 +62,22 @@ def words(event: EventBase) -> Words:
             return detail(f"the note of {event.commit[:SHA]} is written")
         case _:
             return None
+
+
+def _red(event: e.TipFoundRed | e.CulpritFound | e.ChangeReverted | e.TipMended) -> Words:
+    """What the gate does about a target that is red."""
+    match event:
+        case e.TipFoundRed():
+            among = f"; the culprit is among {len(event.suspects)} commits" if event.suspects else ""
+            return say(because(f"the target is red at {event.tip[:SHA]}{among}", event.reason), Tone.BAD)
+        case e.CulpritFound():
+            then = {"revert": "it is taken back", "ask": "a person is asked", "tell": event.fix}[event.action]
+            return say(f"{event.reason}; {then}" if then else event.reason, Tone.BAD)
+        case e.ChangeReverted():
+            text = f"{event.attempt.partition('.')[2]} ({event.commit[:SHA]}) is taken back by {event.by[:SHA]}"
+            return say(because(text, event.reason), Tone.WARN)
+        case _:
+            return detail(f"the target is not red any more, at {event.tip[:SHA]}", Tone.GOOD)
 
 
 def check_words(event: EventBase) -> Words:

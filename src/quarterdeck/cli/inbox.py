@@ -2,7 +2,8 @@
 
 Rules
 - Looking needs no lock and changes nothing; each item comes with the command that answers it.
-- What would be hardest to take back comes first: approvals by their risk, then questions; each the longest wait first.
+- A target that is red comes first, then what would be hardest to take back: approvals by their risk, then questions; of
+  each the longest wait first.
 - A word is about exactly what was shown: it is bound to the hash of that.
 """
 
@@ -16,13 +17,15 @@ from quarterdeck.cli.amounts import duration, usd
 from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
 from quarterdeck.cli.port import DeckApi
 from quarterdeck.cli.text import Tone, clean
-from quarterdeck.journal.views import ApprovalView, WaitView
+from quarterdeck.journal.views import ApprovalView, RedView, WaitView
 from quarterdeck.kernel.entities import to_usd
 from quarterdeck.kernel.failures import Conflicting, NotFound
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 _RISK = ("high", "medium", "low")
+_RED_SECONDS = 3 * 86_400
+"""How long after the end of its run a red target is shown."""
 
 Approval = Annotated[str, typer.Argument(help="Id of the approval, or its beginning.", metavar="ID")]
 Hash = Annotated[
@@ -76,11 +79,14 @@ def deny(
 async def _inbox(call: Call) -> None:
     async with call.deck() as deck:
         waits, approvals = await deck.views.waits(), await deck.approvals()
+        reds = await deck.views.reds(time.time() - _RED_SECONDS)
+    for red in reds:
+        _show_red(call, red)
     for approval in ranked(approvals):
         _show(call, approval)
     for wait in waits:
         _show_question(call, wait)
-    if not waits and not approvals and not call.json:
+    if not waits and not approvals and not reds and not call.json:
         call.say("nothing waits for you")
 
 
@@ -152,6 +158,13 @@ def _show(call: Call, view: ApprovalView, subject: str | None = None) -> None:
         if subject is None:
             call.data(f"  look: quarterdeck inbox {view.approval}")
         call.data(f"  answer: quarterdeck approve {view.approval}   or   {_deny(view)}")
+
+
+def _show_red(call: Call, red: RedView) -> None:
+    call.emit("red", asdict(red))
+    call.data(f"{red.run}, red target, for {duration(time.time() - red.since)}")
+    call.data(f"  {clean(red.reason)}")
+    call.data(f"  what to do: {clean(red.fix)}")
 
 
 def _show_question(call: Call, wait: WaitView) -> None:

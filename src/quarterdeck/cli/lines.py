@@ -155,6 +155,8 @@ def _task(event: EventBase) -> Words:
             return say(because(f"{event.agent} asks a human", event.question), Tone.WARN)
         case e.TaskMerged():
             return say(f"merged as {event.commit[:SHA]}", Tone.GOOD)
+        case e.TaskReverted():
+            return say(because(f"{event.commit[:SHA]} is taken back by {event.by[:SHA]}", event.reason), Tone.WARN)
         case e.TaskRetried():
             whom = f", by {event.agent}" if event.agent else ""
             return say(f"{event.by} wants it tried again{whom}")

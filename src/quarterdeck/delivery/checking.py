@@ -10,6 +10,7 @@ Rules
 """
 
 import asyncio
+import json
 from collections.abc import Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, Protocol
@@ -18,8 +19,11 @@ from pydantic import TypeAdapter
 
 from quarterdeck.delivery import jobs, merging
 from quarterdeck.delivery.checks import bounded, deadly, headline, outlived, passed, run_checks
-from quarterdeck.delivery.ledger import GateState, fold
+from quarterdeck.delivery.keeping import keep
+from quarterdeck.delivery.ledger import GateState
 from quarterdeck.delivery.orders import StartCheck
+from quarterdeck.delivery.posting import fold
+from quarterdeck.delivery.routing import checked_on
 from quarterdeck.engine.port import Engine, Job, Later
 from quarterdeck.journal.port import Also, Claim, Journal
 from quarterdeck.kernel import events as e
@@ -89,6 +93,7 @@ def started_by(
         gate_checks=command.gate,
         under=command.under,
         runs_on=runs_on,
+        why=command.why,
     )
 
 
@@ -125,6 +130,11 @@ class Book:
         self._cancelled[run] = seq, found
         return found
 
+    async def ended(self, run: str) -> bool:
+        """Whether the run has ended."""
+        last = await self._journal.last(ids.run_stream(run))
+        return last is not None and isinstance(last.event, e.RunFinished)
+
     def deferring(self, *work: Job) -> Also:
         """Defers these jobs in the transaction of a commit."""
 
@@ -160,6 +170,21 @@ class Checker:
         self._journal = journal
         self._book = book
         self._workshop = workshop
+
+    async def begin(self, target: str, claim: Claim, command: StartCheck, mirror: Mirror) -> None:
+        """Have a merged tree checked; `claim`: of the gate. Raises GitFailed, StoreUnavailable, StaleClaim."""
+        state = await self._book.state(target)
+        check = f"{target}.{state.checks + 1}"
+        blob = await self._journal.put(json.dumps(command.verify).encode()) if command.verify else None
+        verifying = [queued.runs_on for queued in state.queue if queued.attempt in command.stack and command.verify]
+        runs_on = checked_on(await self._book.config(command.config_blob), verifying)
+        started = started_by(command, check, blob, runs_on)
+        kept: tuple[e.EventBase, ...] = ()
+        if mirror.depot is not None and command.commits:
+            # Another worker may check it, or land it.
+            kept = (await keep(self._journal, await mirror.packed(command.commits[-1], (command.tip,))),)
+        also = self._book.deferring(jobs.gate_check(target, check, runs_on))
+        await self._journal.append(claim, *kept, started, also=also)
 
     async def check(self, job: Job) -> None:
         """Handler of `gate.check`: check one merged tree."""

@@ -5,10 +5,13 @@ Rules
   `run.advance`; here they are taken over.
 - Nothing in here takes long: work is done by the jobs that are deferred.
 - What a person decided about a plan or a change is taken over from the approval's own stream.
+- A run does not end while the merge gate is finding out whether what the run landed is green; it looks again then.
 - What starts an agent waits until the deck's limits allow it (`delivery.starting`); the run looks again then.
 """
 
 import asyncio
+from collections.abc import Collection
+from typing import Final, Protocol
 
 from quarterdeck.delivery import feedback, jobs
 from quarterdeck.delivery.approval import retriable, short, waiting_nodes
@@ -16,6 +19,7 @@ from quarterdeck.delivery.assigning import with_pieces
 from quarterdeck.delivery.blueprint import BLUEPRINTS
 from quarterdeck.delivery.briefing import Briefings
 from quarterdeck.delivery.dispatch import Decision, decide, revived
+from quarterdeck.delivery.mending import Unsettled
 from quarterdeck.delivery.routing import routed
 from quarterdeck.delivery.starting import PLACES, Permitted, crowded, frees_place, news_of, permit, starts_of
 from quarterdeck.delivery.trends import Trends
@@ -28,10 +32,25 @@ from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids, probes
 from quarterdeck.kernel.clock import Clock
 from quarterdeck.kernel.config import RunConfig
-from quarterdeck.kernel.events import Node
+from quarterdeck.kernel.events import Node, RunStatus, TaskStatus
 from quarterdeck.kernel.folding import apply
 from quarterdeck.kernel.states import RunState, task_state
 from quarterdeck.store.port import Tx
+
+_LOOK: Final = 5.0
+"""Seconds after which a run that could end looks again whether its gate knows what it landed."""
+
+
+class Settling(Protocol):
+    """What the conductor asks of the merge gate."""
+
+    async def unsettled(self, target: str, attempts: Collection[str]) -> Unsettled | None:
+        """Whether a run whose tasks are merged by these attempts has to wait before it ends; None = it need not."""
+        ...
+
+    async def asked(self, target: str) -> e.ApprovalAsked | None:
+        """What a person is asked before the gate goes on with what waits there."""
+        ...
 
 
 class _Crowded(Exception):
@@ -50,6 +69,7 @@ class Conductor:
         starts: Starts,
         trends: Trends,
         approvals: Approvals,
+        gate: Settling,
         clock: Clock,
     ) -> None:
         self._journal = journal
@@ -59,6 +79,7 @@ class Conductor:
         self._starts = starts
         self._trends = trends
         self._approvals = approvals
+        self._gate = gate
         self._clock = clock
         self._one_starts = asyncio.Lock()
         """Who counts the places that are free takes one before the next one counts."""
@@ -90,6 +111,9 @@ class Conductor:
         if job.payload["action"] == "budget" and (news := await self._news(state)):
             await self._commit(claim, news)  # what ended for want of the money did so before there was more
             state = await self.state(job.run)
+        if job.payload["action"] == "revert":
+            await self._advance(job.run, claim)  # what is taken back landed first
+            state = await self.state(job.run)
         event = await self._wish(job, state)
         if event is not None:
             cancelled = isinstance(event, e.RunCancelled) and state.created is not None
@@ -116,7 +140,7 @@ class Conductor:
                 return e.RunPaused(by=by)
             case "cancel" if state.finished is None and not state.cancelled:
                 return e.RunCancelled(by=by)
-            case "resume" | "retry" | "budget" if _ends(state, str(job.payload["action"])):
+            case "resume" | "retry" | "revert" | "budget" if _ends(state, str(job.payload["action"])):
                 # The end nodes tidy up what a resumed run would already use again.
                 raise Later(0.5, "the run is just ending")
             case "resume":
@@ -125,7 +149,7 @@ class Conductor:
             case "budget":
                 raised = e.decode(await self._journal.get(str(job.payload["detail_blob"])))
                 return funded(raised, state) if isinstance(raised, e.BudgetRaised) else None
-            case "answer" | "retry":
+            case "answer" | "retry" | "revert":
                 event = e.decode(await self._journal.get(str(job.payload["detail_blob"])))
                 return event if granted(event, state) else None
             case _:
@@ -157,6 +181,9 @@ class Conductor:
                 decided = await self._in_full(decide(state, plan, briefing.config), state)
                 decision = Decision(decided.events, routed(decided.jobs, state, plan, briefing.config))
             if not decision:
+                await self._waits_at_gate(claim, state, briefing.config.runs_on)
+                return
+            if await self._has_to_wait(claim, state, decision, briefing.config.runs_on):
                 return
             probes.hit("run.decided")
             if not starts_of(decision, BLUEPRINTS[briefing.config.blueprint]):
@@ -164,6 +191,37 @@ class Conductor:
             elif await self._start(claim, state, decision, briefing.config):
                 return
             probes.hit("run.advanced")
+
+    async def _has_to_wait(self, claim: Claim, state: RunState, decision: Decision, reach: tuple[str, ...]) -> bool:
+        """Whether the run would end now, but its gate does not know yet whether what it landed is green."""
+        ends = any(isinstance(event, e.NodeStarted) and event.node is Node.REPORT for event in decision.events)
+        if not ends or state.created is None or state.cancelled:
+            return False
+        target, run = state.created.target, state.created.run
+        merged = [task.attempt for task in state.tasks.values() if task.status is TaskStatus.MERGED and task.attempt]
+        found = await self._gate.unsettled(target, merged)
+        if found is None:
+            return False
+        look = jobs.gate_advance(target, runs_on=reach)
+        if (asked := found.asked) is None:
+            await self._commit(claim, Decision(jobs=(look, jobs.advance(run, _LOOK))))
+        else:
+            news = (_waits_for(asked),) if state.status is not RunStatus.WAITING else ()
+            await self._commit(claim, Decision(news, (look,)))
+        return True
+
+    async def _waits_at_gate(self, claim: Claim, state: RunState, reach: tuple[str, ...]) -> None:
+        """All that is left of the run waits at its gate for a person's word: say so."""
+        gating = any(task.running and task.node is Node.GATE for task in state.tasks.values())
+        standing = state.status in (RunStatus.RUNNING, RunStatus.WAITING) and not state.active
+        if state.created is None or not standing or not gating:
+            return
+        target = state.created.target
+        if (asked := await self._gate.asked(target)) is not None:
+            news = (_waits_for(asked),) if state.status is RunStatus.RUNNING else ()
+            await self._commit(
+                claim, Decision(news, (jobs.gate_advance(target, runs_on=reach),))
+            )  # the time may be over
 
     async def _in_full(self, decision: Decision, state: RunState) -> Decision:
         """The decision with its questions in full: a person who is to join two changes needs both."""
@@ -256,6 +314,11 @@ class Conductor:
         return Decision(tuple(found), tuple(going_on))
 
 
+def _waits_for(asked: e.ApprovalAsked) -> e.RunWaiting:
+    words = f"{asked.title} waits to be approved: quarterdeck approve {asked.approval}"
+    return e.RunWaiting(reason=words, approvals=(asked.approval,))
+
+
 def _ends(state: RunState, action: str) -> bool:
     """Whether the run is just ending, and what a person wants has to wait for that."""
     ending = state.node_running and state.node in (Node.REPORT, Node.RETROSPECTIVE)
@@ -278,5 +341,9 @@ def granted(event: e.EventBase, state: RunState) -> bool:
             return state.finished is None
         case e.TaskRetried():
             return retriable(state, event.task)
+        case e.TaskReverted():
+            task = state.tasks.get(event.task)
+            landed = task is not None and task.status is TaskStatus.MERGED and task.commit == event.commit
+            return landed and state.finished is None
         case _:
             return False

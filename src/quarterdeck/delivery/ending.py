@@ -6,6 +6,7 @@ Rules
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from quarterdeck.delivery.findings import REMARKS, Remark, Rule
 from quarterdeck.delivery.merging import unusable
@@ -59,6 +60,7 @@ class Endings:
         lost = await missing(mirror, created.base, sha, merged)
         ways = {r.event.attempt: r.event.words for r in gate if isinstance(r.event, e.MergeResolved)}
         tasks = [await self._line(row, records, row.commit in lost, ways.get(row.attempt or "", "")) for row in rows]
+        tasks = [replace(line, taken_back=_taken_back(line.task, records)) for line in tasks]
         return Ending(
             run=duty.run,
             goal=created.goal,
@@ -156,9 +158,20 @@ def _flakes(events: Iterable[e.EventBase]) -> Iterator[str]:
             yield f"{said}: it failed and then passed on the same tree {event.tree[:12]}"
 
 
-def _setbacks(records: list[Record]) -> list[Setback]:
-    return [
-        Setback(event.task or "plan", event.attempt or "", f"{event.node} {event.outcome}", event.reason)
+def _taken_back(task: str, records: list[Record]) -> tuple[str, ...]:
+    return tuple(
+        f"{event.commit[:12]} by {event.by[:12]}: {event.reason}"
         for event in (record.event for record in records)
-        if isinstance(event, e.NodeFinished) and event.outcome is not Outcome.OK
-    ]
+        if isinstance(event, e.TaskReverted) and event.task == task
+    )
+
+
+def _setbacks(records: list[Record]) -> list[Setback]:
+    found = []
+    for event in (record.event for record in records):
+        if isinstance(event, e.TaskReverted):
+            found.append(Setback(event.task, event.attempt, "taken back", event.reason))
+        elif isinstance(event, e.NodeFinished) and event.outcome is not Outcome.OK:
+            what = f"{event.node} {event.outcome}"
+            found.append(Setback(event.task or "plan", event.attempt or "", what, event.reason))
+    return found

@@ -9,22 +9,24 @@ Rules
 - What concerns the machine (git, the database) is tried again later, blames nobody and is on record. When it lasts, or
   the repository has gone, the changes are held.
 - A note that cannot be written does not stand in the way of landing.
+- Runs that wait until it is clear what they landed are woken when it is (`unsettled`).
 """
 
-import json
 from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from quarterdeck.delivery import candidates, clashing, conflicts, feedback, jobs, merging
-from quarterdeck.delivery.checking import MACHINE, MACHINE_PAUSE, Book, Checker, Workshop, check_stream, started_by
-from quarterdeck.delivery.keeping import keep
+from quarterdeck.delivery.checking import MACHINE, MACHINE_PAUSE, Book, Checker, Workshop, check_stream
 from quarterdeck.delivery.ledger import GateState, Queued, checks_key
 from quarterdeck.delivery.orders import (
+    Accuse,
     Clash,
     Command,
     DropCheck,
+    FindCulprit,
+    GiveUp,
     Land,
     Merged,
     NeedMerge,
@@ -32,13 +34,15 @@ from quarterdeck.delivery.orders import (
     RecordMove,
     Return,
     StartCheck,
+    TakeBack,
     View,
     Wait,
 )
 from quarterdeck.delivery.overlaps import Graph
 from quarterdeck.delivery.queue import decide, delayed
-from quarterdeck.delivery.routing import checked_on
+from quarterdeck.delivery.reverting import Reverts
 from quarterdeck.engine.port import Engine, Job, Later
+from quarterdeck.govern.approvals import Approvals
 from quarterdeck.journal.port import Claim, Entry, Journal, Record
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids, probes
@@ -61,11 +65,15 @@ _BACKGROUND: Final = -1
 class Gate:
     """Handlers of the gate's jobs."""
 
-    def __init__(self, journal: Journal, engine: Engine, workshop: Workshop, clock: Clock) -> None:
+    def __init__(
+        self, journal: Journal, engine: Engine, workshop: Workshop, approvals: Approvals, clock: Clock
+    ) -> None:
         self._journal = journal
         self._workshop = workshop
         self._clock = clock
         self._book = Book(journal, engine)
+        self.reverts = Reverts(journal, self._book, approvals, clock)
+        """What runs ask about what they landed."""
         self._merges: dict[str, Merges] = {}
         self._graphs: dict[tuple[str, str], Graph] = {}
         self._epochs: dict[str, int] = {}
@@ -74,7 +82,8 @@ class Gate:
         """By target with notes that are owed, how often they were tried again."""
         self._worked: set[str] = set()
         """Targets whose gate came to rest since its last trouble with the machine."""
-        self.check = Checker(journal, self._book, workshop).check
+        self._checker = Checker(journal, self._book, workshop)
+        self.check = self._checker.check
         """Handler of `gate.check`."""
 
     # --- handlers -----------------------------------------------------------------------------------------
@@ -127,7 +136,7 @@ class Gate:
         state = await self._book.state(target)
         for queued in state.queue:
             landing = state.intent is not None and queued.attempt in dict(state.intent.landing)
-            if queued.change.run == run and not landing:
+            if queued.change.run == run and not landing and not ids.is_revert(queued.attempt):
                 await self._record_return(claim, queued, Return(queued.attempt, Outcome.CANCELLED, "cancelled"))
         for attempt in str(job.payload.get("coming") or "").split():
             if state.find(attempt) is None:
@@ -192,6 +201,8 @@ class Gate:
             state = await self._take_over(target, claim)
             if not state.branch:
                 return
+            if await self.reverts.follow(target, claim, state):
+                continue
             try:
                 mirror = await self._workshop.mirror(state.repository)
             except BadRepository as error:
@@ -210,9 +221,9 @@ class Gate:
                 await self._journal.append(claim, *clashes)
             pauses = [command.delay for command in commands if isinstance(command, Wait)]
             if len(pauses) == len(commands):
-                if pauses:
-                    later = _later(target, min(pauses), state)
-                    await self._journal.commit(also=self._book.deferring(later))
+                later = [_later(target, min(pauses), state)] if pauses else []
+                if work := [*later, *await self.reverts.waiting_runs(target, state)]:
+                    await self._journal.commit(also=self._book.deferring(*work))
                 return
             for command in commands:
                 await self._perform(command, target, claim, state, mirror, merges)
@@ -318,7 +329,7 @@ class Gate:
     ) -> None:
         match command:
             case StartCheck():
-                await self._start(target, claim, command, mirror)
+                await self._checker.begin(target, claim, command, mirror)
             case DropCheck(check):
                 tree = state.running[check].tree
                 dropped = e.GateCheckFinished(check=check, tree=tree, passed=False, cancelled=True)
@@ -335,22 +346,10 @@ class Gate:
                 assert queued is not None
                 piece, against = await conflicts.explained(mirror, state, queued, command, self._journal.get)
                 await self._record_return(claim, queued, command, piece, against, state.tip)
+            case FindCulprit() | Accuse() | TakeBack() | GiveUp():
+                await self.reverts.perform(command, claim, state, mirror)
             case NeedMerge() | Wait():
                 raise AssertionError(command)
-
-    async def _start(self, target: str, claim: Claim, command: StartCheck, mirror: Mirror) -> None:
-        state = await self._book.state(target)
-        check = f"{target}.{state.checks + 1}"
-        blob = await self._journal.put(json.dumps(command.verify).encode()) if command.verify else None
-        verifying = [queued.runs_on for queued in state.queue if queued.attempt in command.stack and command.verify]
-        runs_on = checked_on(await self._book.config(command.config_blob), verifying)
-        started = started_by(command, check, blob, runs_on)
-        kept: tuple[e.EventBase, ...] = ()
-        if mirror.depot is not None and command.commits:
-            # Another worker may check it, or land it.
-            kept = (await keep(self._journal, await mirror.packed(command.commits[-1], (command.tip,))),)
-        also = self._book.deferring(jobs.gate_check(target, check, runs_on))
-        await self._journal.append(claim, *kept, started, also=also)
 
     async def _resolve(self, claim: Claim, state: GateState, command: Land, merges: Merges) -> None:
         """Say which way of merging counts, where there was more than one."""
@@ -389,6 +388,9 @@ class Gate:
     async def _record_landed(self, claim: Claim, state: GateState, attempt: str, old: str, new: str) -> None:
         queued = state.find(attempt)
         assert queued is not None
+        if ids.is_revert(attempt):
+            await self.reverts.record(claim, state, queued, old, new)
+            return
         change = queued.change
         landed = e.ChangeLanded(attempt=attempt, old=old, new=new)
         await self._tell(Outcome.OK, change.run, change.task, attempt, Entry(claim, (landed,)), commit=new, base=old)
@@ -412,6 +414,9 @@ class Gate:
             against=against,
             lost=candidates.losses(command.lost),
         )
+        if ids.is_revert(command.attempt):
+            await self._journal.append(claim, returned)
+            return
         await self._tell(
             command.outcome,
             change.run,

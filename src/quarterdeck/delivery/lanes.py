@@ -5,6 +5,7 @@ Rules
 - A red tree makes those of its changes suspect that are not proven, unless a smaller red tree explains it. A tree on a
   red tip, or with a change that left the queue, says nothing.
 - A change that is red by itself on what has landed is doubtful. Who is doubtful will probably leave.
+- Two changes of tasks that did not go together before hardly ever pass together.
 - A change's lane: those ahead of it that it may conflict with, and theirs, save those that will probably leave.
 - How likely an untested change fails is learned from what this gate landed and returned, beginning at one in ten.
 """
@@ -14,11 +15,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from quarterdeck.delivery.ledger import Colour, GateState, Queued
-from quarterdeck.delivery.orders import View
+from quarterdeck.delivery.orders import Overlaps, View
 from quarterdeck.kernel import events as e
 
 LIKELY: Final = 0.25
 """Nobody is checked on top of changes that all land with a smaller chance than this."""
+
+CERTAIN: Final = 0.99
+"""That two changes clash which have clashed before."""
 
 _PROVEN: Final = 0.995
 """Chance that a change lands that has passed in its lane."""
@@ -62,6 +66,8 @@ class Board:
     """Red trees of several changes that no smaller one explains, the smallest first."""
     chance: dict[str, float] = field(default_factory=dict)
     """That a change lands."""
+    overlaps: Overlaps = field(default_factory=dict)
+    """The view's, and what was learnt from earlier checks."""
 
     def stays(self, attempt: str) -> bool:
         """Whether it will probably land."""
@@ -70,7 +76,12 @@ class Board:
     def ahead(self, attempt: str) -> list[str]:
         """Those directly ahead of it that it may conflict with."""
         mine = self.place[attempt]
-        return [other for other in self.view.overlaps.get(attempt, ()) if self.place.get(other, mine) < mine]
+        return [other for other in self.overlaps.get(attempt, ()) if self.place.get(other, mine) < mine]
+
+    def clashes(self, attempt: str, others: Iterable[str]) -> bool:
+        """Whether it will not pass together with one of these."""
+        known = self.overlaps.get(attempt, {})
+        return any(known.get(other, 0.0) >= CERTAIN for other in others)
 
     def lane(self, attempts: Sequence[str]) -> tuple[str, ...]:
         """The lanes of these changes, without themselves, in the queue's order."""
@@ -92,7 +103,7 @@ class Board:
         odds, seen = 1.0, set[str]()
         for attempt in stack:
             odds *= self.chance[attempt]
-            for other, clash in self.view.overlaps.get(attempt, {}).items():
+            for other, clash in self.overlaps.get(attempt, {}).items():
                 if other in seen:
                     odds *= 1.0 - clash
             seen.add(attempt)
@@ -109,8 +120,21 @@ class Board:
         others = frozenset(started.stack) - {attempt}
         if not others:
             return self.state.colour((under(started, self.view), started.checks))
-        passed = (started.tip, others, started.checks) in self.state.stood
-        return Colour.GREEN if passed else None
+        passed = self.state.stood.get((started.tip, others, started.checks))
+        # The others may have been merged in another way than they are in the red tree.
+        same = started.stack[-1] != attempt or started.commits[-2] == passed
+        return Colour.GREEN if passed is not None and same else None
+
+    def firm(self, red: Red) -> bool:
+        """Whether what a red change stands on is not in doubt itself: it has passed more than once, or something that
+        passed has landed on it since."""
+        started = red.started
+        on_tip = (started.tip, *started.commits)[-2] == self.view.tip
+        return not on_tip or self.sure(gate_of(started))
+
+    def sure(self, checks: str) -> bool:
+        """Whether the tip has passed these checks since it landed."""
+        return (self.view.tree, checks) in self.state.sure
 
     def pending(self, started: e.GateCheckStarted) -> tuple[str, ...]:
         """The changes of a check that wait."""
@@ -150,6 +174,7 @@ def survey(state: GateState, view: View) -> Board:
     classes = {item.checks for item in state.queue}
     red = {checks for checks in classes if state.colour((view.tree, checks)) is Colour.RED}
     board = Board(state, view, {attempt: place for place, attempt in enumerate(queued)}, queued, red)
+    board.overlaps = _overlaps(state, view)
     found: list[Red] = []
     for key, started in state.tested.items():
         pending = tuple(attempt for attempt in started.stack if attempt in queued)
@@ -170,6 +195,20 @@ def survey(state: GateState, view: View) -> Board:
     board.reds = _unexplained(board, found)
     _estimate(board)
     return board
+
+
+def _overlaps(state: GateState, view: View) -> Overlaps:
+    """What may conflict, and what has."""
+    attempts = {queued.task: queued.attempt for queued in state.queue}
+    pairs = [[attempts[task] for task in pair if task in attempts] for pair in state.pairs]
+    found = [(pair[0], pair[1]) for pair in pairs if len(pair) == 2]
+    if not found:
+        return view.overlaps
+    graph = {attempt: dict(others) for attempt, others in view.overlaps.items()}
+    for one, other in found:
+        graph.setdefault(one, {})[other] = CERTAIN
+        graph.setdefault(other, {})[one] = CERTAIN
+    return graph
 
 
 def _tells(board: Board, started: e.GateCheckStarted) -> bool:

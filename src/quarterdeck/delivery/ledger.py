@@ -1,4 +1,4 @@
-"""Where the merge gate of one target branch stands: the pure fold of its stream.
+"""Where the merge gate of one target branch stands: the values that `posting` folds its stream to. Pure.
 
 Rules
 - Verdicts hold for one tree and one set of checks. A tree that failed once is doubtful, twice red; once it passed, it
@@ -6,21 +6,25 @@ Rules
 - Red verdicts are forgotten when the queue is empty.
 - What a checked tree was made of is known while one of its changes waits, what passed on which tip while any change
   waits; both until somebody else moves the target.
+- A tip is sure when its tree passed more than once: in the check of a change on top of it, or checked by itself.
+- A tip is in doubt when its tree had failed before it passed, or when somebody else moved the target there. It is no
+  longer when it passes, or when something that passed lands on it.
+- Two changes that are red together, each of which has passed without the other, or that do not merge with each other,
+  are a pair: that is remembered for their tasks, until a tree with both has passed.
 - A result for a check that was dropped is no result.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, TypeVar
+from typing import Final
 
-from quarterdeck.journal.port import Record
+from quarterdeck.delivery.culprits import Search
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Change
-from quarterdeck.kernel.events import Outcome
 
 TRIES: Final = 2
 """Failures of one tree before it counts as red."""
@@ -28,14 +32,15 @@ TRIES: Final = 2
 PAUSE: Final = (2.0, 60.0)
 """Shortest and longest pause before a check that could not be run is tried again, seconds."""
 
-REMEMBERED: Final = 4000
-"""Verdicts of each colour that are kept."""
-
-K = TypeVar("K")
-V = TypeVar("V")
+FLAKED: Final = "its check had failed before it passed"
+MOVED: Final = "somebody else moved the target"
+"""Reasons for doubt."""
 
 Key = tuple[str, str]
 """A tree and the checks (`checks_key`, `with_commands`) that it was, or has to be, checked with."""
+
+Pair = frozenset[tuple[str, str]]
+"""Two tasks, each with its run."""
 
 Stood = tuple[str, frozenset[str], str]
 """A tip, the changes on it, and the checks that they passed there."""
@@ -154,8 +159,8 @@ class GateState:
     """What the trees with a verdict were made of, the newest verdict last."""
     tips: frozenset[str] = frozenset()
     """Where the target was since somebody else last moved it."""
-    stood: Mapping[Stood, bool] = field(default_factory=dict)
-    """Stacks that passed on a tip."""
+    stood: Mapping[Stood, str] = field(default_factory=dict)
+    """Stacks that passed on a tip, with their last commit."""
     clashing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Attempts to those ahead of them that they do not merge with, and wait for."""
     trouble: Trouble | None = None
@@ -169,6 +174,25 @@ class GateState:
     resolved: Mapping[str, e.MergeResolved] = field(default_factory=dict)
     """Attempts to the way by which they were merged last."""
 
+    sure: Mapping[Key, bool] = field(default_factory=dict)
+    """Trees of the target, with the checks of the gate, that passed when they had landed."""
+    flaked: Mapping[str, bool] = field(default_factory=dict)
+    """Trees that failed and then passed."""
+    doubt: str = ""
+    """Why the tip is to be checked once more; empty = no reason."""
+    doubted_at: float = 0.0
+    """Since when, seconds since the epoch."""
+    looked: str = ""
+    """The tip that was last found red. The search for its culprit is not repeated."""
+    search: Search | None = None
+    """It goes on, or what it found is being taken back."""
+    told: e.CulpritFound | None = None
+    """What people were told about a red target that still stands there."""
+    reverted: Mapping[str, str] = field(default_factory=dict)
+    """Attempts that landed and were taken back, with the commit that did it."""
+    pairs: Mapping[Pair, bool] = field(default_factory=dict)
+    """Tasks whose changes do not go together."""
+
     def colour(self, key: Key) -> Colour:
         if key in self.green:
             return Colour.GREEN
@@ -179,143 +203,3 @@ class GateState:
 
     def find(self, attempt: str) -> Queued | None:
         return next((queued for queued in self.queue if queued.attempt == attempt), None)
-
-
-def fold(records: Iterable[Record], state: GateState | None = None) -> GateState:
-    """The state after `records`, which follow those of `state`."""
-    state = state or GateState()
-    for record in records:
-        state = replace(_apply(state, record.event, record.at), seq=record.seq)
-    return state
-
-
-def _apply(state: GateState, event: e.EventBase, at: float) -> GateState:
-    match event:
-        case e.GateOpened():
-            tip = state.tip if state.landed else event.base
-            tips = frozenset((tip,))
-            opened = replace(state, repository=event.repository, reach=event.runs_on, branch=event.branch)
-            return replace(opened, base=event.base, tip=tip, tips=tips)
-        case e.ChangeQueued():
-            return replace(state, queue=(*state.queue, _queued(event, at)))
-        case e.GateCheckStarted():
-            running = _with(state.running, event.check, event)
-            return replace(state, running=running, checks=state.checks + 1, stall=None)
-        case e.GateCheckFinished():
-            return _checked(state, event, at)
-        case e.LandingIntended():
-            return replace(state, intent=event)
-        case e.ChangeLanded():
-            queued = state.find(event.attempt)
-            state = _landed(state, event, queued)
-            if queued is not None:
-                state = replace(state, settled=_with(state.settled, queued.task, queued))
-            return _without(state, event.attempt)
-        case e.ChangeReturned():
-            intent = None if state.intent and event.attempt in dict(state.intent.landing) else state.intent
-            blamed = int(event.outcome is Outcome.FAILED)
-            state = replace(state, intent=intent, failed=state.failed + blamed, row=state.row + blamed)
-            return _without(state, event.attempt)
-        case e.MergeResolved():
-            return replace(state, resolved=_with(state.resolved, event.attempt, event))
-        case e.ChangeClashed():
-            rest = {attempt: against for attempt, against in state.clashing.items() if attempt != event.attempt}
-            return replace(state, clashing={**rest, event.attempt: event.against} if event.against else rest)
-        case e.TipMoved():
-            return replace(state, tip=event.new, tips=frozenset((event.new,)), intent=None, row=0, tested={}, stood={})
-        case e.GateDelayed():
-            since = state.stall.since if state.stall is not None and event.number > 1 else at
-            return replace(state, stall=Trouble(since, at, event.reason, event.number))
-        case e.NoteFailed() | e.NoteWritten():
-            return replace(state, unnoted=_unnoted(state, event))
-        case _:
-            return state
-
-
-def _landed(state: GateState, event: e.ChangeLanded, queued: Queued | None) -> GateState:
-    steps = state.intent.landing if state.intent is not None else ()
-    # Several changes land in one step: it is over with the last of them.
-    places = [attempt for attempt, _ in steps]
-    together = event.attempt in places
-    intent = state.intent if together and event.attempt != places[-1] else None
-    before = state.last_landed if together and event.attempt != places[0] else ()
-    last = (*before, (queued, event.new)) if queued is not None else state.last_landed
-    landed = {**state.landed, event.attempt: event.new}
-    tips = state.tips | {event.new}
-    return replace(state, landed=landed, last_landed=last, tip=event.new, tips=tips, intent=intent, stall=None)
-
-
-def _queued(event: e.ChangeQueued, at: float) -> Queued:
-    return Queued(
-        event.change,
-        event.title,
-        event.agent,
-        event.checks,
-        event.config_blob,
-        event.checkout,
-        at,
-        event.reverts,
-        event.verify_blob,
-        event.intent_blob,
-        event.runs_on,
-    )
-
-
-def _unnoted(state: GateState, event: e.NoteFailed | e.NoteWritten) -> Mapping[str, tuple[Queued, str]]:
-    if isinstance(event, e.NoteWritten):
-        return {attempt: landed for attempt, landed in state.unnoted.items() if attempt != event.attempt}
-    landing = next((landing for landing in state.last_landed if landing[0].attempt == event.attempt), None)
-    return state.unnoted if landing is None else _with(state.unnoted, event.attempt, landing)
-
-
-def _checked(state: GateState, event: e.GateCheckFinished, at: float) -> GateState:
-    started = state.running.get(event.check)
-    if started is None:
-        return state
-    state = replace(state, running={check: s for check, s in state.running.items() if check != event.check})
-    key = (started.tree, started.checks)
-    if event.cancelled:
-        return state
-    if event.infrastructure:
-        before = state.trouble or Trouble(at, at, "", 0)
-        return replace(state, trouble=Trouble(before.since, at, event.reason, before.number + 1))
-    state = replace(state, trouble=None)
-    if started.stack and started.tip in state.tips:
-        tested = {of: what for of, what in state.tested.items() if of != key}
-        state = replace(state, tested=_with(tested, key, started))
-        if event.passed:
-            stood: Stood = (started.tip, frozenset(started.stack), started.checks)
-            state = replace(state, stood=_with(state.stood, stood, True))
-    if started.gate_checks not in ("", started.checks) and (event.passed or event.verify):
-        state = _passed(state, (started.tree, started.gate_checks))  # they ran first
-    if event.passed:
-        return replace(_passed(state, key), row=0)
-    times = state.failing[key].times + 1 if key in state.failing else 1
-    failing = Failing(times, event.reason, event.results_blob, event.verify)
-    if times >= TRIES and not started.stack:
-        state = replace(state, green={of: True for of in state.green if of != key})
-    return replace(state, failing=_with(state.failing, key, failing))
-
-
-def _passed(state: GateState, key: Key) -> GateState:
-    failing = {k: v for k, v in state.failing.items() if k != key}
-    return replace(state, green=_with(state.green, key, True), failing=failing)
-
-
-def _without(state: GateState, attempt: str) -> GateState:
-    queue = tuple(queued for queued in state.queue if queued.attempt != attempt)
-    if not queue:
-        tips = frozenset((state.tip,))
-        state = replace(state, queue=(), clashing={}, failing={}, tips=tips, tested={}, stood={})
-        return replace(state, trouble=None, stall=None)
-    waiting = {queued.attempt for queued in queue}
-    tested = {key: started for key, started in state.tested.items() if not waiting.isdisjoint(started.stack)}
-    clashing = {name: against for name, against in state.clashing.items() if name != attempt}
-    return replace(state, queue=queue, tested=tested, clashing=clashing)
-
-
-def _with(mapping: Mapping[K, V], key: K, value: V) -> Mapping[K, V]:
-    grown = {**mapping, key: value}
-    if len(grown) > REMEMBERED:
-        del grown[next(iter(grown))]
-    return grown

@@ -15,6 +15,7 @@ from typing import Final
 
 from quarterdeck.delivery.ledger import GateState, Queued
 from quarterdeck.kernel import events as e
+from quarterdeck.kernel import ids
 from quarterdeck.kernel.failures import BadRepository, GitFailed
 from quarterdeck.workplace.afar import is_remote
 from quarterdeck.workplace.history import COMMITTER, LogEntry, Merge
@@ -71,10 +72,10 @@ def note(queued: Queued, how: e.MergeResolved | None) -> str:
     """The git note that leads from a commit back to its thread."""
     change = queued.change
     way = f"merged by: {how.way}\n" if how is not None else ""
-    return (
-        f"run {change.run}\ntask {change.task}\nattempt {change.attempt}\n{way}"
-        f"thread: quarterdeck show {change.attempt}\n"
-    )
+    thread = change.attempt
+    if ids.is_revert(thread):
+        thread, way = ids.reverted_attempt(thread), "taken back by the merge gate\n"
+    return f"run {change.run}\ntask {change.task}\nattempt {change.attempt}\n{way}thread: quarterdeck show {thread}\n"
 
 
 async def annotate(mirror: Mirror, state: GateState) -> list[e.EventBase]:

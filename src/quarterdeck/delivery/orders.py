@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from quarterdeck.delivery.ledger import Key
 from quarterdeck.kernel.events import Outcome
+from quarterdeck.kernel.merging import Suspect
 from quarterdeck.merge.values import Way
 
 # --- what the effects have seen ---------------------------------------------------------------------------
@@ -110,6 +111,8 @@ class StartCheck:
     """Key of the checks of the gate alone."""
     under: str = ""
     """The tip's tree."""
+    why: str = ""
+    """Why a commit that has landed is checked."""
 
     @property
     def key(self) -> Key:
@@ -172,10 +175,48 @@ class Return:
 
 
 @dataclass(frozen=True, slots=True)
+class FindCulprit:
+    """The tip is red for these checks: say so, and which commits may have made it so."""
+
+    tree: str
+    checks: str
+    config_blob: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accuse:
+    """The search has ended: say who made the tip red, and what happens now; `culprit` None = nothing that landed."""
+
+    culprit: Suspect | None
+
+
+@dataclass(frozen=True, slots=True)
+class TakeBack:
+    """Put a change into the queue that takes the culprit back."""
+
+    attempt: str
+    """The culprit's."""
+    commit: str
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """The culprit cannot be taken back: people are told."""
+
+    attempt: str
+    """The one that stands for taking it back."""
+    outcome: Outcome
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Wait:
     """Decide again after `delay` seconds."""
 
     delay: float
 
 
-Command = NeedMerge | StartCheck | DropCheck | Land | RecordLanded | RecordMove | Return | Wait
+Mending = FindCulprit | Accuse | TakeBack | GiveUp
+"""What is done about a target that is red."""
+
+Command = NeedMerge | StartCheck | DropCheck | Land | RecordLanded | RecordMove | Return | Wait | Mending

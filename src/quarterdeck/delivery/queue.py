@@ -16,11 +16,14 @@ Rules
   conflict. Such a tree has to pass the verify commands of both tasks as well.
 - A check that failed is run once more on the same tree. If it passes then, it was a flake: recorded, not blamed.
 - A change is blamed only when a tree is red, the same tree without it is green, and all else in it has landed. Until
-  the tip is known to be green for the same checks it is checked. Checks that stand on a doubtful change are dropped.
+  the tip is known to be green for the same checks it is checked; a tip that passed only in the check by which it landed
+  may have done so by luck, and is checked once more. Checks that stand on a doubtful change are dropped.
 - After three changes that were blamed in a row, with nothing that passed in between, nobody is blamed before the tip
   has passed once more: the environment may have changed, or a flake had passed.
-- A red tip blames nobody. Each change is then checked alone on it: one that is green repairs the target and lands, the
-  others are held. When nothing else is left, the held ones are returned with the tip's failing command as the reason.
+- A red tip blames nobody. What of ours made it red is taken back first: see `mending.py`. Where that is not the way,
+  each change is checked alone on it: one that is green repairs the target and lands, the others are held. When nothing
+  else is left, the held ones are returned with the tip's failing command as the reason.
+- Changes of tasks that did not go together once are not tried together again: the second waits for the first.
 - A check that could not be run blames nobody and is tried again with growing pauses; after an hour all are held. The
   same holds for the gate's own work.
 - A landing is intended, performed, recorded. An intent without outcome is settled by looking at the branch.
@@ -35,20 +38,12 @@ from collections.abc import Iterator, Sequence, Set
 from math import ceil
 from typing import Final
 
-from quarterdeck.delivery.lanes import LIKELY, Board, Red, survey
-from quarterdeck.delivery.ledger import PAUSE, Colour, GateState, Key
-from quarterdeck.delivery.orders import (
-    Clash,
-    Command,
-    DropCheck,
-    NeedMerge,
-    RecordLanded,
-    RecordMove,
-    Return,
-    View,
-    Wait,
-)
-from quarterdeck.delivery.stacks import Work, build, conflict, failed, hold, judge
+from quarterdeck.delivery.lanes import LIKELY, Board, Red, gate_of, survey
+from quarterdeck.delivery.ledger import PAUSE, Colour, GateState
+from quarterdeck.delivery.mending import mend, verify
+from quarterdeck.delivery.orders import Clash, Command, NeedMerge, RecordLanded, RecordMove, Return, View
+from quarterdeck.delivery.scheduling import schedule
+from quarterdeck.delivery.stacks import SUSPECTED, Work, build, conflict, failed, hold, judge
 from quarterdeck.delivery.staging import stage
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.events import GateDelayed, Outcome
@@ -80,17 +75,19 @@ def decide(state: GateState, view: View) -> tuple[Command, ...]:
     if state.trouble is not None and state.trouble.last - state.trouble.since > PATIENCE:
         reason = f"the gate's checks cannot be run: {state.trouble.reason}"
         return tuple(Return(queued.attempt, Outcome.HELD, reason) for queued in state.queue)
+    if (mending := mend(state, view)) is not None:
+        return mending
     work = Work(survey(state, view))
     _line_up(work)
     if work.land is not None:
         return (work.land,)
     if work.returns:
         return tuple(work.returns.values())
-    if state.queue and len(work.held) == len(state.queue):
+    if state.queue and len(work.held) == len(state.queue) and state.search is None:
         return tuple(hold(work, queued) for queued in state.queue)
     if work.merges:
         return tuple(work.merges.values())
-    return tuple(_schedule(work))
+    return tuple(schedule(work))
 
 
 def delayed(state: GateState, now: float, reason: str, *, worked: bool) -> GateDelayed | None:
@@ -143,6 +140,8 @@ def _line_up(work: Work) -> None:
         if work.land or work.returns or work.merges or work.wanted or going:
             break
         judge(work, queued.attempt)
+    if not (work.land or work.returns or work.merges or work.wanted or going):
+        verify(work)
 
 
 def _doubt(work: Work) -> None:
@@ -153,7 +152,7 @@ def _doubt(work: Work) -> None:
         del work.returns[attempt]
     for attempt in dict.fromkeys((*blamed, *board.alone)):
         if board.queued[attempt].checks not in board.red:
-            work.want_tip(board.queued[attempt].checks, board.queued[attempt].config_blob)
+            work.want_tip(board.queued[attempt].checks, board.queued[attempt].config_blob, why=SUSPECTED)
 
 
 def _look_for_conflicts(work: Work) -> None:
@@ -182,9 +181,13 @@ def _judge_suspects(work: Work) -> None:
             continue
         if base in (Colour.UNKNOWN, Colour.DOUBTFUL):
             work.want_under(alone.started)
+        # What it stands on may be at fault: that is found out beside its second try.
+        suspected = base is Colour.GREEN and not board.firm(alone)
+        if suspected:
+            work.want_tip(gate_of(alone.started), alone.started.config_blob, why=SUSPECTED)
         if alone.colour is Colour.DOUBTFUL:
             work.want_again(alone.started)
-        elif base is Colour.GREEN and attempt not in by_itself:
+        elif base is Colour.GREEN and attempt not in by_itself and not suspected:
             _blame(work, attempt, alone)
     for group in board.reds:
         if group.plain:
@@ -320,25 +323,3 @@ def _useful(board: Board, started: e.GateCheckStarted) -> bool:
         return False
     # All of it proven: it can only land.
     return not board.proven.issuperset(pending) or bool(board.rest(started))
-
-
-def _schedule(work: Work) -> Iterator[Command]:
-    """Drop the checks that nobody wants to know about any more, start as many wanted ones as there is room for."""
-    state, view = work.board.state, work.board.view
-    useful = {started.check for started in work.going}
-    going: set[Key] = set()
-    for check, started in state.running.items():
-        key = (started.tree, started.checks)
-        if (check in useful or key in work.wanted) and key not in going:
-            going.add(key)
-        else:
-            yield DropCheck(check)
-    missing = [start for key, start in work.wanted.items() if key not in going]
-    missing.sort(key=lambda start: not work.board.proven.issuperset(start.stack))  # what lands, and the tip, first
-    room = max(0, view.slots - len(going))
-    if not missing[:room]:
-        return
-    if state.trouble is not None and (delay := state.trouble.due(view.now)) > 0:
-        yield Wait(delay)
-        return
-    yield from missing[:room]

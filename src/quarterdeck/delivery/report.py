@@ -30,6 +30,8 @@ class TaskLine:
     """What validation named about its last change."""
     merged: str = ""
     """By which way it was merged, where git's own merge did not do."""
+    taken_back: tuple[str, ...] = ()
+    """Each time that its change landed, made the target red, and was taken back: by which commit, and what failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,7 @@ def report(ending: Ending) -> str:
             lines += ["", f"Nobody has reviewed {len(ending.unseen)} of these {len(merged)} changes: {names}."]
         lines.append("")
     lines += _gone(ending, [task for task in merged if task.gone])
+    lines += _taken_back(ending)
     if ending.short:
         lines += ["## The budget is exhausted", "", f"{_line(ending.short)}.", ""]
     if ending.plan_only:
@@ -122,6 +125,14 @@ def _gone(ending: Ending, tasks: list[TaskLine]) -> list[str]:
         "`git cherry-pick` brings each of them back, in the order in which they landed.",
         "",
     ]
+
+
+def _taken_back(ending: Ending) -> list[str]:
+    found = [f"- **{task.task}**: {_line(each)}" for task in ending.tasks for each in task.taken_back]
+    if not found:
+        return []
+    head = f"These had landed and passed, but `{ending.branch}` was red with them; each was sent back to be mended:"
+    return ["## Taken back", "", head, "", *found, ""]
 
 
 def retrospective(ending: Ending) -> str:

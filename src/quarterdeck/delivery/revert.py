@@ -101,7 +101,7 @@ def revert_plan(goal: str, landed: Sequence[Landed], titles: Mapping[str, str], 
     tasks: list[Task] = []
     for item in landed:
         needs = (tasks[-1].id,) if tasks else ()
-        title = _title(titles.get(item.task) or item.task, again=again)
+        title = revert_title(titles.get(item.task) or item.task, again=again)
         # No agent reads the paths: the change is what it is, and the gate judges it.
         tasks.append(Task(id=task_id(item, again=again), title=title, paths=("**",), needs=needs))
     return Plan(goal=goal, tasks=tuple(tasks))
@@ -117,7 +117,8 @@ def task_id(landed: Landed, *, again: bool) -> str:
     return name if len(name) <= _ID else f"revert-{landed.commit[:12]}"
 
 
-def _title(title: str, *, again: bool) -> str:
+def revert_title(title: str, *, again: bool) -> str:
+    """First line of the commit that takes another one back. `again`: that one took something back itself."""
     for old, new in (('Revert "', 'Reapply "'), ('Reapply "', 'Revert "')) if again else ():
         if title.startswith(old):
             return new + title.removeprefix(old)

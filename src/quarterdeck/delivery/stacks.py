@@ -6,17 +6,22 @@ Rules
 - A tree has to pass the checks of the gate, and the verify commands that its merges ask for. Those of tasks that landed
   do not count on a tip that fails them itself.
 - A change by itself on the tip lands when its tree is green. When it is red, the next way of merging it is made; where
-  none is left it is blamed if the tip is green, and held if the tip is red. Until that is known the tip is checked.
+  none is left it is blamed if the tip is green, and held if the tip is red. Until that is known the tip is checked; one
+  that passed only in the check by which it landed is checked once more.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from quarterdeck.delivery.lanes import Board, under
 from quarterdeck.delivery.ledger import Colour, Failing, GateState, Key, Queued, with_commands
 from quarterdeck.delivery.orders import Clash, Land, Merged, NeedMerge, Return, StartCheck
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.events import Outcome
+
+SUSPECTED: Final = "a change fails on it"
+"""Why a tip that has passed is checked once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,7 @@ class Work:
     def need(self, need: NeedMerge) -> None:
         self.merges.setdefault((need.onto, need.attempt), need)
 
-    def want(self, stack: Stack) -> None:
+    def want(self, stack: Stack, why: str = "") -> None:
         """Have this tree checked."""
         view = self.board.view
         number = tries(self.board.state, stack.key)
@@ -69,12 +74,13 @@ class Work:
             stack.verify,
             stack.gate,
             view.tree,
+            why,
         )
         self.wanted.setdefault(start.key, start)
 
-    def want_tip(self, gate: str, config_blob: str, others: tuple[str, ...] = ()) -> None:
-        """Have the tip checked by itself, and with the verify commands of others."""
-        self.want(Stack((), (), self.board.view.tree, gate, others, config_blob))
+    def want_tip(self, gate: str, config_blob: str, others: tuple[str, ...] = (), why: str = "") -> None:
+        """Have the tip checked by itself, and with the verify commands of others. `why`: it has passed before."""
+        self.want(Stack((), (), self.board.view.tree, gate, others, config_blob), why)
 
     def want_under(self, started: e.GateCheckStarted) -> None:
         """Have the tip that a checked tree stands on checked, unless its colour is known."""
@@ -221,6 +227,8 @@ def _blame(work: Work, queued: Queued, stack: Stack) -> None:
         case Colour.GREEN if merged.more:
             # Always made anew: what is known is the way that has just lost.
             work.merges[view.tip, queued.attempt] = NeedMerge(view.tip, queued.attempt, beyond=merged.way)
+        case Colour.GREEN if not work.board.sure(queued.checks):
+            work.want_tip(stack.gate, stack.config_blob, why=SUSPECTED)
         case Colour.GREEN:
             work.returns[queued.attempt] = failed(queued, merged, state.failing[stack.key])
         case Colour.RED:
@@ -252,5 +260,7 @@ def hold(work: Work, queued: Queued) -> Return:
     """A change that cannot be judged because the tip is red."""
     state, view = work.board.state, work.board.view
     failing = state.failing[(view.tree, queued.checks)]
-    reason = f"not judged: the target itself is red at {view.tip[:12]}: {failing.reason}"
+    known = state.told if state.told is not None and state.told.tip == view.tip else None
+    culprit = f" ({known.reason}; {known.fix})" if known is not None else ""
+    reason = f"not judged: the target itself is red at {view.tip[:12]}{culprit}: {failing.reason}"
     return Return(queued.attempt, Outcome.HELD, reason[:2000], results_blob=failing.results_blob)

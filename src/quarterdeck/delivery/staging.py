@@ -4,7 +4,8 @@ Rules
 - The target moves only to a tree that passed. Where the tree of what is to land was checked already (a single lane, a
   queue of one) it lands at once.
 - Else all that is proven for the same checks is put on the tip, in queue order, and that tree is checked once. A change
-  waits for the proven ones ahead of it that it may conflict with, and for those that will probably be.
+  waits for the proven ones ahead of it that it may conflict with, and for those that will probably be. Two that clashed
+  before are not put together: the second one waits until the first has landed or left.
 - While changes wait for a free slot, the stage waits until it holds two changes for each slot. The next stage is
   checked on top of one that is being checked, when it adds as much again or nothing else is left to be found out.
 - Nothing lands beside a stage that is being checked: it would have to be checked anew.
@@ -62,7 +63,8 @@ def _ready(work: Work) -> list[str]:
     found: list[str] = []
     for attempt, queued in board.queued.items():
         same = not found or queued.checks == board.queued[found[0]].checks
-        if same and attempt in board.proven and not board.waits(attempt):
+        fits = same and attempt in board.proven and not board.waits(attempt)
+        if fits and not board.clashes(attempt, found):
             found.append(attempt)
     return found
 

@@ -103,6 +103,13 @@ class Approvals:
             return await self._expire(asked.run, asked.approval, asked.action_hash)
         return found
 
+    async def withdraw(self, asked: e.ApprovalAsked, reason: str) -> e.ApprovalDecided:
+        """Nobody needs an answer any more; what was decided, if somebody has."""
+        event = e.ApprovalDecided(
+            approval=asked.approval, verdict="expired", by=NOBODY, reason=reason, action_hash=asked.action_hash
+        )
+        return await self._record(asked.run, event) or event
+
     async def wait(self, asked: e.ApprovalAsked) -> e.ApprovalDecided:
         """Until it is decided, by whomever, or too late."""
         mark = 0

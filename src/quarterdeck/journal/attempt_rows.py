@@ -2,8 +2,8 @@
 
 Rules
 - Spending and questions follow this stream; of a task's status it changes nothing.
-- An approval is what its attempt's stream asked and its own stream decided; what the run's stream takes over of it
-  changes the run alone.
+- An approval is what its attempt's stream (or a merge gate's) asked and its own stream decided; what the run's stream
+  takes over of it changes the run alone.
 """
 
 import json
@@ -48,7 +48,7 @@ def changed(attempt: str, at: float, event: ev.EventBase) -> list[Op]:
             ended = closed(run, at, "the attempt that asked has ended", attempt)
             return [*status("finished" if event.ok else "failed"), ended]
         case ev.ApprovalAsked():
-            return [_approval_asked(at, event)]
+            return [approval_asked(at, event)]
         case ev.NodeFinished(node=ev.Node.REVIEW, outcome=ev.Outcome.OK):
             return [*status("finished"), Set("project_reviewed", {"attempt": attempt})]
         case ev.NodeFinished():
@@ -68,7 +68,8 @@ def changed(attempt: str, at: float, event: ev.EventBase) -> list[Op]:
             return []
 
 
-def _approval_asked(at: float, event: ev.ApprovalAsked) -> Op:
+def approval_asked(at: float, event: ev.ApprovalAsked) -> Op:
+    """What a person is asked."""
     values = event.model_dump(exclude={"kind", "why"})
     return Set("project_approval_asked", {**values, "why": json.dumps(event.why, ensure_ascii=False), "at": at})
 

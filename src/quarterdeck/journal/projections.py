@@ -2,7 +2,7 @@
 
 Rules
 - `project` answers what one event changes, as values; `changes` writes them. What a stream changes is said in one
-  place: `run_rows`, `attempt_rows`, `touches`, and here for what comes from outside and for packs.
+  place: `run_rows`, `attempt_rows`, `gate_rows`, and here for what comes from outside and for packs.
 - A tool event changes nothing but its stream's head, which holds the sign of life.
 - Every event of a stream may come once only; `rebuild` starts from empty tables, in the order of the commits.
 """
@@ -10,7 +10,7 @@ Rules
 import json
 from typing import Final
 
-from quarterdeck.journal import attempt_rows, run_rows, touches
+from quarterdeck.journal import attempt_rows, gate_rows, run_rows
 from quarterdeck.journal.changes import Changes, Op, Set
 from quarterdeck.journal.run_rows import Plans
 from quarterdeck.kernel import events as ev
@@ -49,8 +49,8 @@ def project(stream: str, at: float, event: ev.EventBase, plans: Plans) -> list[O
         return run_rows.changed(name, at, event, plans)
     if where == "approval" and isinstance(event, ev.ApprovalDecided):
         return attempt_rows.decided(at, event)
-    if where == "gate" and isinstance(event, ev.ChangeLanded):
-        return [touches.landed(name, at, event)]
+    if where == "gate":
+        return gate_rows.changed(name, at, event)
     return _trigger(at, event) if where == "trigger" else _NOTHING
 
 

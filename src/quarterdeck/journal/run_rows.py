@@ -175,7 +175,8 @@ def _task(run: str, task: str, at: float, event: ev.EventBase) -> list[Op]:
             return [node(event.node, STATUS_OF_NODE.get(event.node), "")]
         case ev.NodeFinished():
             waits = ev.TaskStatus.WAITING if event.outcome is ev.Outcome.WAITING else None
-            return [node(event.node, waits, event.reason)]
+            goes_on: list[Op] = [Set("project_run_goes_on", {"run": run})] if event.node is ev.Node.GATE else []
+            return [node(event.node, waits, event.reason), *goes_on]
         case ev.TaskEscalated():
             asked = attempt_rows.asked(run, task, event.attempt, event.question, at, "escalated")
             return [status(ev.TaskStatus.WAITING, event.question.partition("\n")[0]), asked]
@@ -190,6 +191,10 @@ def _task(run: str, task: str, at: float, event: ev.EventBase) -> list[Op]:
             merged = Set("project_attempt_status", {"attempt": event.attempt, "status": "merged"})
             landed = Set("project_landing", {"day": day_of(at), "run": run, "task": task, "attempt": event.attempt})
             return [Set("project_task_merged", values), merged, landed]
+        case ev.TaskReverted():
+            reverted = {"run": run, "task": task, "reason": event.reason, "at": at}
+            failed = Set("project_attempt_status", {"attempt": event.attempt, "status": "failed"})
+            return [Set("project_task_reverted", reverted), failed, Set("project_run_goes_on", {"run": run})]
         case ev.TaskRetried():
             again = {"run": run, "task": task, "agent": event.agent, "at": at}
             waited = Set("project_wait_of_task", {"run": run, "task": task})

@@ -117,11 +117,24 @@ class WaitView:
 
 
 @dataclass(frozen=True, slots=True)
+class RedView:
+    """A target that is red, which only a person can mend."""
+
+    run: str
+    """Whose people are told."""
+    reason: str
+    """Which commit made it red, and what fails."""
+    fix: str
+    """What to type."""
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
 class ApprovalView:
     """What waits, or has waited, for a person's word."""
 
     approval: str
-    what: Literal["tool", "plan", "merge"]
+    what: Literal["tool", "plan", "merge", "revert"]
     run: str
     task: str | None
     attempt: str | None
@@ -310,6 +323,12 @@ class Views:
     async def waits(self, run: str | None = None) -> list[WaitView]:
         """What waits for a human, longest first, in one run or in all."""
         return [WaitView(**row) for row in await self._store.read("view_waits", run=run)]
+
+    async def reds(self, since: float) -> list[RedView]:
+        """Targets that are red and wait for a person, longest first; not of runs that ended before `since` (seconds
+        since the epoch)."""
+        rows = await self._store.read("view_reds", since=since)
+        return [RedView(row["run"], row["reason"], row["fix"], row["at"]) for row in rows]
 
     async def approvals(self, run: str | None = None, *, open: bool = True) -> list[ApprovalView]:
         """What waits for a person's word, in one run or in all, longest first; not only `open`: also what waited."""

@@ -4,6 +4,7 @@ Rules
 - `apply` takes facts over; it decides nothing.
 - `run.resumed` gives unfinished and failed tasks their attempts anew; what is merged stays merged, and what an attempt
   had finished when it was stopped for no fault of its own is not done again.
+- A change that the gate has taken back after it had landed is like one that came back from the gate.
 - A person's word is taken over, and the node that waited for it ends by it.
 """
 
@@ -205,6 +206,8 @@ def _task_event(state: RunState, event: e.EventBase) -> None:
             task = task_state(state, event.task)
             task.status, task.commit, task.running, task.last = TaskStatus.MERGED, event.commit, False, None
             task.reason, task.asks = "", False
+        case e.TaskReverted():
+            _reverted(state, event)
         case e.TaskFailed():
             task = task_state(state, event.task)
             if task.status is TaskStatus.WAITING:
@@ -225,6 +228,26 @@ def _task_event(state: RunState, event: e.EventBase) -> None:
             _retried(state, event)
         case _:
             pass
+
+
+def _reverted(state: RunState, event: e.TaskReverted) -> None:
+    """It goes on as if its change had come back from the gate instead of landing."""
+    task = task_state(state, event.task)
+    if task.status is not TaskStatus.MERGED or task.commit != event.commit:
+        return
+    _goes_on_again(state)
+    if state.node in (Node.REPORT, Node.RETROSPECTIVE):
+        state.node, state.last, state.node_running = None, None, False
+    task.commit, task.node, task.status, task.added_blob = None, Node.GATE, TaskStatus.GATING, event.feedback_blob
+    task.failures, task.faults, task.reason = task.failures + 1, task.faults + 1, event.reason
+    task.last = e.NodeFinished(
+        node=Node.GATE,
+        outcome=Outcome.FAILED,
+        task=event.task,
+        attempt=event.attempt,
+        reason=event.reason,
+        feedback_blob=event.feedback_blob,
+    )
 
 
 def _not_its_fault(last: e.NodeFinished | None) -> bool:
@@ -255,6 +278,8 @@ def _node_event(state: RunState, event: e.NodeStarted | e.NodeFinished) -> None:
         task.status = STATUS_OF_NODE.get(event.node, task.status)
         return
     task.running, task.last, task.reason, task.taken = False, event, event.reason, event.record
+    if event.node is Node.GATE:
+        _goes_on_again(state)
     task.change = event.change or task.change
     if event.feedback_blob is not None and event.node is Node.GATE:
         task.added_blob = event.feedback_blob

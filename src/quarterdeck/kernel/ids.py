@@ -104,5 +104,25 @@ def split_attempt(attempt: str) -> tuple[str, str, int]:
 APPROVAL_TASK = "_approve"
 """Stands for the task where a run's plan is approved."""
 
+_REVERT_TASK = "_revert-"
+
+
+def revert_attempt(attempt: str) -> str:
+    """Stands for an attempt where the merge gate takes back by itself what that attempt landed."""
+    run, task, number = split_attempt(attempt)
+    return attempt_id(run, f"{_REVERT_TASK}{task}", number)
+
+
+def reverted_attempt(attempt: str) -> str:
+    """The attempt that `revert_attempt` made this one of."""
+    run, task, number = split_attempt(attempt)
+    return attempt_id(run, task.removeprefix(_REVERT_TASK), number)
+
+
+def is_revert(attempt: str) -> bool:
+    """Whether the merge gate made that change by itself. No task of a plan can have such an id."""
+    return f".{_REVERT_TASK}" in attempt
+
+
 PLANNER_TASK = "_plan"
 """Stands where an attempt belongs to the run itself; no task of a plan can have this id."""

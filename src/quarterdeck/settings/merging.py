@@ -5,7 +5,8 @@ Rules
 - The repository's file may only narrow money, network, sandbox and how many agents start, and only have people asked
   more often; it may not say where keys are sent. Where the operator is silent, the default is what may be narrowed.
   Everything else of it fills what the operator left open.
-- Ways of merging it may take away, not add; an external merge driver it may refuse, not allow.
+- Ways of merging it may take away, not add; an external merge driver it may refuse, not allow. That a change which made
+  the target red is taken back it may have asked about, or refuse, not allow.
 - Tool servers may be declared by both; that one may be used is the operator's word alone.
 - What is told to whom outside (`[telemetry]`), and where work is pushed, is the operator's word alone too.
 - What was not taken over is said in a line, never silently dropped.
@@ -39,6 +40,7 @@ _MINIMUM: Final = (
 )
 _STRICTER: Final = (("approve", "plan"), ("approve", "merge"))
 _ASKING: Final = ("never", "risky", "always")
+_TAKING: Final = ("never", "ask", "auto")
 _SUBSET: Final = (("sandbox", "network"), ("sandbox", "setup_network"), ("merge", "ways"))
 _TABLES: Final = ("tiers", "prices", "models")
 _SERVERS: Final = "mcp"
@@ -136,6 +138,10 @@ def _narrowed(section: str, key: str, bound: Any, asked: Any) -> tuple[Any, str]
             else ""
         )
         return ("off" if "off" in (asked, bound) else "auto"), refused
+    if (section, key) == ("merge", "revert"):
+        freer = _TAKING.index(asked) > _TAKING.index(bound)
+        refused = f'"{asked}" of the repository is not used, {_NARROW} ("{bound}" holds)' if freer else ""
+        return (bound if freer else asked), refused
     return _OPEN, ""
 
 

@@ -221,6 +221,8 @@ class Fold:
                 return [], [Measure(m.LIMITS, 1, {"limit": event.limit})]
             case e.IncidentOpened():
                 return [], [Measure(m.INCIDENTS, 1, {"failure": event.failure.value})]
+            case e.ChangeReverted():
+                return [], [Measure(m.LANDED, 1, {"outcome": "reverted"})]
             case e.FlakeSeen():
                 return [], [Measure(m.FLAKES, 1)]
             case _:

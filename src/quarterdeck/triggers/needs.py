@@ -91,6 +91,14 @@ def _incident(record: Record, event: ev.IncidentOpened) -> Need:
     return _need("incident", record, cause, title, detail, f"quarterdeck show {run}", run=run, attempt=attempt)
 
 
+def _red(record: Record, event: ev.CulpritFound) -> Need | None:
+    if event.action != "tell":
+        return None
+    title = f"a target is red at {event.tip[:12]}"
+    cause = f"{record.stream}/{event.tip}"
+    return _need("incident", record, cause, title, event.reason, event.fix, run=event.run)
+
+
 def _waits(record: Record, event: ev.RunWaiting) -> Need:
     run = record.stream.partition("/")[2]
     answer = f"quarterdeck inbox (answer or approve what waits), then quarterdeck resume {run}"
@@ -134,6 +142,7 @@ READERS: Final[dict[type[ev.EventBase], Callable[[Record], Need | None]]] = {
     ev.TaskEscalated: _reader(ev.TaskEscalated, _escalated),
     ev.ApprovalAsked: _reader(ev.ApprovalAsked, _approval),
     ev.IncidentOpened: _reader(ev.IncidentOpened, _incident),
+    ev.CulpritFound: _reader(ev.CulpritFound, _red),
     ev.RunWaiting: _reader(ev.RunWaiting, _waits),
     ev.RunFinished: _reader(ev.RunFinished, _finished),
     outside.TriggerRefused: _reader(outside.TriggerRefused, _refused),

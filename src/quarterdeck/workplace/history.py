@@ -34,6 +34,7 @@ _KEPT_LISTS: Final = 8
 _LARGEST_KEPT: Final = 64 * 1024
 """Bytes, or paths."""
 _RENAMES: Final = ("-M", "-l1000")
+_LOG_FORMAT: Final = "--format=tformat:%H%x00%P%x00%s%x00%(trailers:only=true,unfold=true)"
 _MERGE_SETTINGS: Final = (
     "merge.conflictStyle=merge",
     "merge.renames=true",
@@ -324,17 +325,14 @@ class History:
     async def log(self, old: str | None, new: str, paths: Sequence[str] = ()) -> tuple[LogEntry, ...]:
         """The commits of `new` that `old` does not have (None = all), oldest first; those that changed one of the
         literal `paths`, where any are given."""
-        done = await self._git.run(
-            "log",
-            "-z",
-            "--topo-order",
-            "--reverse",
-            "--format=tformat:%H%x00%P%x00%s%x00%(trailers:only=true,unfold=true)",
-            new if old is None else f"{old}..{new}",
-            "--",
-            *paths,
-            env={"GIT_LITERAL_PATHSPECS": "1"},
-        )
+        return await self._logged("--topo-order", "--reverse", new if old is None else f"{old}..{new}", "--", *paths)
+
+    async def newest(self, commit: str, most: int) -> tuple[LogEntry, ...]:
+        """A commit and those before it, newest first, `most` at most; of a merge the first parent counts."""
+        return await self._logged("--first-parent", f"--max-count={most}", commit, "--")
+
+    async def _logged(self, *arguments: str) -> tuple[LogEntry, ...]:
+        done = await self._git.run("log", "-z", _LOG_FORMAT, *arguments, env={"GIT_LITERAL_PATHSPECS": "1"})
         fields = done.stdout.decode("utf-8", "replace").split("\0")
         if len(fields) % 4 != 1:
             raise GitFailed("`git log` gave an answer that cannot be read")

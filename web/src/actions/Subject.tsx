@@ -13,6 +13,7 @@ const WHAT: Readonly<Record<string, string>> = {
   tool: "Run a tool",
   plan: "Carry out a plan",
   merge: "Merge a change",
+  revert: "Take a landed change back",
 };
 
 /** `alone`: not below a heading of its own. */

@@ -187,14 +187,14 @@ export interface GateRow {
   readonly returned: readonly ReturnedChange[];
 }
 
-export type ApprovalWhat = "tool" | "plan" | "merge";
+export type ApprovalWhat = "tool" | "plan" | "merge" | "revert";
 
 export type Risk = "low" | "medium" | "high";
 
 // What a person is asked to allow. Key: `approval`.
 export interface ApprovalRow {
   readonly approval: string;
-  readonly what: "tool" | "plan" | "merge";
+  readonly what: "tool" | "plan" | "merge" | "revert";
   readonly run: string;
   readonly task: string | null;
   readonly attempt: string | null;
@@ -434,7 +434,7 @@ export interface Diff {
 // What a person is asked to allow, exactly.
 export interface ApprovalDetail {
   readonly approval: string;
-  readonly what: "tool" | "plan" | "merge";
+  readonly what: "tool" | "plan" | "merge" | "revert";
   readonly run: string;
   readonly task: string | null;
   readonly attempt: string | null;

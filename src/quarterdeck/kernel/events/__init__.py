@@ -60,6 +60,8 @@ from quarterdeck.kernel.events.gate import (
     ChangeLanded,
     ChangeQueued,
     ChangeReturned,
+    ChangeReverted,
+    CulpritFound,
     FlakeSeen,
     GateCheckFinished,
     GateCheckStarted,
@@ -70,6 +72,8 @@ from quarterdeck.kernel.events.gate import (
     MergeResolved,
     NoteFailed,
     NoteWritten,
+    TipFoundRed,
+    TipMended,
     TipMoved,
 )
 from quarterdeck.kernel.events.outside import OutsideEvent
@@ -94,6 +98,7 @@ from quarterdeck.kernel.events.run import (
     TaskEscalated,
     TaskFailed,
     TaskMerged,
+    TaskReverted,
     WorkHeld,
     WorkReleased,
 )
@@ -109,7 +114,7 @@ from quarterdeck.kernel.events.steering import (
 )
 from quarterdeck.kernel.events.words import Node, Outcome, RunStatus, TaskStatus
 from quarterdeck.kernel.kinds import Kinds
-from quarterdeck.kernel.merging import LostWay, ways_in_words
+from quarterdeck.kernel.merging import LostWay, Suspect, ways_in_words
 
 MAX_EVENT_BYTES: Final = 64 * 1024
 
@@ -161,8 +166,10 @@ __all__ = [
     "ChangeLanded",
     "ChangeQueued",
     "ChangeReturned",
+    "ChangeReverted",
     "CheckRan",
     "ContextCompacted",
+    "CulpritFound",
     "DeckAnchored",
     "DeckOwned",
     "Delegated",
@@ -210,6 +217,7 @@ __all__ = [
     "RunWaiting",
     "RunsPruned",
     "SpendNoticed",
+    "Suspect",
     "TaskBlocked",
     "TaskCancelled",
     "TaskDispatched",
@@ -217,7 +225,10 @@ __all__ = [
     "TaskFailed",
     "TaskMerged",
     "TaskRetried",
+    "TaskReverted",
     "TaskStatus",
+    "TipFoundRed",
+    "TipMended",
     "TipMoved",
     "TodoChanged",
     "ToolDone",

@@ -7,7 +7,7 @@ from pydantic import Field
 from quarterdeck.kernel.entities import Change
 from quarterdeck.kernel.events.base import Blob, EventBase
 from quarterdeck.kernel.events.words import Outcome
-from quarterdeck.kernel.merging import LostWay, ways_in_words
+from quarterdeck.kernel.merging import LostWay, Suspect, ways_in_words
 
 # --- gate/… -----------------------------------------------------------------------------------------------
 
@@ -74,6 +74,8 @@ class GateCheckStarted(EventBase):
     """The tip's tree."""
     runs_on: tuple[str, ...] = ()
     """Labels that the worker needs which checks it."""
+    why: str = Field(default="", max_length=300)
+    """Why a commit is checked that has landed; empty = nobody has doubted it, it was just not checked before."""
 
 
 class GateCheckFinished(EventBase):
@@ -188,6 +190,65 @@ class TipMoved(EventBase):
     new: str
 
 
+class TipFoundRed(EventBase):
+    """The landed tip failed its checks twice. Which commit made it red is found out now."""
+
+    kind: Literal["tip.red"] = "tip.red"
+    tip: str
+    tree: str
+    checks: str
+    """Hash of the checks that it fails."""
+    config_blob: Blob
+    reason: str = Field(default="", max_length=2_000)
+    results_blob: Blob | None = None
+    """List of `CheckResult`: what the checks said."""
+    suspects: tuple[Suspect, ...] = Field(default=(), max_length=100)
+    """The newest last, which is the tip; the first one is what all of them stand on. Empty = nothing is searched."""
+
+
+class CulpritFound(EventBase):
+    """Which commit made the target red, and what happens to it."""
+
+    kind: Literal["culprit.found"] = "culprit.found"
+    tip: str
+    run: str
+    """The run whose people are told."""
+    commit: str = ""
+    """Empty = none of those that landed: the target is red without them."""
+    attempt: str = ""
+    """The attempt that landed it; empty = it is somebody else's commit."""
+    subject: str = Field(default="", max_length=60)
+    """Beginning of its message."""
+    action: Literal["revert", "ask", "tell"]
+    """It is taken back now; a person is asked; people are told, and nothing is done."""
+    reason: str = Field(max_length=2_000)
+    fix: str = Field(default="", max_length=500)
+    """What to type."""
+
+
+class ChangeReverted(EventBase):
+    """A landed change made the target red and is taken back; its task is tried again."""
+
+    kind: Literal["change.reverted"] = "change.reverted"
+    attempt: str
+    """The one that had landed."""
+    commit: str
+    """What it had landed as."""
+    by: str
+    """The commit that takes it back."""
+    reason: str = Field(default="", max_length=2_000)
+    """What failed with it."""
+
+
+class TipMended(EventBase):
+    """The target does not stand any more where people were told that it is red."""
+
+    kind: Literal["tip.mended"] = "tip.mended"
+    tip: str
+    run: str
+    """The run whose people were told."""
+
+
 class GateDelayed(EventBase):
     """The machine is not well enough for the gate's own work; it is tried again, and nobody is blamed."""
 
@@ -227,6 +288,10 @@ GateEvent = (
     | ChangeReturned
     | FlakeSeen
     | TipMoved
+    | TipFoundRed
+    | CulpritFound
+    | ChangeReverted
+    | TipMended
     | GateDelayed
     | NoteFailed
     | NoteWritten

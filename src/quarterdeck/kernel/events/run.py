@@ -226,6 +226,22 @@ class TaskMerged(EventBase):
     """Who has seen the change before it landed; None = not known."""
 
 
+class TaskReverted(EventBase):
+    """The task's change had landed, made the target red and was taken back: the task is tried again."""
+
+    kind: Literal["task.reverted"] = "task.reverted"
+    task: str
+    attempt: str
+    """The one that had landed."""
+    commit: str
+    """What it had landed as."""
+    by: str
+    """The commit that takes it back."""
+    reason: str = Field(max_length=2_000)
+    feedback_blob: Blob | None = None
+    """List of `Feedback`: what failed."""
+
+
 class TaskFailed(EventBase):
     """The task is over without a merge; a person has to look."""
 
@@ -285,6 +301,7 @@ RunEvent = (
     | NodeFinished
     | TaskEscalated
     | TaskMerged
+    | TaskReverted
     | TaskFailed
     | TaskBlocked
     | TaskCancelled

@@ -23,7 +23,7 @@ class ApprovalAsked(EventBase):
     kind: Literal["approval.asked"] = "approval.asked"
     approval: str
     """Its id."""
-    what: Literal["tool", "plan", "merge"]
+    what: Literal["tool", "plan", "merge", "revert"]
     run: str
     task: str | None = None
     attempt: str | None = None
@@ -34,7 +34,7 @@ class ApprovalAsked(EventBase):
     """Names exactly what is asked."""
     title: str = Field(max_length=300)
     subject_blob: Blob
-    """What is asked, whole: `ToolSubject`, the plan, `MergeSubject`; JSON."""
+    """What is asked, whole: `ToolSubject`, the plan, `MergeSubject`, `RevertSubject`; JSON."""
     risk: Literal["low", "medium", "high"]
     why: tuple[str, ...] = Field(default=(), max_length=50)
     """What makes it risky, or why it is asked at all."""

@@ -60,6 +60,11 @@ UPDATE tasks SET status = :status, reason = :reason, updated_at = :at WHERE run 
 UPDATE tasks SET status = 'merged', commit_sha = :commit, attempt = :attempt, reason = '', updated_at = :at
 WHERE run = :run AND task = :task;
 
+-- name: project_task_reverted
+-- task.reverted: its change is not on the target any more.
+UPDATE tasks SET status = 'gating', commit_sha = NULL, reason = :reason, updated_at = :at
+WHERE run = :run AND task = :task AND status = 'merged';
+
 -- name: project_tasks_resumed
 -- run.resumed: what did not merge gets its attempts anew; a question stays open until it is answered.
 UPDATE tasks SET status = 'pending', reason = '', updated_at = :at
@@ -147,6 +152,10 @@ ON CONFLICT (run, attempt, failure, subject) DO UPDATE SET reason = excluded.rea
 -- name: project_incidents_over
 -- The run goes on, or was cancelled: what stands in its way is found out anew.
 DELETE FROM incidents WHERE run = :run;
+
+-- name: project_red_over
+-- tip.mended: the target does not stand any more where it was red.
+DELETE FROM incidents WHERE run = :run AND attempt = :attempt AND failure = 'red';
 
 -- name: project_clear_spending
 -- Before a rebuild.

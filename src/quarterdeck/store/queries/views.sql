@@ -32,6 +32,11 @@ WHERE CAST(:run AS TEXT) IS NULL OR c.run = :run ORDER BY c.run, c.attempt, c.mo
 -- What waits for a human in one run, or in all (`run` is null), longest first.
 SELECT * FROM waits WHERE CAST(:run AS TEXT) IS NULL OR run = :run ORDER BY since, run, attempt;
 
+-- name: view_reds
+-- Targets that are red and that only a person can mend, of runs that have not ended or ended lately, longest first.
+SELECT i.run, i.reason, i.fix, i.at FROM incidents AS i JOIN runs AS r ON r.run = i.run
+WHERE i.failure = 'red' AND (r.finished_at IS NULL OR r.finished_at > :since) ORDER BY i.at, i.run;
+
 -- name: view_notes
 -- The newest notes of a run, oldest of them first.
 SELECT * FROM (SELECT task, text, at, rowid AS number FROM notes WHERE run = :run ORDER BY at DESC, rowid DESC LIMIT :limit) AS newest

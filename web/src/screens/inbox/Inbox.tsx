@@ -21,7 +21,7 @@ import { QuestionPane } from "./QuestionPane.tsx";
 import "./inbox.css";
 
 const RISK: Readonly<Record<string, Tone>> = { low: "good", medium: "wait", high: "bad" };
-const WHAT: Readonly<Record<string, string>> = { tool: "Tool", plan: "Plan", merge: "Merge" };
+const WHAT: Readonly<Record<string, string>> = { tool: "Tool", plan: "Plan", merge: "Merge", revert: "Take back" };
 
 const list = computed(() => items(store.approvals.all(), store.needs.all(), atServer()));
 
