@@ -16,7 +16,7 @@ from quarterdeck.assembly.showing import show
 from quarterdeck.board.port import AgentRow, Delta, Snapshot, Topic
 from quarterdeck.board.shown import Shown
 from quarterdeck.board.stream import Watch
-from quarterdeck.delivery import ledger
+from quarterdeck.delivery import posting
 from quarterdeck.journal.port import Record
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
@@ -153,7 +153,7 @@ async def _agents(deck: Deck, viewer: _Viewer, records: dict[str, list[Record]])
 async def _gate(deck: Deck, shot: Snapshot, run: str) -> None:
     (row,) = shot.gates
     records = await deck.journal.read(ids.gate_stream(row.target))
-    state = ledger.fold(records)
+    state = posting.fold(records)
     assert (row.tip, row.branch, row.repository, row.queue) == (state.tip, state.branch, state.repository, ())
     assert row.tip_green is True
     assert {change.attempt: change.commit for change in row.landed} == dict(state.landed)

@@ -21,12 +21,9 @@ from quarterdeck.delivery import candidates, clashing, conflicts, feedback, jobs
 from quarterdeck.delivery.checking import MACHINE, MACHINE_PAUSE, Book, Checker, Workshop, check_stream
 from quarterdeck.delivery.ledger import GateState, Queued, checks_key
 from quarterdeck.delivery.orders import (
-    Accuse,
     Clash,
     Command,
     DropCheck,
-    FindCulprit,
-    GiveUp,
     Land,
     Merged,
     NeedMerge,
@@ -34,7 +31,6 @@ from quarterdeck.delivery.orders import (
     RecordMove,
     Return,
     StartCheck,
-    TakeBack,
     View,
     Wait,
 )
@@ -73,7 +69,6 @@ class Gate:
         self._clock = clock
         self._book = Book(journal, engine)
         self.reverts = Reverts(journal, self._book, approvals, clock)
-        """What runs ask about what they landed."""
         self._merges: dict[str, Merges] = {}
         self._graphs: dict[tuple[str, str], Graph] = {}
         self._epochs: dict[str, int] = {}
@@ -346,10 +341,10 @@ class Gate:
                 assert queued is not None
                 piece, against = await conflicts.explained(mirror, state, queued, command, self._journal.get)
                 await self._record_return(claim, queued, command, piece, against, state.tip)
-            case FindCulprit() | Accuse() | TakeBack() | GiveUp():
-                await self.reverts.perform(command, claim, state, mirror)
             case NeedMerge() | Wait():
                 raise AssertionError(command)
+            case _:
+                await self.reverts.perform(command, claim, state, mirror)
 
     async def _resolve(self, claim: Claim, state: GateState, command: Land, merges: Merges) -> None:
         """Say which way of merging counts, where there was more than one."""
