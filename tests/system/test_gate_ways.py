@@ -2,16 +2,21 @@
 and what comes back where nothing passes."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from gate_kit import BRANCH, RUN, Deck, decks, git, grounds, write
 
-from quarterdeck.delivery import feedback
+from quarterdeck.delivery import candidates, feedback, merging
+from quarterdeck.delivery.ledger import GateState, Queued
+from quarterdeck.delivery.orders import Merged
 from quarterdeck.journal.log import Log
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
+from quarterdeck.kernel.entities import Change
 from quarterdeck.kernel.events import Outcome
+from quarterdeck.kernel.merging import MergeSection
 from quarterdeck.merge.values import Sides, Way
 from quarterdeck.workplace import resolving
 from quarterdeck.workplace.ground import Ground
@@ -174,6 +179,40 @@ async def test_verify_commands_that_somebody_else_broke_do_not_count(deck: Deck)
     await deck.queue(journal, engine, "theirs", {"lines.txt": f"{LINES}TEN\n"})
     await deck.serve(engine, gate)
     assert deck.subjects() == ["Do ours", "from somebody else", "Do theirs"]
+
+
+async def waiting(deck: Deck, task: str, files: Mapping[str, str | None], reverts: str = "") -> Queued:
+    """A change as it waits, with a verify command that has its name."""
+    commit = deck.author(files, deck.base)
+    mirror = await deck.shop.mirror(str(deck.repository))
+    await mirror.fetch(deck.base)
+    git(mirror.path, "fetch", "-q", str(deck.root / "author"), f"+{commit}:refs/quarterdeck/change/{RUN}/{task}")
+    change = Change(
+        run=RUN, task=task, attempt=task, base=deck.base, commit=commit, tree=await mirror.tree(commit), files=()
+    )
+    return Queued(change, task, "a", "k", "c", None, 0.0, reverts, verify_blob=task)
+
+
+async def test_what_only_waits_to_be_taken_back_is_still_to_be_kept(deck: Deck) -> None:
+    await deck.process()
+    mirror = await deck.shop.mirror(str(deck.repository))
+    ours = await waiting(deck, "ours", {"lines.txt": f"ONE\n{LINES}"})
+    theirs = await waiting(deck, "theirs", {"lines.txt": f"{LINES}TEN\n"})
+    landed = await merging.commit(mirror, ours, deck.base, ours.change.tree)
+    undo = await waiting(deck, "undo", {"lines.txt": f"NO ONE\n{LINES}"}, reverts=landed)
+    undone = await merging.commit(mirror, undo, landed, undo.change.tree)
+
+    async def commands(blob: str | None) -> tuple[str, ...]:
+        return (blob or "",)
+
+    state = GateState(tip=landed, settled={ours.task: ours}, queue=(theirs, undo))
+    bench = candidates.Bench(mirror, state, theirs, landed, MergeSection(), (), commands)
+    found = await candidates.first(bench)
+    assert isinstance(found, Merged)
+    assert found.others == ("ours",)
+    found = await candidates.first(replace(bench, onto=undone))
+    assert isinstance(found, Merged)
+    assert found.others == ("undo",)
 
 
 NO_TEXTS: Mapping[str, tuple[Mapping[str, str | None], Mapping[str, str | None], str]] = {

@@ -379,6 +379,14 @@ def test_a_text_that_mixes_line_ends_is_merged_by_what_its_lines_say() -> None:
         assert found == Resolved("two\r\nTHREE\r\nfour\r\nfive\r\nsix\r\n")
 
 
+def test_a_mark_and_the_line_ends_of_the_platform_stay_as_they_are() -> None:
+    base, ours, theirs = "x = 1\n", "import a\nx = 1\n", "x = 1\n\n\ndef f():\n    return x\n"
+    texts = [
+        "\ufeff" + text.replace("\n", "\r\n") for text in (base, ours, theirs, theirs.replace("x", "import a\nx", 1))
+    ]
+    assert resolve(Way.ENTITY, Sides("a.py", texts[0], texts[1], texts[2])) == Resolved(texts[3])
+
+
 @pytest.mark.parametrize(
     ("ours", "theirs", "united", "words"),
     [

@@ -145,7 +145,7 @@ def careful(given: Sides) -> Resolved | Lost:
 
 
 @given(given=sides())
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_words_are_there_as_often_as_both_sides_want(given: Sides) -> None:
     merged = counted(careful, given)
     if merged is None:
@@ -186,7 +186,7 @@ def test_it_does_not_matter_which_side_is_which(given: Sides) -> None:
 
 
 @given(given=sides())
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_a_side_that_did_nothing_gives_the_other_to_the_letter(given: Sides) -> None:
     base, ours = given.base or "", given.ours or ""
     for bold in (False, True):
