@@ -2,13 +2,14 @@
 
 import asyncio
 import itertools
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from quarterdeck.kernel.failures import RECOVERY, FailureClass
-from quarterdeck.models.limiter import LARGEST_GAP, LONGEST_HOLD, Limiters, closer, wider
+from quarterdeck.models.limiter import LARGEST_GAP, LONGEST_HOLD, SPACING, Limiter, Limiters, closer, spread, wider
 from quarterdeck.models.retry import LONGEST, PATIENCE, next_try
 
 CLASSES = st.sampled_from(list(FailureClass))
@@ -100,6 +101,70 @@ async def test_a_fleet_that_grew_too_fast_starts_slowly() -> None:
     await asyncio.gather(*agents)
     gaps = [after - before for before, after in itertools.pairwise(left)]
     assert gaps == pytest.approx([1.0, 1.0, 0.75, 0.75**2]), "those that wait already leave sooner after an answer"
+
+
+async def test_a_fleet_that_was_held_comes_through_ever_faster_and_is_slowed_down_no_longer() -> None:
+    time = FakeTime()
+    limiter = Limiters(time, time.sleep).of("anthropic:a")
+    limiter.heard(30.0)
+    left: list[float] = []
+
+    async def agent() -> None:
+        await limiter.enter()
+        left.append(time.now)
+
+    agents = [asyncio.create_task(agent()) for _ in range(1000)]
+    await time.run()
+    await asyncio.gather(*agents)
+    assert len({at for at in left if at < 31.0}) == len([at for at in left if at < 31.0]) <= 32, "no burst"
+    assert max(left) < 37.0
+    time.now = 60.0
+    assert [await limiter.enter() for _ in range(100)] == [0.0] * 100, "the hold is forgotten"
+
+
+class Ticking:
+    """A clock that goes on whenever it is looked at."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def wall(self) -> float:
+        return self.now
+
+    def monotonic(self) -> float:
+        self.now += 0.001
+        return self.now
+
+
+class NobodyHolds:
+    """What processes share where nobody was told anything."""
+
+    async def wait(self) -> float:
+        await asyncio.sleep(0)
+        return 0.0
+
+    async def leave(self) -> float:
+        return 0.0
+
+    def place(self, at_most: float) -> AbstractAsyncContextManager[bool]:
+        return nullcontext(True)
+
+    def heard(self, seconds: float) -> None:
+        raise AssertionError
+
+
+async def test_who_is_not_held_does_not_wait_however_long_it_takes_to_ask_what_others_heard() -> None:
+    async def never(seconds: float) -> None:
+        raise AssertionError(f"slept for {seconds} s")
+
+    limiter = Limiter(Ticking(), never, NobodyHolds())
+    await asyncio.gather(*(limiter.enter() for _ in range(50)))
+
+
+@given(st.floats(-10, 100), st.floats(0, 10))
+def test_calls_come_ever_closer_after_a_hold(since: float, more: float) -> None:
+    assert 0.0 <= spread(since + more) <= spread(since) <= SPACING
+    assert spread(8.0) == 0.0
 
 
 async def test_nobody_is_held_for_more_than_an_hour_or_than_he_can_wait() -> None:

@@ -3,8 +3,9 @@
 Rules
 - What the provider asks for (a retry-after, a limit of which nothing is left) holds every call there until it is over;
   no hold is longer than an hour.
-- Calls that had to wait leave one after the other, `SPACING` seconds apart: a burst right after a rate limit is what
-  the provider limits next.
+- When a hold is over, calls leave one after the other: `SPACING` seconds apart at first, because a burst right after a
+  rate limit is what the provider limits next, and twice as many every `DOUBLES` seconds, because a thousand agents
+  that wait are more than ever go through at the first pace.
 - Slow start: where the provider finds that its use grew too fast, calls leave a second apart, or twice as far as they
   already do; each answer brings them a quarter closer, until they need not be kept apart.
 - An outage is several calls in a row, of whomever, that failed for no reason of their own. Then calls leave one by one,
@@ -25,6 +26,8 @@ from quarterdeck.kernel.clock import Clock
 from quarterdeck.kernel.failures import FailureClass, ModelFailed
 
 SPACING: Final = 0.05
+DOUBLES: Final = 1.0
+"""Seconds after which calls may leave twice as fast, once a hold is over."""
 FIRST_GAP: Final = 1.0
 LARGEST_GAP: Final = 30.0
 CLOSER: Final = 0.75
@@ -37,6 +40,8 @@ LONGEST_HOLD: Final = 3600.0
 
 _LOOK: Final = 30.0
 """Seconds after which a call that is held back looks whether the provider wants to be left alone for longer."""
+_SPREAD_OUT: Final = 8
+"""Doublings after which calls need not be kept apart."""
 _TICK: Final = 1e-6
 """Seconds that are not worth a sleep."""
 
@@ -49,6 +54,12 @@ def wider(gap: float) -> float:
 def closer(gap: float) -> float:
     """The gap after one more answer, seconds; 0 = calls need not be kept apart. Pure."""
     return gap * CLOSER if gap * CLOSER >= SPACING else 0.0
+
+
+def spread(since: float) -> float:
+    """The gap `since` seconds after the end of a hold, seconds; 0 = calls need not be kept apart. Pure."""
+    doubled = max(0.0, since) / DOUBLES
+    return SPACING * 0.5**doubled if doubled < _SPREAD_OUT else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +124,8 @@ class Limiter:
         self._sleep = sleep
         self._shared = shared
         self._until = -math.inf
+        self._eased = -math.inf
+        """When the last hold ends or ended, the provider's or one of our own."""
         self._left = -math.inf
         """When the last call left."""
         self.flow = Flow()
@@ -120,9 +133,14 @@ class Limiter:
 
     def heard(self, retry_after: float) -> None:
         """The provider wants to be left alone for that many seconds."""
-        self._until = max(self._until, self._clock.monotonic() + min(retry_after, LONGEST_HOLD))
+        seconds = min(retry_after, LONGEST_HOLD)
+        self._hold(seconds)
         if self._shared is not None:
-            self._shared.heard(min(retry_after, LONGEST_HOLD))
+            self._shared.heard(seconds)
+
+    def _hold(self, seconds: float) -> None:
+        self._until = max(self._until, self._clock.monotonic() + seconds)
+        self._eased = max(self._eased, self._until)
 
     def too_fast(self) -> None:
         """The provider finds that its use grew too fast."""
@@ -130,7 +148,9 @@ class Limiter:
 
     def answered(self) -> None:
         """The provider answered a call."""
-        self.flow = self.flow.answered()
+        kept_apart, self.flow = self.flow.gap > 0.0, self.flow.answered()
+        if kept_apart and not self.flow.gap:
+            self._eased = max(self._eased, self._clock.monotonic())
 
     def failed(self, failure: ModelFailed) -> None:
         """A call failed: what that says to everybody."""
@@ -157,43 +177,46 @@ class Limiter:
 
         It also returns where the provider asks meanwhile to be left alone for longer than `longest_hold` seconds.
         """
-        began = now = self._clock.monotonic()
-        waits = self._door.locked()
+        began = self._clock.monotonic()
+        in_line = self._door.locked()
         try:
-            async with asyncio.timeout(at_most if waits and at_most < math.inf else None):
+            async with asyncio.timeout(at_most if in_line and at_most < math.inf else None):
                 await self._door.acquire()
         except TimeoutError:
             return self._clock.monotonic() - began
         try:
-            if waits:
-                now = self._clock.monotonic()
-            while (due := await self._next(waits)) > now + _TICK:
+            while True:
+                due, now = await self._next(in_line or began < self._eased), self._clock.monotonic()
+                if due <= now + _TICK:
+                    self._left = now
+                    break
                 patience = began + at_most - now
                 if patience <= 0 or self.wait() > longest_hold:
-                    return now - began
-                waits = True
+                    break
                 await self._sleep(min(due - now, patience, _LOOK))
-                now = self._clock.monotonic()
-            self._left = now
         finally:
             self._door.release()
         return now - began
 
-    async def _next(self, waits: bool) -> float:
-        """When the next call may leave, by the clock: by what this process knows, then by what all of them share."""
+    async def _next(self, waited: bool) -> float:
+        """When the next call may leave, by the clock: by what this process knows, then by what all of them share.
+        waited: with others, or for the end of a hold."""
         shared = self._shared
-        if shared is not None and (held := await shared.wait()):
-            self._until = max(self._until, self._clock.monotonic() + held)
-        due = self._due(waits)
-        if shared is None or due > self._clock.monotonic() + _TICK:
+        if shared is None:
+            return self._due(waited)
+        if (held := await shared.wait()) > 0.0:
+            self._hold(held)
+        if (due := self._due(waited)) > self._clock.monotonic() + _TICK:
             return due
         later = await shared.leave()
-        # What was taken is used: whoever looked at the clock before would take it again, and again.
-        return self._clock.monotonic() + later if later else -math.inf
+        if not later:
+            return -math.inf  # what was taken is used, whatever the clock says by now
+        self._eased = max(self._eased, self._clock.monotonic() + later)
+        return self._clock.monotonic() + later
 
-    def _due(self, waits: bool) -> float:
+    def _due(self, waited: bool) -> float:
         """When the next call may leave, by the clock."""
-        gap = self.flow.gap or (SPACING if waits else 0.0)
+        gap = self.flow.gap or (spread(self._clock.monotonic() - self._eased) if waited else 0.0)
         return max(self._until, self._left + gap)
 
 
