@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quarterdeck.assembly.descriptors import ENOUGH, as_many_as_allowed
 from quarterdeck.cli import faults
 from quarterdeck.delivery.ledger import PAUSE, GateState, Trouble
 from quarterdeck.delivery.queue import PATIENCE as GATE_PATIENCE
@@ -269,3 +270,14 @@ def test_what_the_machine_refuses_is_no_bug_of_ours(number: int, run: str | None
     assert "/some/file" in said
     assert "bug" not in said
     assert ("quarterdeck resume r-1" in said) == (run is not None)
+
+
+def test_a_deck_takes_as_many_descriptors_as_it_may_have() -> None:
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, most))
+        taken = as_many_as_allowed()
+        assert taken == resource.getrlimit(resource.RLIMIT_NOFILE)[0] == min(most, ENOUGH)
+        assert as_many_as_allowed() == taken
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (now, most))

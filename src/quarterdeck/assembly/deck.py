@@ -24,6 +24,7 @@ from quarterdeck.assembly import (
     undoing,
 )
 from quarterdeck.assembly.configuration import Found, configuration
+from quarterdeck.assembly.descriptors import as_many_as_allowed
 from quarterdeck.assembly.parts import Parts, make
 from quarterdeck.assembly.probed import install
 from quarterdeck.assembly.settling import Settling
@@ -280,6 +281,7 @@ async def open_deck(settings: Settings, clock: Clock | None = None, place: Place
     clock: None = the machine's. place: what this process takes of the work, None = everything.
     """
     install(settings)
+    as_many_as_allowed()
     parts = await make(settings, clock, place)
     try:
         async with followed(parts.store, parts.clock):

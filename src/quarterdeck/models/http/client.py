@@ -20,7 +20,8 @@ from quarterdeck.models.http.dialing import dial
 from quarterdeck.models.http.line import Line
 from quarterdeck.models.http.port import Network, NotPickedUp, Unsent
 
-_CONNECTIONS: Final = 1000
+_CONNECTIONS: Final = 10_000
+"""As many as one process has agents: each of them holds one while it waits for its answer."""
 _IDLE: Final = 100
 _FRESH: Final = 4.0
 """Seconds; many servers close what was idle for five."""
