@@ -1,9 +1,11 @@
 """What the benchmarks compute from what they measured, where it needs no machine."""
 
+import json
 from pathlib import Path
 
+import pytest
 from bench import __main__ as main
-from bench import bench_footprint, bench_replay, bench_resume
+from bench import bench_fleet, bench_footprint, bench_replay, bench_resume, fleet_load
 from bench.bench_footprint import Took
 from bench.bench_replay import Pace
 from bench.history_plan import write_home
@@ -37,6 +39,23 @@ def test_a_new_step_is_one_that_this_process_began() -> None:
     steps.take(record("b", "tool.done", 8, 103.0))
     steps.take(record("a", "model.answered", 8, 104.0))
     assert (steps.begun, steps.made, steps.active) == (102.0, 104.0, {"a": 104.0})
+
+
+def test_each_answer_of_the_fleets_model_takes_the_same_time() -> None:
+    script = fleet_load.scenario(10.0)
+    said = {len(turn.text) + len(json.dumps(turn.actions[0].args)) for turn in script.rules[0].turns}
+    assert said == {fleet_load.TOKENS * script.chars_per_token}
+    assert script.latency.first_byte + script.latency.per_token * fleet_load.TOKENS == pytest.approx(10.0)
+
+
+def test_what_a_crowd_loses_is_told_beside_what_the_models_latency_allows() -> None:
+    load = bench_fleet.Load(1000, 10.0, 4, most=10.0)
+    span = fleet_load.Span(40.0, 3400, 13600, 20.0, 4.0, 16.0, 1000, 130_000.0, 22, 1000)
+    figures = {figure.name: figure for figure in bench_fleet.crowd_figures(load, span)}
+    lost = figures["(q) 1,000 agents at once: lost of the ideal"]
+    assert (lost.ours, lost.holds) == (15.0, False)
+    assert figures["(q) 1,000 agents at once: CPU of the workers per step"].ours == pytest.approx(5.88)
+    assert figures["(q) 1,000 agents at once: memory per agent"].ours == 130.0
 
 
 def test_a_history_that_fails_is_a_row_with_its_reason_and_one_that_is_not_there_is_no_failure(tmp_path: Path) -> None:
