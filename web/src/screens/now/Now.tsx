@@ -108,7 +108,7 @@ function Quiet() {
         title={store.runs.ids.value.length ? "All work is done" : "No run yet"}
         next={'quarterdeck run "what should be true afterwards"'}
       >
-        Start one here with <kbd>c</kbd>, or in a terminal:
+        Start a run here with <kbd>c</kbd>, or in a terminal:
       </Empty>
     </div>
   );
