@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+import store_kit
 from deck_kit import Place, events, one, place_at, run_events, task
 from test_goal import HAND_IN, planned, rule, scripted, writes
 
@@ -193,7 +194,7 @@ def test_who_watches_is_waited_for_and_who_does_not_is_told_the_next_command(pla
         with subprocess.Popen(
             command,
             cwd=place.repository,
-            env={**os.environ, "QUARTERDECK_HOME": str(place.home)},
+            env={**os.environ, "QUARTERDECK_HOME": str(place.home), **store_kit.told(place.home / "deck.db")},
             stdin=slave,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -226,6 +227,7 @@ def _waits(place: Place) -> dict[str, object]:
     raise AssertionError("nothing waits")
 
 
+@pytest.mark.embedded  # among many workers, one that was killed counts as living until it has been silent for a while
 async def test_an_action_waits_through_a_kill_and_is_performed_exactly_once(place: Place) -> None:
     order = task("a", "write it", agent="implementer")
     append = Turn(actions=(act("run", command="echo once >> a.txt"),))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import store_kit
 from deck_kit import Place, carried, events, git, one, place_at, run_events, task
 
 from quarterdeck.assembly import Deck
@@ -40,7 +41,8 @@ Quarterdeck = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def quarterdeck(place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Quarterdeck:
     """The command line inside this process: exit code, stdout, stderr."""
-    monkeypatch.setenv("QUARTERDECK_HOME", str(place.home))
+    for name, value in {"QUARTERDECK_HOME": str(place.home), **store_kit.told(place.home / "deck.db")}.items():
+        monkeypatch.setenv(name, value)
 
     def call(*arguments: str) -> tuple[int, str, str]:
         code = main(arguments)
