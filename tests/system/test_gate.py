@@ -16,6 +16,8 @@ from quarterdeck.kernel.events import Node, Outcome
 from quarterdeck.kernel.failures import BadConfiguration, GitFailed, SandboxFailed
 from quarterdeck.workplace.ground import Ground
 
+pytestmark = pytest.mark.embedded  # the gate's own kit has the embedded engine; test_delivery is the gate on both
+
 
 @pytest.fixture
 def ground(tmp_path: Path) -> Iterator[Ground]:

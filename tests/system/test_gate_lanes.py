@@ -22,6 +22,8 @@ from quarterdeck.kernel.failures import GitFailed
 from quarterdeck.workplace.ground import Ground
 from quarterdeck.workplace.merging_trees import parse_clashes
 
+pytestmark = pytest.mark.embedded  # the gate's own kit has the embedded engine; test_delivery is the gate on both
+
 MANY = {f"t{number}": {f"t{number}.txt": "x"} for number in range(8)}
 """More tasks than are one lane."""
 

@@ -22,6 +22,8 @@ from quarterdeck.workplace import resolving
 from quarterdeck.workplace.ground import Ground
 from quarterdeck.workplace.merging_trees import FileSides
 
+pytestmark = pytest.mark.embedded  # the gate's own kit has the embedded engine; test_delivery is the gate on both
+
 APP = """\
 import os
 

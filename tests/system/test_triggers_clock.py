@@ -22,7 +22,10 @@ from quarterdeck.kernel import ids
 from quarterdeck.kernel.events import outside
 from quarterdeck.triggers import port, publishing, signature
 
-pytestmark = pytest.mark.sandbox
+pytestmark = [
+    pytest.mark.sandbox,
+    pytest.mark.embedded,  # a deck on PostgreSQL has its server's clock, which a test does not set
+]
 
 NIGHTLY = """
 [sandbox]
