@@ -101,11 +101,14 @@ class _Gate:
         self._own = f"{run}."
         self.checks: set[str] = set()
         self._queued: set[str] = set()
+        self._landed = False
+        """Something of the run has landed: what is doubted of the target concerns it."""
 
     def concerns(self, event: e.EventBase) -> bool:
         match event:
             case e.GateCheckStarted():
-                if any(attempt.startswith(self._own) for attempt in event.stack):
+                doubted = event.why and self._landed
+                if doubted or any(attempt.startswith(self._own) for attempt in event.stack):
                     self.checks.add(event.check)
                 return event.check in self.checks
             case e.GateCheckFinished() | e.FlakeSeen():
@@ -117,7 +120,9 @@ class _Gate:
                 return own
             case e.ChangeLanded() | e.ChangeReturned():
                 self._queued.discard(event.attempt)
-                return event.attempt.startswith(self._own)
+                own = event.attempt.startswith(self._own)
+                self._landed = self._landed or (own and isinstance(event, e.ChangeLanded))
+                return own
             case e.LandingIntended() | e.MergeResolved() | e.ChangeClashed() | e.NoteFailed() | e.NoteWritten():
                 return event.attempt.startswith(self._own)
             case e.TipFoundRed():
