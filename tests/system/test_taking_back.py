@@ -203,6 +203,7 @@ async def test_a_run_mends_what_landed_by_luck_and_says_so(place: Place, scratch
         (taken,) = [event for event in await run_events(deck, result.run) if isinstance(event, e.TaskReverted)]
         said = await deck.report(result.run)
         assert "## Taken back" in said
+        assert "Nobody has reviewed 2 of these 2 changes: " in said
         assert f"{taken.commit[:12]} by {taken.by[:12]}" in said
         assert await deck.views.reds(0.0) == []
     code, out, _ = place.call("logs", result.run)

@@ -336,7 +336,7 @@ CASES: list[tuple[str, EventBase, str, str]] = [
             tip=SHA, tree=SHA, checks="k", config_blob="c", reason="exit 1", suspects=(e.Suspect(commit=SHA, tree=SHA),)
         ),
         "gate",
-        "the target is red at 3f2a91c0de; the culprit is among 1 commits: exit 1",
+        "the target is red at 3f2a91c0de; what made it so is among 1 commit: exit 1",
     ),
     (
         "gate",

@@ -4,7 +4,7 @@ Rules
 - Pure, as `lines`, which asks here for what stands in `gate/…` and `check/…`.
 """
 
-from quarterdeck.cli.amounts import duration
+from quarterdeck.cli.amounts import duration, plural
 from quarterdeck.cli.saying import OUTCOME, SHA, Words, because, detail, say
 from quarterdeck.cli.text import Tone
 from quarterdeck.kernel import events as e
@@ -68,7 +68,9 @@ def _red(event: e.TipFoundRed | e.CulpritFound | e.ChangeReverted | e.TipMended)
     """What the gate does about a target that is red."""
     match event:
         case e.TipFoundRed():
-            among = f"; the culprit is among {len(event.suspects)} commits" if event.suspects else ""
+            # The first of them is what the others stand on.
+            number = plural(max(1, len(event.suspects) - 1), "commit")
+            among = f"; what made it so is among {number}" if event.suspects else ""
             return say(because(f"the target is red at {event.tip[:SHA]}{among}", event.reason), Tone.BAD)
         case e.CulpritFound():
             then = {"revert": "it is taken back", "ask": "a person is asked", "tell": event.fix}[event.action]

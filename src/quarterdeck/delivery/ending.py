@@ -74,9 +74,7 @@ class Endings:
             warnings=planned[-1].warnings if planned else (),
             flaky=(*_flakes(r.event for r in gate if r.at >= records[0].at), *(await self._flakes(records))),
             plan_only=created.plan_only,
-            unseen=tuple(
-                r.event.task for r in records if isinstance(r.event, e.TaskMerged) and r.event.reviewed == "nobody"
-            ),
+            unseen=_unseen(records),
             short=fold(record.event for record in records).short,
         )
 
@@ -156,6 +154,17 @@ def _flakes(events: Iterable[e.EventBase]) -> Iterator[str]:
         if isinstance(event, e.FlakeSeen):
             said = event.reason or "a check of the gate"
             yield f"{said}: it failed and then passed on the same tree {event.tree[:12]}"
+
+
+def _unseen(records: list[Record]) -> tuple[str, ...]:
+    """Tasks whose change stands there without anybody having looked at it."""
+    seen: dict[str, str | None] = {}
+    for event in (record.event for record in records):
+        if isinstance(event, e.TaskMerged):
+            seen[event.task] = event.reviewed
+        elif isinstance(event, e.TaskReverted):
+            seen.pop(event.task, None)
+    return tuple(task for task, reviewed in seen.items() if reviewed == "nobody")
 
 
 def _taken_back(task: str, records: list[Record]) -> tuple[str, ...]:
