@@ -337,11 +337,11 @@ async def test_a_drained_worker_ends_when_its_jobs_have(bench: Bench) -> None:
         started.set()
         await go.wait()
 
-    await defer(bench, engine, job("k"), job("behind", lock="k"))
+    await defer(bench, engine, job("k"), *(job(f"behind{n}", lock="k") for n in range(20)))
     task = asyncio.create_task(engine.serve({"work": handle}, until_idle=False))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await started.wait()
         engine.drain(3600.0)
         go.set()
         await task
-    assert await engine.unfinished() == 1, "it took nothing more"
+    assert await engine.unfinished() >= 19, "it took nothing more, but what it may have asked for before"
