@@ -182,6 +182,7 @@ async def until(serving: "asyncio.Task[None]", condition: Callable[[], Awaitable
             assert not serving.done()
 
 
+@pytest.mark.embedded  # a deck on PostgreSQL has its server's clock, which a test does not set
 async def test_a_trigger_that_orders_500_runs_starts_no_storm(tmp_path: Path) -> None:
     clock, few = Movable(), asyncio.Semaphore(6)
     with place_at(tmp_path) as place:
