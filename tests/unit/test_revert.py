@@ -174,7 +174,7 @@ def test_a_difference_names_what_changed_and_nothing_else() -> None:
     )
     changed = {line for line in difference(used, today) if line[:1] in "+-" and line[:3] not in ("+++", "---")}
     assert changed == {"-gate = []", '+gate = ["make"]', "-Two.", "+Three."}
-    assert difference(used, used.model_copy(update={"origin": ()})) == []
+    assert difference(used, used.model_copy(update={"origin": (), "runs_on": ("here",)})) == []
 
 
 def test_everything_a_run_depends_on_is_in_its_document() -> None:
@@ -188,6 +188,7 @@ def test_everything_a_run_depends_on_is_in_its_document() -> None:
         "guide": "text",
         "narrowed": DayBudget(user_day=1.0),
         "agent_named": True,
+        "runs_on": ("here",),
     }
     assert set(changes) | {"origin"} == set(RunConfig.model_fields)
     for field, value in changes.items():

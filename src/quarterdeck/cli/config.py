@@ -103,6 +103,8 @@ def document(config: RunConfig, origin: tuple[str, ...] = ()) -> list[str]:
     lines = effective(config.deck, origin).splitlines()
     named = "  # named with the order: no owner takes a task from it" if config.agent_named else ""
     lines += ["", "[run]", f'agent = "{config.default_agent}"{named}', f'blueprint = "{config.blueprint}"']
+    if config.runs_on:
+        lines += [f"runs_on = {json.dumps(config.runs_on)}  # where the repository is"]
     if own := config.narrowed.model_dump(exclude_none=True):
         lines += ["", "[budget of the repository]", *(f"{key} = {usd!r}" for key, usd in own.items())]
     for name in sorted(config.agents):
@@ -121,7 +123,11 @@ def _agent(agent: Agent) -> Iterator[str]:
 
 
 def difference(used: RunConfig, today: RunConfig) -> list[str]:
-    """What a new run would have different, as a unified diff from `used` to `today`; empty = nothing."""
+    """What a new run would have different, as a unified diff from `used` to `today`; empty = nothing.
+
+    Where the repository is shall not differ: it is told when a run is ordered.
+    """
+    today = today.model_copy(update={"runs_on": used.runs_on})
     lines = difflib.unified_diff(document(used), document(today), "used by the run", "today", n=2, lineterm="")
     return list(lines)
 
