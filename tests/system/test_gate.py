@@ -10,10 +10,11 @@ from gate_kit import BRANCH, RUN, Deck, Killed, decks, git, grounds
 
 from quarterdeck.delivery import feedback, jobs
 from quarterdeck.delivery.ending import missing
+from quarterdeck.engine.port import POISON_DEATHS
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids, probes
 from quarterdeck.kernel.events import Node, Outcome
-from quarterdeck.kernel.failures import BadConfiguration, GitFailed, SandboxFailed
+from quarterdeck.kernel.failures import BadConfiguration, GitFailed, SandboxFailed, StoreUnavailable
 from quarterdeck.workplace.ground import Ground
 
 pytestmark = pytest.mark.embedded  # the gate's own kit has the embedded engine; test_delivery is the gate on both
@@ -270,6 +271,26 @@ async def test_a_note_that_cannot_be_written_does_not_stand_in_the_way(deck: Dec
     await deck.queue(journal, engine, "three", {"three.txt": "3"})
     await deck.serve(engine, gate)
     assert len(await deck.events(journal, e.NoteWritten)) == 2
+    await deck.assert_sound(journal)
+
+
+async def test_a_note_is_owed_where_the_database_was_away_just_after_the_landing(deck: Deck) -> None:
+    """Nothing is queued any more then, so nothing else would wake the gate of a branch that one run alone lands on."""
+    away = iter([StoreUnavailable("The connection was lost")])
+
+    def lost(at: str) -> None:
+        if at == "gate.landed" and (error := next(away, None)) is not None:
+            raise error
+
+    journal, engine, gate = await deck.process()
+    await deck.queue(journal, engine, "one", {"one.txt": "1"})
+    probes.install(lost)
+    await deck.serve(engine, gate)
+    assert deck.subjects() == ["Do one"]
+    assert deck.store is not None
+    left = await deck.store.read("left_jobs", poison=POISON_DEATHS)
+    assert [(row["kind"], row["status"]) for row in left] == [("gate.advance", "waiting")]
+    await gate.advance(jobs.gate_advance(deck.target))
     await deck.assert_sound(journal)
 
 

@@ -204,6 +204,30 @@ async def test_a_commit_that_spoils_the_transaction_spares_those_that_come_meanw
     assert await log.read("run/a") == []
 
 
+async def test_what_a_lost_connection_did_to_a_commit_is_not_held_against_later_ones(store: SqliteStore) -> None:
+    """Whoever comes later would hear of the database's own error, as if it were a fault of what it appends."""
+    log = Log(store, SystemClock())
+    claim = await log.claim("run/a")
+    write = store.write
+
+    async def cut(work):  # type: ignore[no-untyped-def]  # as the store's own
+        def lost(tx: Tx) -> None:
+            work(tx)
+            raise StoreUnavailable("The connection was lost")
+
+        return await write(lost)
+
+    def broken(tx: Tx) -> None:
+        raise sqlite3.OperationalError("the connection was lost")
+
+    store.write = cut  # type: ignore[method-assign]  # the same, but that nothing is kept
+    with pytest.raises(StoreUnavailable):
+        await log.append_soon(claim, RunPaused(by="me"), also=broken)
+    store.write = write  # type: ignore[method-assign]  # the store as it was
+    await log.append(claim, RunPaused(by="you"))
+    assert len(await log.read("run/a")) == 1
+
+
 async def test_after_an_outcome_that_could_not_be_recorded_nothing_is(store: SqliteStore) -> None:
     """Not even where the database is well again: the attempt is taken up from what is on record."""
     log = Log(store, SystemClock())

@@ -40,7 +40,7 @@ MAX_LINES = 400
 MAX_OTHER_LINES = 500
 """Of what is not shipped: kits, benchmarks."""
 MAX_TEST_LINES = 800
-LONGER = {"delivery/gate.py": 470, "telemetry/mapping.py": 410}
+LONGER = {"delivery/gate.py": 455, "telemetry/mapping.py": 410}
 """Shipped files that are one subject and longer. The number only goes down."""
 
 EXCEPTION = re.compile(r"# (noqa|type: ignore)\b")

@@ -13,13 +13,13 @@ Rules
 """
 
 from collections.abc import Awaitable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from quarterdeck.delivery import candidates, clashing, conflicts, feedback, jobs, merging
 from quarterdeck.delivery.checking import MACHINE, MACHINE_PAUSE, Book, Checker, Workshop, check_stream
 from quarterdeck.delivery.ledger import GateState, Queued, checks_key
+from quarterdeck.delivery.noting import Noting, look_later
 from quarterdeck.delivery.orders import (
     Clash,
     Command,
@@ -53,9 +53,6 @@ Merges = dict[tuple[str, str], Merged | Clash]
 
 
 _OVERTAKEN_PAUSE: Final = 0.5
-_NOTE_PAUSES: Final = (5.0, 30.0, 120.0)
-"""Seconds after which notes that are owed are tried again, where nothing lands meanwhile."""
-_BACKGROUND: Final = -1
 
 
 class Gate:
@@ -68,13 +65,12 @@ class Gate:
         self._workshop = workshop
         self._clock = clock
         self._book = Book(journal, engine)
+        self._notes = Noting(journal, self._book)
         self.reverts = Reverts(journal, self._book, approvals, clock)
         self._merges: dict[str, Merges] = {}
         self._graphs: dict[tuple[str, str], Graph] = {}
         self._epochs: dict[str, int] = {}
         """By target, that of this process's last claim."""
-        self._owed: dict[str, int] = {}
-        """By target with notes that are owed, how often they were tried again."""
         self._worked: set[str] = set()
         """Targets whose gate came to rest since its last trouble with the machine."""
         self._checker = Checker(journal, self._book, workshop)
@@ -167,26 +163,30 @@ class Gate:
             try:
                 await self._until_at_rest(target, claim)
                 self._worked.add(target)
-            except MACHINE as error:
+            except BaseException:
                 # Merges are forgotten with everything else, so that the next try picks up like a new process.
                 self._merges.pop(target, None)
-                reason = merging.readable(f"{type(error).__name__}: {error}")[:1900]
-                await self._delay(target, claim, reason)
-        except StoreUnavailable as error:
-            raise Later(MACHINE_PAUSE, f"{type(error).__name__}: {error}") from error
+                raise
+        except MACHINE as error:
+            try:
+                await self._delay(target, claim, merging.readable(f"{type(error).__name__}: {error}")[:1900])
+            except StoreUnavailable as away:
+                raise Later(MACHINE_PAUSE, f"{type(away).__name__}: {away}") from away
 
     async def _delay(self, target: str, claim: Claim, reason: str) -> None:
         """The machine stands in the way: say so and try again later, or give the changes back."""
         state = await self._book.state(target)
         if not state.queue:
-            return  # nobody waits; the next change wakes the gate
+            if state.last_landed:
+                await self._notes.owe(target, state)  # nobody waits but for the notes of what landed last
+            return
         gone = await merging.unusable(state.repository)
         event = delayed(state, self._clock.wall(), reason, worked=target in self._worked)
         self._worked.discard(target)
         if gone or event is None:
             await self._hold_all(claim, state, gone or f"not judged: the merge gate cannot work: {reason}")
             return
-        later = _later(target, event.seconds, state)
+        later = look_later(target, event.seconds, state)
         await self._journal.append(claim, event, also=self._book.deferring(later))
 
     async def _until_at_rest(self, target: str, claim: Claim) -> None:
@@ -208,22 +208,22 @@ class Gate:
             if first:
                 await self._pick_up(target, claim, state, mirror)
                 first = False
-            elif target in self._owed and not state.queue:
-                await self._annotate(target, claim, mirror)
+            elif self._notes.owes(target) and not state.queue:
+                await self._notes.write(target, claim, mirror)
             self._forget(state, merges)
             commands = await self._decide(state, mirror, merges)
             if clashes := clashing.news(state, merges):
                 await self._journal.append(claim, *clashes)
             pauses = [command.delay for command in commands if isinstance(command, Wait)]
             if len(pauses) == len(commands):
-                later = [_later(target, min(pauses), state)] if pauses else []
+                later = [look_later(target, min(pauses), state)] if pauses else []
                 if work := [*later, *await self.reverts.waiting_runs(target, state)]:
                     await self._journal.commit(also=self._book.deferring(*work))
                 return
             for command in commands:
                 await self._perform(command, target, claim, state, mirror, merges)
             if any(isinstance(command, Land | RecordLanded) for command in commands):
-                await self._annotate(target, claim, mirror)
+                await self._notes.write(target, claim, mirror)
 
     async def _decide(self, state: GateState, mirror: Mirror, merges: Merges) -> Sequence[Command]:
         """What is to be done now; merges, which only this process needs to know of, are made on the way."""
@@ -291,20 +291,7 @@ class Gate:
         waiting = [jobs.gate_check(target, check, started.runs_on) for check, started in state.running.items()]
         if waiting:
             await self._journal.commit(also=self._book.deferring(*waiting))
-        await self._annotate(target, claim, mirror)
-
-    async def _annotate(self, target: str, claim: Claim, mirror: Mirror) -> None:
-        events = await merging.annotate(mirror, await self._book.state(target))
-        if events:
-            await self._journal.append(claim, *events)
-        state = await self._book.state(target)
-        if state.unnoted:
-            self._owed[target] = self._owed.get(target, -1) + 1
-            if self._owed[target] < len(_NOTE_PAUSES):
-                later = replace(_later(target, _NOTE_PAUSES[self._owed[target]], state), priority=_BACKGROUND)
-                await self._journal.commit(also=self._book.deferring(later))
-        else:
-            self._owed.pop(target, None)
+        await self._notes.write(target, claim, mirror)
 
     def _forget(self, state: GateState, merges: Merges) -> None:
         present = {queued.attempt for queued in state.queue}
@@ -463,8 +450,3 @@ async def _unless_overtaken(work: Awaitable[None]) -> None:
         await work
     except StaleClaim as error:
         raise Later(_OVERTAKEN_PAUSE, str(error)) from error
-
-
-def _later(target: str, delay: float, state: GateState) -> Job:
-    # Under a key of its own, so that it does not stand in the way of an earlier one.
-    return replace(jobs.gate_advance(target, delay, state.reach), key=f"gate/{target}/later")

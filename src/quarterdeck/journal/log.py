@@ -141,6 +141,7 @@ class Log:
         except BaseException as error:
             commits += self._commits
             self._commits = []
+            self._faults.clear()  # the store's fault is nobody's, and everybody in line hears of it
             for commit in commits:
                 _answer(commit, error)
             if isinstance(error, Exception):
