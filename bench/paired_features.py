@@ -6,7 +6,7 @@ Rules
 - Trees are made in a scratch repository beside a clone, which is only read. Nothing is checked out.
 - The ways are those of the gate, in its order, on the paths that git left in conflict; where git's merge is clean and
   no good, on the paths that both features changed. What the gate does not merge as text (modes, attributes, sizes) is
-  not looked for: these data have none of it.
+  not looked for.
 """
 
 import os
