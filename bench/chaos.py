@@ -7,7 +7,7 @@ Rules
 - It is bounded: 10 minutes with its ordinary options.
 - What was injected is counted, never assumed: fewer than wanted is a row that is missed.
 
-usage: python -m bench.chaos [--seconds 390] [--faults 200] [--each 15] [--runs 100] [--seed 1]
+usage: python -m bench.chaos [--seconds 360] [--faults 200] [--each 15] [--runs 100] [--seed 1]
 """
 
 import argparse
@@ -116,12 +116,12 @@ def main(argv: list[str] | None = None) -> int:
     given = sys.argv[1:] if argv is None else argv
     alone = apart(given, _MODULE)
     parser = argparse.ArgumentParser(prog="chaos", description="Workers on PostgreSQL, and everything that goes wrong.")
-    parser.add_argument("--seconds", type=float, default=390.0, help="in which runs are begun and faults injected")
-    parser.add_argument("--grace", type=float, default=90.0, help="for what is unfinished then")
+    parser.add_argument("--seconds", type=float, default=360.0, help="in which runs are begun and faults injected")
+    parser.add_argument("--grace", type=float, default=60.0, help="for what is unfinished then")
     parser.add_argument("--faults", type=int, default=200)
     parser.add_argument("--each", type=int, default=15, help="faults of each kind at least")
     parser.add_argument("--runs", type=int, default=100)
-    parser.add_argument("--width", type=int, default=14, help="runs at the same time")
+    parser.add_argument("--width", type=int, default=20, help="runs at the same time")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", type=Path, help="work here and leave everything, to look at it")
     chosen = vars(parser.parse_args(told(given)))

@@ -37,7 +37,7 @@ from quarterdeck.testing.chaos.verdict import Verdict
 from quarterdeck.testing.postgres_server import Server
 
 MEMBERS: Final = ("one", "two", "three", "four")
-CAPS: Final = Caps(agents=8, one_agent=6, repository=5, starts=40, calls=60, run_usd=3.0)
+CAPS: Final = Caps(agents=12, one_agent=9, repository=8, starts=40, calls=60, run_usd=3.0)
 SIZES: Final = (
     Size(commands=0, natives=1),
     Size(commands=1, seconds=0.1),
@@ -48,8 +48,9 @@ _WHERE: Final = (0, 1, 0, 1, 0, 1, 0, 1, 0, 2)
 """In which repository runs are carried out, in turn."""
 SHORT_USD: Final = 0.14
 """Of a run whose money cannot be enough: one call of its agent fits in, and hardly a second one."""
-CLEARING: Final = 75.0
-"""Seconds; workers look once a minute for what others left."""
+CLEARING: Final = 125.0
+"""Seconds; workers look once a minute for what others left, and a note that could not be written is tried again after
+two minutes at the latest."""
 _CAPACITY: Final = 8
 _LOOK: Final = 0.25
 _EVERY_SHORT: Final = 12
@@ -210,8 +211,9 @@ async def _watch_load(campaign: Campaign) -> None:
         await asyncio.sleep(10.0)
 
 
-async def _cleared(members: list[Member]) -> list[str]:
-    """Wait until no sandbox and no workspace is left on any host; what still is when the time is over."""
+async def _cleared(parts: Parts, members: list[Member]) -> list[str]:
+    """Wait until nothing is owed in the background, and no sandbox and no workspace is left on any host; what still is
+    when the time is over."""
     until = asyncio.get_running_loop().time() + CLEARING
     while True:
         left = [
@@ -219,7 +221,9 @@ async def _cleared(members: list[Member]) -> list[str]:
             for member in members
             for text in await asyncio.to_thread(lambda member=member: [*of_machine(member.scene)])  # type: ignore[misc]  # bound to this one
         ]
-        if not left or asyncio.get_running_loop().time() > until:
+        owed = await parts.store.read("jobs_next_due")
+        quiet = not await parts.store.read("queues_waiting") and (not owed or owed[0]["seconds"] is None)
+        if (quiet and not left) or asyncio.get_running_loop().time() > until:
             return left
         await asyncio.sleep(1.0)
 
@@ -279,7 +283,7 @@ async def _carry_out(
                     await asyncio.sleep(_LOOK)
         campaign.working = loop.time() - began
         watching.cancel()
-        campaign.violations += await _cleared(members)
+        campaign.violations += await _cleared(parts, members)
         campaign.starts = sum(member.starts for member in members)
         for member in members:
             await member.end()

@@ -190,7 +190,7 @@ class Gate:
         await self._journal.append(claim, event, also=self._book.deferring(later))
 
     async def _until_at_rest(self, target: str, claim: Claim) -> None:
-        first = target not in self._merges
+        first, owed = target not in self._merges, self._notes.owes(target)
         merges = self._merges.setdefault(target, {})
         while True:
             state = await self._take_over(target, claim)
@@ -208,7 +208,8 @@ class Gate:
             if first:
                 await self._pick_up(target, claim, state, mirror)
                 first = False
-            elif self._notes.owes(target) and not state.queue:
+            elif owed and not state.queue:
+                owed = False  # one try each time: what fails now would fail again
                 await self._notes.write(target, claim, mirror)
             self._forget(state, merges)
             commands = await self._decide(state, mirror, merges)
