@@ -296,7 +296,7 @@ BRANCHES: dict[str, tuple[tuple[tuple[str, ...], ...], str]] = {
         ),
         "not one line of commits",
     ),
-    "no note": ((("commit", "--amend", "-q", "--reset-author", "--no-edit"),), "commits without a note"),
+    "no note": ((("commit", "--amend", "-qm", "Another text\n\nQuarterdeck-Task: n1"),), "commits without a note"),
 }
 
 
