@@ -151,6 +151,13 @@ STATEMENTS = [
         "    write_audit_record(db, s, d, n)\n",
     ),
     scene(
+        "a module's statement that both put below a header",
+        "call(x)\n",
+        "with one:\n    first()\n    call(x)\n",
+        "with other:\n    call(x)\n",
+        "with one:\n    first()\n    with other:\n        call(x)\n",
+    ),
+    scene(
         "a class that both added, one with a decorator",
         "@dataclass\nclass Old:\n    x: int = 1\n",
         "@dataclass\nclass Old:\n    x: int = 1\n\n\nclass Result:\n    ok: bool = True\n",

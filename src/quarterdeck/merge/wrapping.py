@@ -67,7 +67,8 @@ def indented(statement: Statement, old: str, new: str) -> Statement:
 
     def line(found: Line) -> Line:
         tokens = tuple(replace(token, before=_between(token, old, new)) for token in found.tokens)
-        return Line(_shifted(found.lead, old, new), _shifted(found.indent, old, new), tokens, found.end, found.number)
+        indent = new + found.indent.removeprefix(old) if found.indent.startswith(old) else found.indent
+        return Line(_shifted(found.lead, old, new), indent, tokens, found.end, found.number)
 
     def part(found: Part) -> Part:
         body = None if found.body is None else [indented(inner, old, new) for inner in found.body]
