@@ -46,6 +46,8 @@ class Seen:
     """What went on behind a page."""
 
     errors: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    """What the browser itself says of orders for a version that is not the newest: the page sends them again."""
     elsewhere: list[str] = field(default_factory=list)
 
 
@@ -132,7 +134,8 @@ def opened(browser: Browser, url: str, *, theme: str = "dark", size: dict[str, i
 
     def said(message: ConsoleMessage) -> None:
         if message.type == "error":
-            seen.errors.append(message.text[:500])
+            stale = "status of 412" in message.text
+            (seen.refused if stale else seen.errors).append(message.text[:500])
 
     def asked(request: Request) -> None:
         if not request.url.startswith((f"{url}/", "data:", "blob:")):

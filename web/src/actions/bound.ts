@@ -71,6 +71,7 @@ export function news(seen: readonly Fact[], now: readonly Fact[]): string[] {
 }
 
 const state = (run: RunRow): Fact => ({ what: "The run", is: run.status });
+const open = (run: RunRow): Fact => ({ what: "The run", is: run.finished_at === null ? "not over" : run.status });
 const budget = (run: RunRow): Fact => ({ what: "The budget", is: money(run.budget_usd) });
 const merged = (run: RunRow): Fact => ({ what: "The number of merged tasks", is: String(run.tasks.merged) });
 
@@ -81,8 +82,8 @@ function seeing(run: RunRow, look: (run: RunRow) => readonly Fact[]): Seen {
 /** Who goes on with a run saw it standing. */
 export const standing = (run: RunRow): Seen => seeing(run, (row) => [state(row)]);
 
-/** Who gives a run more saw what it has, and that it is worth it. */
-export const funded = (run: RunRow): Seen => seeing(run, (row) => [state(row), budget(row)]);
+/** Who gives a run more saw what it has, and that it is not over: paused or not, it is the same money. */
+export const funded = (run: RunRow): Seen => seeing(run, (row) => [open(row), budget(row)]);
 
 /** Who takes a run back saw what landed. */
 export const landed = (run: RunRow): Seen => seeing(run, (row) => [state(row), merged(row)]);
