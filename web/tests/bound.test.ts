@@ -10,7 +10,15 @@ afterEach(() => {
 });
 
 const row = (version: number, more: Partial<RunRow> = {}): RunRow =>
-  ({ run: "r-1", version, status: "paused", finished_at: null, budget_usd: 5, tasks: { merged: 0 }, ...more }) as RunRow;
+  ({
+    run: "r-1",
+    version,
+    status: "paused",
+    finished_at: null,
+    budget_usd: 5,
+    tasks: { merged: 0 },
+    ...more,
+  }) as RunRow;
 
 const detail = (version: number, more: Partial<RunRow> = {}, rest: Partial<RunDetail> = {}): RunDetail =>
   ({ run: row(version, more), tasks: [], waits: [], ...rest }) as RunDetail;
