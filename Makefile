@@ -21,11 +21,11 @@ help: ## list the targets
 demo: web ## the whole main job on a sample repository, with a scripted model and real sandboxes
 	@$(BIN)/quarterdeck demo $(ARGS)
 
-test: web ## all tests
+test: web ## all tests; what has a deck on SQLite and on PostgreSQL
 	@.ci/chromium
 	@$(BIN)/pytest -n 3 --dist loadgroup --store both tests $(ARGS)
 
-test-postgres: web ## all tests, with every deck in PostgreSQL but where a test is about SQLite
+test-postgres: web ## all tests once, with every deck in PostgreSQL but where a test is about SQLite
 	@.ci/chromium
 	@$(BIN)/pytest -n 3 --dist loadgroup --store postgres tests $(ARGS)
 

@@ -3,8 +3,8 @@
 usage: python -m bench.bench_queue [--seeds N]
 
 Rules
-- `quarterdeck.delivery.queue.decide` decides, over the fold of the events that its commands lead to. The world is made
-  up: a tree is the set of changes in it; it is red when it holds a change that fails, or two that conflict.
+- `quarterdeck.delivery.gate.queue.decide` decides, over the fold of the events that its commands lead to. The world is
+  made up: a tree is the set of changes in it; it is red when it holds a change that fails, or two that conflict.
 - A share of the changes fails by itself (10%), a share conflicts with one earlier change (5%): both merge, and the tree
   with both is red. The graph names these pairs, and twice as many that do not conflict, all with the same likelihood.
 - A check takes a time of its own, log-normal with mean 1 and sigma .3. No decision knows how long.

@@ -4,7 +4,8 @@ usage: python -m bench.bench_records [--rounds N]
 
 Rules
 - A record has a body of 1.1 KB and is on disk before its agent goes on, in every peer (synchronous=FULL).
-- What begins and ends an agent's work (a graph, a workflow, a stream) does not count in any peer.
+- What begins and ends an agent's work (a graph, a workflow, a stream) does not count in any peer, nor do the first
+  records of a first agent before all others, which load what is loaded late.
 - Ours are the four records of an agent's step, in turn, with all that the journal does for each.
 - CPU is the writing process's own, all threads, user and system; the peers take turns, and medians are taken. With
   1,000 agents there is one round, of 4,000 records a peer.

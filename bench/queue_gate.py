@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from bench.queue_world import Fleet, Outcome, clock
-from quarterdeck.delivery.checking import started_by
-from quarterdeck.delivery.ledger import GateState
-from quarterdeck.delivery.orders import (
+from quarterdeck.delivery.gate.checking import started_by
+from quarterdeck.delivery.gate.ledger import GateState
+from quarterdeck.delivery.gate.orders import (
     Clash,
     DropCheck,
     Land,
@@ -21,8 +21,8 @@ from quarterdeck.delivery.orders import (
     View,
     Wait,
 )
-from quarterdeck.delivery.posting import fold
-from quarterdeck.delivery.queue import decide
+from quarterdeck.delivery.gate.posting import fold
+from quarterdeck.delivery.gate.queue import decide
 from quarterdeck.journal.port import Record
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.entities import Change

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from quarterdeck.delivery.orders import Overlaps
+from quarterdeck.delivery.gate.orders import Overlaps
 
 FAILING: Final = 0.10
 CONFLICTING: Final = 0.05

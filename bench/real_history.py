@@ -30,8 +30,8 @@ from typing import Any, Final
 
 from bench.history_plan import Repository, depth, make_plan, needs, reduced, write_home
 from quarterdeck.assembly.parts import make
-from quarterdeck.delivery.checks import passed, run_checks
-from quarterdeck.delivery.merging import RUN_TRAILER, TASK_TRAILER
+from quarterdeck.delivery.gate.merging import RUN_TRAILER, TASK_TRAILER
+from quarterdeck.delivery.validation.checks import passed, run_checks
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.settings import load_settings
 from quarterdeck.workplace.ground import Ground

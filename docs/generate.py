@@ -25,7 +25,7 @@ from typer.main import get_command
 from quarterdeck.cli import registry
 from quarterdeck.cli.main import app
 from quarterdeck.cli.starter import toml_value
-from quarterdeck.delivery import findings
+from quarterdeck.delivery.validation import findings
 from quarterdeck.doors.api.app import description as described
 from quarterdeck.doors.api.app import make_app
 from quarterdeck.kernel import config, entities, events, failures, merging

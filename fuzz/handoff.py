@@ -15,7 +15,7 @@ from quarterdeck.agents import handoffs
 from quarterdeck.agents.command import judge
 from quarterdeck.agents.port import Assignment, Finished
 from quarterdeck.agents.roster import EXPECTS
-from quarterdeck.delivery.plan import check_plan, dump_plan, parse_plan, repair_plan
+from quarterdeck.delivery.plans.plan import check_plan, dump_plan, parse_plan, repair_plan
 from quarterdeck.journal.port import Claim
 from quarterdeck.kernel.config import DeckConfig, RunConfig
 from quarterdeck.kernel.entities import Agent, Answer, Feedback, Plan, Review, Submission

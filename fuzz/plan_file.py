@@ -8,8 +8,8 @@ Rules
 
 from collections.abc import Sequence
 
-from quarterdeck.delivery import globs
-from quarterdeck.delivery.plan import check_plan, dump_plan, parse_plan, plan_warnings, repair_plan
+from quarterdeck.delivery.plans import globs
+from quarterdeck.delivery.plans.plan import check_plan, dump_plan, parse_plan, plan_warnings, repair_plan
 from quarterdeck.kernel.entities import Plan
 from quarterdeck.kernel.failures import BadPlan
 

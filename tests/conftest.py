@@ -8,6 +8,8 @@ Rules
 """
 
 import asyncio
+import ctypes
+import gc
 import ipaddress
 import os
 import select
@@ -15,17 +17,26 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
-import store_kit
 from hypothesis import HealthCheck, settings
 
 from quarterdeck.testing.forked import FORKS
+from quarterdeck.workplace import objects
+from quarterdeck.workplace.ground import SHARED_ROOT
 
 _PROVIDERS = ("ANTHROPIC_", "OPENAI_", "GEMINI_", "GOOGLE_", "MISTRAL_", "AZURE_", "AWS_", "QUARTERDECK_")
 _GRACE = 5.0
 """Seconds in which a child that is already ending may end."""
+_MEMORY = Path("/dev/shm")
+_ROOM = 4 * 1024**3
+"""Bytes of memory that must be free for the tests' files to lie in it."""
+_NEW_MOUNTS = 0x00020000
+"""CLONE_NEWNS."""
+_PRIVATE = 0x4000 | 0x40000
+"""MS_REC and MS_PRIVATE."""
 
 
 def _strip_environment() -> None:
@@ -41,6 +52,29 @@ def _watch_children() -> None:
     """Wait for child processes as the command line does: without a thread for each."""
     if sys.version_info < (3, 12) and hasattr(os, "pidfd_open"):
         asyncio.get_event_loop_policy().set_child_watcher(asyncio.PidfdChildWatcher())
+
+
+def _write_into_memory() -> None:
+    """Have the tests' directories in memory, where there is room: a disk takes a tenth of the machine's time for them,
+    and gives nothing for it. Whoever wants them elsewhere sets pytest's own variable."""
+    if "PYTEST_DEBUG_TEMPROOT" in os.environ or sys.platform != "linux" or not os.access(_MEMORY, os.W_OK):
+        return
+    place = os.statvfs(_MEMORY)
+    words = Path("/proc/meminfo").read_text(encoding="ascii").split()
+    free = min(place.f_bavail * place.f_frsize, int(words[words.index("MemAvailable:") + 1]) * 1024)
+    if free >= _ROOM and not place.f_flag & os.ST_NOEXEC:
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(_MEMORY)
+        if os.geteuid() == 0:
+            _have_own_grounds()
+
+
+def _have_own_grounds() -> None:
+    """What root's decks have outside of their homes lies in memory as well, where this process and its children alone
+    see it: those of the machine's own decks are out of reach. Where mounting is not allowed all stays as it is."""
+    kernel = ctypes.CDLL(None)
+    if kernel.unshare(_NEW_MOUNTS) == 0 and kernel.mount(b"none", b"/", None, _PRIVATE, None) == 0:
+        SHARED_ROOT.mkdir(parents=True, exist_ok=True)
+        kernel.mount(b"tmpfs", os.fsencode(SHARED_ROOT), b"tmpfs", 0, b"mode=0711")
 
 
 def _is_loopback(host: object) -> bool:
@@ -72,7 +106,9 @@ settings.load_profile("quick")
 
 _strip_environment()
 _watch_children()
+_write_into_memory()
 sys.addaudithook(_guard)
+gc.disable()  # what collecting makes stays
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -80,33 +116,41 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.import_plugin("both_stores")
     if config.getoption("--store") != "sqlite":
         config.pluginmanager.import_plugin("postgres_kit")
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    mark = metafunc.definition.get_closest_marker
-    if metafunc.config.getoption("--store") == "both" and mark("both_stores") and not mark("embedded"):
-        metafunc.parametrize("store_kind", ("sqlite", "postgres"), indirect=True)
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests of one group run in one worker, which builds what they share once."""
+    if not getattr(config.option, "loadgroup", False):
+        return
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            continue
+        # pytest-xdist 3.8 writes the group behind a test's id, and does so where pytest 9.2 no longer looks.
+        named = str(getattr(item, "_nodeid", item.nodeid))
+        if named != item.nodeid:
+            item._id = type(item.id).parse(named)
+        if "@" not in item.nodeid.rpartition("]")[2]:
+            raise pytest.UsageError(f"{item.nodeid} would not run in the worker of its group")
 
 
-@pytest.fixture(autouse=True)
-def store_kind(request: pytest.FixtureRequest) -> Iterator[str]:
-    """In which kind of database the test's decks lie."""
-    chosen = request.config.getoption("--store")
-    embedded = chosen == "both" or request.node.get_closest_marker("embedded")
-    kind: str = getattr(request, "param", "sqlite" if embedded else chosen)
-    if kind == "sqlite":
-        yield kind
-    else:
-        with store_kit.on(request.getfixturevalue("postgres_server")):
-            yield kind
+def pytest_collection_finish() -> None:
+    """Thousands of tests are not looked through again and again for what nobody needs any more."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+
+
+_decks = count()
 
 
 @pytest.fixture(autouse=True)
 def _deck_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A deck that a test opens without naming a home lies in a temporary directory."""
-    monkeypatch.setenv("QUARTERDECK_HOME", str(tmp_path_factory.getbasetemp() / "deck"))
+    """A deck that a test opens without naming a home lies in a temporary directory, in one of its own."""
+    monkeypatch.setenv("QUARTERDECK_HOME", str(tmp_path_factory.getbasetemp() / f"deck{next(_decks)}"))
 
 
 def _children() -> set[int]:
@@ -141,6 +185,7 @@ def _ends(pid: int, timeout: float) -> bool:
 def _no_child_left() -> Iterator[None]:
     before = _children() | _programs()
     yield
+    objects.end_all()  # they stay for whoever looks next
     left = [pid for pid in (_children() | _programs()) - before - {FORKS.parent} if not _ends(pid, _GRACE)]
     for pid in left:
         os.kill(pid, signal.SIGKILL)

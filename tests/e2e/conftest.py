@@ -12,12 +12,14 @@ from e2e.browser_kit import MISSING, Deck, chromium, opened
 from e2e.world_kit import World, world_at
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One worker: what is shared is started once."""
     for item in items:
         if "e2e" in item.path.parts:
             item.add_marker(pytest.mark.xdist_group("browser"))
             item.add_marker(pytest.mark.sandbox)
+            item.add_marker(pytest.mark.embedded("what is drawn; what the dashboard is told is tested over both"))
 
 
 @pytest.fixture(scope="package")

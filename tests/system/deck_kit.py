@@ -20,27 +20,29 @@ from quarterdeck.testing.forked import FORKS, QUARTERDECK, Process
 from quarterdeck.workplace.ground import Ground
 
 GATE = "sh check.sh"
+SOON = '[workers]\ntakeover = "3s"\n'
+"""Of an operator's deck.toml: among many workers, one that was killed is missed soon."""
 AGENT = """\
 ---
 name: {name}
 description: does what its task's instructions say, as a shell script
 harness: command
-command: ["python3", "-c", {code}]
+command: ["python3", "-IS", "-c", {code}]
 limits: {{wall: {wall}}}
 ---
 """
 SHELL = (
-    "import json,os,subprocess,sys; d=json.load(sys.stdin); "
+    "import json,os,sys; d=json.load(sys.stdin); "
     "env=dict(os.environ, ATTEMPT=str(d['attempt']), "
     "FEEDBACK=' | '.join(f['source']+': '+f['reason']+' '+f['detail'] for f in d['feedback'])); "
-    "sys.exit(subprocess.call(['sh','-c',d['task']['instructions']], env=env))"
+    "os.execvpe('sh',['sh','-c',d['task']['instructions']],env)"
 )
 REVIEWER = """\
 ---
 name: critic
 description: accepts what does not say please-change
 harness: command
-command: ["python3", "-c", {code}]
+command: ["python3", "-IS", "-c", {code}]
 expects: review
 ---
 """
@@ -52,6 +54,7 @@ CRITIC = (
 
 def git(where: Path, *arguments: str) -> str:
     identity = ["-c", "user.name=Ada", "-c", "user.email=ada@localhost", "-c", "init.defaultBranch=main"]
+    identity += ["-c", "maintenance.auto=false"]  # else each commit starts a process that finds nothing to do
     done = subprocess.run(["git", *identity, "-C", str(where), *arguments], capture_output=True, text=True, check=True)
     return done.stdout.strip()
 

@@ -3,20 +3,18 @@
 import asyncio
 import json
 import os
-import shutil
 import subprocess
-import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from store_kit import open_at
+import store_kit
 
+from quarterdeck.assembly.engines import make_engine
 from quarterdeck.delivery import jobs
-from quarterdeck.delivery.gate import Gate
-from quarterdeck.engine.embedded import EmbeddedEngine
-from quarterdeck.engine.port import Job
+from quarterdeck.delivery.gate.advance import Gate
+from quarterdeck.engine.port import Engine, Job
 from quarterdeck.govern.approvals import Approvals
 from quarterdeck.journal.log import Log
 from quarterdeck.journal.views import Views
@@ -25,6 +23,7 @@ from quarterdeck.kernel import ids, probes
 from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Change
+from quarterdeck.settings import Settings
 from quarterdeck.store.port import Store
 from quarterdeck.workplace.environment import Announce
 from quarterdeck.workplace.ground import Ground
@@ -42,6 +41,9 @@ ENVIRONMENT = {
     "GIT_AUTHOR_EMAIL": "a@example.org",
     "GIT_COMMITTER_NAME": "A",
     "GIT_COMMITTER_EMAIL": "a@example.org",
+    "GIT_CONFIG_COUNT": "1",
+    "GIT_CONFIG_KEY_0": "maintenance.auto",  # else each commit starts a process that finds nothing to do
+    "GIT_CONFIG_VALUE_0": "false",
 }
 
 
@@ -129,7 +131,7 @@ class Deck:
     wished: list[str] = field(default_factory=list)
     """Blobs of what runs were told was taken back."""
     store: Store | None = None
-    engine: EmbeddedEngine | None = None
+    engine: Engine | None = None
     clock: Leaping = field(default_factory=Leaping)
 
     @property
@@ -139,7 +141,7 @@ class Deck:
     @property
     def scratch(self) -> Path:
         """A directory that checks can write."""
-        return self.ground.shared / "scratch"
+        return self.ground.root / "scratch"
 
     @property
     def target(self) -> str:
@@ -155,11 +157,12 @@ class Deck:
         git(self.repository, "add", ".")
         git(self.repository, "commit", "-qm", "Start")
         self.base = git(self.repository, "rev-parse", "HEAD")
-        git(self.root, "clone", "-q", str(self.repository), "author")
+        git(self.root, "clone", "-q", "--shared", str(self.repository), "author")
 
     def author(self, files: Mapping[str, str | None], onto: str, message: str = "work") -> str:
         where = self.root / "author"
-        git(where, "fetch", "-q", "--all")
+        if onto.startswith("origin/"):  # commits of the repository are there already: its objects are shared
+            git(where, "fetch", "-q", "--all")
         git(where, "checkout", "-q", "--detach", onto)
         write(where, files)
         git(where, "add", "-A")
@@ -182,18 +185,19 @@ class Deck:
 
     # --- a process
 
-    async def process(self) -> tuple[Log, EmbeddedEngine, Gate]:
+    async def process(self) -> tuple[Log, Engine, Gate]:
         await self.end()
         await asyncio.gather(*self.shop.endings)
         await self.shop.provider.reap(frozenset())
         self.shop.open.clear()
-        self.store = await open_at(self.root / "deck.db")
-        clock = self.clock
+        where, clock = self.root / "deck.db", self.clock
+        self.store = await store_kit.open_at(where)
         journal = Log(self.store, clock)
-        self.engine = EmbeddedEngine(self.store, self.root / "owner.lock", ids.new_owner_id(), clock)
+        settings = Settings(home=self.root, user="ada", path=os.defpath, database_url=store_kit.url(where))
+        self.engine = await make_engine(settings, self.store, ids.new_owner_id(), clock, None)
         return journal, self.engine, self.gate(journal, self.engine)
 
-    def gate(self, journal: Log, engine: EmbeddedEngine) -> Gate:
+    def gate(self, journal: Log, engine: Engine) -> Gate:
         assert self.store is not None
         approvals = Approvals(journal, Views(self.store), self.clock, self.store.changed)
         return Gate(journal, engine, self.shop, approvals, self.clock)
@@ -205,7 +209,7 @@ class Deck:
             await self.store.close()
         self.engine = self.store = None
 
-    async def serve(self, engine: EmbeddedEngine, gate: Gate) -> None:
+    async def serve(self, engine: Engine, gate: Gate) -> None:
         async def told(job: Job) -> None:
             self.told.append(job.run)
 
@@ -225,7 +229,7 @@ class Deck:
             await engine.serve(handlers, until_idle=True)
         assert await engine.failed() == []
 
-    async def outlive(self, point: str, engine: EmbeddedEngine, gate: Gate, times: int) -> Log:
+    async def outlive(self, point: str, engine: Engine, gate: Gate, times: int) -> Log:
         """So many processes, one after the other, are killed when they first come to that probe point; one more is not.
         Its journal."""
         deaths, armed = 0, True
@@ -252,7 +256,7 @@ class Deck:
     async def queue(
         self,
         journal: Log,
-        engine: EmbeddedEngine,
+        engine: Engine,
         task: str,
         files: Mapping[str, str | None],
         *,
@@ -333,13 +337,11 @@ class Deck:
 
 
 def grounds(tmp_path: Path) -> Iterator[Ground]:
-    # Below /var/tmp, because the user that checks run as cannot enter a directory of ours.
-    shared = Path(tempfile.mkdtemp(prefix="quarterdeck-test-", dir="/var/tmp"))
-    shared.chmod(0o711)
-    (shared / "scratch").mkdir()
-    (shared / "scratch").chmod(0o777)
-    yield Ground(tmp_path / "home", shared=shared).prepare()
-    shutil.rmtree(shared, ignore_errors=True)
+    ground = Ground(tmp_path / "home").prepare()
+    (ground.root / "scratch").mkdir()
+    (ground.root / "scratch").chmod(0o777)
+    yield ground
+    ground.destroy()
 
 
 async def decks(tmp_path: Path, ground: Ground, files: Mapping[str, str] = NO_FILES) -> AsyncIterator[Deck]:

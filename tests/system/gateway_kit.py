@@ -24,6 +24,7 @@ from quarterdeck.kernel.config import DeckConfig, Price, RunConfig
 from quarterdeck.kernel.entities import Harness, to_nusd
 from quarterdeck.kernel.events import AttemptStarted, EventBase
 from quarterdeck.models.factory import make_factory
+from quarterdeck.models.limiter import Limiters
 from quarterdeck.models.port import Deadlines
 from quarterdeck.models.scripted.server import ScriptedServer
 from quarterdeck.store.port import Store
@@ -148,6 +149,7 @@ async def bench(
     deadlines: Deadlines = Deadlines(connect=2, first_byte=5, idle=5, total=20),  # noqa: B008 - a frozen value
     scenario: str = "default",
     base: str = "",
+    limiters: Limiters | None = None,
 ) -> AsyncIterator[Bench]:
     """A gateway over a database in `tmp_path`, closed in the end. `base`: another provider than the server's."""
     store = await open_at(tmp_path / "deck.db")
@@ -159,6 +161,7 @@ async def bench(
         keys={"anthropic": REAL_KEY, "openai": REAL_KEY, "chat": REAL_KEY, "google": REAL_KEY},
         base_urls={"anthropic": root, "openai": f"{root}/v1", "chat": f"{root}/v1", "google": root},
         deadlines=deadlines,
+        limiters=limiters,
     )
     gateway, endpoint = make_gateway(journal, treasury, clock, lambda config: models, tmp_path / "s", {})
     try:

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import store_kit
+
 from quarterdeck.testing.chaos.processes import Seen, Worker, ask
 from quarterdeck.testing.chaos.scene import Scene, Size, make_scene
 from quarterdeck.testing.chaos.verdict import Verdict, judge
@@ -15,7 +17,8 @@ def scenes(tmp_path: Path) -> Iterator[MakeScene]:
     made: list[Scene] = []
 
     def make(size: Size) -> Scene:
-        made.append(make_scene(tmp_path / f"scene{len(made)}", size))
+        folder = tmp_path / f"scene{len(made)}"
+        made.append(make_scene(folder, size, store_kit.url(folder / "home" / "deck.db") or ""))
         return made[-1]
 
     yield make

@@ -42,18 +42,20 @@ def prepare(server: Server, folder: Path) -> None:
         server.rename(name, WORKERS)
 
 
+_joined: list[Server] = []
+"""The server, from its first use in this process to the end of the process."""
+
+
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Server:
     """A server that others use too: not to be restarted."""
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent
-    server = shared(folder)
-    try:
-        prepare(server, folder)
-        yield server
-    finally:
-        server.leave()
+    if not _joined:
+        folder = tmp_path_factory.getbasetemp()
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            folder = folder.parent
+        _joined.append(shared(folder, os.environ.get("PYTEST_DEBUG_TEMPROOT")))
+        prepare(_joined[0], folder)
+    return _joined[0]
 
 
 @pytest.fixture
@@ -75,6 +77,6 @@ def workers_url(postgres_server: Server) -> Iterator[str]:
 @pytest.fixture
 def own_server() -> Iterator[Server]:
     """A server that the test may end, restart and cut off."""
-    server = start()
+    server = start(under=os.environ.get("PYTEST_DEBUG_TEMPROOT"))
     yield server
     server.stop()

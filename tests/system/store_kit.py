@@ -3,12 +3,12 @@
 Rules
 - A test asks for the database of a path, whichever kind it is run on; the same path is the same database. On PostgreSQL
   each is a fresh copy, and goes with the test.
-- Which kind: `--store sqlite` (the default), `--store postgres` (everything but what is marked `embedded`),
-  `--store both` (what is marked `both_stores` runs on each).
+- Which kind, and which tests run on both: `both_stores`.
 """
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +25,8 @@ class Databases(Protocol):
     def drop(self, name: str) -> None: ...
 
     def url(self, database: str) -> str: ...
+
+    def rows(self, name: str) -> Iterator[tuple[str, tuple[object, ...]]]: ...
 
 
 TEMPLATE = "deck_template"
@@ -49,6 +51,11 @@ def on(server: Databases) -> Iterator[None]:
         _names.clear()
 
 
+def asked() -> bool:
+    """Whether the running test asked for the address of a database."""
+    return bool(_names)
+
+
 def url(path: Path) -> str | None:
     """The address of the database that stands for that file; None = it is the file."""
     if not _server:
@@ -62,6 +69,27 @@ def told(path: Path) -> dict[str, str]:
     """What the environment of a process says that uses the database."""
     address = url(path)
     return {} if address is None else {"QUARTERDECK_DATABASE_URL": address}
+
+
+def rows(path: Path) -> Iterator[tuple[str, tuple[object, ...]]]:
+    """Everything that the tables of the database hold: each row with the name of its table."""
+    if _server:
+        yield from _server[0].rows(_names[path])
+        return
+    with closing(sqlite3.connect(path)) as database:
+        tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        for table in tables:
+            for row in database.execute(f"SELECT * FROM {table}"):
+                yield table, row
+
+
+def words(path: Path) -> str:
+    """The same as text."""
+    return "\n".join(_text(value) for _, row in rows(path) for value in row)
+
+
+def _text(value: object) -> str:
+    return bytes(value).decode(errors="replace") if isinstance(value, bytes | memoryview) else str(value)
 
 
 async def open_at(path: Path) -> Store:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from acp_kit import AGENT, QUICK, SUBMIT, Stage, stage
-from deck_kit import carried, events, git, place_at, task
+from deck_kit import SOON, carried, events, git, place_at, task
 
 from quarterdeck.agents import acp_talk, acp_updates
 from quarterdeck.agents.profiles import GENERIC
@@ -363,7 +363,7 @@ async def test_after_a_kill_it_goes_on_in_its_workspace(tmp_path: Path, memory: 
         definition = DEFINITION.replace('.py"', f'.py", "{memory}"')
         place.begin({".quarterdeck/agents/outside.md": definition, "acp_agent.py": AGENT.read_text()})
         place.home.mkdir()
-        (place.home / "deck.toml").write_text(PRICED)
+        (place.home / "deck.toml").write_text(PRICED + SOON)
         plan = str(place.plan(task("outside", f"DO:{json.dumps(steps)}", agent="outside")))
         code, _, err = place.call("run", "--plan", plan, "--json", QUARTERDECK_PROBE="tool.intended:1:kill")
         assert code == -9, err

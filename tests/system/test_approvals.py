@@ -227,7 +227,7 @@ def _waits(place: Place) -> dict[str, object]:
     raise AssertionError("nothing waits")
 
 
-@pytest.mark.embedded  # among many workers, one that was killed counts as living until it has been silent for a while
+@pytest.mark.embedded("among many workers, one that was killed counts as living until it has been silent")
 async def test_an_action_waits_through_a_kill_and_is_performed_exactly_once(place: Place) -> None:
     order = task("a", "write it", agent="implementer")
     append = Turn(actions=(act("run", command="echo once >> a.txt"),))

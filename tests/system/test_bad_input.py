@@ -17,11 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import store_kit
 from cli_kit import assert_refused, call
 from deck_kit import GATE, Place, git, place_at, task
 
 from quarterdeck.assembly import open_deck, planfile
 from quarterdeck.kernel.failures import Exit
+
+ANYWHERE = pytest.mark.embedded("it is refused before anything depends on where the deck lies")
+pytestmark = pytest.mark.xdist_group("bad-input")
 
 
 def state(repository: Path) -> tuple[str, str, str]:
@@ -127,6 +131,7 @@ PLANS: list[tuple[str, str | bytes, tuple[str, ...]]] = [
 ]
 
 
+@ANYWHERE
 @pytest.mark.parametrize(("name", "content", "words"), PLANS, ids=[row[0] for row in PLANS])
 def test_a_broken_plan(shared: Place, name: str, content: str | bytes, words: tuple[str, ...]) -> None:
     file = shared.root / (name if "." in name else f"{name}.yaml")
@@ -136,6 +141,7 @@ def test_a_broken_plan(shared: Place, name: str, content: str | bytes, words: tu
     assert len(said.err) < 2000
 
 
+@ANYWHERE
 @pytest.mark.parametrize(
     ("named", "words"),
     [
@@ -155,6 +161,7 @@ def test_what_is_no_plan_file(shared: Place, named: str, words: tuple[str, ...])
     assert_refused(said, Exit.USAGE, *words)
 
 
+@ANYWHERE
 def test_a_pipe_is_read_but_not_waited_for_without_end(shared: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     pipe = shared.root / "pipe"
     os.mkfifo(pipe)
@@ -226,12 +233,14 @@ def run_good(place: Place, *more: str) -> tuple[str, ...]:
     return ("run", "--plan", str(place.root / "good.json"), "--repo", str(place.repository), *more)
 
 
+@ANYWHERE
 @pytest.mark.parametrize(("content", "words"), [row[1:] for row in DECKS], ids=[row[0] for row in DECKS])
 def test_a_broken_deck(shared: Place, content: str | bytes, words: tuple[str, ...]) -> None:
     with operator_file(shared, "deck.toml", content):
         assert_refused(call(shared, *run_good(shared)), Exit.USAGE, *words)
 
 
+@ANYWHERE
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -285,6 +294,7 @@ AGENTS: list[tuple[str, str | bytes, tuple[str, ...]]] = [
 ]
 
 
+@ANYWHERE
 @pytest.mark.parametrize(("content", "words"), [row[1:] for row in AGENTS], ids=[row[0] for row in AGENTS])
 def test_a_broken_agent(shared: Place, content: str | bytes, words: tuple[str, ...]) -> None:
     with operator_file(shared, "agents/x.md", content):
@@ -298,6 +308,7 @@ def test_two_agents_of_one_name(shared: Place) -> None:
         assert_refused(said, Exit.USAGE, "y.md cannot be used", "name: `twin` is also the name of", "x.md")
 
 
+@ANYWHERE
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -336,11 +347,13 @@ OPTIONS: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
 ]
 
 
+@ANYWHERE
 @pytest.mark.parametrize(("options", "words"), OPTIONS, ids=[ascii(" ".join(row[0])[:40]) for row in OPTIONS])
 def test_options_that_cannot_be_used(shared: Place, options: tuple[str, ...], words: tuple[str, ...]) -> None:
     assert_refused(call(shared, *run_good(shared, *options)), Exit.USAGE, *words)
 
 
+@ANYWHERE
 @pytest.mark.parametrize("command", ["run", "plan"])
 @pytest.mark.parametrize(
     ("goal", "words"),
@@ -388,7 +401,7 @@ def test_closed_streams_harm_nothing(place: Place) -> None:
     """As in `quarterdeck run >&- 2>&-`: no file of the deck gets the number of a standard stream."""
     plan = place.plan(task("a", "echo a > a.txt"))
     command = '"$0" -m quarterdeck.cli.main "$@" <&- >&- 2>&-'
-    environment = {**os.environ, "QUARTERDECK_HOME": str(place.home)}
+    environment = {**os.environ, "QUARTERDECK_HOME": str(place.home), **store_kit.told(place.home / "deck.db")}
     for arguments in (("run", "--plan", str(plan)), ("show", "r-nothing")):
         ends = Exit.NOT_FOUND if "show" in arguments else Exit.DONE
         done = subprocess.run(
@@ -468,7 +481,12 @@ def _no_database(home: Path) -> None:
         (_a_deck_without_end, Exit.USAGE, ("deck.toml is not a file",)),
         (_an_agent_that_is_a_pipe, Exit.USAGE, ("x.md is not a file",)),
         (_an_agent_that_leads_nowhere, Exit.USAGE, ("x.md leads nowhere",)),
-        (_no_database, Exit.FAILED, ("is not a database", "move it away")),
+        pytest.param(
+            _no_database,
+            Exit.FAILED,
+            ("is not a database", "move it away"),
+            marks=pytest.mark.embedded("is about SQLite's file"),
+        ),
     ],
 )
 def test_a_home_that_cannot_be_used(place: Place, make: Any, code: int, words: tuple[str, ...]) -> None:

@@ -9,7 +9,10 @@ from deck_kit import Place, carried, one, place_at, task
 
 from quarterdeck.kernel.events import RunStatus, TaskStatus
 
-pytestmark = pytest.mark.sandbox
+pytestmark = [
+    pytest.mark.sandbox,
+    pytest.mark.embedded("what is judged is the change; test_delivery has runs on both"),
+]
 
 CODE = "def add(a, b):\n    return a - b\n"
 TEST = """\

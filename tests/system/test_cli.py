@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import store_kit
 
 from quarterdeck.kernel.failures import Exit
 from quarterdeck.settings import parse_deck_toml
@@ -34,7 +35,8 @@ def repository(tmp_path: Path) -> Path:
 
 
 def quarterdeck(*arguments: str, home: Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "QUARTERDECK_HOME": str(home / "home")}
+    place = home / "home"
+    environment = {**os.environ, "QUARTERDECK_HOME": str(place), **store_kit.told(place / "deck.db")}
     command = [sys.executable, "-m", "quarterdeck.cli.main", *arguments]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=60)
 
@@ -116,7 +118,7 @@ def test_a_process_that_stays_for_other_runs_says_so(repository: Path, tmp_path:
         arguments = ["run", "--plan", str(plan), "--repo", str(repository), "--sandbox", "none", "--json"]
         process = subprocess.Popen(
             [sys.executable, "-m", "quarterdeck.cli.main", *arguments],
-            env={**os.environ, "QUARTERDECK_HOME": str(home)},
+            env={**os.environ, "QUARTERDECK_HOME": str(home), **store_kit.told(home / "deck.db")},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

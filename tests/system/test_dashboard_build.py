@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("dashboard")
+
 ROOT = Path(__file__).resolve().parents[2]
 BUILT = ROOT / "src" / "quarterdeck" / "web"
 BUDGET = 60 * 1024

@@ -39,7 +39,6 @@ async def until(deck: Deck, run: str, wanted: type[e.EventBase], **fields: objec
 # --- what merges ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.both_stores
 async def test_tasks_become_commits_and_nothing_else_moves(place: Place) -> None:
     place.begin()
     head, status = git(place.repository, "rev-parse", "HEAD"), git(place.repository, "status", "--porcelain")
@@ -313,7 +312,7 @@ async def test_cancel_while_a_change_is_in_the_gate(place: Place) -> None:
         assert (result.status, one(result, "a").status) == (RunStatus.CANCELLED, TaskStatus.CANCELLED)
 
 
-@pytest.mark.embedded  # among many workers, one that was killed counts as living until it has been silent for a while
+@pytest.mark.embedded("among many workers, one that was killed counts as living until it has been silent")
 @pytest.mark.parametrize("point", ["workspace.ready", "gate.queued", "change.pinned"])
 async def test_cancel_when_nobody_works_on_it(place: Place, point: str) -> None:
     place.begin()

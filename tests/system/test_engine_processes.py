@@ -23,6 +23,8 @@ from quarterdeck.kernel.events import RunPaused
 from quarterdeck.store.port import Tx
 from quarterdeck.store.sqlite import SqliteStore
 
+pytestmark = pytest.mark.embedded("the engine over SQLite itself; test_engine_workers has the one over PostgreSQL")
+
 _CHILD = """
 import asyncio, fcntl, os, sys
 from pathlib import Path

@@ -5,6 +5,7 @@ import itertools
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -325,7 +326,7 @@ async def fetched(bench: Kit, first: Fetch, second: Fetch, agent: Agent = LISTED
     ],
 )
 async def test_a_tool_that_fails_is_replaced_by_its_fallback(bench: Kit, first: Fetch, failure: str) -> None:
-    second = Fetch("copy", COPY)
+    first, second = deepcopy(first), Fetch("copy", COPY)
     made, text = await fetched(bench, first, second)
     assert text == "[`fetch` failed, `copy` was used instead]\nthe page"
     assert made.server.requests[1].last == text

@@ -23,6 +23,8 @@ from quarterdeck.models.scripted.faults import Fault, Kind
 from quarterdeck.models.scripted.ledger import End
 from quarterdeck.models.scripted.scenario import Match, Rule, Scenario, Turn, act
 
+pytestmark = pytest.mark.embedded("what fails is the model; test_native_loop and test_native_resume are on both")
+
 WIRES = {"messages": "anthropic", "responses": "openai", "chat": "chat"}
 ALL = tuple(WIRES)
 AGENT = Agent(name="implementer", prompt="You implement.")

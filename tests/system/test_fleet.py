@@ -13,7 +13,7 @@ from deck_kit import AGENT, REVIEWER, SHELL, carried, git, place_at, task
 
 from quarterdeck.agents.roster import build_roster, shipped_agents
 from quarterdeck.assembly import Deck, open_deck
-from quarterdeck.delivery.implement import carried_over
+from quarterdeck.delivery.nodes.implement import carried_over
 from quarterdeck.govern.policy import DefaultPolicy
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import SystemClock
@@ -182,7 +182,7 @@ async def until(serving: "asyncio.Task[None]", condition: Callable[[], Awaitable
             assert not serving.done()
 
 
-@pytest.mark.embedded  # a deck on PostgreSQL has its server's clock, which a test does not set
+@pytest.mark.embedded("a deck on PostgreSQL has its server's clock, which a test does not set")
 async def test_a_trigger_that_orders_500_runs_starts_no_storm(tmp_path: Path) -> None:
     clock, few = Movable(), asyncio.Semaphore(6)
     with place_at(tmp_path) as place:

@@ -75,7 +75,7 @@ def test_a_bug_ends_the_search_with_an_input_that_shows_it_again(tmp_path: Path)
     script.write_text(
         "import sys, types, pathlib\n"
         "from fuzz import engine\n"
-        "from quarterdeck.delivery import document\n"
+        "from quarterdeck.delivery.plans import document\n"
         "real = document.read_document\n"
         "def broken(data, *, origin):\n"
         "    if b'goal' in data and b'tasks' in data:\n"

@@ -9,15 +9,13 @@ import pytest
 from gate_kit import BRANCH, RUN, Deck, Killed, decks, git, grounds
 
 from quarterdeck.delivery import feedback, jobs
-from quarterdeck.delivery.ending import missing
+from quarterdeck.delivery.nodes.ending import missing
 from quarterdeck.engine.port import POISON_DEATHS
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids, probes
 from quarterdeck.kernel.events import Node, Outcome
 from quarterdeck.kernel.failures import BadConfiguration, GitFailed, SandboxFailed, StoreUnavailable
 from quarterdeck.workplace.ground import Ground
-
-pytestmark = pytest.mark.embedded  # the gate's own kit has the embedded engine; test_delivery is the gate on both
 
 
 @pytest.fixture

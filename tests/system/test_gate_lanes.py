@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from gate_kit import BRANCH, RUN, Deck, Killed, decks, git, grounds
 
-from quarterdeck.delivery import jobs, overlaps
-from quarterdeck.delivery.gate import Gate
-from quarterdeck.delivery.ledger import Queued
-from quarterdeck.delivery.overlaps import CLASHING, SAME_ENTITY, SAME_FILE, Graph
-from quarterdeck.engine.embedded import EmbeddedEngine
-from quarterdeck.engine.port import Job
+from quarterdeck.delivery import jobs
+from quarterdeck.delivery.gate import overlaps
+from quarterdeck.delivery.gate.advance import Gate
+from quarterdeck.delivery.gate.ledger import Queued
+from quarterdeck.delivery.gate.overlaps import CLASHING, SAME_ENTITY, SAME_FILE, Graph
+from quarterdeck.engine.port import Engine, Job
 from quarterdeck.journal.log import Log
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids, probes
@@ -21,8 +21,6 @@ from quarterdeck.kernel.events import Outcome
 from quarterdeck.kernel.failures import GitFailed
 from quarterdeck.workplace.ground import Ground
 from quarterdeck.workplace.merging_trees import parse_clashes
-
-pytestmark = pytest.mark.embedded  # the gate's own kit has the embedded engine; test_delivery is the gate on both
 
 MANY = {f"t{number}": {f"t{number}.txt": "x"} for number in range(8)}
 """More tasks than are one lane."""
@@ -45,7 +43,7 @@ async def deck(tmp_path: Path, ground: Ground) -> AsyncIterator[Deck]:
 
 
 async def fill(
-    deck: Deck, journal: Log, engine: EmbeddedEngine, gate: Gate, tasks: Mapping[str, Mapping[str, str | None]]
+    deck: Deck, journal: Log, engine: Engine, gate: Gate, tasks: Mapping[str, Mapping[str, str | None]]
 ) -> None:
     """All of these are in the queue before anything is decided."""
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from gate_kit import BRANCH, RUN, Deck, decks, git, grounds, write
 
-from quarterdeck.delivery import candidates, feedback, merging
-from quarterdeck.delivery.ledger import GateState, Queued
-from quarterdeck.delivery.orders import Merged
+from quarterdeck.delivery import feedback
+from quarterdeck.delivery.gate import candidates, merging
+from quarterdeck.delivery.gate.ledger import GateState, Queued
+from quarterdeck.delivery.gate.orders import Merged
 from quarterdeck.journal.log import Log
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
@@ -21,8 +22,6 @@ from quarterdeck.merge.values import Sides, Way
 from quarterdeck.workplace import resolving
 from quarterdeck.workplace.ground import Ground
 from quarterdeck.workplace.merging_trees import FileSides
-
-pytestmark = pytest.mark.embedded  # the gate's own kit has the embedded engine; test_delivery is the gate on both
 
 APP = """\
 import os

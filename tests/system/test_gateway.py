@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx2
@@ -9,9 +11,12 @@ import pytest
 from gateway_kit import CLAUDE, GEMINI, GPT, MODELS, PRICES, REAL_KEY, RUN, bench, body, client, path
 
 from quarterdeck.doors import model_calls
+from quarterdeck.gateway import record
 from quarterdeck.govern.chain import DayCaps
 from quarterdeck.kernel import events as e
+from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.failures import FailureClass
+from quarterdeck.models.limiter import Limiters
 from quarterdeck.models.scripted.faults import Fault, Kind
 from quarterdeck.models.scripted.scenario import Latency, Match, Rule, Scenario, Served, Turn, act
 from quarterdeck.models.scripted.server import ScriptedServer
@@ -234,8 +239,28 @@ async def test_no_money_stays_behind_of_calls_that_were_left_at_any_moment(tmp_p
         assert sorted(event.step for event in events if isinstance(event, e.ModelErred)) == asked
 
 
-async def test_many_at_once_do_not_pass_the_bound_of_calls(tmp_path: Path) -> None:
-    async with ScriptedServer(scenario()) as server, bench(tmp_path, server) as at:
+class Crowd:
+    """Processes that share a provider: a place is never there at once."""
+
+    async def wait(self) -> float:
+        return 0.0
+
+    async def leave(self) -> float:
+        return 0.0
+
+    @asynccontextmanager
+    async def place(self, at_most: float) -> AsyncIterator[bool]:
+        await asyncio.sleep(0)
+        yield True
+
+    def heard(self, seconds: float) -> None:
+        raise AssertionError("nobody said so")
+
+
+@pytest.mark.parametrize("alone", [True, False])
+async def test_many_at_once_do_not_pass_the_bound_of_calls(tmp_path: Path, alone: bool) -> None:
+    limiters = None if alone else Limiters(SystemClock(), sharing=lambda provider, place: Crowd())
+    async with ScriptedServer(scenario()) as server, bench(tmp_path, server, limiters=limiters) as at:
         opened = await at.grant(turns=2)
         async with client(opened) as inside:
             bodies = [body(CLAUDE, text=f"This is number {number}.") for number in range(12)]
@@ -334,6 +359,24 @@ async def test_a_hundred_callers_never_pass_any_cap_by_what_was_billed(tmp_path:
         assert server.total.nusd <= settled_ <= cap * 1e9
         assert reserved == 0
         assert settled_ > cap * 1e9 * 0.5
+
+
+async def test_an_outcome_is_written_with_the_next_intent_and_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record, "_COMPANY", 3600.0)
+    async with ScriptedServer(scenario()) as server, bench(tmp_path, server) as at:
+        opened = await at.grant(usd=0.015)  # for what two calls cost, not for what two may cost
+        async with client(opened) as inside:
+            for _ in range(2):
+                assert (await inside.post(path(CLAUDE), json=body(CLAUDE))).status_code == 200
+        first = await at.events(3)
+        await at.gateway.revoke(opened.key, "over")
+        assert [type(event) for event in first] == [e.ModelAsked, e.ModelAnswered, e.ModelAsked]
+        assert isinstance(first[0], e.ModelAsked)
+        assert first[0].reserved_nusd * 2 > 15_000_000
+        assert isinstance((await at.events())[-1], e.ModelAnswered)
+        assert (await at.purse())[1] == 0
 
 
 async def test_what_is_not_understood_is_answered_not_passed(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import store_kit
 from deck_kit import place_at
-from store_kit import open_at
 
 from quarterdeck.kernel.config import Price
 from quarterdeck.models.scripted.faults import Fault, Kind
@@ -47,6 +47,7 @@ def gateway(home: Path, url: str) -> Iterator[tuple["subprocess.Popen[str]", dic
         "PATH": "/usr/bin:/bin",
         "HOME": str(home),
         "QUARTERDECK_HOME": str(home),
+        **store_kit.told(home / "deck.db"),
         "ANTHROPIC_API_KEY": "k",
         "ANTHROPIC_BASE_URL": url,
     }
@@ -108,7 +109,7 @@ async def test_the_day_s_cap_holds_over_kills_by_what_was_billed(tmp_path: Path)
             await server.idle()
         assert 400 in codes, "the money ended"
         assert server.total.requests > KILLS * 20
-        store = await open_at(place.home / "deck.db")
+        store = await store_kit.open_at(place.home / "deck.db")
         try:
             rows = await store.read("view_purses", first="user/", last="user0")
         finally:

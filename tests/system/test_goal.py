@@ -263,7 +263,7 @@ async def test_a_missing_key_or_price_is_refused(place: Place) -> None:
         assert (await asyncio.to_thread(place.call, "ps", "--json"))[:2] == (0, "")
 
 
-@pytest.mark.embedded  # on PostgreSQL what a workspace held is in the store, and the attempt goes on from there
+@pytest.mark.embedded("on PostgreSQL what a workspace held is in the store, and the attempt goes on from there")
 async def test_a_native_attempt_whose_workspace_is_lost_starts_again(place: Place) -> None:
     rules = (
         rule("Role: planner", planned({"id": "a"})),

@@ -2,13 +2,13 @@
 
 import asyncio
 import json
-import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import store_kit
 from cli_kit import Said, call
 from deck_kit import Place, place_at, task
 from store_kit import open_at
@@ -199,7 +199,7 @@ async def test_what_was_changed_is_not_brought(stores: tuple[Store, Store]) -> N
     await _run(log, "r-1")
     await embedded.write(lambda tx: tx.run("blob_drop", digest=bytes.fromhex(ids.digest(b"a part of r-1"))))
     await embedded.write(
-        lambda tx: tx.run("blob_put", digest=bytes.fromhex(ids.digest(b"a part of r-1")), codec=0, body=b"another")
+        lambda tx: tx.run_many("blob_put", [(bytes.fromhex(ids.digest(b"a part of r-1")), 0, b"another")])
     )
     with pytest.raises(BadInput, match="changed"):
         await transfer(embedded, served)
@@ -235,7 +235,6 @@ async def test_a_run_that_began_on_sqlite_ends_on_postgresql(place: Place, worke
 # --- copies -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.both_stores
 async def test_a_copy_is_restored_where_nothing_is(place: Place, tmp_path: Path) -> None:
     place.begin()
     store = await open_at(place.home / "deck.db")
@@ -290,7 +289,6 @@ def test_what_goes_is_what_ended_before_and_beyond_the_newest() -> None:
     assert chosen(ended, None, 9) == []
 
 
-@pytest.mark.both_stores
 async def test_what_was_pruned_is_gone_and_the_rest_can_be_proved(place: Place) -> None:
     place.begin()
     store = await open_at(place.home / "deck.db")
@@ -324,7 +322,6 @@ async def test_what_was_pruned_is_gone_and_the_rest_can_be_proved(place: Place) 
     await store.close()
 
 
-@pytest.mark.both_stores
 async def test_what_cannot_be_proved_is_not_taken_out(place: Place) -> None:
     place.begin()
     store = await open_at(place.home / "deck.db")
@@ -338,7 +335,6 @@ async def test_what_cannot_be_proved_is_not_taken_out(place: Place) -> None:
     await store.close()
 
 
-@pytest.mark.both_stores
 async def test_what_is_written_after_a_run_was_pruned_can_be_proved(place: Place) -> None:
     """Its result was on its way outside, and arrives."""
     place.begin()
@@ -361,7 +357,6 @@ async def test_what_is_written_after_a_run_was_pruned_can_be_proved(place: Place
     await store.close()
 
 
-@pytest.mark.both_stores
 @pytest.mark.parametrize("prefix", ["", "run/"])
 async def test_a_check_beside_a_prune_finds_nothing_wrong(place: Place, prefix: str) -> None:
     place.begin()
@@ -382,7 +377,6 @@ async def test_a_check_beside_a_prune_finds_nothing_wrong(place: Place, prefix: 
     await store.close()
 
 
-@pytest.mark.both_stores
 async def test_a_run_of_which_a_job_is_left_stays(place: Place) -> None:
     place.begin()
     async with open_deck(place.settings) as deck:
@@ -404,7 +398,6 @@ async def _pack(log: Log, run: str, commit: str, onto: str) -> str:
     return blob
 
 
-@pytest.mark.both_stores
 @pytest.mark.parametrize("later", ["r-1", "r-2"])
 async def test_a_commit_that_a_run_needs_is_found_after_another_run_with_it_was_pruned(
     place: Place, later: str
@@ -428,7 +421,6 @@ async def test_a_commit_that_a_run_needs_is_found_after_another_run_with_it_was_
     await store.close()
 
 
-@pytest.mark.both_stores
 async def test_bodies_go_only_while_nobody_relies_on_them(place: Place) -> None:
     """A server that does no work has stored a configuration, whose runs are all pruned; then it orders one more."""
     place.begin()
@@ -475,13 +467,5 @@ def test_pruning_by_command_says_what_goes_first(place: Place) -> None:
 
 def _rows_of(place: Place, run: str) -> set[str]:
     """The tables in which something of a run stands."""
-    connection = sqlite3.connect(place.home / "deck.db")
-    tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-    found = {
-        table
-        for table in tables
-        for row in connection.execute(f"SELECT * FROM {table}")
-        if any(isinstance(value, str) and run in value for value in row)
-    }
-    connection.close()
-    return found
+    every = store_kit.rows(place.home / "deck.db")
+    return {table for table, row in every if any(isinstance(value, str) and run in value for value in row)}

@@ -134,7 +134,6 @@ asyncio.run(main(sys.argv[1], sys.argv[2]))
 """
 
 
-@pytest.mark.both_stores
 async def test_several_processes_share_one_purse(tmp_path: Path) -> None:
     store = await open_at(tmp_path / "deck.db")
     await store.write(lambda tx: Budgets().open(tx, "run/r", 300))

@@ -8,7 +8,7 @@ import pytest
 from deck_kit import git
 
 from quarterdeck.assembly.triggering import _Clones
-from quarterdeck.delivery.workshop import Workshop
+from quarterdeck.delivery.nodes.workshop import Workshop
 from quarterdeck.kernel.failures import BadConfiguration, BadRepository, Conflicting, GitFailed
 from quarterdeck.kernel.packs import Pack, Snapshot
 from quarterdeck.workplace.afar import BRANCHES, Afar, url_of

@@ -9,13 +9,16 @@ import pytest
 from deck_kit import REVIEWER, Place, carried, events, git, one, place_at, task
 
 from quarterdeck.assembly import Deck
-from quarterdeck.delivery import check
+from quarterdeck.delivery.nodes import check
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.events import RunStatus, TaskStatus
 from quarterdeck.workplace.ground import Ground
 
-pytestmark = pytest.mark.sandbox
+pytestmark = [
+    pytest.mark.sandbox,
+    pytest.mark.embedded("what is judged is the change; test_delivery has runs on both"),
+]
 
 LINES = 12
 MODULE = "def add(a, b):\n    return a + b\n" + "\n".join(f"VALUE_{n} = [{n}, {n}]" for n in range(LINES)) + "\n"

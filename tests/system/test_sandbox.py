@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TypedDict
@@ -228,9 +229,16 @@ async def test_a_bridge_without_a_socket_is_refused(provider: Provider, tmp_path
         await provider.create(Spec("b", bridges={4100: tmp_path / "file"}))
 
 
-async def test_a_tree_below_a_closed_directory_is_seen_but_not_written(provider: Provider, tmp_path: Path) -> None:
-    """As root, the agents' uid cannot enter pytest's directories: what is seen is a copy."""
-    tree = tmp_path / "node"
+@pytest.fixture
+def closed() -> Iterator[Path]:
+    """A directory that the agents' uid cannot enter. On a disk: of what lies below /dev a sandbox is shown nothing."""
+    with tempfile.TemporaryDirectory(prefix="quarterdeck-test-", dir="/var/tmp") as name:
+        yield Path(name)
+
+
+async def test_a_tree_below_a_closed_directory_is_seen_but_not_written(provider: Provider, closed: Path) -> None:
+    """What is seen is a copy."""
+    tree = closed / "node"
     (tree / "bin").mkdir(parents=True)
     (tree / "lib").mkdir(mode=0o700)
     (tree / "lib" / "tool").write_text("#!/bin/sh\necho ran $0\n")
@@ -526,7 +534,7 @@ async def test_an_environment_comes_first_in_the_path(ground: Ground, writable: 
 @pytest.mark.parametrize("said", ["bwrap: No permissions to create new namespace", "bwrap: something new"])
 async def test_a_launch_that_fails_is_no_sandbox_and_names_the_fix(ground: Ground, said: str) -> None:
     """A bwrap that answers `--version` and then cannot do it: only the real launch shows that."""
-    place = ground.bin / "broken"
+    place = ground.root / "broken"
     place.mkdir(mode=0o755)
     script = f'[ "$1" = --version ] && echo bubblewrap 0.11.0 && exit\necho "{said}" >&2; exit 1'
     (place / "bwrap").write_text(f"#!/bin/sh\n{script}\n")

@@ -70,6 +70,7 @@ def test_a_server_goes_on_with_what_a_killed_one_left(place: Place) -> None:
         assert server.get(f"/runs/{started['run']}/result").json()["status"] == "done"
 
 
+@pytest.mark.embedded("among several servers one that died counts as living for a minute; test_replies is on both")
 def test_a_request_that_the_server_died_over_is_done_once(place: Place) -> None:
     order = {"plan": place.plan(task("a", "true")).read_text(), "repository": str(place.repository), "sandbox": "none"}
     with up(place, QUARTERDECK_PROBE="run.stored:1:kill") as server:

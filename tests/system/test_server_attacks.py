@@ -22,6 +22,8 @@ from quarterdeck.doors.api import guard
 from quarterdeck.kernel.failures import BadConfiguration
 from quarterdeck.settings.tokens import Role, add_token, read_tokens, revoke_token
 
+pytestmark = pytest.mark.embedded("what is attacked is the door; test_server and test_server_schema are on both")
+
 JSON = {"content-type": "application/json"}
 Client = httpx2.AsyncClient
 

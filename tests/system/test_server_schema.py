@@ -22,20 +22,20 @@ ENDLESS = "/stream"
 CHECKED = ("not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance")
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with place_at(tmp_path_factory.mktemp("schema")) as place:
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    with place_at(tmp_path) as place:
         place.begin()
         yield place
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def server(place: Place) -> Iterator[Server]:
     with up(place) as server:
         yield server
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def real(place: Place, server: Server) -> dict[str, str]:
     """Ids of what there is: a run that has ended, its task, its attempt."""
     plan = place.plan(task("a", "echo x > a.txt")).read_text()

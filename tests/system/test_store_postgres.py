@@ -200,7 +200,7 @@ async def test_chains_are_the_same_on_both(open_store: OpenStore, tmp_path: Path
 async def test_values_come_back_as_they_were(open_store: OpenStore) -> None:
     store = await open_store()
     body = bytes(range(256)) * 40_000
-    await store.write(lambda tx: tx.run("blob_put", digest=hashlib.sha256(body).digest(), codec=0, body=body))
+    await store.write(lambda tx: tx.run_many("blob_put", [(hashlib.sha256(body).digest(), 0, body)]))
     assert (await store.read("blobs_all", after=0, limit=1))[0]["body"] == body
     note = {"run": "r", "task": "t", "attempt": "a", "text": "nul \0 and ☃", "at": -0.1}
     await store.write(lambda tx: tx.run("project_note", **note))

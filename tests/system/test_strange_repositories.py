@@ -65,6 +65,12 @@ def _unborn(place: Place) -> tuple[Path, ...]:
     return (place.repository,)
 
 
+def alone(clone: Path) -> Path:
+    """Without the remote that it came from, on which its runs would land where the deck is on PostgreSQL."""
+    git(clone, "config", "--remove-section", "remote.origin")
+    return clone
+
+
 def _partial(place: Place) -> tuple[Path, ...]:
     git(place.repository, "config", "uploadpack.allowFilter", "true")
     return (clone(place, "--filter=blob:none", "--no-checkout"),)
@@ -138,6 +144,7 @@ def _branch_in_the_way(place: Place) -> tuple[Path, ...]:
     return (place.repository,)
 
 
+@pytest.mark.embedded("it is refused before the deck matters; a partial clone is not: its remote is worked on there")
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -195,7 +202,7 @@ def test_a_checked_out_target_is_moved_only_where_it_is_named_and_clean(place: P
 
 
 def _bare(place: Place) -> Path:
-    return clone(place, "--bare")
+    return alone(clone(place, "--bare"))
 
 
 def _subdirectory(place: Place) -> Path:
@@ -223,7 +230,7 @@ def _dirty(place: Place) -> Path:
 
 def _shallow(place: Place) -> Path:
     place.commit({"later.txt": "x"})
-    return clone(place, "--depth=1")
+    return alone(clone(place, "--depth=1"))
 
 
 def _sparse(place: Place) -> Path:

@@ -1,7 +1,7 @@
 """A real run is told to a real receiver: through a kill, complete, in one trace, with the journal's own figures."""
 
+import asyncio
 import json
-import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import store_kit
 from deck_kit import place_at
 from kill_kit import MakeScene, order, scenes
 from otlp_kit import Receiver, receiving
@@ -38,9 +39,16 @@ def receiver() -> Iterator[Receiver]:
 
 def records(scene: Scene) -> list[dict[str, Any]]:
     """The journal, as it stands in the database."""
-    with sqlite3.connect(scene.home / "deck.db") as database:
-        rows = database.execute("SELECT s.name, e.body FROM events e JOIN streams s ON s.id = e.stream ORDER BY e.id")
-        return [{"stream": name, **json.loads(body)} for name, body in rows]
+
+    async def read() -> list[dict[str, Any]]:
+        store = await store_kit.open_at(scene.home / "deck.db")
+        try:
+            rows = await store.read("events_all", prefix="", after=0, limit=100_000)
+        finally:
+            await store.close()
+        return [{"stream": row["stream"], **json.loads(row["body"])} for row in rows]
+
+    return asyncio.run(read())
 
 
 def test_a_killed_run_is_one_whole_trace_with_the_journals_figures(

@@ -1,13 +1,13 @@
 """A repository's tool servers from the declaration to a merged commit: refused, approved, used, and no secret left."""
 
 import json
-import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import store_kit
 from cli_kit import Said, assert_refused, call
 from deck_kit import Place, place_at
 from shed_kit import PROGRAM
@@ -139,5 +139,4 @@ def _nowhere(root: Path, secret: str) -> None:
     for path in root.rglob("*"):
         if path.is_file():
             assert secret.encode() not in path.read_bytes(), path
-    with sqlite3.connect(root / "home" / "deck.db") as db:
-        assert secret not in "\n".join(db.iterdump())
+    assert secret not in store_kit.words(root / "home" / "deck.db")

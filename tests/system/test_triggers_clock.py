@@ -24,7 +24,7 @@ from quarterdeck.triggers import port, publishing, signature
 
 pytestmark = [
     pytest.mark.sandbox,
-    pytest.mark.embedded,  # a deck on PostgreSQL has its server's clock, which a test does not set
+    pytest.mark.embedded("a deck on PostgreSQL has its server's clock, which a test does not set"),
 ]
 
 NIGHTLY = """

@@ -222,7 +222,7 @@ class Ahead(SystemClock):
         return super().monotonic() + self.gone
 
 
-@pytest.mark.embedded  # a deck on PostgreSQL has its server's clock, which a test does not set
+@pytest.mark.embedded("a deck on PostgreSQL has its server's clock, which a test does not set")
 async def test_a_repository_that_cannot_be_fetched_for_a_day_is_given_up_with_the_reason(world: World) -> None:
     issue(world.server)
     repository = world.server.root / "acme" / "shop.git"

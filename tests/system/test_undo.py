@@ -13,7 +13,7 @@ from deck_kit import Place, carried, events, git, one, place_at, run_events, tas
 
 from quarterdeck.assembly import Deck
 from quarterdeck.cli.main import main
-from quarterdeck.delivery.merging import GONE
+from quarterdeck.delivery.gate.merging import GONE
 from quarterdeck.delivery.order import RevertOrder, RunResult
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids

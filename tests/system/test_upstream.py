@@ -1,6 +1,7 @@
 """The way to a provider's server: what goes out, what comes back, and what never does."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 
@@ -121,6 +122,38 @@ async def test_what_comes_back_is_not_changed(status: str) -> None:
             assert b"".join([chunk async for chunk in answer.chunks()]) == body
             assert answer.status == int(status[:3])
             assert ("retry-after", "7") in answer.headers
+
+
+class Pieces:
+    """A body in pieces, the last of which came with its end."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self._left = [*pieces]
+
+    @property
+    def over(self) -> bool:
+        return not self._left
+
+    async def chunk(self, due: float = math.inf) -> bytes:
+        return self._left.pop(0) if self._left else b""
+
+
+@pytest.mark.parametrize(
+    ("pieces", "known"),
+    [
+        ((b"data: 1\n\n",), (b"data: 1\n\n", True)),
+        ((b"data: 1\n\n", b"data: 2\n\n"), (b"data: 2\n\n", True)),
+        ((b"it ends as sk-a-key",), (b"sk-a-key", False)),  # held back until nothing more came
+    ],
+)
+async def test_the_last_part_is_known_as_such_where_it_came_with_the_end(
+    pieces: tuple[bytes, ...], known: tuple[bytes, bool]
+) -> None:
+    answer = Answer("chat:a", "http://h", 200, [], Pieces(*pieces), None, ("sk-a-key-of-some-length",))
+    found = [(chunk, answer.over) async for chunk in answer.chunks()]
+    assert b"".join(chunk for chunk, _ in found) == b"".join(pieces)
+    assert found[-1] == known
+    assert not any(over for _, over in found[:-1])
 
 
 async def test_what_an_error_status_means_can_be_asked() -> None:

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from store_kit import open_at
 
 from quarterdeck.delivery.approval import unapproved
-from quarterdeck.delivery.approving import judged, lines_of
 from quarterdeck.delivery.dispatch import Decision
-from quarterdeck.delivery.findings import Remark, Rule
-from quarterdeck.delivery.risk import Size, change_risk, plan_risk, wide
+from quarterdeck.delivery.nodes.approving import judged, lines_of
 from quarterdeck.delivery.starting import permit
+from quarterdeck.delivery.validation.findings import Remark, Rule
+from quarterdeck.delivery.validation.risk import Size, change_risk, plan_risk, wide
 from quarterdeck.govern.approvals import Approvals, due, refusal
 from quarterdeck.govern.policy import AskFirst, DefaultPolicy, to_be_asked
 from quarterdeck.govern.port import Action
@@ -31,8 +31,6 @@ from quarterdeck.kernel.states import RunState
 from quarterdeck.settings.files import Partial
 from quarterdeck.settings.merging import merge
 from quarterdeck.testing import stories
-
-pytestmark = pytest.mark.both_stores
 
 Status = Literal["open", "approved", "denied", "expired"]
 HASH = "a" * 64

@@ -72,6 +72,7 @@ def test_the_perfect_cache_writes_only_what_is_read_again() -> None:
     assert bench_context.billed(Usage(input=1, cache_read=10, cache_write=4)) == pytest.approx(7)
 
 
+@pytest.mark.embedded("the benchmark makes a file of its own")
 async def test_a_replay_bills_more_than_perfect_and_less_than_naive(tmp_path: Path) -> None:
     turns = [
         {"role": "assistant", "content": f"Question {n}"} if n % 2 else {"role": "user", "content": "x" * 3000}

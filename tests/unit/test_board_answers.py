@@ -31,8 +31,6 @@ from quarterdeck.store.sqlite import SqliteStore
 from quarterdeck.store.statements import migrations
 from quarterdeck.workplace.mirror import Mirror
 
-pytestmark = pytest.mark.both_stores
-
 RUN, OTHER = "r-000000000aa", "r-000000000bb"
 
 
@@ -247,7 +245,7 @@ INSERT INTO waits (run, task, attempt, question, since) VALUES ('r-1', '', '', '
 """
 
 
-@pytest.mark.embedded
+@pytest.mark.embedded("upgrades a file of an older version; PostgreSQL's upgrades are tested with its store")
 async def test_what_was_spent_and_landed_before_is_counted_too(tmp_path: Path) -> None:
     path = tmp_path / "deck.db"
     steps = [step for step in migrations() if step.version < 6]

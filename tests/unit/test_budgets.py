@@ -33,8 +33,6 @@ from quarterdeck.store.port import Store, Tx
 from quarterdeck.store.sqlite import SqliteStore
 from quarterdeck.store.statements import migrations
 
-pytestmark = pytest.mark.both_stores
-
 NOON = 1_795_262_400.0  # 2026-11-21 12:00 UTC
 DAYS = DayCaps(user=50.0, deck=200.0)
 
@@ -337,7 +335,7 @@ INSERT INTO costs (run, task, attempt, model, calls, input, cache_read, cache_wr
 """
 
 
-@pytest.mark.embedded
+@pytest.mark.embedded("upgrades a file of an older version; PostgreSQL's upgrades are tested with its store")
 async def test_money_of_the_first_schema_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "deck.db"
     old = sqlite3.connect(path)

@@ -34,6 +34,8 @@ from quarterdeck.testing.chaos.scene import Scene, Size, git, make_scene
 from quarterdeck.testing.chaos.stepped import Clock
 from quarterdeck.testing.chaos.verdict import judged
 
+pytestmark = pytest.mark.xdist_group("verdict")
+
 RUN = "r-1"
 FILES = {"c1": {"parts/c1.txt": "c1\n"}, "n1": {"parts/n1.txt": "n1 first\nn1 second\n", "parts/n1.md": "# n1\n"}}
 

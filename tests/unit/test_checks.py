@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from quarterdeck.delivery.checks import (
+from quarterdeck.delivery.validation.checks import (
     KEEP_LIMIT,
     LIVES,
     bounded,

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from quarterdeck.delivery.clashing import clashing, news
-from quarterdeck.delivery.ledger import GateState
-from quarterdeck.delivery.orders import Clash, Merged
-from quarterdeck.delivery.posting import fold
+from quarterdeck.delivery.gate.clashing import clashing, news
+from quarterdeck.delivery.gate.ledger import GateState
+from quarterdeck.delivery.gate.orders import Clash, Merged
+from quarterdeck.delivery.gate.posting import fold
 from quarterdeck.journal.port import Record
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.entities import Change

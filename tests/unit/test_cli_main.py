@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import store_kit
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,6 +41,8 @@ Capture = pytest.CaptureFixture[str]
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("QUARTERDECK_HOME", str(tmp_path / "home"))
+    for name, value in store_kit.told(tmp_path / "home" / "deck.db").items():
+        monkeypatch.setenv(name, value)
     return tmp_path / "home"
 
 

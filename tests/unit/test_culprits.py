@@ -4,11 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_queue import World, world
 
-from quarterdeck.delivery.culprits import ENOUGH, Search, Verdict, next_probe
-from quarterdeck.delivery.lanes import CERTAIN, survey
-from quarterdeck.delivery.ledger import FLAKED, MOVED
-from quarterdeck.delivery.mending import PATIENCE, unsettled
-from quarterdeck.delivery.posting import fold
+from quarterdeck.delivery.gate.culprits import ENOUGH, Search, Verdict, next_probe
+from quarterdeck.delivery.gate.lanes import CERTAIN, survey
+from quarterdeck.delivery.gate.ledger import FLAKED, MOVED
+from quarterdeck.delivery.gate.mending import PATIENCE, unsettled
+from quarterdeck.delivery.gate.posting import fold
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.events import Outcome

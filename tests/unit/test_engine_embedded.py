@@ -19,6 +19,8 @@ from quarterdeck.kernel.failures import Conflicting, StoreUnavailable
 from quarterdeck.store.port import Ask, Dialect, Row, Store, Tx, Write
 from quarterdeck.testing.engine_conformance import EngineConformance, defer, drain, job
 
+pytestmark = pytest.mark.embedded("the engine over SQLite itself; test_engine_workers has the one over PostgreSQL")
+
 T = TypeVar("T")
 
 

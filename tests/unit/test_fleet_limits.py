@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from store_kit import open_at
 
 from quarterdeck.assembly.agreed import Agreed
 from quarterdeck.assembly.colleagues import lacking, working
@@ -39,8 +40,7 @@ from quarterdeck.kernel.failures import BadInput, StoreUnavailable
 from quarterdeck.kernel.labels import MOST, labels
 from quarterdeck.kernel.states import RunState
 from quarterdeck.models.limiter import Limiter
-from quarterdeck.store.port import Tx
-from quarterdeck.store.sqlite import SqliteStore
+from quarterdeck.store.port import Store, Tx
 
 JOB = Job("work", "k", "k", "r")
 LABELS = st.lists(st.sampled_from(("gpu", "arch=arm64", "big", "eu", "fast", "ssd")), max_size=MOST)
@@ -164,8 +164,8 @@ def test_no_slice_gives_more_than_its_rate(per_minute: int, steps: list[float]) 
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    store = await SqliteStore.open(tmp_path / "deck.db", durability="normal")
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    store = await open_at(tmp_path / "deck.db")
     yield store
     await store.close()
 
@@ -178,7 +178,7 @@ class _Clock(SystemClock):
         return self.now
 
 
-async def test_processes_share_a_rate_and_most_calls_cost_no_transaction(store: SqliteStore) -> None:
+async def test_processes_share_a_rate_and_most_calls_cost_no_transaction(store: Store) -> None:
     rates = {"anthropic": 480}
     paces = [Pacing(store, SystemClock(), lambda: rates)("anthropic", "a key") for _ in range(4)]
     left, writes = 0, _writes(store)
@@ -190,7 +190,7 @@ async def test_processes_share_a_rate_and_most_calls_cost_no_transaction(store: 
     assert await Pacing(store, SystemClock(), lambda: rates)("openai", "a key").leave() == 0.0, "no rate was set"
 
 
-def _writes(store: SqliteStore) -> list[int]:
+def _writes(store: Store) -> list[int]:
     """Counts the writes from now on."""
     found: list[int] = []
     write = store.write
@@ -203,7 +203,7 @@ def _writes(store: SqliteStore) -> list[int]:
     return found
 
 
-async def test_what_one_process_was_told_holds_for_all(store: SqliteStore) -> None:
+async def test_what_one_process_was_told_holds_for_all(store: Store) -> None:
     clock = _Clock()
     told, other = (Limiter(clock, shared=SharedPace(store, "p", clock, _nothing)) for _ in range(2))
     assert await other.enter(0.0) == 0.0
@@ -224,7 +224,7 @@ async def _sixty() -> int | None:
     return 60
 
 
-async def test_a_rate_holds_back_while_the_database_is_away(store: SqliteStore) -> None:
+async def test_a_rate_holds_back_while_the_database_is_away(store: Store) -> None:
     pace = SharedPace(store, "p", SystemClock(), _sixty)
     await store.close()
     with pytest.raises(StoreUnavailable):
@@ -236,7 +236,7 @@ async def test_a_rate_holds_back_while_the_database_is_away(store: SqliteStore) 
 # --- places -----------------------------------------------------------------------------------------------
 
 
-async def test_no_more_calls_are_under_way_than_there_are_places(store: SqliteStore) -> None:
+async def test_no_more_calls_are_under_way_than_there_are_places(store: Store) -> None:
     most = {"anthropic": 3}
     homes = [Places(store, f"o-{n}", SystemClock(), lambda: most) for n in range(2)]
     inside, highest, done, together = 0, 0, 0, asyncio.Barrier(3)
@@ -261,7 +261,7 @@ async def test_no_more_calls_are_under_way_than_there_are_places(store: SqliteSt
     assert (await store.read("places_taken", name="anthropic", now=0.0))[0]["n"] == 0
 
 
-async def test_who_finds_no_place_in_time_is_told_and_one_that_is_cancelled_keeps_none(store: SqliteStore) -> None:
+async def test_who_finds_no_place_in_time_is_told_and_one_that_is_cancelled_keeps_none(store: Store) -> None:
     places = Places(store, "o", SystemClock(), lambda: {"p": 1})
     async with places.place("p"), places.place("p", 0.0) as second:
         assert not second
@@ -280,7 +280,7 @@ async def _enter(places: Places) -> None:
         await asyncio.Event().wait()
 
 
-async def test_the_places_of_a_process_that_died_are_free_once_their_time_is_over(store: SqliteStore) -> None:
+async def test_the_places_of_a_process_that_died_are_free_once_their_time_is_over(store: Store) -> None:
     now = (await store.read("deck_now"))[0]["now"]
 
     def taken(tx: Tx) -> None:
@@ -294,7 +294,7 @@ async def test_the_places_of_a_process_that_died_are_free_once_their_time_is_ove
     await places.close()
 
 
-async def test_what_one_machines_file_says_holds_on_all_of_them(store: SqliteStore) -> None:
+async def test_what_one_machines_file_says_holds_on_all_of_them(store: Store) -> None:
     """The least of it, also where a file says nothing; what was taken out of a file counts no longer."""
     clock, files = _Clock(), [{"p": 9, "q": 5}, {"p": 4}, dict[str, int]()]
     all_of_them = [
@@ -359,7 +359,7 @@ async def test_each_call_takes_one_call_of_what_may_leave() -> None:
     assert counting.taken == 10
 
 
-async def test_a_clock_that_is_copied_goes_on_by_itself_and_steps_with_nobody(store: SqliteStore) -> None:
+async def test_a_clock_that_is_copied_goes_on_by_itself_and_steps_with_nobody(store: Store) -> None:
     machine = _Stepping()
     copied = CopiedClock(machine)
     assert abs(copied.ahead) < 60.0
@@ -370,7 +370,7 @@ async def test_a_clock_that_is_copied_goes_on_by_itself_and_steps_with_nobody(st
     assert right <= copied.wall() < right + 60.0
 
 
-async def test_a_slow_answer_does_not_make_a_copied_clock_worse(store: SqliteStore) -> None:
+async def test_a_slow_answer_does_not_make_a_copied_clock_worse(store: Store) -> None:
     """An answer that took six seconds tells the time of any moment in them, so a start could come before its turn."""
     copied = CopiedClock(SystemClock())
     at = copied.monotonic()

@@ -197,7 +197,7 @@ class Reader:
     async def body(self, data: bytes) -> None:
         assert data
 
-    async def end(self) -> None:
+    async def end(self, data: bytes = b"") -> None:
         assert self.heads
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quarterdeck.delivery.globs import allowed, glob_matches, glob_problem, is_everything, may_overlap, outside
+from quarterdeck.delivery.plans.globs import allowed, glob_matches, glob_problem, is_everything, may_overlap, outside
 
 NAMES = st.sampled_from(["a", "b", "ab", "a.py", "b.py", "[a]", "a b", "src", "x-y"])
 FILES = st.lists(NAMES, min_size=1, max_size=4).map("/".join)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quarterdeck.delivery import graph
+from quarterdeck.delivery.plans import graph
 from quarterdeck.kernel.entities import Plan, Task
 
 DIAMOND = {"a": (), "b": ("a",), "c": ("a",), "d": ("b", "c")}

@@ -29,7 +29,8 @@ def test_a_shared_ground_can_be_traversed_but_not_listed(tmp_path: Path) -> None
     for directory in (ground.mirrors, ground.environments):
         assert directory.stat().st_mode & 0o777 == 0o750
         assert directory.stat().st_gid == (worker_uid() or (0, 0))[1]
-    assert Ground(tmp_path / "other", shared=tmp_path / "shared").root != ground.root
+    other = Ground(tmp_path / "other", shared=tmp_path / "shared")
+    assert (other.root != ground.root, other.bin) == (True, ground.bin)
     (tmp_path / "link").symlink_to(tmp_path / "home")
     assert Ground(tmp_path / "link", shared=tmp_path / "shared").root == ground.root
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quarterdeck.delivery.globs import allowed, glob_problem
+from quarterdeck.delivery.plans.globs import allowed, glob_problem
 
 
 def _load() -> ModuleType:

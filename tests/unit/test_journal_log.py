@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from store_kit import open_at
 
 from quarterdeck.agents.attempt_log import AttemptLog
 from quarterdeck.journal import anchors
@@ -17,7 +18,7 @@ from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.events import DeckAnchored, RunPaused, RunPlanned
 from quarterdeck.kernel.failures import StoreUnavailable
-from quarterdeck.store.port import Tx
+from quarterdeck.store.port import Store, Tx
 from quarterdeck.store.sqlite import SqliteStore
 from quarterdeck.testing.journal_conformance import JournalConformance, OpenJournal
 
@@ -36,17 +37,19 @@ async def open_journal(tmp_path: Path) -> AsyncIterator[OpenJournal]:
         await store.close()
 
 
+@pytest.mark.embedded("test_store_postgres has the same for PostgreSQL")
 class TestLog(JournalConformance):
     pass
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    store = await SqliteStore.open(tmp_path / "deck.db", durability="normal")
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    store = await open_at(tmp_path / "deck.db")
     yield store
     await store.close()
 
 
+@pytest.mark.embedded("changes a file behind the store's back; test_store_postgres does so in a server")
 @pytest.mark.parametrize(
     ("tampering", "problem"),
     [
@@ -81,6 +84,7 @@ async def test_tampering_is_noticed(store: SqliteStore, tampering: str, problem:
     assert any(problem in fault.problem for fault in faults), faults
 
 
+@pytest.mark.embedded("changes a file behind the store's back; test_store_postgres does so in a server")
 async def test_a_rewritten_stream_does_not_match_its_anchor(store: SqliteStore) -> None:
     log = Log(store, SystemClock())
     deck, claim = await log.claim(ids.DECK_STREAM), await log.claim("run/a")
@@ -103,6 +107,7 @@ async def _anchors(log: Log) -> list[dict[str, object]]:
     return [json.loads(await log.get(r.event.heads_blob)) for r in records if isinstance(r.event, DeckAnchored)]
 
 
+@pytest.mark.embedded("changes a file behind the store's back; test_store_postgres does so in a server")
 async def test_an_anchor_names_what_moved_since_the_one_before(store: SqliteStore) -> None:
     log = Log(store, SystemClock())
     claims = {name: await log.claim(f"run/{name}") for name in "abc"}
@@ -123,7 +128,7 @@ async def test_an_anchor_names_what_moved_since_the_one_before(store: SqliteStor
     assert [fault.stream for fault in (await log.verify()).faults] == ["run/a"]
 
 
-async def test_a_large_anchor_is_several(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_large_anchor_is_several(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(anchors, "AT_ONCE", 2)
     log = Log(store, SystemClock())
     for name in "abcde":
@@ -142,6 +147,7 @@ def test_of_several_anchors_the_most_holds_and_of_the_same_the_first() -> None:
     assert heads == {"a": (3, "w"), "b": (1, "y")}
 
 
+@pytest.mark.embedded("changes a file behind the store's back; test_store_postgres does so in a server")
 async def test_one_stream_is_checked_along_its_own_chain(store: SqliteStore) -> None:
     log = Log(store, SystemClock())
     for name in ("run/a", "run/ab"):
@@ -159,7 +165,7 @@ async def test_one_stream_is_checked_along_its_own_chain(store: SqliteStore) -> 
     assert (await log.verify("run/ab")).faults == ()
 
 
-async def test_heads_that_moved_behind_the_cache_are_read_again(store: SqliteStore) -> None:
+async def test_heads_that_moved_behind_the_cache_are_read_again(store: Store) -> None:
     """Two logs of one process that share a claim: the second one's appends are not known to the first."""
     one, other = Log(store, SystemClock()), Log(store, SystemClock())
     claim = await one.claim("run/a")
@@ -170,7 +176,7 @@ async def test_heads_that_moved_behind_the_cache_are_read_again(store: SqliteSto
     assert (found.records, found.faults) == (6, ())
 
 
-async def test_a_projection_that_fails_harms_only_its_own_commit(store: SqliteStore) -> None:
+async def test_a_projection_that_fails_harms_only_its_own_commit(store: Store) -> None:
     log = Log(store, SystemClock())
     a, b = await log.claim("run/a"), await log.claim("run/b")
     nonsense = await log.put(b"no plan")
@@ -186,7 +192,7 @@ async def test_a_projection_that_fails_harms_only_its_own_commit(store: SqliteSt
     assert len(await log.read("run/b")) == 1
 
 
-async def test_a_commit_that_spoils_the_transaction_spares_those_that_come_meanwhile(store: SqliteStore) -> None:
+async def test_a_commit_that_spoils_the_transaction_spares_those_that_come_meanwhile(store: Store) -> None:
     log = Log(store, SystemClock())
     a, b = await log.claim("run/a"), await log.claim("run/b")
 
@@ -197,14 +203,14 @@ async def test_a_commit_that_spoils_the_transaction_spares_those_that_come_meanw
     first = log.append(a, RunPaused(by="me"), also=fences_itself)
     await asyncio.sleep(0)
     second = log.append(b, RunPaused(by="me"))
-    with pytest.raises(sqlite3.Error):
+    with pytest.raises(Exception, match="streams"):  # the database's own error
         await first
     await second
     assert await Log(store, SystemClock()).get(digest) == b"kept all the same"
     assert await log.read("run/a") == []
 
 
-async def test_what_a_lost_connection_did_to_a_commit_is_not_held_against_later_ones(store: SqliteStore) -> None:
+async def test_what_a_lost_connection_did_to_a_commit_is_not_held_against_later_ones(store: Store) -> None:
     """Whoever comes later would hear of the database's own error, as if it were a fault of what it appends."""
     log = Log(store, SystemClock())
     claim = await log.claim("run/a")
@@ -228,6 +234,7 @@ async def test_what_a_lost_connection_did_to_a_commit_is_not_held_against_later_
     assert len(await log.read("run/a")) == 1
 
 
+@pytest.mark.embedded("what is full is the disk of this process")
 async def test_after_an_outcome_that_could_not_be_recorded_nothing_is(store: SqliteStore) -> None:
     """Not even where the database is well again: the attempt is taken up from what is on record."""
     log = Log(store, SystemClock())
@@ -250,6 +257,7 @@ async def test_after_an_outcome_that_could_not_be_recorded_nothing_is(store: Sql
     assert len(await log.read(claim.stream)) == 2
 
 
+@pytest.mark.embedded("what is full is the disk of this process")
 async def test_while_the_disk_is_full_blobs_wait_and_nothing_is_lost(store: SqliteStore) -> None:
     log = Log(store, SystemClock())
     claim = await log.claim("run/a")
@@ -268,7 +276,7 @@ async def test_while_the_disk_is_full_blobs_wait_and_nothing_is_lost(store: Sqli
     assert (await log.verify()).faults == ()
 
 
-async def test_a_caller_that_gives_up_leaves_the_others_alone(store: SqliteStore) -> None:
+async def test_a_caller_that_gives_up_leaves_the_others_alone(store: Store) -> None:
     log = Log(store, SystemClock())
     claim = await log.claim("run/a")
     first = asyncio.ensure_future(log.append(claim, RunPaused(by="gone")))

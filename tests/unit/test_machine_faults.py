@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from quarterdeck.assembly.descriptors import ENOUGH, as_many_as_allowed
 from quarterdeck.cli import faults
-from quarterdeck.delivery.ledger import PAUSE, GateState, Trouble
-from quarterdeck.delivery.queue import PATIENCE as GATE_PATIENCE
-from quarterdeck.delivery.queue import delayed
+from quarterdeck.delivery.gate.ledger import PAUSE, GateState, Trouble
+from quarterdeck.delivery.gate.queue import PATIENCE as GATE_PATIENCE
+from quarterdeck.delivery.gate.queue import delayed
 from quarterdeck.engine.embedded import EmbeddedEngine
 from quarterdeck.engine.illness import PATIENCE
 from quarterdeck.engine.port import Job
@@ -30,6 +30,8 @@ from quarterdeck.workplace.ground import Ground
 from quarterdeck.workplace.port import Limits
 from quarterdeck.workplace.watchdog import Watchdog, descendants, occupied
 from quarterdeck.workplace.workspaces import Process, Workspaces
+
+pytestmark = pytest.mark.embedded("the engine over SQLite itself; test_engine_faults has the one over PostgreSQL")
 
 T = TypeVar("T")
 

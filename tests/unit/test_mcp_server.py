@@ -18,6 +18,8 @@ from quarterdeck.doors.mcp_door import McpDoor, key_of
 from quarterdeck.kernel import events as e
 from quarterdeck.workplace.worker_mcp import events_of, headers_of
 
+pytestmark = pytest.mark.embedded("the conformance tool's place has a file; test_outside_desk is on both")
+
 KEY = "qd-1"
 OTHER = "qd-2"
 MODERN = "2026-07-28"

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from quarterdeck.agents.command import task_document
 from quarterdeck.agents.port import Assignment
 from quarterdeck.agents.prompts import OWNERS, first_message
-from quarterdeck.delivery.globs import glob_matches, within
-from quarterdeck.delivery.ownership import (
+from quarterdeck.delivery.plans.globs import glob_matches, within
+from quarterdeck.delivery.plans.ownership import (
     agent_of_task,
     all_warnings,
     check_given,
@@ -20,7 +20,7 @@ from quarterdeck.delivery.ownership import (
     owners_told,
     specificity,
 )
-from quarterdeck.delivery.validate import structure_problems
+from quarterdeck.delivery.validation.validate import structure_problems
 from quarterdeck.journal.port import Claim
 from quarterdeck.kernel.config import LimitsSection, RunConfig
 from quarterdeck.kernel.entities import Agent, Plan, Task

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quarterdeck.delivery.document import MAX_BYTES
-from quarterdeck.delivery.plan import check_plan, dump_plan, parse_plan, plan_problems, plan_warnings, repair_plan
+from quarterdeck.delivery.plans.document import MAX_BYTES
+from quarterdeck.delivery.plans.plan import check_plan, dump_plan, parse_plan, plan_problems, plan_warnings, repair_plan
 from quarterdeck.kernel.entities import Plan, Task
 from quarterdeck.kernel.failures import BadPlan, Exit
 

@@ -1,5 +1,6 @@
 """The read tables: what people see after each event, and that a rebuild finds the same."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +20,6 @@ from quarterdeck.kernel.events import Node, Outcome, RunStatus, TaskStatus
 from quarterdeck.kernel.failures import FailureClass, NotFound
 from quarterdeck.store.port import Store
 from quarterdeck.testing import stories
-
-pytestmark = pytest.mark.both_stores
 
 RUN = "r-1"
 A1 = ids.attempt_id(RUN, "a", 1)
@@ -207,6 +206,33 @@ async def test_waits_come_and_go(deck: _Deck) -> None:
     run = await deck.views.run(RUN)
     assert (run.status, run.exit_code, run.sha, run.finished_at is not None) == (RunStatus.PARTIAL, 1, "5ha", True)
     assert await deck.views.waits() == []
+
+
+async def test_what_many_attempts_spend_at_once_is_counted_for_each_agent(deck: _Deck) -> None:
+    await deck.begin()
+    attempts = [ids.attempt_id(RUN, "a", number) for number in range(1, 8)]
+    claims = [await deck.log.claim(ids.attempt_stream(attempt)) for attempt in attempts]
+    for number in range(6):  # the last one has not begun
+        await deck.log.append(claims[number], _started(attempts[number], ("ant", "bee")[number % 2]))
+    await asyncio.gather(
+        *(
+            deck.log.append(claim, _answered(1, 10**number, estimated=number == 2), _answered(2, 0))
+            for number, claim in enumerate(claims)
+        )
+    )
+    spent = await deck.store.read("costs_by", by="agent", since="", limit=10)
+    assert [(row["key"], row["calls"], row["input"], row["cost_nusd"], row["estimated_nusd"]) for row in spent] == [
+        ("", 2, 20, 1_000_000, 0),
+        ("bee", 6, 60, 101_010, 0),
+        ("ant", 6, 60, 10_101, 100),
+    ]
+    assert [(cost.attempt, cost.cost_nusd) for cost in await deck.views.costs()] == [
+        (attempt, 10**number) for number, attempt in enumerate(attempts)
+    ]
+    assert (await deck.views.runs())[0].cost_nusd == 1_111_111
+    before = await deck.snapshot()
+    await rebuild(deck.store)
+    assert await deck.snapshot() == before
 
 
 async def test_a_rebuild_finds_the_same(deck: _Deck, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quarterdeck.delivery.commands import sole
-from quarterdeck.delivery.findings import (
+from quarterdeck.delivery.validation.commands import sole
+from quarterdeck.delivery.validation.findings import (
     Remark,
     Rule,
     Spot,
@@ -25,10 +25,32 @@ from quarterdeck.delivery.findings import (
     pins,
     remarks,
 )
-from quarterdeck.delivery.inspection import UNTRIED, fitted, idle_tests, survey, tried, wanted_trials
-from quarterdeck.delivery.proof import Proof, Trial, Verdict, idle, judge, narrowed, rest, trials, unrun, verdict
-from quarterdeck.delivery.runners import ANY, BUN, CARGO, GO, JAVASCRIPT, MOCHA, NODE, PYTEST, UNITTEST, Runner
-from quarterdeck.delivery.survey.silence import Silence
+from quarterdeck.delivery.validation.inspection import UNTRIED, fitted, idle_tests, survey, tried, wanted_trials
+from quarterdeck.delivery.validation.proof import (
+    Proof,
+    Trial,
+    Verdict,
+    idle,
+    judge,
+    narrowed,
+    rest,
+    trials,
+    unrun,
+    verdict,
+)
+from quarterdeck.delivery.validation.runners import (
+    ANY,
+    BUN,
+    CARGO,
+    GO,
+    JAVASCRIPT,
+    MOCHA,
+    NODE,
+    PYTEST,
+    UNITTEST,
+    Runner,
+)
+from quarterdeck.delivery.validation.survey.silence import Silence
 from quarterdeck.kernel.config import ChecksSection, Level, ValidationSection
 from quarterdeck.kernel.entities import Change, Task
 from quarterdeck.workplace.port import ExecResult, Sandbox
@@ -350,6 +372,9 @@ class Answers:
 
     def __init__(self, end: ExecResult) -> None:
         self._end = end
+
+    def where(self, path: str) -> str:
+        return path
 
     async def exec(self, *_: object, **__: object) -> ExecResult:
         return self._end

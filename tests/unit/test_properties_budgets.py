@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from store_kit import open_at
 
 from quarterdeck.govern.budgets import Budgets
 from quarterdeck.govern.port import Chain, Link
@@ -23,7 +24,6 @@ from quarterdeck.kernel.failures import BudgetExhausted
 from quarterdeck.kernel.price_list import LIST
 from quarterdeck.kernel.prices import cost, price_of, worst_case
 from quarterdeck.store.port import Tx
-from quarterdeck.store.sqlite import SqliteStore
 
 T = TypeVar("T")
 
@@ -60,7 +60,7 @@ class Treasury(RuleBasedStateMachine):
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.folder = Path(tempfile.mkdtemp(prefix="quarterdeck-budgets-"))
-        self.store = self.loop.run_until_complete(SqliteStore.open(self.folder / "deck.db", durability="normal"))
+        self.store = self.loop.run_until_complete(open_at(self.folder / "deck.db"))
         self.budgets = Budgets()
         self.accounts: dict[str, Account] = {}
         self.opened: set[str] = set()

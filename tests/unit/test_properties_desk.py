@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from conformance.place import place
 from hypothesis import given
 from hypothesis import strategies as st
@@ -84,6 +85,7 @@ async def judged(events: Any, answers: dict[Call, Any], *, ended: bool) -> None:
         assert not any(isinstance(event, e.NoteRecorded | e.TodoChanged | e.QuestionAsked) for event in after)
 
 
+@pytest.mark.embedded("the conformance tool's place has a file; test_outside_desk is on both")
 @given(STEPS)
 def test_every_request_is_performed_once_and_answered_alike(steps: list[tuple[str, Call]]) -> None:
     with tempfile.TemporaryDirectory() as directory:

@@ -10,8 +10,8 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quarterdeck.delivery.ledger import PAUSE, TRIES, Colour, GateState, Trouble
-from quarterdeck.delivery.orders import (
+from quarterdeck.delivery.gate.ledger import PAUSE, TRIES, Colour, GateState, Trouble
+from quarterdeck.delivery.gate.orders import (
     Accuse,
     Clash,
     Command,
@@ -29,8 +29,8 @@ from quarterdeck.delivery.orders import (
     View,
     Wait,
 )
-from quarterdeck.delivery.posting import fold
-from quarterdeck.delivery.queue import IN_A_ROW, PATIENCE, decide, delayed
+from quarterdeck.delivery.gate.posting import fold
+from quarterdeck.delivery.gate.queue import IN_A_ROW, PATIENCE, decide, delayed
 from quarterdeck.journal.port import Record
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids

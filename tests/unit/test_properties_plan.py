@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quarterdeck.agents import handoffs
-from quarterdeck.delivery import globs, graph
-from quarterdeck.delivery.plan import (
+from quarterdeck.delivery.plans import globs, graph
+from quarterdeck.delivery.plans.plan import (
     MAX_WARNINGS,
     check_plan,
     dump_plan,

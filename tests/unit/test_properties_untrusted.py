@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from quarterdeck.agents import frontmatter, handoffs
 from quarterdeck.agents.roster import parse_agent, parse_claude_agent
-from quarterdeck.delivery.plan import parse_plan
+from quarterdeck.delivery.plans.plan import parse_plan
 from quarterdeck.kernel.entities import Submission, Usage
 from quarterdeck.kernel.failures import BadConfiguration, BadPlan, SandboxFailed
 from quarterdeck.models import sound
@@ -27,6 +27,7 @@ QUICK = [name for name in engine.TARGETS if not name.startswith(("stream_", "pac
 """The others load the HTTP client or start git: tests/system/test_fuzz.py."""
 
 
+@pytest.mark.embedded("a target that needs a store makes a file of its own")
 @pytest.mark.parametrize("name", QUICK)
 def test_the_seeds_of_a_target_show_no_bug(name: str) -> None:
     target = engine.load(name)

@@ -8,9 +8,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from quarterdeck.delivery.checking import started_by
-from quarterdeck.delivery.ledger import GateState, checks_key
-from quarterdeck.delivery.orders import (
+from quarterdeck.delivery.gate.checking import started_by
+from quarterdeck.delivery.gate.ledger import GateState, checks_key
+from quarterdeck.delivery.gate.orders import (
     Accuse,
     Clash,
     Command,
@@ -30,8 +30,8 @@ from quarterdeck.delivery.orders import (
     View,
     Wait,
 )
-from quarterdeck.delivery.posting import fold
-from quarterdeck.delivery.queue import PATIENCE, decide, delayed
+from quarterdeck.delivery.gate.posting import fold
+from quarterdeck.delivery.gate.queue import PATIENCE, decide, delayed
 from quarterdeck.journal.port import Record
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids

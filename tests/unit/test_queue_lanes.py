@@ -5,8 +5,11 @@ from itertools import pairwise
 import pytest
 from test_queue import Crash, World, world
 
-from quarterdeck.delivery.lanes import failure_rate, survey
-from quarterdeck.delivery.queue import decide
+from quarterdeck.delivery.gate import posting
+from quarterdeck.delivery.gate.lanes import failure_rate, survey
+from quarterdeck.delivery.gate.ledger import GateState
+from quarterdeck.delivery.gate.queue import decide
+from quarterdeck.journal.port import Record
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.events import Outcome
 
@@ -235,3 +238,12 @@ def test_a_long_queue_with_a_few_slots_asks_for_few_merges_at_a_time() -> None:
     assert len(many.merges) < 200 + 40
     assert len(decide(many.state, many.view())) == 0
     assert len(survey(many.state, many.view()).queued) == 200
+
+
+def test_what_landed_long_ago_is_counted_but_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(posting, "REMEMBERED", 3)
+    landings = [e.ChangeLanded(attempt=f"r.t{number}.1", old="o", new=f"c{number}") for number in range(30)]
+    state = posting.fold(Record("gate/t", seq, 0.0, 1, event, "") for seq, event in enumerate(landings, 1))
+    assert dict(state.landed) == {f"r.t{number}.1": f"c{number}" for number in (27, 28, 29)}
+    assert state.landings == 30
+    assert failure_rate(state) == failure_rate(GateState(landings=30)) < failure_rate(GateState(landings=3))

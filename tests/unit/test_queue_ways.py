@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_queue import World, never
 
-from quarterdeck.delivery.ledger import Colour, with_commands
-from quarterdeck.delivery.orders import Clash, Command, LostWay, Merged, NeedMerge, Return, StartCheck
-from quarterdeck.delivery.posting import fold
-from quarterdeck.delivery.queue import decide
-from quarterdeck.delivery.stacks import SUSPECTED
+from quarterdeck.delivery.gate.ledger import Colour, with_commands
+from quarterdeck.delivery.gate.orders import Clash, Command, LostWay, Merged, NeedMerge, Return, StartCheck
+from quarterdeck.delivery.gate.posting import fold
+from quarterdeck.delivery.gate.queue import decide
+from quarterdeck.delivery.gate.stacks import SUSPECTED
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.events import Outcome
 from quarterdeck.merge.values import Way

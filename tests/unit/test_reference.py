@@ -10,13 +10,22 @@ from docs import generate, shapes
 from quarterdeck.cli import registry
 from quarterdeck.kernel import config, entities, events, failures, triggers
 
+pytestmark = pytest.mark.xdist_group("reference")
+
+
+@pytest.fixture(scope="module")
+def pages() -> dict[str, str]:
+    return generate.pages()
+
 
 def test_the_written_pages_are_up_to_date() -> None:
     assert generate.stale() == [], "run `make docs` and commit what it writes"
 
 
-def test_a_page_that_differs_or_that_nothing_makes_is_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, text in generate.pages().items():
+def test_a_page_that_differs_or_that_nothing_makes_is_stale(
+    pages: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in pages.items():
         (tmp_path / name).write_text(text)
     monkeypatch.setattr(generate, "PAGES", tmp_path)
     assert generate.stale() == []
@@ -26,14 +35,13 @@ def test_a_page_that_differs_or_that_nothing_makes_is_stale(tmp_path: Path, monk
     assert generate.stale() == ["cli.md", "more.md", "plan.md"]
 
 
-def test_every_part_of_a_template_is_filled() -> None:
-    pages = generate.pages()
+def test_every_part_of_a_template_is_filled(pages: dict[str, str]) -> None:
     assert set(pages) == {"cli.md", "deck-toml.md", "events.md", "failures.md", "openapi.json", "plan.md"}
     assert [name for name, text in pages.items() if re.search(r"\{\{\w+\}\}", text)] == []
 
 
-def test_every_command_is_there_with_its_options() -> None:
-    page = generate.pages()["cli.md"]
+def test_every_command_is_there_with_its_options(pages: dict[str, str]) -> None:
+    page = pages["cli.md"]
     for command in registry.COMMANDS:
         assert f"### `quarterdeck {command.name}" in page
     assert "| `--budget` USD |" in page
@@ -85,12 +93,12 @@ def test_what_a_field_holds_is_said_in_words(annotation: str, words: str) -> Non
     assert generate.value(annotation) == words
 
 
-def test_every_event_class_and_code_says_what_it_means() -> None:
+def test_every_event_class_and_code_says_what_it_means(pages: dict[str, str]) -> None:
     sources = [generate.Source(module) for module in generate.EVENTS]
     kinds = [(source, name) for source in sources for _, names in source.groups() for name in names]
     assert len(kinds) == len(events.EventBase.__subclasses__())
     assert [name for source, name in kinds if not source.doc(name)] == []
-    page = generate.pages()["events.md"]
+    page = pages["events.md"]
     assert re.findall(r"^\| `(\w+)` \| [^|]+ \|(?: \|)?$", page, re.MULTILINE) == []
     failing = generate.Source(failures)
     assert [name for where in ("Exit", "FailureClass") for name, _, said in failing.attributes(where) if not said] == []

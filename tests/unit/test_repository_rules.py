@@ -12,6 +12,8 @@ import pytest
 
 from quarterdeck.kernel import probes
 
+pytestmark = pytest.mark.xdist_group("rules")  # what each test reads and parses is kept for the next one
+
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "quarterdeck"
 
@@ -25,7 +27,7 @@ LAZY_REGISTRIES = {
 """Load commands and vendor adapters by name, so that `--help` is fast. Nothing else imports inside a function."""
 
 DOORS = {"doors/serve.py", "doors/mcp_door.py", "doors/api/door.py", "assembly/late.py"}
-ASKS_BY_NAME = LAZY_REGISTRIES | DOORS | {"delivery/survey/places.py", "agents/acp.py"}
+ASKS_BY_NAME = LAZY_REGISTRIES | DOORS | {"delivery/validation/survey/places.py", "agents/acp.py"}
 """And, inside the sandbox, who asks the interpreter's own library which names it has; and the doors, which load their
 server when they first serve."""
 
@@ -40,7 +42,7 @@ MAX_LINES = 400
 MAX_OTHER_LINES = 500
 """Of what is not shipped: kits, benchmarks."""
 MAX_TEST_LINES = 800
-LONGER = {"delivery/gate.py": 455, "telemetry/mapping.py": 410}
+LONGER = {"telemetry/mapping.py": 410}
 """Shipped files that are one subject and longer. The number only goes down."""
 
 EXCEPTION = re.compile(r"# (noqa|type: ignore)\b")

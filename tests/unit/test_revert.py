@@ -11,7 +11,7 @@ from quarterdeck.assembly.undoing import Source, choose, standing_of
 from quarterdeck.cli.config import difference, document
 from quarterdeck.cli.lines import describe
 from quarterdeck.delivery.blueprint import BLUEPRINTS, Turn
-from quarterdeck.delivery.revert import Standing, dependents, revert_plan, standing, taken_back, task_id
+from quarterdeck.delivery.gate.taking_back import Standing, dependents, revert_plan, standing, taken_back, task_id
 from quarterdeck.journal.port import Record
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.config import BudgetSection, ChecksSection, DayBudget, DeckConfig, RunConfig, SandboxSection

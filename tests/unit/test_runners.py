@@ -2,8 +2,8 @@
 
 import pytest
 
-from quarterdeck.delivery.commands import ran_no_test, recognise, scripts
-from quarterdeck.delivery.runners import CARGO, GO, JAVASCRIPT, NODE, PYTEST, UNITTEST, Runner
+from quarterdeck.delivery.validation.commands import ran_no_test, recognise, scripts
+from quarterdeck.delivery.validation.runners import CARGO, GO, JAVASCRIPT, NODE, PYTEST, UNITTEST, Runner
 
 EMPTY = [
     ("pytest -q", 5, "no tests ran in 0.01s"),

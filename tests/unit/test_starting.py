@@ -22,8 +22,6 @@ from quarterdeck.kernel.states import RunState
 from quarterdeck.store.port import Store
 from quarterdeck.testing import stories
 
-pytestmark = pytest.mark.both_stores
-
 CREATED = stories.created("r", repository="/r", budget_nusd=1)
 
 

@@ -14,9 +14,12 @@ from quarterdeck.kernel.failures import BadConfiguration, StoreUnavailable
 from quarterdeck.store.blobs import PLAIN, ZLIB, pack, unpack
 from quarterdeck.store.copying import copy
 from quarterdeck.store.port import Store, Tx
+from quarterdeck.store.room import length
 from quarterdeck.store.sqlite import SqliteStore
 from quarterdeck.store.statements import migrations, parse, split, statements
 from quarterdeck.testing.store_conformance import OpenStore, StoreConformance
+
+pytestmark = pytest.mark.embedded("the store over SQLite itself")
 
 
 @pytest.fixture
@@ -79,7 +82,7 @@ async def test_a_full_disk_fails_the_turn_and_the_store_recovers(tmp_path: Path)
 
     def put(name: bytes, size: int) -> "asyncio.Future[None]":
         def work(tx: Tx) -> None:
-            tx.run("blob_put", digest=name, codec=PLAIN, body=bytes(size))
+            tx.run_many("blob_put", [(name, PLAIN, bytes(size))])
 
         return asyncio.ensure_future(store.write(work))
 
@@ -119,7 +122,7 @@ async def test_a_copy_is_made_beside_a_busy_writer(tmp_path: Path) -> None:
         await store.write(partial(_put, number, body))
     copying = asyncio.ensure_future(asyncio.to_thread(copy, tmp_path / "deck.db", tmp_path / "copy"))
     written = 10
-    while not copying.done() and written < 3_000:
+    while not copying.done() and written < 20_000:
         written += 1
         await store.write(partial(_put, written, b""))
     assert copying.done()
@@ -130,8 +133,66 @@ async def test_a_copy_is_made_beside_a_busy_writer(tmp_path: Path) -> None:
     await copied.close()
 
 
+def test_a_log_has_as_much_room_as_was_used() -> None:
+    grain, most = 256 * 1024, 16 * 1024 * 1024
+    for size in (32, 4_152, grain - 1, grain + 1, 5_000_000, most // 2 + 1, most - 1):
+        longer = length(size - 4_120, size)
+        assert longer % grain == 0 and size < longer <= most
+        assert longer == most or 0 <= longer - 2 * size < grain
+        assert length(size, longer) == longer
+        assert length(0, size) == longer if size <= grain else size
+    assert length(0, 0) == 0
+    assert length(most, most + 1) == most + 1
+
+
+async def test_commits_do_not_make_the_log_longer_and_what_a_kill_leaves_is_whole(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path / "deck.db")
+    log, body = tmp_path / "deck.db-wal", bytes(3_000)
+    sizes = set[int]()
+    for number in range(100):
+        await store.write(partial(_put, number, body))
+        sizes.add(log.stat().st_size)
+        if number % 25 == 0:  # as a kill, or a cut of the power, would leave it
+            left = tmp_path / f"left{number}"
+            left.mkdir()
+            for name in ("deck.db", "deck.db-wal"):
+                (left / name).write_bytes((tmp_path / name).read_bytes())
+            found = await SqliteStore.open(left / "deck.db")
+            assert (await found.read("blobs_count"))[0]["n"] == number + 1
+            await found.write(partial(_put, 1_000, body))
+            assert (await found.read("database_faults"))[0]["integrity_check"] == "ok"
+            await found.close()
+    assert len(sizes) < 20
+    await store.close()
+    assert not log.exists()
+
+
+async def test_where_there_is_no_room_commits_go_on_to_the_last_page(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path / "deck.db")
+    await store.write(partial(_put, 0, b"before"))
+    log, body = tmp_path / "deck.db-wal", bytes(20_000)
+    most = log.stat().st_size + 100_000
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+    kept = 1
+    try:
+        with pytest.raises(StoreUnavailable):
+            while kept < 200:
+                await store.write(partial(_put, kept, body))
+                kept += 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert kept > 50_000 // len(body)
+    for _ in range(2):
+        await store.write(partial(_put, kept, body))
+        kept += 1
+    assert (await store.read("blobs_count"))[0]["n"] == kept
+    assert length(most, log.stat().st_size) == log.stat().st_size
+    await store.close()
+
+
 def _put(number: int, body: bytes, tx: Tx) -> None:
-    tx.run("blob_put", digest=number.to_bytes(32), codec=0, body=body)
+    tx.run_many("blob_put", [(number.to_bytes(32), 0, body)])
 
 
 async def test_waiting_writes_share_a_transaction(tmp_path: Path) -> None:

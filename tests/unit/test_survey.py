@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quarterdeck.delivery.survey.formatting import blocks, formatting
-from quarterdeck.delivery.survey.imports import known
-from quarterdeck.delivery.survey.names import invented
-from quarterdeck.delivery.survey.needless import needless
-from quarterdeck.delivery.survey.options import narrows
-from quarterdeck.delivery.survey.places import Places
-from quarterdeck.delivery.survey.report import Edit, survey, text_of
-from quarterdeck.delivery.survey.sources import is_test
-from quarterdeck.delivery.survey.steering import steers
-from quarterdeck.delivery.survey.tests import assertions, find_tests, weakened
+from quarterdeck.delivery.validation.survey.formatting import blocks, formatting
+from quarterdeck.delivery.validation.survey.imports import known
+from quarterdeck.delivery.validation.survey.names import invented
+from quarterdeck.delivery.validation.survey.needless import needless
+from quarterdeck.delivery.validation.survey.options import narrows
+from quarterdeck.delivery.validation.survey.places import Places
+from quarterdeck.delivery.validation.survey.report import Edit, survey, text_of
+from quarterdeck.delivery.validation.survey.sources import is_test
+from quarterdeck.delivery.validation.survey.steering import steers
+from quarterdeck.delivery.validation.survey.tests import assertions, find_tests, weakened
 
 FILLER = "".join(f"line_{n} = {n}\n" for n in range(10))
 
@@ -429,7 +429,10 @@ def test_a_new_package_may_bring_modules_of_any_name() -> None:
 
 def test_this_package_names_nothing_that_is_not_there() -> None:
     root = Path(__file__).parents[2] / "src"
-    sources = {str(path.relative_to(root)): path.read_text() for path in root.rglob("quarterdeck/delivery/survey/*.py")}
+    sources = {
+        str(path.relative_to(root)): path.read_text()
+        for path in root.rglob("quarterdeck/delivery/validation/survey/*.py")
+    }
     assert sources
     found = [what for path, text in sources.items() for _, what in invented(path, text, Places(sources), known({}))]
     assert found == []

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from io import StringIO
 from pathlib import Path
@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.semconv._incubating.attributes import error_attributes, gen_ai_attributes
 from opentelemetry.semconv._incubating.metrics import gen_ai_metrics
 from opentelemetry.trace import SpanKind, StatusCode
+from store_kit import open_at
 
 from quarterdeck.doors.metrics import MetricsDoor
 from quarterdeck.engine.port import Job
@@ -31,7 +32,7 @@ from quarterdeck.kernel.config import DeckConfig, TelemetrySection
 from quarterdeck.kernel.entities import Change, Harness, Plan, Task, Usage
 from quarterdeck.kernel.failures import BadConfiguration, FailureClass
 from quarterdeck.settings import Partial, Settings, load_settings, merge, parse_deck_toml
-from quarterdeck.store.sqlite import SqliteStore
+from quarterdeck.store.port import Store
 from quarterdeck.telemetry import instruments, words
 from quarterdeck.telemetry.bodies import Bodies
 from quarterdeck.telemetry.collector import Collector, headers_of
@@ -300,10 +301,29 @@ def test_every_word_of_the_conventions_is_one_of_theirs() -> None:
 # --- a real store -------------------------------------------------------------------------------------------
 
 
+class Heard(logging.Handler):
+    """Who said something that whoever configured logging hears. (pytest also listens to loggers that tell nobody.)"""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.names: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.names.append(record.name)
+
+
+@pytest.fixture
+def heard() -> Iterator[Heard]:
+    handler = Heard()
+    logging.getLogger().addHandler(handler)
+    yield handler
+    logging.getLogger().removeHandler(handler)
+
+
 @asynccontextmanager
-async def recorded(home: Path) -> AsyncIterator[tuple[SqliteStore, Log]]:
+async def recorded(home: Path) -> AsyncIterator[tuple[Store, Log]]:
     """A database that holds the story, each event in a commit of its own."""
-    store = await SqliteStore.open(home / "deck.db")
+    store = await open_at(home / "deck.db")
     journal = Log(store, SystemClock())
     try:
         yield store, journal
@@ -351,7 +371,7 @@ def settings(home: Path, **fields: Any) -> Settings:
     return Settings(home=home, user="ada", **fields)
 
 
-def telemetry(section: TelemetrySection, home: Path, store: SqliteStore, journal: Log, **fields: Any) -> Telemetry:
+def telemetry(section: TelemetrySection, home: Path, store: Store, journal: Log, **fields: Any) -> Telemetry:
     return Telemetry(section, settings(home, **fields), store, journal, Views(store), "o-test")
 
 
@@ -400,7 +420,7 @@ async def ask(door: MetricsDoor, method: str) -> tuple[int, bytes]:
 
 
 async def test_a_collector_that_is_not_there_holds_nothing_up_and_gets_it_later(
-    tmp_path: Path, free_port: int, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, free_port: int, heard: Heard
 ) -> None:
     async with recorded(tmp_path) as (store, journal):
         section = TelemetrySection(otlp=f"http://127.0.0.1:{free_port}")
@@ -413,7 +433,7 @@ async def test_a_collector_that_is_not_there_holds_nothing_up_and_gets_it_later(
         newest = (await store.read("event_last"))[0]["last"]
     assert kept is not None
     assert kept < newest, "nothing was delivered, so nothing is settled"
-    assert [record.name for record in caplog.records] == ["quarterdeck.telemetry.feed"], "the libraries say nothing"
+    assert heard.names == ["quarterdeck.telemetry.feed"], "the libraries say nothing"
 
 
 async def test_what_was_said_is_told_where_that_is_wanted_without_secrets(tmp_path: Path) -> None:

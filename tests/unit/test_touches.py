@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from store_kit import open_at
 
 from quarterdeck.journal.log import Log
 from quarterdeck.journal.port import Claim
@@ -14,7 +15,7 @@ from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.entities import Harness, Plan, Task
 from quarterdeck.kernel.events import Node, Outcome, RunStatus
-from quarterdeck.store.sqlite import SqliteStore
+from quarterdeck.store.port import Store
 from quarterdeck.testing import stories
 
 
@@ -31,7 +32,7 @@ class Ticking(SystemClock):
 class _Deck:
     """Runs on one target, written through the real journal."""
 
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: Store) -> None:
         self.store = store
         self.log = Log(store, Ticking())
         self.touches = Touches(store)
@@ -85,7 +86,7 @@ class _Deck:
 
 @pytest.fixture
 async def deck(tmp_path: Path) -> AsyncIterator[_Deck]:
-    store = await SqliteStore.open(tmp_path / "deck.db", durability="normal")
+    store = await open_at(tmp_path / "deck.db")
     yield _Deck(store)
     await store.close()
 

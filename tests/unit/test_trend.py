@@ -24,8 +24,6 @@ from quarterdeck.kernel.states import RunState
 from quarterdeck.store.port import Store, Tx
 from quarterdeck.testing import stories
 
-pytestmark = pytest.mark.both_stores
-
 USD = 10**9
 NOON = 1_795_262_400.0  # 2026-11-21 12:00 UTC
 COSTS = st.integers(0, 100 * USD)

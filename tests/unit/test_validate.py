@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quarterdeck.delivery.validate import structure_problems
+from quarterdeck.delivery.validation.validate import structure_problems
 from quarterdeck.kernel.config import LimitsSection
 from quarterdeck.kernel.entities import Task
 from quarterdeck.workplace.history import FileChange

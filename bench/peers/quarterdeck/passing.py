@@ -42,7 +42,8 @@ def application(upstream: str, client: httpx2.AsyncClient) -> Starlette:
 
 async def main(upstream: str) -> None:
     """See the module."""
-    with socket.socket() as listening:
+    # asyncio looks for the protocol: without it, a small answer waits for the client's delayed acknowledgement.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listening:
         listening.bind(("127.0.0.1", 0))
         sys.stdout.write(json.dumps({"url": f"http://127.0.0.1:{listening.getsockname()[1]}"}) + "\n")
         sys.stdout.flush()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from quarterdeck.agents.roster import build_roster, parse_agent, shipped_agents
 from quarterdeck.delivery.detect import detect, reads
-from quarterdeck.delivery.ownership import check_owners
+from quarterdeck.delivery.plans.ownership import check_owners
 from quarterdeck.kernel.config import DayBudget, DeckConfig
 from quarterdeck.kernel.entities import Agent
 from quarterdeck.kernel.failures import BadConfiguration

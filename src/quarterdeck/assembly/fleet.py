@@ -15,7 +15,7 @@ from quarterdeck.agents.native import NativeHarness
 from quarterdeck.agents.port import HarnessAdapter
 from quarterdeck.agents.ports import Ports
 from quarterdeck.assembly.pacing import Pacing
-from quarterdeck.delivery.planning import inspect
+from quarterdeck.delivery.nodes.planning import inspect
 from quarterdeck.govern.approvals import Approvals
 from quarterdeck.govern.budgets import Budgets
 from quarterdeck.govern.policy import DefaultPolicy

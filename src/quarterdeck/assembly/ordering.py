@@ -23,8 +23,8 @@ from quarterdeck.assembly.toolboard import check_tools
 from quarterdeck.delivery import jobs
 from quarterdeck.delivery.assigning import PLANNER
 from quarterdeck.delivery.order import Order
-from quarterdeck.delivery.ownership import agent_of_task, all_warnings, check_given
-from quarterdeck.delivery.plan import check_plan, parse_plan
+from quarterdeck.delivery.plans.ownership import agent_of_task, all_warnings, check_given
+from quarterdeck.delivery.plans.plan import check_plan, parse_plan
 from quarterdeck.govern.chain import run_purse
 from quarterdeck.journal.port import Entry
 from quarterdeck.kernel import events as e

@@ -14,7 +14,7 @@ from typing import Final
 
 from quarterdeck import __version__
 from quarterdeck.assembly.parts import Parts
-from quarterdeck.delivery.session import workspace_of
+from quarterdeck.delivery.nodes.session import workspace_of
 from quarterdeck.journal.anchors import due
 from quarterdeck.journal.deck import note
 from quarterdeck.kernel import events as e

@@ -21,22 +21,23 @@ from quarterdeck.assembly.reacting import OperatorsFile, reactions
 from quarterdeck.assembly.timing import clock_of
 from quarterdeck.assembly.toolboard import OperatorAccess
 from quarterdeck.delivery import jobs
-from quarterdeck.delivery.approving import Approving
 from quarterdeck.delivery.briefing import Briefings
-from quarterdeck.delivery.check import Check
 from quarterdeck.delivery.conductor import Conductor
-from quarterdeck.delivery.ending import Endings
-from quarterdeck.delivery.gate import Gate
-from quarterdeck.delivery.implement import Implement
-from quarterdeck.delivery.node import Nodes
-from quarterdeck.delivery.planning import Planning
-from quarterdeck.delivery.revert import Revert
-from quarterdeck.delivery.review import Reviews
-from quarterdeck.delivery.session import Sessions
-from quarterdeck.delivery.submit import Submit
+from quarterdeck.delivery.gate.advance import Gate
+from quarterdeck.delivery.nodes.approving import Approving
+from quarterdeck.delivery.nodes.check import Check
+from quarterdeck.delivery.nodes.ending import Endings
+from quarterdeck.delivery.nodes.implement import Implement
+from quarterdeck.delivery.nodes.node import Nodes
+from quarterdeck.delivery.nodes.planning import Planning
+from quarterdeck.delivery.nodes.revert import Revert
+from quarterdeck.delivery.nodes.review import Reviews
+from quarterdeck.delivery.nodes.session import Sessions
+from quarterdeck.delivery.nodes.submit import Submit
+from quarterdeck.delivery.nodes.workshop import Workshop
 from quarterdeck.delivery.telling import TELL, Telling
 from quarterdeck.delivery.trends import Trends
-from quarterdeck.delivery.workshop import Workshop
+from quarterdeck.delivery.validation import inspection
 from quarterdeck.doors.mcp_door import McpDoor
 from quarterdeck.doors.serve import Endpoint
 from quarterdeck.engine.port import Engine, Handler
@@ -63,6 +64,7 @@ from quarterdeck.telemetry.where import named
 from quarterdeck.tools.shed.board import Board
 from quarterdeck.tools.shed.shed import Shed
 from quarterdeck.tools.shed.ways import SandboxWays
+from quarterdeck.workplace import objects
 from quarterdeck.workplace.bubblewrap import Bubblewrap
 from quarterdeck.workplace.environment import Environments
 from quarterdeck.workplace.ground import Ground
@@ -132,6 +134,7 @@ class Parts:
     async def close(self) -> None:
         """Close everything, in the order in which it is used. Idempotent."""
         await self.engine.close()
+        await self.workshop.close()
         await self.telemetry.end()
         await self.desks.close_all()
         await self.door.close()
@@ -140,6 +143,7 @@ class Parts:
         await self.shed.close()
         await self.fleet.close()
         await self.proxies.close()
+        objects.end_all()
         await self.store.close()
 
 
@@ -163,7 +167,7 @@ async def make(settings: Settings, clock: Clock | None = None, place: Place | No
     clock: None = the machine's. place: what this process takes of the work, None = everything.
     """
     _make_home(settings)
-    ground = Ground(settings.home).prepare()
+    ground = Ground(settings.home, programs=inspection.programs()).prepare()
     store = await open_store(settings)
     clock = await clock_of(store, clock or SystemClock())
     owner = ids.new_owner_id()

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from quarterdeck.assembly.parts import Parts
-from quarterdeck.delivery.checking import check_stream
+from quarterdeck.delivery.gate.checking import check_stream
 from quarterdeck.delivery.order import RunResult, Target, TaskResult
-from quarterdeck.delivery.plan import dump_plan
+from quarterdeck.delivery.plans.plan import dump_plan
 from quarterdeck.doors.api.redaction import redacted
 from quarterdeck.journal.port import Record
 from quarterdeck.kernel import events as e

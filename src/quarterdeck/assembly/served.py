@@ -26,7 +26,7 @@ from quarterdeck.assembly.parts import Parts, make
 from quarterdeck.assembly.planfile import read_plan_file
 from quarterdeck.assembly.probed import install
 from quarterdeck.delivery.order import Order, RevertOrder
-from quarterdeck.delivery.plan import parse_plan
+from quarterdeck.delivery.plans.plan import parse_plan
 from quarterdeck.doors.api.problems import Problem, error_of
 from quarterdeck.doors.serve import SOCKET, socket_address
 from quarterdeck.kernel.failures import BadConfiguration, NotFound, Unreachable

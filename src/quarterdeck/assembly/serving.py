@@ -98,7 +98,8 @@ async def serving(
         )
     shown = show(parts)
     backing = Backing(deck, shown, keys, Sessions(parts.clock))
-    api = await open_api(backing, Replies(parts.store, parts.owner, parts.clock))
+    shared = parts.settings.database_url is not None
+    api = await open_api(backing, Replies(parts.store, parts.owner, parts.clock, shared=shared))
     site, models = Site(await asyncio.to_thread(built)), ModelCalls(parts.gateway)
 
     def doors(by: Way) -> Doors:

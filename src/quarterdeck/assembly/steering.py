@@ -12,9 +12,9 @@ from typing import Final, Literal
 
 from quarterdeck.assembly.parts import Parts
 from quarterdeck.delivery import feedback, jobs
-from quarterdeck.delivery.approving import MergeSubject
-from quarterdeck.delivery.plan import dump_plan
-from quarterdeck.delivery.reverting import RevertSubject
+from quarterdeck.delivery.gate.reverting import RevertSubject
+from quarterdeck.delivery.nodes.approving import MergeSubject
+from quarterdeck.delivery.plans.plan import dump_plan
 from quarterdeck.delivery.telling import tell_job
 from quarterdeck.journal.views import ApprovalView, WaitView
 from quarterdeck.kernel import events as e

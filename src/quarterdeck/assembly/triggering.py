@@ -14,8 +14,8 @@ from quarterdeck.assembly import ordering, results
 from quarterdeck.assembly.engines import own_label
 from quarterdeck.assembly.parts import Parts
 from quarterdeck.assembly.reacting import OperatorsFile
+from quarterdeck.delivery.nodes.workshop import Workshop
 from quarterdeck.delivery.order import Order, RunResult
-from quarterdeck.delivery.workshop import Workshop
 from quarterdeck.engine.port import Handler, Job, Later
 from quarterdeck.govern.starts import Windows
 from quarterdeck.journal.firings import Firings, FiringView

@@ -17,9 +17,9 @@ from quarterdeck.assembly.configuration import configuration
 from quarterdeck.assembly.ordering import check_gate, check_sandbox, fenced, placed, short, store, target
 from quarterdeck.assembly.parts import Parts
 from quarterdeck.assembly.remote import check_reach, reach, target_of
-from quarterdeck.delivery import merging
+from quarterdeck.delivery.gate import merging
+from quarterdeck.delivery.gate.taking_back import BY, Standing, dependents, inverse, revert_plan, standing, taken_back
 from quarterdeck.delivery.order import RevertOrder
-from quarterdeck.delivery.revert import BY, Standing, dependents, inverse, revert_plan, standing, taken_back
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids, probes
 from quarterdeck.kernel.config import RunConfig

@@ -10,7 +10,7 @@ from typing import Final
 from quarterdeck.board.answers import ApprovalDetail
 from quarterdeck.board.port import ApprovalRow
 from quarterdeck.board.readings import Readings
-from quarterdeck.delivery.plan import dump_plan
+from quarterdeck.delivery.plans.plan import dump_plan
 from quarterdeck.journal.port import Journal
 from quarterdeck.journal.views import ApprovalView, Views
 from quarterdeck.kernel.entities import Plan, to_usd

@@ -7,7 +7,7 @@ Rules
 - The tip is known to be green when a change landed on it, or when it was checked by itself, and no longer once somebody
   else has moved the branch.
 - A landed change that is taken back stands among those that came back, with the reason.
-- What the gate decides is `delivery.queue`'s; this is what of it people look at.
+- What the gate decides is `delivery.gate.queue`'s; this is what of it people look at.
 """
 
 from collections import deque

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from quarterdeck.board.port import RunRow, TaskCounts, TaskRow, Tokens
-from quarterdeck.delivery.graph import critical_path
+from quarterdeck.delivery.plans.graph import critical_path
 from quarterdeck.journal.views import RunView, TaskView
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Task, Usage, to_nusd, to_usd

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from quarterdeck.agents import transcript
 from quarterdeck.board.answers import EntryKind, ThreadEntry
 from quarterdeck.board.runs import tokens_of
-from quarterdeck.delivery.check import RESULTS
+from quarterdeck.delivery.nodes.check import RESULTS
 from quarterdeck.journal.port import Record
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.entities import to_usd

@@ -19,7 +19,7 @@ from quarterdeck.agents.routing import equipped
 from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
 from quarterdeck.cli.probing import probe_agents
 from quarterdeck.cli.text import Column
-from quarterdeck.delivery.ownership import fleet_warnings
+from quarterdeck.delivery.plans.ownership import fleet_warnings
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Agent, Harness
 

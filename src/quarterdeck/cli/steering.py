@@ -113,8 +113,9 @@ async def _comment(call: Call, id: str, at: str, text: str) -> None:
         kind, full = await deck.resolve(id)
         run = call.run = full.partition(".")[0]
         if kind == "task":
-            newest = [row.attempt for row in await deck.views.tasks(run) if f"{run}.{row.task}" == full and row.attempt]
-            full = newest[0] if newest and newest[0] else full
+            # Of those that began: what the next attempt reads is said about the one before.
+            begun = [each for each in await deck.views.attempts(run) if each.attempt == f"{full}.{each.number}"]
+            full = max(begun, key=lambda each: each.number).attempt if begun else full
         line = int(number) if number else None
         await deck.comment(full, path, line, text, by=call.settings.user)
         body = {"attempt": full, "path": path, "line": line}

@@ -21,7 +21,7 @@ from quarterdeck.agents import handoffs
 from quarterdeck.agents.escalation import successor
 from quarterdeck.agents.roster import HUMAN
 from quarterdeck.agents.routing import equipped
-from quarterdeck.delivery.ownership import agent_of_task, owner_of, works
+from quarterdeck.delivery.plans.ownership import agent_of_task, owner_of, works
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Feedback, Task

@@ -19,7 +19,7 @@ from quarterdeck.delivery.assigning import with_pieces
 from quarterdeck.delivery.blueprint import BLUEPRINTS
 from quarterdeck.delivery.briefing import Briefings
 from quarterdeck.delivery.dispatch import Decision, decide, revived
-from quarterdeck.delivery.mending import Unsettled
+from quarterdeck.delivery.gate.mending import Unsettled
 from quarterdeck.delivery.routing import routed
 from quarterdeck.delivery.starting import PLACES, Permitted, crowded, frees_place, news_of, permit, starts_of
 from quarterdeck.delivery.trends import Trends

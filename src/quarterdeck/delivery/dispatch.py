@@ -40,9 +40,9 @@ from quarterdeck.delivery.assigning import (
 )
 from quarterdeck.delivery.blueprint import BLUEPRINTS, Blueprint, Turn
 from quarterdeck.delivery.closing import NO_MONEY, Move, ending, final
-from quarterdeck.delivery.globs import may_overlap
-from quarterdeck.delivery.graph import needs_of, ranks
-from quarterdeck.delivery.ownership import agent_of_task, all_warnings
+from quarterdeck.delivery.plans.globs import may_overlap
+from quarterdeck.delivery.plans.graph import needs_of, ranks
+from quarterdeck.delivery.plans.ownership import agent_of_task, all_warnings
 from quarterdeck.engine.port import Job
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids

@@ -10,7 +10,7 @@ Rules
 
 import asyncio
 import zlib
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -116,36 +116,34 @@ class ModelCalls:
         try:
             raw = b"" if where.operation is Operation.LIST else await _body(receive, dict(headers), share)
             passed = [pair for pair in headers if pair[0] not in _NOT_FOR_PROVIDERS]
-            call = asyncio.create_task(self._gateway.answer(where, secret, raw, query, passed, client))
-            return await _unless_gone(call, receive, client)
+            return await _while_there(self._gateway.answer(where, secret, raw, query, passed, client), receive, client)
         except _Unreadable as error:
             return await client.short(error.status, f"Quarterdeck: {error}\n".encode())
         finally:
             share.give()
 
 
-async def _unless_gone(call: asyncio.Task[None], receive: Receive, client: "_Sender") -> None:
-    """Wait for the call; cancel it when its client goes away before it has its answer.
+async def _while_there(answer: Coroutine[None, None, None], receive: Receive, client: "_Sender") -> None:
+    """Answer, in the request's own task; a client that goes away before it has its answer cancels that.
 
-    Where the call broke off, so does the connection: the answer is left without its end.
+    Where the answer broke off, or its key was revoked, so does the connection: the answer is left without its end.
     """
-    gone = asyncio.ensure_future(_gone(receive))
+    call = asyncio.current_task()
+    assert call is not None  # the server runs each request as a task
+    watch = asyncio.create_task(_watch(receive, call, client))
     try:
-        await asyncio.wait((call, gone), return_when=asyncio.FIRST_COMPLETED)
-        if client.ended:  # what is left to do is to put it on record
-            await asyncio.wait((call,))
+        await answer
+    except (asyncio.CancelledError, ConnectionAbortedError):
+        return  # nothing of the request comes after this
     finally:
-        gone.cancel()
-        call.cancel()
-        await asyncio.gather(gone, return_exceptions=True)
-        await asyncio.wait((call,))
-    if not call.cancelled() and not isinstance(call.exception(), ConnectionAbortedError):
-        call.result()
+        watch.cancel()
 
 
-async def _gone(receive: Receive) -> None:
+async def _watch(receive: Receive, call: asyncio.Task[Any], client: "_Sender") -> None:
     while (await receive())["type"] != "http.disconnect":
         continue
+    if not client.ended:
+        call.cancel()
 
 
 async def _body(receive: Receive, headers: dict[str, str], share: _Share) -> bytes:
@@ -206,12 +204,11 @@ class _Sender:
     async def body(self, data: bytes) -> None:
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
-    async def end(self) -> None:
+    async def end(self, data: bytes = b"") -> None:
         self.ended = True
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        await self._send({"type": "http.response.body", "body": data, "more_body": False})
 
     async def short(self, status: int, text: bytes) -> None:
         """A whole answer."""
         await self.head(status, [("content-type", "text/plain; charset=utf-8"), ("content-length", str(len(text)))])
-        await self.body(text)
-        await self.end()
+        await self.end(text)

@@ -85,7 +85,8 @@ class Later(Exception):
 
 
 Handler = Callable[[Job], Awaitable[None]]
-"""Returns = done; raises Later = again; raises anything else = the job is kept as failed, with the trace."""
+"""Returns = done; raises Later = again; raises any other Exception = the job is kept as failed, with the trace. What is
+no Exception ends `serve`, and the job goes back to the queue."""
 
 
 class Engine(Protocol):

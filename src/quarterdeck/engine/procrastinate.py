@@ -95,6 +95,8 @@ class ProcrastinateEngine:
         self._drain = 0.0
         """Seconds that what is in hand gets then."""
         self._leaving = False
+        self._stop: asyncio.Future[BaseException]
+        """What a handler raised that is no failure of its job: it ends serving."""
         self._workers: list[Worker] = []
         self._outcomes: dict[int, Outcome] = {}
 
@@ -153,6 +155,7 @@ class ProcrastinateEngine:
         self.illness.begin()
         await self.try_own()
         self._manager.closed = self._draining.is_set()
+        self._stop = asyncio.get_running_loop().create_future()
         while True:
             await self._shift(handlers, until_idle)
             if self.standing.why is not None:
@@ -173,7 +176,7 @@ class ProcrastinateEngine:
         self._leaving = False
         await self._hands.give_back()  # what an earlier shift of this incarnation held when it was cut off
         performing = [asyncio.create_task(self._run(worker)) for worker in self._workers]
-        beside = [self._listen(), self._promote(), self._look(), self._stopped(), self._drained()]
+        beside = [self._listen(), self._promote(), self._look(), self._ended(), self._drained(), self._stopped()]
         if until_idle:
             beside.append(self._idle())
         tasks = [*performing, *(asyncio.create_task(one) for one in beside)]
@@ -211,8 +214,11 @@ class ProcrastinateEngine:
     async def _run(self, worker: Worker) -> None:
         await worker.run()  # type: ignore[no-untyped-call]  # procrastinate has no types for it
 
-    async def _stopped(self) -> None:
+    async def _ended(self) -> None:
         await self.standing.ended.wait()
+
+    async def _stopped(self) -> None:
+        raise await asyncio.shield(self._stop)  # a shift that is over must not take it away from the next one
 
     async def _listen(self) -> None:
         await self._manager.listen([queue for worker in self._workers for queue in worker.queues or ()])
@@ -293,6 +299,11 @@ class ProcrastinateEngine:
             return self._failed(context.job, trace_of(error)) if reason is None else self._back(context.job, 0.0)
         except Exception as error:  # noqa: BLE001 - recorded with its trace
             return self._failed(context.job, trace_of(error))
+        except BaseException as stop:  # noqa: BLE001 - raised by `serve`
+            self._manager.closed = True
+            if not self._stop.done():
+                self._stop.set_result(stop)
+            return self._back(context.job, 0.0)
         return self._done(context.job)
 
     def _done(self, job: theirs.Job) -> Outcome:

@@ -31,8 +31,8 @@ class Client(Protocol):
 
     async def body(self, data: bytes) -> None: ...
 
-    async def end(self) -> None:
-        """The answer is complete."""
+    async def end(self, data: bytes = b"") -> None:
+        """The answer is complete, with this as its last part."""
         ...
 
 
@@ -54,8 +54,7 @@ def passed(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 async def refuse(client: Client, asked: Asked, sentence: str, code: str) -> None:
     said = refusals.refusal(asked.wire, sentence, code)
     await client.head(said.status, said.headers)
-    await client.body(said.body)
-    await client.end()
+    await client.end(said.body)
 
 
 async def pass_on(client: Client, asked: Asked, tried: Tried) -> None:
@@ -66,10 +65,8 @@ async def pass_on(client: Client, asked: Asked, tried: Tried) -> None:
     if tried.status:
         headers = [pair for pair in tried.headers if pair[0] != "x-should-retry"]
         await client.head(tried.status, [*headers, ("x-should-retry", "false")])
-        await client.body(tried.body)
-        await client.end()
+        await client.end(tried.body)
         return
     said = refusals.refusal(asked.wire, f"Quarterdeck: {tried.failure}", "unreachable", 502)
     await client.head(said.status, said.headers)
-    await client.body(said.body)
-    await client.end()
+    await client.end(said.body)

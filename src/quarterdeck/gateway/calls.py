@@ -13,7 +13,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -65,6 +65,17 @@ class Terms:
     longest: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A request, whose it is, and who waits for its answer."""
+
+    key: Key
+    asked: Asked
+    headers: list[tuple[str, str]]
+    """Those that go on."""
+    client: Client
+
+
 class Calls:
     """Carries requests; one for a deck."""
 
@@ -95,14 +106,13 @@ class Calls:
                 client, asked, f"{asked.model!r} is not a model of this key: {may}", "model_not_allowed"
             )
         if asked.place.operation is Operation.COUNT:
-            return await self._count(key, asked, names[0], headers, client)
+            return await self._count(_Request(key, asked, headers, client), names[0])
         if why := wires.unmetered(asked):
             return await refuse(client, asked, f"not metered, so it does not leave: {why}", "not_metered")
-        return await self._until_answered(key, asked, list(names), headers, client)
+        return await self._until_answered(_Request(key, asked, headers, client), list(names))
 
-    async def _until_answered(
-        self, key: Key, asked: Asked, names: list[str], headers: list[tuple[str, str]], client: Client
-    ) -> None:
+    async def _until_answered(self, request: _Request, names: list[str]) -> None:
+        key, asked, client = request.key, request.asked, request.client
         step, number, errors = key.next_step(), 0, list[tuple[str, FailureClass]]()
         while True:
             number += 1
@@ -110,7 +120,7 @@ class Calls:
                 key.stop(stopped)
                 return await refuse(client, asked, f"Quarterdeck: {stopped.reason}.", "limit_reached")
             try:
-                tried = await self._placed(key, asked, step, number, names[0], headers, client)
+                tried = await self._try(request, step, number, names[0])
             except BudgetExhausted as error:
                 key.stop(_stopped(error))
                 sentence = f"Quarterdeck: the budget is exhausted: {error.why or error}. Stop here; do not try again."
@@ -135,59 +145,39 @@ class Calls:
             elif todo.seconds > 0:
                 await self._sleep(todo.seconds)
 
-    async def _placed(
-        self,
-        key: Key,
-        asked: Asked,
-        step: int,
-        number: int,
-        name: str,
-        headers: list[tuple[str, str]],
-        client: Client,
-    ) -> Tried | None:
-        """One try, as soon as there is a place for it among the calls under way."""
-        async with self._models(key).limiter(name).place(PATIENCE) as there:
-            if not there:
-                return Tried(_unwelcome(name, PATIENCE))
-            return await self._try(key, asked, step, number, name, headers, client)
+    async def _try(self, request: _Request, step: int, number: int, name: str) -> Tried | None:
+        """One try, as soon as there is a place for it among the calls under way; None = the client has its answer.
 
-    async def _try(
-        self,
-        key: Key,
-        asked: Asked,
-        step: int,
-        number: int,
-        name: str,
-        headers: list[tuple[str, str]],
-        client: Client,
-    ) -> Tried | None:
-        """One try; None = the client has its answer. Raises BudgetExhausted, BadConfiguration."""
-        terms = self._terms(key, name)
+        Raises BudgetExhausted, BadConfiguration.
+        """
+        key, asked, ways = request.key, request.asked, self._ways(request.key)
+        terms, limiter = self._terms(key, name), ways.limiter(name)
         if (tokens := estimates.too_long(asked, terms.window)) is not None:
             raise _too_long(tokens, terms.window)
-        limiter = self._models(key).limiter(name)
-        with key.claim():
-            upstream = await self._models(key).upstream(name)
-            if (held := await _entered(limiter)) is not None:
-                return Tried(_unwelcome(name, held))
-            bound = estimates.worst(
-                asked, terms.price, terms.window, terms.longest, self._rates.get(name, estimates.BYTES_PER_TOKEN)
-            )
-            intent, bound, limit = await self._reserved(key, asked, name, step, number, bound, terms)
-            key.leave()
-        probes.hit("model.intended")
-        body = wires.rewritten(asked, name.partition(":")[2], limit)
-        leg = _Leg(self._book, key, asked, intent, bound, client, self._clock)
-        tried = await leg.run(upstream, name, body, headers)
-        if tried is not None:
-            await self._learn_failure(limiter, upstream, tried)
-            return tried
+        async with AsyncExitStack() as place:
+            with key.claim():
+                if not await place.enter_async_context(limiter.place(PATIENCE)):
+                    return Tried(_unwelcome(name, PATIENCE))
+                upstream = await ways.upstream(name)
+                if (held := await _entered(limiter)) is not None:
+                    return Tried(_unwelcome(name, held))
+                bound = estimates.worst(asked, terms.price, terms.window, terms.longest, self._rate(name))
+                intent, bound, limit = await self._reserved(key, asked, name, step, number, bound, terms)
+                key.leave()
+            probes.hit("model.intended")
+            leg = _Leg(self._book, request, intent, bound, self._clock)
+            tried = await leg.run(upstream, name, wires.rewritten(asked, name.partition(":")[2], limit))
+            if tried is not None:
+                await self._learn_failure(limiter, upstream, tried)
+                return tried
         limiter.answered()
         if leg.metered is not None and not leg.metered.estimated:
-            prompt = leg.metered.usage.prompt
-            rate = self._rates.get(name, estimates.BYTES_PER_TOKEN)
-            self._rates[name] = estimates.learned(rate, len(asked.raw), prompt)
+            self._rates[name] = estimates.learned(self._rate(name), len(asked.raw), leg.metered.usage.prompt)
         return None
+
+    def _rate(self, name: str) -> float:
+        """Bytes for a token of that model, as far as is known."""
+        return self._rates.get(name, estimates.BYTES_PER_TOKEN)
 
     async def _reserved(
         self, key: Key, asked: Asked, name: str, step: int, number: int, bound: Worst, terms: Terms
@@ -223,13 +213,14 @@ class Calls:
             await upstream.reload_key(used)
             failure.renewed = upstream.key != used
 
-    async def _count(self, key: Key, asked: Asked, name: str, headers: list[tuple[str, str]], client: Client) -> None:
+    async def _count(self, request: _Request, name: str) -> None:
         """Counting tokens costs nothing: it passes, unmetered."""
-        upstream = await self._models(key).upstream(name)
+        asked, client = request.asked, request.client
+        upstream = await self._ways(request.key).upstream(name)
         model = name.partition(":")[2]
         try:
             path, body = wires.upstream_path(asked, model), wires.rewritten(asked, model)
-            async with upstream.forward(name, path, body, headers) as answer:
+            async with upstream.forward(name, path, body, request.headers) as answer:
                 head = [pair for pair in passed(answer.headers) if not (answer.packed and pair[0] == _ENCODED)]
                 await client.head(answer.status, head)
                 async with aclosing(answer.chunks(plain=answer.packed)) as chunks:
@@ -238,6 +229,11 @@ class Calls:
                 await client.end()
         except ModelFailed as error:
             await pass_on(client, asked, Tried(error))
+
+    def _ways(self, key: Key) -> Models:
+        if key.models is None:
+            key.models = self._models(key)
+        return key.models
 
     def _terms(self, key: Key, name: str) -> Terms:
         """Raises ModelFailed where the price is not known."""
@@ -254,26 +250,25 @@ class Calls:
 class _Leg:
     """One call on its way to one provider and back."""
 
-    def __init__(
-        self, book: Book, key: Key, asked: Asked, intent: Intent, bound: Worst, client: Client, clock: Clock
-    ) -> None:
+    def __init__(self, book: Book, request: _Request, intent: Intent, bound: Worst, clock: Clock) -> None:
         self._book = book
-        self._key = key
-        self._asked = asked
+        self._key = request.key
+        self._asked = request.asked
+        self._headers = request.headers
+        self._client = request.client
         self._intent = intent
         self._bound = bound
-        self._client = client
         self._clock = clock
         self._began = clock.monotonic()
         self._meter: Meter | None = None
         self._closing = False
         self.metered: Metered | None = None
 
-    async def run(self, upstream: "Upstream", name: str, body: bytes, headers: list[tuple[str, str]]) -> Tried | None:
+    async def run(self, upstream: "Upstream", name: str, body: bytes) -> Tried | None:
         """None = the client has what there is. Whatever happens, the call is closed on record."""
         path = wires.upstream_path(self._asked, name.partition(":")[2])
         try:
-            async with upstream.forward(name, path, body, headers, whole=not self._asked.streams) as answer:
+            async with upstream.forward(name, path, body, self._headers, whole=not self._asked.streams) as answer:
                 if answer.status >= 300:
                     return await self._refused(answer)
                 await self._stream(answer)
@@ -316,11 +311,16 @@ class _Leg:
         await self._client.head(answer.status, head)
         async with aclosing(answer.chunks(plain=encoded)) as chunks:
             async for chunk in chunks:
-                if out := meter.read(chunk):
-                    await self._client.body(out)
-        if rest := meter.rest():
-            await self._client.body(rest)
-        await self._client.end()
+                if hide:
+                    if out := meter.read(chunk):
+                        await self._client.body(out)
+                    continue
+                try:
+                    await (self._client.end(chunk) if answer.over else self._client.body(chunk))
+                finally:
+                    meter.read(chunk)
+        if hide or not answer.over:
+            await self._client.end(meter.rest())
         probes.hit("model.replied")
 
     async def _broken(self, error: ModelFailed) -> Tried | None:
@@ -341,8 +341,7 @@ class _Leg:
             cut = ModelFailed(f"{name} gave no usable reply", FailureClass.TRUNCATED, billed=True, why=why)
             await self._erred(cut)
         else:
-            seconds = self._clock.monotonic() - self._began
-            await done(self._book.answered(self._key, self._intent, metered, seconds))
+            self._book.close(self._key, self._intent, metered, self._clock.monotonic() - self._began)
 
     def _finish(self) -> Metered | None:
         if self.metered is None and self._meter is not None:

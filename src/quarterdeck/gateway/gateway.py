@@ -65,11 +65,11 @@ class ModelGateway:
 
     async def _end(self, key: Key, why: str) -> None:
         self._keys.bury(key, why)
-        calls = list(key.calls)
-        for call in calls:
+        for call in key.calls:
             call.cancel()
-        if calls:
-            await asyncio.wait(calls)
+        self._book.write()
+        while left := key.calls | key.closing:  # a call that ends may leave something to close
+            await asyncio.wait(left)
 
     # --- what the door calls ------------------------------------------------------------------------------
 
@@ -146,5 +146,4 @@ async def _send(
     headers: Iterable[tuple[str, str]] = (("content-type", "application/json"),),
 ) -> None:
     await client.head(status, headers)
-    await client.body(body)
-    await client.end()
+    await client.end(body)

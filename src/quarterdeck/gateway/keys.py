@@ -19,6 +19,7 @@ from typing import Final
 
 from quarterdeck.gateway.port import Grant, Metering, Stopped
 from quarterdeck.kernel.entities import Usage
+from quarterdeck.models.factory import Models
 
 PREFIX: Final = "qd-"
 _DEAD_KEPT: Final = 1_000
@@ -37,8 +38,12 @@ class Key:
     """Why it is no longer good."""
     calls: set[asyncio.Task[None]] = field(default_factory=set)
     """Those under way."""
+    closing: set[asyncio.Task[None]] = field(default_factory=set)
+    """What is being put on record of calls that are over."""
     claims: int = 0
     """Turns that calls hold which have not left yet."""
+    models: Models | None = None
+    """The ways to providers as its configuration has them; made by its first call."""
 
     def why_dead(self) -> str | None:
         """Why it is no longer good; None = it is."""

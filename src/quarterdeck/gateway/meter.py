@@ -28,6 +28,9 @@ from quarterdeck.models.reply import Draft, Fold
 KEPT: Final = 16 * 1024 * 1024
 """Bytes of an answer in one piece that are read."""
 
+_decoded: Final = json.JSONDecoder().decode
+"""Without a look for other encodings first: a stream is UTF-8."""
+
 _NONSENSE: Final = (KeyError, TypeError, AttributeError, ValueError, RecursionError)
 
 
@@ -85,7 +88,7 @@ class Meter:
         if not sent.data or sent.data == b"[DONE]":
             return False
         try:
-            event = json.loads(sent.data)
+            event = _decoded(sent.data.decode("utf-8", "surrogatepass"))
         except (ValueError, RecursionError):
             self._lost = True
             return False

@@ -5,9 +5,12 @@ Rules
 - A call that was cut off by the end of a process may have been billed: its whole reservation counts as spent.
 - What is being written is written to its end, whoever leaves meanwhile: no reservation stays behind.
 - What a client was sent is not held back until it is on record; the next call of the attempt is recorded after it.
+- An answer's outcome waits a moment for the next call's intent, so that both cost one commit, the outcome first. A
+  process that dies in that moment leaves the whole reservation spent, as it does while the answer is on its way.
 """
 
 import asyncio
+import logging
 from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -28,8 +31,12 @@ from quarterdeck.kernel.failures import FailureClass, ModelFailed
 from quarterdeck.kernel.prices import cost
 from quarterdeck.models.port import StopReason
 
+_log = logging.getLogger(__name__)
+
 CUT_OFF: Final = "the process ended while the call was under way; its reservation counts as spent"
 _PAGE: Final = 5_000
+_COMPANY: Final = 0.01
+"""Seconds that the outcome of an answer waits for the intent of another call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,16 @@ class Intent:
     event: e.ModelAsked
     holder: str
     price: Price
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """The outcome of an answer, until it is written."""
+
+    claim: Claim
+    event: e.ModelAnswered
+    holder: str
+    written: asyncio.Future[None]
 
 
 def holder(attempt: str, step: int, number: int) -> str:
@@ -81,6 +98,8 @@ class Book:
         self._journal = journal
         self._treasury = treasury
         self._clock = clock
+        self._waiting: list[_Outcome] = []
+        self._patience: asyncio.TimerHandle | None = None
 
     async def intend(
         self, key: Key, asked: Asked, name: str, step: int, number: int, nusd: int, price: Price
@@ -89,27 +108,7 @@ class Book:
 
         A cancellation meanwhile closes what was recorded, at no cost, before it goes on: the call did not leave.
         """
-        writing = asyncio.ensure_future(self._intend(key, asked, name, step, number, nusd, price))
-        try:
-            return await asyncio.shield(writing)
-        except asyncio.CancelledError:
-            await done(self._take_back(key, writing))
-            raise
-
-    async def _take_back(self, key: Key, writing: asyncio.Future[Intent]) -> None:
-        await asyncio.wait([writing])
-        if writing.cancelled() or writing.exception() is not None:
-            return
-        intent = writing.result()
-        why = "nobody waited any more before it was asked"
-        await self.erred(
-            key, intent, ModelFailed(f"{intent.event.model} was left", FailureClass.INFRASTRUCTURE, why=why)
-        )
-
-    async def _intend(
-        self, key: Key, asked: Asked, name: str, step: int, number: int, nusd: int, price: Price
-    ) -> Intent:
-        grant = key.grant
+        grant, treasury = key.grant, self._treasury
         event = e.ModelAsked(
             step=step,
             number=number,
@@ -119,14 +118,37 @@ class Book:
             prefix_blob=await self._journal.put(asked.prefix),
             reserved_nusd=nusd,
         )
-        name_of_it, treasury = holder(grant.attempt, step, number), self._treasury
+        intent = Intent(event, holder(grant.attempt, step, number), price)
         chain = dated(grant.chain, self._clock.wall())
-        await self._journal.append(grant.claim, event, also=lambda tx: treasury.reserve(tx, chain, name_of_it, nusd))
-        return Intent(event, name_of_it, price)
+        self.write()  # the money that they give back is there for this one
+        writing = self._journal.append(
+            grant.claim, event, also=lambda tx: treasury.reserve(tx, chain, intent.holder, nusd)
+        )
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await done(self._take_back(key, intent, writing))
+            raise
+        return intent
 
-    async def answered(self, key: Key, intent: Intent, metered: Metered, seconds: float) -> None:
-        """The answer went through."""
+    async def _take_back(self, key: Key, intent: Intent, writing: asyncio.Future[None]) -> None:
+        await asyncio.wait([writing])
+        if writing.cancelled() or writing.exception() is not None:
+            return
+        why = "nobody waited any more before it was asked"
+        await self.erred(
+            key, intent, ModelFailed(f"{intent.event.model} was left", FailureClass.INFRASTRUCTURE, why=why)
+        )
+
+    def close(self, key: Key, intent: Intent, metered: Metered, seconds: float) -> None:
+        """The answer went through: that is put on record beside whatever its client does next."""
         spent = spent_on(metered, intent.event.reserved_nusd, intent.price)
+        key.spend(metered.usage, spent)
+        closing = asyncio.get_running_loop().create_task(self._answered(key, intent, metered, spent, seconds))
+        key.closing.add(closing)
+        closing.add_done_callback(partial(_closed, key))
+
+    async def _answered(self, key: Key, intent: Intent, metered: Metered, spent: int, seconds: float) -> None:
         body = metered.message.model_dump_json(ensure_ascii=True).encode()
         event = e.ModelAnswered(
             step=intent.event.step,
@@ -138,7 +160,14 @@ class Book:
             estimated=metered.estimated,
             seconds=max(0.0, seconds),
         )
-        await self._settle(key, intent, event)
+        loop = asyncio.get_running_loop()
+        outcome = _Outcome(key.grant.claim, event, intent.holder, loop.create_future())
+        self._waiting.append(outcome)
+        if key.why_dead() is not None:
+            self.write()  # it has no next call, and somebody waits for its end
+        elif self._patience is None:
+            self._patience = loop.call_later(_COMPANY, self.write)
+        await outcome.written
 
     async def erred(self, key: Key, intent: Intent, failed: ModelFailed, metered: Metered | None = None) -> None:
         """The call failed. What it cost is what the wire said, else what was set aside for what it did not say."""
@@ -153,12 +182,23 @@ class Book:
             cost_nusd=spent,
             estimated=estimated,
         )
-        await self._settle(key, intent, event)
+        key.spend(usage, spent)
+        self.write()
+        await self._settled(key.grant.claim, event, intent.holder)
 
-    async def _settle(self, key: Key, intent: Intent, event: e.ModelAnswered | e.ModelErred) -> None:
-        key.spend(event.usage, event.cost_nusd)
-        treasury, spent = self._treasury, event.cost_nusd
-        await self._journal.append(key.grant.claim, event, also=lambda tx: treasury.settle(tx, intent.holder, spent))
+    def write(self) -> None:
+        """The outcomes of answers wait no longer: they come before what is written next, in their order."""
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+        outcomes, self._waiting = self._waiting, []
+        for outcome in outcomes:
+            writing = self._settled(outcome.claim, outcome.event, outcome.holder)
+            writing.add_done_callback(partial(_tell, outcome.written))
+
+    def _settled(self, claim: Claim, event: e.ModelAnswered | e.ModelErred, holder: str) -> asyncio.Future[None]:
+        settle = partial(self._treasury.settle, holder=holder, cost_nusd=event.cost_nusd)
+        return self._journal.append(claim, event, also=settle)
 
     async def heal(self, claim: Claim, attempt: str) -> int:
         """Close what an earlier process left open of the attempt; its last step on record."""
@@ -179,6 +219,25 @@ class Book:
             settle = partial(treasury.settle_late, holder=name, cost_nusd=asked.reserved_nusd)
             await self._journal.append(claim, event, also=settle)
         return max((record.event.step for record in records if isinstance(record.event, e.ModelAsked)), default=0)
+
+
+def _closed(key: Key, closing: asyncio.Task[None]) -> None:
+    """A call is on record, or cannot be: then its reservation stays, which counts as spent when its attempt goes on."""
+    key.closing.discard(closing)
+    if not closing.cancelled() and (error := closing.exception()) is not None:
+        _log.warning("an answer of %s is not on record: %s", key.grant.attempt, error)
+
+
+def _tell(written: asyncio.Future[None], writing: asyncio.Future[None]) -> None:
+    """Whoever waits for an outcome hears what became of it."""
+    if written.done():
+        return
+    if writing.cancelled():
+        written.cancel()
+    elif (error := writing.exception()) is not None:
+        written.set_exception(error)
+    else:
+        written.set_result(None)
 
 
 def charged(reserved: int, price: Price, failed: ModelFailed, metered: Metered | None) -> tuple[Usage, int, bool]:

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from quarterdeck.journal.changes import Changes
-from quarterdeck.journal.port import Also, Claim, Entry, Reactions, Record
+from quarterdeck.journal.changes import Changes, Op
+from quarterdeck.journal.port import Also, Claim, Reactions, Record
 from quarterdeck.journal.projections import plans_of, project
 from quarterdeck.journal.proof import chain
 from quarterdeck.kernel.events import MAX_EVENT_BYTES, EventBase, encode
@@ -89,19 +89,16 @@ class Faults:
                 self._by_claim.pop(line.claim, None)
 
 
-def lines_of(entries: Iterable[Entry]) -> list[Line]:
-    lines: list[Line] = []
-    for entry in entries:
-        for event in entry.events:
-            body = encode(event)
-            if len(body) > MAX_EVENT_BYTES:
-                raise BadInput(
-                    f"The event {event.kind} is too large",
-                    why=f"{len(body)} bytes, at most {MAX_EVENT_BYTES} are allowed",
-                    fix="put its body into a blob",
-                )
-            lines.append(Line(entry.claim, event, body))
-    return lines
+def line_of(claim: Claim, event: EventBase) -> Line:
+    """The event as it is stored. Raises BadInput where it is too large."""
+    body = encode(event)
+    if len(body) > MAX_EVENT_BYTES:
+        raise BadInput(
+            f"The event {event.kind} is too large",
+            why=f"{len(body)} bytes, at most {MAX_EVENT_BYTES} are allowed",
+            fix="put its body into a blob",
+        )
+    return Line(claim, event, body)
 
 
 class _Appender:
@@ -124,6 +121,7 @@ class _Appender:
 
     def add(self, commit: Commit) -> None:
         """Take the commit in. Raises what is wrong with it; then nothing of it is kept."""
+        ops: list[Op] = []
         for line in commit.lines:
             head = self._heads.get(line.claim.stream)
             if head is None or head.epoch != line.claim.epoch:
@@ -131,13 +129,13 @@ class _Appender:
                     f"The stream {line.claim.stream} has a newer owner",
                     why=f"claim {line.claim.epoch}, newest {head.epoch if head else 'none'}",
                 )
-        projected = [project(line.claim.stream, commit.at, line.event, self._plans) for line in commit.lines]
+            ops += project(head.name, commit.at, line.event, self._plans)
         if commit.also is not None:
             self._tx.alone(commit.also)
-        for line, ops in zip(commit.lines, projected, strict=True):
+        for line in commit.lines:
             self._append(self._heads[line.claim.stream], line, commit.at)
-            if ops:
-                self._changes.add(ops)
+        if ops:
+            self._changes.add(ops)
 
     def _append(self, head: Head, line: Line, at: float) -> None:
         if head.id not in self._moved:
@@ -197,6 +195,6 @@ def store_batch(
     appender.finish()
 
 
-def _blob_row(digest: str, data: bytes) -> dict[str, Any]:
+def _blob_row(digest: str, data: bytes) -> tuple[bytes, int, bytes]:
     codec, body = pack(data)
-    return {"digest": bytes.fromhex(digest), "codec": codec, "body": body}
+    return bytes.fromhex(digest), codec, body

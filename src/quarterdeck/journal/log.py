@@ -19,7 +19,7 @@ from itertools import islice
 from typing import Final
 
 from quarterdeck.journal.anchors import anchor
-from quarterdeck.journal.batch import Commit, Faults, Head, lines_of, store_batch
+from quarterdeck.journal.batch import Commit, Faults, Head, Line, line_of, store_batch
 from quarterdeck.journal.port import Also, ChainFault, Claim, Entry, Reactions, Record, Verification
 from quarterdeck.journal.proof import grounds, verify
 from quarterdeck.kernel import ids
@@ -31,7 +31,10 @@ from quarterdeck.store.port import Row, Store, Tx
 
 _BATCH: Final = 2000
 """Most commits in one transaction."""
-_BLOB_BATCH: Final = 256
+_BLOB_BATCH: Final = 2000
+"""Most blobs in one transaction."""
+_BLOB_ROOM: Final = 8 * 1024 * 1024
+"""Bytes of blobs after which a transaction takes no more of them."""
 _BLOB_BACKLOG: Final = 64 * 1024 * 1024
 """Bytes of blobs that may wait; beyond, `put` waits too."""
 _KNOWN: Final = 65_536
@@ -81,17 +84,17 @@ class Log:
         return Claim(stream, rows[0]["epoch"])
 
     async def commit(self, *entries: Entry, also: Also | None = None) -> None:
-        await self._queued(entries, also)
+        await self._queued([line_of(entry.claim, event) for entry in entries for event in entry.events], also)
 
     def append(self, claim: Claim, *events: EventBase, also: Also | None = None) -> "asyncio.Future[None]":
-        return self._queued((Entry(claim, events),), also)
+        return self._queued([line_of(claim, event) for event in events], also)
 
     def append_soon(self, claim: Claim, *events: EventBase, also: Also | None = None) -> "asyncio.Future[None]":
-        return self._queued((Entry(claim, events),), also, soon=True)
+        return self._queued([line_of(claim, event) for event in events], also, soon=True)
 
-    def _queued(self, entries: tuple[Entry, ...], also: Also | None, *, soon: bool = False) -> "asyncio.Future[None]":
+    def _queued(self, lines: list[Line], also: Also | None, *, soon: bool = False) -> "asyncio.Future[None]":
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._commits.append(Commit(lines_of(entries), also, self._clock.wall(), future, soon))
+        self._commits.append(Commit(lines, also, self._clock.wall(), future, soon))
         self._flush_soon()
         return future
 
@@ -131,7 +134,7 @@ class Log:
 
     async def _flush_once(self) -> bool:
         """Write what waits; False where the store is unavailable (blobs then stay in line)."""
-        blobs = dict(islice(self._blobs.items(), _BLOB_BATCH))
+        blobs = _portion(self._blobs)
         commits: list[Commit] = []
         if len(blobs) == len(self._blobs):  # else an event could come before its blob
             commits = [commit for commit in self._commits[:_BATCH] if not commit.future.done()]
@@ -254,6 +257,18 @@ class Log:
     def forget(self) -> None:
         """Bodies may have been removed: none is known to be stored any more."""
         self._known = _Digests()
+
+
+def _portion(waiting: dict[str, bytes]) -> dict[str, bytes]:
+    """The first of the waiting blobs, as many as go into one transaction."""
+    taken: dict[str, bytes] = {}
+    room = _BLOB_ROOM
+    for digest, data in islice(waiting.items(), _BLOB_BATCH):
+        taken[digest] = data
+        room -= len(data)
+        if room <= 0:
+            break
+    return taken
 
 
 def _answer(commit: Commit, error: BaseException | None) -> None:

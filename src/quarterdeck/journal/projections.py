@@ -21,9 +21,11 @@ from quarterdeck.store.port import Store, Tx
 
 REBUILD_PAGE: Final = 1000
 
-_SILENT: Final = (
-    *(ev.ToolIntended, ev.ToolDone, ev.ModelAsked, ev.TranscriptExtended),
-    *(ev.AgentSaid, ev.AgentActing, ev.AgentActed, ev.PermissionDecided),
+_SILENT: Final[frozenset[type[ev.EventBase]]] = frozenset(
+    {
+        *(ev.ToolIntended, ev.ToolDone, ev.ModelAsked, ev.TranscriptExtended),
+        *(ev.AgentSaid, ev.AgentActing, ev.AgentActed, ev.PermissionDecided),
+    }
 )
 """The frequent events that no read table shows."""
 
@@ -38,7 +40,7 @@ _NOTHING: Final[list[Op]] = []
 
 def project(stream: str, at: float, event: ev.EventBase, plans: Plans) -> list[Op]:
     """What `event`, appended to `stream` at `at`, changes in the read tables."""
-    if isinstance(event, _SILENT):
+    if type(event) in _SILENT:
         return _NOTHING
     if isinstance(event, packs.PackEvent):
         return [kept(at, event)]

@@ -109,8 +109,8 @@ def _streams_of(holder: str) -> tuple[str, str]:
     return ids.attempt_stream(name), f"key/{name}"
 
 
-def _put_all(statement: str, rows: Sequence[Row], tx: Tx) -> None:
-    tx.run_many(statement, rows)
+def _put_bodies(rows: Sequence[tuple[bytes, int, bytes]], tx: Tx) -> None:
+    tx.run_many("blob_put", rows)
 
 
 async def _lines(source: Reads, target: Store, heads: list[Row], gone: Ends) -> list[_Line]:
@@ -152,8 +152,8 @@ async def _bodies(source: Reads, target: Store) -> int:
         wrong = next((row for row in rows if not holds(row)), None)
         if wrong is not None:
             raise _damaged(f"the blob {wrong['digest'].hex()} holds something else")
-        bodies = [{"digest": row["digest"], "codec": row["codec"], "body": row["body"]} for row in rows]
-        await target.write(partial(_put_all, "blob_put", bodies))
+        bodies = [(row["digest"], row["codec"], row["body"]) for row in rows]
+        await target.write(partial(_put_bodies, bodies))
     return int((await target.read("blobs_count"))[0]["n"] - before)
 
 

@@ -48,6 +48,11 @@ def _cost(usage: Usage, price: Price | LongPrice) -> int:
     )
     if usage.long_write:
         usd_per_million += usage.long_write * max(0.0, LONG_WRITE * price.input - write)
+    return _nusd(usd_per_million)
+
+
+def _nusd(usd_per_million: float) -> int:
+    """Nano-USD of so many tokens times their USD per million, rounded up."""
     return math.ceil(round(usd_per_million * _PER_TOKEN, 3))
 
 
@@ -67,7 +72,7 @@ def _at_worst(input_tokens: int, max_output: int, rate: Price | LongPrice, long_
     dearest = max(rate.input, rate.cache_read or 0.0, rate.cache_write or 0.0)
     if long_write:
         dearest = max(dearest, LONG_WRITE * rate.input)
-    return _cost(Usage(input=input_tokens, output=max_output), rate.model_copy(update={"input": dearest}))
+    return _nusd(input_tokens * dearest + max_output * rate.output)
 
 
 def age(providers: Iterable[str], now: float) -> tuple[str, int]:

@@ -75,7 +75,7 @@ def _texts(found: Sequence[Named]) -> dict[str, str]:
     return texts
 
 
-def _found(path: str, text: str) -> list[Named]:
+def _found(path: str, text: str) -> Sequence[Named]:
     kind = suffix(path)
     if too_large(text):
         return []

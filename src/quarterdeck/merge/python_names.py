@@ -10,11 +10,14 @@ Rules
 import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from quarterdeck.merge.python_tree import syntax
 from quarterdeck.merge.values import Entity
 
+_KEPT: Final = 16
+"""Texts whose names are remembered: what one change is built on, the next one is too."""
 _BRACKETS: Final = ("[", "(", "{")
 _Function = (ast.FunctionDef, ast.AsyncFunctionDef)
 _Place = tuple[ast.AST, str, bool]
@@ -30,12 +33,13 @@ class Named:
     own: str
 
 
-def named(text: str) -> list[Named]:
+@lru_cache(maxsize=_KEPT)
+def named(text: str) -> tuple[Named, ...]:
     """What has a name in a text, in order; nothing where it does not parse."""
     module = syntax(text)
     if isinstance(module, str):
-        return []
-    return list(_of(module, text.split("\n")))
+        return ()
+    return tuple(_of(module, text.split("\n")))
 
 
 def _of(module: ast.Module, lines: Sequence[str]) -> Iterator[Named]:

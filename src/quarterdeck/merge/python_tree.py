@@ -18,11 +18,9 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from quarterdeck.merge.lines import split
+from quarterdeck.merge.nesting import CLOSING, DEEPEST_BRACKET, LONGEST_CHAIN, OPENING, surely_flat
 
 DEEPEST_BLOCK: Final = 40
-DEEPEST_BRACKET: Final = 40
-LONGEST_CHAIN: Final = 2_000
-"""Words in a row without a bracket or a comma on one logical line: the compiler's own recursion follows them."""
 
 _TOKEN: Final = re.compile(
     r"""
@@ -40,8 +38,6 @@ _TOKEN: Final = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_OPEN: Final = frozenset("([{")
-_CLOSE: Final = frozenset(")]}")
 _WARNINGS: Final = threading.Lock()
 """Held while the process's list of filters is another one."""
 
@@ -242,7 +238,7 @@ def logical(text: str) -> tuple[list[Line], str]:
                 between = []
             tokens.append(Token(word, "".join(between), kind == "string"))
             between = []
-            depth += (word in _OPEN) - (word in _CLOSE) if kind == "op" else 0
+            depth += (word in OPENING) - (word in CLOSING) if kind == "op" else 0
         number += word.count("\n")
     if tokens:
         lines.append(Line("".join(lead), indent, tuple(tokens), "".join(between), start))
@@ -252,14 +248,16 @@ def logical(text: str) -> tuple[list[Line], str]:
 
 def too_deep(text: str) -> str:
     """Why the compiler shall not see this text: it would recurse as deep as the text says."""
+    if surely_flat(text):
+        return ""
     depth = chain = 0
     for match in _TOKEN.finditer(text):
         kind, word = match.lastgroup, match.group()
-        if kind == "op" and word in _OPEN:
+        if kind == "op" and word in OPENING:
             depth, chain = depth + 1, 0
             if depth > DEEPEST_BRACKET:
                 return f"brackets nest deeper than {DEEPEST_BRACKET}"
-        elif kind == "op" and word in _CLOSE:
+        elif kind == "op" and word in CLOSING:
             depth = max(depth - 1, 0)
             chain += 1
         elif (kind == "op" and word == ",") or (kind == "newline" and depth == 0):
@@ -369,7 +367,7 @@ def _target(tokens: Sequence[Token]) -> str:
                 return "".join(name) + token.text
             if token.text == ":":
                 annotated = True
-        depth += (token.text in _OPEN) - (token.text in _CLOSE)
+        depth += (token.text in OPENING) - (token.text in CLOSING)
         if not annotated:
             name.append(token.text)
     return "".join(name) if annotated else ""

@@ -62,6 +62,8 @@ class _Connection:
 
     async def get(self) -> Made:
         """The way, ready. Raises ModelFailed."""
+        if self._made is not None:
+            return self._made
         async with self._making:
             if self._made is None:
                 try:
@@ -135,6 +137,8 @@ class Models:
         self._limiters = limiters
         self._network = network
         self._connections: dict[tuple[str, str | None, str], _Connection] = {}
+        self._named: dict[str, _Connection] = {}
+        """The same by `provider:model`: it is asked for several times a call."""
         self._models: dict[str, _Model] = {}
 
     def __call__(self, name: str) -> Model:
@@ -160,6 +164,11 @@ class Models:
         return _Model(name, self._connection(name), self._deadlines, context)
 
     def _connection(self, name: str) -> _Connection:
+        if name not in self._named:
+            self._named[name] = self._connected(name)
+        return self._named[name]
+
+    def _connected(self, name: str) -> _Connection:
         provider, _, model = name.partition(":")
         if provider not in MODULES or not model:
             raise BadConfiguration(
@@ -185,6 +194,7 @@ class Models:
     async def close(self) -> None:
         """Close all connections. Idempotent."""
         connections, self._connections = self._connections, {}
+        self._named.clear()
         self._models.clear()
         for connection in connections.values():
             await connection.close()

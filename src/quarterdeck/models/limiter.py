@@ -179,11 +179,14 @@ class Limiter:
         """
         began = self._clock.monotonic()
         in_line = self._door.locked()
-        try:
-            async with asyncio.timeout(at_most if in_line and at_most < math.inf else None):
-                await self._door.acquire()
-        except TimeoutError:
-            return self._clock.monotonic() - began
+        if in_line and at_most < math.inf:
+            try:
+                async with asyncio.timeout(at_most):
+                    await self._door.acquire()
+            except TimeoutError:
+                return self._clock.monotonic() - began
+        else:
+            await self._door.acquire()
         try:
             while True:
                 due, now = await self._next(in_line or began < self._eased), self._clock.monotonic()

@@ -9,7 +9,7 @@ Rules
 
 import json
 from base64 import b64decode
-from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 _LEAST: Final = 6
@@ -29,7 +29,8 @@ def secrets(key: str | None, authorization: str | None) -> tuple[str, ...]:
     return tuple(secret for secret in found if len(secret) >= _LEAST)
 
 
-def spellings(kept: Iterable[str], *, error: bool) -> tuple[bytes, ...]:
+@lru_cache(maxsize=64)
+def spellings(kept: tuple[str, ...], *, error: bool) -> tuple[bytes, ...]:
     """As they may stand in an answer, the longest first; `error`: in one that says what went wrong."""
     least = _LEAST if error else _LEAST_IN_ANSWERS
     found = {
@@ -66,6 +67,11 @@ class Redactor:
         cut = len(data) - held
         self._begun = data[cut:]
         return data[:cut]
+
+    @property
+    def holds(self) -> bool:
+        """Whether something is held back."""
+        return bool(self._begun)
 
     def rest(self) -> bytes:
         """What was held back, at the end."""

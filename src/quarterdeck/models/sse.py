@@ -37,23 +37,33 @@ class Events:
         self._rest = bytearray()
         self._looked = 0
         """Bytes of the rest in which no end of an event begins."""
+        self._plain = True
+        """All lines so far end with LF, as almost every server has it: then no expression need look for them."""
 
     def feed(self, chunk: bytes) -> list[Sent]:
         """The events that are whole now. Raises ValueError where one is longer than it may be."""
         self._rest += chunk
+        self._plain = self._plain and b"\r" not in chunk
         found, start = [], 0
-        while (end := _BLANK.search(self._rest, max(start, self._looked))) is not None:
-            # A CR at the very end may be the first half of a CRLF: wait for the next byte.
-            if end.end() == len(self._rest) and self._rest.endswith(b"\r"):
-                break
-            found.append(_event(bytes(self._rest[start : end.end()])))
-            start = end.end()
-            self._looked = start
+        while end := self._end(max(start, self._looked)):
+            found.append(_event(bytes(self._rest[start:end])))
+            self._looked = start = end
         del self._rest[:start]
         self._looked = max(0, len(self._rest) - 3)
         if len(self._rest) > LONGEST:
             raise ValueError(f"an event is longer than {LONGEST} bytes")
         return found
+
+    def _end(self, start: int) -> int:
+        """Where the event ends whose end is looked for from `start` on; 0 = it is not whole."""
+        if self._plain:
+            found = self._rest.find(b"\n\n", start)
+            return found + 2 if found >= 0 else 0
+        match = _BLANK.search(self._rest, start)
+        # A CR at the very end may be the first half of a CRLF: wait for the next byte.
+        if match is None or (match.end() == len(self._rest) and self._rest.endswith(b"\r")):
+            return 0
+        return match.end()
 
     @property
     def rest(self) -> bytes:
@@ -62,6 +72,8 @@ class Events:
 
 
 def _event(raw: bytes) -> Sent:
+    if raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2 and b"\r" not in raw:
+        return Sent(raw[6:-2], "", raw)  # one line of data, as in most formats
     data: list[bytes] = []
     kind = b""
     for line in _LINE.split(raw):

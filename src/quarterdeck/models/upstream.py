@@ -50,6 +50,11 @@ _DEFAULTS: Final = (("accept", "*/*"), ("accept-encoding", "identity"), ("user-a
 class Body(Protocol):
     """What an answer is read from."""
 
+    @property
+    def over(self) -> bool:
+        """Whether all of it has been handed out."""
+        ...
+
     async def chunk(self, due: float = math.inf) -> bytes:
         """What has come since; empty = it is over. Raises HttpFailed; TimeoutError at `due`, by the loop's clock."""
         ...
@@ -70,6 +75,8 @@ class Answer:
     ) -> None:
         """`address`: as it is shown; `headers`: names in lower case; `secrets`: what the request showed."""
         self.status = status
+        self.over = False
+        """What `chunks` gave last was the last. It may also end without having known."""
         self._name = name
         self._address = address
         self._said = headers
@@ -107,6 +114,7 @@ class Answer:
             while chunk := await self._chunk():
                 for piece in (chunk,) if unpacker is None else unpacker.feed(chunk):
                     if out := redactor.feed(piece):
+                        self.over = unpacker is None and self._body.over and not redactor.holds
                         yield out
             if rest := redactor.rest():
                 yield rest

@@ -25,6 +25,7 @@ from typing import Any, Final, Literal, Self, TypeVar
 from quarterdeck.kernel.failures import BadConfiguration, StoreLost, StoreUnavailable
 from quarterdeck.store.port import Ask, Dialect, Row, Tx, Write
 from quarterdeck.store.readers import Readers
+from quarterdeck.store.room import CHECKPOINT_PAGES, Room
 from quarterdeck.store.statements import migrations, statements
 from quarterdeck.store.turns import Looking, Turns, Waiting, perform
 from quarterdeck.store.use import Use
@@ -107,7 +108,7 @@ def _connect(path: Path, durability: Durability, *, reader: bool) -> sqlite3.Con
             if mode["journal_mode"] != "wal":
                 raise sqlite3.OperationalError("this file system cannot hold a database in WAL mode")
             connection.execute(f"PRAGMA synchronous = {durability.upper()}")
-            connection.execute("PRAGMA wal_autocheckpoint = 4000")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
             connection.execute("PRAGMA cache_size = -16000")
             connection.execute("PRAGMA journal_size_limit = 67108864")
     except BaseException:
@@ -217,6 +218,7 @@ class SqliteStore:
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         self._use = Use(path)
+        self._room = Room(path)
         self._data_version: int | None = None
         self._readers: Readers[sqlite3.Connection] = Readers(self._turns, self._read)
         self.read, self.reads = self._readers.read, self._readers.reads
@@ -301,6 +303,8 @@ class SqliteStore:
                 self._data_version = None
             connection = self._connection
             connection.execute("BEGIN IMMEDIATE")
+            if self._durability == "full":
+                self._room.make()
             if not perform(_SqliteTx(connection), asks):
                 connection.execute("ROLLBACK")
                 return False
@@ -345,6 +349,8 @@ class SqliteStore:
         connection, self._connection = self._connection, None
         if connection is None:
             return
+        self._room.close()
+        self._room = Room(self._path)
         try:
             if connection.in_transaction:
                 connection.rollback()

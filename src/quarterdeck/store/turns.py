@@ -179,16 +179,13 @@ class Turns:
 
     def _take(self) -> list[Waiting]:
         """What waits now; waits itself while there is nothing, at most until the next look."""
-        asks: list[Waiting] = []
+        timeout = self._looking.seconds if self._looking is not None and self._waiters else None
         try:
-            timeout = self._looking.seconds if self._looking is not None and self._waiters else None
             first = self._asks.get(block=not self._stopping, timeout=timeout)
-            while True:
-                if first is not None:
-                    asks.append(first)
-                if len(asks) >= _TURN:
-                    break
-                first = self._asks.get_nowait()
         except queue.Empty:
-            return asks
+            return []
+        asks = [] if first is None else [first]
+        while len(asks) < _TURN and not self._asks.empty():  # nobody else takes from it
+            if (ask := self._asks.get_nowait()) is not None:
+                asks.append(ask)
         return asks

@@ -27,6 +27,10 @@ class Bench(Protocol):
         ...
 
 
+class Stop(BaseException):
+    """No failure."""
+
+
 def job(key: str, *, lock: str = "", run: str = "r", kind: str = "work", priority: int = 0, delay: float = 0.0) -> Job:
     return Job(kind=kind, key=key, lock=lock or key, run=run, payload={"n": 1}, priority=priority, delay=delay)
 
@@ -197,6 +201,24 @@ class EngineConformance:
         await drain(engine, {"work": handle})
         assert [one.key for one, _ in await engine.failed()] == ["bad"]
         assert "udcff" in (await engine.failed())[0][1]
+
+    async def test_what_is_no_failure_ends_serving_and_the_job_goes_back(self, bench: Bench) -> None:
+        """As when the process is told to stop: nobody has looked at the job."""
+        engine = bench.engine()
+        seen: list[str] = []
+
+        async def stop(_: Job) -> None:
+            raise Stop
+
+        async def handle(one: Job) -> None:
+            seen.append(one.key)
+
+        await defer(bench, engine, job("k"))
+        with pytest.raises(Stop):
+            await drain(engine, {"work": stop})
+        assert (await engine.failed(), await engine.unfinished()) == ([], 1)
+        await drain(engine, {"work": handle})
+        assert seen == ["k"]
 
     async def test_abort_drops_waiting_jobs_and_cancels_running_ones(self, bench: Bench) -> None:
         engine, elsewhere = bench.engine(), bench.engine()

@@ -3,10 +3,13 @@
 Rules
 - What runs is the program as it is shipped, in a process of its own with the arguments, environment, directory and
   streams that it is given; it ends, is signalled and is killed like any other.
-- Only loading is shared. Before a fork modules were imported, and nothing else: no thread, no open file, no setting.
+- Only loading is shared. Before a fork modules were imported and the checks of values built, and nothing else: no
+  thread, no open file, no setting.
 - Where loading itself is what matters (how long a start takes, what it loads, a kill in the middle of it), a program
   is started the usual way: `cold`.
 - The parent of all of them ends when whoever asked for it does.
+- A start shows as the audit event `quarterdeck.testing.start` with module and environment; a cold one as
+  `subprocess.Popen`.
 """
 
 import contextlib
@@ -26,6 +29,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
+from pydantic import BaseModel
+
 from quarterdeck.cli import registry
 
 QUARTERDECK: Final = "quarterdeck.cli.main"
@@ -38,6 +43,8 @@ _LATE: Final = (
     "encodings.idna",
 )
 """What programs load by name."""
+_SERVED: Final = ("quarterdeck.store.postgres", "quarterdeck.engine.procrastinate")
+"""What programs of a deck on a server load besides: from the first of them on."""
 _REQUEST: Final = 1 << 20
 _NUMBER: Final = struct.Struct("=i")
 
@@ -200,6 +207,7 @@ class Forks:
                 text=text,
                 start_new_session=new_session,
             )
+        sys.audit("quarterdeck.testing.start", module, env)
         place = str(cwd or Path.cwd())
         asked = _Asked(module, tuple(arguments), dict(env), place, new_session)
         kind = "" if text else "b"
@@ -294,6 +302,8 @@ def serve(control: socket.socket) -> _Asked | None:
                 if not data:
                     return None
                 asked, status = _Asked(**json.loads(data)), socket.socket(fileno=fds[3])
+                if "://" in asked.env.get("QUARTERDECK_DATABASE_URL", ""):
+                    _load(_SERVED)
                 pid = os.fork()
                 if pid == 0:
                     for other in children.values():
@@ -334,12 +344,27 @@ def _become(asked: _Asked, streams: Sequence[int]) -> _Asked:
     return asked
 
 
-def main() -> int:
-    """The parent; in its children, the program."""
-    for name in (QUARTERDECK, MODEL, *_LATE, *(f"quarterdeck.cli.{each.module}" for each in registry.COMMANDS)):
+def _build(model: type[BaseModel]) -> None:
+    """Have pydantic build what it would build at the first use, in each child anew."""
+    for each in model.__subclasses__():
+        if each.__module__.startswith("quarterdeck."):
+            each.model_rebuild()
+        _build(each)
+
+
+def _load(names: Sequence[str]) -> None:
+    if all(name in sys.modules for name in names):
+        return
+    for name in names:
         registry.load(name, "__name__", f"{name} cannot be loaded")
+    _build(BaseModel)
     gc.collect()
     gc.freeze()  # what is loaded stays: looking through it would only copy it into each child
+
+
+def main() -> int:
+    """The parent; in its children, the program."""
+    _load((QUARTERDECK, MODEL, *_LATE, *(f"quarterdeck.cli.{each.module}" for each in registry.COMMANDS)))
     with socket.socket(fileno=int(sys.argv[1])) as control:
         wanted = serve(control)
     return 0 if wanted is None else int(sys.modules[wanted.module].main(list(wanted.arguments)))

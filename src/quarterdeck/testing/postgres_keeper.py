@@ -25,8 +25,9 @@ def main(directory: Path, binaries: Path, uid: int, gid: int, settings: list[str
     server: subprocess.Popen[bytes] | None = None
 
     def wait_for_users(pipe: int) -> None:
-        while os.read(pipe, 4096):
-            pass
+        _until_unused(pipe)
+        (directory / "users").unlink()  # whoever comes now finds no server, rather than one that ends
+        _until_unused(pipe)  # and who came a moment before is waited for
         over.set()
         if server is not None:
             server.send_signal(signal.SIGQUIT)
@@ -55,6 +56,11 @@ def main(directory: Path, binaries: Path, uid: int, gid: int, settings: list[str
                 server.wait()
             over.wait(_PAUSE)
     shutil.rmtree(directory, ignore_errors=True)
+
+
+def _until_unused(pipe: int) -> None:
+    while os.read(pipe, 4096):
+        pass
 
 
 if __name__ == "__main__":

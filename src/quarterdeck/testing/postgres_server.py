@@ -92,6 +92,14 @@ class Server:
             rows = connection.cursor(row_factory=dict_row).execute("TABLE pg_catalog.pg_database")
             return [str(row["datname"]) for row in rows]
 
+    def rows(self, name: str) -> Iterator[tuple[str, tuple[object, ...]]]:
+        """Everything that the tables of a database hold: each row with the name of its table."""
+        with psycopg.connect(self.url(name), autocommit=True, row_factory=dict_row) as connection:
+            tables = [row["tablename"] for row in connection.execute("TABLE pg_catalog.pg_tables") if _ours(row)]
+            for table in tables:
+                for row in connection.execute(sql.SQL("TABLE {}").format(sql.Identifier(table))):
+                    yield table, tuple(row.values())
+
     @property
     def pid(self) -> int:
         """Of its first process."""
@@ -145,12 +153,15 @@ class Server:
             connection.close()
 
 
-def start(*, port: int = 0, durable: bool = False, settings: Mapping[str, str] | None = None) -> Server:
+def start(
+    *, port: int = 0, durable: bool = False, settings: Mapping[str, str] | None = None, under: str | None = None
+) -> Server:
     """A new server. Raises TimeoutError with the end of its log where it does not come up.
 
-    port: also listen there on loopback. durable: wait for the disk at each commit, as a real server does.
+    port: also listen there on loopback. durable: wait for the disk at each commit, as a real server does. under: where
+    its directory is made; None = in the machine's temporary one.
     """
-    directory = Path(tempfile.mkdtemp(prefix="qd-pg-"))
+    directory = Path(tempfile.mkdtemp(prefix="qd-pg-", dir=under))
     try:
         uid, gid = _owner()
         directory.chmod(0o711)
@@ -200,8 +211,8 @@ def start(*, port: int = 0, durable: bool = False, settings: Mapping[str, str] |
     return server
 
 
-def shared(folder: Path) -> Server:
-    """The server that all who name this folder share; started by the first of them."""
+def shared(folder: Path, under: str | None = None) -> Server:
+    """The server that all who name this folder share; started by the first of them. under: as for `start`."""
     with _alone(folder / "postgres.lock"):
         known = folder / "postgres"
         if known.exists():
@@ -211,7 +222,7 @@ def shared(folder: Path) -> Server:
                 server = Server(directory, pipe)
                 server._wait(lambda: True)
                 return server
-        server = start()
+        server = start(under=under)
         known.write_text(str(server.directory))
         return server
 
@@ -252,6 +263,10 @@ def _reachable(directory: Path) -> Path:
             shutil.copytree(part, copied / part.name, symlinks=True)
             (copied / part.name).chmod(0o755)
     return copied / root.name / package.name / "bin"
+
+
+def _ours(table: Mapping[str, object]) -> bool:
+    return table["schemaname"] == "public"
 
 
 def _lives(pid: int) -> bool:

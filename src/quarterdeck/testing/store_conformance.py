@@ -71,7 +71,7 @@ class StoreConformance:
         store = await open_store()
 
         def breaks(tx: Tx) -> None:
-            tx.run("blob_put", digest=b"x", codec=0, body=None)
+            tx.run_many("blob_put", [(b"x", 0, None)])
 
         results = await asyncio.gather(store.write(breaks), store.write(_claim("run/a")), return_exceptions=True)
         assert isinstance(results[0], Exception)
@@ -95,7 +95,7 @@ class StoreConformance:
 
     async def test_run_many(self, open_store: OpenStore) -> None:
         store = await open_store()
-        rows = [{"digest": bytes([n]), "codec": 0, "body": b"body"} for n in range(10)]
+        rows = [(bytes([n]), 0, b"body") for n in range(10)]
         await store.write(lambda tx: tx.run_many("blob_put", rows))
         assert len(await store.read("blobs_all", after=0, limit=100)) == 10
         assert (await store.read("blob_get", digest=b"\x03"))[0]["body"] == b"body"

@@ -37,7 +37,6 @@ from quarterdeck.workplace.shipping import (
     FLAGS,
     SYSTEM_PATH,
     Interpreter,
-    compile_shipped,
     find_python,
     publish,
     ship,
@@ -136,8 +135,7 @@ class Bubblewrap:
                     )
                 bwrap, version = await find_bwrap(self._ground, self._system_path)
                 python = await find_python()
-                program = ship(self._ground)
-                await compile_shipped(python, program)
+                program = await ship(self._ground, python)
                 system = _system(_own_etc(self._ground), program, python)
                 self._tools = Tools(bwrap, version, python, system, seccomp.program(machine))
             return self._tools

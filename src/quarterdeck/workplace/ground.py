@@ -4,6 +4,7 @@ Rules
 - Agents never run as root. Started by root, a deck drops to a uid that owns nothing else, and everything that uid must
   reach lies in a root-owned directory it can traverse: a home below root's own 0700 directory could not be entered.
 - Started by anybody else, everything lies in the deck's home and belongs to that user.
+- The programs that all decks of this machine run alike are there once for all of root's.
 - A workspace is `<workspaces>/<id>/w`; `<id>` is 0700, so that a setuid file an agent leaves in it is of no use to
   anybody on the host.
 - A root-owned ground remembers the home it belongs to, so that it can be removed when that home is gone.
@@ -14,7 +15,8 @@ import os
 import re
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -53,6 +55,8 @@ class Ground:
     """Home of the deck."""
     shared: Path = SHARED_ROOT
     """Where grounds of root's decks lie."""
+    programs: Mapping[str, bytes] = field(default_factory=dict, compare=False)
+    """Files that sandboxes find beside the worker's own, below the same directory."""
 
     @property
     def root(self) -> Path:
@@ -72,8 +76,8 @@ class Ground:
 
     @property
     def bin(self) -> Path:
-        """Worker program and sandbox binary."""
-        return self.root / "bin"
+        """Worker program and sandbox binary, each in a directory named after its content."""
+        return (self.root if worker_uid() is None else self.shared) / "bin"
 
     @property
     def sockets(self) -> Path:

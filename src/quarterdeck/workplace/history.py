@@ -19,6 +19,7 @@ from typing import Final, Generic, TypeVar
 
 from quarterdeck.kernel.failures import GitFailed
 from quarterdeck.workplace.git import Git, decode, encode
+from quarterdeck.workplace.objects import Objects
 
 T = TypeVar("T")
 
@@ -165,8 +166,9 @@ class Kept(Generic[T]):
 class History:
     """Reading and making commits in one repository of ours."""
 
-    def __init__(self, git: Git) -> None:
+    def __init__(self, git: Git, objects: Objects) -> None:
         self._git = git
+        self._objects = objects
         self._files = Kept[tuple[str, ...]](_KEPT_LISTS)
         self._trees = Kept[str](_KEPT)
         self._changes = Kept[tuple[FileChange, ...]](_KEPT_LISTS)
@@ -175,8 +177,13 @@ class History:
 
     async def tree(self, commit: str) -> str:
         """Id of the commit's tree."""
-        read = partial(self._git.text, "rev-parse", "--verify", "--quiet", f"{commit}^{{tree}}")
-        return await self._trees.of((commit,), (), read)
+        return await self._trees.of((commit,), (), partial(self._tree, commit))
+
+    async def _tree(self, commit: str) -> str:
+        (found,) = await self._objects.look(f"{commit}^{{tree}}")
+        if found is None:
+            raise GitFailed(f"there is no commit {commit}")
+        return found.id
 
     async def merge(self, ours: str, theirs: str) -> Merge:
         """Merge two commits without a work tree; the merge base comes from their ancestry.
@@ -243,11 +250,10 @@ class History:
         )
 
     async def _sizes(self, ids: Sequence[str]) -> list[int]:
-        if not ids:
-            return []
-        listing = "\n".join((*ids, "")).encode("ascii")
-        answer = await self._git.run("cat-file", "--batch-check=%(objectsize)", stdin=listing)
-        return [int(line) for line in answer.text.splitlines()]
+        found = await self._objects.look(*ids)
+        if None in found:
+            raise GitFailed("an object is missing", why=ids[found.index(None)])
+        return [one.size for one in found if one is not None]
 
     async def diff(self, a: str, b: str, *, paths: Sequence[str] = (), limit: int) -> str:
         """A unified diff of everything or of the literal `paths`; beyond `limit` bytes it is cut and says so."""
@@ -277,11 +283,24 @@ class History:
     async def _show(self, commit: str, path: str, limit: int) -> bytes | None:
         if any(part in ("", ".", "..") for part in path.split("/")):
             return None
+        if "\n" in path or not ID.fullmatch(commit):
+            return await self._shown_by_listing(commit, path, limit)
+        (found,) = await self._objects.look(f"{commit}:{path}")
+        if found is None or found.kind != "blob":
+            return None
+        return (
+            await self._head(found.id, limit) if found.size > limit else await self._objects.contents(found.id, limit)
+        )
+
+    async def _shown_by_listing(self, commit: str, path: str, limit: int) -> bytes | None:
         listing = await self._git.run("ls-tree", "-z", commit, "--", path, env={"GIT_LITERAL_PATHSPECS": "1"})
         head, _, name = listing.stdout.rstrip(b"\0").partition(b"\t")
         if name != encode(path) or b" blob " not in head:
             return None
         blob = head.split(b" ")[2].decode("ascii")
+        return await self._head(blob, limit)
+
+    async def _head(self, blob: str, limit: int) -> bytes:
         return (await self._git.run("cat-file", "blob", blob, limit=limit, may_cut=True)).stdout
 
     async def followed(self, commit: str, path: str) -> str | None:

@@ -18,6 +18,7 @@ from typing import Final
 from quarterdeck.kernel.failures import GitFailed
 from quarterdeck.merge.values import Sides
 from quarterdeck.workplace.git import Git, decode, encode
+from quarterdeck.workplace.objects import Objects
 
 MOST_FILES: Final = 40
 """Files of one merge."""
@@ -53,8 +54,9 @@ class _Entry:
 class MergingTrees:
     """Texts out of one repository of ours, and trees into it."""
 
-    def __init__(self, git: Git) -> None:
+    def __init__(self, git: Git, objects: Objects) -> None:
         self._git = git
+        self._objects = objects
 
     async def touched(self, base: str, commit: str) -> tuple[str, ...]:
         """Every path that differs, a renamed file under both names."""
@@ -156,22 +158,16 @@ class MergingTrees:
 
     async def _texts(self, ids: Sequence[str]) -> "dict[str, str] | _TooLarge":
         """Blob to its text, without those that are none."""
-        listing = "".join(f"{blob}\n" for blob in ids).encode("ascii")
-        answer = await self._git.run("cat-file", "--batch-check=%(objectsize)", stdin=listing)
         total = 0
-        for blob, size in zip(ids, map(int, answer.text.splitlines()), strict=True):
-            total += size
-            if size > MOST_BYTES or total > MOST_BYTES_IN_ALL:
-                return _TooLarge(blob)
-        data = (await self._git.run("cat-file", "--batch", stdin=listing)).stdout
-        texts, at = {}, 0
-        for blob in ids:
-            end = data.index(b"\n", at)
-            head = data[at:end].split(b" ")
-            if len(head) != 3:
+        for blob, found in zip(ids, await self._objects.look(*ids), strict=True):
+            if found is None:
                 raise GitFailed(f"{blob} cannot be read")
-            at = end + 1 + int(head[2]) + 1
-            if (text := as_text(data[end + 1 : at - 1])) is not None:
+            total += found.size
+            if found.size > MOST_BYTES or total > MOST_BYTES_IN_ALL:
+                return _TooLarge(blob)
+        texts = {}
+        for blob, data in zip(ids, await self._objects.all_contents(ids, MOST_BYTES), strict=True):
+            if data is not None and (text := as_text(data)) is not None:
                 texts[blob] = text
         return texts
 

@@ -32,6 +32,7 @@ from quarterdeck.workplace.incoming import receive, receive_pack
 from quarterdeck.workplace.leading import pack_of, way
 from quarterdeck.workplace.lock import held
 from quarterdeck.workplace.merging_trees import MergingTrees
+from quarterdeck.workplace.objects import Objects
 from quarterdeck.workplace.origin import Origin
 from quarterdeck.workplace.port import Exported
 from quarterdeck.workplace.repository import Checkout, examine, is_text
@@ -59,11 +60,12 @@ class Mirror(History):
         self.depot = depot
         self.objects: tuple[Path, ...] = (path / "objects",)
         self._own = Git(f"--git-dir={path}", environment=NO_CONFIGURATION, umask=fetching.READABLE)
-        self.trees = MergingTrees(self._own)
+        objects = Objects(self._own, path)
+        self.trees = MergingTrees(self._own, objects)
         """For merging file by file."""
         self._here: dict[str, None] = {}
         """Commits known to be here, whole."""
-        super().__init__(self._own)
+        super().__init__(self._own, objects)
 
     # --- opening ------------------------------------------------------------------------------------------
 
@@ -176,10 +178,10 @@ class Mirror(History):
         """Whether a commit is in the mirror, with its history: nothing enters it in part."""
         if commit in self._here:
             return True
-        done = await self._own.run("cat-file", "-e", f"{commit}^{{commit}}", ok=range(256))
-        if done.exit_code == 0:
+        (found,) = await self._objects.look(f"{commit}^{{commit}}")
+        if found is not None:
             self._note_here(commit)
-        return done.exit_code == 0
+        return found is not None
 
     async def need(self, *commits: str) -> None:
         """See to it that these commits are here, whoever made them. Raises GitFailed where one is nowhere to be found.
@@ -195,7 +197,7 @@ class Mirror(History):
     async def pinned(self, commit: str) -> bool:
         """Whether a change that was recorded can be had: it may be lost with the mirror that held it."""
         if self.depot is None:
-            return commit in (await self.refs(_NAMESPACE)).values()
+            return (await self._objects.look(commit))[0] is not None
         return await self.has(commit) or await self._from_depot(self.depot, commit)
 
     async def take(self, kept: Snapshot, max_bytes: int) -> str:
@@ -297,6 +299,8 @@ class Mirror(History):
 
     async def read_ref(self, ref: str) -> str | None:
         """The commit of a ref of the mirror; None = no such ref."""
+        if (found := refs.loose(self.path / ref)) is not None or refs.absent(self.path, ref):
+            return found
         return await refs.read(self._own, ref)
 
     async def refs(self, prefix: str) -> dict[str, str]:

@@ -30,7 +30,6 @@ from quarterdeck.workplace.shipping import (
     FLAGS,
     SYSTEM_PATH,
     Interpreter,
-    compile_shipped,
     find_python,
     ship,
     spawn,
@@ -55,6 +54,7 @@ class Plain:
         self._trees = HostTrees(ground)
         self._provision = Provision(ground, self._workspaces, self._launch)
         self._python: Interpreter | None = None
+        self._finding = asyncio.Lock()
         self.create = self._provision.create
         self.attach = self._provision.attach
         self.reap = self._provision.reap
@@ -63,20 +63,20 @@ class Plain:
     async def probe(self) -> Probe:
         try:
             self._ground.prepare()
-            python = await self._interpreter()
+            python, _ = await self._find()
         except QuarterdeckError as error:
             return Probe(ok=False, detail=str(error), fix=error.fix, warnings=(_WARNING,))
         return Probe(ok=True, detail=f"no sandbox; worker runs with {python.path}", warnings=(_WARNING,))
 
-    async def _interpreter(self) -> Interpreter:
-        if self._python is None:
-            self._python = await find_python()
-        return self._python
+    async def _find(self) -> tuple[Interpreter, Path]:
+        """What a worker runs with, and its files."""
+        async with self._finding:
+            if self._python is None:
+                self._python = await find_python()
+            return self._python, await ship(self._ground, self._python)
 
     async def _launch(self, spec: Spec, workspace: Path, left_behind: bool) -> WorkerSandbox:
-        python = await self._interpreter()
-        program = ship(self._ground)
-        await compile_shipped(python, program)
+        python, program = await self._find()
         scratch = self._workspaces.scratch(spec.id)
         check_bridges(spec.bridges)
         given = await asyncio.to_thread(self._trees.reachable, spec.mounts)

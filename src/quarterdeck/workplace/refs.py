@@ -35,6 +35,12 @@ def loose(path: Path) -> str | None:
     return found if ID.fullmatch(found) else None
 
 
+def absent(repository: Path, ref: str) -> bool:
+    """Whether a ref is surely not there: it has no file of its own, and none is kept in another way."""
+    others = (repository / "packed-refs", repository / "reftable", repository / ref)
+    return sys.platform == "linux" and (repository / "refs").is_dir() and not any(other.exists() for other in others)
+
+
 async def read(git: Git, ref: str) -> str | None:
     """The commit of a ref; None = no such ref."""
     # for-each-ref, because its exit code tells "no such ref" from "cannot read".

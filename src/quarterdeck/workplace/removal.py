@@ -5,6 +5,8 @@ Rules
 - Read-only directories are made writable first (through their descriptor, never through their path).
 - Depth does not matter: a nested directory is first moved up to the top, so neither descriptors nor the stack run out.
 - Idempotent; what is already gone is no error, also when another removal of the same tree takes it away meanwhile.
+- The system's `rm`, which follows no link either, goes first: it takes a tenth of the time, and none of ours. What it
+  cannot remove is taken apart here.
 """
 
 import errno
@@ -12,12 +14,17 @@ import itertools
 import os
 import secrets
 import stat
+import subprocess
 import sys
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+_RM: Final = Path("/bin/rm")
+_PATIENCE: Final = 600.0
+"""Seconds."""
+_NULL: Final = subprocess.DEVNULL
 _DIRECTORY: Final = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _ROUNDS: Final = 1_000
 """More than one is needed only where two remove the same tree; bounded, should anybody go on filling it."""
@@ -26,6 +33,8 @@ _HANDLE: Final = _DIRECTORY | (getattr(os, "O_PATH", 0) or os.O_RDONLY)
 
 def remove_tree(path: Path) -> None:
     """Remove the directory `path` and all below it. Raises OSError where the system refuses (not our files)."""
+    if path.is_absolute() and _by_program(path):
+        return
     try:
         parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -34,6 +43,16 @@ def remove_tree(path: Path) -> None:
         _remove(parent, path.name)
     finally:
         os.close(parent)
+
+
+def _by_program(path: Path) -> bool:
+    """Whether `rm` has removed it all."""
+    command = (str(_RM), "-rf", "--one-file-system", "--", str(path))
+    try:
+        done = subprocess.run(command, stdin=_NULL, stdout=_NULL, stderr=_NULL, env={}, cwd="/", timeout=_PATIENCE)
+    except (OSError, ValueError, subprocess.TimeoutExpired):  # ValueError: a name that no file can have
+        return False
+    return done.returncode == 0 and not os.path.lexists(path)
 
 
 def _remove(parent: int, name: str) -> None:

@@ -1,7 +1,8 @@
 """What a sandbox needs from the host: the worker's files and an interpreter to run them.
 
 Rules
-- The worker's files lie in a directory named after their content, so that two versions of Quarterdeck never mix.
+- The worker's files, and the programs given with the ground, lie in a directory named after their content, so that two
+  versions of Quarterdeck never mix.
 - The interpreter is found by running it as the uid that agents run as: one below root's own home cannot be executed.
 """
 
@@ -11,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -22,13 +24,16 @@ FILES: Final = (
     *("wire.py", "worker.py", "worker_bridge.py", "worker_exec.py", "worker_files.py", "worker_git.py"),
     *("worker_git_command.py", "worker_git_directory.py", "worker_mcp.py", "worker_processes.py", "worker_session.py"),
 )
-MCP_BRIDGE: Final = "quarterdeck/workplace/worker_mcp.py"
+_PACKAGE: Final = "quarterdeck/workplace"
+MCP_BRIDGE: Final = f"{_PACKAGE}/worker_mcp.py"
 """Below the shipped directory: the MCP server for agents as a program (`python3 FILE`)."""
 START: Final = "import sys; sys.path.insert(0, sys.argv[1]); from quarterdeck.workplace.worker import main; main()"
 FLAGS: Final = ("-I", "-S", "-B", "-c", START)
 """Isolated, without site packages, writing no byte code; followed by the directory of the worker's files."""
 
 SYSTEM_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
+_SETPRIV: Final = Path("/usr/bin/setpriv")
+"""Of util-linux."""
 _STREAM_LIMIT: Final = 1024 * 1024
 _CHECK: Final = "import sys; print(*sys.version_info[:2]); raise SystemExit(sys.version_info < (3, 8))"
 
@@ -42,25 +47,31 @@ class Interpreter:
     """Installation that must be made visible inside; None = it belongs to the system's /usr."""
 
 
-def ship(ground: Ground) -> Path:
-    """Put the worker's files where a sandbox can see them; idempotent. The directory to start them from."""
+async def ship(ground: Ground, python: Interpreter) -> Path:
+    """Put the worker's files where a sandbox can see them, and byte code beside them, so that the start of a sandbox
+    need not compile them; idempotent. The directory to start them from."""
     source = Path(__file__).parent
-    contents = {name: (source / name).read_bytes() for name in FILES}
-    digest = hashlib.sha256(b"\0".join(contents.values())).hexdigest()[:16]
+    contents = {f"{_PACKAGE}/{name}": (source / name).read_bytes() for name in FILES}
+    contents |= {"quarterdeck/__init__.py": b"", f"{_PACKAGE}/__init__.py": b"", **ground.programs}
+    parts = (part for name, data in contents.items() for part in (name.encode(), data))
+    digest = hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
     target = ground.bin / f"worker-{digest}"
     if target.is_dir():
         return target
     new = Path(tempfile.mkdtemp(dir=ground.bin))
-    package = new / "quarterdeck" / "workplace"
-    package.mkdir(parents=True)
-    for name, data in {"../__init__.py": b"", "__init__.py": b"", **contents}.items():
-        (package / name).write_bytes(data)
-    for directory in (new / "quarterdeck", package):
-        directory.chmod(0o755)
-    for file in [*package.iterdir(), *(new / "quarterdeck").glob("*.py")]:
-        file.chmod(0o644)
+    for name, data in contents.items():
+        file = new / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+    await _runs([str(python.path), "-I", "-S", "-m", "compileall", "-q", str(new)], drop=False)
+    _open_up(new)
     publish(new, target)
     return target
+
+
+def _open_up(new: Path) -> None:
+    for path in new.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
 
 
 def publish(new: Path, target: Path) -> None:
@@ -100,12 +111,6 @@ def _own_installation() -> Path:
     return Path(sys.base_prefix).resolve()
 
 
-async def compile_shipped(python: Interpreter, directory: Path) -> None:
-    """Write byte code beside the shipped files, so that the start of a sandbox need not compile them."""
-    if not (directory / "quarterdeck" / "workplace" / "__pycache__").is_dir():
-        await _runs([str(python.path), "-I", "-S", "-m", "compileall", "-q", str(directory)], drop=False)
-
-
 async def _runs(argv: Sequence[str], *, drop: bool = True) -> bool:
     try:
         process = await spawn(argv, {}, drop=drop)
@@ -121,7 +126,11 @@ async def spawn(
     """Start a program with pipes, in a session of its own, with nothing but `env`; as the agents' uid unless `drop` is
     false. Raises OSError."""
     dropped = worker_uid() if drop else None
+    prefix = () if dropped is None else _dropping(*dropped)
+    if prefix:
+        dropped = None
     return await asyncio.create_subprocess_exec(
+        *prefix,
         *argv,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
@@ -136,3 +145,15 @@ async def spawn(
         extra_groups=None if dropped is None else [],
         umask=0o022,
     )
+
+
+@cache
+def _dropping(uid: int, gid: int) -> tuple[str, ...]:
+    """The program that changes the uid before it becomes another one; empty where the system has none that does.
+
+    Python changes it between fork and exec, and then has to copy its page tables: 200 MB of a busy deck made
+    that 14 ms of CPU a start, in which nothing else went on. Without it the child borrows its memory (vfork).
+    """
+    if not _SETPRIV.exists() or _SETPRIV.resolve().name != _SETPRIV.name:  # Busybox and toybox know none of this
+        return ()
+    return (str(_SETPRIV), f"--reuid={uid}", f"--regid={gid}", "--clear-groups", "--")

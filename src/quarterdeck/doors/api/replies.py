@@ -4,6 +4,8 @@ Rules
 - A key belongs to a person. With another request it is refused; with the same one it is answered alike, for a week.
 - What a living server has under way is not done a second time. What a dead one left is done anew, under the same run
   id: what it had come to is found by that.
+- Where several servers share a store, one that took a request on counts as living for `SHARED_SECONDS` from then: no
+  request takes as long.
 """
 
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from quarterdeck.kernel.clock import Clock
 from quarterdeck.store.port import Store, Tx
 
 KEPT_SECONDS: Final = 7 * 86400.0
+SHARED_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +45,10 @@ class UnderWay(Exception):
 
 
 class Replies:
-    """The answers in one store. `server`: this process incarnation."""
+    """The answers in one store. `server`: this process incarnation. `shared`: others may serve the same store."""
 
-    def __init__(self, store: Store, server: str, clock: Clock) -> None:
+    def __init__(self, store: Store, server: str, clock: Clock, *, shared: bool = False) -> None:
+        self._shared = shared
         self._store = store
         self._server = server
         self._clock = clock
@@ -77,6 +81,8 @@ class Replies:
             raise Other
         if row["status"] is not None:
             return Reply(row["status"], row["headers"], row["body"])
+        if self._shared and row["server"] != self._server and now - row["at"] < SHARED_SECONDS:
+            raise UnderWay
         tx.run("reply_take", who=who, key=key, server=self._server, at=now)
         return New(row["run"])
 

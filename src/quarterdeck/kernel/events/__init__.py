@@ -137,7 +137,8 @@ _READ: Final = Kinds(EventBase, lambda: TypeAdapter(Event))
 
 def encode(event: EventBase) -> bytes:
     """The event as canonical JSON: what is stored and what the hash chain covers."""
-    return event.model_dump_json(by_alias=True, exclude_defaults=False).encode()
+    # What `model_dump_json` writes, without making a text of it and bytes again: every record passes here.
+    return type(event).__pydantic_serializer__.to_json(event, by_alias=True)
 
 
 def decode(data: bytes | str) -> EventBase:

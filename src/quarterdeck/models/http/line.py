@@ -87,6 +87,11 @@ class Line(asyncio.Protocol):
             self._transport.resume_reading()
         return found
 
+    @property
+    def over(self) -> bool:
+        """Whether all of the answer has been handed out."""
+        return self._complete and not self._parts
+
     def finished(self) -> bool:
         """End the exchange; whether the line can be used again."""
         if self._timer is not None:

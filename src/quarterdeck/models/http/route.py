@@ -10,6 +10,7 @@ Rules
 import re
 from base64 import b64encode
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Final
 from urllib.parse import SplitResult, quote, unquote, urlsplit
@@ -69,6 +70,7 @@ def proxy(server: Place, network: Network) -> Place | None:
         raise BadConfiguration("the proxy cannot be used", why=str(error), fix=f"correct {variables}") from error
 
 
+@lru_cache(maxsize=256)
 def target(base: str, path: str) -> str:
     """What a request line asks for, below the path of a server."""
     return quote(base + path, safe=_PRINTABLE, encoding="latin-1" if _narrow(path) else "utf-8") or "/"

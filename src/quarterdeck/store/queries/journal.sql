@@ -99,8 +99,8 @@ FROM events AS e JOIN streams AS s ON s.id = e.stream
 WHERE e.id > :after AND s.name >= :prefix AND s.name < :prefix || char(1114111) ORDER BY e.id LIMIT :limit;
 
 -- name: blob_put
--- Keep a body; a known digest changes nothing.
-INSERT INTO blobs (digest, codec, body) VALUES (:digest, :codec, :body) ON CONFLICT (digest) DO NOTHING;
+-- Keep a body; a known digest changes nothing. Parameters: digest, codec, body.
+INSERT INTO blobs (digest, codec, body) VALUES (?1, ?2, ?3) ON CONFLICT (digest) DO NOTHING;
 
 -- name: blob_get
 -- One body by its digest.

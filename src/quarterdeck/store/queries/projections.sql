@@ -29,10 +29,10 @@ UPDATE runs SET status = :status, reason = :reason, exit_code = :exit_code, sha 
 WHERE run = :run;
 
 -- name: project_run_costs
--- Tokens and money of model calls, summed over the run.
-UPDATE runs SET cost_nusd = cost_nusd + :cost, input = input + :input, cache_read = cache_read + :cache_read,
-    cache_write = cache_write + :cache_write, output = output + :output
-WHERE run = :run;
+-- Tokens and money of model calls, summed over the run. Parameters: run, input, cache_read, cache_write, output, cost.
+UPDATE runs SET cost_nusd = cost_nusd + ?6, input = input + ?2, cache_read = cache_read + ?3,
+    cache_write = cache_write + ?4, output = output + ?5
+WHERE run = ?1;
 
 -- name: project_task_planned
 -- run.planned: one of its tasks.
@@ -88,9 +88,9 @@ ON CONFLICT (attempt) DO UPDATE SET status = 'running', incarnation = excluded.i
 UPDATE attempts SET status = :status WHERE attempt = :attempt;
 
 -- name: project_costs
--- Tokens and money of model calls, by attempt and model.
+-- Tokens and money of model calls, by attempt and model. Parameters: in the order of the columns.
 INSERT INTO costs (run, task, attempt, model, calls, input, cache_read, cache_write, output, cost_nusd, estimated_calls)
-VALUES (:run, :task, :attempt, :model, :calls, :input, :cache_read, :cache_write, :output, :cost, :estimated)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
 ON CONFLICT (run, attempt, model) DO UPDATE SET
     calls = costs.calls + excluded.calls, input = costs.input + excluded.input,
     cache_read = costs.cache_read + excluded.cache_read, cache_write = costs.cache_write + excluded.cache_write,
@@ -116,18 +116,22 @@ DELETE FROM waits WHERE run = :run;
 UPDATE attempts SET reviewed = 1 WHERE attempt = :attempt;
 
 -- name: project_spending
--- Tokens and money of model calls, by day, run, agent and model.
+-- Tokens and money of model calls, by day, run, agent and model. Parameters: day, run, attempt, agent (null = that of the
+-- attempt), model, calls, input, cache_read, cache_write, output, cost, what of it is estimated, what of it is unverified.
 INSERT INTO spending (day, run, agent, model, "user", calls, input, cache_read, cache_write, output, cost_nusd,
     estimated_nusd, unverified_nusd)
-VALUES (:day, :run, coalesce((SELECT agent FROM attempts WHERE attempt = :attempt), ''), :model,
-    coalesce((SELECT "user" FROM runs WHERE run = :run), ''), :calls, :input, :cache_read, :cache_write, :output, :cost,
-    :estimated_cost, :unverified_cost)
+VALUES (?1, ?2, coalesce(?4, (SELECT agent FROM attempts WHERE attempt = ?3), ''), ?5,
+    coalesce((SELECT "user" FROM runs WHERE run = ?2), ''), ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
 ON CONFLICT (day, run, agent, model) DO UPDATE SET
     calls = spending.calls + excluded.calls, input = spending.input + excluded.input,
     cache_read = spending.cache_read + excluded.cache_read, cache_write = spending.cache_write + excluded.cache_write,
     output = spending.output + excluded.output, cost_nusd = spending.cost_nusd + excluded.cost_nusd,
     estimated_nusd = spending.estimated_nusd + excluded.estimated_nusd,
     unverified_nusd = spending.unverified_nusd + excluded.unverified_nusd;
+
+-- name: project_agents
+-- Whose attempts these are; `attempts` is a JSON list.
+SELECT a.attempt, a.agent FROM json_each(:attempts) AS n JOIN attempts AS a ON a.attempt = n.value;
 
 -- name: project_burn
 -- What a stretch of ten minutes has cost.

@@ -1,13 +1,13 @@
 -- name: reply_find
 -- What is known of a request that carried this key.
-SELECT request, run, server, status, headers, body FROM replies WHERE who = :who AND key = :key
+SELECT request, run, server, at, status, headers, body FROM replies WHERE who = :who AND key = :key
 
 -- name: reply_begin
 -- A request with a new key is taken on.
 INSERT INTO replies (who, key, request, run, server, at) VALUES (:who, :key, :request, :run, :server, :at)
 
 -- name: reply_take
--- A request that a dead server took on is taken on anew; it keeps the id of its run.
+-- A request that a server which is gone took on is taken on anew; it keeps the id of its run.
 UPDATE replies SET server = :server, at = :at WHERE who = :who AND key = :key
 
 -- name: reply_end

@@ -225,7 +225,7 @@ def checkout_state(repository: Path) -> str:
 
 
 def _agent_file(name: str, program: str, seconds: float) -> str:
-    command = json.dumps(["python3", "-c", program, str(seconds)])
+    command = json.dumps(["python3", "-IS", "-c", program, str(seconds)])
     return f"---\nname: {name}\ndescription: adds its line\nharness: command\ncommand: {command}\n---\n"
 
 

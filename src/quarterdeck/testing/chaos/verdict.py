@@ -7,10 +7,8 @@ Rules
 """
 
 import asyncio
-import sqlite3
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -22,9 +20,8 @@ from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.events import Outcome
 from quarterdeck.kernel.failures import Exit
+from quarterdeck.store.opening import FILE, open_url
 from quarterdeck.store.port import Store
-from quarterdeck.store.sqlite import SqliteStore
-from quarterdeck.store.statements import statements
 from quarterdeck.testing.chaos.leftovers import of_machine, of_mirrors, of_repository
 from quarterdeck.testing.chaos.processes import Line
 from quarterdeck.testing.chaos.scene import Scene, git
@@ -66,12 +63,12 @@ _SHORT_ENDS: Final = (Outcome.OK, Outcome.EXHAUSTED)
 
 def judge(scene: Scene, run: str, result: Line | None, *, delays: bool = False) -> Verdict:
     """Look at everything that run left behind. `delays`: nodes may have waited for the machine."""
-    streams, audit = asyncio.run(_journal(scene, run))
+    streams, audit, left = asyncio.run(_looked(scene))
     found = judged(scene, run, result, streams, delays=delays)
     more = [
         *of_repository(scene),
         *of_mirrors(scene),
-        *_of_store(scene),
+        *left,
         *of_machine(scene),
         *(() if not audit.faults else (f"the journal is not intact: {audit}",)),
     ]
@@ -116,10 +113,11 @@ def _redone(mine: Streams) -> Redone:
     )
 
 
-async def _journal(scene: Scene, run: str) -> tuple[Streams, Verification]:
-    store = await SqliteStore.open(scene.home / "deck.db")
+async def _looked(scene: Scene) -> tuple[Streams, Verification, tuple[str, ...]]:
+    """What the scene's database says, and what is left in it."""
+    store = await open_url(scene.database or str(scene.home / FILE))
     try:
-        return await read_all(store)
+        return *(await read_all(store)), await _of_store(store)
     finally:
         await store.close()
 
@@ -284,11 +282,13 @@ def of_gate(run: str, streams: Streams, delays: bool) -> Iterator[str]:
             yield f"the gate's check {event.check}: {event.reason}"
 
 
-def _of_store(scene: Scene) -> Iterator[str]:
-    with closing(sqlite3.connect(f"file:{scene.home / 'deck.db'}?mode=ro", uri=True)) as database:
-        for holder, amount in database.execute(statements()["left_reservations"]):
-            yield f"{amount} nano-USD are still reserved by {holder}"
-        for purse, reserved in database.execute(statements()["left_reserved"]):
-            yield f"{reserved} nano-USD are still reserved in {purse}"
-        for kind, key, status in database.execute(statements()["left_jobs"], {"poison": POISON_DEATHS}):
-            yield f"a job is left: {kind} {key} ({status})"
+async def _of_store(store: Store) -> tuple[str, ...]:
+    """Money that is still set aside, and jobs that are still in the queue."""
+    held, reserved, jobs = await store.reads(
+        ("left_reservations", {}), ("left_reserved", {}), ("left_jobs", {"poison": POISON_DEATHS})
+    )
+    return (
+        *(f"{row['amount']} nano-USD are still reserved by {row['holder']}" for row in held),
+        *(f"{row['reserved']} nano-USD are still reserved in {row['purse']}" for row in reserved),
+        *(f"a job is left: {row['kind']} {row['key']} ({row['status']})" for row in jobs),
+    )

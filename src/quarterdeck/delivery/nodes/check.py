@@ -1,0 +1,297 @@
+"""The check node: the change's structure, what its files tell, then the task's verify commands on a fresh checkout.
+
+Rules
+- Structure first: a change that may not go on is not worth a run of its tests. Then what can be found by reading it.
+- The checkout holds the change and nothing else: what the agent left lying in its workspace cannot help.
+- A verify command that fails is run once more on a fresh checkout, unless it was stopped by a limit. If all pass then,
+  the check is flaky: that is recorded and reported, and the author is not blamed.
+- New tests have to fail without the change, and edited ones must not be bent to fit: that is tried last, and only where
+  everything else holds. A test that hangs without the change has failed; how long it may take is told by how long the
+  checks took with it.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import TypeAdapter
+
+from quarterdeck.delivery.nodes.node import Duty, Result
+from quarterdeck.delivery.nodes.workshop import Workshop
+from quarterdeck.delivery.validation import commands, inspection, proof
+from quarterdeck.delivery.validation.checks import deadly, headline, outlived, passed, run_checks, summary
+from quarterdeck.delivery.validation.findings import (
+    REMARKS,
+    Remark,
+    Rule,
+    Survey,
+    blocking,
+    levelled,
+    listed,
+    pins,
+    remarks,
+)
+from quarterdeck.delivery.validation.validate import SYMLINK, structure_problems
+from quarterdeck.journal.port import Journal
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel import probes
+from quarterdeck.kernel.entities import Change, CheckResult, Feedback, Task
+from quarterdeck.kernel.events import Node, Outcome
+from quarterdeck.kernel.failures import BadConfiguration, FailureClass, SandboxDied
+from quarterdeck.workplace.history import FileChange
+from quarterdeck.workplace.mirror import Mirror
+
+RESULTS = TypeAdapter(tuple[CheckResult, ...])
+
+LFS_POINTER: Final = b"version https://git-lfs.github.com/spec/"
+"""How the file begins that stands for one that Git LFS keeps (its specification, version 1)."""
+
+AGAIN_SECONDS: Final = 300.0
+"""A check that took longer than this is not run again to find out whether it is flaky."""
+
+
+PATIENCE: Final = 60.0
+"""Seconds that any command may take without the change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What came out of one checkout."""
+
+    survey: Survey
+    found: tuple[Remark, ...]
+    results: tuple[CheckResult, ...] = ()
+
+
+def change_of(duty: Duty) -> Change:
+    """The change that the attempt handed in."""
+    change = duty.state.nodes[Node.IMPLEMENT].change
+    assert change is not None, "an attempt that implemented without a change does not get here"
+    return change
+
+
+class Check:
+    """Performs the check node."""
+
+    def __init__(self, journal: Journal, workshop: Workshop) -> None:
+        self._journal = journal
+        self._workshop = workshop
+
+    async def __call__(self, duty: Duty) -> Result:
+        assert duty.task is not None
+        change = change_of(duty)
+        config = duty.briefing.config
+        mirror = await self._workshop.mirror(duty.briefing.created.repository)
+        # What is recorded is recorded: the workspace is not needed any more.
+        if duty.state.started is not None:
+            self._workshop.leave(config, duty.state.started.workspace, discard=True)
+        await mirror.fetch(change.base)
+        if not await mirror.pinned(change.commit):
+            reason = "the change was lost with the mirror that held it; it is made again"
+            return Result(Outcome.FAILED, reason=reason, failure=FailureClass.INFRASTRUCTURE)
+        changes = await mirror.changes(change.base, change.commit)
+        problems = await self._structure(duty, duty.task, change, changes, mirror)
+        if problems:
+            reason = f"the change is not acceptable: {problems[0]}"
+            pieces = Feedback(source="structure", reason=reason[:2000], detail="\n".join(problems)[:24_000])
+            return Result(Outcome.FAILED, reason=reason, failure=FailureClass.HANDOFF, feedback=(pieces,))
+        try:
+            return await Examination(duty, duty.task, change, changes, mirror, self._journal, self._workshop).result()
+        except BadConfiguration as error:
+            piece = Feedback(source="verify", reason=str(error)[:2000], detail=error.fix)
+            return Result(Outcome.FAILED, reason=str(error), failure=FailureClass.TOOL, feedback=(piece,))
+
+    async def _structure(
+        self, duty: Duty, task: Task, change: Change, changes: Sequence[FileChange], mirror: Mirror
+    ) -> tuple[str, ...]:
+        links = {
+            item.path: (await mirror.show(change.commit, item.path, 4096) or b"").decode("utf-8", "replace")
+            for item in changes
+            if item.new_mode == SYMLINK
+        }
+        existing = frozenset(await mirror.files(change.base))
+        deck = duty.briefing.config.deck
+        judges = frozenset(commands.scripts(deck.checks.gate)) & existing
+        started = duty.state.started
+        author = duty.briefing.config.agents.get(started.agent) if started is not None else None
+        problems = structure_problems(task, changes, existing, links, deck.limits, judges, author)
+        return problems or await _of_lfs(mirror, change, changes, existing)
+
+
+async def _is_pointer(mirror: Mirror, commit: str, path: str) -> bool:
+    return await mirror.show(commit, path, len(LFS_POINTER)) == LFS_POINTER
+
+
+async def _of_lfs(
+    mirror: Mirror, change: Change, changes: Sequence[FileChange], existing: frozenset[str]
+) -> tuple[str, ...]:
+    """No filter runs where an agent works: what Git LFS should keep elsewhere would land in the repository itself."""
+    if not any(path.rpartition("/")[2] == ".gitattributes" for path in existing):
+        return ()
+    written = [item.path for item in changes if item.new_mode.startswith("100")]
+    kept = await mirror.attributed(change.commit, "filter", "lfs", written)
+    found = [path for path in kept if not await _is_pointer(mirror, change.commit, path)]
+    if not found:
+        return ()
+    return (f"Git LFS keeps these files, and agents cannot store anything there: {', '.join(found[:20])}",)
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """One change, looked at in sandboxes."""
+
+    duty: Duty
+    task: Task
+    change: Change
+    changes: Sequence[FileChange]
+    mirror: Mirror
+    journal: Journal
+    workshop: Workshop
+
+    async def result(self) -> Result:
+        """How the check ends. Raises BadConfiguration where the environment cannot be built."""
+        levels = self.duty.briefing.config.deck.validation
+        look = inspection.worth_a_look(self.changes, levels)
+        if not look and not self.task.verify:
+            return Result(Outcome.OK)
+        began = time.monotonic()
+        checked = await self._checked("check", look)
+        flake: tuple[Remark, ...] = ()
+        if _may_be_flaky(checked.results):
+            again = await self._checked("again", False)
+            if passed(again.results):
+                flake = (await self._flaky(headline(checked.results)),)
+                checked = Checked(checked.survey, checked.found, again.results)
+        probes.hit("attempt.checked")
+        blob = await self._recorded(checked.results, time.monotonic() - began) if checked.results else None
+        found = (*checked.found, *flake)
+        if passed(checked.results) and not blocking(found):
+            found += await self._tried(checked.survey, _patience(checked.results))
+        named = await self._named(found) if found else None
+        if not passed(checked.results):
+            return self._failed(checked.results, blob, named)
+        if blocking(found):
+            return self._sent_back(found, blob, named)
+        return Result(Outcome.OK, result_blob=blob, findings_blob=named)
+
+    async def _checked(self, name: str, look: bool) -> Checked:
+        """The survey, and the verify commands unless it speaks against the change, in a fresh checkout."""
+        config = self.duty.briefing.config
+
+        async def once() -> Checked:
+            place = self.workshop.checking(
+                config, self.mirror, f"{self.duty.attempt}-{name}", self.change.commit, self._announce
+            )
+            async with place as sandbox:
+                told = await inspection.survey(sandbox, self.change, self.changes) if look else Survey()
+                found = remarks(told, self.task, config.deck.validation)
+                if blocking(found):
+                    return Checked(told, found)
+                return Checked(
+                    told, found, await run_checks(sandbox, self.task.verify, timeout=config.deck.checks.timeout)
+                )
+
+        try:
+            return await outlived(once)
+        except SandboxDied as death:
+            return Checked(Survey(), (), deadly(death))
+
+    async def _announce(self, commands: tuple[str, ...]) -> None:
+        await self.journal.append(self.duty.claim, e.EnvironmentBuilding.of(commands))
+
+    async def _tried(self, told: Survey, patience: float) -> tuple[Remark, ...]:
+        """Whether the new tests fail without the rest of the change. `patience`: seconds that a command may take."""
+        config = self.duty.briefing.config
+        levels = config.deck.validation
+        trials = inspection.wanted_trials(self.task, told, levels)
+        rest = proof.rest([path for item in self.changes for path in (item.path, item.old_path) if path])
+        meant = pins(self.task, rest)
+        idle = () if meant else inspection.idle_tests(self.task, told, levels)
+        idle += proof.unrun(self.task.verify, told.tests)
+        if not trials:
+            return levelled(idle, levels)
+        if meant:
+            trials = ()
+        alone = bool(trials) and not rest
+        counting = [test for test in told.tests if test.counts]
+        empty = (proof.vacuous(counting, sure=any(trial.exact for trial in trials)),) if alone else ()
+        edited = proof.edited(self.task.verify, told.tests) if levels.weakened_tests != "off" else ()
+        if not edited and (alone or not trials):
+            return levelled((*empty, *idle), levels)
+
+        async def once() -> tuple[Remark, ...]:
+            place = self.workshop.checking(
+                config, self.mirror, f"{self.duty.attempt}-proof", self.change.commit, self._announce
+            )
+            checks = config.deck.checks
+            checks = checks.model_copy(update={"timeout": min(checks.timeout, patience)})
+            async with place as sandbox:
+                found = empty or await inspection.tried(sandbox, self.change, self.changes, trials, checks)
+                found = (*await inspection.fitted(sandbox, self.change, self.changes, edited, checks), *found)
+                return tuple(dict.fromkeys(found))
+
+        try:
+            return levelled((*await outlived(once), *idle), levels)
+        except SandboxDied:
+            return levelled(
+                (*empty, *idle), levels
+            )  # without the change its tests bring a sandbox down: they do not pass
+
+    async def _flaky(self, said: str) -> Remark:
+        reason = f"{said}: it failed and then passed on the same tree"
+        event = e.FlakeSeen(tree=self.change.tree, check=self.duty.attempt, reason=said[:2000])
+        await self.journal.append(self.duty.claim, event)
+        return Remark(rule=Rule.FLAKY_CHECK, problem=reason)
+
+    async def _recorded(self, results: tuple[CheckResult, ...], seconds: float) -> str:
+        blob = await self.journal.put(RESULTS.dump_json(results))
+        event = e.CheckRan(results_blob=blob, passed=passed(results), seconds=round(seconds, 3))
+        await self.journal.append(self.duty.claim, event)
+        return blob
+
+    async def _named(self, found: tuple[Remark, ...]) -> str:
+        blob = await self.journal.put(REMARKS.dump_json(found))
+        grave = len(blocking(found))
+        first = str((blocking(found) or found)[0])[:1000]
+        event = e.ChangeInspected(findings_blob=blob, blocking=grave, warnings=len(found) - grave, first=first)
+        await self.journal.append(self.duty.claim, event)
+        return blob
+
+    def _failed(self, results: tuple[CheckResult, ...], blob: str | None, named: str | None) -> Result:
+        reason = headline(results)
+        piece = Feedback(source="verify", reason=reason[:2000], detail=summary(results, 20_000))
+        return Result(
+            Outcome.FAILED,
+            reason=reason,
+            failure=FailureClass.TOOL,
+            feedback=(piece,),
+            result_blob=blob,
+            findings_blob=named,
+            change=self.change,
+        )
+
+    def _sent_back(self, found: tuple[Remark, ...], blob: str | None, named: str | None) -> Result:
+        reason = f"the change is not acceptable: {blocking(found)[0]}"
+        piece = Feedback(source="structure", reason=reason[:2000], detail=listed(found)[:24_000])
+        return Result(
+            Outcome.FAILED,
+            reason=reason,
+            failure=FailureClass.HANDOFF,
+            feedback=(piece,),
+            result_blob=blob,
+            findings_blob=named,
+            change=self.change,
+        )
+
+
+def _patience(results: Sequence[CheckResult]) -> float:
+    """Seconds after which a command hangs that passed within these results."""
+    return PATIENCE + 5 * max((result.seconds for result in results), default=0.0)
+
+
+def _may_be_flaky(results: Sequence[CheckResult]) -> bool:
+    """Whether it is worth finding out: it failed by itself, and not after a long time."""
+    failing = [result for result in results if not result.passed]
+    own = all(result.exit_code is not None and not result.reason for result in failing)
+    return bool(failing) and own and sum(result.seconds for result in results) <= AGAIN_SECONDS

@@ -1,0 +1,143 @@
+"""Runs check commands in a sandbox and says what came out.
+
+Rules
+- Commands run one after the other, as `sh -c` at the workspace root; the first failure ends the check, because what
+  follows would only repeat it.
+- A command passes when it exits 0 and nothing else speaks against it: no deadline, no limit, and no recognised test
+  runner that executed nothing.
+- Output that is kept is bounded: head and tail. A runner is judged by much more of it than is kept.
+- A sandbox that dies is not a result: SandboxFailed goes to the caller, who blames nobody. Only what kills every
+  sandbox that it is given counts as failed.
+"""
+
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, TypeVar
+
+from quarterdeck.delivery.validation.commands import ran_no_test
+from quarterdeck.kernel.entities import CheckResult
+from quarterdeck.kernel.failures import SandboxDied
+from quarterdeck.workplace.port import ExecResult, Sandbox
+
+T = TypeVar("T")
+
+LIVES: Final = 3
+"""Sandboxes that a check may use up before its death is its own fault."""
+
+READ_LIMIT: Final = 512 * 1024
+"""Bytes of one stream of a command's output that are looked at."""
+
+KEEP_LIMIT: Final = 12 * 1024
+"""Characters of a command's output that are kept."""
+
+_FLAGS: Final = {
+    "timeout": "timeout",
+    "memory": "memory limit exceeded",
+    "disk": "disk limit exceeded",
+}
+
+
+async def run_checks(
+    sandbox: Sandbox,
+    commands: Sequence[str],
+    *,
+    timeout: float,
+    env: Mapping[str, str] | None = None,
+) -> tuple[CheckResult, ...]:
+    """Run `commands` in order until one fails; `timeout` is in seconds for each command.
+
+    The last result is the failing one, if any. Raises SandboxFailed where the sandbox itself is gone, SandboxDied where
+    that happened under a command.
+    """
+    results: list[CheckResult] = []
+    for command in commands:
+        done = await sandbox.exec(command, env=env, timeout=timeout, output_limit=READ_LIMIT)
+        if done.died:
+            raise SandboxDied(why=f"under the command `{bounded(command, 200)}`")
+        result = judge(command, done, timeout)
+        results.append(result)
+        if not result.passed:
+            break
+    return tuple(results)
+
+
+async def outlived(check: Callable[[], Awaitable[T]]) -> T:
+    """What `check` returns; it is made again where its sandbox died. Raises SandboxDied where every one did."""
+    for _ in range(LIVES - 1):
+        with contextlib.suppress(SandboxDied):
+            return await check()
+    return await check()
+
+
+def deadly(death: SandboxDied) -> tuple[CheckResult, ...]:
+    """The result of a check that no sandbox outlived."""
+    reason = f"killed {LIVES} sandboxes"
+    return (CheckResult(command="(the sandbox died)", exit_code=None, seconds=0.0, output=str(death), reason=reason),)
+
+
+def judge(command: str, done: ExecResult, timeout: float) -> CheckResult:
+    """One finished command as a check's result."""
+    output = _text(done)
+    reason = next((says for flag, says in _FLAGS.items() if flag in done.flags), "")
+    if reason == "timeout":
+        reason = f"timeout after {timeout:g} s"
+    if not reason and done.exit_code is None:
+        reason = "killed"
+    if not reason:
+        reason = ran_no_test(command, done.exit_code, output)
+    return CheckResult(
+        command=command,
+        exit_code=done.exit_code,
+        seconds=round(done.seconds, 3),
+        output=bounded(output, KEEP_LIMIT),
+        reason=reason,
+    )
+
+
+def passed(results: Sequence[CheckResult]) -> bool:
+    """Whether a check passed. A check without any command passes: that none is configured is refused elsewhere."""
+    return all(result.passed for result in results)
+
+
+def headline(results: Sequence[CheckResult]) -> str:
+    """The failing command in one line, for reasons; "" where all passed."""
+    for result in results:
+        if not result.passed:
+            why = result.reason or f"exit {result.exit_code}"
+            return f"`{bounded(result.command, 200)}` failed: {why}"
+    return ""
+
+
+def summary(results: Sequence[CheckResult], limit: int = 20_000) -> str:
+    """What a check said, for whoever has to mend it: each command with its result, the failing ones with their output.
+
+    At most `limit` characters; the output is cut first, in the middle.
+    """
+    lines = []
+    failing = [result for result in results if not result.passed]
+    for result in results:
+        verdict = "passed" if result.passed else (result.reason or f"exit {result.exit_code}")
+        lines.append(f"$ {bounded(result.command, 500)}\n[{verdict}, {result.seconds:.1f} s]")
+    head = bounded("\n".join(lines), limit)
+    room = limit - len(head)
+    for result in failing:
+        if room > 200:
+            part = "\n\n" + bounded(result.output, room - 2)
+            head += part
+            room -= len(part)
+    return head
+
+
+def bounded(text: str, limit: int) -> str:
+    """`text` in at most `limit` characters: head and tail, with a mark for what is left out."""
+    if len(text) <= limit:
+        return text
+    mark = f"\n… {len(text) - limit} characters left out …\n"
+    room = max(0, limit - len(mark))
+    tail = room * 2 // 3
+    return (text[: room - tail] + mark + text[len(text) - tail :])[:limit]
+
+
+def _text(done: ExecResult) -> str:
+    parts = [raw.decode("utf-8", "replace").replace("\0", "\\0") for raw in (done.stdout, done.stderr)]
+    return "\n".join(part.rstrip("\n") for part in parts if part.strip())

@@ -1,0 +1,301 @@
+"""Which test runners a shell command starts, so that "nothing was tested" is not taken for "everything passed".
+
+Rules
+- A recognised runner that executed no test is a failure, whatever its exit status: an empty selection, an empty
+  directory, or nothing but skipped tests.
+- Two things must agree: the command starts a runner that we know (also behind `python -m`, `uv run`, `env`,
+  `sh -c "…"` and the like), and the output says that no test ran.
+- Silence is evidence only of a runner that is never silent and whose output goes nowhere else: what it loaded ended the
+  process before any test, with an exit status of 0.
+- Launchers that hide the runner (`make`, `npm test`, `tox`, a script of the repository, …) are judged by the output
+  alone, and only when no runner in it reports an executed test.
+- Linters, type checkers and builds are nobody's business here.
+"""
+
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
+from typing import Final
+
+from quarterdeck.delivery.validation.runners import (
+    BUN,
+    CARGO,
+    CTEST,
+    DENO,
+    DOTNET,
+    GO,
+    JAVASCRIPT,
+    MAVEN,
+    MOCHA,
+    NODE,
+    PHPUNIT,
+    PYTEST,
+    RSPEC,
+    RUNNERS,
+    UNITTEST,
+    Runner,
+    plain,
+)
+
+_SEPARATORS: Final = frozenset({"&&", "||", ";", "|", "&", "(", ")", ";;", "|&", "\n", "{", "}", "!", "then", "do"})
+_ASSIGNMENT: Final = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*=")
+_PYTHON: Final = re.compile(r"^(python|pypy)[0-9.]*$")
+_SHELLS: Final = frozenset({"sh", "bash", "dash", "zsh", "ksh"})
+_LAUNCHERS: Final = frozenset(
+    {"make", "gmake", "ninja", "tox", "nox", "just", "task", "invoke", "rake", "gradle", "gradlew", "meson", "bazel"}
+    | {"npm", "pnpm", "yarn", "bun", "hatch", "pdm"}
+)
+_RECIPES: Final = {
+    "make": ("Makefile", "makefile", "GNUmakefile"),
+    "gmake": ("Makefile", "makefile", "GNUmakefile"),
+    "tox": ("tox.ini",),
+    "nox": ("noxfile.py",),
+    "just": ("justfile", "Justfile"),
+}
+"""Where a launcher reads what it has to do."""
+_PREFIXES: Final = frozenset({"env", "exec", "command", "time", "nice", "nohup", "stdbuf", "xvfb-run", "npx", "bunx"})
+_RUN_WRAPPERS: Final = frozenset({"uv", "poetry", "pipenv", "pdm", "hatch", "rye", "pixi", "conda"})
+_WITH_VALUE: Final = frozenset(
+    {
+        "--with",
+        "--extra",
+        "--group",
+        "--python",
+        "-p",
+        "--package",
+        "--project",
+        "--directory",
+        "--env-file",
+        "-n",
+        "-e",
+    }
+)
+_FLAG: Final = re.compile(r"-[qvxslb]+|-r\w+|--[a-z-]+=\S*|--(?:quiet|verbose|exitfirst|failfast|buffer|no-header)")
+"""Options of pytest and unittest that take no other word."""
+_ELSEWHERE: Final = re.compile(r"[*?$~\[]|\.\.|(?<!\S)-C\b|--(?:directory|project|chdir|cwd|rootdir|pyargs)\b")
+"""What may make a path mean something else than it says."""
+_ONLY_ASKS: Final = frozenset({"--version", "-V", "--help", "-h", "--collect-only", "--co", "--fixtures", "--markers"})
+
+_DIVERTS: Final = re.compile(r"[|<>`$]|(?<!&)&(?!&)|no:terminal")
+"""What may keep a runner from running, or its output from us."""
+_SILENCE: Final = 100_000
+"""Characters of output beyond which some of it may have been left out."""
+
+
+_BY_NAME: Final = {
+    "pytest": PYTEST,
+    "py.test": PYTEST,
+    "unittest": UNITTEST,
+    "jest": JAVASCRIPT,
+    "vitest": JAVASCRIPT,
+    "mocha": MOCHA,
+    "ctest": CTEST,
+    "rspec": RSPEC,
+    "phpunit": PHPUNIT,
+}
+_BY_VERB: Final = {
+    ("go", "test"): GO,
+    ("cargo", "test"): CARGO,
+    ("cargo", "t"): CARGO,
+    ("cargo", "nextest"): CARGO,
+    ("manage.py", "test"): UNITTEST,
+    ("dotnet", "test"): DOTNET,
+    ("bun", "test"): BUN,
+    ("deno", "test"): DENO,
+}
+
+
+def ran_no_test(command: str, exit_code: int | None, output: str) -> str:
+    """Why this finished command counts as "executed no test"; "" = it does not.
+
+    `command` is what was given to `sh -c`, `output` its stdout and stderr together.
+    """
+    text = plain(output)
+    found, hidden = recognise(command)
+    for runner in found:
+        if exit_code is not None and exit_code == runner.empty_exit and runner.executed(text) in (0, None):
+            return f"{runner.name} executed no test (exit {exit_code})"
+        if runner.executed(text) == 0:
+            return f"{runner.name} executed no test"
+        if exit_code == 0 and _fell_silent(runner, command, text):
+            return f"{runner.name} executed no test: it ended without saying that any ran"
+    if hidden and not found:
+        said = [(runner, count) for runner in RUNNERS if (count := runner.executed(text)) is not None]
+        if said and not any(count for _, count in said):
+            return f"{said[0][0].name} executed no test"
+    return ""
+
+
+def _fell_silent(runner: Runner, command: str, text: str) -> bool:
+    if _DIVERTS.search(command) or len(text) > _SILENCE:
+        return False
+    if runner is UNITTEST and "manage.py" not in command:
+        return runner.executed(text) is None
+    return runner in (PYTEST, UNITTEST, GO, CARGO) and not text.strip()
+
+
+def recognise(command: str) -> tuple[tuple[Runner, ...], bool]:
+    """The runners that a shell command starts, in order, and whether it starts something that may hide one."""
+    found: list[Runner] = []
+    hidden = False
+    for argv in _simple_commands(command):
+        rest = _unwrap(argv)
+        if not rest or _ONLY_ASKS.intersection(rest[1:]):
+            continue
+        name = PurePosixPath(rest[0]).name
+        if name in _SHELLS:
+            inner, inner_hidden = _inside_shell(rest)
+            found += inner
+            hidden = hidden or inner_hidden
+        elif (runner := _runner(name, rest)) is not None:
+            found.append(runner)
+        elif name in _LAUNCHERS or _is_script(rest[0]):
+            hidden = True
+    return tuple(dict.fromkeys(found)), hidden
+
+
+def sole(command: str) -> bool:
+    """Whether the shell line is one plain command: what is put behind it becomes an argument of it."""
+    simple = list(_simple_commands(command))
+    if len(simple) != 1 or re.search(r"[;|&()<>#`\n]", command):
+        return False
+    rest = _unwrap(simple[0])
+    return bool(rest) and PurePosixPath(rest[0]).name not in _SHELLS | (_LAUNCHERS - {"bun"})
+
+
+def covers(command: str, path: str) -> bool:
+    """Whether this command may run the tests of that Python file; only what is sure not to do so does not."""
+    simple = list(_simple_commands(command))
+    rest = _unwrap(simple[0]) if simple else []
+    runner = _BY_NAME.get(PurePosixPath(rest[0]).name) if rest else None
+    if runner not in (PYTEST, UNITTEST) or not sole(command) or _ELSEWHERE.search(command):
+        return True
+    given = [word for word in rest[1:] if not _FLAG.fullmatch(word)]
+    if not given or any(word.startswith(("-", "/")) for word in given) or "discover" in given:
+        return True
+    if runner is PYTEST:
+        chosen = [PurePosixPath(word.partition("::")[0]) for word in given]
+        return any(PurePosixPath(path).is_relative_to(each) for each in chosen)
+    module = PurePosixPath(path).with_suffix("").parts
+    modules = [tuple(word.removesuffix(".py").replace("/", ".").split(".")) for word in given]
+    tails = [module[at:] for at in range(len(module))]  # from which folder it is imported is not known here
+    return any(each[: len(tail)] == tail[: len(each)] for each in modules for tail in tails)
+
+
+def scripts(commands: Sequence[str]) -> Iterator[str]:
+    """What these shell commands run or read in order to know what to check: files, as far as the text tells."""
+    for command in commands:
+        for argv in _simple_commands(command):
+            rest = _unwrap(argv)
+            name = PurePosixPath(rest[0]).name if rest else ""
+            if name in _SHELLS:
+                yield from _given_to_shell(rest[1:])
+            elif name.endswith(".sh"):
+                yield _plain(rest[0])
+            yield from _RECIPES.get(name, ())
+
+
+def _given_to_shell(words: Sequence[str]) -> Iterator[str]:
+    for at, word in enumerate(words):
+        if word.startswith("-") and word.endswith("c"):
+            yield from scripts(words[at + 1 : at + 2])
+            return
+        if not word.startswith(("-", "+")):
+            yield _plain(word)
+            return
+
+
+def _plain(path: str) -> str:
+    return path.removeprefix("./")
+
+
+def _inside_shell(argv: Sequence[str]) -> tuple[tuple[Runner, ...], bool]:
+    for at, word in enumerate(argv[1:], start=1):
+        if word.startswith("-") and word.endswith("c") and at + 1 < len(argv):
+            return recognise(argv[at + 1])
+    return (), True
+
+
+def _runner(name: str, argv: Sequence[str]) -> Runner | None:
+    if name in _BY_NAME:
+        return _BY_NAME[name]
+    arguments = argv[1:]
+    if name == "node" and "--test" in arguments:
+        return NODE
+    verbs = [word for word in arguments if not word.startswith(("-", "+"))]
+    if name in ("mvn", "mvnw"):
+        return MAVEN if {"test", "verify"}.intersection(verbs) else None
+    return _BY_VERB.get((name, verbs[0])) if verbs else None
+
+
+def _is_script(word: str) -> bool:
+    """Whether the first word of a command names a file of the repository."""
+    return word.endswith((".sh", ".py")) or ("/" in word and not word.startswith("/"))
+
+
+def _simple_commands(command: str) -> Iterator[list[str]]:
+    """The simple commands of a shell line. What cannot be parsed yields nothing: no evidence, no verdict."""
+    lexer = shlex.shlex(command.replace("\n", " ; "), posix=True, punctuation_chars="();|&")
+    lexer.whitespace_split = True
+    lexer.commenters = ""
+    current: list[str] = []
+    try:
+        words = list(lexer)
+    except ValueError:
+        return
+    for word in words:
+        if word in _SEPARATORS or set(word) <= set("();|&"):
+            if current:
+                yield current
+            current = []
+        else:
+            current.append(word)
+    if current:
+        yield current
+
+
+def _unwrap(argv: Sequence[str]) -> list[str]:
+    """The argv without what only wraps it: assignments, `env`, `timeout 5`, `uv run`, `python -m`, and the like."""
+    rest = list(argv)
+    while rest:
+        name = PurePosixPath(rest[0]).name
+        if _ASSIGNMENT.match(rest[0]):
+            rest = rest[1:]
+        elif name == "timeout":
+            rest = _options_off(rest[1:])[1:]
+        elif name in _PREFIXES:
+            rest = _options_off(rest[1:])
+        elif name in _RUN_WRAPPERS and "run" in rest[1:]:
+            rest = _options_off(rest[rest.index("run") + 1 :])
+        elif name in {"pnpm", "yarn", "npm", "bundle"} and rest[1:2] in (["exec"], ["dlx"]):
+            rest = _options_off(rest[2:])
+        elif name == "coverage" and rest[1:2] == ["run"]:
+            rest = _module(rest[2:])
+        elif _PYTHON.match(name):
+            rest = _module(rest[1:])
+        else:
+            return rest
+    return rest
+
+
+def _options_off(words: list[str]) -> list[str]:
+    at = 0
+    while at < len(words) and words[at].startswith("-"):
+        if words[at] == "--":
+            return words[at + 1 :]
+        at += 2 if words[at] in _WITH_VALUE else 1
+    return words[at:]
+
+
+def _module(words: list[str]) -> list[str]:
+    """What `python WORDS` runs: `-m NAME …` or `SCRIPT …`; the module `unittest` gets its runner's name."""
+    at = 0
+    while at < len(words) and words[at].startswith("-"):
+        if words[at] == "-m" and at + 1 < len(words):
+            module = words[at + 1]
+            return ["unittest" if module.startswith("unittest") else module, *words[at + 2 :]]
+        if words[at] == "-c":
+            return []
+        at += 2 if words[at] in {"-X", "-W"} else 1
+    return words[at:]

@@ -1,0 +1,174 @@
+"""Looks at a change in sandboxes: the survey of its files, and the trial of its new tests.
+
+Rules
+- The survey runs in the fresh checkout of the change, before anything of the change has run there.
+- The trial has a checkout of its own: the base, with the change's test files.
+- An inspection that cannot be made sends nothing back: the checks and the gate stand without it. It is named, so that
+  somebody looks, and logged.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from importlib import resources
+from typing import Final
+
+from pydantic import ValidationError
+
+from quarterdeck.delivery.validation import proof
+from quarterdeck.delivery.validation.checks import bounded
+from quarterdeck.delivery.validation.findings import Remark, Rule, Survey, only_tests
+from quarterdeck.delivery.validation.survey.options import FILES
+from quarterdeck.delivery.validation.survey.sources import MAX_BYTES, is_test
+from quarterdeck.delivery.validation.validate import SUBMODULE, SYMLINK
+from quarterdeck.kernel.config import ChecksSection, ValidationSection
+from quarterdeck.kernel.entities import Change, Task
+from quarterdeck.workplace.history import FileChange
+from quarterdeck.workplace.port import Sandbox
+from quarterdeck.workplace.profile import PROGRAM
+
+_log = logging.getLogger(__name__)
+
+SECONDS: Final = 60.0
+CODE: Final = (".py", ".js", ".jsx", ".ts", ".tsx", ".mjs", ".cjs", ".go", ".rs")
+UNTRIED: Final = Remark(
+    rule=Rule.NOT_LOOKED_AT,
+    problem="the base could not be restored, so that the tests were not tried without the change",
+)
+ANSWER: Final = 1024 * 1024
+OUTPUT: Final = 512 * 1024
+_PACKAGE: Final = "quarterdeck.delivery.validation.survey"
+_START: Final = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from quarterdeck.delivery.validation.survey.report import main
+del sys.path[0]
+main()
+"""
+_TAKE_AWAY: Final = """
+import json, pathlib, subprocess, sys
+given = json.load(sys.stdin)
+for name in given["away"]:
+    pathlib.Path(name).unlink(missing_ok=True)
+if given["back"]:
+    command = ["git", "--literal-pathspecs", "checkout", "-q", given["base"], "--pathspec-from-file=-"]
+    names = "\\0".join(given["back"]).encode("utf-8", "surrogateescape")
+    subprocess.run([*command, "--pathspec-file-nul"], input=names, check=True)
+"""
+
+
+def programs() -> dict[str, bytes]:
+    """The survey's files, for sandboxes that it is to run in (`Ground.programs`)."""
+    names = _PACKAGE.split(".")
+    folders = ["/".join(names[:depth]) for depth in range(2, len(names))]
+    modules = [file for file in resources.files(_PACKAGE).iterdir() if file.name.endswith(".py")]
+    shipped = {
+        f"{'/'.join(names)}/{file.name}": file.read_bytes() for file in sorted(modules, key=lambda file: file.name)
+    }
+    return {**{f"{folder}/__init__.py": b"" for folder in folders}, **shipped}
+
+
+def worth_a_look(changes: Sequence[FileChange], levels: ValidationSection) -> bool:
+    """Whether the survey could say anything about these changes."""
+    wanted = set(levels.model_dump().values()) != {"off"}
+    return wanted and any(
+        change.path.endswith(".py") or is_test(change.path) or FILES.search(change.path) or change.status in "MR"
+        for change in _plain(changes)
+    )
+
+
+async def survey(sandbox: Sandbox, change: Change, changes: Sequence[FileChange]) -> Survey:
+    """What there is to say about the change that is checked out in this sandbox. Raises SandboxFailed."""
+    files = [(item.path, item.old_path or item.path, item.status) for item in _plain(changes)]
+    command = ("python3", "-I", "-c", _START, sandbox.where(PROGRAM))
+    request = json.dumps({"base": change.base, "files": files}).encode()
+    done = await sandbox.exec(command, stdin=request, timeout=SECONDS, output_limit=ANSWER)
+    try:
+        return Survey.model_validate_json(done.stdout)
+    except ValidationError:
+        said = bounded(done.stderr.decode("utf-8", "replace"), 2000)
+        _log.warning("the survey of %s failed (exit %s): %s", change.attempt, done.exit_code, said)
+        return Survey(failed=(", ".join(done.flags) or f"exit {done.exit_code}")[:200])
+
+
+def wanted_trials(task: Task, found: Survey, levels: ValidationSection) -> tuple[proof.Trial, ...]:
+    """What has to be run to see whether the new tests prove something."""
+    if levels.new_tests == "off" or not found.tests or only_tests(task.paths):
+        return ()
+    return proof.trials(task.verify, [test for test in found.tests if test.counts])
+
+
+def idle_tests(task: Task, found: Survey, levels: ValidationSection) -> tuple[Remark, ...]:
+    """The new tests that cannot prove anything, where they should."""
+    return () if levels.new_tests == "off" or only_tests(task.paths) else proof.idle(found.tests)
+
+
+async def tried(
+    sandbox: Sandbox,
+    change: Change,
+    changes: Sequence[FileChange],
+    trials: Sequence[proof.Trial],
+    checks: ChecksSection,
+) -> tuple[Remark, ...]:
+    """Run the trials in this fresh checkout of the change, without the rest of it. Raises SandboxFailed."""
+    if not await _taken_back(sandbox, change, changes, proof.rest):
+        return (UNTRIED,)
+    proofs = []
+    for trial in trials:
+        proofs.append((trial, await _tried(sandbox, trial, checks)))
+        if proofs[-1][1].verdict is proof.Verdict.PROVEN:
+            break
+    return proof.verdict(proofs)
+
+
+async def fitted(
+    sandbox: Sandbox,
+    change: Change,
+    changes: Sequence[FileChange],
+    trials: Sequence[proof.Trial],
+    checks: ChecksSection,
+) -> tuple[Remark, ...]:
+    """Which of these edited tests failed before, and pass now without the rest of the change. Raises SandboxFailed.
+
+    In a checkout of the change, fresh or as `tried` leaves it.
+    """
+    if not trials:
+        return ()
+    if not await _taken_back(sandbox, change, changes, proof.rest):
+        return (UNTRIED,)
+    passing = [t for t in trials if (await _tried(sandbox, t, checks)).verdict is proof.Verdict.EMPTY]
+    if not passing:
+        return ()
+    if not await _taken_back(sandbox, change, changes, tuple):
+        return (UNTRIED,)
+    failing = [t for t in passing if (await _tried(sandbox, t, checks)).verdict is proof.Verdict.PROVEN]
+    return tuple(proof.bent(trial.tests) for trial in failing[:1])
+
+
+async def _taken_back(
+    sandbox: Sandbox,
+    change: Change,
+    changes: Sequence[FileChange],
+    chosen: Callable[[Sequence[str]], tuple[str, ...]],
+) -> bool:
+    """Put those of the changed files that are chosen back to how they are at the base; False = that failed."""
+    back = {c.old_path if c.status == "R" else c.path for c in changes if c.status not in "AC"}
+    away = {c.path for c in changes if c.status in "ARC"}
+    given = {"base": change.base, "back": sorted(chosen(tuple(back))), "away": sorted(chosen(tuple(away)))}
+    done = await sandbox.exec(("python3", "-I", "-c", _TAKE_AWAY), stdin=json.dumps(given).encode(), timeout=SECONDS)
+    if done.exit_code != 0:
+        said = bounded(done.stderr.decode("utf-8", "replace"), 2000)
+        _log.warning("the base could not be restored for the trial of %s: %s", change.attempt, said)
+    return done.exit_code == 0
+
+
+async def _tried(sandbox: Sandbox, trial: proof.Trial, checks: ChecksSection) -> proof.Proof:
+    ran = await sandbox.exec(trial.command, env=trial.env, timeout=checks.timeout, output_limit=OUTPUT)
+    text = (ran.stdout + b"\n" + ran.stderr).decode("utf-8", "replace")
+    return proof.judge(trial, ran.exit_code, text)
+
+
+def _plain(changes: Sequence[FileChange]) -> list[FileChange]:
+    odd = {SYMLINK, SUBMODULE}
+    # Code that is too large is named by the survey; anything else may be as large as it likes.
+    return [c for c in changes if (c.size <= MAX_BYTES or c.path.endswith(CODE)) and not odd & {c.old_mode, c.new_mode}]

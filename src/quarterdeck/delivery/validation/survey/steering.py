@@ -1,0 +1,68 @@
+"""What a change does to all tests at once.
+
+Rules
+- Replacing a part of the test framework (`unittest.TestCase.assertEqual = …`) is told wherever it stands.
+- So is a hook of pytest that decides which tests run, or how they end.
+- Only what the change brought is told.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from quarterdeck.delivery.validation.survey.sources import Function, nodes, parsed
+
+_FRAMEWORK = re.compile(
+    r"(?:unittest|pytest|_pytest|TestCase|TestResult|TextTestResult|TestSuite)\.(?:.*\.)?"
+    r"(?:assert\w*|fail\w*|raises|warns|run|main|debug|_callTestMethod|add(?:Failure|Error)|wasSuccessful)"
+)
+_HOOKS = frozenset(
+    f"pytest_{name}"
+    for name in (
+        *(
+            "collection",
+            "collection_modifyitems",
+            "collection_finish",
+            "ignore_collect",
+            "collect_file",
+            "itemcollected",
+        ),
+        *("runtest_protocol", "runtest_call", "runtest_makereport", "runtestloop", "pyfunc_call", "pycollect_makeitem"),
+        *("report_teststatus", "sessionfinish", "cmdline_main"),
+    )
+)
+
+
+def steers(old: str, new: str) -> Iterator[tuple[str, str]]:
+    """`patches` or `hooks`, and what: of a source that becomes another one."""
+    before = set(_found(old))
+    yield from dict.fromkeys(found for found in _found(new) if found not in before)
+
+
+def _found(source: str) -> Iterator[tuple[str, str]]:
+    tree = parsed(source) if source else None
+    for node in nodes(tree) if tree else ():
+        if isinstance(node, Function) and node.name in _HOOKS:
+            yield "hooks", node.name
+        yield from (("patches", name) for name in _replaced(node) if _FRAMEWORK.fullmatch(name))
+
+
+def _replaced(node: ast.AST) -> Iterator[str]:
+    """The dotted names of attributes that this assigns to, one way or the other."""
+    if isinstance(node, ast.Assign):
+        yield from map(_dotted, node.targets)
+    elif isinstance(node, (ast.AugAssign, ast.AnnAssign)):
+        yield _dotted(node.target)
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "setattr":
+        names = [given.value for given in node.args[1:2] if isinstance(given, ast.Constant)]
+        yield from (f"{_dotted(node.args[0])}.{name}" for name in names if isinstance(name, str))
+
+
+def _dotted(node: ast.AST) -> str:
+    parts = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return ".".join([*([node.id] if isinstance(node, ast.Name) else []), *reversed(parts)])

@@ -1,0 +1,190 @@
+"""Which tests a change brings, and which of the tests that were there hold less than before.
+
+Rules
+- A test is known by its name within its file. One that went to another file or got another name is not removed, but
+  looked at like one that stayed; one whose statements mostly live on in new tests is edited.
+- A test whose name is taken away again, by `del` or a constant, is none.
+- A test is skipped where it, its class or its file says so now and did not. Under a condition that is false here, or
+  cannot be told here, it is only skipped elsewhere.
+- A test is weaker where it lost things that it held against the code, and got none for them.
+- A removed test that used something which the change removes from the code has gone for a reason.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from quarterdeck.delivery.validation.survey.silence import Silence, of_class, of_function, of_module
+from quarterdeck.delivery.validation.survey.sources import AnyFunction, Function, name_of, parsed
+
+_FOREIGN = {
+    (".js", ".jsx", ".ts", ".tsx", ".mjs", ".cjs"): (
+        r"""(?<![\w.])(?:it|test)(?:\.only)?\(\s*(?P<q>["'`])(?P<name>.+?)(?P=q)""",
+        r"\b(?:it|test|describe)\.(?:skip|todo)\b|(?<![\w.])x(?:it|describe|test)\(",
+    ),
+    (".go",): (r"(?m)^func (?P<name>Test\w+)\(", r"\bt\.Skip(?:f|Now)?\("),
+    (".rs",): (
+        r"#\[(?:\w+::)?test\]\s*(?:#\[[^\]]*\]\s*)*(?:pub )?(?:async )?fn (?P<name>\w+)",
+        r"#\[ignore",
+    ),
+}
+_CASE = re.compile(r"TestCase$|Tests?$")
+_GRAVITY = ("", "edited", "skipped elsewhere", "weaker", "skipped")
+MOSTLY = 0.6
+"""Part of a test's statements that has to be found again in new tests."""
+
+
+@dataclass(frozen=True)
+class Test:
+    """One test of a file."""
+
+    __test__ = False
+
+    print: str = ""
+    """What it is made of, without places; "" = unknown."""
+    node: AnyFunction | None = None
+    silence: Silence = Silence.NONE
+
+    @property
+    def body(self) -> str:
+        return re.sub(r"name='\w+'", "", self.print, count=1)
+
+    @property
+    def rows(self) -> set[str]:
+        """Its statements, each on a row."""
+        body = [row.strip() for node in self.node.body for row in ast.unparse(node).splitlines()] if self.node else []
+        return {row for row in body if not row.startswith(('"""', "'"))}
+
+
+@dataclass(frozen=True)
+class Weakened:
+    """A test that was there and holds less now."""
+
+    path: str
+    name: str
+    how: str
+    """`removed`, `skipped`, `skipped elsewhere`, `weaker` or `edited`."""
+    gone: bool
+    """What it tested was removed, too."""
+
+
+@lru_cache(maxsize=64)
+def find_tests(path: str, source: str) -> Mapping[str, Test]:
+    """The tests in a file; a method is called `Class::method`."""
+    for suffixes, (pattern, _) in _FOREIGN.items():
+        if path.endswith(suffixes):
+            return {match["name"]: Test() for match in re.finditer(pattern, source)}
+    tree = parsed(source) if path.endswith(".py") else None
+    found: dict[str, Test] = {}
+    for node in tree.body if tree else ():
+        if isinstance(node, ast.ClassDef) and (node.name.startswith("Test") or any(map(_is_case, node.bases))):
+            around, gone = of_class(node), set(_dropped(node.body))
+            for inner in node.body:
+                if isinstance(inner, Function) and inner.name.startswith("test") and inner.name not in gone:
+                    found[f"{node.name}::{inner.name}"] = Test(ast.dump(inner), inner, max(around, of_function(inner)))
+        elif isinstance(node, Function) and node.name.startswith("test"):
+            found[node.name] = Test(ast.dump(node), node, of_function(node))
+    if tree:
+        bases = {name_of(base) for node in tree.body if isinstance(node, ast.ClassDef) for base in node.bases}
+        gone = set(_dropped(tree.body)) - bases  # a base is put away so that it does not run by itself
+        found = {name: test for name, test in found.items() if gone.isdisjoint((name, name.partition("::")[0]))}
+    return found
+
+
+def _dropped(body: Iterable[ast.stmt]) -> Iterator[str]:
+    """The names that these statements bind, and take away again: `test_a`, or `TestX::test_a`."""
+    have: set[str] = set()
+    for node in body:
+        targets: list[ast.expr] = []
+        if isinstance(node, (*Function, ast.ClassDef)):
+            have.add(node.name)
+        elif isinstance(node, ast.Delete) or (isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)):
+            targets = node.targets
+        for target in targets:
+            owner = name_of(target.value) if isinstance(target, ast.Attribute) else name_of(target)
+            if owner in have:
+                yield f"{owner}::{target.attr}" if isinstance(target, ast.Attribute) else owner
+
+
+def _is_case(base: ast.expr) -> bool:
+    return bool(_CASE.search(name_of(base)))
+
+
+def assertions(node: ast.AST) -> set[str]:
+    """The things that a test holds against the code. `assert True` holds nothing."""
+    found = set()
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Assert) and not isinstance(inner.test, ast.Constant):
+            found.add(ast.dump(inner.test))
+        elif isinstance(inner, ast.Call):
+            name = name_of(inner.func).lower()
+            idle = bool(inner.args) and all(isinstance(given, ast.Constant) for given in inner.args)
+            if name in ("raises", "warns", "fail", "expect") or (name.startswith("assert") and not idle):
+                found.add(ast.dump(inner))
+    return found
+
+
+def weakened(files: Iterable[tuple[str, str, str]], gone: set[str]) -> Iterator[Weakened]:
+    """Existing tests that hold less than before. `files`: path, old source, new source; "" = there is none.
+
+    `gone`: the functions and classes that the change removed from the code.
+    """
+    both = [(path, find_tests(path, old), find_tests(path, new)) for path, old, new in files]
+    bodies = {test.body for _, _, now in both for test in now.values() if test.print}
+    fresh = [(name, test) for _, was, now in both for name, test in now.items() if name not in was]
+    named: dict[str, list[Test]] = {}
+    for name, other in fresh:
+        named.setdefault(name.rpartition("::")[2], []).append(other)
+    rows = {row for _, test in fresh for row in test.rows}
+    for path, was, now in both:
+        for name, test in was.items():
+            if name in now:
+                how = _how(test, now[name])
+            elif test.body in bodies:
+                how = ""
+            elif moved := named.get(name.rpartition("::")[2]):
+                how = min((_moved(test, other) for other in moved), key=_GRAVITY.index)
+            else:
+                how = "edited" if test.rows and len(test.rows & rows) >= MOSTLY * len(test.rows) else "removed"
+            if how:
+                used = {name_of(node) for node in ast.walk(test.node)} if test.node else set()
+                yield Weakened(path, name, how, name not in now and how != "edited" and bool(gone & used))
+    for path, old, new in files:
+        if (how := _whole(path, old, new)) != "":
+            yield Weakened(path, "", how, False)
+
+
+def _moved(old: Test, new: Test) -> str:
+    """What became of a test that may be this one now. Other words, but no fewer, are nothing."""
+    how = _how(old, new)
+    if how == "edited" and old.node and new.node:
+        return "edited" if len(assertions(new.node)) < len(assertions(old.node)) else ""
+    return how
+
+
+def _how(old: Test, new: Test) -> str:
+    """What became of a test that is still there; "" = nothing."""
+    if old.node is None or new.node is None:
+        return ""
+    if min(new.silence, Silence.HERE) > old.silence:
+        return "skipped" if new.silence >= Silence.HERE else "skipped elsewhere"
+    if new.print == old.print:
+        return ""
+    return "weaker" if assertions(new.node) < assertions(old.node) else "edited"
+
+
+def _whole(path: str, old: str, new: str) -> str:
+    """Whether more of a whole file is skipped than before, or more tests of another language."""
+    if not new:
+        return ""  # its tests have gone with it
+    for suffixes, (_, skip) in _FOREIGN.items():
+        if path.endswith(suffixes):
+            return "skipped" if len(re.findall(skip, new)) > len(re.findall(skip, old)) else ""
+    before, after = of_module(old), of_module(new)
+    if min(after, Silence.HERE) <= before:
+        return ""
+    return "skipped" if after >= Silence.HERE else "skipped elsewhere"

@@ -1,0 +1,112 @@
+"""Whether a change may go on, as far as its structure tells. Pure; the verify commands run in `Check`.
+
+Rules
+- Only what the task's `paths` allow may change, and of that only what its author owns, where it owns anything; `.git`
+  and `.quarterdeck` never.
+- A change is bounded in bytes and files. No submodule may appear, no symbolic link may lead out of the tree or to
+  what must never change. A link climbs first and descends then: `a/../..` could climb through another link.
+- What the gate's checks run, and what would be imported instead of a test runner, may change only where the task's
+  `paths` name that very file: a check that a change makes easier in passing says nothing about the change.
+- Every problem is named at once, so that one more attempt can mend them all.
+"""
+
+import posixpath
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Final
+
+from quarterdeck.delivery.plans.globs import forbidden, outside
+from quarterdeck.kernel.config import LimitsSection
+from quarterdeck.kernel.entities import Agent, Task
+from quarterdeck.workplace.history import FileChange
+
+SYMLINK: Final = "120000"
+SUBMODULE: Final = "160000"
+_SHOWN: Final = 20
+_RUNNERS: Final = re.compile(r"([^/]+/)?(unittest|pytest|_pytest)(\.py|/__init__\.py)")
+"""Modules of test runners, where a command at the root would find them first."""
+
+
+def structure_problems(
+    task: Task,
+    changes: Sequence[FileChange],
+    existing: Collection[str],
+    links: Mapping[str, str],
+    limits: LimitsSection,
+    judges: Collection[str] = (),
+    author: Agent | None = None,
+) -> tuple[str, ...]:
+    """Why the change must not go on; empty = nothing speaks against it.
+
+    `existing`: the files of the base. `links`: the target of each changed symbolic link. `judges`: the files that the
+    gate's checks run. `author`: whose change it is.
+    """
+    return (
+        *_problems(task, changes, existing, links, limits),
+        *_of_owner(author, changes, existing),
+        *_of_judges(task, changes, existing, judges),
+    )
+
+
+def _of_owner(author: Agent | None, changes: Sequence[FileChange], existing: Collection[str]) -> Iterator[str]:
+    if author is None or not author.owns:
+        return
+    touched = sorted({path for change in changes for path in _names(change)})
+    if foreign := outside(author.owns, touched, existing):
+        yield f"outside of what {author.name} owns ({', '.join(author.owns)}): {_listed(foreign)}"
+
+
+def _of_judges(
+    task: Task, changes: Sequence[FileChange], existing: Collection[str], judges: Collection[str]
+) -> Iterator[str]:
+    named = {pattern.lstrip("/") for pattern in task.paths}
+    touched = sorted({path for change in changes for path in _names(change)} - named)
+    if bent := [path for path in touched if path in judges]:
+        yield f"the gate runs this, so that the task's paths must name it where it is to change: {_listed(bent)}"
+    if posing := [path for path in touched if path not in existing and _RUNNERS.fullmatch(path)]:
+        yield f"this would be imported instead of the test runner: {_listed(posing)}"
+
+
+def _problems(
+    task: Task,
+    changes: Sequence[FileChange],
+    existing: Collection[str],
+    links: Mapping[str, str],
+    limits: LimitsSection,
+) -> Iterator[str]:
+    touched = sorted({path for change in changes for path in _names(change)})
+    never = [path for path in touched if forbidden(path)]
+    if never:
+        yield f"these must never change: {_listed(never)}"
+    strange = [path for path in outside(task.paths, touched, existing) if path not in never]
+    if strange:
+        yield f"outside of the task's paths ({', '.join(task.paths)}): {_listed(strange)}"
+    if len(touched) > limits.change_files:
+        yield f"{len(touched)} files changed, at most {limits.change_files} may"
+    size = sum(change.size for change in changes)
+    if size > limits.change_bytes:
+        yield f"{size} bytes in changed files, at most {limits.change_bytes} may be"
+    modules = [change.path for change in changes if SUBMODULE in (change.new_mode, change.old_mode)]
+    if modules:
+        yield f"a submodule was added, changed or removed: {_listed(modules)}"
+    for path, target in links.items():
+        if _leads_out(path, target):
+            yield f"the symbolic link {path} leads out of the repository"
+
+
+def _leads_out(path: str, target: str) -> bool:
+    parts = [part for part in target.split("/") if part not in ("", ".")]
+    descended = parts[next((at for at, part in enumerate(parts) if part != ".."), len(parts)) :]
+    end = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+    climbs = end == ".." or end.startswith("../")
+    return target.startswith("/") or ".." in descended or climbs or forbidden(end)
+
+
+def _names(change: FileChange) -> tuple[str, ...]:
+    # A rename removes the old path too; a copy leaves it alone.
+    return (change.path, change.old_path) if change.status == "R" else (change.path,)
+
+
+def _listed(paths: Sequence[str]) -> str:
+    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+    return ", ".join(paths[:_SHOWN]) + more
