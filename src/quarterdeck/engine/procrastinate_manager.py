@@ -21,6 +21,7 @@ from procrastinate.jobs import Job, Notification, Status
 from procrastinate.manager import JobManager, NotificationCallback, get_channel_for_queues
 from psycopg.errors import ForeignKeyViolation
 
+from quarterdeck.engine import cancelling
 from quarterdeck.engine.queues import LATER
 from quarterdeck.kernel.failures import StoreUnavailable
 
@@ -161,7 +162,14 @@ class Manager(JobManager):
 
     async def listen(self, queues: Iterable[str]) -> None:
         """Hear of new jobs in these queues, and of delayed ones, until cancelled."""
-        wanted = [*queues, LATER]
+        listening = asyncio.create_task(self._listen([*queues, LATER]))
+        try:
+            await asyncio.wait([listening])
+            await listening
+        finally:
+            await cancelling.end(listening)
+
+    async def _listen(self, wanted: list[str]) -> None:
         while True:
             try:
                 await super().listen_for_jobs(on_notification=self.hear, queues=wanted)

@@ -20,6 +20,7 @@ from procrastinate import PsycopgConnector
 from procrastinate.exceptions import ConnectorException
 from psycopg import AsyncConnection
 
+from quarterdeck.engine import cancelling
 from quarterdeck.engine.illness import Illness
 from quarterdeck.engine.port import KEPT_FAILURES, POISON_DEATHS, poisoned
 from quarterdeck.engine.procrastinate_manager import Manager, Settle, unavailable
@@ -119,10 +120,7 @@ class Standing:
 
     async def leave(self) -> None:
         """Be on record no longer. Idempotent."""
-        tasks = [task for task in (self._beating, self._rescuing) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancelling.end(*(task for task in (self._beating, self._rescuing) if task is not None))
         self._beating = self._rescuing = None
         with suppress(ConnectorException):  # it is struck off by others then
             await self.manager.end()

@@ -278,7 +278,8 @@ async def _python_version() -> str:
         env={"PATH": "/usr/local/bin:/usr/bin:/bin"},
     )
     try:
-        answer, _ = await asyncio.wait_for(process.communicate(), _VERSION_DEADLINE)
+        async with asyncio.timeout(_VERSION_DEADLINE):
+            answer, _ = await process.communicate()
     except TimeoutError as error:
         raise SandboxFailed("python3 does not say its version", why=f"{_VERSION_DEADLINE:g} s passed") from error
     finally:
