@@ -1,5 +1,6 @@
 """Tools of outside servers, for real: programs in sandboxes of their own, with every fault that they may have."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from quarterdeck.kernel.events import Outcome
 from quarterdeck.kernel.failures import BadConfiguration, ToolServerFailed
 from quarterdeck.models.scripted.scenario import Turn, act
 from quarterdeck.tools.shed.port import ServerGone
+from quarterdeck.tools.shed.ways import Process
 from quarterdeck.workplace.port import Spec
 
 pytestmark = pytest.mark.sandbox
@@ -91,6 +93,23 @@ async def test_an_approval_that_is_taken_back_ends_the_next_start(desk: Desk) ->
     again = await call(outside, "q__echo", text="x")
     assert "not approved any more" in again.text
     assert len(desk.ways.started) == 1
+
+
+async def test_the_shed_is_closed_once_those_have_ended_that_were_ending(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ending, real = asyncio.Event(), Process.close
+
+    async def close(process: Process) -> None:
+        ending.set()
+        await real(process)
+
+    monkeypatch.setattr(Process, "close", close)
+    await desk.outside(desk.needs("mcp:q", q=program()))
+    await desk.shed.release("r.t.1")
+    await ending.wait()
+    await desk.shed.close()
+    assert desk.told[-1].state == "ended"
 
 
 # --- faults -----------------------------------------------------------------------------------------------

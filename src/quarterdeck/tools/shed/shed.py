@@ -128,6 +128,8 @@ class Shed:
         self._servers: dict[_Key, Server] = {}
         self._users: dict[_Key, set[str]] = {}
         self._leaving: dict[_Key, asyncio.Task[None]] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        """Of servers that nobody uses any more: whoever closes the shed waits for them too."""
 
     def prepare(self, tools: Sequence[str] | None) -> None:
         """An agent with this definition's `tools` will begin: load what its servers will need, without waiting."""
@@ -206,7 +208,7 @@ class Shed:
             task.cancel()
         await asyncio.gather(*self._leaving.values(), return_exceptions=True)
         self._leaving.clear()
-        await asyncio.gather(*(self._close(key) for key in list(self._servers)))
+        await asyncio.gather(*self._closing, *(self._close(key) for key in list(self._servers)))
 
     # --- instances ------------------------------------------------------------------------------------------
 
@@ -265,7 +267,10 @@ class Shed:
         server = self._servers.pop(key, None)
         self._users.pop(key, None)
         if server is not None:
-            await server.close()
+            closing = asyncio.create_task(server.close())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+            await asyncio.shield(closing)
 
 
 _SANDBOX: Final = "sandbox/"
