@@ -5,8 +5,11 @@ usage: python -m bench.bench_gateway [--rounds N]
 Rules
 - One scripted model over loopback, one client (this process), the same Chat Completions streams through each proxy in
   turn, each proxy in a process and an environment of its own. Medians of all requests; CPU is the proxy's process tree.
-- One at a time: the model answers at once. 100 at once: each stream lasts about a second, as an agent's does, and each
-  client asks again as soon as its stream has ended.
+- One at a time: the model answers at once.
+- 100 at once, at a model's pace: 50 tokens a second and 400 tokens, so each stream lasts eight seconds; they began
+  spread over that time, and each client asks again as soon as its stream has ended.
+- 100 at once, as fast as they go: each stream lasts a second, all begin together, and the client and the model alone
+  keep both cores of a small machine busy: what is added there is time in line for a core.
 - Ours prices, reserves, records and meters every call durably meanwhile; LiteLLM runs without a database.
 - The least is Starlette and httpx passing a stream on: what a hop costs on this machine.
 """
@@ -39,9 +42,27 @@ MASTER: Final = "sk-" + "0123456789abcdef" * 4
 SYSTEM: Final = "You are careful and write code for a living. " * 250
 """About 11 KB, as an agent's system prompt and tools are."""
 PASSING: Final = "a bare pass-through, nothing recorded"
-ONE: Final = 80
 TOGETHER: Final = 100
-EACH: Final = 4
+LINE: Final = "A line of an answer, of some length. "
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What is asked of each way. `spread`: seconds over which the first streams begin."""
+
+    name: str
+    together: int
+    each: int
+    lines: int
+    per_token: float
+    spread: float = 0.0
+
+
+LOADS: Final = (
+    Load("one at a time", 1, 80, 12, 0.0),
+    Load("100 streams at once, at a model's pace", TOGETHER, 2, 44, 0.02, 8.0),
+    Load("100 streams at once, as fast as they go", TOGETHER, 4, 12, 0.008),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +114,16 @@ async def ask(client: httpx2.AsyncClient, number: int) -> tuple[float, float]:
     return first, time.perf_counter() - began
 
 
-async def measured(way: Way, together: int, each: int) -> Seen:
-    """`together` clients, each with `each` streams one after the other; a few before that warm up."""
+async def measured(way: Way, load: Load) -> Seen:
+    """The load's clients, each with its streams one after the other; a few before that warm up."""
+    together, each = load.together, load.each
     limits = httpx2.Limits(max_connections=together, max_keepalive_connections=together)
     headers = {"authorization": f"Bearer {way.key}"}
     async with httpx2.AsyncClient(base_url=way.url, headers=headers, timeout=120, limits=limits) as client:
         await asyncio.gather(*(ask(client, -number) for number in range(min(together, 8))))
 
         async def caller(number: int) -> list[tuple[float, float]]:
+            await asyncio.sleep(load.spread * number / together)
             return [await ask(client, number * each + turn) for turn in range(each)]
 
         before = cpu_seconds(way.pid) if way.pid is not None else 0.0
@@ -115,11 +138,11 @@ async def measured(way: Way, together: int, each: int) -> Seen:
 
 
 @contextmanager
-def model(per_token: float) -> Iterator[str]:
+def model(load: Load) -> Iterator[str]:
     """The scripted model in a process of its own; yields its base address."""
     scenario = {
-        "rules": [{"turns": [{"text": "A line of an answer, of some length. " * 12}], "repeat": True}],
-        "latency": {"per_token": per_token},
+        "rules": [{"turns": [{"text": LINE * load.lines}], "repeat": True}],
+        "latency": {"per_token": load.per_token},
         "cache": False,
     }
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
@@ -215,7 +238,7 @@ async def _ready(url: str, process: "subprocess.Popen[str]") -> None:
     raise peers.PeerFailed("litellm did not start within two minutes")
 
 
-async def compared(upstream: str, together: int, each: int, rounds: int) -> tuple[Seen, Seen, dict[str, Seen]]:
+async def compared(upstream: str, load: Load, rounds: int) -> tuple[Seen, Seen, dict[str, Seen]]:
     """(direct, ours, the peers by name): medians of the rounds. The last peer is LiteLLM."""
     found: dict[str, list[Seen]] = {}
     with ours(upstream) as own, passing(upstream) as least:
@@ -223,7 +246,7 @@ async def compared(upstream: str, together: int, each: int, rounds: int) -> tupl
             direct = Way("direct", upstream, KEY, None)
             for _ in range(rounds):
                 for way in (direct, own, least, peer):
-                    found.setdefault(way.name, []).append(await measured(way, together, each))
+                    found.setdefault(way.name, []).append(await measured(way, load))
     both = {name: _middle(found[name]) for name in (least.name, peer.name)}
     return _middle(found["direct"]), _middle(found["quarterdeck"]), both
 
@@ -266,10 +289,9 @@ def figures(load: str, direct: Seen, own: Seen, beside: dict[str, Seen]) -> list
 
 
 async def _main(rounds: int) -> None:
-    with model(0.0) as upstream:
-        show(figures("one at a time", *await compared(upstream, 1, ONE, rounds)))
-    with model(0.008) as upstream:
-        show(figures("100 streams at once", *await compared(upstream, TOGETHER, EACH, rounds)))
+    for load in LOADS:
+        with model(load) as upstream:
+            show(figures(load.name, *await compared(upstream, load, rounds)))
 
 
 def main() -> None:

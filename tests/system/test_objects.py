@@ -1,5 +1,6 @@
 """What objects hold, read by a git process that stays."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -62,6 +63,19 @@ async def test_a_process_that_ended_is_replaced(tmp_path: Path) -> None:
     os.kill(first, signal.SIGKILL)
     assert await looked.contents(name, 10) == b"x"
     assert readers() != [first]
+
+
+async def test_an_answer_that_comes_too_late_is_nobody_elses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = made(tmp_path / "a")
+    names = [blob(tmp_path / "a", text) for text in (b"x", b"yy", b"zzz")]
+    await looked.look(names[0])
+    (stalled,) = readers()
+    monkeypatch.setattr(objects, "ANSWER", 0.2)
+    os.kill(stalled, signal.SIGSTOP)
+    asyncio.get_running_loop().call_later(0.3, os.kill, stalled, signal.SIGCONT)  # the first has given up by then
+    found = await asyncio.gather(*(looked.look(name) for name in names))
+    assert found == [(Object(name, "blob", size),) for size, name in enumerate(names, 1)]
+    assert stalled not in readers()
 
 
 async def test_another_repository_at_the_same_place_is_another_one(tmp_path: Path) -> None:

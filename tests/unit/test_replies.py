@@ -50,6 +50,20 @@ async def test_what_a_dead_server_took_on_is_taken_on_later_under_the_same_run(s
     assert await other.begin("me", "key", "request") == first
 
 
+async def test_the_answer_of_the_server_that_took_it_on_last_stays(stores: tuple[Store, Store]) -> None:
+    clock = Leaping()
+    slow = Replies(stores[0], "slow", clock, shared=True)
+    other = Replies(stores[1], "other", clock, shared=True)
+    await slow.begin("me", "key", "request")
+    clock.ahead = SHARED_SECONDS + 1
+    await other.begin("me", "key", "request")
+    reply = Reply(201, "/runs/r", b"{}")
+    await other.end("me", "key", reply)
+    await slow.end("me", "key", Reply(409, "", b"no"))
+    await slow.forget("me", "key")
+    assert await slow.begin("me", "key", "request") == reply
+
+
 async def test_the_only_server_goes_on_at_once(stores: tuple[Store, Store]) -> None:
     clock = Leaping()
     first = await Replies(stores[0], "dead", clock).begin("me", "key", "request")

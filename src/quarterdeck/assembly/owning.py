@@ -64,6 +64,7 @@ class Owning:
             self._rounds = None
         await self.anchor(0.0 if parts.settings.database_url is None else ANCHOR_SECONDS)
         await parts.telemetry.end()
+        await parts.workshop.close()
         await parts.engine.close()
         self.begun = False
 

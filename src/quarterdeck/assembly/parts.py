@@ -4,6 +4,7 @@ Rules
 - Nothing is started and nothing outside of the deck's own directories is touched by making the parts.
 """
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -133,8 +134,8 @@ class Parts:
 
     async def close(self) -> None:
         """Close everything, in the order in which it is used. Idempotent."""
+        await self.workshop.close()  # another process goes on with the same workspaces once the engine is closed
         await self.engine.close()
-        await self.workshop.close()
         await self.telemetry.end()
         await self.desks.close_all()
         await self.door.close()
@@ -143,7 +144,7 @@ class Parts:
         await self.shed.close()
         await self.fleet.close()
         await self.proxies.close()
-        objects.end_all()
+        await asyncio.to_thread(objects.end_all)
         await self.store.close()
 
 

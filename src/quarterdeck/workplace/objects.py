@@ -2,7 +2,8 @@
 
 Rules
 - Starting a process costs more than the look: `git cat-file --batch-command` answers every look at a repository.
-- It is asked on a thread, one question at a time; each answer has a deadline, and what does not answer is ended.
+- It is asked on a thread, one question at a time; each answer has a deadline. What does not answer in time, or whose
+  answer was not read to its end, is ended before anybody else asks it.
 - Few stay: the one that was not asked for longest goes first, `end_all` ends them with their deck, and each ends when
   the process that asks it does.
 - A repository that another one has replaced gets a process of its own: the old one still sees what is gone.
@@ -70,16 +71,22 @@ class Objects:
         return await asyncio.to_thread(self._answered, question)
 
     def _answered(self, question: "Callable[[_Reader], T]") -> T:
-        for last_try in (False, True):  # the process that stayed may have ended
+        tried = False
+        while True:
             reader = _readers.of(self._git, self._path)
-            try:
-                with reader.lock:
+            with reader.lock:
+                if reader.over:  # whoever asked before did not get their answer: it is not ours
+                    continue
+                try:
                     return question(reader)
-            except _Silent as error:
-                _readers.end(self._path, reader)
-                if last_try:
-                    raise GitFailed(f"the objects of {self._path} cannot be read", why=str(error)) from error
-        raise AssertionError
+                except _Silent as error:
+                    reader.end()
+                    if tried:
+                        raise GitFailed(f"the objects of {self._path} cannot be read", why=str(error)) from error
+                    tried = True  # the process that stayed may have ended
+                except BaseException:
+                    reader.end()
+                    raise
 
 
 def end_all() -> None:
@@ -92,10 +99,12 @@ class _Silent(Exception):
 
 
 class _Reader:
-    """One process. Whoever asks holds `lock`."""
+    """One process. Whoever asks holds `lock`, and whoever ends it."""
 
     def __init__(self, git: Git, path: Path) -> None:
         self.lock = threading.Lock()
+        self.over = False
+        """It has ended, or is about to: nobody asks it any more."""
         self.identity = _identity(path)
         self._left = b""
         self._process = subprocess.Popen(
@@ -131,7 +140,8 @@ class _Reader:
         return data
 
     def end(self) -> None:
-        """Its input ends, and so does it; what has not by then is killed."""
+        """Its input ends, and so does it; what has not by then is killed. Idempotent."""
+        self.over = True
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()
@@ -207,31 +217,30 @@ class _Readers:
 
     def of(self, git: Git, path: Path) -> _Reader:
         """The reader of that repository. Raises GitFailed."""
-        with self._lock:
-            reader = self._by_path.get(path)
-            if reader is not None and reader.identity == _identity(path):
-                self._by_path.move_to_end(path)
-                return reader
-            gone = [self._by_path.pop(path)] if reader is not None else []
-            idle = [one for one, other in self._by_path.items() if not other.lock.locked()]
-            gone += [self._by_path.pop(one) for one in idle[: max(0, len(self._by_path) - MOST + 1)]]
-            try:
-                reader = _Reader(git, path)
-            except OSError as error:
-                raise GitFailed("git cannot be started", why=str(error)) from error
-            finally:
-                _end(gone)
-            self._by_path[path] = reader
-            if not self._at_exit:
-                atexit.register(self.end_all)
-                self._at_exit = True
-            return reader
+        gone: list[_Reader] = []
+        try:
+            with self._lock:
+                return self._found(git, path, gone)
+        except OSError as error:
+            raise GitFailed("git cannot be started", why=str(error)) from error
+        finally:
+            _end(gone)
 
-    def end(self, path: Path, reader: _Reader) -> None:
-        with self._lock:
-            if self._by_path.get(path) is reader:
-                del self._by_path[path]
-        _end([reader])
+    def _found(self, git: Git, path: Path, gone: list[_Reader]) -> _Reader:
+        """`gone`: takes those that are to be ended, which may have to be waited for. Raises OSError."""
+        reader = self._by_path.get(path)
+        if reader is not None and not reader.over and reader.identity == _identity(path):
+            self._by_path.move_to_end(path)
+            return reader
+        if reader is not None:
+            gone.append(self._by_path.pop(path))
+        idle = [one for one, other in self._by_path.items() if not other.lock.locked()]
+        gone += [self._by_path.pop(one) for one in idle[: max(0, len(self._by_path) - MOST + 1)]]
+        if not self._at_exit:
+            atexit.register(self.end_all)
+            self._at_exit = True
+        made = self._by_path[path] = _Reader(git, path)
+        return made
 
     def end_all(self) -> None:
         with self._lock:

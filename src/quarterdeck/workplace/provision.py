@@ -80,6 +80,9 @@ class Provision:
         """See the port. Raises SandboxFailed where the sandbox is open."""
         if self._is_open(id):
             raise SandboxFailed("the workspace is in use", why=f"{id} must be closed before it is discarded")
+        occupation = self._workspaces.occupation(id)
+        if occupation is not None and occupation.foreign:
+            raise SandboxFailed("the workspace is in use", why=f"process {occupation.owner.pid} works in {id}")
         await asyncio.to_thread(self._workspaces.remove, id)
 
     async def _start(self, spec: Spec, workspace: Path, *, left_behind: bool) -> WorkerSandbox:

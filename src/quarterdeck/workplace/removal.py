@@ -52,7 +52,7 @@ def _by_program(path: Path) -> bool:
         done = subprocess.run(command, stdin=_NULL, stdout=_NULL, stderr=_NULL, env={}, cwd="/", timeout=_PATIENCE)
     except (OSError, ValueError, subprocess.TimeoutExpired):  # ValueError: a name that no file can have
         return False
-    return done.returncode == 0 and not os.path.lexists(path)
+    return done.returncode == 0
 
 
 def _remove(parent: int, name: str) -> None:

@@ -11,6 +11,7 @@ Rules
 import contextlib
 import json
 import os
+import secrets
 import signal
 import sys
 from dataclasses import asdict, dataclass
@@ -153,8 +154,14 @@ class Workspaces:
         return sorted(entry.name for entry in self._ground.workspaces.iterdir() if entry.is_dir())
 
     def remove(self, id: str) -> None:
-        """Remove the directory and all in it; idempotent."""
-        remove_tree(self._ground.place(id))
+        """Remove the directory and all in it; idempotent. Its name is free at once: what somebody makes under it
+        meanwhile is not touched."""
+        going = self._ground.place(f"going-{secrets.token_hex(8)}")
+        try:
+            self._ground.place(id).rename(going)
+        except FileNotFoundError:
+            return
+        remove_tree(going)
 
 
 def _own(directory: Path) -> None:

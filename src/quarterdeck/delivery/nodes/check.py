@@ -85,7 +85,7 @@ class Check:
         mirror = await self._workshop.mirror(duty.briefing.created.repository)
         # What is recorded is recorded: the workspace is not needed any more.
         if duty.state.started is not None:
-            self._workshop.leave(config, duty.state.started.workspace, discard=True)
+            await self._workshop.leave(config, duty.state.started.workspace, discard=True)
         await mirror.fetch(change.base)
         if not await mirror.pinned(change.commit):
             reason = "the change was lost with the mirror that held it; it is made again"

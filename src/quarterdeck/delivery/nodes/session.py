@@ -130,7 +130,7 @@ class Sessions:
                 finished = await harness.work(self._assignment(seat, seated))
             yield Session(finished, seated.sandbox, seated.started.base, seated.at)
         finally:
-            self._workshop.leave(seat.briefing.config, seated.started.workspace, seated.sandbox)
+            await self._workshop.leave(seat.briefing.config, seated.started.workspace, seated.sandbox)
 
     async def _seated(self, seat: Seat, harness: HarnessAdapter) -> _Seated:
         started = seat.state.started

@@ -4,8 +4,10 @@ Rules
 - A sandbox gets the mirror's objects and the environment read-only; only its workspace is its own.
 - The environment is the one of the commit's lock files; it is built once and shared.
 - A checkout for checks is fresh, and gone afterwards.
-- Nobody waits while a sandbox is closed and its workspace removed, save whoever asks for the same one again, and the
-  deck's end. What a closing that failed leaves behind is reaped like what a dead process left.
+- Nobody waits while a sandbox is closed and its workspace removed, save whoever asks for the same one again, the deck's
+  end, and work that was cancelled: another process goes on with that, in the same workspace.
+- Few are removed at a time, and a new sandbox waits where many are being left. What a closing that failed leaves behind
+  is reaped by the next process that takes the home over.
 """
 
 import asyncio
@@ -13,6 +15,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Final
 
 from quarterdeck.kernel.config import RunConfig, SandboxSection
 from quarterdeck.kernel.failures import BadConfiguration, QuarterdeckError
@@ -24,6 +27,11 @@ from quarterdeck.workplace.port import NO_GEAR, Gear, Limits, Provider, Sandbox,
 from quarterdeck.workplace.proxy import Proxies
 
 _log = logging.getLogger(__name__)
+
+_REMOVING: Final = 2
+"""Workspaces that are removed at the same time: each takes a thread."""
+_LEAVING: Final = 64
+"""Sandboxes that may be on their way out when another one is made."""
 
 
 class Workshop:
@@ -53,6 +61,7 @@ class Workshop:
         self._opening = asyncio.Lock()
         self._leaving: dict[str, asyncio.Task[None]] = {}
         """By workspace: what is done about it beside everything else."""
+        self._removing = asyncio.Semaphore(_REMOVING)
 
     async def mirror(self, repository: str) -> Mirror:
         """The mirror of that repository, a path of this machine or a URL. Raises BadRepository, GitFailed."""
@@ -126,6 +135,8 @@ class Workshop:
         creating the same one left behind is replaced."""
         provider = self.provider(config)
         await self._left(spec.id)
+        while len(self._leaving) > _LEAVING:
+            await asyncio.wait(self._leaving.values(), return_when=asyncio.FIRST_COMPLETED)
         try:
             sandbox = await provider.create(spec)
         except FileExistsError:
@@ -149,9 +160,15 @@ class Workshop:
         await self._left(name)
         await self._discard(config, name)
 
-    def leave(self, config: RunConfig, name: str, sandbox: Sandbox | None = None, *, discard: bool = False) -> None:
-        """Close a sandbox, remove its workspace, or both, while others go on."""
+    async def leave(
+        self, config: RunConfig, name: str, sandbox: Sandbox | None = None, *, discard: bool = False
+    ) -> None:
+        """Close a sandbox, remove its workspace, or both, while others go on. Waits for it where the caller was
+        cancelled: its job is given to another process as soon as it returns."""
         self._leaving[name] = asyncio.create_task(self._leave(config, name, sandbox, discard, self._leaving.get(name)))
+        caller = asyncio.current_task()
+        if caller is not None and caller.cancelling():
+            await self._left(name)
 
     async def close(self) -> None:
         """Wait for what is still being closed and removed."""
@@ -179,7 +196,8 @@ class Workshop:
             await asyncio.wait({task})
 
     async def _discard(self, config: RunConfig, name: str) -> None:
-        await self.provider(config).discard(name)
+        async with self._removing:
+            await self.provider(config).discard(name)
         if self._depot is not None:
             (self._seats / name).unlink(missing_ok=True)
 
@@ -193,7 +211,7 @@ class Workshop:
         try:
             yield sandbox
         finally:
-            self.leave(run_config, sandbox_id, sandbox, discard=True)
+            await self.leave(run_config, sandbox_id, sandbox, discard=True)
 
 
 def _limits(section: SandboxSection, gear: Gear) -> Limits:

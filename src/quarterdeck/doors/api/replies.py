@@ -4,8 +4,9 @@ Rules
 - A key belongs to a person. With another request it is refused; with the same one it is answered alike, for a week.
 - What a living server has under way is not done a second time. What a dead one left is done anew, under the same run
   id: what it had come to is found by that.
-- Where several servers share a store, one that took a request on counts as living for `SHARED_SECONDS` from then: no
-  request takes as long.
+- Where several servers share a store, one that took a request on counts as living for `SHARED_SECONDS` from then. What
+  takes longer may be taken on by another one as well, under the same run id: it comes to the same run, and what the
+  last of them answers is kept.
 """
 
 from dataclasses import dataclass
@@ -91,7 +92,13 @@ class Replies:
         try:
             await self._store.write(
                 lambda tx: tx.run(
-                    "reply_end", who=who, key=key, status=reply.status, headers=reply.location, body=reply.body
+                    "reply_end",
+                    who=who,
+                    key=key,
+                    server=self._server,
+                    status=reply.status,
+                    headers=reply.location,
+                    body=reply.body,
                 )
             )
         finally:
@@ -104,6 +111,6 @@ class Replies:
     async def forget(self, who: str, key: str) -> None:
         """It was not answered for good: it may be made again."""
         try:
-            await self._store.write(lambda tx: tx.run("reply_forget", who=who, key=key))
+            await self._store.write(lambda tx: tx.run("reply_forget", who=who, key=key, server=self._server))
         finally:
             self._under_way.discard((who, key))

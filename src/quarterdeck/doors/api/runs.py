@@ -1,5 +1,6 @@
 """Runs over HTTP: ordered, looked at, steered."""
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -34,11 +35,21 @@ async def create(
         raise BadInput("the goal is empty", fix="send `goal`")
     if not person.may(Role.ADMIN):
         await _within(order, deck, person)
-    run = reserved if reserved is not None and await _there(deck, reserved) else None
-    if run is None:
-        run = await deck.create(_order(order, person.name), run=reserved)
+    run = await _once(deck, reserved, lambda: deck.create(_order(order, person.name), run=reserved))
     response.headers["location"] = f"/api/v1/runs/{run}"
     return shapes.Started(run=run)
+
+
+async def _once(deck: Served, reserved: str | None, make: Callable[[], Awaitable[str]]) -> str:
+    """The run that a request is for: the one that an earlier try of it made, else a new one."""
+    if reserved is not None and await _there(deck, reserved):
+        return reserved
+    try:
+        return await make()
+    except Conflicting:
+        if reserved is None or not await _there(deck, reserved):
+            raise
+        return reserved  # another server was given the same request, and was faster
 
 
 async def _within(order: shapes.NewRun, deck: Served, person: Person) -> None:
@@ -188,17 +199,15 @@ async def revert(
     """Take back what the run, or one of its tasks, landed: a run of its own, through the same gate."""
     if asked.sandbox == "none" or (asked.sandbox is None and await _unconfined(deck, run)):
         require(person, Role.ADMIN)
-    new = reserved if reserved is not None and await _there(deck, reserved) else None
-    if new is None:
-        await deck.views.run(run)
-        order = RevertOrder(
-            of=run if asked.task is None else f"{run}.{asked.task}",
-            with_dependents=asked.with_dependents,
-            into=asked.into,
-            sandbox=asked.sandbox,
-            user=person.name,
-        )
-        new = await deck.revert(order, run=reserved)
+    await deck.views.run(run)
+    order = RevertOrder(
+        of=run if asked.task is None else f"{run}.{asked.task}",
+        with_dependents=asked.with_dependents,
+        into=asked.into,
+        sandbox=asked.sandbox,
+        user=person.name,
+    )
+    new = await _once(deck, reserved, lambda: deck.revert(order, run=reserved))
     response.headers["location"] = f"/api/v1/runs/{new}"
     return shapes.Started(run=new)
 

@@ -213,11 +213,14 @@ class Exchange:
         await self._connection.head(200, (("content-type", kind), ("cache-control", "no-cache")))
         pause = self._scenario.latency.per_token / self._scenario.chars_per_token
         stalls = self._fault.after if self._fault is not None and self._fault.kind is Kind.STALL else len(frames)
+        loop = asyncio.get_running_loop()
+        due = loop.time()  # a busy machine makes a frame late, not all that come after it
         for index, frame in enumerate(frames):
             if index == stalls:
                 await asyncio.Event().wait()  # ends when the client gives up or the server stops
             if pause and frame.output:
-                await asyncio.sleep(pause * frame.output)
+                due += pause * frame.output
+                await asyncio.sleep(due - loop.time())
             await self._send(frame.data)
             self._sent += frame.output
             if frame is frames[-1] and not self._cuts():

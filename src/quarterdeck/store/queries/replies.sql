@@ -11,12 +11,13 @@ INSERT INTO replies (who, key, request, run, server, at) VALUES (:who, :key, :re
 UPDATE replies SET server = :server, at = :at WHERE who = :who AND key = :key
 
 -- name: reply_end
--- The answer, for whoever repeats the request.
-UPDATE replies SET status = :status, headers = :headers, body = :body WHERE who = :who AND key = :key
+-- The answer, for whoever repeats the request; of the server that took it on last.
+UPDATE replies SET status = :status, headers = :headers, body = :body
+WHERE who = :who AND key = :key AND server = :server
 
 -- name: reply_forget
 -- A request that failed by our doing may be made again.
-DELETE FROM replies WHERE who = :who AND key = :key
+DELETE FROM replies WHERE who = :who AND key = :key AND server = :server
 
 -- name: replies_expire
 -- Answers that nobody will ask for again.

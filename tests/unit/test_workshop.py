@@ -1,0 +1,81 @@
+"""How work leaves its sandbox: nobody waits for that, but whoever hands the work over."""
+
+import asyncio
+from pathlib import Path
+from typing import cast
+
+from quarterdeck.delivery.nodes.workshop import Workshop
+from quarterdeck.kernel.config import DeckConfig, RunConfig
+from quarterdeck.workplace.environment import Environments
+from quarterdeck.workplace.ground import Ground
+from quarterdeck.workplace.port import Provider
+from quarterdeck.workplace.proxy import Proxies
+from quarterdeck.workplace.workspaces import Workspaces
+
+CONFIG = RunConfig(deck=DeckConfig.model_validate({"sandbox": {"backend": "none"}}), agents={})
+
+
+class Slow:
+    """A provider that removes when it is told to."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.told = asyncio.Event()
+
+    async def discard(self, _id: str) -> None:
+        self.asked.set()
+        await self.told.wait()
+
+
+def workshop(provider: Slow) -> Workshop:
+    given = {"none": cast("Provider", provider)}
+    return Workshop(given, Path("mirrors"), cast("Environments", None), cast("Proxies", None))
+
+
+async def test_who_is_done_does_not_wait_and_the_end_does() -> None:
+    provider = Slow()
+    made = workshop(provider)
+    await made.leave(CONFIG, "a", discard=True)
+    await provider.asked.wait()
+    closing = asyncio.create_task(made.close())
+    again = asyncio.create_task(made.discard(CONFIG, "a"))
+    await asyncio.wait({closing, again}, timeout=0)
+    assert not closing.done()
+    assert not again.done()
+    provider.told.set()
+    await asyncio.gather(closing, again)
+
+
+async def test_work_that_was_cancelled_is_handed_over_when_its_workspace_is_gone() -> None:
+    provider, begun = Slow(), asyncio.Event()
+    made = workshop(provider)
+
+    async def work() -> None:
+        try:
+            begun.set()
+            await asyncio.Event().wait()
+        finally:
+            await made.leave(CONFIG, "a", discard=True)
+
+    task = asyncio.create_task(work())
+    await begun.wait()
+    task.cancel()
+    await provider.asked.wait()
+    assert not task.done()
+    provider.told.set()
+    await asyncio.wait({task})
+    assert task.cancelled()
+
+
+def test_a_name_is_free_as_soon_as_its_removal_has_begun(tmp_path: Path) -> None:
+    ground = Ground(tmp_path, shared=tmp_path / "shared").prepare()
+    workspaces = Workspaces(ground)
+    workspaces.create("a")
+    (workspaces.directory("a") / "old").touch()
+    ground.workspaces.chmod(0o711)
+    workspaces.remove("a")
+    (workspaces.create("a") / "new").touch()
+    assert workspaces.ids() == ["a"]
+    workspaces.remove("a")
+    workspaces.remove("a")
+    assert workspaces.ids() == []
