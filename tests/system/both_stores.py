@@ -23,7 +23,7 @@ from urllib.parse import unquote
 import pytest
 import store_kit
 
-_SERVED: Final = frozenset({"own_server", "postgres_url", "workers_url"})
+_SERVED: Final = frozenset({"empty_url", "own_server", "postgres_url", "workers_url"})
 """Fixtures that give a test a database of its own on a server."""
 _DECK: Final = "deck.db"
 _PROPERTY: Final = "store"

@@ -75,6 +75,14 @@ def workers_url(postgres_server: Server) -> Iterator[str]:
 
 
 @pytest.fixture
+def empty_url(postgres_server: Server) -> Iterator[str]:
+    """The address of a fresh database that holds nothing."""
+    name = postgres_server.create()
+    yield postgres_server.url(name)
+    postgres_server.drop(name)
+
+
+@pytest.fixture
 def own_server() -> Iterator[Server]:
     """A server that the test may end, restart and cut off."""
     server = start(under=os.environ.get("PYTEST_DEBUG_TEMPROOT"))

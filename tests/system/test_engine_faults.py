@@ -54,6 +54,10 @@ class _Through(Store):
     def where(self) -> str:
         return self.store.where
 
+    @property
+    def came_from(self) -> int:
+        return self.store.came_from
+
     async def write(self, work: Write[T]) -> T:
         self.writes += 1
         how = self.fails(self.writes)

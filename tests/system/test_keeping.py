@@ -1,15 +1,20 @@
 """The deck in the hands of an operator: copies, moving to another database, pruning; and the proof after it."""
 
 import asyncio
+import contextlib
 import json
+import resource
+import secrets
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import store_kit
-from cli_kit import Said, call
+from cli_kit import Said, assert_refused, call
 from deck_kit import Place, place_at, task
 from store_kit import open_at
 
@@ -28,12 +33,13 @@ from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.events.outside import BranchPushed
 from quarterdeck.kernel.events.packs import PackKept
-from quarterdeck.kernel.failures import BadInput, Conflicting, StaleClaim
+from quarterdeck.kernel.failures import BadInput, Conflicting, StaleClaim, StoreUnavailable
 from quarterdeck.settings import Settings
 from quarterdeck.store import copying
 from quarterdeck.store.opening import open_url
 from quarterdeck.store.port import Ask, Row, Store, Tx
 from quarterdeck.store.sqlite import SqliteStore
+from quarterdeck.store.statements import migrations
 from quarterdeck.testing import stories
 from quarterdeck.triggers.port import publish
 from quarterdeck.triggers.publishing import Publishing
@@ -134,10 +140,14 @@ async def test_a_second_transfer_brings_what_is_new_and_what_went_apart_is_refus
 class _Watched:
     """A store that is read from, and something that happens once, right after a statement was read."""
 
-    def __init__(self, store: Store, statement: str, happens: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, store: Store, statement: str, happens: Callable[[], Awaitable[None]], *, number: int = 1
+    ) -> None:
         self._store = store
         self._statement = statement
         self._happens: Callable[[], Awaitable[None]] | None = happens
+        self._number = number
+        """How often it is read before."""
 
     async def read(self, statement: str, /, **parameters: Any) -> list[Row]:
         return (await self.reads((statement, parameters)))[0]
@@ -145,8 +155,10 @@ class _Watched:
     async def reads(self, *asks: Ask) -> list[list[Row]]:
         found = await self._store.reads(*asks)
         if self._happens is not None and self._statement in {statement for statement, _ in asks}:
-            happens, self._happens = self._happens, None
-            await happens()
+            self._number -= 1
+            if self._number == 0:
+                happens, self._happens = self._happens, None
+                await happens()
         return found
 
 
@@ -276,6 +288,105 @@ async def test_a_copy_stays_as_it_is_where_it_is_brought_in(
     (media / "other").write_text("something else")
     with pytest.raises(BadInput, match="no copy of a deck"):
         await keeping.bring(settings, media / "other")
+
+
+async def test_a_restore_that_was_interrupted_goes_on_as_an_import(
+    stores: tuple[Store, Store], place: Place, workers_url: str
+) -> None:
+    place.begin()
+    embedded, served = stores
+    log = Log(embedded, SystemClock())
+    await _run(log, "r-1")
+    await _run(log, "r-2", ends=False)
+
+    async def cut() -> None:
+        raise StoreUnavailable("for the test")
+
+    with pytest.raises(StoreUnavailable):
+        # Its events are there by then: reading on is what failed.
+        await transfer(_Watched(embedded, "events_all", cut, number=2), served)
+    assert await served.read("stream_names", prefix="") != []
+    file, there = place.root / "a copy", {"QUARTERDECK_DATABASE_URL": workers_url}
+    copying.copy(place.root / "one.db", file)
+    refused = await _call(place, "db", "restore", str(file), **there)
+    assert_refused(refused, 7, "holds a deck", f"quarterdeck import '{file}'")
+    assert (await _call(place, "import", str(file), **there)).code == 0
+    assert await _everything(served) == await _everything(embedded)
+    assert (await _call(place, "db", "check", **there)).code == 0
+
+
+@contextlib.contextmanager
+def _short_of_room(size: int) -> Iterator[None]:
+    """The operating system refuses to make files longer, as a full disk does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.embedded("copies SQLite's file; that a server's disk is full is said by the server")
+async def test_a_full_disk_is_said_as_that(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home", user="ada", path="")
+    await keeping.upgrade(settings)
+    deck, file, media = settings.home / "deck.db", tmp_path / "copy", tmp_path / "media"
+    copying.copy(deck, media)
+    room = deck.stat().st_size // 2
+    with _short_of_room(room), pytest.raises(StoreUnavailable, match="cannot be made") as unmade:
+        await keeping.backup(settings, file)
+    assert "room" in unmade.value.fix
+    with _short_of_room(room), pytest.raises(StoreUnavailable, match="cannot be copied into") as unread:
+        await keeping.bring(settings, media)
+    assert "room" in unread.value.fix
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "media"]  # noqa: ASYNC240 - a test may wait
+    assert not [path for path in settings.home.iterdir() if "import" in path.name]
+    with pytest.raises(BadInput, match="cannot be written"):
+        await keeping.backup(settings, tmp_path / "nowhere" / "copy")
+
+
+# --- bringing it up to date ---------------------------------------------------------------------------------------
+
+
+async def test_after_the_upgrade_whoever_may_only_read_sees_the_deck(place: Place, empty_url: str) -> None:
+    """The engine's part is there as well: nobody else has opened the deck."""
+    place.begin()
+    role = f"looker_{secrets.token_hex(4)}"
+    owner = {"QUARTERDECK_DATABASE_URL": empty_url}
+    reader = {"QUARTERDECK_DATABASE_URL": empty_url.replace("//postgres@", f"//{role}@")}
+    try:
+        made = await _call(place, "db", "upgrade", **owner)
+        newest = migrations("postgres")[-1].version
+        assert (made.code, f"version {newest} of the schema (from nothing, " in made.out) == (0, True), made
+        assert "steps of procrastinate" in made.out and "of engine)" in made.out
+        with psycopg.connect(empty_url, autocommit=True) as connection:
+            connection.execute(f"CREATE ROLE {role} LOGIN")
+            connection.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
+        shown = await _call(place, "ps", "--json", **reader)
+        assert (shown.code, shown.out) == (0, ""), shown
+        again = await _call(place, "db", "upgrade", "--json", **reader)
+        told = json.loads(again.out)
+        assert (again.code, told["version"], told["before"], told["laid"]) == (0, newest, newest, [])
+        assert (await _call(place, "db", "upgrade", **owner)).out.strip().endswith("of the schema, as before")
+    finally:
+        with psycopg.connect(empty_url, autocommit=True) as connection:
+            connection.execute(f"DROP OWNED BY {role}")
+            connection.execute(f"DROP ROLE IF EXISTS {role}")
+
+
+@pytest.mark.embedded("upgrades a file of an older version")
+async def test_an_upgrade_says_from_where_to_where(place: Place) -> None:
+    place.begin()
+    place.home.mkdir()
+    steps = migrations()[:-1]
+    with contextlib.closing(sqlite3.connect(place.home / "deck.db")) as old:
+        for statement in (statement for step in steps for statement in step.statements):
+            old.execute(statement)
+        old.execute(f"PRAGMA user_version = {steps[-1].version}")
+        old.commit()
+    done = await _call(place, "db", "upgrade")
+    assert f"version {steps[-1].version + 1} of the schema (from version {steps[-1].version})" in done.out
+    assert (await _call(place, "db", "upgrade")).out.strip().endswith("as before")
 
 
 # --- pruning ----------------------------------------------------------------------------------------------------
@@ -444,6 +555,12 @@ async def test_bodies_go_only_while_nobody_relies_on_them(place: Place) -> None:
     await log.append(claim, e.RunPaused(by="ada"))
     assert await Log(store, SystemClock()).get(blob) == b"the goal of r-2"
     await store.close()
+
+
+@pytest.mark.parametrize("when", ["²d", "٣d", "d", "-1d", "yesterday", "9" * 5_000 + "d"])
+@pytest.mark.embedded("it is refused before anything depends on where the deck lies")
+def test_a_day_that_is_none_is_refused(place: Place, when: str) -> None:
+    assert_refused(call(place, "db", "prune", "--before", when), 2, "is no day", "--before 90d")
 
 
 def test_pruning_by_command_says_what_goes_first(place: Place) -> None:

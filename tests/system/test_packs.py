@@ -1,5 +1,6 @@
 """Mirrors of a remote, and what they take from and give to each other by packs."""
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -9,7 +10,7 @@ from deck_kit import git
 
 from quarterdeck.assembly.triggering import _Clones
 from quarterdeck.delivery.nodes.workshop import Workshop
-from quarterdeck.kernel.failures import BadConfiguration, BadRepository, Conflicting, GitFailed
+from quarterdeck.kernel.failures import BadRepository, Conflicting, GitFailed
 from quarterdeck.kernel.packs import Pack, Snapshot
 from quarterdeck.workplace.afar import BRANCHES, Afar, url_of
 from quarterdeck.workplace.environment import Environments
@@ -177,22 +178,33 @@ async def test_a_base_that_is_not_pushed_yet_is_what_the_remote_does_not_have(cl
         await one.packed(unpushed, (), max_bytes=10)
 
 
-@pytest.mark.parametrize(
-    ("remote", "url"),
-    [
-        ("/srv/git/a.git", "file:///srv/git/a.git"),
-        ("git@example.org:team/a.git", "git@example.org:team/a.git"),
-        ("https://git@example.org/a.git", "https://git@example.org/a.git"),
-    ],
-)
-def test_a_remote_is_recorded_as_a_url(remote: str, url: str) -> None:
-    assert url_of(remote) == url
+async def test_a_repository_has_one_mirror_however_it_is_spelled(clone: Path, tmp_path: Path) -> None:
+    base, url = git(clone, "rev-parse", "HEAD"), f"file://{tmp_path}/remote.git"
+    one = await mirror(tmp_path / "one")
+    await one.fetch(base)
+    new = await made(one, base, "new")
+    await one.set_ref("refs/quarterdeck/kept", new, None)
+    for spelling in (f"{url}/", url.removesuffix(".git")):
+        other = await Mirror.of_remote(tmp_path / "one", Afar(spelling, {}))
+        assert (other.path, await other.tip("main")) == (one.path, base)
+        assert await other.read_ref("refs/quarterdeck/kept") == new
 
 
-def test_a_password_in_a_url_is_refused() -> None:
-    with pytest.raises(BadConfiguration, match="password") as refused:
-        url_of("https://ada:secret@example.org/a.git")
-    assert "secret" not in f"{refused.value}{refused.value.why}{refused.value.fix}"
+async def test_a_mirror_from_before_is_kept_with_what_only_it_holds(clone: Path, tmp_path: Path) -> None:
+    """It was named by the spelling of its URL."""
+    base = git(clone, "rev-parse", "HEAD")
+    before = await mirror(tmp_path / "one")
+    await before.fetch(base)
+    new = await made(before, base, "new")
+    ours = Afar("git@host.invalid:o/r.git", {})
+    former = tmp_path / "one" / hashlib.sha256(b"git@host.invalid:o/r").hexdigest()[:16]
+    before.path.rename(former)
+    now = await Mirror.of_remote(tmp_path / "one", ours)
+    assert now.path != former
+    assert await now.has(new)
+    assert (former / "objects").samefile(now.objects[0]), "what was made on it finds it"
+    again = await Mirror.of_remote(tmp_path / "one", Afar("https://host.invalid/o/r", {}))
+    assert again.path == now.path
 
 
 @dataclass

@@ -115,6 +115,10 @@ class _Refusing:
     def where(self) -> str:
         return self._inner.where
 
+    @property
+    def came_from(self) -> int:
+        return 0
+
     async def write(self, work: Write[T]) -> T:
         self._check()
         return await self._inner.write(work)

@@ -53,6 +53,10 @@ class _Refusing:
     def where(self) -> str:
         return self._inner.where
 
+    @property
+    def came_from(self) -> int:
+        return 0
+
     async def write(self, work: Write[T]) -> T:
         if self.refusal is not None and not self.mended():
             self.refused += 1

@@ -5,9 +5,13 @@ Rules
 - Nothing is overwritten; a copy that did not come to its end is not left behind under its name. A file that is brought
   in stays as it is: it is read from a copy of its own, which may have to be brought up to date.
 - What is brought in becomes the deck's own only where the two do not differ (`journal.transfer`).
+- Up to date means all of it: the deck's own schema, and on PostgreSQL what its workers share beside it, so that whoever
+  may only read finds everything there.
+- A disk that is full is said as that, and never as a fault of the file that is read.
 """
 
 import asyncio
+import shlex
 import sqlite3
 import tempfile
 from collections.abc import AsyncIterator
@@ -15,17 +19,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from quarterdeck.assembly.late import many_workers
 from quarterdeck.assembly.parts import Parts
 from quarterdeck.journal.log import Log
 from quarterdeck.journal.port import Verification
 from quarterdeck.journal.pruning import Pruned, chosen, ended, prune, sweep
 from quarterdeck.journal.transfer import Transferred, transfer
 from quarterdeck.kernel.clock import SystemClock
-from quarterdeck.kernel.failures import BadInput, Conflicting, NotFound
+from quarterdeck.kernel.failures import UNWELL, BadInput, Conflicting, NotFound, QuarterdeckError, StoreUnavailable
 from quarterdeck.settings import Settings
 from quarterdeck.store import copying
 from quarterdeck.store.opening import open_store
-from quarterdeck.store.port import Store
+from quarterdeck.store.port import Laid, Store
 from quarterdeck.store.sqlite import SqliteStore
 from quarterdeck.store.statements import migrations
 
@@ -40,6 +45,16 @@ class Database:
     """Of the schema."""
 
 
+@dataclass(frozen=True, slots=True)
+class Upgraded(Database):
+    """What bringing it up to date did."""
+
+    before: int
+    """Version of the schema that was found; 0 = there was none."""
+    laid: tuple[Laid, ...]
+    """What the part lacked that many workers share."""
+
+
 @asynccontextmanager
 async def _opened(settings: Settings) -> AsyncIterator[Store]:
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -50,10 +65,13 @@ async def _opened(settings: Settings) -> AsyncIterator[Store]:
         await store.close()
 
 
-async def upgrade(settings: Settings) -> Database:
-    """Bring the schema up to date. Raises StoreUnavailable, BadConfiguration where a newer version wrote it."""
+async def upgrade(settings: Settings) -> Upgraded:
+    """Bring the whole database up to date. Raises StoreUnavailable, MissingPart, BadConfiguration where a newer version
+    wrote it."""
     async with _opened(settings) as store:
-        return Database(store.where, store.dialect, migrations(store.dialect)[-1].version)
+        laid = await many_workers().prepare(store) if store.dialect == "postgres" else ()
+        newest = migrations(store.dialect)[-1].version
+        return Upgraded(store.where, store.dialect, newest, before=store.came_from, laid=laid)
 
 
 async def check(settings: Settings) -> tuple[Database, Verification]:
@@ -77,8 +95,8 @@ async def export(settings: Settings, file: Path) -> Transferred:
             finally:
                 await copy.close()
         await asyncio.to_thread(copying.settle, partial, file)
-    except OSError as error:
-        raise BadInput(f"{file} cannot be written", why=error.strerror or str(error)) from error
+    except (OSError, sqlite3.Error) as error:
+        raise _unwritten(file, error) from error
     finally:
         copying.discard(partial)
     return found
@@ -95,8 +113,8 @@ async def backup(settings: Settings, file: Path) -> None:
         return
     try:
         await asyncio.to_thread(copying.copy, where, file)
-    except OSError as error:
-        raise BadInput(f"{file} cannot be written", why=error.strerror or str(error)) from error
+    except (OSError, sqlite3.Error) as error:
+        raise _unwritten(file, error) from error
 
 
 async def bring(settings: Settings, file: Path) -> Transferred:
@@ -112,15 +130,40 @@ async def bring(settings: Settings, file: Path) -> Transferred:
 
 
 def _taken(file: Path, folder: Path) -> Path:
-    """A copy of that deck there, to be read from."""
+    """A copy of that deck there, to be read from. Raises BadInput where it is none, StoreUnavailable where the machine
+    stands in the way."""
     copy = folder / file.name
     try:
         if copying.take(file, copy):
             return copy
         why = "it holds something else"
-    except (OSError, sqlite3.Error) as error:
+    except OSError as error:
+        raise _unread(file, folder, error.strerror or str(error)) from error
+    except sqlite3.Error as error:
+        if not copying.is_foreign(error):
+            raise _unread(file, folder, str(error)) from error
         why = str(error)
     raise BadInput(f"{file} is no copy of a deck", why=why, fix="quarterdeck db backup FILE makes one")
+
+
+def _unread(file: Path, folder: Path, why: str) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"{file} cannot be copied into {folder.parent}, to be read from there",
+        why=why,
+        fix=f"see that it can be read, and that the disk of {folder.parent} has room for it",
+    )
+
+
+def _unwritten(file: Path, error: OSError | sqlite3.Error) -> QuarterdeckError:
+    """What the caller is told of a copy that could not be made."""
+    if isinstance(error, OSError) and error.errno not in UNWELL:
+        return BadInput(f"{file} cannot be written", why=error.strerror or str(error), fix="choose another place")
+    why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return StoreUnavailable(
+        f"The copy {file} cannot be made",
+        why=why,
+        fix=f"see that the disk of {file.parent} has room for it; if it has: quarterdeck db check",
+    )
 
 
 async def restore(settings: Settings, file: Path) -> Transferred:
@@ -130,7 +173,8 @@ async def restore(settings: Settings, file: Path) -> Transferred:
             raise Conflicting(
                 f"{store.where} holds a deck",
                 why="a copy is restored where nothing is",
-                fix="move it away, or set QUARTERDECK_DATABASE_URL to an empty database",
+                fix="move it away, or set QUARTERDECK_DATABASE_URL to an empty database; if a restore of this file was "
+                f"interrupted, it goes on with quarterdeck import {shlex.quote(str(file))}",
             )
     return await bring(settings, file)
 

@@ -11,7 +11,7 @@ from quarterdeck.engine.port import Engine
 from quarterdeck.engine.seats import Pace, Seat
 from quarterdeck.kernel.clock import Clock
 from quarterdeck.kernel.failures import MissingPart
-from quarterdeck.store.port import Store
+from quarterdeck.store.port import Laid, Store
 
 if TYPE_CHECKING:
     from quarterdeck.assembly.parts import Parts
@@ -45,8 +45,8 @@ class ManyWorkers(Protocol):
 
     def ProcrastinateEngine(self, store: Store, url: str, seat: Seat, clock: Clock, pace: Pace, /) -> Engine: ...
 
-    async def prepare(self, store: Store, /) -> None:
-        """Bring the engine's part of the database up to date."""
+    async def prepare(self, store: Store, /) -> tuple[Laid, ...]:
+        """Bring the engine's part of the database up to date; what was laid."""
         ...
 
 

@@ -21,7 +21,7 @@ from quarterdeck.delivery.gate import merging
 from quarterdeck.delivery.gate.taking_back import BY, Standing, dependents, inverse, revert_plan, standing, taken_back
 from quarterdeck.delivery.order import RevertOrder
 from quarterdeck.kernel import events as e
-from quarterdeck.kernel import ids, probes
+from quarterdeck.kernel import ids, probes, remotes
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Landed, Plan, Reverting
 from quarterdeck.kernel.events import TaskStatus
@@ -215,7 +215,9 @@ async def _not_twice(parts: Parts, source: Source, chosen: Sequence[Landed]) -> 
         if view.status.finished:
             continue
         other = (await parts.briefings.run(view.run)).created
-        if other.reverts_blob is None or other.into != source.branch or other.repository != source.created.repository:
+        if other.reverts_blob is None or other.into != source.branch:
+            continue
+        if not remotes.same(other.repository, source.created.repository):
             continue
         theirs = Reverting.model_validate_json(await parts.journal.get(other.reverts_blob)).commits.values()
         if wanted.intersection(item.commit for item in theirs):

@@ -5,10 +5,11 @@ Rules
 - A database that cannot be trusted any more is exit code 1, and every fault is named.
 """
 
+import re
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 db = typer.Typer(rich_markup_mode=None, add_completion=False, help="Keep the deck's database.")
 app.add_typer(db, name="db")
+
+_DAYS: Final = re.compile("[0-9]{1,6}d")
 
 File = Annotated[Path, typer.Argument(help="The file.", metavar="FILE")]
 
@@ -43,7 +46,15 @@ def upgrade(context: typer.Context, json: Json = False, no_input: NoInput = Fals
 async def _upgrade(call: Call) -> None:
     found = await keeping.upgrade(call.settings)
     call.emit("database", found)
-    call.data(f"{found.where}: {found.dialect}, version {found.version} of the schema")
+    call.data(f"{found.where}: {found.dialect}, version {found.version} of the schema{_done(found)}")
+
+
+def _done(found: keeping.Upgraded) -> str:
+    """What was done. Pure."""
+    steps = [f"{plural(laid.steps, 'step')} of {laid.name}" for laid in found.laid]
+    if found.before != found.version:
+        steps.insert(0, f"from version {found.before}" if found.before else "from nothing")
+    return f" ({', '.join(steps)})" if steps else ", as before"
 
 
 @db.command()
@@ -148,9 +159,9 @@ def _moment(text: str | None, now: float) -> float | None:
     """Seconds since the epoch of a day, or of so many days ago. Raises BadInput."""
     if text is None:
         return None
-    if text.endswith("d") and text[:-1].isdigit():
+    if _DAYS.fullmatch(text):
         return now - int(text[:-1]) * 86_400
     try:
         return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).timestamp()
     except ValueError as error:
-        raise BadInput(f"{text!r} is no day", why="a day looks like 2026-01-31", fix="--before 90d") from error
+        raise BadInput(f"{text[:40]!r} is no day", why="a day looks like 2026-01-31", fix="--before 90d") from error

@@ -45,7 +45,7 @@ from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import Clock
 from quarterdeck.kernel.failures import MissingPart, StoreUnavailable
 from quarterdeck.store.foundations import Foundation
-from quarterdeck.store.port import Row, Store, Tx
+from quarterdeck.store.port import Laid, Row, Store, Tx
 
 _URGENT_AT_ONCE: Final = 16
 """Short, urgent jobs of one process at the same time, beyond its capacity."""
@@ -61,12 +61,12 @@ Outcome = Callable[[Tx], list[Row]]
 class Layable(Protocol):
     """A store that takes foundations: one over PostgreSQL."""
 
-    async def lay(self, foundations: Sequence[Foundation]) -> None: ...
+    async def lay(self, foundations: Sequence[Foundation]) -> tuple[Laid, ...]: ...
 
 
-async def prepare(store: Store) -> None:
-    """Bring the engine's part of the database up to date. Raises StoreUnavailable."""
-    await cast(Layable, store).lay(foundations())
+async def prepare(store: Store) -> tuple[Laid, ...]:
+    """Bring the engine's part of the database up to date; what was laid. Raises StoreUnavailable."""
+    return await cast(Layable, store).lay(foundations())
 
 
 class ProcrastinateEngine:

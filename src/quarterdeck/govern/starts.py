@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from quarterdeck.govern.port import Start, Window
+from quarterdeck.kernel import remotes
 from quarterdeck.store.port import Tx
 
 REMEMBERED: Final = 24
@@ -50,11 +51,11 @@ class Windows:
 
     def at_work(self, tx: Tx, *, agent: str = "", repository: str = "") -> int:
         """How many attempts and planners are at work now, over all runs; only that agent's attempts, or only those in
-        that repository."""
+        that repository, however its URL was spelled."""
         if agent:
             return int(tx.run("starts_at_work_by", agent=agent)[0]["n"])
         if repository:
-            return int(tx.run("starts_at_work_in", repository=repository)[0]["n"])
+            return int(tx.run("starts_at_work_in", identity=remotes.identity(repository))[0]["n"])
         return int(tx.run("starts_at_work")[0]["n"])
 
     def drop(self, tx: Tx, run: str, now: float) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from quarterdeck.journal import attempt_rows, touches
 from quarterdeck.journal.changes import Op, Set, day_of
 from quarterdeck.kernel import events as ev
+from quarterdeck.kernel import remotes
 from quarterdeck.kernel.entities import Plan
 from quarterdeck.kernel.states import STATUS_OF_NODE
 
@@ -38,6 +39,7 @@ def _created(run: str, at: float, event: ev.RunCreated) -> Op:
             "status": ev.RunStatus.CREATED.value,
             "goal": event.goal,
             "repository": event.repository,
+            "identity": remotes.identity(event.repository),
             "target": event.target,
             "branch": event.into,
             "base": event.base,

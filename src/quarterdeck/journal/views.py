@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from quarterdeck.kernel import remotes
 from quarterdeck.kernel.entities import Note, Usage
 from quarterdeck.kernel.events import RunStatus, TaskStatus
 from quarterdeck.kernel.failures import NotFound
@@ -305,8 +306,8 @@ class Views:
         return [(row["agent"], row["cost"]) for row in rows]
 
     async def earlier_runs(self, run: str, repository: str, limit: int) -> list[int]:
-        """Nano-USD of the newest finished runs in a repository, apart from `run`."""
-        rows = await self._store.read("trend_runs", run=run, repository=repository, limit=limit)
+        """Nano-USD of the newest finished runs in a repository, however its URL was spelled, apart from `run`."""
+        rows = await self._store.read("trend_runs", run=run, identity=remotes.identity(repository), limit=limit)
         return [row["cost"] for row in rows]
 
     async def earlier_attempts(self, run: str, agent: str, limit: int) -> list[int]:

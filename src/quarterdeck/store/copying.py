@@ -16,6 +16,7 @@ from quarterdeck.store.use import USE
 
 _AT_ONCE: Final = -1
 """All pages in one step. With several, whoever commits between two of them has the copy begin anew."""
+_FOREIGN: Final = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FORMAT})
 
 
 def beside(file: Path) -> Path:
@@ -58,6 +59,12 @@ def take(database: Path, file: Path) -> int:
     _pages(database, file, "mode=ro" if used else "mode=ro&immutable=1")
     with closing(sqlite3.connect(file)) as made:
         return int(made.execute("PRAGMA user_version").fetchone()[0])
+
+
+def is_foreign(error: sqlite3.Error) -> bool:
+    """Whether the file is at fault, which is no database that can be read, and not the machine."""
+    code: int = getattr(error, "sqlite_errorcode", None) or 0
+    return code & 0xFF in _FOREIGN
 
 
 def _pages(database: Path, file: Path, how: str) -> None:

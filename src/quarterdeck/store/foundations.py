@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from quarterdeck.kernel.failures import BadConfiguration
+from quarterdeck.store.port import Laid
 from quarterdeck.store.session import Session
 
 
@@ -37,8 +38,9 @@ def complete(foundation: Foundation, there: Collection[str], where: str) -> bool
     return known <= set(there)
 
 
-def lay(session: Session, foundations: Sequence[Foundation]) -> None:
-    """Inside an open transaction that holds the deck's lock. Raises psycopg.Error."""
+def lay(session: Session, foundations: Sequence[Foundation]) -> tuple[Laid, ...]:
+    """Inside an open transaction that holds the deck's lock; what was laid. Raises psycopg.Error."""
+    laid: list[Laid] = []
     for foundation in foundations:
         there = {row["step"] for row in session.run("session_laid", {"name": foundation.name})}
         missing = [(name, script) for name, script in foundation.steps if name not in there]
@@ -49,3 +51,6 @@ def lay(session: Session, foundations: Sequence[Foundation]) -> None:
                 session.script(script)
         for name, _ in missing:
             session.run("session_lay", {"name": foundation.name, "step": name})
+        if missing:
+            laid.append(Laid(foundation.name, len(missing)))
+    return tuple(laid)

@@ -13,6 +13,7 @@ Rules
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -27,6 +28,15 @@ Ask = tuple[str, Mapping[str, Any]]
 
 Dialect = Literal["sqlite", "postgres"]
 """Whose SQL a store speaks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """What a database got of a part that stands beside the deck's own schema."""
+
+    name: str
+    steps: int
+    """How many it lacked."""
 
 
 class Tx(Protocol):
@@ -73,6 +83,11 @@ class Store(Reads, Protocol):
     @property
     def where(self) -> str:
         """Where it is, for people; never a password."""
+        ...
+
+    @property
+    def came_from(self) -> int:
+        """The version of the schema that opening it found; 0 = there was none."""
         ...
 
     async def write(self, work: Write[T]) -> T:

@@ -32,7 +32,7 @@ import psycopg
 from quarterdeck.kernel.failures import StoreLost, StoreUnavailable
 from quarterdeck.store.foundations import Foundation, complete
 from quarterdeck.store.listening import Listening
-from quarterdeck.store.port import Ask, Dialect, Row, Tx, Write
+from quarterdeck.store.port import Ask, Dialect, Laid, Row, Tx, Write
 from quarterdeck.store.readers import Readers
 from quarterdeck.store.session import Address, Session, address, connect, cut, in_doubt, unavailable, unwell
 from quarterdeck.store.statements import migrations
@@ -114,6 +114,7 @@ class PostgresStore:
         self._turns = Turns(self._commit, self._drop)
         self._session: Session | None = None
         self._deck = ""
+        self._came_from = 0
         self._sole: int | None = None
         """How often somebody had the database alone, as of the first write; None = there was none."""
         self._alone = False
@@ -149,9 +150,13 @@ class PostgresStore:
     def where(self) -> str:
         return self._at.where
 
-    async def lay(self, foundations: Sequence[Foundation]) -> None:
-        """Bring what stands beside the deck's own schema up to date. Raises StoreUnavailable."""
-        await asyncio.to_thread(self._lay, foundations)
+    @property
+    def came_from(self) -> int:
+        return self._came_from
+
+    async def lay(self, foundations: Sequence[Foundation]) -> tuple[Laid, ...]:
+        """Bring what stands beside the deck's own schema up to date; what was laid. Raises StoreUnavailable."""
+        return await asyncio.to_thread(self._lay, foundations)
 
     async def write(self, work: Write[T]) -> T:
         return await self._turns.write(work)
@@ -186,8 +191,9 @@ class PostgresStore:
         try:
             reader = connect(self._at, "reader")
             try:
-                if version_of(reader) != migrations("postgres")[-1].version:
-                    self._as_writer(lambda session: migrate(session, self._at.where))
+                self._came_from = version_of(reader)
+                if self._came_from != migrations("postgres")[-1].version:
+                    self._as_writer(self._migrate)
                 self._deck = reader.run("session_deck", {})[0]["deck"]
             except BaseException:
                 reader.close()
@@ -196,18 +202,23 @@ class PostgresStore:
             raise unavailable(self._at.where, error) from error
         self._readers.keep(reader)
 
-    def _lay(self, foundations: Sequence[Foundation]) -> None:
+    def _migrate(self, session: Session) -> None:
+        self._came_from = migrate(session, self._at.where)
+
+    def _lay(self, foundations: Sequence[Foundation]) -> tuple[Laid, ...]:
         asks: list[Ask] = [("session_laid", {"name": one.name}) for one in foundations]
         laid = [{str(row["step"]) for row in rows} for rows in self._read(asks)]
         lacking = [
             one for one, there in zip(foundations, laid, strict=True) if not complete(one, there, self._at.where)
         ]
+        done: list[Laid] = []
         if not lacking:
-            return
+            return ()
         try:
-            self._as_writer(lambda session: found(session, lacking))
+            self._as_writer(lambda session: done.extend(found(session, lacking)))
         except psycopg.Error as error:
             raise unavailable(self._at.where, error) from error
+        return tuple(done)
 
     def _as_writer(self, work: Callable[[Session], object]) -> None:
         session = connect(self._at, "writer")

@@ -128,17 +128,20 @@ def _rows(connection: sqlite3.Connection, asks: Sequence[tuple[str, Mapping[str,
         connection.execute("ROLLBACK")
 
 
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Bring the schema up to date. Raises BadConfiguration where the database is newer than this code."""
+def _migrate(connection: sqlite3.Connection, path: Path) -> int:
+    """Bring the schema up to date; from which version. Raises BadConfiguration where the database is newer than this
+    code."""
     steps = migrations()
 
     def version() -> int:
         return int(connection.execute("PRAGMA user_version").fetchone()["user_version"])
 
-    if version() < len(steps):
+    came_from = version()
+    if came_from < len(steps):
         connection.execute("BEGIN IMMEDIATE")
         try:
-            for step in steps[version() :]:
+            came_from = version()
+            for step in steps[came_from:]:
                 for statement in step.statements:
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {step.version}")
@@ -152,6 +155,7 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
             why=f"its schema is version {version()}, this version knows {len(steps)}",
             fix="pip install --upgrade quarterdeck",
         )
+    return came_from
 
 
 class _SqliteTx:
@@ -217,6 +221,7 @@ class SqliteStore:
         self._turns = Turns(self._commit, self._drop, Looking(self._poll, _POLL_SECONDS))
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
+        self._came_from = 0
         self._use = Use(path)
         self._room = Room(path)
         self._data_version: int | None = None
@@ -250,6 +255,10 @@ class SqliteStore:
     def where(self) -> str:
         return str(self._path)
 
+    @property
+    def came_from(self) -> int:
+        return self._came_from
+
     async def write(self, work: Write[T]) -> T:
         return await self._turns.write(work)
 
@@ -279,7 +288,7 @@ class SqliteStore:
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._file = _identity(self._path)
             self._connection = _connect(self._path, self._durability, reader=False)
-            _migrate(self._connection, self._path)
+            self._came_from = _migrate(self._connection, self._path)
         except sqlite3.Error as error:
             self._drop()
             raise _unavailable(self._path, error) from error

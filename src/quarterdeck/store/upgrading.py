@@ -10,6 +10,7 @@ from typing import Final
 
 from quarterdeck.kernel.failures import BadConfiguration
 from quarterdeck.store.foundations import Foundation, lay
+from quarterdeck.store.port import Laid
 from quarterdeck.store.session import Session
 from quarterdeck.store.statements import migrations
 
@@ -61,9 +62,10 @@ def migrate(session: Session, where: str) -> int:
     return found
 
 
-def found(session: Session, foundations: Sequence[Foundation]) -> None:
-    """Lay these foundations, one process at a time. Raises psycopg.Error."""
+def found(session: Session, foundations: Sequence[Foundation]) -> tuple[Laid, ...]:
+    """Lay these foundations, one process at a time; what was laid. Raises psycopg.Error."""
     begin(session)
-    lay(session, foundations)
+    laid = lay(session, foundations)
     session.control(_COMMIT)
     session.settle()
+    return laid

@@ -2,7 +2,7 @@
 
 Rules
 - Who may read and write it is decided by git's own configuration on this machine: credential helpers, ssh keys,
-  `insteadOf`. Nobody is ever asked, every call has a deadline, and no password stands in a URL that is recorded.
+  `insteadOf`. Nobody is ever asked, every call has a deadline, and no secret stands in a URL that is recorded.
 - Branches and notes move by compare-and-swap: a push names what it replaces and is refused where that is not there.
 - Whether a push happened is told by the branch, not by the push: the answer may be lost on its way.
 """
@@ -11,9 +11,9 @@ import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
-from quarterdeck.kernel.failures import BadConfiguration, BadInput, BadRepository, Conflicting, GitFailed
+from quarterdeck.kernel import remotes
+from quarterdeck.kernel.failures import BadInput, BadRepository, Conflicting, GitFailed
 from quarterdeck.workplace import fetching, refs
 from quarterdeck.workplace.git import NO_CONFIGURATION, Completed, Git
 from quarterdeck.workplace.history import ID
@@ -36,17 +36,11 @@ _TRIES: Final = 8
 def url_of(remote: str) -> str:
     """A remote as git knows it (URL, `host:path` or a path) as the URL that is recorded.
 
-    Raises BadConfiguration where a password stands in it.
+    Raises BadConfiguration where something stands in it that may be a secret.
     """
     if remote.startswith("/"):
         return f"file://{remote}"
-    if "://" in remote and urlsplit(remote).password:
-        place = urlsplit(remote)
-        raise BadConfiguration(
-            f"the address of the remote on {place.hostname} holds a password",
-            why="it would be recorded with every run",
-            fix="take it out of the URL and give it to git: git config --global credential.helper store",
-        )
+    remotes.check_recordable(remote)
     return remote
 
 
@@ -69,7 +63,12 @@ class Afar:
 
     @property
     def identity(self) -> str:
-        """The URL, however its end is written."""
+        """The same, however its URL is spelled."""
+        return remotes.identity(self._url)
+
+    @property
+    def spelling(self) -> str:
+        """What mirrors were named by before spellings did not matter."""
         return self._url.rstrip("/").removesuffix(".git")
 
     def check_writable(self) -> None:

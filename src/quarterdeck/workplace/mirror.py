@@ -10,10 +10,7 @@ Rules
   is none, and everything that was made is here.
 """
 
-import hashlib
 import os
-import shutil
-import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -22,7 +19,7 @@ from quarterdeck.kernel import probes
 from quarterdeck.kernel.events.packs import ONTO_LIMIT
 from quarterdeck.kernel.failures import BadRepository, Conflicting, GitFailed
 from quarterdeck.kernel.packs import Pack, Snapshot
-from quarterdeck.workplace import fetching, refs
+from quarterdeck.workplace import fetching, folders, refs
 from quarterdeck.workplace.afar import Afar
 from quarterdeck.workplace.depot import Depot
 from quarterdeck.workplace.git import NO_CONFIGURATION, Git, encode
@@ -76,7 +73,7 @@ class Mirror(History):
         Raises BadRepository, with the fix, where this is no repository that can be used.
         """
         place, common_dir, object_format = await examine(repository)
-        mirror = cls(root / _name(os.fsencode(common_dir)), Here(place, common_dir), depot)
+        mirror = cls(root / folders.name_of(os.fsencode(common_dir)), Here(place, common_dir), depot)
         await mirror._made(root, object_format)
         if await mirror._own.text("rev-parse", "--show-object-format") != object_format:
             raise BadRepository(
@@ -88,18 +85,23 @@ class Mirror(History):
     @classmethod
     async def of_remote(cls, root: Path, origin: Afar, depot: Depot | None = None) -> "Mirror":
         """The mirror of a repository that is reached through git's protocols. Raises GitFailed where it cannot be."""
-        mirror = cls(root / _name(encode(origin.identity)), origin, depot)
+        mirror = cls(root / folders.name_of(encode(origin.identity)), origin, depot)
         if not mirror.path.exists():
-            await mirror._made(root, await origin.object_format())
+            former = root / folders.name_of(encode(origin.spelling))
+            if former.is_dir():
+                async with held(root / f"{mirror.path.name}.lock", timeout=fetching.TIMEOUT):
+                    folders.adopt(former, mirror.path)
+            else:
+                await mirror._made(root, await origin.object_format())
         return mirror
 
     async def _made(self, root: Path, object_format: str) -> None:
         if self.path.exists():
             return
-        _make_root(root)
+        folders.make_root(root)
         async with held(root / f"{self.path.name}.lock", timeout=fetching.TIMEOUT):
             if not self.path.exists():
-                await _create(self.path, self.origin.identity, object_format)
+                await folders.create(self.path, self.origin.identity, object_format)
 
     @property
     def shallow(self) -> bool:
@@ -340,48 +342,6 @@ class Mirror(History):
 
 
 # --- steps ------------------------------------------------------------------------------------------------
-
-
-def _name(identity: bytes) -> str:
-    return hashlib.sha256(identity).hexdigest()[:16]
-
-
-def _make_root(root: Path) -> None:
-    # Where we are root, sandboxes run under another user id that has to reach what it is given, but not list it.
-    root.mkdir(parents=True, exist_ok=True, mode=0o711 if os.getuid() == 0 else 0o700)
-
-
-_SETTINGS: Final = """\
-[core]
-	repositoryFormatVersion = 1
-	logAllRefUpdates = false
-	hooksPath = /dev/null
-[extensions]
-	preciousObjects = true
-[gc]
-	auto = 0
-[maintenance]
-	auto = false
-"""
-"""Added to what git writes itself; a later value counts. Version 1 is needed for extensions."""
-
-
-async def _create(path: Path, identity: str, object_format: str) -> None:
-    work = Path(tempfile.mkdtemp(prefix=f"{path.name}-", dir=path.parent))
-    try:
-        git = Git(environment=NO_CONFIGURATION, umask=fetching.READABLE)
-        await git.run("init", "--quiet", "--bare", "--template=", f"--object-format={object_format}", str(work))
-        with (work / "config").open("a", encoding="utf-8") as config:
-            config.write(_SETTINGS)
-        _publish(work, path, identity)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def _publish(work: Path, path: Path, identity: str) -> None:
-    (work / "description").write_text(f"{identity}\n", encoding="utf-8", errors="surrogateescape")
-    work.chmod(0o711)
-    work.rename(path)
 
 
 def _ours(ref: str) -> str:

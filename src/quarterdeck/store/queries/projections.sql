@@ -1,7 +1,9 @@
 -- name: project_run_created
 -- run.created
-INSERT INTO runs (run, status, goal, repository, target, branch, base, budget_nusd, "user", sandbox, created_at, updated_at)
-VALUES (:run, :status, :goal, :repository, :target, :branch, :base, :budget, :user, :sandbox, :at, :at)
+INSERT INTO runs (
+    run, status, goal, repository, identity, target, branch, base, budget_nusd, "user", sandbox, created_at, updated_at
+)
+VALUES (:run, :status, :goal, :repository, :identity, :target, :branch, :base, :budget, :user, :sandbox, :at, :at)
 ON CONFLICT (run) DO NOTHING;
 
 -- name: project_run_touched

@@ -34,5 +34,5 @@ SELECT count(*) AS n FROM tasks WHERE status IN ('implementing', 'checking', 're
 -- Attempts and planners at work in one repository, over all runs that are going on.
 SELECT (SELECT count(*) FROM tasks WHERE status IN ('implementing', 'checking', 'reviewing')
         AND EXISTS (SELECT 1 FROM runs
-            WHERE runs.run = tasks.run AND runs.status = 'running' AND runs.repository = :repository))
-    + (SELECT count(*) FROM runs WHERE status = 'planning' AND runs.repository = :repository) AS n;
+            WHERE runs.run = tasks.run AND runs.status = 'running' AND runs.identity = :identity))
+    + (SELECT count(*) FROM runs WHERE status = 'planning' AND runs.identity = :identity) AS n;

@@ -57,7 +57,7 @@ SELECT run FROM notices WHERE about = :about AND name = :name LIMIT 1;
 -- name: trend_runs
 -- What earlier runs in the same repository have cost that spent anything.
 SELECT cost_nusd AS cost FROM runs
-WHERE repository = :repository AND run <> :run AND finished_at IS NOT NULL AND cost_nusd > 0
+WHERE identity = :identity AND run <> :run AND finished_at IS NOT NULL AND cost_nusd > 0
 ORDER BY created_at DESC LIMIT :limit;
 
 -- name: trend_spent
