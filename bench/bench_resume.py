@@ -45,7 +45,7 @@ max_parallel = {agents}
 [limits]
 turns = 10000
 spawn_per_minute = 100000
-agents_at_once = 10000
+agents_at_once = "none"
 [checks]
 gate = ["true"]
 [sandbox]

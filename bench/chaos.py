@@ -24,6 +24,7 @@ from bench.__main__ import ROOT, machine
 from bench.chaos_campaign import CAPS, MEMBERS, Campaign, Options, campaign_of
 from bench.chaos_judging import judge_all
 from bench.figures import Figure, Target, show
+from quarterdeck.testing.chaos.caps import allowed_calls
 from quarterdeck.testing.chaos.faults import Kind
 from quarterdeck.testing.chaos.hosts import apart, told
 from quarterdeck.testing.postgres_server import start
@@ -96,8 +97,7 @@ def _of_caps(campaign: Campaign) -> list[Figure]:
         ("attempts of one agent at once", "agents", most.one_agent, CAPS.one_agent),
         ("agents in one repository at once", "agents", most.repository, CAPS.repository),
         ("starts in a minute", "starts", campaign.starts_a_minute, CAPS.starts),
-        # A minute meets seven of the slices of 10 s that calls are given out in; each worker may hold one back.
-        ("model calls in a minute", "calls", campaign.calls_a_minute, CAPS.calls + -(-CAPS.calls // 6) + len(MEMBERS)),
+        ("model calls in a minute", "calls", campaign.calls_a_minute, allowed_calls(CAPS, len(MEMBERS))),
     )
     return [
         Figure(f"chaos: {name}, at most", unit, value, target=Target("ours", cap)) for name, unit, value, cap in seen

@@ -43,7 +43,7 @@ turns = 10000
 wall = "1d"
 tokens = 1000000000
 spawn_per_minute = 100000
-agents_at_once = 10000
+agents_at_once = "none"
 [budget]
 run = 100000.0
 user_day = 1000000.0

@@ -1,6 +1,7 @@
-"""A process for tests that takes as much as it is given: money, starts, places, and calls to a provider.
+"""A process for tests that takes as much as it is given: money, starts, places, and calls to a provider. Its machine's
+file is the `deck.toml` in HOME.
 
-URL TRIES NUMBER
+URL TRIES NUMBER HOME
 """
 
 import asyncio
@@ -8,9 +9,13 @@ import json
 import os
 import sys
 import time
+from functools import partial
+from pathlib import Path
 
+from quarterdeck.assembly.agreed import Agreed, Days, Words, machine_of
 from quarterdeck.assembly.pacing import Pacing
 from quarterdeck.assembly.places import Places
+from quarterdeck.assembly.reacting import OperatorsFile
 from quarterdeck.delivery.dispatch import Decision
 from quarterdeck.delivery.starting import crowded
 from quarterdeck.govern.budgets import Budgets
@@ -21,18 +26,19 @@ from quarterdeck.journal.port import Entry
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import SystemClock
-from quarterdeck.kernel.config import DeckConfig, LimitsSection, RunConfig
-from quarterdeck.kernel.entities import Plan, Task
+from quarterdeck.kernel.config import DeckConfig, RunConfig
+from quarterdeck.kernel.entities import Plan, Task, to_nusd
 from quarterdeck.kernel.failures import BudgetExhausted
 from quarterdeck.kernel.folding import apply
 from quarterdeck.kernel.states import RunState
 from quarterdeck.store.opening import open_url
 from quarterdeck.store.port import Tx
 
-URL, TRIES, NUMBER = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+URL, TRIES, NUMBER, HOME = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
+DAY = "deck/1970-01-12"
 PURSES = (Link("run/r", 1_000), Link("day", 10_000))
 NOW = 1_000_000.0
-AT_ONCE = RunConfig(deck=DeckConfig(limits=LimitsSection(agents_at_once=5, repository_at_once=4)))
+OWN = RunConfig(deck=DeckConfig())
 RUN = ids.new_run_id(NOW)
 
 
@@ -57,12 +63,17 @@ async def planned(journal: Log) -> RunState:
 
 async def main() -> None:
     store = await open_url(URL)
-    pace = Pacing(store, SystemClock(), lambda: {"p": 240})("p", "key")
-    places = Places(store, ids.new_owner_id(), SystemClock(), lambda: {"p": 3})
-    journal = Log(store, SystemClock())
+    clock, file = SystemClock(), OperatorsFile(HOME)
+    agreed = Agreed(store, partial(machine_of, HOME), clock, Words(file))
+    days, treasury, windows = Days(agreed, file), Budgets(partial(agreed.now, "days")), Windows(agreed.limits)
+    pace = Pacing(store, clock, agreed.of("calls_per_minute"))("p", "key")
+    places = Places(store, ids.new_owner_id(), clock, agreed.of("calls_at_once"))
+    journal = Log(store, clock)
     state = await planned(journal)
+    await agreed.begin()
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
+    await agreed.look()
 
     async def pay(number: int) -> bool:
         def work(tx: Tx) -> None:
@@ -76,9 +87,23 @@ async def main() -> None:
             await store.write(lambda tx: Budgets().settle(tx, f"{os.getpid()}/{number}", 10))
         return True
 
+    async def spend(number: int) -> bool:
+        """Of the deck's day, which this machine's file alone would allow more of."""
+        today = (Link(DAY, to_nusd(days.now().deck)),)
+        try:
+            await store.write(lambda tx: treasury.reserve(tx, today, f"{os.getpid()}/day/{number}", 10))
+        except BudgetExhausted:
+            return False
+        return True
+
     async def start(number: int) -> bool:
         begin = Start("agent", f"{os.getpid()}.{number}", "r")
-        return await store.write(lambda tx: Windows().take(tx, begin, Window(30, 60.0), NOW)) <= NOW
+
+        def work(tx: Tx) -> float:
+            most = windows.limits(tx, OWN.deck.limits, NOW).spawn_per_minute
+            return windows.take(tx, begin, Window(most, 60.0), NOW)
+
+        return await store.write(work) <= NOW
 
     async def call(number: int) -> bool:
         return await pace.leave() == 0.0
@@ -88,7 +113,7 @@ async def main() -> None:
         event = e.TaskDispatched(task=f"t{number}", attempt=f"{RUN}.t{number}.1", number=1, agent="x")
 
         def still_free(tx: Tx) -> None:
-            if crowded(tx, Windows(), state, Decision((event,)), AT_ONCE):
+            if crowded(tx, windows, state, Decision((event,)), OWN, NOW):
                 raise Full
 
         try:
@@ -104,10 +129,11 @@ async def main() -> None:
             await store.read("deck_now")
             return began, time.monotonic()
 
-    took = {what.__name__: sum(await asyncio.gather(*map(what, range(TRIES)))) for what in (pay, start, call)}
+    took = {what.__name__: sum(await asyncio.gather(*map(what, range(TRIES)))) for what in (pay, spend, start, call)}
     took["dispatch"] = sum([await dispatch(number) for number in range(TRIES)])
     spans = await asyncio.gather(*map(under_way, range(TRIES // 4)))
     await places.close()
+    await agreed.end()
     await store.close()
     print(json.dumps({"took": took, "spans": spans}), flush=True)
 

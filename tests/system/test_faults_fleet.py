@@ -14,9 +14,11 @@ import pytest
 from agent_kit import MODELS, Kit, Parked, Still, Wire, deck, kit, scenario
 from test_faults_model import AGAIN, ALL, DONE, FAILS, HAND_IN, ONCE, OTHER, SUBMIT, WIRES, config, journal, log, money
 
+from quarterdeck.assembly.agreed import Agreed
 from quarterdeck.assembly.fleet import Fleet
 from quarterdeck.assembly.pacing import Pacing
 from quarterdeck.assembly.places import Places
+from quarterdeck.govern.agreeing import Said
 from quarterdeck.govern.policy import DefaultPolicy
 from quarterdeck.kernel import probes
 from quarterdeck.kernel.clock import SystemClock
@@ -112,9 +114,13 @@ async def test_a_hold_beyond_the_attempts_time_ends_at_its_bound(bench: Kit) -> 
 async def test_no_call_is_made_without_a_place_among_those_under_way(bench: Kit) -> None:
     """Another process has the only one."""
     clock = SystemClock()
-    mine, theirs = (Places(bench.store, f"o-{n}", clock, lambda: {"anthropic": 1}) for n in range(2))
+    said: Said = {("calls_at_once", "anthropic"): 1}
+    agreed = Agreed(bench.store, lambda: "m", clock, lambda: said)
+    mine, theirs = (Places(bench.store, f"o-{n}", clock, agreed.of("calls_at_once")) for n in range(2))
     limits = AGENT.limits.model_copy(update={"wall": 1.0})
-    async with bench.native(scenario(SUBMIT), sharing=Pacing(bench.store, clock, dict, mine)) as made:
+    async with bench.native(
+        scenario(SUBMIT), sharing=Pacing(bench.store, clock, agreed.of("calls_per_minute"), mine)
+    ) as made:
         async with theirs.place("anthropic") as there:
             assert there
             finished = await made.work(AGENT.model_copy(update={"limits": limits}))

@@ -4,6 +4,7 @@ The first worker is killed and everything it had is removed, the user's clone in
 finds in the store and in the remote.
 """
 
+import asyncio
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ import store_kit
 from deck_kit import Place, events, git, one, run_events, task
 
 from quarterdeck.assembly import open_deck
+from quarterdeck.govern.chain import DayCaps
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.events.packs import PackKept
@@ -106,6 +108,22 @@ async def test_another_home_carries_on(homes: Homes, point: str) -> None:
         assert one(result, "one").attempts == 1
         assert (await deck.verify()).faults == ()
         assert git(homes.remote, "fsck", "--full", "--strict", "--no-dangling") == ""
+
+
+async def test_what_a_server_that_performs_nothing_says_holds_for_runs_of_other_machines(homes: Homes) -> None:
+    """Its file alone has the caps; the run is ordered and performed where nothing is said."""
+    (homes.root / "a" / "deck.toml").write_text("[budget]\ndeck_day = 20\n[limits]\nagents_at_once = 1\n")
+    async with open_deck(homes.settings_of("a")) as server, server.serving("127.0.0.1", 0):
+        async with open_deck(homes.settings_of("b")) as deck:
+            assert await deck.day_caps() == DayCaps(user=50.0, deck=20.0)
+        plan = homes.plan(task("one", "echo one > one.txt"), task("two", "echo two > two.txt"))
+        arguments = ("run", "--plan", str(plan), "--repo", str(homes.repository))
+        code, _, errors = await asyncio.to_thread(homes.call, *arguments, **homes.environment("b"))
+        assert code == Exit.DONE, errors
+        run = (await server.views.runs())[0].run
+        held = [event for event in await run_events(server, run) if isinstance(event, e.WorkHeld)]
+        assert [(event.limit, event.starts) for event in held] == [("agents_at_once", (f"{run}.two.1",))]
+        assert held[0].reason == "1 attempts of the deck at work at the same time are the most"
 
 
 def test_the_loop_goes_on_where_it_was_with_the_files_it_had(tmp_path: Path) -> None:

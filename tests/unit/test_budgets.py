@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from store_kit import open_at
 
-from quarterdeck.assembly.parts import OperatorsDays
+from quarterdeck.assembly.agreed import Agreed, Days, Words
+from quarterdeck.assembly.reacting import OperatorsFile
 from quarterdeck.govern.budgets import Budgets, Purse, refusing
 from quarterdeck.govern.chain import (
     DayCaps,
@@ -27,6 +28,7 @@ from quarterdeck.govern.chain import (
     run_purse,
 )
 from quarterdeck.govern.port import Chain, Link
+from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.config import DayBudget, DeckConfig, RunConfig
 from quarterdeck.kernel.failures import BudgetExhausted
 from quarterdeck.store.port import Store, Tx
@@ -147,8 +149,15 @@ def _config(**said: float) -> RunConfig:
     return RunConfig(deck=DeckConfig(), narrowed=DayBudget(**said))
 
 
-def test_the_operators_present_caps_hold_narrowed_by_the_repositorys(tmp_path: Path) -> None:
-    days, file = OperatorsDays(tmp_path), tmp_path / "deck.toml"
+async def _days(home: Path) -> Days:
+    """Of a deck that lies in its home."""
+    store, file = await open_at(home / "other.db"), OperatorsFile(home)
+    await store.close()  # it is not asked: there is no other file
+    return Days(Agreed(store, lambda: "m", SystemClock(), Words(file), alone=True), file)
+
+
+async def test_the_operators_present_caps_hold_narrowed_by_the_repositorys(tmp_path: Path) -> None:
+    days, file = await _days(tmp_path), tmp_path / "deck.toml"
     assert days(_config()) == DayCaps(50.0, 200.0), "on by default"
     file.write_text("[budget]\nuser_day = 7\n")
     assert days(_config()) == DayCaps(7.0, 200.0)
@@ -158,9 +167,9 @@ def test_the_operators_present_caps_hold_narrowed_by_the_repositorys(tmp_path: P
     assert days(_config(user_day=9.0)) == DayCaps(9.0, 400.0)
 
 
-def test_a_file_that_is_being_edited_changes_no_cap(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_file_that_is_being_edited_changes_no_cap(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "deck.toml").write_text("[budget]\nuser_day = 7\n")
-    days = OperatorsDays(tmp_path)
+    days = await _days(tmp_path)
     (tmp_path / "deck.toml").write_text("[budget\n")
     assert days(_config()) == DayCaps(7.0, 200.0)
     assert "stay as they were" in caplog.text

@@ -25,6 +25,7 @@ from quarterdeck.journal.port import Claim, Journal
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.entities import Agent, Answer, Harness
+from quarterdeck.store.port import Tx
 from quarterdeck.tools.bounds import bounded
 from quarterdeck.tools.port import ToolResult
 
@@ -135,11 +136,10 @@ class Delegations:
     async def _turn(self, child: str) -> str:
         """Wait until one more agent may start; why it may not, where that takes longer than the attempt has time."""
         parent, held = self._assignment, False
-        window = Window(parent.config.deck.limits.spawn_per_minute, MINUTE)
-        reason = f"{window.limit} attempts, reviews and sub-agents of the deck in a minute are the most"
         while True:
             now = self._ports.clock.wall()
-            turn = await self._taken(Start("agent", child, parent.run), window, now)
+            turn, most = await self._taken(Start("agent", child, parent.run), now)
+            reason = f"{most} attempts, reviews and sub-agents of the deck in a minute are the most"
             seconds = turn - now
             if seconds <= 0:
                 if held:
@@ -153,9 +153,16 @@ class Delegations:
                 return f"{reason}, and its turn would come after this attempt's time (limits.spawn_per_minute)"
             await self._ports.sleep(seconds)
 
-    async def _taken(self, start: Start, window: Window, now: float) -> float:
-        turns: list[float] = []
-        await self._ports.journal.commit(also=lambda tx: turns.append(self._ports.starts.take(tx, start, window, now)))
+    async def _taken(self, start: Start, now: float) -> tuple[float, int]:
+        """When it may start, and how many may in a minute."""
+        own, starts = self._assignment.config.deck.limits, self._ports.starts
+        turns: list[tuple[float, int]] = []
+
+        def also(tx: Tx) -> None:
+            most = starts.limits(tx, own, now).spawn_per_minute
+            turns.append((starts.take(tx, start, Window(most, MINUTE), now), most))
+
+        await self._ports.journal.commit(also=also)
         return turns[-1]
 
     async def _child(self, delegated: e.Delegated, agent: Agent, task: str) -> Assignment:

@@ -36,6 +36,7 @@ from quarterdeck.doors.hooks import Hooks
 from quarterdeck.doors.serve import Serving
 from quarterdeck.engine.seats import Place
 from quarterdeck.gateway.port import Metering, Standing
+from quarterdeck.govern.chain import DayCaps
 from quarterdeck.journal.log import Log
 from quarterdeck.journal.port import Record, Verification
 from quarterdeck.journal.views import ApprovalView, AttemptView, Views
@@ -134,6 +135,11 @@ class Deck:
     async def attended(self) -> bool:
         """Whether a living process works on the deck's runs."""
         return await self._parts.engine.attended()
+
+    async def day_caps(self) -> DayCaps:
+        """What may be spent in a day now, by what holds over the deck."""
+        await self._parts.agreed.look()
+        return self._parts.days.now()
 
     # --- steering -----------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 Rules
 - What dead processes left behind on this machine is cleared away by the next one that performs jobs here; workspaces
   of runs that have not ended stay.
+- What its machine's file says holds over the deck from then on, before the first job is performed.
 - The journal is anchored by whoever owns an embedded deck before it stops; where there are many workers, by one of them
   each hour.
 """
@@ -41,6 +42,7 @@ class Owning:
             return
         self.begun = True
         parts = self._parts
+        await parts.agreed.begin()
         if parts.settings.database_url is not None:
             self._rounds = asyncio.create_task(self._hear())
         await parts.telemetry.begin()

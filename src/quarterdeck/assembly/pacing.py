@@ -2,9 +2,12 @@
 
 Rules
 - What one process was told (a retry-after) is written down, and the others look every few seconds.
-- Where the operator set a rate, each slice of time has so many calls. A process takes a part of a slice at once and
-  lets its calls leave from that, so that most calls cost no transaction; what it does not use is lost with the slice.
-- Time is the database's clock, so that the machines need not agree on theirs.
+- Where the operator set a rate, no more calls leave within any minute than it says, over all processes.
+- A process takes some calls of the present slice of time at once and lets them leave from that, so that most calls cost
+  no transaction; what it does not use is lost with the slice. A slice is given no more than what the slices of the
+  minute before it left over, and no more than its share.
+- Time is the database's clock, so that the machines need not agree on theirs. What was given out by a clock that was
+  ahead holds nobody.
 - While the database is away, what was known last holds; nothing leaves beyond what was taken.
 - The operator's rates and places are a provider's, whichever key and server of it is called, and whichever machine's
   file says so (`agreed`); what a provider wants is that key's.
@@ -13,13 +16,12 @@ Rules
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-from quarterdeck.assembly.agreed import Agreed
 from quarterdeck.assembly.places import Places
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import Clock
@@ -28,14 +30,16 @@ from quarterdeck.store.port import Store, Tx
 
 _log = logging.getLogger(__name__)
 
-SLICE: Final = 10.0
-"""Seconds; where a rate gives less than one call to that, as long as one call takes. So within any minute there are at
-most a slice's calls more than the rate says."""
-_PARTS: Final = 8
-"""Into how many parts the processes cut a slice."""
+SLICE: Final = 4.0
+"""Seconds."""
+MINUTE: Final = 15
+"""Slices that are one. A minute meets one more, so these together have what a minute may have."""
+_PARTS: Final = 4
+"""Into how many parts the processes cut a slice's share."""
 _LOOK: Final = 5.0
 """Seconds after which it is looked again what others heard."""
 _PAUSE: Final = 1.0
+_SOON: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +48,43 @@ class Granted:
 
     calls: int
     rest: float
-    """Seconds until the slice is over."""
+    """Seconds until the slice is over; of none, until there may be some."""
     number: int
-    used: int
-    """Of the slice, by all."""
 
 
-def grant(now: float, per_minute: int, number: int, used: int) -> Granted:
-    """A part of the slice at `now` (seconds since the epoch), where `used` calls of the slice `number` were taken
-    before. Pure."""
-    length = max(SLICE, 60.0 / per_minute)
-    most = max(1, int(per_minute * length / 60.0))
-    current = int(now // length)
-    before = used if number == current else 0
-    calls = max(0, min(max(1, most // _PARTS), most - before))
-    return Granted(calls, (current + 1) * length - now, current, before + calls)
+def grant(now: float, per_minute: int, taken: Mapping[int, int]) -> Granted:
+    """A part of the slice at `now` (seconds since the epoch). `taken`: how many calls of which slice were taken before,
+    as far as that is remembered. Pure."""
+    number = int(now // SLICE)
+    share = -(-per_minute // (MINUTE + 1))
+    calls = min(max(1, share // _PARTS), share - taken.get(number, 0), per_minute - _lately(taken, number))
+    if calls > 0:
+        return Granted(calls, (number + 1) * SLICE - now, number)
+    later = range(number + 1, number + MINUTE + 2)
+    free = next((each for each in later if _lately(taken, each) < per_minute), later[-1])
+    return Granted(0, free * SLICE - now, number)
+
+
+def _lately(taken: Mapping[int, int], number: int) -> int:
+    """How many calls were taken of that slice and of those that a minute which ends in it meets."""
+    return sum(calls for each, calls in taken.items() if number - MINUTE <= each <= number)
+
+
+@dataclass(frozen=True, slots=True)
+class Hand:
+    """What a process holds. Times are those of its own clock."""
+
+    left: int = 0
+    until: float = -math.inf
+
+    @staticmethod
+    def of(granted: Granted, asked: float) -> "Hand":
+        """What was granted to who asked at `asked`. The answer takes its time, and the slice ends when it does."""
+        return Hand(granted.calls, asked + granted.rest)
+
+    def used(self, now: float) -> "Hand | None":
+        """With one call less; None = nothing is left."""
+        return replace(self, left=self.left - 1) if self.left and now < self.until else None
 
 
 class SharedPace:
@@ -80,11 +106,9 @@ class SharedPace:
         self._clock = clock
         self._per_minute = per_minute
         self._looked = float("-inf")
-        self._left = 0
-        self._dry = False
-        """The slice has no calls any more."""
-        self._until = 0.0
-        """When the slice ends, by the monotonic clock."""
+        self._hand = Hand()
+        self._dry = 0
+        """The rate at which nothing is to be had until the hand is over; 0 = that is not known."""
         self._asking = asyncio.Lock()
         self._telling: set[asyncio.Task[None]] = set()
 
@@ -119,27 +143,30 @@ class SharedPace:
 
     async def _leave(self, per_minute: int) -> float:
         now = self._clock.monotonic()
-        if now >= self._until:
-            self._left, self._dry = 0, False
-        if self._dry:
-            return self._until - now
-        if not self._left:
+        if (hand := self._hand.used(now)) is None:
+            if self._dry == per_minute and now < self._hand.until:
+                return self._hand.until - now
             try:
                 granted = await self._store.write(lambda tx: self._take(tx, per_minute))
             except StoreUnavailable:
                 return _PAUSE
-            self._left, self._until = granted.calls, self._clock.monotonic() + granted.rest
-            self._dry = not granted.calls
+            self._hand, self._dry = Hand.of(granted, now), 0 if granted.calls else per_minute
+            now = self._clock.monotonic()
             if self._dry:
-                return granted.rest
-        self._left -= 1
+                return max(self._hand.until - now, _SOON)
+            if (hand := self._hand.used(now)) is None:
+                return _SOON  # the answer came when the slice was over
+        self._hand = hand
         return 0.0
 
     def _take(self, tx: Tx, per_minute: int) -> Granted:
-        rows = tx.run("rate_get", name=self._provider)
         now = float(tx.run("deck_now")[0]["now"])
-        granted = grant(now, per_minute, rows[0]["slice"] if rows else 0, rows[0]["used"] if rows else 0)
-        tx.run("rate_set", name=self._provider, slice=granted.number, used=granted.used)
+        taken = {int(row["slice"]): int(row["calls"]) for row in tx.run("granted_of", name=self._provider)}
+        granted = grant(now, per_minute, taken)
+        if granted.calls:
+            oldest = granted.number - MINUTE
+            tx.run("granted_forget", name=self._provider, oldest=oldest, newest=granted.number)
+            tx.run("granted_add", name=self._provider, slice=granted.number, calls=granted.calls)
         return granted
 
     def heard(self, seconds: float) -> None:
@@ -165,19 +192,18 @@ class Pacing:
         self,
         store: Store,
         clock: Clock,
-        rates: Callable[[], dict[str, int]],
+        most: Callable[[str], Awaitable[int | None]],
         places: Places | None = None,
-        holder: str = "",
     ) -> None:
-        """rates: provider to calls in a minute, as this machine's file has it. holder: this process's incarnation."""
+        """most: calls in a minute that a provider may get now; None = nothing is said."""
         self._store = store
         self._clock = clock
-        self._agreed = Agreed(store, holder or ids.new_owner_id(), clock, "calls_per_minute", rates)
+        self._most = most
         self._places = places
 
     def __call__(self, provider: str, place: str) -> SharedPace:
         name = f"{provider}/{ids.digest(place.encode())[:16]}"  # a place may hold a key
-        return SharedPace(self._store, name, self._clock, partial(self._agreed.most, provider), self._places)
+        return SharedPace(self._store, name, self._clock, partial(self._most, provider), self._places)
 
     async def close(self) -> None:
         """Give back what this process has taken. Idempotent."""

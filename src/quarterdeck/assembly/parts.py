@@ -5,13 +5,13 @@ Rules
 """
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 from quarterdeck.agents.mail import Mail
 from quarterdeck.agents.outside import OutsideDesks
+from quarterdeck.assembly.agreed import Agreed, Days, Words, machine_of
 from quarterdeck.assembly.engines import make_engine
 from quarterdeck.assembly.fleet import Fleet
 from quarterdeck.assembly.gateway import make_gateway
@@ -46,7 +46,6 @@ from quarterdeck.engine.seats import Place
 from quarterdeck.gateway.gateway import ModelGateway
 from quarterdeck.govern.approvals import Approvals
 from quarterdeck.govern.budgets import Budgets
-from quarterdeck.govern.chain import DayCaps
 from quarterdeck.govern.starts import Windows
 from quarterdeck.journal.log import Log
 from quarterdeck.journal.packs import Packs
@@ -54,10 +53,9 @@ from quarterdeck.journal.touches import Touches
 from quarterdeck.journal.views import Views
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import Clock, SystemClock
-from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.events import Node
 from quarterdeck.kernel.failures import BadConfiguration, StoreUnavailable
-from quarterdeck.settings import Settings, operator_config
+from quarterdeck.settings import Settings, operator_config, operator_outside
 from quarterdeck.store.opening import open_store
 from quarterdeck.store.port import Store
 from quarterdeck.telemetry.feed import Telemetry
@@ -73,29 +71,6 @@ from quarterdeck.workplace.packages import Packages
 from quarterdeck.workplace.plain import Plain
 from quarterdeck.workplace.port import Provider
 from quarterdeck.workplace.proxy import Proxies
-
-_log = logging.getLogger(__name__)
-
-
-class OperatorsDays:
-    """What may be spent in a day: what the operator's deck.toml says now, narrowed by the repository's at a run's base.
-
-    Read again for each attempt, so that a cap that was raised helps without a restart.
-    """
-
-    def __init__(self, home: Path) -> None:
-        self._home = home
-        self._last = operator_config(home).config.budget
-
-    def __call__(self, config: RunConfig) -> DayCaps:
-        try:
-            self._last = operator_config(self._home).config.budget
-        except BadConfiguration as error:  # whoever edits it now is told by the next command; what held before holds
-            _log.warning("the caps of days stay as they were: %s", error)
-        said = config.narrowed
-        user = self._last.user_day if said.user_day is None else min(self._last.user_day, said.user_day)
-        deck = self._last.deck_day if said.deck_day is None else min(self._last.deck_day, said.deck_day)
-        return DayCaps(user, deck)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +105,15 @@ class Parts:
     conductor: Conductor
     handlers: Mapping[str, Handler]
     telemetry: Telemetry
+    agreed: Agreed
+    days: Days
     owner: str
 
     async def close(self) -> None:
         """Close everything, in the order in which it is used. Idempotent."""
         await self.workshop.close()  # another process goes on with the same workspaces once the engine is closed
         await self.engine.close()
+        await self.agreed.end()
         await self.telemetry.end()
         await self.desks.close_all()
         await self.door.close()
@@ -173,7 +151,8 @@ async def make(settings: Settings, clock: Clock | None = None, place: Place | No
     clock = await clock_of(store, clock or SystemClock())
     owner = ids.new_owner_id()
     engine = await make_engine(settings, store, owner, clock, place)
-    journal = Log(store, clock, reactions(engine, OperatorsFile(settings.home)))
+    configured = OperatorsFile(settings.home)
+    journal = Log(store, clock, reactions(engine, configured))
     packages = Packages(settings.package_environment)
     proxies = Proxies(ground.sockets, packages.indexes)
     environments = Environments(ground.environments, proxies, packages)
@@ -188,12 +167,15 @@ async def make(settings: Settings, clock: Clock | None = None, place: Place | No
         seats=settings.home / "seats",
         git=settings.git_environment,
     )
-    treasury, starts, briefings, views = Budgets(), Windows(), Briefings(journal), Views(store)
+    machine, alone = partial(machine_of, settings.home), settings.database_url is None
+    agreed = Agreed(store, machine, clock, Words(configured), alone=alone)
+    treasury, starts = Budgets(partial(agreed.now, "days")), Windows(agreed.limits)
+    briefings, views = Briefings(journal), Views(store)
     approvals = Approvals(journal, views, clock, store.changed)
     mail = Mail()
     access = OperatorAccess(settings)
     shed = Shed(SandboxWays(providers, proxies), access, clock, tell=Board(settings.home).tell)
-    touches, pacing = Touches(store), _pacing(settings, store, clock, owner)
+    touches, pacing = Touches(store), _pacing(settings, store, clock, owner, agreed)
     fleet = Fleet(settings, journal, treasury, clock, mail, shed, approvals, pacing, touches)
     desks = OutsideDesks(fleet.native, mail, views)
     door = McpDoor(desks)
@@ -204,7 +186,7 @@ async def make(settings: Settings, clock: Clock | None = None, place: Place | No
     conductor = Conductor(
         journal, engine, briefings, treasury, starts, Trends(views, clock), approvals, gate.reverts, clock
     )
-    days = OperatorsDays(settings.home)
+    days = Days(agreed, configured)
     told = operator_config(settings.home).config.telemetry
     telemetry = Telemetry(told, settings, store, journal, views, owner)
     await telemetry.mark()
@@ -251,18 +233,19 @@ async def make(settings: Settings, clock: Clock | None = None, place: Place | No
             )
         ),
         telemetry=telemetry,
+        agreed=agreed,
+        days=days,
         owner=owner,
     )
 
 
-def _pacing(settings: Settings, store: Store, clock: Clock, owner: str) -> Pacing | None:
+def _pacing(settings: Settings, store: Store, clock: Clock, owner: str, agreed: Agreed) -> Pacing | None:
     """What the processes of the deck agree on about providers; None where there is one, and nothing is set."""
-    configured = OperatorsFile(settings.home)
-    told = configured().workers
+    told = operator_outside(settings.home).workers
     if settings.database_url is None and not told.calls_per_minute and not told.calls_at_once:
         return None
-    places = Places(store, owner, clock, lambda: configured().workers.calls_at_once)
-    return Pacing(store, clock, lambda: configured().workers.calls_per_minute, places, owner)
+    places = Places(store, owner, clock, agreed.of("calls_at_once"))
+    return Pacing(store, clock, agreed.of("calls_per_minute"), places)
 
 
 def _handlers(
@@ -276,7 +259,7 @@ def _handlers(
     conductor: Conductor,
     gate: Gate,
     approvals: Approvals,
-    days: OperatorsDays,
+    days: Days,
     mail: Mail,
     clock: Clock,
 ) -> Mapping[str, Handler]:

@@ -12,12 +12,11 @@ import asyncio
 import logging
 import math
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from itertools import count
 from typing import Final
 
-from quarterdeck.assembly.agreed import Agreed
 from quarterdeck.kernel.clock import Clock
 from quarterdeck.kernel.failures import StoreUnavailable
 from quarterdeck.store.port import Store, Tx
@@ -34,14 +33,14 @@ _PAUSES: Final = (0.05, 0.25)
 
 
 class Places:
-    """The places of one process. holder: its incarnation, never used before or again. most: provider to how many, as
-    this machine's file has it now."""
+    """The places of one process. holder: its incarnation, never used before or again. most: how many a provider has
+    now; None = nothing is said."""
 
-    def __init__(self, store: Store, holder: str, clock: Clock, most: Callable[[], dict[str, int]]) -> None:
+    def __init__(self, store: Store, holder: str, clock: Clock, most: Callable[[str], Awaitable[int | None]]) -> None:
         self._store = store
         self._holder = holder
         self._clock = clock
-        self._agreed = Agreed(store, holder, clock, "calls_at_once", most)
+        self._most = most
         self._numbers = count(1)
         self._held: set[str] = set()
         self._keeping: asyncio.Task[None] | None = None
@@ -50,7 +49,7 @@ class Places:
     @asynccontextmanager
     async def place(self, provider: str, at_most: float = math.inf) -> AsyncIterator[bool]:
         """A place for one call; False where none was free for `at_most` seconds."""
-        if await self._agreed.most(provider) is None:
+        if await self._most(provider) is None:
             yield True
             return
         place = await self._taken(provider, at_most)
@@ -74,7 +73,7 @@ class Places:
         until, mark = self._clock.monotonic() + at_most, 0
         while True:
             place = f"{self._holder}/{next(self._numbers)}"
-            most = await self._agreed.most(provider)
+            most = await self._most(provider)
             if await self._took(provider, place, most):
                 return place
             left = until - self._clock.monotonic()

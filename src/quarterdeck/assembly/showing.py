@@ -30,8 +30,7 @@ class Showing:
 
     def caps(self) -> DayCaps:
         """What may be spent in a day."""
-        budget = self._config().budget
-        return DayCaps(budget.user_day, budget.deck_day)
+        return self._parts.days.now()
 
     async def look(self) -> Around:
         """How the machine and this server are."""
@@ -40,7 +39,7 @@ class Showing:
             version=__version__,
             started_at=self._started_at,
             working=await self._parts.engine.attended(),
-            today_cap_usd=config.budget.deck_day,
+            today_cap_usd=self.caps().deck,
             inbox_limit=config.approve.inbox,
             trouble=self._trouble or next(map(lacking, await self._parts.engine.untaken()), ""),
         )

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from quarterdeck.assembly.parts import Parts
 from quarterdeck.gateway.port import Grant, Metering, Standing
-from quarterdeck.govern.chain import DayCaps, key_chain
+from quarterdeck.govern.chain import key_chain
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.failures import BadConfiguration, Conflicting
 from quarterdeck.kernel.prices import price_of
@@ -63,8 +63,7 @@ async def _bury(parts: Parts, folder: Path) -> None:
 async def _stand(
     parts: Parts, name: str, models: tuple[str, ...], usd: float, config: RunConfig, host: str, port: int
 ) -> Standing:
-    deck = config.deck
-    days = DayCaps(deck.budget.user_day, deck.budget.deck_day)
+    await parts.agreed.begin()
     claim = await parts.journal.claim(f"key/{name}")
     where, number = await parts.endpoint.listen(host, port)
     opened = await parts.gateway.grant(
@@ -74,7 +73,7 @@ async def _stand(
             attempt=name,
             agent="",
             claim=claim,
-            chain=key_chain(name, usd, parts.settings.user, days, parts.clock.wall()),
+            chain=key_chain(name, usd, parts.settings.user, parts.days.now(), parts.clock.wall()),
             models=models,
             config=config,
         )

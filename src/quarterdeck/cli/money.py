@@ -2,8 +2,8 @@
 
 Rules
 - Sums are over exact nano-USD; what rests on an estimate is marked, never hidden.
-- A purse holds what was spent and what is set aside for calls under way. The caps of days are the operator's present
-  ones; a day that is over has none.
+- A purse holds what was spent and what is set aside for calls under way. The caps of days are those that hold over the
+  deck now; a day that is over has none.
 - People see everything at once, scripts one list: the keys of a line say what it is about.
 """
 
@@ -136,6 +136,7 @@ async def _cost(call: Call, run: str | None, by: By | None) -> None:
         costs = await deck.views.costs(call.run)
         purses = {purse.purse: purse for purse in await deck.views.purses()}
         notices = await deck.views.notices(call.run)
+        caps = await deck.day_caps()
     if by is not None:
         wanted = [by]
     elif call.json:
@@ -144,7 +145,9 @@ async def _cost(call: Call, run: str | None, by: By | None) -> None:
         wanted = [By.RUN, By.AGENT, By.MODEL] if run is not None else [By.DAY, By.USER, By.RUN, By.AGENT, By.MODEL]
     unusual = {(notice.about, notice.name) for notice in notices}
     shown = [
-        _of_days(call, one, purses, unusual) if one in (By.USER, By.DAY) else _sums(call, one, costs, purses, unusual)
+        _of_days(call, one, purses, caps, unusual)
+        if one in (By.USER, By.DAY)
+        else _sums(call, one, costs, purses, unusual)
         for one in wanted
     ]
     if not any(shown) and not call.json:
@@ -158,11 +161,9 @@ async def _cost(call: Call, run: str | None, by: By | None) -> None:
         call.say("~ rests in part on estimates: the provider sent no usage for some calls")
 
 
-def _of_days(call: Call, by: By, purses: Mapping[str, PurseView], unusual: Set[tuple[str, str]]) -> bool:
+def _of_days(call: Call, by: By, purses: Mapping[str, PurseView], caps: DayCaps, unusual: Set[tuple[str, str]]) -> bool:
     """Show days, or people's days; whether there were any."""
     today = day_of(time.time())
-    budget = operator_config(call.settings.home).config.budget
-    caps = DayCaps(budget.user_day, budget.deck_day)
     rows = [one for one in held(purses.values(), caps, today) if bool(one.user) == (by is By.USER)]
     for one in rows:
         whose = {"user": one.user} if by is By.USER else {"noticed": ("day", one.day) in unusual}

@@ -14,6 +14,7 @@ from quarterdeck.delivery.order import Check, Cli, Order, RevertOrder, RunResult
 from quarterdeck.doors.serve import Serving
 from quarterdeck.engine.seats import Place
 from quarterdeck.gateway.port import Metering, Standing
+from quarterdeck.govern.chain import DayCaps
 from quarterdeck.journal.firings import FiringView
 from quarterdeck.journal.port import Journal, Record, Verification
 from quarterdeck.journal.views import ApprovalView, AttemptView, Views
@@ -160,6 +161,10 @@ class DeckApi(Protocol):
     async def comment(self, attempt: str, path: str, line: int | None, text: str, *, by: str) -> None:
         """Say something about a change to whoever works on its task, or will. Raises NotFound, Conflicting,
         BadInput."""
+        ...
+
+    async def day_caps(self) -> DayCaps:
+        """What may be spent in a day now, by what holds over the deck. Raises StoreUnavailable."""
         ...
 
     async def attended(self) -> bool:

@@ -259,7 +259,7 @@ class Conductor:
             allowed = Decision(allowed.events, (*allowed.jobs, wait))
 
         def still_free(tx: Tx) -> None:
-            if crowded(tx, self._starts, state, started, config):
+            if crowded(tx, self._starts, state, started, config, now):
                 raise _Crowded
 
         await self._commit(claim, allowed, still_free)

@@ -9,6 +9,8 @@ Rules
 - While more approvals and questions are open than `approve.inbox`, work that is new (a planner, a task's first attempt)
   starts one at a time, a minute apart over the whole deck: people's time to look at things is what is short then. What
   has begun goes on.
+- A limit is the least of what the run was ordered with and of what the files of the deck's machines say now: one that
+  is lowered holds for runs that exist too.
 - Being held is on record once, with the limit and the reason, until nothing is held any more.
 - A revert starts no agent, so nothing holds it.
 """
@@ -20,10 +22,11 @@ from typing import Final
 from quarterdeck.delivery.blueprint import BLUEPRINTS, Blueprint
 from quarterdeck.delivery.dispatch import Decision
 from quarterdeck.engine.port import Job
+from quarterdeck.govern.agreeing import ENDLESS, number
 from quarterdeck.govern.port import Start, Starts, Window
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
-from quarterdeck.kernel.config import RunConfig
+from quarterdeck.kernel.config import LimitsSection, RunConfig
 from quarterdeck.kernel.events import Node, RunStatus
 from quarterdeck.kernel.states import AT_WORK, RunState, task_state
 from quarterdeck.store.port import Tx
@@ -39,8 +42,6 @@ LOOK_AGAIN: Final = 5.0
 
 PLACES: Final = ("agents_at_once", "one_agent_at_once", "repository_at_once")
 """Limits of what is at work at the same time."""
-_UNBOUNDED: Final = 10_000
-"""A limit of so many places is none."""
 _WHOSE: Final = {
     "agents_at_once": "of the deck",
     "one_agent_at_once": "of one agent",
@@ -120,16 +121,17 @@ def news_of(before: e.WorkHeld | None, now: e.WorkHeld | None) -> tuple[e.EventB
 
 def permit(tx: Tx, starts: Starts, state: RunState, decision: Decision, config: RunConfig, now: float) -> Permitted:
     """What of the decision may happen now; moments are kept for the rest. Runs inside a transaction."""
-    blueprint, limits, run = BLUEPRINTS[config.blueprint], config.deck.limits, state.created
+    blueprint, run = BLUEPRINTS[config.blueprint], state.created
     names = starts_of(decision, blueprint)
     if not names or run is None:
         return Permitted(decision)
+    limits = starts.limits(tx, config.deck.limits, now)
     if not state.begun:
         turn = starts.take(tx, Start("run", run.run, run.run, run.user), Window(limits.runs_per_hour, HOUR), now)
         if turn > now:
             reason = f"{limits.runs_per_hour} runs of {run.user} in an hour are the most; its turn is at {_clock(turn)}"
             return _held(decision, blueprint, names, "runs_per_hour", reason, turn)
-    full = crowded(tx, starts, state, decision, config)
+    full = _without_place(tx, starts, state, decision, blueprint, limits)
     pace = Window(limits.spawn_per_minute, MINUTE)
     open_items = inbox(tx)
     slowed = open_items > config.deck.approve.inbox
@@ -170,15 +172,24 @@ def new_work(decision: Decision) -> frozenset[str]:
     return frozenset(name for name in (*planners, *first) if name is not None)
 
 
-def crowded(tx: Tx, starts: Starts, state: RunState, decision: Decision, config: RunConfig) -> dict[str, str]:
+def crowded(
+    tx: Tx, starts: Starts, state: RunState, decision: Decision, config: RunConfig, now: float
+) -> dict[str, str]:
     """The starts of the decision for which there is no free place, and which limit says so. Runs inside a
     transaction."""
-    limits, run = config.deck.limits, state.created
+    limits = starts.limits(tx, config.deck.limits, now)
+    return _without_place(tx, starts, state, decision, BLUEPRINTS[config.blueprint], limits)
+
+
+def _without_place(
+    tx: Tx, starts: Starts, state: RunState, decision: Decision, blueprint: Blueprint, limits: LimitsSection
+) -> dict[str, str]:
+    run, most = state.created, {limit: number(getattr(limits, limit)) for limit in PLACES}
     repository = run.repository if run is not None else ""
     agents = {event.attempt: event.agent for event in decision.events if isinstance(event, e.TaskDispatched)}
     taken: dict[tuple[str, str], int] = {}
     full: dict[str, str] = {}
-    for name in starts_of(decision, BLUEPRINTS[config.blueprint]):
+    for name in starts_of(decision, blueprint):
         if _has_place(state, name):
             continue
         wanted = [
@@ -186,13 +197,11 @@ def crowded(tx: Tx, starts: Starts, state: RunState, decision: Decision, config:
             ("one_agent_at_once", agents.get(name, "")),
             ("repository_at_once", repository),
         ]
-        places = [
-            place for place in wanted if getattr(limits, place[0]) < _UNBOUNDED and (place[1] or place == wanted[0])
-        ]
+        places = [place for place in wanted if most[place[0]] < ENDLESS and (place[1] or place == wanted[0])]
         for limit, of in places:
             if (limit, of) not in taken:
                 taken[limit, of] = _at_work(tx, starts, limit, of)
-        lacking = next((place for place in places if taken[place] >= getattr(limits, place[0])), None)
+        lacking = next((place for place in places if taken[place] >= most[place[0]]), None)
         if lacking is not None:
             full[name] = lacking[0]
             continue

@@ -5,16 +5,18 @@ Rules
   one of them is refused and changes nothing in any.
 - Settling replaces the reservation by the cost, whatever it was: what was spent is spent. Where it cost more than was
   reserved, the next reservation feels it.
+- A day's cap is the least of what the chain says and of what holds over the deck at that moment: a cap that was lowered
+  holds for whatever is at work, and on every machine.
 - A reservation remembers its purses and is settled into these: a day that ended meanwhile gets what was begun in it.
 - Integers of nano-USD only, so that sums are exact. The arithmetic is `Purse` and `refusing`, pure; `Budgets` reads and
   writes it, with one read for a whole chain.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from quarterdeck.govern.chain import refusal, remedy, run_of
+from quarterdeck.govern.chain import DAYS, refusal, remedy, run_of
 from quarterdeck.govern.port import Chain, Link
 from quarterdeck.kernel.failures import BudgetExhausted
 from quarterdeck.store.port import Row, Tx
@@ -61,8 +63,16 @@ def refusing(purses: Sequence[Purse], amount: int, held: Sequence[int]) -> int |
     return None
 
 
+def _nothing_said(who: str) -> int | None:
+    return None
+
+
 class Budgets:
-    """The `Treasury` in the tables `purses` and `held`."""
+    """The `Treasury` in the tables `purses` and `held`. days: the cap of days now of `user` or `deck`, nano-USD; None =
+    what the chain says."""
+
+    def __init__(self, days: Callable[[str], int | None] = _nothing_said) -> None:
+        self._days = days
 
     def open(self, tx: Tx, purse: str, cap_nusd: int) -> None:
         tx.run("purse_open", purse=purse, cap=cap_nusd)
@@ -71,6 +81,7 @@ class Budgets:
         if not chain or len({link.purse for link in chain}) < len(chain):
             raise ValueError(f"{holder} has to be paid from different purses, and from one at least: {chain}")
         names = json.dumps([link.purse for link in chain])
+        chain = tuple(map(self._as_now, chain))
         rows = tx.run("purses_of", purses=names, holder=holder)
         before, purses = rows[0]["amount"], [_purse(link, row) for link, row in zip(chain, rows, strict=True)]
         given_back = [0] * len(chain)
@@ -97,6 +108,12 @@ class Budgets:
         rows = tx.run("held_take_all", first=prefix, last=prefix + _LAST)
         tx.run_many("purses_settle", [{**row, "cost": row["amount"]} for row in rows])
         return sum(row["amount"] for row in rows)
+
+    def _as_now(self, link: Link) -> Link:
+        kind, _, _ = link.purse.partition("/")
+        most = self._days(kind) if kind in DAYS else None
+        enough = most is None or (link.cap_nusd is not None and link.cap_nusd <= most)
+        return link if enough else replace(link, cap_nusd=most)
 
     def _settled(self, tx: Tx, holder: str, cost_nusd: int) -> bool:
         """Whether there was a reservation."""

@@ -20,6 +20,8 @@ Kind = Literal["attempt", "task", "run", "user", "deck", "key"]
 
 OWN: Final[frozenset[Kind]] = frozenset(("attempt", "task"))
 """Purses whose end is the end of an attempt or a task; any other one's is the end of the run."""
+DAYS: Final[frozenset[Kind]] = frozenset(("user", "deck"))
+"""Purses of one day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +160,7 @@ def _own(purse: str, usd: float | None) -> Chain:
 
 def _day(purse: str) -> str | None:
     kind, _, name = purse.partition("/")
-    return name.rpartition("/")[2] if kind in ("user", "deck") else None
+    return name.rpartition("/")[2] if kind in DAYS else None
 
 
 def _moved(link: Link, day: str) -> Link:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from quarterdeck.kernel.config import LimitsSection
 from quarterdeck.store.port import Tx
 
 
@@ -92,6 +93,10 @@ class Starts(Protocol):
         that repository."""
         ...
 
+    def limits(self, tx: Tx, own: LimitsSection, now: float) -> LimitsSection:
+        """A run's own limits, as far as the deck allows them at `now`: what its operators' files say by then."""
+        ...
+
     def drop(self, tx: Tx, run: str, now: float) -> None:
         """The run has ended: what was kept for it is free again."""
         ...
@@ -100,7 +105,8 @@ class Starts(Protocol):
 class Treasury(Protocol):
     """All purses. Amounts in nano-USD. Works inside the transactions of the events that spend.
 
-    Settled + reserved of a purse never exceeds its cap at the moment of a reservation.
+    Settled + reserved of a purse never exceeds its cap at the moment of a reservation. What the operators' files say of
+    days by then narrows the caps of a chain.
     """
 
     def open(self, tx: Tx, purse: str, cap_nusd: int) -> None:

@@ -5,14 +5,18 @@ Rules
   would be in order; that moment is kept for it, so nobody overtakes and nobody has to ask in vain.
 - Asking again for the same start answers the same moment, or an earlier one where others gave theirs up.
 - Moments that only another clock can have kept hold nobody: a clock that stepped back must not stop the deck.
+- What bounds a run's starts is the least of what the run was ordered with and of what the files of the deck's machines
+  say by then (`agreeing`), read in the same transaction.
 - The arithmetic is `slot`, pure; `Windows` keeps the moments, in the transaction of whoever asks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from quarterdeck.govern.agreeing import narrowed
 from quarterdeck.govern.port import Start, Window
 from quarterdeck.kernel import remotes
+from quarterdeck.kernel.config import LimitsSection
 from quarterdeck.store.port import Tx
 
 REMEMBERED: Final = 24
@@ -32,8 +36,19 @@ def slot(taken: Sequence[float], now: float, window: Window) -> float:
     return max(now, near[-window.limit] + window.period)
 
 
+def _nothing_said(tx: Tx, now: float) -> Mapping[str, int]:
+    return {}
+
+
 class Windows:
-    """The `Starts` in the table `starts`."""
+    """The `Starts` in the table `starts`. said: what the files of the deck's machines say of `[limits]` now, by key."""
+
+    def __init__(self, said: Callable[[Tx, float], Mapping[str, int]] = _nothing_said) -> None:
+        self._said = said
+
+    def limits(self, tx: Tx, own: LimitsSection, now: float) -> LimitsSection:
+        """A run's own limits, as far as the deck allows them at `now`: what its operators' files say by then."""
+        return narrowed(own, self._said(tx, now))
 
     def take(self, tx: Tx, start: Start, window: Window, now: float) -> float:
         """The moment (seconds since the epoch) of that start; one that is not later than `now` may happen."""

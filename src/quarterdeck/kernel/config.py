@@ -98,9 +98,11 @@ class BudgetSection(Value):
     run: Usd = 5.0
     """What one run may spend at most."""
     user_day: Usd = 50.0
-    """What one person's runs may spend in a day (UTC). The operator's present value holds, also for runs that exist."""
+    """What one person's runs may spend in a day (UTC). The operator's present value holds, also for runs that exist; of
+    several machines' files, the least."""
     deck_day: Usd = 200.0
-    """What all runs may spend in a day (UTC). The operator's present value holds, also for runs that exist."""
+    """What all runs may spend in a day (UTC). The operator's present value holds, also for runs that exist; of several
+    machines' files, the least."""
 
 
 class DayBudget(Value):
@@ -108,6 +110,10 @@ class DayBudget(Value):
 
     user_day: Usd | None = None
     deck_day: Usd | None = None
+
+
+Bound = Annotated[int, Field(ge=1, le=1_000_000)] | Literal["none"]
+"""How many at the same time; `none` = as many as there are."""
 
 
 class LimitsSection(Value):
@@ -129,11 +135,11 @@ class LimitsSection(Value):
     """Attempts, reviews and sub-agents that may start within any minute, over the whole deck; the rest waits."""
     runs_per_hour: int = Field(default=60, ge=1, le=100_000)
     """Runs of one person or trigger that may start within any hour; the rest waits."""
-    agents_at_once: int = Field(default=100, ge=1, le=10_000)
-    """Attempts and planners at work at the same time, over the whole deck; the rest waits."""
-    one_agent_at_once: int = Field(default=10_000, ge=1, le=10_000)
+    agents_at_once: Bound = 100
+    """Attempts and planners at work at the same time, over the whole deck; the rest waits. `none` = no bound."""
+    one_agent_at_once: Bound = "none"
     """Attempts of one and the same agent at work at the same time, over the whole deck; the rest waits."""
-    repository_at_once: int = Field(default=10_000, ge=1, le=10_000)
+    repository_at_once: Bound = "none"
     """Attempts and planners at work in one repository at the same time, over the whole deck; the rest waits."""
     delegation_depth: int = Field(default=2, ge=0, le=2)
     """How far below an attempt a sub-agent may stand; 0 = nobody delegates."""

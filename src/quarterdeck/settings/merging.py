@@ -12,6 +12,7 @@ Rules
 - What was not taken over is said in a line, never silently dropped.
 """
 
+import math
 from typing import Any, Final
 
 from quarterdeck.kernel.config import DeckConfig, LongPrice, Price
@@ -117,8 +118,9 @@ def _narrowed(section: str, key: str, bound: Any, asked: Any) -> tuple[Any, str]
     """The value that holds where the repository asked for `asked` under the operator's (or the default) `bound`,
     and what was refused."""
     if (section, key) in _MINIMUM:
-        refused = f"{asked:g} of the repository is not used, {_NARROW} (at most {bound:g})" if asked > bound else ""
-        return min(asked, bound), refused
+        more = _endless(asked) > _endless(bound)
+        refused = f"{_brief(asked)} of the repository is not used, {_NARROW} (at most {_brief(bound)})" if more else ""
+        return (bound if more else asked), refused
     if (section, key) in _SUBSET:
         extra = [each for each in asked if each not in bound]
         refused = f"{', '.join(extra)} of the repository not used, {_NARROW}" if extra else ""
@@ -143,6 +145,15 @@ def _narrowed(section: str, key: str, bound: Any, asked: Any) -> tuple[Any, str]
         refused = f'"{asked}" of the repository is not used, {_NARROW} ("{bound}" holds)' if freer else ""
         return (bound if freer else asked), refused
     return _OPEN, ""
+
+
+def _endless(bound: float | str) -> float:
+    """A number that may be no bound at all."""
+    return math.inf if isinstance(bound, str) else bound
+
+
+def _brief(bound: float | str) -> str:
+    return bound if isinstance(bound, str) else f"{bound:g}"
 
 
 def wider(used: DeckConfig, today: DeckConfig) -> tuple[str, ...]:

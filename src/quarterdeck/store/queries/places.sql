@@ -24,9 +24,25 @@ INSERT INTO told (kind, provider, holder, most, until) VALUES (:kind, :provider,
 ON CONFLICT (kind, provider, holder) DO UPDATE SET most = excluded.most, until = excluded.until;
 
 -- name: told_unsay
--- It says nothing any more; and what processes said that have ended.
-DELETE FROM told WHERE (kind = :kind AND holder = :holder) OR until <= :now;
+-- It says nothing any more.
+DELETE FROM told WHERE holder = :holder;
+
+-- name: told_forget
+-- What machines said about it that are gone: one at work says something.
+DELETE FROM told WHERE kind = :kind AND provider = :provider AND until <= :now;
 
 -- name: told_least
--- The least that anybody says of each provider.
-SELECT provider, min(most) AS most FROM told WHERE kind = :kind AND until > :now GROUP BY provider;
+-- The least that anybody else at work says of everything; where nobody at work says anything, what was said last.
+SELECT kind, provider, min(most) AS most FROM told AS one
+WHERE holder <> :holder AND (until > :now OR NOT EXISTS (
+    SELECT 1 FROM told AS other WHERE other.kind = one.kind AND other.provider = one.provider AND other.until > :now
+))
+GROUP BY kind, provider;
+
+-- name: told_limits
+-- The same, of the limits of agents alone.
+SELECT provider, min(most) AS most FROM told AS one
+WHERE kind = 'limits' AND holder <> :holder AND (until > :now OR NOT EXISTS (
+    SELECT 1 FROM told AS other WHERE other.kind = one.kind AND other.provider = one.provider AND other.until > :now
+))
+GROUP BY provider;

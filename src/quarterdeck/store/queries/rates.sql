@@ -2,14 +2,18 @@
 -- The time, seconds since the epoch, by the clock that all processes of the deck share.
 SELECT (julianday('now') - 2440587.5) * 86400.0 AS now;
 
--- name: rate_get
--- Which slice of time calls of that name were last taken from, and how many.
-SELECT slice, used FROM rates WHERE name = :name;
+-- name: granted_of
+-- How many calls to a provider were taken of which slice of time.
+SELECT slice, calls FROM granted WHERE name = :name;
 
--- name: rate_set
--- So many calls of a slice are taken.
-INSERT INTO rates (name, slice, used) VALUES (:name, :slice, :used)
-ON CONFLICT (name) DO UPDATE SET slice = excluded.slice, used = excluded.used;
+-- name: granted_add
+-- So many more are taken of a slice.
+INSERT INTO granted (name, slice, calls) VALUES (:name, :slice, :calls)
+ON CONFLICT (name, slice) DO UPDATE SET calls = granted.calls + excluded.calls;
+
+-- name: granted_forget
+-- Slices that no minute meets any more, and those of a clock that was ahead.
+DELETE FROM granted WHERE name = :name AND (slice < :oldest OR slice > :newest);
 
 -- name: rate_heard
 -- A provider wants to be left alone until then.

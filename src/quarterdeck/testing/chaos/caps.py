@@ -17,8 +17,6 @@ from quarterdeck.kernel import ids
 from quarterdeck.kernel.events import Node
 
 MINUTE: Final = 60.0
-_SLICES: Final = 6
-"""Of a minute, in which calls are given out."""
 _ROUNDING: Final = 1e-3
 _CLOCKS: Final = 0.2
 """Seconds by which a worker's copy of the database's clock may be off: half the time that an answer takes."""
@@ -143,12 +141,15 @@ def of_starts(records: Iterable[Committed], kept: Mapping[str, float], caps: Cap
             yield f"{record.event.attempt} was started {turn - record.at:.3f} s before its turn"
 
 
+def allowed_calls(caps: Caps, workers: int) -> int:
+    """How many calls may come to a model's server within a minute. No more may leave than the rate says; each worker
+    may have been stopped, or cut off, between one that might leave and its leaving."""
+    return caps.calls + workers
+
+
 def of_calls(asked: Sequence[float], caps: Caps, workers: int) -> Iterator[str]:
-    """Whether more calls came to a model's server in a minute than may leave. `asked`: when they came, seconds. A
-    minute meets seven of the slices that calls are given out in, and each worker may have taken one that it makes
-    later."""
-    allowed = caps.calls + -(-caps.calls // _SLICES) + workers
-    if (most := most_within(asked, MINUTE)) > allowed:
+    """Whether more calls came to a model's server in a minute than may leave. `asked`: when they came, seconds."""
+    if (most := most_within(asked, MINUTE)) > allowed_calls(caps, workers):
         yield f"calls_per_minute is {caps.calls}, and {most} came within a minute"
 
 
