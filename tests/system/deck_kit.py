@@ -20,7 +20,7 @@ from quarterdeck.testing.forked import FORKS, QUARTERDECK, Process
 from quarterdeck.workplace.ground import Ground
 
 GATE = "sh check.sh"
-SOON = '[workers]\ntakeover = "3s"\n'
+_SOON = '[workers]\ntakeover = "6s"\n'
 """Of an operator's deck.toml: among many workers, one that was killed is missed soon."""
 AGENT = """\
 ---
@@ -126,6 +126,11 @@ class Place:
         git(where, "commit", "-qm", "change")
         return git(where, "rev-parse", "HEAD")
 
+    def operator(self, text: str = "") -> None:
+        """Write the operator's deck.toml."""
+        self.home.mkdir(exist_ok=True)
+        (self.home / "deck.toml").write_text(text + (_SOON if store_kit.served() else ""))
+
     def plan(self, *tasks: dict[str, Any]) -> Path:
         path = self.root / "plan.json"
         path.write_text(json.dumps({"v": 1, "goal": "the goal", "tasks": tasks}))
@@ -186,6 +191,8 @@ def one(result: RunResult, name: str) -> TaskResult:
 def place_at(root: Path) -> Iterator[Place]:
     """A place, cleaned up afterwards."""
     place = Place(root)
+    if store_kit.served():
+        place.operator()
     try:
         yield place
     finally:

@@ -51,6 +51,11 @@ def on(server: Databases) -> Iterator[None]:
         _names.clear()
 
 
+def served() -> bool:
+    """Whether the running test's databases lie on a server."""
+    return bool(_server)
+
+
 def asked() -> bool:
     """Whether the running test asked for the address of a database."""
     return bool(_names)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from acp_kit import AGENT, QUICK, SUBMIT, Stage, stage
-from deck_kit import SOON, carried, events, git, place_at, task
+from deck_kit import carried, events, git, place_at, task
 
 from quarterdeck.agents import acp_talk, acp_updates
 from quarterdeck.agents.profiles import GENERIC
@@ -332,8 +332,7 @@ async def test_what_was_handed_in_before_a_kill_lands_beside_another_kind_of_age
     with place_at(tmp_path) as place:
         place.keys, place.url = {"OPENAI_API_KEY": "key"}, "http://127.0.0.1:9"
         place.begin({".quarterdeck/agents/outside.md": DEFINITION, "acp_agent.py": AGENT.read_text()})
-        place.home.mkdir()
-        (place.home / "deck.toml").write_text(PRICED)
+        place.operator(PRICED)
         tasks = (
             task("outside", f"DO:{steps}", agent="outside"),
             task("shell", "echo y > shell.txt", needs=["outside"]),
@@ -362,8 +361,7 @@ async def test_after_a_kill_it_goes_on_in_its_workspace(tmp_path: Path, memory: 
         place.keys, place.url = {"OPENAI_API_KEY": "key"}, "http://127.0.0.1:9"
         definition = DEFINITION.replace('.py"', f'.py", "{memory}"')
         place.begin({".quarterdeck/agents/outside.md": definition, "acp_agent.py": AGENT.read_text()})
-        place.home.mkdir()
-        (place.home / "deck.toml").write_text(PRICED + SOON)
+        place.operator(PRICED)
         plan = str(place.plan(task("outside", f"DO:{json.dumps(steps)}", agent="outside")))
         code, _, err = place.call("run", "--plan", plan, "--json", QUARTERDECK_PROBE="tool.intended:1:kill")
         assert code == -9, err
@@ -411,7 +409,6 @@ async def test_a_goal_is_planned_on_the_cli_where_no_tier_names_a_model(tmp_path
     with place_at(tmp_path) as place:
         place.keys, place.url = {"OPENAI_API_KEY": "key"}, "http://127.0.0.1:9"
         place.begin({".quarterdeck/agents/outside.md": DEFINITION, "acp_agent.py": AGENT.read_text()})
-        place.home.mkdir()
-        (place.home / "deck.toml").write_text(PRICED)
+        place.operator(PRICED)
         async with carried(place, goal=goal, agent="outside", sandbox="none") as (_, result):
             assert [(each.id, each.status) for each in result.tasks] == [("a", "merged")], result

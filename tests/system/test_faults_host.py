@@ -488,7 +488,7 @@ async def test_a_deck_without_descriptors_waits_and_goes_on(place: Place) -> Non
 async def test_a_home_that_cannot_be_written_is_refused_in_words(place: Place) -> None:
     place.begin(gate=CALM)
     plan = place.plan(task("a", "echo a > a.txt"))
-    place.home.mkdir()
+    place.home.mkdir(exist_ok=True)
     with read_only(place.home):
         code, out, err = place.call("run", "--plan", str(plan))
         assert (code, out) == (Exit.FAILED, "")

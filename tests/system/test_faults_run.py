@@ -83,9 +83,8 @@ def script(faults: dict[str, tuple[Fault, ...]], key: str | None = None) -> Scen
 
 def begin(place: Place, server: ScriptedServer, provider: str, deck: str = "") -> None:
     place.url, place.keys = server.url, {"ANTHROPIC_API_KEY": "k", "OPENAI_API_KEY": "k"}
-    place.home.mkdir(exist_ok=True)
     home = HOME.format(first=f"{provider}:scripted", second=f"{SECOND[provider]}:second")
-    (place.home / "deck.toml").write_text(home + deck)
+    place.operator(home + deck)
     place.begin(gate="true")
 
 

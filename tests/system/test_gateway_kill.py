@@ -90,8 +90,7 @@ async def callers(told: dict[str, Any], seed: int) -> list[int]:
 async def test_the_day_s_cap_holds_over_kills_by_what_was_billed(tmp_path: Path) -> None:
     rng = random.Random(4711)
     with place_at(tmp_path) as place:
-        place.home.mkdir()
-        (place.home / "deck.toml").write_text(DECK)
+        place.operator(DECK)
         async with ScriptedServer(script()) as server:
             served = 0
             for kill in range(KILLS):

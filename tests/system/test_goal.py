@@ -79,8 +79,7 @@ async def scripted(
     """The place with a deck whose only model follows these rules."""
     async with ScriptedServer(Scenario(rules=rules, prices={"scripted": PRICE})) as server:
         place.url, place.keys = server.url, {"ANTHROPIC_API_KEY": "k", "OPENAI_API_KEY": "k"}
-        place.home.mkdir(exist_ok=True)
-        (place.home / "deck.toml").write_text(HOME.format(provider=provider, output=output))
+        place.operator(HOME.format(provider=provider, output=output))
         place.begin(deck=deck)
         yield server
 

@@ -181,14 +181,13 @@ async def _scripted(
     script = Scenario(rules=rules, prices={"scripted": PRICE}, latency=latency or Latency())
     async with ScriptedServer(script) as server:
         place.url, place.keys = server.url, {"ANTHROPIC_API_KEY": "k"}
-        place.home.mkdir(exist_ok=True)
         _allow(place, user_day)
         place.begin(deck="[budget]\ndeck_day = 150\nuser_day = 300\n")
         yield server
 
 
 def _allow(place: Place, user_day: float) -> None:
-    (place.home / "deck.toml").write_text(HOME.format(user_day=user_day))
+    place.operator(HOME.format(user_day=user_day))
 
 
 def _native(name: str, **fields: object) -> dict[str, object]:

@@ -136,8 +136,7 @@ async def test_no_state_holds_the_key_after_a_run_with_faults(place: Place, capl
             ".quarterdeck/agents/talk.md": talk,
         }
         place.begin(files)
-        place.home.mkdir()
-        (place.home / "deck.toml").write_text(DECK.format(first="anthropic:scripted", echo=repeating))
+        place.operator(DECK.format(first="anthropic:scripted", echo=repeating))
         tasks = (
             task("native", "", agent="implementer", paths=["seen.txt"]),
             task("refused", "", agent="implementer", paths=["seen2.txt"]),

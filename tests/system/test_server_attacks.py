@@ -344,8 +344,7 @@ async def test_a_browser_exchanges_its_token_for_a_cookie(place: Place, client: 
 
 async def test_no_secret_is_in_any_answer(place: Place) -> None:
     secret = "sk-very-secret-value"
-    place.home.mkdir()
-    (place.home / "deck.toml").write_text(
+    place.operator(
         '[models."chat:x"]\nbase_url = "https://u:hidden-word@models.example/v1?key=hidden-word"\n'
         '[mcp.servers.s]\ncommand = "x"\nenv = { NAME = "hidden-word", GIVEN = "${GIVEN}" }\n'
     )

@@ -62,14 +62,13 @@ def berlin(text: str) -> float:
 def place(tmp_path: Path) -> Iterator[Place]:
     with place_at(tmp_path) as made:
         made.begin()
-        made.home.mkdir()
         yield made
 
 
 def configure(place: Place, missed: str, more: str = "") -> None:
     plan = place.plan(task("fix", "echo fixed > fix.txt"))
     text = NIGHTLY.format(missed=missed, repository=place.repository, plan=plan)
-    (place.home / "deck.toml").write_text(text + more)
+    place.operator(text + more)
 
 
 @asynccontextmanager

@@ -37,8 +37,7 @@ class World:
         """Write the operator's deck.toml. `more`: further keys of the trigger `issues`; `text`: further sections."""
         plan_path = self.place.plan(plan)
         told = f'[notify]\nurl = "{notify}"\nsecret_env = "TEST_NOTIFY"\n' if notify else ""
-        self.place.home.mkdir(exist_ok=True)
-        (self.place.home / "deck.toml").write_text(
+        self.place.operator(
             f"""
 [github]
 api = "{self.server.url}/api/v3"
