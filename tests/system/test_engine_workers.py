@@ -8,13 +8,15 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from quarterdeck.engine.port import POISON_DEATHS, Job, Untaken
 from quarterdeck.engine.procrastinate import ProcrastinateEngine, prepare
+from quarterdeck.engine.queues import QUEUES
 from quarterdeck.engine.seats import Pace, Seat
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import SystemClock
@@ -36,8 +38,15 @@ class Bench:
         self.url = url
         self.engines: list[ProcrastinateEngine] = []
 
-    def engine(self, pace: float = 30.0, capacity: int = 64, labels: tuple[str, ...] = ()) -> ProcrastinateEngine:
-        seat = Seat(ids.new_owner_id(), "here", os.getpid(), "0", labels=labels, capacity=capacity)
+    def engine(
+        self,
+        pace: float = 30.0,
+        capacity: int = 64,
+        labels: tuple[str, ...] = (),
+        queues: tuple[str, ...] = QUEUES,
+        offers: Callable[[], Iterable[str]] = tuple,
+    ) -> ProcrastinateEngine:
+        seat = Seat(ids.new_owner_id(), "here", os.getpid(), "0", queues, labels, capacity, offers)
         engine = ProcrastinateEngine(self.store, self.url, seat, SystemClock(), Pace(pace))
         self.engines.append(engine)
         return engine
@@ -98,6 +107,65 @@ async def test_what_no_worker_can_take_is_said(bench: Bench) -> None:
     gifted = bench.engine(labels=("gpu",))
     await gifted.try_own()
     assert await bench.engine().untaken() == ()
+
+
+# --- what a process is configured for -----------------------------------------------------------------------
+
+WANTING = Job("work", "message", "message", "", priority=-1, wants="trigger/issues")
+
+
+async def test_what_wants_something_is_performed_where_it_is_offered(bench: Bench) -> None:
+    plain, server = bench.engine(), bench.engine(queues=(), labels=("host=a",), offers=lambda: ["trigger/issues"])
+    seen: dict[str, str] = {}
+    done = asyncio.Event()
+
+    def handler(name: str):  # type: ignore[no-untyped-def]  # one for each engine
+        async def handle(one: Job) -> None:
+            seen[one.key] = name
+            if len(seen) == 3:
+                done.set()
+
+        return handle
+
+    placed = replace(WANTING, key="placed", lock="placed", runs_on=("host=a",))
+    serving = [
+        asyncio.ensure_future(engine.serve({"work": handler(name)}, until_idle=False))
+        for name, engine in (("plain", plain), ("server", server))
+    ]
+    await _until(bench, plain, 0)
+    await defer(bench, plain, WANTING, placed, job("light", lock="x"))
+    async with asyncio.timeout(30):
+        await done.wait()
+    for one in serving:
+        one.cancel()
+    await asyncio.gather(*serving, return_exceptions=True)
+    assert seen == {"light": "plain", "message": "server", "placed": "server"}
+
+
+async def test_what_nobody_offers_waits_is_said_and_is_performed_once_somebody_does(bench: Bench) -> None:
+    has: list[str] = []
+    done = asyncio.Event()
+
+    async def handle(one: Job) -> None:
+        done.set()
+
+    server = bench.engine(pace=0.3, queues=(), offers=lambda: has)
+    asking = bench.engine(pace=0.0)
+    await server.try_own()
+    assert not await asking.attended(), "it performs nothing of the runs"
+    assert await asking.workers() == ()
+    await defer(bench, asking, replace(WANTING, priority=0))
+    assert await asking.untaken() == (Untaken(1, "for:trigger/issues", (), "trigger/issues"),)
+    assert await asking.unfinished() == 0, "who cannot perform it does not wait for it"
+    serving = asyncio.ensure_future(server.serve({"work": handle}, until_idle=False))
+    has.append("trigger/issues")
+    async with asyncio.timeout(30):
+        await done.wait()
+        while not await asking.attended("trigger/issues"):
+            await bench.store.changed(0, 0.05)
+    assert not await asking.attended("trigger/other")
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
 
 
 # --- deaths -----------------------------------------------------------------------------------------------

@@ -83,7 +83,6 @@ async def taking(place: Place, clock: Clock) -> AsyncIterator[Deck]:
         mine = (port.TAKE, port.RECORD, port.NOTIFY)
         handlers = {kind: handler if kind in mine else later for kind, handler in deck.outside.handlers.items()}
         serving = asyncio.create_task(deck._parts.engine.serve(handlers, until_idle=False))
-        deck.outside.timekeeper.standing = True
         try:
             yield deck
         finally:
@@ -93,9 +92,7 @@ async def taking(place: Place, clock: Clock) -> AsyncIterator[Deck]:
 
 async def look(deck: Deck) -> float:
     """One look at the clock; in how many seconds the next one is due."""
-    with pytest.raises(Later) as later:
-        await deck.outside.timekeeper.look(port.clock())
-    return later.value.delay
+    return await deck.outside.timekeeper.look()
 
 
 async def decided(deck: Deck, delivery: str) -> FiringView:

@@ -1,6 +1,7 @@
 """What people are told about the workers of a deck. Pure."""
 
 from quarterdeck.engine.port import Untaken, Worker
+from quarterdeck.triggers.port import GITHUB, NOTICES
 
 _OWN = "host="
 """The label that every worker has anyway."""
@@ -8,8 +9,20 @@ _OWN = "host="
 
 def lacking(what: Untaken) -> str:
     """A sentence about work that nobody takes."""
+    if what.wants:
+        having = " and ".join(filter(None, (_wanted(what.wants), ", ".join(what.needs))))
+        return f"{what.jobs} jobs wait for a server or worker with {having}, and none is alive"
     who = f"with {', '.join(what.needs)}" if what.needs else f"that takes the queue {what.queue}"
     return f"{what.jobs} jobs wait for a worker {who}, and none is alive"
+
+
+def _wanted(wants: str) -> str:
+    """What such a process has, in the words of deck.toml."""
+    if wants == NOTICES:
+        return "[notify] and its secret"
+    if wants == GITHUB:
+        return "the token that [github] names"
+    return f"[{wants.replace('trigger/', 'triggers.', 1)}] in its deck.toml"
 
 
 def working(worker: Worker) -> str:

@@ -20,6 +20,7 @@ from quarterdeck.kernel.price_list import DATED
 from quarterdeck.kernel.prices import OLD, age
 from quarterdeck.settings import DECK_FILE, operator_config, operator_outside, read_secret
 from quarterdeck.triggers.checking import flaw_of
+from quarterdeck.triggers.port import trigger_wanted
 from quarterdeck.workplace.git import Git
 
 _MIN_GIT = (2, 38)  # merge-tree --write-tree
@@ -124,8 +125,11 @@ async def _triggers(parts: Parts) -> list[Check]:
         checks.append(
             Check(name="notify", ok=False, detail=detail, fix=f"export {config.notify.secret_env}=…", level="warning")
         )
-    if config.triggers and not await parts.engine.attended():
-        detail = "nothing serves the deck, so no trigger fires"
+    idle = [name for name in sorted(config.triggers) if not await parts.engine.attended(trigger_wanted(name))]
+    if idle:
+        detail = f"nothing serves the deck with {', '.join(idle)} in its file, so no such trigger fires"
+        if parts.settings.database_url is None:
+            detail = "nothing serves the deck, so no trigger fires"
         checks.append(Check(name="triggers", ok=False, detail=detail, fix="quarterdeck up", level="info"))
     elif config.triggers and not checks:
         checks.append(Check(name="triggers", ok=True, detail=", ".join(sorted(config.triggers))))

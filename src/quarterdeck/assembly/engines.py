@@ -13,11 +13,13 @@ from typing import Final
 
 from quarterdeck import __version__
 from quarterdeck.assembly import late
+from quarterdeck.assembly.configured import offering
+from quarterdeck.assembly.reacting import OperatorsFile
 from quarterdeck.engine.embedded import EmbeddedEngine
 from quarterdeck.engine.port import Engine
 from quarterdeck.engine.seats import Pace, Place, Seat
 from quarterdeck.kernel.clock import Clock
-from quarterdeck.settings import Settings, operator_outside
+from quarterdeck.settings import Settings, read_secret
 from quarterdeck.store.port import Store
 
 _MACHINE: Final = Path("/etc/machine-id")
@@ -35,7 +37,7 @@ def own_label() -> str:
 
 async def make_engine(settings: Settings, store: Store, owner: str, clock: Clock, place: Place | None) -> Engine:
     """The engine over that store. place: None = all of it. Raises MissingPart, BadConfiguration, StoreUnavailable."""
-    place = place or Place()
+    place, configured = place or Place(), OperatorsFile(settings.home)
     if settings.database_url is None or store.dialect == "sqlite":
         lock = _beside(settings) / "owner.lock"
         return EmbeddedEngine(store, lock, owner, clock, concurrency=place.capacity)
@@ -47,8 +49,9 @@ async def make_engine(settings: Settings, store: Store, owner: str, clock: Clock
         queues=place.queues,
         labels=tuple(sorted({*place.labels, own_label()})),
         capacity=place.capacity,
+        offers=offering(configured, read_secret),
     )
-    pace = Pace(operator_outside(settings.home).workers.takeover)
+    pace = Pace(configured().workers.takeover)
     workers = late.many_workers()
     await workers.prepare(store)
     return workers.ProcrastinateEngine(store, settings.database_url, seat, clock, pace)

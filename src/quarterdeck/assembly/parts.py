@@ -152,7 +152,7 @@ async def make(settings: Settings, clock: Clock | None = None, place: Place | No
     owner = ids.new_owner_id()
     engine = await make_engine(settings, store, owner, clock, place)
     configured = OperatorsFile(settings.home)
-    journal = Log(store, clock, reactions(engine, configured))
+    journal = Log(store, clock, reactions(engine, configured, shared=settings.database_url is not None))
     packages = Packages(settings.package_environment)
     proxies = Proxies(ground.sockets, packages.indexes)
     environments = Environments(ground.environments, proxies, packages)

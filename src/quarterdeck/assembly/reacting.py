@@ -2,12 +2,15 @@
 
 Rules
 - The job is deferred in the transaction of the event, so that no kill between the two can lose it.
+- Where several processes share the deck, it does not matter which of them appends the event: somebody is told if the
+  file of any of them says so.
 - The operator's deck.toml is read again when it has changed; one that is broken meanwhile changes nothing.
 """
 
 import logging
 from pathlib import Path
 
+from quarterdeck.assembly.configured import wanted
 from quarterdeck.engine.port import Engine
 from quarterdeck.journal.port import Reaction, Reactions, Record
 from quarterdeck.kernel import events as e
@@ -45,8 +48,9 @@ class OperatorsFile:
         return self._last
 
 
-def reactions(engine: Engine, configured: OperatorsFile) -> Reactions:
-    """What follows from which event, in its transaction."""
+def reactions(engine: Engine, configured: OperatorsFile, *, shared: bool) -> Reactions:
+    """What follows from which event, in its transaction. shared: several processes work on the deck, each with
+    its own file."""
 
     def publish(tx: Tx, record: Record) -> None:
         run = record.stream.partition("/")[2]
@@ -56,8 +60,12 @@ def reactions(engine: Engine, configured: OperatorsFile) -> Reactions:
 
     def tell(tx: Tx, record: Record) -> None:
         section = configured().notify
-        need = READERS[type(record.event)](record) if section.url is not None else None
-        if need is not None and need.kind in section.kinds:
+        if section.url is None and not shared:
+            return
+        need = READERS[type(record.event)](record)
+        if need is None:
+            return
+        if (section.url is not None and need.kind in section.kinds) or (shared and wanted(tx, need.kind)):
             engine.defer(tx, notify(need))
 
     def both(tx: Tx, record: Record) -> None:

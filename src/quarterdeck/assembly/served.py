@@ -29,6 +29,7 @@ from quarterdeck.delivery.order import Order, RevertOrder
 from quarterdeck.delivery.plans.plan import parse_plan
 from quarterdeck.doors.api.problems import Problem, error_of
 from quarterdeck.doors.serve import SOCKET, socket_address
+from quarterdeck.engine.seats import Place
 from quarterdeck.kernel.failures import BadConfiguration, NotFound, Unreachable
 from quarterdeck.settings import Settings
 
@@ -173,10 +174,13 @@ async def _exchange(
 
 
 @asynccontextmanager
-async def open_served(settings: Settings) -> AsyncIterator[ServedDeck]:
-    """The deck in `settings.home`, through its server where one works on it. Raises as `open_deck`."""
+async def open_served(settings: Settings, place: Place | None = None) -> AsyncIterator[ServedDeck]:
+    """The deck in `settings.home`, through its server where one works on it. Raises as `open_deck`.
+
+    place: what this process takes of the work where it has to do some itself, None = everything.
+    """
     install(settings)
-    parts = await make(settings)
+    parts = await make(settings, place=place)
     try:
         yield ServedDeck(parts)
     finally:

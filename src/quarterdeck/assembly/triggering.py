@@ -2,9 +2,11 @@
 
 Rules
 - A message of a person's own making takes the way of all others, but for its signature.
+- Each process that serves the deck looks at its own schedules.
 """
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -21,12 +23,12 @@ from quarterdeck.govern.starts import Windows
 from quarterdeck.journal.firings import Firings, FiringView
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.events.outside import OutboxDelayed, OutboxFailed, PullOpened
-from quarterdeck.kernel.failures import BadInput, Conflicting, NotFound
+from quarterdeck.kernel.failures import BadInput, Conflicting, NotFound, StoreUnavailable
 from quarterdeck.kernel.triggers import Origin, TriggerSection, issue_subject
 from quarterdeck.settings import MAX_FILE, read_secret
 from quarterdeck.triggers import port, schedule
 from quarterdeck.triggers.checking import flaw_of
-from quarterdeck.triggers.clock import Timekeeper
+from quarterdeck.triggers.clock import LOOK, Timekeeper, outdated
 from quarterdeck.triggers.github import Github
 from quarterdeck.triggers.goal import clean
 from quarterdeck.triggers.messages import issue_pieces
@@ -38,6 +40,8 @@ from quarterdeck.triggers.receiving import Receiving
 from quarterdeck.triggers.taking import Taking
 from quarterdeck.workplace.afar import is_remote
 from quarterdeck.workplace.remote import RemoteClones
+
+_log = logging.getLogger(__name__)
 
 CLONES: Final = "clones"
 _SETTLE_SECONDS: Final = 120.0
@@ -111,15 +115,22 @@ class Outside:
             **parts.handlers,
             port.TAKE: taking.take,
             port.RECORD: taking.record,
-            port.CLOCK: self.timekeeper.look,
+            port.CLOCK: outdated,
             port.PUBLISH: publishing.publish,
             port.NOTIFY: notifying.send,
         }
 
     async def stand(self) -> None:
-        """This process serves the deck: the clock fires here."""
-        self.timekeeper.standing = True
-        await self._journal.commit(also=lambda tx: self._engine.defer(tx, port.clock()))
+        """This process serves the deck, until cancelled: its schedules are watched."""
+        while True:
+            wait = LOOK
+            try:
+                wait = await self.timekeeper.look()
+            except StoreUnavailable:  # said by the engine; what became due meanwhile is found by the next look
+                wait = _FOLLOW_SECONDS
+            except Exception:  # noqa: BLE001 - a bug of ours is recorded, and must not stop the clock
+                _log.exception("the clock broke off; it is looked at again")
+            await asyncio.sleep(wait)
 
     async def views(self) -> list[TriggerView]:
         """Every trigger, by name."""
@@ -140,6 +151,11 @@ class Outside:
             unfinished=await self.firings.unfinished(name),
             flaw=flaw,
         )
+
+    async def attended(self) -> bool:
+        """Whether a living process serves the deck that has one of these triggers in its file."""
+        names = map(port.trigger_wanted, self.configured().triggers)
+        return any([await self._engine.attended(name) for name in names])
 
     async def _put(self, name: str, payload: str | None) -> str:
         """Put a message of a person's own making on record, as if it had come; its name. Raises NotFound, BadInput."""
@@ -170,7 +186,7 @@ class Outside:
             found = await self.firings.firing(name, delivery)
             return found is not None and found.status != "fired"
 
-        await self._alone(known, (port.TAKE, port.RECORD))
+        await self._alone(known, (port.TAKE, port.RECORD), port.trigger_wanted(name))
         found = await self.firings.firing(name, delivery)
         return found if found is not None and found.status != "fired" else None
 
@@ -188,7 +204,8 @@ class Outside:
             rows = await self._parts.store.read("jobs_unfinished_of_lock", lock=stream)
             return not rows[0]["n"]
 
-        await self._alone(done, (port.PUBLISH,))
+        if not await self._alone(done, (port.PUBLISH,), port.GITHUB):
+            return "it is on record, and waits for a process that has the token of [github] and reaches the repository"
         return (await self.published(run))[1]
 
     async def published(self, run: str) -> tuple[str, str]:
@@ -199,8 +216,9 @@ class Outside:
         last = events[-1] if events else None
         return opened[-1] if opened else "", last.reason if isinstance(last, OutboxFailed | OutboxDelayed) else ""
 
-    async def _alone(self, done: Callable[[], Awaitable[bool]], kinds: tuple[str, ...]) -> None:
-        """Wait until it is done; where nobody works on the deck, perform jobs of these kinds here and no others."""
+    async def _alone(self, done: Callable[[], Awaitable[bool]], kinds: tuple[str, ...], wants: str) -> bool:
+        """Wait until it is done; where nobody does what wants that, perform jobs of these kinds here and no others.
+        Whether it was done in time."""
         engine, mark = self._engine, 0
 
         async def others(job: Job) -> None:
@@ -210,12 +228,13 @@ class Outside:
         try:
             async with asyncio.timeout(_SETTLE_SECONDS):
                 while not await done():
-                    if serving is None and not await engine.attended() and await engine.try_own():
+                    if serving is None and not await engine.attended(wants) and await engine.try_own():
                         mine = {kind: handler if kind in kinds else others for kind, handler in self.handlers.items()}
                         serving = asyncio.create_task(engine.serve(mine, until_idle=False))
                     mark = await self._parts.store.changed(mark, _FOLLOW_SECONDS)
+            return True
         except TimeoutError:
-            return  # it is on record: whoever works on the deck next goes on with it
+            return False  # it is on record: whoever works on the deck next goes on with it
         finally:
             if serving is not None:
                 serving.cancel()

@@ -79,13 +79,13 @@ class Working:
                 mark = await parts.store.changed(mark, FOLLOW_SECONDS)
                 continue
             await self._owning.begin()
-            await self._outside.stand()
-            watching = asyncio.create_task(self._keep_going())
+            watching = [asyncio.create_task(one) for one in (self._keep_going(), self._outside.stand())]
             try:
                 await self._perform(drain)
             finally:
-                watching.cancel()
-                await asyncio.gather(watching, return_exceptions=True)
+                for one in watching:
+                    one.cancel()
+                await asyncio.gather(*watching, return_exceptions=True)
                 await self._owning.end()
 
     async def _perform(self, drain: float) -> None:

@@ -33,6 +33,10 @@ class OutsideApi(Protocol):
         """What may start runs from outside, and how that went."""
         ...
 
+    async def attended(self) -> bool:
+        """Whether a living process serves the deck that has one of these triggers in its file."""
+        ...
+
     async def fire(self, name: str, payload: str | None) -> FiringView | None:
         """Try a trigger with a message of one's own; what became of it, None = that is decided later. Raises NotFound,
         BadInput."""

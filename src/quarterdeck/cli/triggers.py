@@ -15,6 +15,7 @@ from quarterdeck.cli.amounts import duration
 from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
 from quarterdeck.cli.runs import show_published
 from quarterdeck.cli.text import Column, Tone, clean
+from quarterdeck.engine.seats import Place
 from quarterdeck.journal.firings import FiringView
 from quarterdeck.kernel.failures import BadInput, Exit
 from quarterdeck.settings import MAX_FILE
@@ -63,7 +64,7 @@ def publish(
 async def _list(call: Call) -> None:
     async with call.deck() as deck:
         found = await deck.outside.views()
-        attended = await deck.attended()
+        attended = await deck.outside.attended()
     now = time.time()
     for view in found:
         call.emit("trigger", view)
@@ -92,7 +93,7 @@ def _ago(view: FiringView, now: float) -> str:
 
 async def _fire(call: Call, name: str, payload: Path | None) -> int:
     text = _text(payload) if payload is not None else None
-    async with call.deck() as deck:
+    async with call.deck(place=Place(queues=())) as deck:
         found = await deck.outside.fire(name, text)
         attended = await deck.attended()
     if found is None:
@@ -125,7 +126,7 @@ def _text(path: Path) -> str:
 
 
 async def _publish(call: Call, given: str) -> int:
-    async with call.deck() as deck:
+    async with call.deck(place=Place(queues=())) as deck:
         kind, run = await deck.resolve(given)
         if kind != "run":
             raise BadInput(f"{run} is a {kind}, not a run", fix=f"quarterdeck show {run}")

@@ -3,21 +3,26 @@
 Rules
 - It serves until it is asked to end, and then ends in order; that is no failure.
 - On PostgreSQL it is one worker among others, and gives what it has begun its time as they do.
-- With `--no-work` it performs nothing: others do, each `quarterdeck worker` on its machine.
+- With `--no-work` it performs nothing of the runs: others do, each `quarterdeck worker` on its machine. On PostgreSQL
+  it is on record beside them all the same, for what only it may be configured for: triggers, messages, telemetry.
 - Where another process owns the engine it serves all the same, and takes over when that process ends.
 """
 
 import asyncio
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
 from quarterdeck.cli.following import tell_trouble
 from quarterdeck.cli.port import DeckApi
+from quarterdeck.engine.seats import Place
 from quarterdeck.kernel.failures import Exit, Stop
 from quarterdeck.settings import operator_outside
+
+_OUTSIDE_AT_ONCE: Final = 16
+"""Messages, results and the like that a server takes at once that performs nothing else."""
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -53,7 +58,9 @@ def up(
 
 
 async def _up(call: Call, host: str, port: int, names: tuple[str, ...], *, work: bool) -> None:
-    async with call.deck(own=True) as deck:
+    shared = call.settings.database_url is not None
+    place = None if work or not shared else Place(queues=(), capacity=_OUTSIDE_AT_ONCE)
+    async with call.deck(own=True, place=place) as deck:
         deck.on_trouble(partial(tell_trouble, call))
         async with deck.serving(host, port, names) as at:
             call.emit("up", {"url": at.url, "socket": str(at.socket), "home": str(call.settings.home)})
@@ -66,18 +73,19 @@ async def _up(call: Call, host: str, port: int, names: tuple[str, ...], *, work:
                 )
             if not work:
                 await _only_serve(call, deck)
-            shared = call.settings.database_url is not None
-            if await deck.attended():
+            elif await deck.attended():
                 beside = "this one works beside it" if shared else "this one takes over when that ends"
                 call.say(f"another process works on the runs now; {beside}")
-            call.say(f"serving the deck in {call.settings.home}; Ctrl-C ends it")
+            if work:
+                call.say(f"serving the deck in {call.settings.home}; Ctrl-C ends it")
             await deck.serve(operator_outside(call.settings.home).workers.drain if shared else 0.0)
 
 
 async def _only_serve(call: Call, deck: DeckApi) -> None:
-    """Until it is asked to end."""
+    """Say that it performs nothing; where the deck lies in the home's file, serve until it is asked to end."""
     if not await deck.attended():
         start = "quarterdeck worker" if call.settings.database_url is not None else "quarterdeck up"
         call.warn(f"nobody works on the runs: {start}, here or on other machines, does")
-    call.say(f"serving the deck in {call.settings.home} and performing nothing; Ctrl-C ends it")
-    await asyncio.get_running_loop().create_future()
+    call.say(f"serving the deck in {call.settings.home} and performing nothing of its runs; Ctrl-C ends it")
+    if call.settings.database_url is None:  # who performs anything there performs everything
+        await asyncio.get_running_loop().create_future()

@@ -123,7 +123,7 @@ class EmbeddedEngine:
         self._owns = True
         return True
 
-    async def attended(self) -> bool:
+    async def attended(self, wants: str = "") -> bool:
         return self._lock.taken()
 
     def _drop_lock(self) -> None:

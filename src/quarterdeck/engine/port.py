@@ -49,6 +49,9 @@ class Job:
     """Higher first. Below 0 = in the background: waiting, it keeps no idle process from ending."""
     runs_on: tuple[str, ...] = ()
     """Labels that the worker has to have which performs it. An engine of one process performs it all the same."""
+    wants: str = ""
+    """What the process has to be configured for that performs it, such as `trigger/nightly`; "" = nothing. An engine of
+    one process performs it all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,8 @@ class Untaken:
     queue: str
     needs: tuple[str, ...]
     """The labels that such a worker would have to have."""
+    wants: str = ""
+    """What it would have to be configured for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +125,8 @@ class Engine(Protocol):
         owner are given back to the queue. Engines with many workers always answer True."""
         ...
 
-    async def attended(self) -> bool:
-        """Whether a living process (this one or another) performs jobs now."""
+    async def attended(self, wants: str = "") -> bool:
+        """Whether a living process (this one or another) performs jobs now; `wants`: those that want that."""
         ...
 
     async def untaken(self) -> tuple[Untaken, ...]:

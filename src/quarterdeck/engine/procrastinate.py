@@ -38,7 +38,18 @@ from quarterdeck.engine.port import Worker as Colleague
 from quarterdeck.engine.procrastinate_hands import Hands
 from quarterdeck.engine.procrastinate_schema import foundations
 from quarterdeck.engine.procrastinate_standing import Standing
-from quarterdeck.engine.queues import Waiting, needs_of, queue_of, served, untaken, urgent
+from quarterdeck.engine.queues import (
+    NOTHING,
+    QUEUES,
+    Waiting,
+    needs_of,
+    offered,
+    offering,
+    queue_of,
+    served,
+    untaken,
+    urgent,
+)
 from quarterdeck.engine.rows import IDLE_SECONDS, THROTTLE, columns_of, job_of, trace_of
 from quarterdeck.engine.seats import Pace, Seat
 from quarterdeck.kernel import ids
@@ -83,10 +94,7 @@ class ProcrastinateEngine:
         self._seat = seat
         self._pace = pace or Pace()
         self.illness = Illness(clock, patience)
-        self._places = (
-            (served(seat.queues, seat.labels), seat.capacity),
-            (urgent(seat.queues, seat.labels), _URGENT_AT_ONCE),
-        )
+        self._offers = tuple(sorted(seat.offers()))
         self.standing = Standing(store, url, seat, clock, self._pace, self.illness, self._settle)
         self._manager = self.standing.manager
         self._hands = Hands(store, self._manager)
@@ -109,14 +117,15 @@ class ProcrastinateEngine:
         tx.run("jobs_abort", run=run, spare=ids.run_stream(run))
 
     async def unfinished(self, run: str = "") -> int:
-        rows = await self._store.read("jobs_unfinished", run=run)
+        rows = await self._store.read("jobs_unfinished_here", run=run, mine=" ".join(self._long()))
         return int(rows[0]["n"])
 
     async def failed(self) -> list[tuple[Job, str]]:
         return [(job_of(row), row["trace"]) for row in await self._store.read("jobs_failed")]
 
-    async def attended(self) -> bool:
-        return any(not row["draining"] for row in await self._store.read("workers_alive"))
+    async def attended(self, wants: str = "") -> bool:
+        alive = await self._store.read("workers_alive")
+        return any(not row["draining"] and offered(row["queues"].split(), wants) for row in alive)
 
     async def untaken(self) -> tuple[Untaken, ...]:
         alive = await self._store.read("workers_alive")
@@ -133,7 +142,8 @@ class ProcrastinateEngine:
         return untaken(waiting, taken, self._pace.takeover)
 
     async def workers(self) -> tuple[Colleague, ...]:
-        return tuple(_colleague(row) for row in await self._store.read("workers_alive"))
+        alive = await self._store.read("workers_alive")
+        return tuple(_colleague(row) for row in alive if not set(QUEUES).isdisjoint(row["queues"].split()))
 
     # --- being a worker -------------------------------------------------------------------------------------
 
@@ -172,7 +182,8 @@ class ProcrastinateEngine:
         app.job_manager = self._manager
         for kind, handler in handlers.items():
             app.task(name=kind, pass_context=True)(self._task(handler))
-        self._workers = [self._worker(app, queues, places) for queues, places in self._places if queues]
+        places = ((self._long(), self._seat.capacity), (urgent(self._seat.queues, self._seat.labels), _URGENT_AT_ONCE))
+        self._workers = [self._worker(app, queues, most) for queues, most in places if queues]
         self._leaving = False
         await self._hands.give_back()  # what an earlier shift of this incarnation held when it was cut off
         performing = [asyncio.create_task(self._run(worker)) for worker in self._workers]
@@ -196,6 +207,21 @@ class ProcrastinateEngine:
                     await self._hands.give_back()
             self._manager.forget()
             self._outcomes.clear()
+
+    def _long(self) -> tuple[str, ...]:
+        """The queues that this worker takes long jobs from now."""
+        queues = offering(self._seat.queues, self._offers)
+        return served(queues, self._seat.labels) or (() if self._seat.queues else (NOTHING,))
+
+    async def _offer(self) -> None:
+        """What is configured may have changed: take what is wanted now, and have the others know."""
+        offers = tuple(sorted(self._seat.offers()))
+        if offers == self._offers:
+            return
+        self._offers = offers
+        if self._workers and (long := self._long()):
+            self._workers[0].queues = list(long)
+        await self._store.write(self.standing.offer)
 
     def _worker(self, app: App, queues: tuple[str, ...], places: int) -> Worker:
         return Worker(
@@ -244,6 +270,7 @@ class ProcrastinateEngine:
         while True:
             await asyncio.sleep(self._pace.heartbeat)
             await self._asked(self._hands.look())
+            await self._asked(self._offer())
             late = await self._asked(self._store.read("jobs_put_off"))
             if late and late[0]["n"]:
                 await self._asked(self._store.write(lambda tx: tx.run("jobs_pull_in")))

@@ -24,6 +24,7 @@ from quarterdeck.engine import cancelling
 from quarterdeck.engine.illness import Illness
 from quarterdeck.engine.port import KEPT_FAILURES, POISON_DEATHS, poisoned
 from quarterdeck.engine.procrastinate_manager import Manager, Settle, unavailable
+from quarterdeck.engine.queues import offering
 from quarterdeck.engine.seats import Pace, Seat
 from quarterdeck.engine.silence import (
     Heard,
@@ -97,6 +98,13 @@ class Standing:
         if self._beating is None:
             self._beating = asyncio.create_task(self._beat())
 
+    def offer(self, tx: Tx) -> None:
+        """Have it on record what this worker takes jobs from now."""
+        tx.run("worker_offers", worker=self.manager.worker, queues=self._queues())
+
+    def _queues(self) -> str:
+        return " ".join(offering(self._seat.queues, self._seat.offers()))
+
     def _introduce(self, tx: Tx) -> int:
         seat = self._seat
         rows = tx.run(
@@ -105,7 +113,7 @@ class Standing:
             host=seat.host,
             pid=seat.pid,
             version=seat.version,
-            queues=" ".join(seat.queues),
+            queues=self._queues(),
             labels=" ".join(seat.labels),
             capacity=seat.capacity,
             takeover=self._pace.takeover,

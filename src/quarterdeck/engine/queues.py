@@ -4,11 +4,13 @@ Rules
 - Short, urgent jobs decide what happens next: they wait in a queue of their own, so that long ones never keep them
   waiting. Jobs in the background have one too. Everything else is work.
 - What names labels waits in a queue named after them all; a worker takes it where it has each of them.
+- What wants a process that is configured for something waits in a queue named after that, which has one such name at
+  most: only those take it that offer that. Who takes nothing else performs no work of the deck's runs.
 - The server tells workers of a queue by its name, which has to be short for that: longer ones are a digest.
 """
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
@@ -22,6 +24,11 @@ BACKGROUND: Final = "background"
 QUEUES: Final = (CONTROL, WORK, BACKGROUND)
 """What a worker can be told to take jobs from."""
 
+_FOR: Final = "for:"
+"""What the queue of jobs begins with that want something."""
+NOTHING: Final = _FOR
+"""A queue in which nothing ever waits: of a worker that has nothing to offer yet."""
+
 LATER: Final = "later"
 """Where a delayed job waits until it is due. No worker takes jobs from it."""
 _LONGEST: Final = 40
@@ -30,6 +37,8 @@ _LONGEST: Final = 40
 
 def queue_of(job: Job) -> str:
     """The queue that the job waits in once it is due."""
+    if job.wants:
+        return _named(f"{_FOR}{job.wants}", job.runs_on)
     if job.priority >= URGENT:
         return _named(CONTROL, job.runs_on)
     return _named(BACKGROUND if job.priority < 0 else WORK, job.runs_on)
@@ -37,11 +46,26 @@ def queue_of(job: Job) -> str:
 
 def served(queues: Iterable[str], labels: Iterable[str]) -> tuple[str, ...]:
     """The queues of long jobs that a worker takes jobs from. Raises BadInput."""
-    chosen = set(queues)
-    if unknown := chosen - set(QUEUES):
+    chosen = tuple(queues)
+    outside = tuple(name for name in chosen if name.startswith(_FOR))
+    if unknown := set(chosen) - {*QUEUES, *outside}:
         raise BadInput(f"there is no queue {min(unknown)}", fix=f"one of: {', '.join(QUEUES)}")
     has = tuple(labels)
-    return tuple(name for base in (WORK, BACKGROUND) if base in chosen for name in _every(base, has))
+    bases = (*(base for base in (WORK, BACKGROUND) if base in chosen), *outside)
+    return tuple(name for base in bases for name in _every(base, has))
+
+
+def offering(queues: Sequence[str], offers: Iterable[str]) -> tuple[str, ...]:
+    """These queues, and those of what a process offers to jobs that want it: so that one has it that takes what is in
+    the background, or nothing else."""
+    if queues and BACKGROUND not in queues:
+        return tuple(queues)
+    return (*queues, *(f"{_FOR}{name}" for name in sorted(set(offers))))
+
+
+def offered(queues: Iterable[str], wants: str) -> bool:
+    """Whether a worker of these queues takes jobs that want that; "" = jobs that want nothing."""
+    return f"{_FOR}{wants}" in queues if wants else any(not name.startswith(_FOR) for name in queues)
 
 
 def urgent(queues: Iterable[str], labels: Iterable[str]) -> tuple[str, ...]:
@@ -55,7 +79,7 @@ class Waiting:
 
     queue: str
     needs: str
-    """The labels it asks for, with `+` between them."""
+    """The labels it asks for, and what it wants, with `+` between them."""
     jobs: int
     seconds: float
     """How long the oldest of them has."""
@@ -63,16 +87,19 @@ class Waiting:
 
 def untaken(waiting: Iterable[Waiting], taken: Collection[str], patience: float) -> tuple[Untaken, ...]:
     """What waits for longer than `patience` seconds where no living worker takes jobs."""
-    return tuple(
-        Untaken(each.jobs, each.queue, tuple(filter(None, each.needs.split("+"))))
-        for each in waiting
-        if each.queue not in taken and each.seconds >= patience
-    )
+    return tuple(_untaken(each) for each in waiting if each.queue not in taken and each.seconds >= patience)
+
+
+def _untaken(one: Waiting) -> Untaken:
+    needs = tuple(filter(None, one.needs.split("+")))
+    labels = tuple(name for name in needs if not name.startswith(_FOR))
+    wants = next((name.removeprefix(_FOR) for name in needs if name.startswith(_FOR)), "")
+    return Untaken(one.jobs, one.queue, labels, wants)
 
 
 def needs_of(job: Job) -> str:
-    """The labels that the job asks for, each once, with `+` between them."""
-    return "+".join(sorted(set(job.runs_on)))
+    """The labels that the job asks for, each once, and what it wants, with `+` between them."""
+    return "+".join(sorted({*job.runs_on, *((f"{_FOR}{job.wants}",) if job.wants else ())}))
 
 
 def _every(base: str, labels: Iterable[str]) -> tuple[str, ...]:
@@ -82,4 +109,6 @@ def _every(base: str, labels: Iterable[str]) -> tuple[str, ...]:
 
 def _named(base: str, labels: Iterable[str]) -> str:
     name = "/".join(filter(None, (base, "+".join(sorted(set(labels))))))
-    return name if len(name) <= _LONGEST else f"{base}/{hashlib.sha256(name.encode()).hexdigest()[:24]}"
+    if len(name) <= _LONGEST:
+        return name
+    return f"{base.partition(':')[0]}{':' if ':' in base else '/'}{hashlib.sha256(name.encode()).hexdigest()[:24]}"

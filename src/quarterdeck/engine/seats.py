@@ -5,6 +5,7 @@ Rules
 """
 
 import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -35,6 +36,7 @@ class Place:
     """What this process takes of the deck's work."""
 
     queues: tuple[str, ...] = QUEUES
+    """None at all: only what wants something that this process offers."""
     labels: tuple[str, ...] = ()
     capacity: int = CONCURRENCY
 
@@ -70,3 +72,5 @@ class Seat:
     labels: tuple[str, ...] = ()
     capacity: int = 64
     """Most jobs at the same time; short, urgent ones get some places beyond it."""
+    offers: Callable[[], Iterable[str]] = tuple
+    """What this process is configured for now, beside the work of runs."""

@@ -10,8 +10,9 @@ from typing import Final, Literal
 
 from quarterdeck.kernel.config import Bound, LimitsSection
 
-Kind = Literal["calls_per_minute", "calls_at_once", "days", "limits"]
-"""`days`: nano-USD by `user` and `deck`. `limits`: of agents, by key of `[limits]`. Calls: by provider."""
+Kind = Literal["calls_per_minute", "calls_at_once", "days", "limits", "notify"]
+"""`days`: nano-USD by `user` and `deck`. `limits`: of agents, by key of `[limits]`. Calls: by provider. `notify`: 1
+by the kind of need that people are told of."""
 
 Said = Mapping[tuple[Kind, str], int]
 """How much of what, by kind and name."""

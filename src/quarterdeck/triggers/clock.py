@@ -6,6 +6,8 @@ Rules
 - What passed before a schedule was known was not missed. What passed while nothing served the deck is fired once or
   not at all, as the trigger says, and that it was skipped is on record.
 - It is looked once in a minute at least: a machine that slept or a clock that was set is noticed then.
+- Each process that serves the deck looks at the schedules in its own file, and at what is on record since it last
+  looked: what another one has fired is neither fired again nor taken for missed.
 """
 
 import logging
@@ -13,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from quarterdeck.engine.port import Engine, Job, Later
+from quarterdeck.engine.port import Engine, Job
 from quarterdeck.journal.port import Journal
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import Clock
@@ -50,10 +52,16 @@ class _Known:
     timezone: str = ""
     upto: float = 0.0
     """Moments up to here have been dealt with."""
+    seq: int = 0
+    """The last record of its stream that this was read from."""
+
+
+async def outdated(job: Job) -> None:
+    """Handler of `triggers.clock`: nothing follows."""
 
 
 class Timekeeper:
-    """Handler of `triggers.clock`."""
+    """Looks at the schedules of this process's file."""
 
     def __init__(self, journal: Journal, engine: Engine, configured: Configured, clock: Clock) -> None:
         self._journal = journal
@@ -61,23 +69,19 @@ class Timekeeper:
         self._configured = configured
         self._clock = clock
         self._known: dict[str, _Known] = {}
-        self.standing = False
-        """Whether this process serves the deck: only then is anything fired."""
 
-    async def look(self, job: Job) -> None:
-        """Handler of `triggers.clock`. Raises Later, for ever."""
-        wait = LOOK
-        if self.standing:
-            now = self._clock.wall()
-            for name, section in self._configured().triggers.items():
-                if section.kind == "cron":
-                    wait = min(wait, await self._one(name, section, now))
-        raise Later(max(wait, 0.05), "waits for the next moment")
+    async def look(self) -> float:
+        """Fire what is due; in how many seconds to look again. Raises StoreUnavailable."""
+        wait, now = LOOK, self._clock.wall()
+        for name, section in self._configured().triggers.items():
+            if section.kind == "cron":
+                wait = min(wait, await self._one(name, section, now))
+        return max(wait, 0.05)
 
     async def _one(self, name: str, section: TriggerSection, now: float) -> float:
         """Fire what is due of one trigger; seconds until its next moment."""
-        known = self._known.get(name) or await self._on_record(name)
-        self._known[name] = known
+        known = self._known.setdefault(name, _Known())
+        await self._read_on(name, known)
         at = section.schedule or ""
         try:
             if (known.schedule, known.timezone) != (at, section.timezone):
@@ -112,16 +116,15 @@ class Timekeeper:
             missed = port.record(event, event.delivery)
             await self._journal.commit(also=lambda tx: self._engine.defer(tx, missed))
 
-    async def _on_record(self, name: str) -> _Known:
-        """What an earlier process left behind."""
-        known, after = _Known(), 0
+    async def _read_on(self, name: str, known: _Known) -> None:
+        """What other processes have put on record, before this one and beside it."""
         stream = ids.trigger_stream(name)
-        while page := await self._journal.read(stream, after=after):
-            after = page[-1].seq
+        while page := await self._journal.read(stream, after=known.seq):
+            known.seq = page[-1].seq
             for record in page:
                 match record.event:
-                    case TriggerScheduled() as event:
-                        known = _Known(event.schedule, event.timezone, event.since)
+                    case TriggerScheduled(schedule=at, timezone=timezone, since=since):
+                        if (known.schedule, known.timezone) != (at, timezone):
+                            known.schedule, known.timezone, known.upto = at, timezone, since
                     case TriggerFired(delivery=delivery) | TriggerRefused(delivery=delivery):
                         known.upto = max(known.upto, moment_of(delivery) or 0.0)
-        return known

@@ -17,7 +17,7 @@ from quarterdeck.kernel import ids
 from quarterdeck.kernel.entities import Value
 from quarterdeck.kernel.events import RunStatus, outside
 from quarterdeck.kernel.triggers import NeedKind
-from quarterdeck.triggers.port import BACKGROUND, NOTIFY
+from quarterdeck.triggers.port import BACKGROUND, NOTICES, NOTIFY
 
 INCIDENT_SECONDS: Final = 6 * 3600.0
 _TITLE: Final = 300
@@ -160,4 +160,5 @@ def notify(need: Need, number: int = 1, delay: float = 0.0) -> Job:
         payload={"need": need.model_dump_json(), "number": number},
         delay=delay,
         priority=BACKGROUND,
+        wants=NOTICES,
     )

@@ -21,11 +21,17 @@ from quarterdeck.kernel.events.outside import TriggerRefused, TriggerScheduled
 TAKE: Final = "trigger.take"
 RECORD: Final = "trigger.record"
 CLOCK: Final = "triggers.clock"
+"""With which earlier versions watched the clock: where one is left in the queue, nothing follows from it."""
 PUBLISH: Final = "run.publish"
 NOTIFY: Final = "notice.send"
 
 BACKGROUND: Final = -1
 """A priority: whoever has nothing else to do may end without these jobs."""
+
+GITHUB: Final = "github"
+"""What a process has that may write to the GitHub server: the token that `[github]` names."""
+NOTICES: Final = "notify"
+"""What a process has that may tell people: a `[notify]`, and its secret."""
 
 Secrets = Callable[[str], str | None]
 """The value of a variable of the operator's environment; None = it is not set."""
@@ -111,6 +117,11 @@ class Remotes(Protocol):
 # --- jobs -----------------------------------------------------------------------------------------------------
 
 
+def trigger_wanted(name: str) -> str:
+    """What a process has in whose file that trigger stands."""
+    return f"trigger/{name}"
+
+
 def take(trigger: str, delivery: str, received_blob: str) -> Job:
     """Decide about a message and order its run."""
     return Job(
@@ -120,6 +131,7 @@ def take(trigger: str, delivery: str, received_blob: str) -> Job:
         run="",
         payload={"trigger": trigger, "delivery": delivery, "received_blob": received_blob},
         priority=BACKGROUND,
+        wants=trigger_wanted(trigger),
     )
 
 
@@ -135,11 +147,6 @@ def record(event: TriggerRefused | TriggerScheduled, name: str) -> Job:
     )
 
 
-def clock() -> Job:
-    """Look which schedules are due, for as long as somebody serves the deck."""
-    return Job(kind=CLOCK, key="triggers/clock", lock="triggers/clock", run="", priority=BACKGROUND)
-
-
 def publish(run: str, about: str, number: int = 1, delay: float = 0.0) -> Job:
     """Take the run's result, or that it waits, to the GitHub server. `about`: `finished` or `waiting`; `number`: the
     how manieth try this is."""
@@ -151,6 +158,7 @@ def publish(run: str, about: str, number: int = 1, delay: float = 0.0) -> Job:
         payload={"run": run, "about": about, "number": number},
         delay=delay,
         priority=0 if number <= FOREGROUND_TRIES else BACKGROUND,
+        wants=GITHUB,
     )
 
 

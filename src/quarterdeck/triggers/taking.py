@@ -42,6 +42,10 @@ HOUR: Final = 3600.0
 _AGAIN: Final = 60.0
 """Seconds after which something outside that could not be reached is tried again."""
 _PATIENCE: Final = 24 * HOUR
+_SOON: Final = 5.0
+_GONE: Final = 600.0
+"""Seconds after which a message's trigger is gone for good: until then the file may be being written, or another
+machine has it."""
 
 _REFUSALS: Final = (BadInput, NotFound, Conflicting, SandboxUnavailable, MissingPart)
 """Errors of an order that another try would meet again."""
@@ -99,6 +103,8 @@ class Taking:
             return
         received = Received.model_validate_json(await self._journal.get(str(job.payload["received_blob"])))
         section = self._configured().triggers.get(name)
+        if section is None and self._clock.wall() - received.at < _GONE:
+            raise Later(_SOON, f"no trigger {name} stands in this machine's deck.toml now")
         wanted = read(section, received) if section is not None else NotAllowed("gone", f"there is no trigger {name}")
         match wanted:
             case NotAllowed():

@@ -46,3 +46,7 @@ WHERE kind = 'limits' AND holder <> :holder AND (until > :now OR NOT EXISTS (
     SELECT 1 FROM told AS other WHERE other.kind = one.kind AND other.provider = one.provider AND other.until > :now
 ))
 GROUP BY provider;
+
+-- name: told_of
+-- Whether anybody says something of it, or did until lately: `since` is before now.
+SELECT 1 AS said FROM told WHERE kind = :kind AND provider = :provider AND until > :since LIMIT 1;

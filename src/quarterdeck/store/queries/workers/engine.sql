@@ -70,6 +70,23 @@ SELECT worker_id, :owner, :host, :pid, :version, :queues, :labels, :capacity,
 FROM procrastinate_register_worker_v1()
 RETURNING id;
 
+-- name: jobs_unfinished_here
+-- How many jobs wait or run, of one run or (`run` is empty) of all. Those in the background, and those that want what only
+-- other processes have, keep nobody from ending.
+SELECT count(*) AS n FROM procrastinate_jobs
+WHERE (
+    status = 'doing' OR (
+        status = 'todo' AND priority >= 0 AND (
+            left(args ->> 'queue', 4) <> 'for:'
+            OR args ->> 'queue' = ANY (string_to_array(:mine, ' '))
+        )
+    )
+) AND (:run = '' OR args ->> 'run' = :run);
+
+-- name: worker_offers
+-- What a worker takes jobs from has changed.
+UPDATE workers SET queues = :queues WHERE id = :worker;
+
 -- name: worker_draining
 -- A worker takes no further jobs.
 UPDATE workers SET draining = true WHERE id = :worker;
