@@ -13,7 +13,7 @@ UNIT := $(BIN)/pytest -n $(JOBS) --maxprocesses 8 --dist loadfile tests/unit
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: chaos conformance help demo test test-postgres test-agents unit check bench bench-ui docs fuzz fmt lock web wheel clean
+.PHONY: chaos conformance help demo test test-postgres test-agents unit check bench bench-ui docs fuzz fmt lock web wheel image-wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,8 +83,12 @@ web: .venv/made ## build the dashboard into the package, where web/ has changed
 wheel: web ## build the wheel into dist/
 	@$(BIN)/hatchling build --target wheel --directory dist
 
+image-wheel: wheel ## put the wheel beside deploy/Dockerfile, for docker compose build
+	@rm -f deploy/*.whl
+	@cp "$$(ls -t dist/quarterdeck-*.whl | head -n 1)" deploy/
+
 clean: ## remove everything that was made here
-	@rm -rf .venv build dist web/node_modules src/quarterdeck/web .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .import_linter_cache.log
+	@rm -rf .venv build dist deploy/*.whl web/node_modules src/quarterdeck/web .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .import_linter_cache.log
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/made: requirements.lock pyproject.toml .ci/venv
