@@ -20,8 +20,9 @@ from quarterdeck.testing.forked import FORKS, QUARTERDECK, Process
 from quarterdeck.workplace.ground import Ground
 
 GATE = "sh check.sh"
-_SOON = '[workers]\ntakeover = "6s"\n'
-"""Of an operator's deck.toml: among many workers, one that was killed is missed soon."""
+_SOON = '[workers]\ntakeover = "6s"\nwithout_sandbox = true\n'
+"""Of an operator's deck.toml: among many workers, one that was killed is missed soon, and what is to be shown needs no
+sandbox."""
 AGENT = """\
 ---
 name: {name}
@@ -128,7 +129,7 @@ class Place:
 
     def operator(self, text: str = "") -> None:
         """Write the operator's deck.toml."""
-        self.home.mkdir(exist_ok=True)
+        self.home.mkdir(parents=True, exist_ok=True)
         (self.home / "deck.toml").write_text(text + (_SOON if store_kit.served() else ""))
 
     def plan(self, *tasks: dict[str, Any]) -> Path:

@@ -108,7 +108,8 @@ def test_a_process_that_stays_for_other_runs_says_so(repository: Path, tmp_path:
     argv = json.dumps(["python3", "-c", command])
     front = f"---\nname: shell\ndescription: waits\nharness: command\ncommand: {argv}\n---\n"
     (home / "agents" / "shell.md").write_text(front)
-    (home / "deck.toml").write_text('[checks]\ngate = ["ls"]\n[sandbox]\nsetup = []\n')
+    deck = '[checks]\ngate = ["ls"]\n[sandbox]\nsetup = []\n[workers]\nwithout_sandbox = true\n'
+    (home / "deck.toml").write_text(deck)
     gates, processes = [reachable / name for name in ("a", "b")], []
     for gate in gates:
         os.mkfifo(gate)

@@ -16,6 +16,8 @@ import store_kit
 from deck_kit import Place, events, git, one, run_events, task
 
 from quarterdeck.assembly import open_deck
+from quarterdeck.delivery.routing import BARE
+from quarterdeck.engine import seats
 from quarterdeck.govern.chain import DayCaps
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
@@ -108,6 +110,33 @@ async def test_another_home_carries_on(homes: Homes, point: str) -> None:
         assert one(result, "one").attempts == 1
         assert (await deck.verify()).faults == ()
         assert git(homes.remote, "fsck", "--full", "--strict", "--no-dangling") == ""
+
+
+async def test_no_machine_performs_what_has_no_sandbox_unless_its_own_file_says_that_it_does(homes: Homes) -> None:
+    """Whoever may write to the database may order a run; that makes no machine do everything."""
+    plan = homes.plan(task("one", "echo one > one.txt"))
+    arguments = ("run", "--plan", str(plan), "--repo", str(homes.repository), "--sandbox", "none")
+    code, _, errors = homes.call(*arguments, **homes.environment("a"))
+    assert code == Exit.USAGE
+    assert "no machine at work on this deck performs runs without a sandbox" in errors
+    assert "[workers] without_sandbox = true" in errors
+    (homes.root / "b" / "deck.toml").write_text('[workers]\ntakeover = "3s"\nwithout_sandbox = true\n')
+    async with open_deck(homes.settings_of("b")) as deck:
+        run = await deck.create(homes.order(task("one", "echo one > one.txt"), sandbox="none"))
+    # The label says where such work is sent to. A worker that has it all the same refuses.
+    async with open_deck(homes.settings_of("a"), place=seats.Place(labels=(BARE,))) as deck:
+        working = asyncio.create_task(deck.work(run))
+        async for record in deck.events(run):
+            if isinstance(record.event, e.NodeDelayed):
+                assert "this machine performs no runs without a sandbox" in record.event.reason
+                break
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+        of_one = await events(deck, ids.attempt_stream(ids.attempt_id(run, "one", 1)))
+        assert not [event for event in of_one if isinstance(event, e.HarnessStarted | e.AttemptStarted)]
+    async with open_deck(homes.settings_of("b")) as deck:
+        await deck.work(run)
+        assert (await deck.result(run)).exit_code == Exit.DONE
 
 
 async def test_what_a_server_that_performs_nothing_says_holds_for_runs_of_other_machines(homes: Homes) -> None:

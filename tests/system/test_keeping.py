@@ -260,7 +260,7 @@ async def test_a_copy_is_restored_where_nothing_is(place: Place, tmp_path: Path)
     occupied = await _call(place, "db", "restore", str(file))
     assert occupied.code == 7 and "holds a deck" in occupied.err
     with place_at(tmp_path / "other") as other:
-        other.root.mkdir()
+        other.root.mkdir(exist_ok=True)
         other.begin()
         assert (await _call(other, "db", "restore", str(file))).code == 0
         assert (await _call(other, "db", "check")).code == 0

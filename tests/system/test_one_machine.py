@@ -11,6 +11,7 @@ from deck_kit import Place, git, task
 
 from quarterdeck.assembly import open_deck
 from quarterdeck.assembly.engines import own_label
+from quarterdeck.delivery.routing import BARE
 from quarterdeck.engine.port import Job, Later
 from quarterdeck.engine.procrastinate import ProcrastinateEngine
 from quarterdeck.engine.seats import Place as Takes
@@ -41,6 +42,7 @@ def settings(place: Place, url: str) -> Settings:
 
 async def test_a_stranger_takes_nothing_of_a_repository_that_it_cannot_see(place: Place, workers_url: str) -> None:
     place.begin(deck='runs_on = ["checks"]\n')
+    place.operator("[workers]\nwithout_sandbox = true\n")
     store = await open_url(workers_url)
     stranger = ProcrastinateEngine(
         store, workers_url, Seat(ids.new_owner_id(), "far", 1, "0", labels=("checks", "host=far")), SystemClock()
@@ -74,7 +76,7 @@ async def test_a_stranger_takes_nothing_of_a_repository_that_it_cannot_see(place
                 for record in await deck.journal.read(ids.gate_stream(created.target))
                 if isinstance(record.event, e.GateCheckStarted)
             ]
-            assert {event.runs_on for event in started} == {("checks", own_label())}
+            assert {event.runs_on for event in started} == {("checks", own_label(), BARE)}
             assert taken == []
         finally:
             for one in (strange_work, own):

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from store_kit import open_at
 
 from quarterdeck.assembly.agreed import Agreed
-from quarterdeck.assembly.colleagues import lacking, working
+from quarterdeck.assembly.colleagues import lacking, remedy, working
+from quarterdeck.assembly.doctor import readable
 from quarterdeck.assembly.pacing import Hand, Pacing, SharedPace, grant
 from quarterdeck.assembly.places import Places
 from quarterdeck.assembly.timing import set_by
 from quarterdeck.delivery import jobs
 from quarterdeck.delivery.routing import checked_on, routed
-from quarterdeck.engine.port import URGENT, Job, Worker
+from quarterdeck.engine.port import URGENT, Job, Untaken, Worker
 from quarterdeck.engine.queues import (
     BACKGROUND,
     CONTROL,
@@ -141,6 +142,25 @@ def test_a_check_is_run_where_its_repository_says_and_all_of_a_path_on_its_machi
     assert checked_on(config, ()) == ("arch=arm64", "host=here")
     assert checked_on(config, [("gpu",), ("big",)]) == ("arch=arm64", "big", "gpu", "host=here")
     assert queue_of(jobs.gate_advance("t", runs_on=("host=here",))) == "control/host=here"
+
+
+def test_what_has_no_sandbox_is_performed_where_a_machine_says_that_it_does() -> None:
+    config = RunConfig(deck={"sandbox": {"backend": "none"}}, runs_on=("host=here",))
+    work = (jobs.work("r", Node.IMPLEMENT, "r.a.1"), jobs.work("r", Node.REPORT, "r._end.1"), jobs.advance("r"))
+    assert [job.runs_on for job in routed(work, RunState(), None, config)] == [
+        ("host=here", "sandbox=none"),
+        ("host=here",),
+        (),
+    ]
+    assert checked_on(config, [("gpu",)]) == ("gpu", "host=here", "sandbox=none")
+    assert "without_sandbox = true" in remedy(Untaken(1, "work", ("host=here", "sandbox=none")))
+    assert "--labels" in remedy(Untaken(1, "work", ("gpu",)))
+
+
+@pytest.mark.parametrize(("encrypted", "here", "ok"), [(True, False, True), (False, True, True), (False, False, False)])
+def test_a_database_on_another_machine_is_reached_encrypted(encrypted: bool, here: bool, ok: bool) -> None:
+    found = readable(encrypted, here)
+    assert (found.ok, "sslmode=verify-full" in found.fix) == (ok, not ok)
 
 
 # --- rates ------------------------------------------------------------------------------------------------

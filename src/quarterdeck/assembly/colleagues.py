@@ -1,5 +1,6 @@
 """What people are told about the workers of a deck. Pure."""
 
+from quarterdeck.delivery.routing import BARE
 from quarterdeck.engine.port import Untaken, Worker
 from quarterdeck.triggers.port import GITHUB, NOTICES
 
@@ -23,6 +24,15 @@ def _wanted(wants: str) -> str:
     if wants == GITHUB:
         return "the token that [github] names"
     return f"[{wants.replace('trigger/', 'triggers.', 1)}] in its deck.toml"
+
+
+def remedy(what: Untaken) -> str:
+    """What to do about it."""
+    if what.wants:
+        return "quarterdeck worker, or quarterdeck up, with a home whose deck.toml and environment have it"
+    if BARE in what.needs:
+        return "[workers] without_sandbox = true in deck.toml of a worker's home, then start that worker again"
+    return "quarterdeck worker --labels …   (on a machine that has them)"
 
 
 def working(worker: Worker) -> str:

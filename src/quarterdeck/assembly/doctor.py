@@ -11,7 +11,7 @@ import sys
 import time
 
 from quarterdeck.assembly import clis
-from quarterdeck.assembly.colleagues import lacking, working
+from quarterdeck.assembly.colleagues import lacking, remedy, working
 from quarterdeck.assembly.parts import Parts
 from quarterdeck.assembly.timing import WRONG
 from quarterdeck.delivery.order import Check
@@ -29,7 +29,14 @@ _LOW_DISK = 1024**3
 
 async def probe(parts: Parts) -> list[Check]:
     """All checks, the most important first."""
-    found = [await _git(), *await _sandboxes(parts), _disk(parts), await _store(parts), _clock(parts)]
+    found = [
+        await _git(),
+        *await _sandboxes(parts),
+        _disk(parts),
+        await _store(parts),
+        *await _link(parts),
+        _clock(parts),
+    ]
     found += [*await _workers(parts), *await _triggers(parts)]
     return [*found, *_keys(parts), _prices(parts), *clis.checks(await clis.known(parts.settings))]
 
@@ -76,6 +83,26 @@ async def _store(parts: Parts) -> Check:
     return Check(name="store", ok=True, detail=detail)
 
 
+async def _link(parts: Parts) -> list[Check]:
+    if parts.store.dialect != "postgres":
+        return []
+    return [readable(bool(row["ssl"]), bool(row["here"])) for row in await parts.store.read("session_link")]
+
+
+def readable(encrypted: bool, here: bool) -> Check:
+    """Whether others can read what goes to the database. `here`: it stays on this machine. Pure."""
+    if encrypted or here:
+        how = "is encrypted" if encrypted else "stays on this machine"
+        return Check(name="link", ok=True, detail=f"what goes to the database {how}")
+    return Check(
+        name="link",
+        ok=False,
+        detail="the database is on another machine, and what goes there is not encrypted",
+        fix="?sslmode=verify-full at the end of QUARTERDECK_DATABASE_URL",
+        level="warning",
+    )
+
+
 def _clock(parts: Parts) -> Check:
     # A file written now must not be dated in another hour: shared homes and stepped clocks show here.
     mark = parts.settings.logs / f".clock-{os.getpid()}"
@@ -94,9 +121,10 @@ async def _workers(parts: Parts) -> list[Check]:
     """On many machines: who is there, and what waits for somebody who is not."""
     if parts.settings.database_url is None:
         return []
-    missing = await parts.engine.untaken()
-    fix = "quarterdeck worker --labels …   (on a machine that has them)"
-    checks = [Check(name="workers", ok=False, detail=text, fix=fix, level="warning") for text in map(lacking, missing)]
+    checks = [
+        Check(name="workers", ok=False, detail=lacking(what), fix=remedy(what), level="warning")
+        for what in await parts.engine.untaken()
+    ]
     clock = parts.clock
     if isinstance(clock, CopiedClock) and abs(clock.ahead) > WRONG:
         detail = f"{clock.ahead:+.0f} s off the database's, by which everything is decided"

@@ -2,7 +2,8 @@
 
 Rules
 - The database decides: on PostgreSQL every process that performs jobs is one worker among others.
-- Every worker has a label that tells its machine from others: what needs that machine's files is performed there.
+- Every worker has a label that tells its machine from others: what needs that machine's files is performed there. One
+  whose machine performs runs without a sandbox says so by another.
 """
 
 import os
@@ -13,6 +14,7 @@ from typing import Final
 
 from quarterdeck import __version__
 from quarterdeck.assembly import late
+from quarterdeck.assembly.bare import bare_labels
 from quarterdeck.assembly.configured import offering
 from quarterdeck.assembly.reacting import OperatorsFile
 from quarterdeck.engine.embedded import EmbeddedEngine
@@ -47,7 +49,7 @@ async def make_engine(settings: Settings, store: Store, owner: str, clock: Clock
         pid=os.getpid(),
         version=__version__,
         queues=place.queues,
-        labels=tuple(sorted({*place.labels, own_label()})),
+        labels=tuple(sorted({*place.labels, own_label(), *bare_labels(settings)})),
         capacity=place.capacity,
         offers=offering(configured, read_secret),
     )

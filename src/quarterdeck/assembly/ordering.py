@@ -14,6 +14,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from quarterdeck.assembly.bare import elsewhere
 from quarterdeck.assembly.configuration import Found, configuration
 from quarterdeck.assembly.lending import lent
 from quarterdeck.assembly.parts import Parts
@@ -258,8 +259,10 @@ def _check_priced(parts: Parts, config: RunConfig, names: Iterable[str]) -> None
 
 
 async def check_sandbox(parts: Parts, config: RunConfig) -> None:
-    """Raises SandboxUnavailable where the configured sandbox does not work here."""
+    """Raises SandboxUnavailable where the configured sandbox does not work here, and nobody else is there for it."""
     provider = parts.workshop.provider(config)
+    if await elsewhere(parts.engine, provider):
+        return
     probe = await provider.probe()
     if not probe.ok:
         raise SandboxUnavailable(

@@ -12,6 +12,7 @@ from functools import partial
 from quarterdeck.agents.mail import Mail
 from quarterdeck.agents.outside import OutsideDesks
 from quarterdeck.assembly.agreed import Agreed, Days, Words, machine_of
+from quarterdeck.assembly.bare import offered
 from quarterdeck.assembly.engines import make_engine
 from quarterdeck.assembly.fleet import Fleet
 from quarterdeck.assembly.gateway import make_gateway
@@ -156,7 +157,7 @@ async def make(settings: Settings, clock: Clock | None = None, place: Place | No
     packages = Packages(settings.package_environment)
     proxies = Proxies(ground.sockets, packages.indexes)
     environments = Environments(ground.environments, proxies, packages)
-    providers: dict[str, Provider] = {"none": Plain(ground), "bubblewrap": Bubblewrap(ground)}
+    providers: dict[str, Provider] = {"none": offered(settings, Plain(ground)), "bubblewrap": Bubblewrap(ground)}
     workshop = Workshop(
         providers,
         ground.mirrors,

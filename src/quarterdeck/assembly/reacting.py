@@ -30,12 +30,13 @@ class OperatorsFile:
 
     def __init__(self, home: Path) -> None:
         self._home = home
+        self._file = home / DECK_FILE
         self._stamp: tuple[int, int, int] | None = None
         self._last = operator_outside(home)
 
     def __call__(self) -> OperatorConfig:
         try:
-            found = (self._home / DECK_FILE).stat()
+            found = self._file.stat()
             stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
         except OSError:
             stamp = None

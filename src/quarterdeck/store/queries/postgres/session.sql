@@ -10,6 +10,11 @@ SELECT version, deck FROM schema_version;
 -- The schema has this version now.
 UPDATE schema_version SET version = :version;
 
+-- name: session_link
+-- Whether what goes to the server is encrypted, and whether it stays on this machine.
+SELECT ssl, coalesce(inet_server_addr() = inet_client_addr(), true) AS here
+FROM pg_stat_ssl WHERE pid = pg_backend_pid();
+
 -- name: session_begun
 -- One writer of a deck at a time, from here to the end of the transaction.
 SELECT 1 AS begun FROM pg_advisory_xact_lock(:key);
