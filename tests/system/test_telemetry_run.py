@@ -143,7 +143,7 @@ def check_lines(scene: Scene, journal: list[dict[str, Any]], run: str) -> None:
 
 async def test_the_servers_metrics_need_what_its_api_needs(tmp_path: Path) -> None:
     with place_at(tmp_path) as place:
-        place.home.mkdir()
+        place.home.mkdir(exist_ok=True)
         (place.home / "deck.toml").write_text("[telemetry]\nprometheus = true\n")
         async with served(place) as (_, client):
             answer = await client.get("/metrics")

@@ -1,16 +1,18 @@
-"""Telling: follows the journal and hands on what it comes to, while this process works on the deck.
+"""Telling: follows the journal and hands on what it comes to, while this process works on the deck and it is its turn.
 
 Rules
 - Nothing is loaded and nothing runs unless the operator's `[telemetry]` says so.
 - It reads behind the work and never in its way: what cannot be told is logged, counted and left. No failure of it
   fails or delays anything else; leaving takes a few seconds at most, whatever the collector does.
-- Each record is told by one process, the one that works; who takes over goes on where the last one was settled.
+- Each record is told by one process, whose turn it is (`turn`); who takes over goes on where the last one was settled.
+  What a process itself has to say stands in its own log lines, whosever turn it is.
 - What was said is read from the blobs with `content` alone, bounded, and never with a key of this process in it.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -29,8 +31,8 @@ from quarterdeck.telemetry.labels import Few
 from quarterdeck.telemetry.lines import Lines
 from quarterdeck.telemetry.mapping import Fold
 from quarterdeck.telemetry.port import Instrument, Measure
-from quarterdeck.telemetry.position import read_position, write_position
 from quarterdeck.telemetry.sender import Sender, Target
+from quarterdeck.telemetry.turn import HomeTurn, SharedTurn, Turn
 
 _log = logging.getLogger(__name__)
 
@@ -69,10 +71,13 @@ class Telemetry:
         self._store = store
         self._views = views
         self._instance = instance
+        self._shared = settings.database_url is not None
+        self._turn: Turn = SharedTurn(store, instance) if self._shared else HomeTurn(settings.home, store)
+        self._telling = False
+        """It is this process's turn."""
         self._fold = Fold()
         self._few = Few()
         self._after = 0
-        self._saved = -1
         self._sender: Sender | None = None
         self._lines: Lines | None = None
         self._exposition: Exposing | None = None
@@ -80,24 +85,28 @@ class Telemetry:
         self._measured: list[Measuring] = []
         self._following: asyncio.Task[None] | None = None
         self._leaving = asyncio.Event()
+        self._over = asyncio.Event()
+        """It is another one's turn, or is to be."""
 
     @property
     def exposed(self) -> Text | None:
         """What `/metrics` answers with: the text and its content type; None = it is switched off."""
-        if not self._section.prometheus:
-            return None
+        return self._expose().text if self._section.prometheus else None
+
+    def _expose(self) -> Exposing:
         if self._exposition is None:
-            self._exposition = loading.exposition().Exposition()
-        return self._exposition.text
+            found: Exposing = loading.exposition().Exposition()
+            self._exposition = found
+        return self._exposition
 
     async def mark(self) -> None:
         """Where nothing was told yet, tell what happens from here on, whoever will do it."""
-        if self._section.on and read_position(self._settings.home) is None:
-            self._after = (await self._store.read("event_last"))[0]["last"]
-            await self._save()
+        if self._section.on:
+            await self._turn.mark()
 
     async def begin(self) -> None:
-        """Tell what happens, and what an earlier process did not get to. Does nothing where it is off."""
+        """Tell what happens, and what an earlier process did not get to, whenever it is this one's turn. Does nothing
+        where it is off."""
         if not self._section.on or self._following is not None:
             return
         self._leaving.clear()
@@ -115,49 +124,102 @@ class Telemetry:
         if self._lines is not None:
             lines, self._lines = self._lines, None
             await asyncio.to_thread(lines.end, _LAST)
+        await self._stop()
+
+    async def _stop(self) -> None:
+        """Deliver what is left for a moment, and let another one have the turn."""
         if self._sender is not None:
             sender, self._sender = self._sender, None
             if not await asyncio.to_thread(sender.stop, _LAST):
                 _log.warning("the collector did not take everything; the rest is sent when work goes on")
             self._after = sender.settled
-        await self._save()
+        if self._telling:
+            self._telling = False
+            with suppress(StoreUnavailable):  # it is lost when the lease is over
+                await self._turn.give(self._after)
         for level in self._fold.levels():
             self._measure(replace(level, value=-level.value))
         self._fold, self._measured = Fold(), []
 
-    # --- following ------------------------------------------------------------------------------------------
+    # --- turns ----------------------------------------------------------------------------------------------
+
+    @property
+    def _worth(self) -> bool:
+        """Whether anybody hears what this process would tell: figures alone are told by who has a port for them."""
+        section = self._section
+        return not self._shared or bool(section.otlp) or section.logs != "off" or self._exposition is not None
 
     async def _work(self) -> None:
-        mark = 0
+        try:
+            self._open_lines()
+            while await self._turn_comes():
+                try:
+                    await self._have_turn()
+                except StoreUnavailable:
+                    await self._rest(_AGAIN)
+                if self._leaving.is_set():
+                    return
+                await self._stop()
+        except Exception:  # noqa: BLE001 - told, and nothing else may suffer from it
+            _log.exception("telemetry stopped; the work goes on without it")
+
+    async def _turn_comes(self) -> bool:
+        """Wait for the turn; False = this process leaves before."""
+        while True:
+            try:
+                begins = await self._turn.take(shows=self._exposition is not None) if self._worth else None
+            except StoreUnavailable:
+                begins = None
+            if begins is not None:
+                self._after, self._telling = begins, True
+                return True
+            if self._leaving.is_set():
+                return False
+            await self._rest(min(self._turn.every, _AGAIN))
+
+    async def _have_turn(self) -> None:
+        """Tell as long as it is this process's turn. Raises StoreUnavailable."""
+        self._over.clear()
+        keeping, mark = asyncio.create_task(self._keep()), 0
         try:
             await self._prepare()
             while True:
                 left = self._leaving.is_set()
                 try:
                     await self._tell()
-                    if left:
+                    if left or self._over.is_set():
                         return
                     mark = await self._wait(mark)
                 except StoreUnavailable:
-                    if left:
+                    if left or self._over.is_set():
                         return
                     await self._rest(_AGAIN)
-        except Exception:  # noqa: BLE001 - told, and nothing else may suffer from it
-            _log.exception("telemetry stopped; the work goes on without it")
+        finally:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
+
+    async def _keep(self) -> None:
+        while not self._over.is_set():
+            await asyncio.sleep(self._turn.every)
+            with suppress(StoreUnavailable):  # it is asked for before anything more is told
+                if not await self._turn.keep(self._settled):
+                    self._over.set()
+
+    # --- following ------------------------------------------------------------------------------------------
 
     async def _wait(self, mark: int) -> int:
-        """Until something was committed or this process leaves; a moment longer, so that a busy journal is read in
-        pages."""
+        """Until something was committed, this process leaves or its turn is over; a moment longer, so that a busy
+        journal is read in pages."""
         changed = asyncio.ensure_future(self._store.changed(mark, _QUIET))
-        leaving = asyncio.ensure_future(self._leaving.wait())
+        ends = [asyncio.ensure_future(event.wait()) for event in (self._leaving, self._over)]
         try:
-            await asyncio.wait((changed, leaving), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((changed, *ends), return_when=asyncio.FIRST_COMPLETED)
             if changed.done():
                 mark = changed.result()
         finally:
-            changed.cancel()
-            leaving.cancel()
-            await asyncio.gather(changed, leaving, return_exceptions=True)
+            for one in (changed, *ends):
+                one.cancel()
+            await asyncio.gather(changed, *ends, return_exceptions=True)
         await self._rest(_PAUSE)
         return mark
 
@@ -170,6 +232,9 @@ class Telemetry:
 
     async def _tell(self) -> None:
         while rows := await self._store.read("events_all", prefix="", after=self._after, limit=_PAGE):
+            if self._over.is_set() or not await self._turn.sure(self._settled):
+                self._over.set()
+                return
             for row in rows:
                 await self._one(row)
             self._after = rows[-1]["id"]
@@ -177,7 +242,7 @@ class Telemetry:
                 self._sender.reached(self._after)
                 if dropped := self._sender.take_dropped():
                     self._measure(Measure(DROPPED, dropped))
-        await self._save()
+        await self._turn.told(self._settled)
 
     async def _one(self, row: Row) -> None:
         record = record_of(row)
@@ -197,35 +262,31 @@ class Telemetry:
         for take in self._measured:
             take(measure.instrument, measure.value, labels)
 
-    async def _save(self) -> None:
-        settled = self._sender.settled if self._sender is not None else self._after
-        if settled == self._saved:
-            return
-        try:
-            await asyncio.to_thread(write_position, self._settings.home, settled)
-            self._saved = settled
-        except OSError as error:
-            _log.warning("how far telemetry has come could not be kept: %s", error)
+    @property
+    def _settled(self) -> int:
+        return self._sender.settled if self._sender is not None else self._after
 
     # --- beginning ------------------------------------------------------------------------------------------
 
-    async def _prepare(self) -> None:
-        newest = (await self._store.read("event_last"))[0]["last"]
-        known = read_position(self._settings.home)
-        self._after = newest if known is None or known > newest else known
-        await catch_up(self._fold, self._store, self._views, self._after)
+    def _open_lines(self) -> None:
         section = self._section
-        if section.logs == "json":
+        if section.logs == "json" and self._lines is None:
             file = self._settings.home / section.log_file if section.log_file else None
             self._lines = Lines(file, section.content, self._bodies.hide)
             self._lines.open()
-        if self.exposed is not None and self._exposition is not None:
+
+    async def _prepare(self) -> None:
+        await catch_up(self._fold, self._store, self._views, self._after)
+        section = self._section
+        if section.prometheus and not self._shared:
+            self._expose()  # there is nobody else whose turn it could be while somebody reads
+        if self._exposition is not None:
             self._measured.append(self._exposition.measure)
         if section.otlp:
             collector = await asyncio.to_thread(self._connect)
             self._sender = Sender(collector, section.interval, self._after)
             self._measured.append(collector.measure)
-        await self._save()
+        await self._turn.told(self._settled)
         for level in self._fold.levels():
             self._measure(level)
 

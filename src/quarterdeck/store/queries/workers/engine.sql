@@ -119,6 +119,10 @@ SELECT j.queue_name AS queue, coalesce(min(j.args ->> 'needs'), '') AS needs, co
 FROM procrastinate_jobs AS j LEFT JOIN procrastinate_events AS e ON e.job_id = j.id AND e.type = 'deferred'
 WHERE j.status = 'todo' AND j.queue_name <> 'later' GROUP BY j.queue_name ORDER BY j.queue_name;
 
+-- name: worker_of
+-- Whether a process is on record as a worker.
+SELECT 1 AS known FROM workers WHERE owner = :owner;
+
 -- name: worker_known
 -- Whether a worker is still on record; one that was struck off is not.
 SELECT 1 AS known FROM workers WHERE id = :worker;
