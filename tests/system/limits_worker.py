@@ -70,7 +70,7 @@ async def main() -> None:
     places = Places(store, ids.new_owner_id(), clock, agreed.of("calls_at_once"))
     journal = Log(store, clock)
     state = await planned(journal)
-    await agreed.begin()
+    await agreed.begin(lasting=True)
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
     await agreed.look()

@@ -16,13 +16,16 @@ import store_kit
 from deck_kit import Place, events, git, one, run_events, task
 
 from quarterdeck.assembly import open_deck
+from quarterdeck.assembly.parts import make
 from quarterdeck.delivery.routing import BARE
 from quarterdeck.engine import seats
 from quarterdeck.govern.chain import DayCaps
+from quarterdeck.govern.port import Link
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
+from quarterdeck.kernel.entities import to_nusd
 from quarterdeck.kernel.events.packs import PackKept
-from quarterdeck.kernel.failures import Exit
+from quarterdeck.kernel.failures import BudgetExhausted, Exit
 from quarterdeck.settings import Settings, load_settings
 from quarterdeck.testing.chaos.processes import Seen, Worker, model_server
 from quarterdeck.testing.chaos.scene import Size, make_scene
@@ -145,6 +148,12 @@ async def test_what_a_server_that_performs_nothing_says_holds_for_runs_of_other_
     async with open_deck(homes.settings_of("a")) as server, server.serving("127.0.0.1", 0):
         async with open_deck(homes.settings_of("b")) as deck:
             assert await deck.day_caps() == DayCaps(user=50.0, deck=20.0)
+        parts = await make(homes.settings_of("b"))
+        await parts.agreed.begin(lasting=False)
+        chain = (Link("deck/2026-11-21", to_nusd(200.0)),)
+        with pytest.raises(BudgetExhausted, match=r"20\.00 USD are left for the whole deck"):
+            await parts.store.write(lambda tx: parts.treasury.reserve(tx, chain, "r-1.t.1/1/1", to_nusd(20.5)))
+        await parts.close()
         plan = homes.plan(task("one", "echo one > one.txt"), task("two", "echo two > two.txt"))
         arguments = ("run", "--plan", str(plan), "--repo", str(homes.repository))
         code, _, errors = await asyncio.to_thread(homes.call, *arguments, **homes.environment("b"))

@@ -62,7 +62,7 @@ async def _later(clock: _Clock, *machines: _Machine) -> None:
 def _long_gone(tx: Tx) -> None:
     """The machine of that name has not been heard of for long."""
     for kind, name, most in (("days", "deck", to_nusd(20.0)), ("limits", "agents_at_once", 3)):
-        tx.run("told_say", kind=kind, provider=name, holder="gone", most=most, until=1.0)
+        tx.run("told_say", kind=kind, provider=name, holder="gone", most=most, until=1.0, lasting=1)
 
 
 async def test_what_one_machines_file_says_holds_on_all_of_them(store: Store) -> None:
@@ -119,6 +119,28 @@ async def test_a_limit_does_not_end_with_who_set_it_and_keeps_nobody_from_anothe
     again = _Machine(store, "gone", clock, "")
     await _later(clock, again, worker)
     assert worker.days.now().deck == 90.0
+
+
+async def test_what_one_run_said_ends_with_it_and_takes_no_lasting_word_away(store: Store) -> None:
+    clock = _Clock()
+    worker = _Machine(store, "worker", clock)
+    await _later(clock, _Machine(store, "gone", clock, "[budget]\ndeck_day = 20\n"), worker)
+    await store.write(_long_gone)
+    laptop = _Machine(store, "laptop", clock, "[budget]\ndeck_day = 90\nuser_day = 1\n")
+    await laptop.agreed.begin(lasting=False)
+    await _later(clock, worker)
+    assert worker.days.now() == DayCaps(user=1.0, deck=90.0), "it is at work"
+    await laptop.agreed.end()
+    laptop.write("")
+    await _later(clock, laptop, worker)
+    assert worker.days.now() == DayCaps(user=50.0, deck=20.0)
+
+    def over(tx: Tx) -> None:
+        tx.run("told_say", kind="days", provider="user", holder="laptop/2", most=1, until=1.0, lasting=0)
+
+    await store.write(over)
+    await _later(clock, worker)
+    assert worker.days.now() == DayCaps(user=50.0, deck=20.0), "nobody has heard of it for long"
 
 
 async def test_a_command_that_only_looks_says_nothing_and_shows_what_holds(store: Store) -> None:

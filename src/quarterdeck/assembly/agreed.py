@@ -7,7 +7,8 @@ Rules
 - It says what its file says when it begins, within seconds of a change of the file, and again each minute. What the
   others say is read every few seconds.
 - What a machine said that is gone counts for five more minutes beside what the others say; and then as long as no
-  machine at work says anything about it: a limit does not end with who set it.
+  machine at work says anything about it: a limit does not end with who set it. A process that is there for one run
+  alone has no such lasting word.
 - A machine is known by its home. A process that begins again there says it anew, so what is not in the file any more
   does not count any more.
 - While the database is away, what was known last holds, and what the own file says.
@@ -100,6 +101,7 @@ class Agreed:
         self._own = own
         self._alone = alone
         self._known: Said = {}
+        self._lasting = True
         self._name = ""
         """By which the others know this machine; empty = it is not at work, so that its file does not count."""
         self._said: Said | None = None
@@ -135,9 +137,11 @@ class Agreed:
         """`most` of one kind."""
         return partial(self.most, kind)
 
-    async def begin(self) -> None:
-        """This process is at work from now on, until `end`. Idempotent."""
+    async def begin(self, *, lasting: bool) -> None:
+        """This process is at work from now on, until `end`; `lasting`: what it says holds on when it is gone. Only the
+        first time counts."""
         if self._telling is None and not self._alone:
+            self._lasting = lasting
             await self.tell()
             self._telling = asyncio.create_task(self._keep_telling())
 
@@ -152,7 +156,7 @@ class Agreed:
         """Say what the own file says, and look what the others say, where it is time to."""
         if self._alone:
             return
-        self._name = self._name or self._machine()
+        self._name = self._name or self._machine() + ("" if self._lasting else f"/{secrets.token_hex(4)}")
         async with self._asking:
             try:
                 await self._say(self._own())
@@ -175,15 +179,16 @@ class Agreed:
         now = self._clock.monotonic()
         if own == self._said and (not own or now - self._said_at < _SAY):
             return
-        machine = self._name
+        machine, lasting = self._name, int(self._lasting)
 
         def work(tx: Tx) -> None:
             shared = float(tx.run("deck_now")[0]["now"])
-            tx.run("told_unsay", holder=machine)
+            tx.run("told_unsay", holder=machine, now=shared)
             for (kind, provider), most in sorted(own.items()):
-                tx.run("told_forget", kind=kind, provider=provider, now=shared)
-                until = shared + _COUNTS
-                tx.run("told_say", kind=kind, provider=provider, holder=machine, most=most, until=until)
+                if lasting:
+                    tx.run("told_forget", kind=kind, provider=provider, now=shared)
+                what = {"kind": kind, "provider": provider, "holder": machine, "most": most, "lasting": lasting}
+                tx.run("told_say", **what, until=shared + _COUNTS)
 
         await self._store.write(work)
         self._said, self._said_at, self._looked_at = dict(own), now, _NEVER

@@ -3,7 +3,8 @@
 Rules
 - A deck that lies in its home asks nobody: who orders a run there is who performs it.
 - Where many machines work on a deck, ordering a run is having programs run on other people's machines. Each machine's
-  own deck.toml says whether it performs what has no sandbox, and that counts there, whatever the database says.
+  own deck.toml says whether it performs what has no sandbox, or has none itself; that counts there, whatever the
+  database says.
 - A run without one is sent to those that do; where there is none it is not ordered.
 """
 
@@ -21,7 +22,10 @@ _NONE: Final = "none"
 
 def performs_bare(settings: Settings) -> bool:
     """Whether runs without a sandbox are performed here. Raises BadConfiguration."""
-    return settings.database_url is None or operator_outside(settings.home).workers.without_sandbox
+    if settings.database_url is None:
+        return True
+    file = operator_outside(settings.home)
+    return file.workers.without_sandbox or file.sandbox.backend == _NONE
 
 
 def bare_labels(settings: Settings) -> tuple[str, ...]:

@@ -36,13 +36,16 @@ class Owning:
         self.begun = False
         """This process performs jobs."""
 
-    async def begin(self) -> None:
-        """Once after becoming one that performs jobs: say so, and clear away what dead processes left behind."""
+    async def begin(self, *, lasting: bool = False) -> None:
+        """Once after becoming one that performs jobs: say so, and clear away what dead processes left behind.
+
+        `lasting`: it is there for whatever comes, not for one run.
+        """
         if self.begun:
             return
         self.begun = True
         parts = self._parts
-        await parts.agreed.begin()
+        await parts.agreed.begin(lasting=lasting)
         if parts.settings.database_url is not None:
             self._rounds = asyncio.create_task(self._hear())
         await parts.telemetry.begin()

@@ -96,7 +96,9 @@ async def serving(
             why="whoever reaches the port could do everything",
             fix="quarterdeck token add NAME --role admin",
         )
-    await parts.agreed.begin()  # also where others perform the work: what is in this home's file holds for them too
+    await parts.agreed.begin(
+        lasting=True
+    )  # also where others perform the work: what is in this home's file holds for them too
     shown = show(parts)
     backing = Backing(deck, shown, keys, Sessions(parts.clock))
     shared = parts.settings.database_url is not None

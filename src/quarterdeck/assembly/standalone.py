@@ -63,7 +63,7 @@ async def _bury(parts: Parts, folder: Path) -> None:
 async def _stand(
     parts: Parts, name: str, models: tuple[str, ...], usd: float, config: RunConfig, host: str, port: int
 ) -> Standing:
-    await parts.agreed.begin()
+    await parts.agreed.begin(lasting=False)
     claim = await parts.journal.claim(f"key/{name}")
     where, number = await parts.endpoint.listen(host, port)
     opened = await parts.gateway.grant(

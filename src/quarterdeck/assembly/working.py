@@ -78,7 +78,7 @@ class Working:
             if not await parts.engine.try_own():
                 mark = await parts.store.changed(mark, FOLLOW_SECONDS)
                 continue
-            await self._owning.begin()
+            await self._owning.begin(lasting=True)
             watching = [asyncio.create_task(one) for one in (self._keep_going(), self._outside.stand())]
             try:
                 await self._perform(drain)

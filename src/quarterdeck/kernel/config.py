@@ -314,8 +314,8 @@ class WorkersSection(Value):
     drain: Duration = 60.0
     """Time that a worker which is asked to end gives to what it has begun; the rest is given back."""
     without_sandbox: bool = False
-    """This machine performs runs whose sandbox is `none`, with all rights of the worker's user. Read when a worker
-    starts; a deck that lies in its home does not ask."""
+    """This machine performs runs whose sandbox is `none`, with all rights of the worker's user; so does one whose own
+    `[sandbox] backend` is that. Read when a worker starts; a deck that lies in its home does not ask."""
     calls_per_minute: dict[str, int] = Field(default_factory=dict)
     """Provider to the model calls that may leave for it in a minute, over the whole deck."""
     calls_at_once: dict[str, int] = Field(default_factory=dict)

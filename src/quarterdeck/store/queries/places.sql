@@ -20,21 +20,23 @@ DELETE FROM places WHERE name = :name AND until <= :now;
 
 -- name: told_say
 -- A machine's file says so.
-INSERT INTO told (kind, provider, holder, most, until) VALUES (:kind, :provider, :holder, :most, :until)
+INSERT INTO told (kind, provider, holder, most, until, lasting)
+VALUES (:kind, :provider, :holder, :most, :until, :lasting)
 ON CONFLICT (kind, provider, holder) DO UPDATE SET most = excluded.most, until = excluded.until;
 
 -- name: told_unsay
--- It says nothing any more.
-DELETE FROM told WHERE holder = :holder;
+-- It says nothing any more; nor do those that are gone and had no lasting word.
+DELETE FROM told WHERE holder = :holder OR (lasting = 0 AND until <= :now);
 
 -- name: told_forget
 -- What machines said about it that are gone: one at work says something.
 DELETE FROM told WHERE kind = :kind AND provider = :provider AND until <= :now;
 
 -- name: told_least
--- The least that anybody else at work says of everything; where nobody at work says anything, what was said last.
+-- The least that anybody else at work says of everything; where nobody at work says anything, what was said last and
+-- lasts.
 SELECT kind, provider, min(most) AS most FROM told AS one
-WHERE holder <> :holder AND (until > :now OR NOT EXISTS (
+WHERE holder <> :holder AND (until > :now OR lasting = 1 AND NOT EXISTS (
     SELECT 1 FROM told AS other WHERE other.kind = one.kind AND other.provider = one.provider AND other.until > :now
 ))
 GROUP BY kind, provider;
@@ -42,7 +44,7 @@ GROUP BY kind, provider;
 -- name: told_limits
 -- The same, of the limits of agents alone.
 SELECT provider, min(most) AS most FROM told AS one
-WHERE kind = 'limits' AND holder <> :holder AND (until > :now OR NOT EXISTS (
+WHERE kind = 'limits' AND holder <> :holder AND (until > :now OR lasting = 1 AND NOT EXISTS (
     SELECT 1 FROM told AS other WHERE other.kind = one.kind AND other.provider = one.provider AND other.until > :now
 ))
 GROUP BY provider;

@@ -1,0 +1,2 @@
+-- Whether what a machine said holds on when it is gone: 0 for a process that was there for one run alone.
+ALTER TABLE told ADD COLUMN lasting INTEGER NOT NULL DEFAULT 1;
