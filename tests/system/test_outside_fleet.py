@@ -4,6 +4,7 @@ A server has the file and the secrets and performs nothing of the runs; a worker
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -20,6 +21,7 @@ from quarterdeck.journal.firings import FiringView
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.events import outside
+from quarterdeck.kernel.triggers import Origin
 from quarterdeck.triggers import publishing
 from quarterdeck.triggers.clock import LOOK, Timekeeper
 from quarterdeck.workplace.ground import Ground
@@ -101,6 +103,26 @@ async def test_what_a_server_took_becomes_a_pull_request_beside_a_worker_without
         assert len(world.server.pulls) == 1
         assert await worker.outside.attended() is False, "its own file has no trigger"
         assert await server.outside.attended()
+        deck = [record.event for record in await server.journal.read(ids.DECK_STREAM)]
+        assert {event.owner for event in deck if isinstance(event, e.DeckOwned)} == {worker._parts.owner}
+        assert [one.pid for one in await worker._parts.engine.workers()] == [os.getpid()], "the server is no worker"
+
+
+async def test_a_result_that_nobody_can_publish_is_said_at_once_and_waits(world: World, workers_url: str) -> None:
+    home = world.place.home.name
+    async with opened(world, workers_url, home, SERVER, serve=False) as server:
+        order = world.place.order(BAD, repository=repository(world), budget_usd=1.0)
+        origin = Origin(repository="acme/shop", issue=7, title="Crash", by="ada", base="main", publish=True, subject="")
+        run = await server.create(order.model_copy(update={"origin": origin}))
+        async with opened(world, workers_url, "worker", None) as worker:
+            await until(worker, lambda: ended(worker))
+            async with asyncio.timeout(20):
+                assert "token" in await worker.outside.publish(run)
+            assert await worker.journal.read(ids.publish_stream(run)) == [], "no try was used up"
+        async with asyncio.timeout(60):
+            assert await server.outside.publish(run) == ""
+        said = await server.journal.read(ids.publish_stream(run))
+        assert [record.event.kind for record in said] == ["issue.commented"]
 
 
 async def test_people_are_told_of_what_a_worker_without_notify_put_on_record(
@@ -130,7 +152,7 @@ async def test_a_message_waits_for_the_machine_that_has_its_trigger(world: World
         async with opened(world, workers_url, home, SERVER, serve=False) as server:
             assert (await post(server, "issues", *signed(world.server.labeled(7))))[0] == 202
         # Once a whole run is done by the worker, it has had every chance to take the message.
-        run = await worker.create(world.place.order(BAD, repository=repository(world), sandbox="none"))
+        run = await worker.create(world.place.order(BAD, repository=repository(world)))
 
         async def finished() -> bool:
             return (await worker.views.run(run)).status.finished

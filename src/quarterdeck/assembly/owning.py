@@ -1,8 +1,8 @@
 """What a process does once it performs jobs, and before it stops: say so, tidy up, hear of mail, anchor the journal.
 
 Rules
-- What dead processes left behind on this machine is cleared away by the next one that performs jobs here; workspaces
-  of runs that have not ended stay.
+- What dead processes left behind on this machine is cleared away by the next one that works on runs here; workspaces
+  of runs that have not ended stay. A server that performs nothing of them leaves to the workers what is theirs.
 - What its machine's file says holds over the deck from then on, before the first job is performed.
 - The journal is anchored by whoever owns an embedded deck before it stops; where there are many workers, by one of them
   each hour.
@@ -46,9 +46,11 @@ class Owning:
         self.begun = True
         parts = self._parts
         await parts.agreed.begin(lasting=lasting)
-        if parts.settings.database_url is not None:
+        if parts.settings.database_url is not None and parts.works:
             self._rounds = asyncio.create_task(self._hear())
         await parts.telemetry.begin()
+        if not parts.works:
+            return
         event = e.DeckOwned(owner=parts.owner, pid=os.getpid(), host=socket.gethostname()[:200], version=__version__)
         await note(parts.journal, lambda claim: parts.journal.append(claim, event))
         keep: set[str] = set()

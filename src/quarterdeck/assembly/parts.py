@@ -109,6 +109,8 @@ class Parts:
     agreed: Agreed
     days: Days
     owner: str
+    works: bool
+    """This process performs work of the deck's runs, when it performs jobs."""
 
     async def close(self) -> None:
         """Close everything, in the order in which it is used. Idempotent."""
@@ -237,6 +239,7 @@ async def make(settings: Settings, clock: Clock | None = None, place: Place | No
         agreed=agreed,
         days=days,
         owner=owner,
+        works=place is None or bool(place.queues),
     )
 
 

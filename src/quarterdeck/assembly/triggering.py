@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from quarterdeck.assembly import ordering, results
+from quarterdeck.assembly.configured import offering
 from quarterdeck.assembly.engines import own_label
 from quarterdeck.assembly.parts import Parts
 from quarterdeck.assembly.reacting import OperatorsFile
@@ -95,6 +96,7 @@ class Outside:
     def __init__(self, parts: Parts) -> None:
         store, journal, engine, clock = parts.store, parts.journal, parts.engine, parts.clock
         self.configured = OperatorsFile(parts.settings.home)
+        self._offers = offering(self.configured, read_secret)
         self.firings = Firings(store)
         self._parts, self._journal, self._engine, self._clock = parts, journal, engine, clock
         orders, starts, views = _Orders(parts), Windows(), parts.views
@@ -220,6 +222,8 @@ class Outside:
         """Wait until it is done; where nobody does what wants that, perform jobs of these kinds here and no others.
         Whether it was done in time."""
         engine, mark = self._engine, 0
+        if self._parts.store.dialect == "postgres" and wants not in self._offers() and not await engine.attended(wants):
+            return False
 
         async def others(job: Job) -> None:
             raise Later(_FOLLOW_SECONDS, "only what was asked for is performed now")
