@@ -1,6 +1,7 @@
 """The engine for many workers, on PostgreSQL: jobs that do nothing, put in and performed by one worker.
 
-Variant `worker`: performs jobs until it is ended, and says when it begins one; `hold`: holds the first for ever.
+Variants that perform jobs until they are ended, and say when they begin one: `hold` puts one in and holds it for ever;
+`heir` holds for ever what it finds.
 """
 
 import asyncio
@@ -38,7 +39,7 @@ async def main() -> None:
         if OPTIONS.variant:
             sys.stdout.write(f"begun {job.key}\n")
             sys.stdout.flush()
-        if OPTIONS.variant == "hold":
+        if OPTIONS.variant:
             await asyncio.Event().wait()
 
     async def put(numbers: range) -> None:
