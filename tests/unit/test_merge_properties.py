@@ -4,7 +4,7 @@ import time
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from quarterdeck.merge import lines
@@ -59,6 +59,9 @@ def test_what_one_side_did_alone_is_the_result_to_the_letter(base: str, other: s
 
 
 @given(base=CODE, ours=CODE, theirs=CODE)
+@example(
+    base="", ours="import a\nimport a\nfrom a import b\n", theirs="import a\nfrom a import b\nimport a\n"
+)  # of what stands there twice, either may be the one that has its like
 @settings(max_examples=150)
 def test_what_counts_is_python_and_has_the_same_names_whichever_side_is_ours(base: str, ours: str, theirs: str) -> None:
     sides = Sides("a.py", base, ours, theirs)

@@ -10,6 +10,7 @@ Rules
 - Of clauses, those with one header are the same. `else`, `finally` and what catches every exception stand last.
 """
 
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -56,12 +57,9 @@ def known(placed: Placed, *, defines: bool, bold: bool) -> tuple[str, str]:
 
 
 def crossed(ours: Sequence[Hashable], theirs: Sequence[Hashable], pairs: Sequence[tuple[int, int]]) -> bool:
-    """Whether both have something that was not paired, because it stands in another order. `pairs`: what was."""
-    mine, other = ({*keys} for keys in (ours, theirs))
-    for first, second in pairs:
-        mine.discard(ours[first])
-        other.discard(theirs[second])
-    return not mine.isdisjoint(other)
+    """Whether both have something that was not paired, because it stands in another order. `pairs`: what was; counted
+    alone, because of what stands there twice either may be the one that was paired."""
+    return (Counter(ours) & Counter(theirs)).total() > len(pairs)
 
 
 def is_typing(statement: Statement) -> bool:
