@@ -1,6 +1,7 @@
 """How work leaves its sandbox: nobody waits for that, but whoever hands the work over."""
 
 import asyncio
+import subprocess
 from pathlib import Path
 from typing import cast
 
@@ -10,7 +11,7 @@ from quarterdeck.workplace.environment import Environments
 from quarterdeck.workplace.ground import Ground
 from quarterdeck.workplace.port import Provider
 from quarterdeck.workplace.proxy import Proxies
-from quarterdeck.workplace.workspaces import Workspaces
+from quarterdeck.workplace.workspaces import Occupation, Process, Workspaces
 
 CONFIG = RunConfig(deck=DeckConfig.model_validate({"sandbox": {"backend": "none"}}), agents={})
 
@@ -79,3 +80,19 @@ def test_a_name_is_free_as_soon_as_its_removal_has_begun(tmp_path: Path) -> None
     workspaces.remove("a")
     workspaces.remove("a")
     assert workspaces.ids() == []
+
+
+def test_a_workspace_is_in_use_as_long_as_something_of_a_living_process_runs_in_it() -> None:
+    deck, sandbox = (subprocess.Popen(["cat"], stdin=subprocess.PIPE) for _ in range(2))
+    try:
+        owner, root = Process.of(deck.pid), Process.of(sandbox.pid)
+        assert owner is not None
+        assert root is not None
+        occupation = Occupation(owner, root)
+        assert occupation.in_use
+        sandbox.communicate()
+        assert occupation.foreign
+        assert not occupation.in_use
+    finally:
+        for one in (deck, sandbox):
+            one.communicate()

@@ -180,10 +180,12 @@ class Agreed:
         if own == self._said and (not own or now - self._said_at < _SAY):
             return
         machine, lasting = self._name, int(self._lasting)
+        home = self._machine()
 
         def work(tx: Tx) -> None:
             shared = float(tx.run("deck_now")[0]["now"])
-            tx.run("told_unsay", holder=machine, now=shared)
+            for holder in {machine, home}:  # what the home's file said when another process was there is old
+                tx.run("told_unsay", holder=holder, now=shared)
             for (kind, provider), most in sorted(own.items()):
                 if lasting:
                     tx.run("told_forget", kind=kind, provider=provider, now=shared)

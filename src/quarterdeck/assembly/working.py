@@ -8,7 +8,7 @@ Rules
 """
 
 import asyncio
-from contextlib import suppress
+import logging
 from typing import Final
 
 from quarterdeck.assembly import steering
@@ -19,6 +19,8 @@ from quarterdeck.assembly.triggering import Outside
 from quarterdeck.delivery import jobs
 from quarterdeck.kernel.events import RunStatus
 from quarterdeck.kernel.failures import QuarterdeckError, StoreUnavailable
+
+_log = logging.getLogger(__name__)
 
 FOLLOW_SECONDS: Final = 1.0
 """After how long a process that follows looks again by itself."""
@@ -106,8 +108,12 @@ class Working:
         and those with an approval that nobody gave in time; have the journal anchored every hour."""
         woken = set[str]()
         while True:
-            with suppress(StoreUnavailable):  # the engine says so; the next look does what this one did not
+            try:
                 await self._look(woken)
+            except StoreUnavailable:  # the engine says so; the next look does what this one did not
+                pass
+            except QuarterdeckError as error:
+                _log.warning("not everything could be kept going: %s", error)
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _look(self, woken: set[str]) -> None:

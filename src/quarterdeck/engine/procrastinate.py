@@ -95,6 +95,8 @@ class ProcrastinateEngine:
         self._pace = pace or Pace()
         self.illness = Illness(clock, patience)
         self._offers = tuple(sorted(seat.offers()))
+        self._offered = True
+        """The others know of it."""
         self.standing = Standing(store, url, seat, clock, self._pace, self.illness, self._settle)
         self._manager = self.standing.manager
         self._hands = Hands(store, self._manager)
@@ -216,12 +218,13 @@ class ProcrastinateEngine:
     async def _offer(self) -> None:
         """What is configured may have changed: take what is wanted now, and have the others know."""
         offers = tuple(sorted(self._seat.offers()))
-        if offers == self._offers:
-            return
-        self._offers = offers
-        if self._workers and (long := self._long()):
-            self._workers[0].queues = list(long)
-        await self._store.write(self.standing.offer)
+        if offers != self._offers:
+            self._offers, self._offered = offers, False
+            if self._workers and (long := self._long()):
+                self._workers[0].queues = list(long)
+        if not self._offered:
+            await self._store.write(self.standing.offer)
+            self._offered = True
 
     def _worker(self, app: App, queues: tuple[str, ...], places: int) -> Worker:
         return Worker(

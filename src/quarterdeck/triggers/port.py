@@ -147,18 +147,18 @@ def record(event: TriggerRefused | TriggerScheduled, name: str) -> Job:
     )
 
 
-def publish(run: str, about: str, number: int = 1, delay: float = 0.0) -> Job:
+def publish(run: str, about: str, number: int = 1, delay: float = 0.0, *, known: bool = True) -> Job:
     """Take the run's result, or that it waits, to the GitHub server. `about`: `finished` or `waiting`; `number`: the
-    how manieth try this is."""
+    how manieth try this is; `known`: the run came from there. Whoever does not know may have anybody look."""
     return Job(
         kind=PUBLISH,
         key=f"publish/{run}/{about}/{number}",
         lock=ids.publish_stream(run),
         run="",  # not the run's: a cancelled one is finished without it
-        payload={"run": run, "about": about, "number": number},
+        payload={"run": run, "about": about, "number": number, "known": int(known)},
         delay=delay,
         priority=0 if number <= FOREGROUND_TRIES else BACKGROUND,
-        wants=GITHUB,
+        wants=GITHUB if known else "",
     )
 
 

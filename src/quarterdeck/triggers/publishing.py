@@ -84,6 +84,10 @@ class Publishing:
         origin = Origin.model_validate_json(await self._journal.get(created.origin_blob))
         if not origin.repository:
             return
+        if not job.payload.get("known", 1):  # the queue is asked for it that only those with a token look at
+            known = port.publish(run, about, number)
+            await self._journal.commit(also=lambda tx: self._engine.defer(tx, known))
+            return
         if needed := await self._orders.elsewhere(run):
             there = replace(port.publish(run, about, number), runs_on=needed)
             await self._journal.commit(also=lambda tx: self._engine.defer(tx, there))

@@ -57,7 +57,7 @@ class Provision:
             raise SandboxFailed("the workspace is in use", why=f"{spec.id} is open in this process")
         occupation = self._workspaces.occupation(spec.id)
         if occupation is not None:
-            if occupation.foreign:
+            if occupation.in_use:
                 raise SandboxFailed("the workspace is in use", why=f"process {occupation.owner.pid} works in {spec.id}")
             await _end(occupation)
         return await self._start(spec, self._workspaces.directory(spec.id), left_behind=True)
@@ -81,7 +81,7 @@ class Provision:
         if self._is_open(id):
             raise SandboxFailed("the workspace is in use", why=f"{id} must be closed before it is discarded")
         occupation = self._workspaces.occupation(id)
-        if occupation is not None and occupation.foreign:
+        if occupation is not None and occupation.in_use:
             raise SandboxFailed("the workspace is in use", why=f"process {occupation.owner.pid} works in {id}")
         await asyncio.to_thread(self._workspaces.remove, id)
 

@@ -91,6 +91,11 @@ class Occupation:
         """Whether it belongs to another process that lives."""
         return self.owner.pid != os.getpid() and self.owner.alive
 
+    @property
+    def in_use(self) -> bool:
+        """Whether that process has a sandbox there that has not ended."""
+        return self.foreign and any(process.alive for process in (self.root, *self.also))
+
 
 class Workspaces:
     """All workspaces of one ground."""
