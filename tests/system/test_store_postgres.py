@@ -185,9 +185,9 @@ async def test_chains_are_the_same_on_both(open_store: OpenStore, tmp_path: Path
     for store in (served, embedded):
         log = Log(store, At())
         claim = await log.claim("run/ä\U0001f600")
+        await log.put(b"\0\xff" * 5000)  # it is there once something was recorded after it
         for n in range(5):
             await log.append(claim, RunPaused(by=f"by {n} é"))
-        await log.put(b"\0\xff" * 5000)
         rows = await store.read("events_all", prefix="", after=0, limit=100)
         heads = await store.read("stream_heads", prefix="")
         blobs = await store.read("blobs_all", after=0, limit=100)
