@@ -217,5 +217,8 @@ async def test_a_schedule_is_kept_by_whoever_has_it_and_nothing_is_missed_that_a
         await idle.look()
         streams = await server.journal.read(ids.trigger_stream("hourly"))
         assert not [record for record in streams if isinstance(record.event, outside.TriggerRefused)]
-        assert len(await server.journal.read(ids.trigger_stream("hourly"))) == 1 + 3 * 2
+        beside = [record for record in streams if not isinstance(record.event, outside.TriggerScheduled)]
+        assert len(beside) == 3 * 2, (
+            "each moment fired once, and ordered; the server's own keeper may have scheduled, too"
+        )
         assert len(await server.views.runs()) == 3
