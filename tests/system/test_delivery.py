@@ -175,7 +175,7 @@ async def test_a_command_attempt_that_was_cut_off_starts_again_and_is_not_counte
     ],
 )
 async def test_bad_attempts_fail_with_a_reason(place: Place, script: str, says: str) -> None:
-    place.begin(deck="[limits]\nattempts = 1\n", wall=1)
+    place.begin(deck="[limits]\nattempts = 1\n", wall=1 if "limits.wall" in says else 60)
     async with carried(place, task("a", script)) as (deck, result):
         assert (result.status, result.exit_code) == (RunStatus.FAILED, Exit.FAILED)
         assert says in one(result, "a").reason

@@ -133,8 +133,7 @@ async def test_an_obeyed_instruction_of_a_file_does_no_harm(place: Place) -> Non
         )
         async with ScriptedServer(Scenario(rules=rules, prices={"scripted": Price(input=3, output=15)})) as server:
             place.url, place.keys = server.url, {"ANTHROPIC_API_KEY": "the-operators-key"}
-            place.home.mkdir()
-            (place.home / "deck.toml").write_text(DECK)
+            place.operator(DECK)
             place.begin({"NOTES.md": NOTES, "check.sh": "grep good a.txt || test ! -e a.txt\n"})
             duty = task("a", "Write good into a.txt.", agent="implementer", verify=["grep good a.txt"])
             async with carried(place, duty) as (deck, result):

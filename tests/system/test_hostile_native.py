@@ -64,8 +64,7 @@ async def modelled(place: Place, *rules: Rule) -> AsyncIterator[None]:
     """The place with a deck whose only model follows these rules."""
     async with ScriptedServer(Scenario(rules=rules, prices={"scripted": Price(input=3, output=15)})) as server:
         place.url, place.keys = server.url, {"ANTHROPIC_API_KEY": "k"}
-        place.home.mkdir()
-        (place.home / "deck.toml").write_text(DECK)
+        place.operator(DECK)
         yield
 
 
