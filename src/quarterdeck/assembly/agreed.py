@@ -72,7 +72,7 @@ class Words:
 
 
 def machine_of(home: Path) -> str:
-    """The name of the machine that has this home, for the others: made once, never the same as another one's. Where
+    """The name of the machine that has this home, for the others: made once. A copy of a home has its name. Where
     nothing can be kept there, as long as its disk is full, it is one for the moment."""
     file, fresh = home / _FILE, f"{socket.gethostname()[:100]}/{secrets.token_hex(8)}"
     beside = file.with_name(f"{_FILE}.{os.getpid()}")
