@@ -1,12 +1,14 @@
 """Server-sent events: whole events, however the bytes arrive."""
 
 import itertools
+import json
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quarterdeck.models import sse
+from quarterdeck.models import documents, sse
 from quarterdeck.models.sse import Events, Sent
 
 STREAM = b': ping\n\nevent: a\ndata: {"x": 1}\n\ndata: two\r\ndata: lines\r\n\r\ndata:bare\r\rdata: last\n\nda'
@@ -48,3 +50,22 @@ def test_an_endless_event_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sse, "LONGEST", 100)
     with pytest.raises(ValueError, match="longer"):
         fed(b"data: " + b"x" * 200)
+
+
+@pytest.mark.parametrize(
+    ("data", "value"),
+    [
+        (b' {"a": [1, 2.5, null], "a": "\xc3\xa4"}\n', {"a": "ä"}),
+        (b'{"a": "\\ud83d"}', {"a": "\ud83d"}),  # half a pair: Python's reader takes it
+        ("{}".encode("utf-16"), {}),
+        (b"12345678901234567890123", 12345678901234567890123),
+    ],
+)
+def test_a_document_is_read_as_python_reads_it(data: bytes, value: Any) -> None:
+    assert documents.read(data) == value == json.loads(data)
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b'{"a": 1}x', b"[1,]", b'{"a": "\xff"}', b"nul", b"01"])
+def test_what_is_no_document_is_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r"line 1|decode"):
+        documents.read(data)

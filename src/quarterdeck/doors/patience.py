@@ -4,14 +4,14 @@ nothing, or says it letter by letter, is let go."""
 import asyncio
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from quarterdeck.doors.gathering import GatheringProtocol
 
 HEAD_SECONDS: Final = 20.0
 HEAD_LIMIT: Final = 64 * 1024
 """Bytes of a request's line and headers."""
 
 
-class PatientProtocol(HttpToolsProtocol):
+class PatientProtocol(GatheringProtocol):
     """As uvicorn's, but not for ever."""
 
     _waiting: asyncio.TimerHandle | None = None

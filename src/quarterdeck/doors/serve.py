@@ -137,9 +137,9 @@ class Endpoint:
 
     async def _serve(self, listener: socket.socket) -> None:
         uvicorn = await asyncio.to_thread(importlib.import_module, "uvicorn")
-        http: Any = "httptools"
-        if self._patient:
-            http = (await asyncio.to_thread(importlib.import_module, "quarterdeck.doors.patience")).PatientProtocol
+        kind = "patience.PatientProtocol" if self._patient else "gathering.GatheringProtocol"
+        module, _, protocol = f"quarterdeck.doors.{kind}".rpartition(".")
+        http: Any = getattr(await asyncio.to_thread(importlib.import_module, module), protocol)
         config = uvicorn.Config(
             self._app,
             http=http,

@@ -309,19 +309,24 @@ class _Leg:
         model = self._intent.event.model
         self._meter = meter = Meter(self._asked.wire, model, streams=streams, hide_usage=hide)
         await self._client.head(answer.status, head)
-        async with aclosing(answer.chunks(plain=encoded)) as chunks:
-            async for chunk in chunks:
-                if hide:
+        if encoded or hide:
+            async with aclosing(answer.chunks(plain=True)) as chunks:
+                async for chunk in chunks:
                     if out := meter.read(chunk):
                         await self._client.body(out)
-                    continue
-                try:
-                    await (self._client.end(chunk) if answer.over else self._client.body(chunk))
-                finally:
-                    meter.read(chunk)
-        if hide or not answer.over:
+        else:
+            await self._passed_on(answer, meter)
+        if encoded or hide or not answer.over:
             await self._client.end(meter.rest())
         probes.hit("model.replied")
+
+    async def _passed_on(self, answer: "Answer", meter: Meter) -> None:
+        """Each piece as it comes; the client has it before it is read here."""
+        while piece := await answer.piece():
+            try:
+                await (self._client.end(piece) if answer.over else self._client.body(piece))
+            finally:
+                meter.read(piece)
 
     async def _broken(self, error: ModelFailed) -> Tried | None:
         """The connection was not made, or broke."""

@@ -2,6 +2,7 @@
 
 Rules
 - The bytes go on to the client as they came; the meter reads a copy. It never changes and never delays them.
+- A stream is read by the portion: a piece of a few words costs a call of its own otherwise.
 - The wire is the truth: usage comes from it, or is an estimate that says so, and then it is the bound: a model may have
   thought, and been paid for, what nobody saw. What a stream said about its prompt before it broke is kept.
 - Usage on the way is not the last word: it counts once the answer has stopped.
@@ -17,7 +18,7 @@ from typing import Any, Final
 from quarterdeck.gateway.wires import Wire
 from quarterdeck.kernel.entities import Usage
 from quarterdeck.kernel.failures import ModelFailed
-from quarterdeck.models import reply, sound, sse
+from quarterdeck.models import documents, reply, sound, sse
 from quarterdeck.models.anthropic_messages import MessagesFold
 from quarterdeck.models.gemini_generate import GeminiFold
 from quarterdeck.models.openai_chat import ChatFold
@@ -28,8 +29,8 @@ from quarterdeck.models.reply import Draft, Fold
 KEPT: Final = 16 * 1024 * 1024
 """Bytes of an answer in one piece that are read."""
 
-_decoded: Final = json.JSONDecoder().decode
-"""Without a look for other encodings first: a stream is UTF-8."""
+_PORTION: Final = 4096
+"""Bytes of a stream that are read together."""
 
 _NONSENSE: Final = (KeyError, TypeError, AttributeError, ValueError, RecursionError)
 
@@ -60,24 +61,34 @@ class Meter:
         self._fold = _fold(wire, model)
         self._events = sse.Events() if streams else None
         self._whole = bytearray()
+        self._portion = bytearray()
         self._hide = hide_usage
         self._error: ModelFailed | None = None
         self._spoke = False
         self._prompt: Usage | None = None
-        self._lost = False
 
     def read(self, chunk: bytes) -> bytes:
         """Take in what came; returns what the client gets of it."""
         if self._events is None:
             self._whole += chunk[: max(0, KEPT - len(self._whole))]
             return chunk
-        try:
-            sent = self._events.feed(chunk)
-        except ValueError:
-            self._lost, self._events = True, None
+        self._portion += chunk
+        if not self._hide and len(self._portion) < _PORTION:
             return chunk
-        kept = [one.raw for one in sent if not self._take(one)]
-        return b"".join(kept) if self._hide else chunk
+        sent = self._read_portion()
+        return b"".join(one.raw for one in sent) if self._hide and self._events is not None else chunk
+
+    def _read_portion(self) -> list[sse.Sent]:
+        """Read what has come; the events of it that are not to be hidden."""
+        portion, self._portion = bytes(self._portion), bytearray()
+        if self._events is None:
+            return []
+        try:
+            sent = self._events.feed(portion)
+        except ValueError:
+            self._events = None
+            return []
+        return [one for one in sent if not self._take(one)]
 
     def rest(self) -> bytes:
         """What the client has not got yet, at the end of the stream."""
@@ -88,9 +99,8 @@ class Meter:
         if not sent.data or sent.data == b"[DONE]":
             return False
         try:
-            event = _decoded(sent.data.decode("utf-8", "surrogatepass"))
+            event = documents.read(sent.data)
         except (ValueError, RecursionError):
-            self._lost = True
             return False
         return isinstance(event, dict) and self._add(event)
 
@@ -104,11 +114,12 @@ class Meter:
         except ModelFailed as error:
             self._error = error
         except _NONSENSE:
-            self._lost = True
+            pass
         return self._hide and bool(event.get("usage")) and not event.get("choices")
 
     def finish(self, prompt: int, output: int) -> Metered:
         """What it was. `prompt`, `output`: tokens that they have at most, for the estimate."""
+        self._read_portion()
         if self._whole:
             self._read_whole()
         try:
@@ -131,7 +142,7 @@ class Meter:
 
     def _read_whole(self) -> None:
         try:
-            body = json.loads(self._whole)
+            body = documents.read(bytes(self._whole))
         except (ValueError, RecursionError):
             return
         for item in body if isinstance(body, list) else [body]:

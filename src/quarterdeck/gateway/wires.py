@@ -19,6 +19,7 @@ from typing import Any, Final
 from urllib.parse import unquote, unquote_plus
 
 from quarterdeck.gateway import bodies
+from quarterdeck.models import documents
 
 
 class Wire(StrEnum):
@@ -174,7 +175,7 @@ _COUNTS: Final[Mapping[Wire, tuple[str, ...]]] = {Wire.CHAT: ("n",), Wire.GEMINI
 def read(where: Place, raw: bytes, query: str = "") -> Asked:
     """The request. `query`: as it came. Raises ValueError where its body is no JSON object."""
     try:
-        body = json.loads(raw)
+        body = documents.read(raw)
     except RecursionError as error:
         raise ValueError("the body is nested too deep") from error
     if not isinstance(body, dict):

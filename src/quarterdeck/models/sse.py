@@ -8,8 +8,7 @@ Source: html.spec.whatwg.org, 9.2 (event streams).
 """
 
 import re
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 LONGEST: Final = 32 * 1024 * 1024
 """Bytes of one event."""
@@ -18,8 +17,7 @@ _BLANK: Final = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
 _LINE: Final = re.compile(rb"\r\n|\n|\r")
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(NamedTuple):
     """One event."""
 
     data: bytes

@@ -12,7 +12,7 @@ from contextlib import aclosing
 from typing import Any, Final, Protocol
 
 from quarterdeck.kernel.failures import ModelFailed
-from quarterdeck.models import connection
+from quarterdeck.models import connection, documents
 from quarterdeck.models.sse import Events
 from quarterdeck.models.upstream import Answer, Upstream
 
@@ -75,10 +75,10 @@ class HttpTransport:
         try:
             async with (
                 self.upstream.exchange(name, "POST", path, encoded(sent), headers) as answer,
-                aclosing(self._documents(name, answer)) as documents,
+                aclosing(self._documents(name, answer)) as found,
             ):
-                async for document in documents:
-                    yield json.loads(document.decode())
+                async for document in found:
+                    yield documents.read(document)
         except (ValueError, RecursionError) as error:
             raise connection.broken(name, self.upstream.address, error) from error
 

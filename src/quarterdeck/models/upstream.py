@@ -85,6 +85,7 @@ class Answer:
         self._pace = pace
         self._hidden = redaction.spellings(secrets, error=status >= 300)
         self._known = redaction.spellings(secrets, error=True)
+        self._redactor = redaction.Redactor(self._hidden)
 
     @property
     def headers(self) -> list[tuple[str, str]]:
@@ -106,17 +107,30 @@ class Answer:
         """Whether `plain` takes a compression off the body."""
         return coding.known(self._headers.get("content-encoding", ""))
 
-    async def chunks(self, *, plain: bool = False) -> AsyncGenerator[bytes]:
-        """The body, as it arrives. `plain`: without the compression that its headers name. Raises ModelFailed."""
-        unpacker = coding.Unpacker(self._headers["content-encoding"]) if plain and self.packed else None
-        redactor = redaction.Redactor(self._hidden)
+    async def piece(self) -> bytes:
+        """What has come of the body since, as it came; empty = it is over. Raises ModelFailed."""
         try:
             while chunk := await self._chunk():
-                for piece in (chunk,) if unpacker is None else unpacker.feed(chunk):
-                    if out := redactor.feed(piece):
-                        self.over = unpacker is None and self._body.over and not redactor.holds
+                if out := self._redactor.feed(chunk):
+                    self.over = self._body.over and not self._redactor.holds
+                    return out
+            return self._redactor.rest()
+        except HttpFailed as error:
+            raise connection.broken(self._name, self._address, error) from error
+
+    async def chunks(self, *, plain: bool = False) -> AsyncGenerator[bytes]:
+        """The body, as it arrives. `plain`: without the compression that its headers name. Raises ModelFailed."""
+        if not (plain and self.packed):
+            while piece := await self.piece():
+                yield piece
+            return
+        unpacker = coding.Unpacker(self._headers["content-encoding"])
+        try:
+            while chunk := await self._chunk():
+                for unpacked in unpacker.feed(chunk):
+                    if out := self._redactor.feed(unpacked):
                         yield out
-            if rest := redactor.rest():
+            if rest := self._redactor.rest():
                 yield rest
         except (HttpFailed, ValueError) as error:
             raise connection.broken(self._name, self._address, error) from error

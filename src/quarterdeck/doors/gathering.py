@@ -1,0 +1,66 @@
+"""An answer's head goes out with the first of its body: to write wakes whoever waits for it, and for a head alone that
+costs more than all that was done for it.
+
+Rules
+- A head waits for what comes within the same turn of the event loop, and no longer. Nothing else waits.
+"""
+
+import asyncio
+from typing import Any, cast
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+
+class Gathered:
+    """A transport that keeps the first write of an answer for a moment. Everything else of it is as it was."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._first = True
+        self._kept = b""
+
+    def begin(self) -> None:
+        """What is written next begins an answer."""
+        self._first = True
+
+    def write(self, data: bytes) -> None:
+        if self._first:
+            self._first = False
+            self._kept += data
+            self._loop.call_soon(self._flush)
+        elif self._kept:
+            self._kept += data
+            self._flush()
+        else:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Once everything was said."""
+        self._flush()
+        self._transport.close()
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Hand the connection over to somebody who writes on it directly."""
+        self._flush()
+        self._transport.set_protocol(protocol)
+
+    def _flush(self) -> None:
+        if self._kept:
+            kept, self._kept = self._kept, b""
+            self._transport.write(kept)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+class GatheringProtocol(HttpToolsProtocol):
+    """uvicorn's protocol, over such a transport."""
+
+    def connection_made(self, transport: Any) -> None:
+        self._gathered = Gathered(transport, self.loop)
+        super().connection_made(cast(asyncio.Transport, self._gathered))
+
+    def on_message_begin(self) -> None:
+        self._gathered.begin()
+        super().on_message_begin()
