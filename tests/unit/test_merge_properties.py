@@ -4,8 +4,9 @@ import time
 from itertools import pairwise
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
+from search_kit import at_least
 
 from quarterdeck.merge import lines
 from quarterdeck.merge.lint import objections
@@ -62,7 +63,7 @@ def test_what_one_side_did_alone_is_the_result_to_the_letter(base: str, other: s
 @example(
     base="", ours="import a\nimport a\nfrom a import b\n", theirs="import a\nfrom a import b\nimport a\n"
 )  # of what stands there twice, either may be the one that has its like
-@settings(max_examples=150)
+@at_least(150)
 def test_what_counts_is_python_and_has_the_same_names_whichever_side_is_ours(base: str, ours: str, theirs: str) -> None:
     sides = Sides("a.py", base, ours, theirs)
     one = resolve(Way.ENTITY, sides)

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
+from search_kit import at_least
 
 from quarterdeck.merge.lint import objections
 from quarterdeck.merge.listing import merge_listing
@@ -122,10 +123,14 @@ def spelled(pieces: tuple[Code, ...]) -> str:
 
 
 @st.composite
-def sides(draw: Callable[[st.SearchStrategy[int]], int]) -> Sides:
+def sides(draw: Callable[[st.SearchStrategy[int]], int], shared: int = 0) -> Sides:
+    """`shared`: how many changes both sides may have made alike, before each made its own."""
     maker = Maker(draw)
     base = maker.pieces(2)
-    changed = [base, base]
+    begun = base
+    for _ in range(draw(st.integers(0, shared))):
+        begun = maker.changed(begun, 2)
+    changed = [begun, begun]
     for which in (0, 1):
         for _ in range(draw(st.integers(1, 3))):
             changed[which] = maker.changed(changed[which], 2)
@@ -145,7 +150,7 @@ def careful(given: Sides) -> Resolved | Lost:
 
 
 @given(given=sides())
-@settings(max_examples=100)
+@at_least(100)
 def test_words_are_there_as_often_as_both_sides_want(given: Sides) -> None:
     merged = counted(careful, given)
     if merged is None:
@@ -169,8 +174,8 @@ def said(text: str | None, word: str) -> list[str]:
     return sorted(line.strip() for line in (text or "").splitlines() if word in WORD.findall(line))
 
 
-@given(given=sides())
-@settings(max_examples=40)
+@given(given=sides(shared=2))
+@at_least(40)
 def test_what_counts_compiles_where_the_sides_do(given: Sides) -> None:
     for way in (Way.ENTITY, Way.UNION, Way.ENTITY_UNION):
         merged = counted(lambda one, way=way: resolve(way, one), given)  # type: ignore[misc]  # bound now
@@ -183,8 +188,32 @@ def lines_of(text: str) -> Counter[tuple[str, ...]]:
     return Counter(tuple(sorted(word for word in line.words if word not in ",()")) for line in logical(text)[0])
 
 
-@given(given=sides())
-@settings(max_examples=120)
+@given(given=sides(shared=2))
+@example(  # two headers, either of which may be the outer one
+    given=Sides(
+        "a.py",
+        "call(w1)\nfrom w2 import x\ncall(w3)\ncall(w4)\n",
+        "with w5:\n    call(w1)\n    from w2 import x\ncall(w3)\ncall(w4)\n",
+        "with w6:\n    call(w4)\n    from w2 import x\n    call(w1)\ncall(w3)\n",
+    )
+)
+@example(  # an `if` that has become another one is no block below a new header
+    given=Sides(
+        "a.py",
+        "if w1:\n    if w2:\n        pass\n        pass\n",
+        "with w3:\n    if w4:\n        if w2:\n            pass\n",
+        "if w1:\n    if w2:\n        pass\n",
+    )
+)
+@example(
+    given=Sides(
+        "a.py",
+        "class w1(w2, w3):\n    pass\n",
+        "with w4:\n    class w1(w3):\n        pass\n",
+        "with w5:\n    class w1(w2, w3):\n        pass\n",
+    )
+)
+@at_least(120)
 def test_it_does_not_matter_which_side_is_which(given: Sides) -> None:
     one = careful(given)
     other = careful(replace(given, ours=given.theirs, theirs=given.ours))
@@ -194,7 +223,7 @@ def test_it_does_not_matter_which_side_is_which(given: Sides) -> None:
 
 
 @given(given=sides())
-@settings(max_examples=100)
+@at_least(100)
 def test_a_side_that_did_nothing_gives_the_other_to_the_letter(given: Sides) -> None:
     base, ours = given.base or "", given.ours or ""
     for bold in (False, True):
@@ -217,7 +246,7 @@ FORMS: dict[str, Callable[[list[int]], str]] = {
 
 @pytest.mark.parametrize("path", FORMS)
 @given(base=ENTRIES, ours=ENTRIES, theirs=ENTRIES)
-@settings(max_examples=40)
+@at_least(40)
 def test_lists_hold_what_both_sides_want(path: str, base: list[int], ours: list[int], theirs: list[int]) -> None:
     form = FORMS[path]
     given = Sides(path, form(base), form(ours), form(theirs))
@@ -236,7 +265,7 @@ def test_lists_hold_what_both_sides_want(path: str, base: list[int], ours: list[
 
 @pytest.mark.parametrize("path", FORMS)
 @given(base=ENTRIES, ours=ENTRIES)
-@settings(max_examples=20)
+@at_least(20)
 def test_a_list_that_one_side_left_alone_is_the_other_s(path: str, base: list[int], ours: list[int]) -> None:
     before, after = FORMS[path](base), FORMS[path](ours)
     for sides_ in ((before, before, after), (before, after, before), (before, after, after)):

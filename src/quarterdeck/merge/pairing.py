@@ -127,6 +127,13 @@ def _most_alike(
     return found
 
 
+def likeness(one: Statement, other: Statement, effort: Effort) -> float:
+    """How much two statements have in common: 0, or from the least that counts up to 1."""
+    if one.kind != other.kind or not effort.spend(len(one.key) + len(other.key)):
+        return 0.0
+    return _Bag.of(one).alike(_Bag.of(other))
+
+
 @dataclass(frozen=True, slots=True)
 class _Bag:
     """The words of a statement, however they stand."""

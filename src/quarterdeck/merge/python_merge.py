@@ -8,6 +8,7 @@ Rules
   are reasons to give up.
 - In a function a bold merge takes theirs first: where the order matters, one of the two merges has the right one.
 - A block that one side put below a new header (`with`, `try`, `if`) keeps the other side's changes, moved with it.
+  Below one header that both gave it, it is one block; below two, nobody said which is the outer one: a clash.
 - Nothing is returned that does not compile where the sides do. A careful merge is counted at the end: every line is
   there as often as both sides want it to be, or the merge is given up.
 """
@@ -17,14 +18,24 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from quarterdeck.merge.accounts import discrepancies
-from quarterdeck.merge.additions import Placed, clause_keys, clauses_in_turn, crossed, is_last, is_typing, known
+from quarterdeck.merge.additions import (
+    Placed,
+    clause_keys,
+    clauses_in_turn,
+    crossed,
+    held_below,
+    is_last,
+    is_typing,
+    known,
+)
+from quarterdeck.merge.apart import set_apart
 from quarterdeck.merge.line_merge import Clash, code_lines, remarks
 from quarterdeck.merge.lines import Effort, Who, matches, three
 from quarterdeck.merge.pairing import Layout, lay_out
 from quarterdeck.merge.python_tree import Line, Module, Part, Statement, compiles, tree
 from quarterdeck.merge.values import Lost, Resolved
 from quarterdeck.merge.wording import Hand, merge_words
-from quarterdeck.merge.wrapping import Wrapped, unwrapped
+from quarterdeck.merge.wrapping import Wrapped, are_rivals, unwrapped, wrapped_alike
 
 _NOTES: Final = 20
 
@@ -77,6 +88,8 @@ def _block(trio: Trio, making: _Making, where: str, *, defines: bool) -> str:
     base, ours, theirs = trio
     layouts = (lay_out(base, ours, making.effort), lay_out(base, theirs, making.effort))
     regions = _disputed(trio, layouts)
+    for statement in set_apart(trio, layouts, regions):
+        making.clash(where, f"both added it, each at another place: {statement.bare.strip()[:60]!r}")
     out: list[str] = []
     at = 0
     while True:
@@ -187,6 +200,9 @@ def _joined(ours: list[Placed], theirs: list[Placed], making: _Making, where: st
         ours, theirs, keys = theirs, ours, keys[::-1]
     elif making.bold and not defines and not is_last(theirs[-1].statement):
         ours, theirs, keys = theirs, ours, keys[::-1]  # the order that the careful merge did not take
+    below = held_below(ours, theirs)
+    if below is not None:
+        making.clash(where, f"both added it, one of them below a header: {below.bare.strip()[:60]!r}")
     pairs = matches(keys[0], keys[1], making.effort)
     if not making.bold and crossed(keys[0], keys[1], pairs):
         making.clash(where, "both added the same things, in another order")
@@ -258,8 +274,13 @@ def _region(trio: Trio, layouts: tuple[Layout, Layout], span: tuple[int, int], m
                 mine.update(layout.gap.get(at, ()))
         sides.append([trio[which + 1][index] for index in sorted(mine)])
     base, ours, theirs = sides
-    for swap, (side, other) in enumerate(((ours, theirs), (theirs, ours))):
-        wrapped = unwrapped(base, side, other)
+    header = wrapped_alike(base, ours, theirs, making.effort)
+    if header is not None:
+        return _statement(header, ours[0], theirs[0], making, where)
+    wraps = (unwrapped(base, ours, theirs, making.effort), unwrapped(base, theirs, ours, making.effort))
+    if are_rivals(*wraps, making.effort):
+        making.clash(where, f"both put it below a header, either may be the outer one: {base[0].bare.strip()[:60]!r}")
+    for swap, wrapped in enumerate(wraps):
         if wrapped is not None:
             try:
                 return _rewrapped(wrapped, making, where, swap=bool(swap))

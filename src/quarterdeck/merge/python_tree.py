@@ -169,6 +169,14 @@ def _words(statement: Statement) -> Iterator[str]:
         yield "\t"
 
 
+def within(statement: Statement) -> Iterator[Statement]:
+    """All that stands in its blocks, however deep."""
+    for part in statement.parts:
+        for inner in part.body or ():
+            yield inner
+            yield from within(inner)
+
+
 # --- reading ----------------------------------------------------------------------------------------------
 
 

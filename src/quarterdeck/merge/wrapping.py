@@ -4,6 +4,8 @@ Rules
 - The new statement stands alone in the place of the run, and its block holds most of what the run was.
 - Its header may have come from the run's first statement (`x = f()` became `with f() as x:`): then the other side's
   changes of that statement belong to the header.
+- Where both sides put the run below headers, one header that both wrote is one: it never stands twice. Of two headers
+  either might be the outer one, unless one of them holds only a part of what the other holds.
 - What is moved below a header is indented like that block; strings over several lines stay as they are.
 """
 
@@ -12,8 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from quarterdeck.merge.lines import split
-from quarterdeck.merge.python_tree import Line, Part, Statement, Token
+from quarterdeck.merge.lines import Effort, split
+from quarterdeck.merge.pairing import likeness, pairs
+from quarterdeck.merge.python_tree import Line, Part, Statement, Token, within
 
 _MOST: Final = 0.5
 
@@ -30,8 +33,43 @@ class Wrapped:
     other: list[Statement]
 
 
-def unwrapped(base: Sequence[Statement], side: Sequence[Statement], other: Sequence[Statement]) -> Wrapped | None:
-    """How `side` wrapped `base`, with what `other` made of it; None = it did not."""
+def unwrapped(
+    base: Sequence[Statement], side: Sequence[Statement], other: Sequence[Statement], effort: Effort
+) -> Wrapped | None:
+    """How `side` wrapped `base`, with what `other` made of it; None = it did not, or its header would stand twice."""
+    found = _unwrapped(base, side, other, effort)
+    return None if found is None or _is_doubled(found) else found
+
+
+def wrapped_alike(
+    base: Sequence[Statement], ours: Sequence[Statement], theirs: Sequence[Statement], effort: Effort
+) -> Statement | None:
+    """What `base` would be below the header that both put it below; None = they did not."""
+    found = _unwrapped(base, ours, theirs, effort)
+    if found is None or found.header is not None or _unwrapped(base, theirs, ours, effort) is None:
+        return None
+    header = found.outer.parts[0].header
+    if header.words != theirs[0].parts[0].header.words:
+        return None
+    return Statement([Part([], replace(header, lead=base[0].lead), found.base)], found.outer.kind, found.outer.name)
+
+
+def are_rivals(one: Wrapped | None, other: Wrapped | None, effort: Effort) -> bool:
+    """Whether both sides put the run below headers, neither of them only a part of what the other did."""
+    if one is not None and other is not None:
+        return True
+    return any(wrapped is not None and _is_held_elsewhere(wrapped, effort) for wrapped in (one, other))
+
+
+def _is_held_elsewhere(wrapped: Wrapped, effort: Effort) -> bool:
+    """Whether the other side holds the run below a header that is not alone there, and left nothing of it outside."""
+    is_held = any(_held(wrapped.base, each, list(within(each)), effort) for each in wrapped.other)
+    return is_held and not pairs(wrapped.base, wrapped.other, effort)
+
+
+def _unwrapped(
+    base: Sequence[Statement], side: Sequence[Statement], other: Sequence[Statement], effort: Effort
+) -> Wrapped | None:
     if len(side) != 1 or not base or not other:
         return None
     outer = side[0]
@@ -43,10 +81,7 @@ def unwrapped(base: Sequence[Statement], side: Sequence[Statement], other: Seque
     if became and (base[0].parts[0].body is not None or not _close(first, second)):
         return None
     inner, others = (base[1:], other[1:]) if became else (base, other)
-    known = Counter(statement.key for statement in body)
-    kinds = Counter(statement.kind for statement in body if statement.parts[0].body is not None)
-    held = sum(known[item.key] > 0 or kinds[item.kind] > 0 for item in inner)
-    if held < _MOST * len(inner):
+    if _held(inner, outer, body, effort) < _MOST * len(inner):
         return None
     old, new = base[0].first.indent, body[0].first.indent
     return Wrapped(
@@ -55,6 +90,30 @@ def unwrapped(base: Sequence[Statement], side: Sequence[Statement], other: Seque
         [indented(statement, old, new) for statement in inner],
         [indented(statement, old, new) for statement in others],
     )
+
+
+def _held(run: Sequence[Statement], outer: Statement, body: Sequence[Statement], effort: Effort) -> int:
+    """How many statements of a run stand in the block of another; one that has become that other itself does not."""
+    known = {statement.key for statement in body}
+    blocks = [statement for statement in body if statement.parts[0].body is not None]
+    held = 0
+    for item in run:
+        if item.key in known:
+            held += 1
+        elif item.parts[0].body is not None:
+            likest = max((likeness(item, each, effort) for each in blocks), default=0.0)
+            held += likest > likeness(item, outer, effort)
+    return held
+
+
+def _is_doubled(wrapped: Wrapped) -> bool:
+    """Whether the other side has the new header too, somewhere."""
+    words = wrapped.outer.parts[0].header.words
+    before, after = (
+        sum(inner.parts[0].header.words == words for statement in side for inner in (statement, *within(statement)))
+        for side in (wrapped.base, wrapped.other)
+    )
+    return after > before
 
 
 def _close(one: Line, other: Line) -> bool:
