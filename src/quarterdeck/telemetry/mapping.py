@@ -1,9 +1,8 @@
-"""From the journal to spans and measures: the one place that knows both vocabularies. No I/O, no clock.
+"""From the journal to spans and measures: with `gates`, all that knows both vocabularies. No I/O, no clock.
 
 Rules
 - A run is a trace. Below it: its tasks, their attempts, the blueprint's nodes, the agents that worked in them, their
-  steps, and in those the model calls and tool calls. A check at the gate hangs below the gate node of the change on top
-  of its stack, and is linked to those of the others.
+  steps, and in those the model calls and tool calls. What happens at the gates hangs there too (`gates`).
 - A span is told when it ends. Folding the same records gives the same spans with the same ids, whoever does it: a
   process that takes over folds what came before without telling it, and goes on.
 - Names and labels come from small sets. Nothing that anybody said stands in a span: that is named by digest alone.
@@ -19,6 +18,7 @@ from quarterdeck.kernel.entities import Usage, to_usd
 from quarterdeck.kernel.events.steering import ApprovalAsked, ApprovalDecided
 from quarterdeck.telemetry import instruments as m
 from quarterdeck.telemetry import words as w
+from quarterdeck.telemetry.gates import GateFold
 from quarterdeck.telemetry.port import Measure, Scalar, Span, Told
 from quarterdeck.telemetry.unfinished import ROOT, Place, Tree
 
@@ -40,8 +40,7 @@ class Fold:
         """Attempt to (agent, harness), while it is at work."""
         self._given: dict[str, str] = {}
         """A sub-agent's attempt to the key of the call that it was given in."""
-        self._checks: dict[str, tuple[str, float]] = {}
-        """A gate's check to (run, since when); empty = of no run."""
+        self._gates = GateFold(self._runs)
 
     def working(self, attempt: str) -> bool:
         """Whether that attempt, or the one that it is part of, may go on."""
@@ -72,7 +71,7 @@ class Fold:
             case "attempt":
                 spans, measures = self._attempt(name, place, event)
             case "gate":
-                spans, measures = self._gate(place, event)
+                spans, measures = self._gates.take(place, event)
             case _:
                 spans, measures = [], []
         return Told(tuple(spans), (*counted, *measures))
@@ -353,53 +352,3 @@ class Fold:
         said = {w.ARGUMENTS: event.input_blob} if event.input_blob else {}
         key, inside = f"act {attempt} {event.call}", tree.first(f"agent {attempt}")
         return tree.open(key, inside, place, f"execute_tool {kind}", attributes, bodies=said)
-
-    # --- gate/… ---------------------------------------------------------------------------------------------
-
-    def _gate(self, place: Place, event: e.EventBase) -> tuple[list[Span], list[Measure]]:
-        match event:
-            case e.GateCheckStarted():
-                return self._check(place, event), []
-            case e.GateCheckFinished():
-                return self._checked(place.at, event)
-            case e.ChangeLanded():
-                return [], [Measure(m.LANDED, 1, {"outcome": "landed"})]
-            case e.ChangeReturned():
-                return [], [Measure(m.LANDED, 1, {"outcome": event.outcome.value})]
-            case e.FlakeSeen():
-                return [], [Measure(m.FLAKES, 1)]
-            case _:
-                return [], []
-
-    def _check(self, place: Place, event: e.GateCheckStarted) -> list[Span]:
-        run = ids.split_attempt(event.stack[-1])[0] if event.stack else ""
-        self._checks[event.check] = (run, place.at)
-        tree = self._runs.get(run)
-        if tree is None:
-            return []
-        *others, top = [self._gated(attempt) for attempt in event.stack]
-        attributes: dict[str, Scalar] = {
-            "quarterdeck.check": event.check,
-            "quarterdeck.stack": event.stack,
-            "quarterdeck.number": event.number,
-        }
-        links = tuple((other.trace, other.id_of(key)) for other, key in others if other is not None)
-        return tree.open(f"check {event.check}", top[1], place, "gate check", attributes, links=links)
-
-    def _gated(self, attempt: str) -> tuple[Tree | None, str]:
-        """The tree of an attempt's run, and the key of its gate node."""
-        run, task, _ = ids.split_attempt(attempt)
-        tree = self._runs.get(run)
-        return tree, tree.first(f"node {task} {e.Node.GATE}", f"try {attempt}") if tree is not None else ROOT
-
-    def _checked(self, at: float, event: e.GateCheckFinished) -> tuple[list[Span], list[Measure]]:
-        run, since = self._checks.pop(event.check, ("", None))
-        if since is None:
-            return [], []
-        result = "passed" if event.passed else "failed"
-        result = "cancelled" if event.cancelled else "infrastructure" if event.infrastructure else result
-        tree = self._runs.get(run)
-        told: dict[str, Scalar] = {"quarterdeck.result": result}
-        key, error = f"check {event.check}", "" if result in ("passed", "cancelled") else result
-        spans = tree.close(key, at, error, told, whole=True) if tree is not None else []
-        return spans, [Measure(m.CHECK_SECONDS, at - since, {"result": result})]
