@@ -55,7 +55,7 @@ bench-ui: web ## the dashboard before a million records and a thousand agents at
 
 docs: .venv/made ## write docs/reference and the list of prices from the code and its data
 	@$(BIN)/python docs/prices.py
-	@$(BIN)/python docs/generate.py
+	@$(BIN)/python -m docs.generate
 	@$(BIN)/python docs/shapes.py
 
 conformance: .venv/made ## the official MCP conformance tool against our server and our client (one side: make conformance ARGS=server)

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
+from docs.sources import Row, Source, code, one_line, table
 from pydantic import BaseModel
 from typer.main import get_command
 
@@ -64,8 +65,6 @@ _NAMED: Final = (events, entities, failures, findings)
 _EVERYWHERE: Final = ("json", "no_input", "help")
 """Options of every command, which the page names once."""
 _WIDTH: Final = 120
-
-Row = tuple[str, ...]
 
 
 def pages() -> dict[str, str]:
@@ -114,60 +113,6 @@ def main() -> None:
 def openapi() -> str:
     """The description of the HTTP API."""
     return json.dumps(described(make_app(None)), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
-
-
-# --- what the source says -----------------------------------------------------------------------------------
-
-
-class Source:
-    """The docstrings that pydantic and Python themselves do not keep: those below a class's attributes."""
-
-    def __init__(self, module: ModuleType) -> None:
-        self.text = Path(str(module.__file__)).read_text(encoding="utf-8")
-        self.classes = {node.name: node for node in ast.parse(self.text).body if isinstance(node, ast.ClassDef)}
-
-    def attributes(self, name: str) -> Iterator[tuple[str, str, str]]:
-        """(name, annotation as written, docstring) of the class's own attributes, in their order."""
-        body = self.classes[name].body
-        for node, after in zip(body, [*body[1:], None], strict=True):
-            said = ast.get_docstring(ast.Module([after], [])) if isinstance(after, ast.Expr) else None
-            match node:
-                case ast.AnnAssign(target=ast.Name(id=attribute)):
-                    yield attribute, ast.unparse(node.annotation), _line(said)
-                case ast.Assign(targets=[ast.Name(id=attribute)]):
-                    yield attribute, "", _line(said)
-                case _:
-                    pass
-
-    def doc(self, name: str) -> str:
-        """The class's docstring, on one line."""
-        return _line(ast.get_docstring(self.classes[name]))
-
-    def groups(self) -> Iterator[tuple[str, list[str]]]:
-        """(heading, classes) as the comments of the form `# --- heading ---` divide the module."""
-        heads = [(found.start(), found[1]) for found in re.finditer(r"^# --- (.+?) -{2,}$", self.text, re.MULTILINE)]
-        lines = [0]
-        for line in self.text.splitlines(keepends=True):
-            lines.append(lines[-1] + len(line))
-        for number, (start, head) in enumerate(heads):
-            end = heads[number + 1][0] if number + 1 < len(heads) else len(self.text)
-            yield head, [name for name, node in self.classes.items() if start < lines[node.lineno - 1] < end]
-
-
-def _line(text: str | None) -> str:
-    return " ".join((text or "").split())
-
-
-def table(head: Row, rows: list[Row]) -> str:
-    """A Markdown table; a column that is empty everywhere is left out."""
-    keep = [number for number in range(len(head)) if number == 0 or any(row[number] for row in rows)]
-    lines = [[head[number] for number in keep], ["---"] * len(keep)]
-    lines += [[row[number].replace("|", "\\|") for number in keep] for row in rows]
-    return "\n".join(re.sub(r"\|  (?=\|)", "| ", f"| {' | '.join(cells)} |") for cells in lines)
-
-
-def code(text: str) -> str:
-    return f"`{text}`" if text else ""
 
 
 # --- keys of files ------------------------------------------------------------------------------------------
@@ -335,7 +280,7 @@ def errors() -> str:
     for name in Source(failures).classes:
         error = getattr(failures, name)
         if issubclass(error, failures.QuarterdeckError) and error is not failures.QuarterdeckError:
-            said = _line((error.__doc__ or "").strip().partition("\n")[0])
+            said = one_line((error.__doc__ or "").strip().partition("\n")[0])
             declared = any("failure" in each.__dict__ for each in error.__mro__[:-4])  # below the common base
             failure = "its own" if error is failures.ModelFailed else code(error.failure) if declared else ""
             rows.append((code(name), said, failure, code(str(error.exit_code))))
@@ -381,16 +326,16 @@ def _one(command: Any, path: str, said: str) -> Iterator[str]:
     usage = " ".join([path, *(_argument(each) for each in arguments)])
     yield f"### `{usage}`\n"
     yield f"{_paragraphs(command.help) or said}\n"
-    rows: list[Row] = [(code(each.metavar or each.name), "", _line(each.help)) for each in arguments]
+    rows: list[Row] = [(code(each.metavar or each.name), "", one_line(each.help)) for each in arguments]
     for each in options:
         if each.name not in _EVERYWHERE:
-            said, _, stated = _line(each.help).partition("[default: ")
+            said, _, stated = one_line(each.help).partition("[default: ")
             rows.append((_names(each), stated.removesuffix("]") or _shown(each), said.strip()))
     yield f"{table(('', 'default', 'meaning'), rows)}\n" if rows else ""
 
 
 def _paragraphs(text: str | None) -> str:
-    return "\n\n".join(textwrap.fill(_line(part), _WIDTH) for part in (text or "").split("\n\n"))
+    return "\n\n".join(textwrap.fill(one_line(part), _WIDTH) for part in (text or "").split("\n\n"))
 
 
 def _argument(parameter: Any) -> str:

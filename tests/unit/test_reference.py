@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from docs import generate, shapes
+from docs import generate, shapes, sources
 
 from quarterdeck.cli import registry
 from quarterdeck.kernel import config, entities, events, failures, triggers
@@ -49,13 +49,13 @@ def test_every_command_is_there_with_its_options(pages: dict[str, str]) -> None:
 
 
 def test_every_key_says_what_it_means() -> None:
-    sections = [name for name in generate.Source(config).classes if name.endswith("Section")] + ["Price"]
+    sections = [name for name in sources.Source(config).classes if name.endswith("Section")] + ["Price"]
     silent = [
         f"{name}.{key}"
         for source, names in (
-            (generate.Source(config), sections),
-            (generate.Source(triggers), ["TriggerSection", "GithubSection", "NotifySection"]),
-            (generate.Source(entities), ["Plan", "Task"]),
+            (sources.Source(config), sections),
+            (sources.Source(triggers), ["TriggerSection", "GithubSection", "NotifySection"]),
+            (sources.Source(entities), ["Plan", "Task"]),
         )
         for name in names
         for key, _, said in source.attributes(name)
@@ -68,14 +68,14 @@ def test_every_explained_field_is_one() -> None:
     explained = tomllib.loads(generate.FIELDS.read_text(encoding="utf-8"))
     known: set[str] = set()
     for where in generate.EVENTS:
-        source = generate.Source(where)
+        source = sources.Source(where)
         for name in (name for _, names in source.groups() for name in names):
             kind = getattr(where, name).model_fields["kind"].default
             for field in (field for field, _, said in source.attributes(name) if not said):
                 known |= {field, f"{kind}.{field}"}
     for module, bodies in generate.BODIES.items():
         for name in bodies:
-            known |= {f"{name}.{field}" for field, _, said in generate.Source(module).attributes(name) if not said}
+            known |= {f"{name}.{field}" for field, _, said in sources.Source(module).attributes(name) if not said}
     assert set(explained) - known == set()
 
 
@@ -94,13 +94,13 @@ def test_what_a_field_holds_is_said_in_words(annotation: str, words: str) -> Non
 
 
 def test_every_event_class_and_code_says_what_it_means(pages: dict[str, str]) -> None:
-    sources = [generate.Source(module) for module in generate.EVENTS]
-    kinds = [(source, name) for source in sources for _, names in source.groups() for name in names]
+    streams = [sources.Source(module) for module in generate.EVENTS]
+    kinds = [(source, name) for source in streams for _, names in source.groups() for name in names]
     assert len(kinds) == len(events.EventBase.__subclasses__())
     assert [name for source, name in kinds if not source.doc(name)] == []
     page = pages["events.md"]
     assert re.findall(r"^\| `(\w+)` \| [^|]+ \|(?: \|)?$", page, re.MULTILINE) == []
-    failing = generate.Source(failures)
+    failing = sources.Source(failures)
     assert [name for where in ("Exit", "FailureClass") for name, _, said in failing.attributes(where) if not said] == []
 
 
