@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { columns, type GraphTask, layout, path, SIZES, step, within } from "../src/screens/run/graph.ts";
+import { columns, type GraphTask, layout, SIZES } from "../src/screens/run/graph.ts";
+import { path, step, within } from "../src/screens/run/picture.ts";
 
 const task = (name: string, needs: string[] = [], more: Partial<GraphTask> = {}): GraphTask => ({
   task: name,

@@ -7,7 +7,8 @@ import type { TaskRow } from "../../api/types.ts";
 import { Glyph, stateOf } from "../../components/Mark.tsx";
 import { useSight } from "../../components/useSize.ts";
 import { plural } from "../../components/words.ts";
-import { type Box, layout, path, SIZES, step, within } from "./graph.ts";
+import { type Box, layout, SIZES } from "./graph.ts";
+import { path, step, within } from "./picture.ts";
 
 const ARROWS: Readonly<Record<string, "left" | "right" | "up" | "down">> = {
   ArrowLeft: "left",
