@@ -13,6 +13,7 @@ from gateway_kit import CLAUDE, GEMINI, GPT, MODELS, PRICES, REAL_KEY, RUN, benc
 from quarterdeck.doors import model_calls
 from quarterdeck.gateway import record
 from quarterdeck.govern.chain import DayCaps
+from quarterdeck.govern.port import Link
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.failures import FailureClass
@@ -151,6 +152,20 @@ async def test_an_answer_is_held_to_what_the_money_covers(tmp_path: Path) -> Non
         assert 0 < asked.reserved_nusd <= 50_000_000
 
 
+@pytest.mark.parametrize(("attempt", "run"), [(0.5, 0.3), (0.3, 0.5), (None, 0.3), (0.5, 0.02)])
+async def test_an_answer_is_held_to_what_the_poorest_purse_covers(
+    tmp_path: Path, attempt: float | None, run: float
+) -> None:
+    async with ScriptedServer(scenario()) as server, bench(tmp_path, server, run_usd=run) as at:
+        async with client(await at.grant(usd=attempt)) as inside:
+            answer = await inside.post(path(CLAUDE), json=body(CLAUDE, limit=64_000))
+        assert answer.status_code == 200, answer.text
+        asked, _ = await at.events(2)
+        assert isinstance(asked, e.ModelAsked)
+        least = min(run, attempt or run) * 1e9
+        assert least * 0.9 < asked.reserved_nusd <= least
+
+
 async def test_the_bound_of_calls_holds(tmp_path: Path) -> None:
     async with ScriptedServer(scenario()) as server, bench(tmp_path, server) as at:
         opened = await at.grant(turns=2)
@@ -267,6 +282,39 @@ async def test_many_at_once_do_not_pass_the_bound_of_calls(tmp_path: Path, alone
             answers = await asyncio.gather(*(inside.post(path(CLAUDE), json=one) for one in bodies))
         assert sorted(one.status_code for one in answers) == [200] * 2 + [400] * 10
         assert server.total.requests == 2
+
+
+class OnePlace(Crowd):
+    """Processes that share a provider: one call at a time."""
+
+    def __init__(self) -> None:
+        self._free = asyncio.Lock()
+        self.taken = asyncio.Event()
+
+    @asynccontextmanager
+    async def place(self, at_most: float) -> AsyncIterator[bool]:
+        async with self._free:
+            self.taken.set()
+            yield True
+
+
+async def test_a_call_that_waits_for_money_keeps_nobody_else_from_calling(tmp_path: Path) -> None:
+    """There is one place for both attempts, and a call under way holds the money of one of them."""
+    one, poor, rich = OnePlace(), f"{RUN}.poor.1", f"{RUN}.rich.1"
+    limiters = Limiters(SystemClock(), sharing=lambda provider, place: one)
+    async with ScriptedServer(scenario()) as server, bench(tmp_path, server, limiters=limiters) as at:
+        keys = await at.grant(poor, usd=0.02), await at.grant(rich)
+        link = Link(f"attempt/{poor}", 20_000_000)
+        await at.store.write(lambda tx: at.treasury.reserve(tx, (link,), f"{poor}/9/1", 19_000_000))
+        async with client(keys[0]) as waits, client(keys[1]) as passes, asyncio.timeout(20):
+            waiting = asyncio.create_task(waits.post(path(CLAUDE), json=body(CLAUDE)))
+            await one.taken.wait()
+            assert (await passes.post(path(CLAUDE), json=body(CLAUDE))).status_code == 200
+            assert not waiting.done()
+            await at.store.write(lambda tx: at.treasury.settle(tx, f"{poor}/9/1", 0))
+            assert (await waiting).status_code == 200
+        await at.events(2, poor)
+        assert (await at.purse(f"attempt/{poor}"))[1] == 0
 
 
 @pytest.mark.parametrize("name", [GPT, CLAUDE])

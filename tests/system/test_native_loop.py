@@ -2,14 +2,15 @@
 
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from agent_kit import PRICE, RUN, TASK, Kit, Moving, deck, kit, scenario
 
-from quarterdeck.agents.spending import SETTLING
 from quarterdeck.agents.transcript import decode
+from quarterdeck.gateway.settling import SETTLING
 from quarterdeck.govern.chain import day_of
 from quarterdeck.govern.policy import DefaultPolicy
 from quarterdeck.govern.port import Action, Decision, Link
@@ -234,17 +235,44 @@ class Settling(Moving):
             await self._ends()
 
 
+class Places:
+    """Processes that share a provider: how many calls hold a place."""
+
+    def __init__(self) -> None:
+        self.held = 0
+
+    async def wait(self) -> float:
+        return 0.0
+
+    async def leave(self) -> float:
+        return 0.0
+
+    @asynccontextmanager
+    async def place(self, at_most: float) -> AsyncIterator[bool]:
+        self.held += 1
+        try:
+            yield True
+        finally:
+            self.held -= 1
+
+    def heard(self, seconds: float) -> None:
+        raise AssertionError("nobody said so")
+
+
 @pytest.mark.parametrize("comes_back", [True, False])
 async def test_money_that_is_only_set_aside_is_waited_for(bench: Kit, *, comes_back: bool) -> None:
     chain = (Link(f"run/{RUN}", None, opened=True),)
     await bench.store.write(lambda tx: bench.treasury.reserve(tx, chain, "r-test.other.1/1/1", 4_990_000_000))
 
+    places = Places()
+
     async def ends() -> None:
+        assert places.held == 0, "whoever waits for money keeps nobody else from calling"
         if comes_back:
             await bench.store.write(lambda tx: bench.treasury.settle(tx, "r-test.other.1/1/1", 1))
 
     clock = Settling(ends)
-    async with bench.native(scenario(WRITE, SUBMIT), clock=clock) as wire:
+    async with bench.native(scenario(WRITE, SUBMIT), clock=clock, sharing=lambda provider, place: places) as wire:
         finished = await wire.work(AGENT)
     if comes_back:
         assert (finished.outcome, len(clock.slept)) == (Outcome.OK, 3)

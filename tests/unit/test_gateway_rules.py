@@ -235,6 +235,21 @@ def test_a_shorter_answer_fits_into_what_is_left(free: int) -> None:
         assert free < estimates._worst(asked, bound.input, estimates.LEAST + 2, PRICE).nusd
 
 
+@given(st.lists(st.integers(0, 3_000_000_000), min_size=1, max_size=5), st.integers(1, 100_000))
+def test_a_chain_of_purses_covers_what_its_poorest_one_does(free: list[int], limit: int) -> None:
+    """Each purse, from the innermost outwards, refuses what it does not cover, as the treasury does."""
+    asked = request(Wire.RESPONSES, input="x" * 1000, max_output_tokens=limit)
+    bound = estimates.worst(asked, PRICE, 272_000, 128_000, 2.0)
+    tried: estimates.Worst | None = bound
+    while tried is not None and (refusing := next((left for left in free if left < tried.nusd), None)) is not None:
+        tried = estimates.shorter(asked, tried, PRICE, refusing)
+    if tried is None:
+        assert min(free) < estimates.least(asked, bound, PRICE).nusd
+    else:
+        assert tried.nusd <= min(free)
+        assert tried.output == limit or tried.output >= estimates.LEAST
+
+
 def test_a_dense_prompt_teaches_the_estimate() -> None:
     rate = estimates.learned(2.0, 10_000, 9_000)
     assert rate < 1.2

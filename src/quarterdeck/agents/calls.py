@@ -32,9 +32,10 @@ from quarterdeck.agents.limits import Reached
 from quarterdeck.agents.port import Assignment
 from quarterdeck.agents.ports import Ports
 from quarterdeck.agents.routing import candidates
-from quarterdeck.agents.spending import Spending
+from quarterdeck.agents.spending import Held, Spending
 from quarterdeck.agents.transcript import encode, said
 from quarterdeck.gateway.recovery import after
+from quarterdeck.gateway.settling import Settling
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids, probes
 from quarterdeck.kernel.config import ModelSection, Price
@@ -187,12 +188,17 @@ class ModelCalls:
 
     async def _once(self, name: str, prompt: Prompt) -> Reply:
         """One try, recorded before and after. Raises ModelFailed after recording it."""
-        limiter = self._ports.models.limiter(name)
+        limiter, money = self._ports.models.limiter(name), self._spending.patience(self._left)
         try:
-            async with limiter.place(max(0.0, self._left())) as there:
-                if not there:
-                    raise _too_late(name)
-                return await self._tried(name, prompt, limiter)
+            while True:
+                try:
+                    async with limiter.place(max(0.0, self._left())) as there:
+                        if not there:
+                            raise _too_late(name)
+                        return await self._tried(name, prompt, limiter, money)
+                except Held as held:
+                    waits = held
+                await self._spending.wait(waits, money)
         except asyncio.CancelledError:
             await self._give_up()
             raise
@@ -206,12 +212,12 @@ class ModelCalls:
             # Another worker has the attempt, or the store does not answer: the call is closed by whoever goes on.
             _log.warning("a cancelled call of %s was not closed: %s", self._assignment.attempt, error)
 
-    async def _tried(self, name: str, prompt: Prompt, limiter: Limiter) -> Reply:
+    async def _tried(self, name: str, prompt: Prompt, limiter: Limiter, money: Settling) -> Reply:
         model = self._ports.models(name)
         price = self._price(name)
         window = await self._window_or_failure(model)
         unwelcome = await self._held_back(name, limiter)
-        asked, request = await self._intend(name, prompt, price, window)
+        asked, request = await self._intend(name, prompt, price, window, money)
         holder = _holder(self._assignment, asked.step, asked.number)
         if unwelcome is not None:
             await self._erred(asked, unwelcome, holder)
@@ -265,8 +271,10 @@ class ModelCalls:
         why = f"its provider wants to be left alone for another {held:.0f} s"
         return ModelFailed(f"{name} was not asked", FailureClass.TRANSIENT, retry_after=held, why=why)
 
-    async def _intend(self, name: str, prompt: Prompt, price: Price, window: Window) -> tuple[e.ModelAsked, Request]:
-        """Reserve the worst case and record the intent. Raises OverBound."""
+    async def _intend(
+        self, name: str, prompt: Prompt, price: Price, window: Window, money: Settling
+    ) -> tuple[e.ModelAsked, Request]:
+        """Reserve the worst case and record the intent. Raises OverBound, Held."""
         state = self._log.state
         messages = tuple(state.messages) if prompt.aside is None else prompt.aside
         output = min(window.max_output, prompt.output or window.max_output)
@@ -287,7 +295,7 @@ class ModelCalls:
             reserved_nusd=amount,
         )
         holder = _holder(self._assignment, asked.step, asked.number)
-        if (refused := await self._spending.reserve(asked, holder, amount, self._left)) is not None:
+        if (refused := await self._spending.reserve(asked, holder, amount, money)) is not None:
             raise OverBound(refused)
         request = Request(
             system=prompt.system,

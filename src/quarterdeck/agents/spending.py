@@ -2,19 +2,18 @@
 
 Rules
 - An intent and its reservation are one transaction, an outcome and its settlement another one.
-- Worst cases are much larger than what calls cost. Where it is only calls under way that hold the money, the next one
-  waits for them, as long as its attempt has time and at most `SETTLING`: nobody is told that a budget is exhausted
-  which is not.
+- Where it is only calls under way that hold the money, the next one waits for them (gateway/settling.py), and keeps no
+  place among the calls under way meanwhile.
 """
 
 import functools
 from collections.abc import Callable
-from typing import Final
 
 from quarterdeck.agents import limits
 from quarterdeck.agents.attempt_log import AttemptLog
 from quarterdeck.agents.limits import Reached
 from quarterdeck.agents.ports import Ports
+from quarterdeck.gateway.settling import Settling, covered
 from quarterdeck.govern.chain import dated
 from quarterdeck.govern.port import Chain, Treasury
 from quarterdeck.journal.port import Also
@@ -22,11 +21,14 @@ from quarterdeck.kernel import events as e
 from quarterdeck.kernel.failures import BudgetExhausted
 from quarterdeck.store.port import Tx
 
-SETTLING: Final = 300.0
-"""Seconds that a call waits for money which is set aside for others."""
 
-_FIRST: Final = 0.1
-_LONGEST: Final = 5.0
+class Held(Exception):
+    """Steers the loop: only calls under way hold the money of the next call."""
+
+    def __init__(self, holder: str, amount: int) -> None:
+        super().__init__(holder)
+        self.holder = holder
+        self.amount = amount
 
 
 class Spending:
@@ -37,25 +39,35 @@ class Spending:
         self._ports = ports
         self._log = log
 
-    async def reserve(self, asked: e.ModelAsked, holder: str, amount: int, left: Callable[[], float]) -> Reached | None:
+    def patience(self, left: Callable[[], float]) -> Settling:
+        """That of one call. `left`: seconds of wall time that the attempt has left."""
+        return Settling(self._ports.clock, self._ports.sleep, self._ports.rng, left)
+
+    async def reserve(self, asked: e.ModelAsked, holder: str, amount: int, money: Settling) -> Reached | None:
         """Record the intent with `amount` (nano-USD) set aside; the bound where a purse does not cover it.
 
-        `left`: seconds of wall time that the attempt has left.
+        Raises Held where that is worth waiting for.
         """
-        clock, wait = self._ports.clock, _FIRST
-        began = clock.monotonic()
-        while True:
-            chain = dated(self._chain, clock.wall())
-            also = functools.partial(_reserve, self._ports.treasury, chain, holder, amount)
-            try:
-                await self._log.append(asked, also=also)
-                return None
-            except BudgetExhausted as error:
-                if not error.passing or clock.monotonic() - began >= SETTLING or left() <= 0:
-                    return limits.refused(error)
-            # Apart from each other, or those who wait together would ask together.
-            await self._ports.sleep(wait * (0.5 + self._ports.rng.random()))
-            wait = min(wait * 2, _LONGEST)
+        also = functools.partial(_reserve, self._ports.treasury, self._today, holder, amount)
+        try:
+            await self._log.append(asked, also=also)
+        except BudgetExhausted as error:
+            if error.passing and not money.over:
+                raise Held(holder, amount) from error
+            return limits.refused(error)
+        return None
+
+    async def wait(self, held: Held, money: Settling) -> None:
+        """Until the money may be there."""
+        await money.until(functools.partial(self._look, held))
+
+    async def _look(self, held: Held) -> None:
+        also = functools.partial(covered, self._ports.treasury, self._today, held.holder, held.amount)
+        await self._ports.journal.commit(also=also)
+
+    @property
+    def _today(self) -> Chain:
+        return dated(self._chain, self._ports.clock.wall())
 
     def settlement(self, holder: str, spent: int) -> Also:
         """What settles the reservation, in the transaction of the outcome."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from quarterdeck.gateway import estimates, routes, wires
+from quarterdeck.gateway.admission import Admission, Wanted
 from quarterdeck.gateway.answers import Client, Tried, pass_on, passed, refuse
 from quarterdeck.gateway.estimates import Worst
 from quarterdeck.gateway.keys import Key
@@ -35,18 +36,12 @@ from quarterdeck.kernel.prices import price_of
 from quarterdeck.models import windows
 from quarterdeck.models.factory import Models
 from quarterdeck.models.limiter import Limiter
-from quarterdeck.models.retry import PATIENCE
 
 if TYPE_CHECKING:  # it brings the HTTP client, which is loaded when the first model is made
     from quarterdeck.models.upstream import Answer, Upstream
 
 _log = logging.getLogger(__name__)
 
-SETTLING: Final = 300.0
-"""Seconds that a call waits for money which is set aside for others: longer than most calls, and half of what the
-agents that people use wait for an answer."""
-_FIRST_LOOK: Final = 0.1
-_LONGEST_LOOK: Final = 5.0
 _LARGEST_REFUSAL: Final = 1024 * 1024
 """Bytes of a provider's error that are passed on."""
 _BETWEEN: Final = (502, 504)
@@ -93,6 +88,7 @@ class Calls:
         self._clock = clock
         self._sleep = sleep
         self._rng = rng or random.Random()
+        self._admission = Admission(book, clock, sleep, self._rng)
         self._rates: dict[str, float] = {}
         """Bytes for a token, by model, as measured."""
 
@@ -154,21 +150,20 @@ class Calls:
         terms, limiter = self._terms(key, name), ways.limiter(name)
         if (tokens := estimates.too_long(asked, terms.window)) is not None:
             raise _too_long(tokens, terms.window)
+        bound = estimates.worst(asked, terms.price, terms.window, terms.longest, self._rate(name))
         async with AsyncExitStack() as place:
             with key.claim():
-                if not await place.enter_async_context(limiter.place(PATIENCE)):
-                    return Tried(_unwelcome(name, PATIENCE))
-                upstream = await ways.upstream(name)
-                if (held := await _entered(limiter)) is not None:
-                    return Tried(_unwelcome(name, held))
-                bound = estimates.worst(asked, terms.price, terms.window, terms.longest, self._rate(name))
-                intent, bound, limit = await self._reserved(key, asked, name, step, number, bound, terms)
+                wanted = Wanted(key, asked, name, step, number, bound, terms.price)
+                admitted = await self._admission.admit(wanted, ways, place)
+                if isinstance(admitted, Tried):
+                    return admitted
                 key.leave()
             probes.hit("model.intended")
-            leg = _Leg(self._book, request, intent, bound, self._clock)
-            tried = await leg.run(upstream, name, wires.rewritten(asked, name.partition(":")[2], limit))
+            upstream = admitted.upstream
+            leg = _Leg(self._book, request, admitted.intent, admitted.bound, self._clock)
+            tried = await leg.run(upstream, name, wires.rewritten(asked, name.partition(":")[2], admitted.limit))
             if tried is not None:
-                await self._learn_failure(limiter, upstream, tried)
+                await self._learn_failure(limiter, upstream, tried.failure)
                 return tried
         limiter.answered()
         if leg.metered is not None and not leg.metered.estimated:
@@ -179,34 +174,7 @@ class Calls:
         """Bytes for a token of that model, as far as is known."""
         return self._rates.get(name, estimates.BYTES_PER_TOKEN)
 
-    async def _reserved(
-        self, key: Key, asked: Asked, name: str, step: int, number: int, bound: Worst, terms: Terms
-    ) -> tuple[Intent, Worst, int | None]:
-        """The intent on record and the money set aside; with a limit for the answer where only a shorter one fits.
-
-        Where it is only calls under way that hold the money, this one waits for them. Raises BudgetExhausted.
-        """
-        began, wait = self._clock.monotonic(), _FIRST_LOOK
-        while True:
-            try:
-                return await self._book.intend(key, asked, name, step, number, bound.nusd, terms.price), bound, None
-            except BudgetExhausted as error:
-                refused = error
-            patient = self._clock.monotonic() - began < SETTLING
-            if not (refused.passing and patient):
-                shorter = estimates.affordable(asked, bound, terms.price, refused.free_nusd)
-                least = shorter or estimates.least(asked, bound, terms.price)
-                try:
-                    intent = await self._book.intend(key, asked, name, step, number, least.nusd, terms.price)
-                    return intent, least, least.output
-                except BudgetExhausted as error:
-                    if not (error.passing and patient):
-                        raise
-            await self._sleep(wait * (0.5 + self._rng.random()))
-            wait = min(wait * 2, _LONGEST_LOOK)
-
-    async def _learn_failure(self, limiter: Limiter, upstream: "Upstream", tried: Tried) -> None:
-        failure = tried.failure
+    async def _learn_failure(self, limiter: Limiter, upstream: "Upstream", failure: ModelFailed) -> None:
         limiter.failed(failure)
         if failure.kind is FailureClass.AUTH:
             used = upstream.key
@@ -361,16 +329,3 @@ def _too_long(tokens: int, window: int) -> ModelFailed:
 
 def _stopped(error: BudgetExhausted) -> Stopped:
     return Stopped("usd", error.told, run=kind_of(error.purse) not in OWN)
-
-
-async def _entered(limiter: Limiter) -> float | None:
-    """Wait for the provider's leave; seconds that it still wants, where that is too long to wait."""
-    if limiter.wait() <= PATIENCE:
-        await limiter.enter(longest_hold=PATIENCE)
-    held = limiter.wait()
-    return held if held > PATIENCE else None
-
-
-def _unwelcome(name: str, held: float) -> ModelFailed:
-    why = f"its provider wants to be left alone for another {held:.0f} s"
-    return ModelFailed(f"{name} was not asked", FailureClass.TRANSIENT, retry_after=held, why=why)

@@ -81,6 +81,13 @@ def least(asked: Asked, bound: Worst, price: Price) -> Worst:
     return _worst(asked, bound.input, min(LEAST, bound.output), price)
 
 
+def shorter(asked: Asked, refused: Worst, price: Price, free_nusd: int) -> Worst | None:
+    """What to try next where a purse with `free_nusd` left refused that bound: the longest answer that it covers, else
+    the shortest that is worth asking for; None = that was it."""
+    smaller = affordable(asked, refused, price, free_nusd) or least(asked, refused, price)
+    return smaller if smaller.output < refused.output else None
+
+
 def learned(bytes_per_token: float, size: int, prompt_tokens: int) -> float:
     """The rate after a request of `size` bytes turned out to be a prompt of so many tokens."""
     if size <= 0 or prompt_tokens <= FRAME:

@@ -18,6 +18,7 @@ from typing import Final
 
 from quarterdeck.gateway.keys import Key
 from quarterdeck.gateway.meter import Metered
+from quarterdeck.gateway.settling import covered
 from quarterdeck.gateway.wires import Asked
 from quarterdeck.govern.chain import dated
 from quarterdeck.govern.port import Treasury
@@ -130,6 +131,14 @@ class Book:
             await done(self._take_back(key, intent, writing))
             raise
         return intent
+
+    async def look(self, key: Key, step: int, number: int, nusd: int) -> None:
+        """Whether the purses cover `nusd` for that call now; nothing is set aside. Raises BudgetExhausted."""
+        grant = key.grant
+        chain = dated(grant.chain, self._clock.wall())
+        name = holder(grant.attempt, step, number)
+        self.write()
+        await self._journal.commit(also=partial(covered, self._treasury, chain, name, nusd))
 
     async def _take_back(self, key: Key, intent: Intent, writing: asyncio.Future[None]) -> None:
         await asyncio.wait([writing])
