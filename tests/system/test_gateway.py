@@ -166,6 +166,23 @@ async def test_an_answer_is_held_to_what_the_poorest_purse_covers(
         assert least * 0.9 < asked.reserved_nusd <= least
 
 
+async def test_what_one_agent_sends_makes_nobody_else_s_calls_look_dearer(tmp_path: Path) -> None:
+    """The first agent's text is one token a letter; the other's is as most text is."""
+    plan = scenario().model_copy(update={"chars_per_token": 1})
+    async with ScriptedServer(plan) as server, bench(tmp_path, server) as at:
+        odd, plain = f"{RUN}.odd.1", f"{RUN}.plain.1"
+        keys = await at.grant(odd), await at.grant(plain)
+        sent = body(CLAUDE, text="7" * 20_000, limit=500)
+        async with client(keys[0]) as inside, client(keys[1]) as beside:
+            for _ in range(2):
+                assert (await inside.post(path(CLAUDE), json=sent)).status_code == 200
+            assert (await beside.post(path(CLAUDE), json=sent)).status_code == 200
+        first, second = [one.reserved_nusd for one in await at.events(4, odd) if isinstance(one, e.ModelAsked)]
+        (other,) = [one.reserved_nusd for one in await at.events(2, plain) if isinstance(one, e.ModelAsked)]
+        assert second > first * 1.5, "its own calls are reckoned as they were measured"
+        assert other == first
+
+
 async def test_the_bound_of_calls_holds(tmp_path: Path) -> None:
     async with ScriptedServer(scenario()) as server, bench(tmp_path, server) as at:
         opened = await at.grant(turns=2)

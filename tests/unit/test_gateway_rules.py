@@ -251,10 +251,16 @@ def test_a_chain_of_purses_covers_what_its_poorest_one_does(free: list[int], lim
 
 
 def test_a_dense_prompt_teaches_the_estimate() -> None:
-    rate = estimates.learned(2.0, 10_000, 9_000)
+    asked = request(Wire.MESSAGES, messages=["x" * 10_000])
+    rate = estimates.learned(2.0, asked, 9_000)
     assert rate < 1.2
-    assert estimates.learned(2.0, 10_000, 3_000) == 2.0
-    assert estimates.learned(rate, 10_000, 3_000) == rate
+    assert estimates.learned(2.0, asked, 3_000) == 2.0
+    assert estimates.learned(rate, asked, 3_000) == rate
+
+
+def test_a_prompt_that_lies_elsewhere_teaches_nothing() -> None:
+    asked = request(Wire.RESPONSES, previous_response_id="r", input="go on")
+    assert estimates.learned(2.0, asked, 60_000) == 2.0
 
 
 # --- meters -----------------------------------------------------------------------------------------------

@@ -89,8 +89,6 @@ class Calls:
         self._sleep = sleep
         self._rng = rng or random.Random()
         self._admission = Admission(book, clock, sleep, self._rng)
-        self._rates: dict[str, float] = {}
-        """Bytes for a token, by model, as measured."""
 
     async def carry(self, key: Key, asked: Asked, headers: list[tuple[str, str]], client: Client) -> None:
         """Answer the request, whatever happens. Raises only StoreUnavailable, StaleClaim and CancelledError."""
@@ -150,7 +148,7 @@ class Calls:
         terms, limiter = self._terms(key, name), ways.limiter(name)
         if (tokens := estimates.too_long(asked, terms.window)) is not None:
             raise _too_long(tokens, terms.window)
-        bound = estimates.worst(asked, terms.price, terms.window, terms.longest, self._rate(name))
+        bound = estimates.worst(asked, terms.price, terms.window, terms.longest, _rate(key, name))
         async with AsyncExitStack() as place:
             with key.claim():
                 wanted = Wanted(key, asked, name, step, number, bound, terms.price)
@@ -167,12 +165,8 @@ class Calls:
                 return tried
         limiter.answered()
         if leg.metered is not None and not leg.metered.estimated:
-            self._rates[name] = estimates.learned(self._rate(name), len(asked.raw), leg.metered.usage.prompt)
+            key.rates[name] = estimates.learned(_rate(key, name), asked, leg.metered.usage.prompt)
         return None
-
-    def _rate(self, name: str) -> float:
-        """Bytes for a token of that model, as far as is known."""
-        return self._rates.get(name, estimates.BYTES_PER_TOKEN)
 
     async def _learn_failure(self, limiter: Limiter, upstream: "Upstream", failure: ModelFailed) -> None:
         limiter.failed(failure)
@@ -320,6 +314,11 @@ class _Leg:
         if self.metered is None and self._meter is not None:
             self.metered = self._meter.finish(self._bound.input, self._bound.output)
         return self.metered
+
+
+def _rate(key: Key, name: str) -> float:
+    """Bytes for a token of that model, as far as the key's calls told."""
+    return key.rates.get(name, estimates.BYTES_PER_TOKEN)
 
 
 def _too_long(tokens: int, window: int) -> ModelFailed:

@@ -6,7 +6,7 @@ Rules
 - Nothing is longer than the model's context window. Where a part of the prompt lies elsewhere, the prompt counts as
   that long. Where longer prompts are taken at a dearer price, a prompt that may be one counts as one.
 - A request that does not limit its answer gets the model's own limit; the window, where that is not known.
-- What was measured corrects the rate of bytes: never below the start, at once above it.
+- What a key's calls measured corrects its rate of bytes, towards more tokens only: text may be denser than assumed.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,8 @@ from quarterdeck.kernel.entities import NUSD_PER_USD
 from quarterdeck.kernel.prices import rates, worst_case
 
 BYTES_PER_TOKEN: Final = 2.0
-"""Fewest bytes of JSON that a token stands for; prose has five, code and JSON about three."""
+"""Fewest bytes of JSON that a token stands for, until a call says otherwise: prose has five, code and JSON about three.
+Long runs of digits or random letters have fewer."""
 
 SURE: Final = 5.5
 """Most bytes of JSON that a token stands for in long prompts: what has more tokens by this rate has them for sure."""
@@ -88,9 +89,10 @@ def shorter(asked: Asked, refused: Worst, price: Price, free_nusd: int) -> Worst
     return smaller if smaller.output < refused.output else None
 
 
-def learned(bytes_per_token: float, size: int, prompt_tokens: int) -> float:
-    """The rate after a request of `size` bytes turned out to be a prompt of so many tokens."""
-    if size <= 0 or prompt_tokens <= FRAME:
+def learned(bytes_per_token: float, asked: Asked, prompt_tokens: int) -> float:
+    """The rate after a request turned out to be a prompt of so many tokens. One whose prompt lies elsewhere, even in
+    part, says nothing of how dense its own bytes are."""
+    if prompt_tokens <= FRAME or asked.elsewhere:
         return bytes_per_token
-    seen = size / (prompt_tokens - FRAME)
+    seen = len(asked.raw) / (prompt_tokens - FRAME)
     return max(0.5, min(bytes_per_token, seen * 0.9))

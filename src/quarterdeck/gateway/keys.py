@@ -42,6 +42,9 @@ class Key:
     """What is being put on record of calls that are over."""
     claims: int = 0
     """Turns that calls hold which have not left yet."""
+    rates: dict[str, float] = field(default_factory=dict)
+    """Bytes for a token of its prompts, by model, as measured. Its own: what one agent sends makes nobody else's calls
+    look dearer."""
     models: Models | None = None
     """The ways to providers as its configuration has them; made by its first call."""
 
