@@ -14,6 +14,7 @@ from quarterdeck.kernel.config import LongPrice, Price
 from quarterdeck.kernel.entities import Usage
 from quarterdeck.kernel.failures import FailureClass
 from quarterdeck.kernel.prices import cost
+from quarterdeck.models import sse
 from quarterdeck.models.port import StopReason
 
 PRICE = Price(input=3.0, output=15.0, cache_read=0.3, cache_write=3.75)
@@ -420,6 +421,60 @@ def test_an_error_in_the_stream_is_a_failure_with_its_class() -> None:
     assert found.error is not None
     assert found.error.kind is FailureClass.TRANSIENT
     assert found.estimated
+
+
+UNKNOWN = {
+    Wire.MESSAGES: ("stop_reason", "compaction"),
+    Wire.RESPONSES: ("status", "superseded"),
+    Wire.CHAT: ("finish_reason", "eos"),
+    Wire.GEMINI: ("finishReason", "TOO_MANY_TOOL_CALLS"),
+}
+
+
+def renamed(found: Any, key: str, value: str) -> Any:
+    """The same with another value wherever that key stands."""
+    if isinstance(found, dict):
+        return {name: value if name == key else renamed(inner, key, value) for name, inner in found.items()}
+    return [renamed(inner, key, value) for inner in found] if isinstance(found, list) else found
+
+
+@pytest.mark.parametrize("wire", Wire)
+@pytest.mark.parametrize("streams", [True, False])
+def test_an_end_that_is_not_known_is_an_end_and_its_usage_counts(wire: Wire, streams: bool) -> None:
+    key, reason = UNKNOWN[wire]
+    meter = Meter(wire, "m", streams=streams)
+    if streams:
+        for frame in frames(renamed(STREAMS[wire], key, reason)):
+            meter.read(frame)
+    else:
+        meter.read(json.dumps(renamed(WHOLE[wire], key, reason)).encode())
+    found = meter.finish(9_999, 500)
+    assert (found.usage, found.estimated) == (TRUE[wire] if streams else Usage(input=3, output=2), False)
+    assert found.stop is StopReason.END
+
+
+@pytest.mark.parametrize("streams", [True, False])
+def test_what_a_failed_answer_says_of_its_usage_counts(streams: bool) -> None:
+    failed = {
+        "status": "failed",
+        "error": {"code": "server_error", "message": "x"},
+        "usage": {"input_tokens": 10, "output_tokens": 2},
+    }
+    meter = Meter(Wire.RESPONSES, "m", streams=streams)
+    if streams:
+        meter.read(frames([{"type": "response.failed", "response": failed}])[0])
+    else:
+        meter.read(json.dumps(failed).encode())
+    found = meter.finish(9_999, 500)
+    assert found.error is not None
+    assert (found.usage, found.estimated, found.stop) == (Usage(input=10, output=2), False, None)
+
+
+def test_an_event_that_is_too_long_to_read_still_passes_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "LONGEST", 1_000)
+    sent = [*frames(CHAT[:1]), b"data: " + b"x" * 900, b"x" * 900, b"x\n\n", *frames(CHAT[1:])]
+    meter = Meter(Wire.CHAT, "m", streams=True, hide_usage=True)
+    assert b"".join(meter.read(piece) for piece in sent) + meter.rest() == b"".join(sent)
 
 
 @given(st.lists(st.binary(max_size=60), max_size=8), st.sampled_from(Wire), st.booleans())

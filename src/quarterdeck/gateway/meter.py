@@ -6,7 +6,8 @@ Rules
 - The wire is the truth: usage comes from it, or is an estimate that says so, and then it is the bound: a model may have
   thought, and been paid for, what nobody saw. What a stream said about its prompt before it broke is kept.
 - Usage on the way is not the last word: it counts once the answer has stopped.
-- An answer without a stop reason was cut off, whatever the connection says.
+- An answer without a stop reason was cut off, whatever the connection says. One with a reason that is not known here
+  has ended all the same: what it says of its usage counts. So does what a failed answer says of it.
 - What the meter does not understand costs nothing but the estimate: the client gets it all the same.
 """
 
@@ -75,20 +76,20 @@ class Meter:
         self._portion += chunk
         if not self._hide and len(self._portion) < _PORTION:
             return chunk
-        sent = self._read_portion()
-        return b"".join(one.raw for one in sent) if self._hide and self._events is not None else chunk
+        shown = self._read_portion()
+        return shown if self._hide else chunk
 
-    def _read_portion(self) -> list[sse.Sent]:
-        """Read what has come; the events of it that are not to be hidden."""
+    def _read_portion(self) -> bytes:
+        """Read what has come; the part of it that is not to be hidden, as far as its events are whole."""
         portion, self._portion = bytes(self._portion), bytearray()
         if self._events is None:
-            return []
+            return portion
         try:
             sent = self._events.feed(portion)
-        except ValueError:
-            self._events = None
-            return []
-        return [one for one in sent if not self._take(one)]
+        except ValueError:  # nothing is read any more, and the client still gets all of it
+            kept, self._events = self._events.rest, None
+            return kept
+        return b"".join([one.raw for one in sent if not self._take(one)])
 
     def rest(self) -> bytes:
         """What the client has not got yet, at the end of the stream."""
@@ -126,14 +127,13 @@ class Meter:
             draft = self._fold.draft()
         except _NONSENSE:
             draft = Draft(begun=True)
-        ended = self._error is None and (draft.stop is not None or draft.over_window)
-        counted = sound.usage(draft.usage) if ended else None
+        counted = sound.usage(draft.usage) if draft.ended else None
         known = sound.usage(self._prompt)
         begun = draft.begun or self._spoke or self._prompt is not None
         return Metered(
             usage=counted or (_estimate(known, prompt, output) if begun else Usage()),
             estimated=counted is None,
-            stop=None if self._error is not None else draft.stop,
+            stop=None if self._error is not None else draft.stop or (StopReason.END if draft.ended else None),
             message=_message(draft),
             begun=begun,
             error=self._error,
@@ -214,7 +214,8 @@ def _deltas(wire: Wire, event: dict[str, Any]) -> Iterator[str]:
 def _as_events(wire: Wire, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """An answer in one piece, as the events that a stream of it would have."""
     if body.get("error"):
-        yield {"type": "error", **body}
+        failed = wire is Wire.RESPONSES and body.get("status") == "failed"
+        yield {"type": "response.failed", "response": body} if failed else {"type": "error", **body}
         return
     match wire:
         case Wire.MESSAGES:

@@ -141,6 +141,7 @@ class MessagesFold:
             usage=self._counted(),
             over_window=self._stopped and self._stop == "model_context_window_exceeded",
             begun=self._begun,
+            ended=str(self._stop) if self._stopped else "",
         )
 
     def _counted(self) -> Usage | None:

@@ -127,7 +127,8 @@ class GeminiFold:
 
     def draft(self) -> Draft:
         stop = StopReason.REFUSED if self._blocked else _STOPS.get(self._finish)
-        return Draft(tuple(self._read()), stop, self._counted(), begun=self._begun)
+        ended = str(self._finish) or ("blocked" if self._blocked else "")
+        return Draft(tuple(self._read()), stop, self._counted(), begun=self._begun, ended=ended)
 
     def _read(self) -> list[Part]:
         parts: list[Part] = []

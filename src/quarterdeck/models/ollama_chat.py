@@ -82,7 +82,7 @@ class OllamaFold:
     def draft(self) -> Draft:
         parts: list[Part] = [Text(text=self._text)]
         parts += [DraftCall(call.id, call.name, _text(call.arguments)) for call in self._calls]
-        return Draft(tuple(parts), self._stop(), self._usage(), begun=self._begun)
+        return Draft(tuple(parts), self._stop(), self._usage(), begun=self._begun, ended="done" if self._last else "")
 
     def _stop(self) -> StopReason | None:
         if self._last is None:

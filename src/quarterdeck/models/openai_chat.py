@@ -114,7 +114,7 @@ class ChatFold:
         stop = _STOPS.get(self._finish)
         if stop is StopReason.END and self._refusal:
             stop = StopReason.REFUSED
-        return Draft(tuple(parts), stop, self._counted(), begun=self._begun)
+        return Draft(tuple(parts), stop, self._counted(), begun=self._begun, ended=str(self._finish))
 
     def _counted(self) -> Usage | None:
         if self._usage is None:

@@ -77,6 +77,7 @@ class ResponsesFold:
             case "error":
                 raise errors.failed(self._model, errors.read_body(None, event))
             case "response.failed":
+                self._last = event["response"]  # what failed may have been billed, and then it says so
                 raise errors.failed(self._model, errors.read_body(None, event["response"].get("error") or {}))
             case "response.output_item.done":
                 self._items[event["output_index"]] = event["item"]
@@ -102,12 +103,16 @@ class ResponsesFold:
                     parts.append(Opaque(vendor=VENDOR, data={key: item[key] for key in kept if key in item}))
                 case _:
                     continue
-        return Draft(tuple(parts), self._stop(refused), self._usage(), begun=self._begun)
+        return Draft(tuple(parts), self._stop(refused), self._usage(), begun=self._begun, ended=self._status)
+
+    @property
+    def _status(self) -> str:
+        return "" if self._last is None else str(self._last.get("status") or "completed")
 
     def _stop(self, refused: bool) -> StopReason | None:
-        if self._last is None:
+        if self._last is None or self._status == "failed":
             return None
-        if self._last.get("status") == "incomplete":
+        if self._status == "incomplete":
             reason = (self._last.get("incomplete_details") or {}).get("reason")
             return StopReason.REFUSED if reason == "content_filter" else StopReason.LENGTH
         return StopReason.REFUSED if refused else StopReason.END

@@ -46,11 +46,14 @@ class Draft:
 
     parts: tuple[Part, ...] = ()
     stop: StopReason | None = None
+    """None = it did not end, or for a reason that is not known."""
     usage: Usage | None = None
     over_window: bool = False
     """It stopped because the context window was full."""
     begun: bool = False
     """Anything arrived at all."""
+    ended: str = ""
+    """The reason that it gave for its end, in its own word; empty = it was cut off."""
 
 
 class Fold(Protocol):
@@ -79,6 +82,8 @@ def conclude(model: str, request: Request, draft: Draft) -> Reply:
     if draft.stop is None:
         if not draft.begun:
             raise fail("what came back was not a reply", FailureClass.TRANSIENT)
+        if draft.ended:
+            raise fail(f"the stream ended for a reason that is not known here: {draft.ended[:_SHOWN]}")
         raise fail("the stream ended without a stop reason")
     try:
         answered = message(draft)

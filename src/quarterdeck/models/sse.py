@@ -39,7 +39,8 @@ class Events:
         """All lines so far end with LF, as almost every server has it: then no expression need look for them."""
 
     def feed(self, chunk: bytes) -> list[Sent]:
-        """The events that are whole now. Raises ValueError where one is longer than it may be."""
+        """The events that are whole now. Raises ValueError where there is none, and the next one is longer than it may
+        be: all that came of it is in `rest`."""
         self._rest += chunk
         self._plain = self._plain and b"\r" not in chunk
         found, start = [], 0
@@ -48,7 +49,7 @@ class Events:
             self._looked = start = end
         del self._rest[:start]
         self._looked = max(0, len(self._rest) - 3)
-        if len(self._rest) > LONGEST:
+        if len(self._rest) > LONGEST and not found:
             raise ValueError(f"an event is longer than {LONGEST} bytes")
         return found
 
