@@ -34,6 +34,7 @@ CLAUDE, GPT, LOCAL = "anthropic:claude-sonnet-5", "openai:gpt-5.4", "chat:local"
 GEMINI = "google:gemini-3-pro"
 MODELS = (CLAUDE, GPT, LOCAL, GEMINI)
 REAL_KEY = "sk-real-key-of-the-provider"
+ALL_KEYS: Mapping[str, str | None] = dict.fromkeys(("anthropic", "openai", "chat", "google"), REAL_KEY)
 PRICES = {name: Price(input=3.0, output=15.0, cache_read=0.3, cache_write=3.75) for name in MODELS}
 
 _PATHS = {CLAUDE: "/v1/messages", GPT: "/v1/responses", LOCAL: "/v1/chat/completions"}
@@ -150,6 +151,7 @@ async def bench(
     scenario: str = "default",
     base: str = "",
     limiters: Limiters | None = None,
+    keys: Mapping[str, str | None] = ALL_KEYS,
 ) -> AsyncIterator[Bench]:
     """A gateway over a database in `tmp_path`, closed in the end. `base`: another provider than the server's."""
     store = await open_at(tmp_path / "deck.db")
@@ -158,7 +160,7 @@ async def bench(
     await journal.commit(also=lambda tx: treasury.open(tx, run_purse(RUN), to_nusd(run_usd)))
     root = base or server.at(scenario)
     models = make_factory(
-        keys={"anthropic": REAL_KEY, "openai": REAL_KEY, "chat": REAL_KEY, "google": REAL_KEY},
+        keys=keys,
         base_urls={"anthropic": root, "openai": f"{root}/v1", "chat": f"{root}/v1", "google": root},
         deadlines=deadlines,
         limiters=limiters,

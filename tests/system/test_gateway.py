@@ -475,6 +475,68 @@ async def test_counting_tokens_is_free(tmp_path: Path) -> None:
         assert await at.events() == []
 
 
+class Told(Crowd):
+    """Processes that share a provider: what they are told, and how many calls they let through."""
+
+    def __init__(self) -> None:
+        self.left = 0
+        self.told: list[float] = []
+
+    async def leave(self) -> float:
+        self.left += 1
+        return 0.0
+
+    def heard(self, seconds: float) -> None:
+        self.told.append(seconds)
+
+
+async def test_a_count_is_a_request_to_the_provider_like_any_other(tmp_path: Path) -> None:
+    told = Told()
+    limiters = Limiters(SystemClock(), sharing=lambda provider, place: told)
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        said = b'{"type":"error","error":{"type":"rate_limit_error","message":"slower"}}'
+        head = f"HTTP/1.1 429 Too Many Requests\r\nretry-after: 7\r\ncontent-length: {len(said)}\r\n"
+        writer.write(head.encode() + b"content-type: application/json\r\nconnection: close\r\n\r\n" + said)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1") as listening, ScriptedServer(scenario()) as server:
+        url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+        async with (
+            bench(tmp_path, server, base=url, limiters=limiters) as at,
+            client(await at.grant()) as inside,
+        ):
+            counted = await inside.post("/v1/messages/count_tokens", json=body(CLAUDE))
+        assert (counted.status_code, counted.headers["x-should-retry"]) == (429, "false")
+        assert "slower" in counted.text
+        assert told.left == 1, "it left as a call leaves"
+        assert 7.0 in told.told, "what it was told holds for every call"
+
+
+async def test_what_is_not_configured_is_said_and_nothing_leaves(tmp_path: Path) -> None:
+    async with ScriptedServer(scenario()) as server, bench(tmp_path, server, keys={"openai": REAL_KEY}) as at:
+        unpriced = "openai:gpt-of-tomorrow"
+        async with client(await at.grant(models=(CLAUDE, unpriced))) as inside:
+            answers = [
+                await inside.post(path(GPT), json=body(GPT) | {"model": "gpt-of-tomorrow"}),
+                await inside.post(path(CLAUDE), json=body(CLAUDE)),
+                await inside.post("/v1/messages/count_tokens", json=body(CLAUDE)),
+                await inside.post(path(GPT), json=body(GPT) | {"model": "gpt-other"}),
+                await inside.post(path(GPT), json=body(GPT) | {"model": "gpt-of-tomorrow", "background": True}),
+            ]
+        said = [answer.json()["error"]["message"] for answer in answers]
+        assert [answer.status_code for answer in answers] == [400] * 5
+        assert all(sentence.startswith("Quarterdeck: ") for sentence in said), said
+        assert f"the price of {unpriced} is not known" in said[0]
+        assert "[prices]" in said[0]
+        assert "key" in said[1]
+        assert said[2] == said[1]
+        assert server.total.requests == 0
+        assert (await at.events(), await at.purse()) == ([], (0, 0))
+
+
 async def test_a_call_waits_for_money_that_only_calls_under_way_hold(tmp_path: Path) -> None:
     """One worst case fits at a time, and each call costs a fraction of it: nobody is told that the money is gone."""
     plan = scenario().model_copy(update={"latency": Latency(per_token=0.001)})

@@ -140,6 +140,24 @@ def test_what_costs_more_than_its_tokens_does_not_leave(wire: Wire, body: dict[s
     assert wires.unmetered(request(wire, **body))
 
 
+@pytest.mark.parametrize("wire", Wire)
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"fallbacks": ["gpt-6-astra"]},
+        {"fallbacks": [{"model": "gpt-6-astra", "messages": []}]},
+        {"models": ["openai/gpt-6-astra"], "route": "fallback"},
+        {"user_config": {"model_list": []}},
+        {"api_base": "https://example.org"},
+        {"provider": {"sort": "throughput"}},
+        {"extra_body": {"fallbacks": ["gpt-6-astra"]}},
+    ],
+)
+def test_a_client_chooses_no_other_model_behind_our_back(wire: Wire, field: dict[str, Any]) -> None:
+    assert "nobody here knows its price" in wires.unmetered(request(wire, model="m", **field))
+    assert wires.unmetered(request(wire, model="m", **{name: type(value)() for name, value in field.items()})) == ""
+
+
 @pytest.mark.parametrize(
     ("wire", "body"),
     [

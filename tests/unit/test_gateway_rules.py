@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quarterdeck.gateway import estimates, refusals, routes, wires
+from quarterdeck.gateway import estimates, record, refusals, routes, wires
 from quarterdeck.gateway.meter import Meter
 from quarterdeck.gateway.wires import Asked, Operation, Place, Wire
 from quarterdeck.kernel.config import LongPrice, Price
 from quarterdeck.kernel.entities import Usage
+from quarterdeck.kernel.events import ModelAsked
 from quarterdeck.kernel.failures import FailureClass
 from quarterdeck.kernel.prices import cost
 from quarterdeck.models import sse
@@ -365,13 +366,43 @@ def test_a_stream_that_broke_counts_as_long_as_it_may_have_been(wire: Wire) -> N
     assert found.prompt_counted is (wire is Wire.MESSAGES)
 
 
+def told(event: dict[str, Any], inside: str, key: str, model: str) -> dict[str, Any]:
+    """The event, with the model where its format names it."""
+    return {**event, inside: {**event[inside], key: model}} if inside in event else {**event, key: model}
+
+
+NAMED = {Wire.MESSAGES: "message", Wire.RESPONSES: "response", Wire.CHAT: "", Wire.GEMINI: ""}
+
+
+@pytest.mark.parametrize("wire", Wire)
+@pytest.mark.parametrize("streams", [True, False])
+def test_the_model_that_answered_is_read_and_the_dearer_price_holds(wire: Wire, streams: bool) -> None:
+    key, dear = "modelVersion" if wire is Wire.GEMINI else "model", "big-20261101"
+    meter = Meter(wire, "m", streams=streams)
+    if streams:
+        for frame in frames([told(one, NAMED[wire], key, dear) for one in STREAMS[wire]]):
+            meter.read(frame)
+    else:
+        meter.read(json.dumps({**WHOLE[wire], key: dear}).encode())
+    found = meter.finish(9_999, 500)
+    assert found.model == dear
+    asked = ModelAsked(
+        step=1, number=1, model="openai:small", messages=1, request_hash="", prefix_blob="", reserved_nusd=1
+    )
+    intent = record.Intent(asked, "holder", PRICE)
+    big = Price(input=30, output=150)
+    assert record.served(intent, found, {"openai:big": big}) == big
+    assert record.served(intent, found, {"openai:big": Price(input=0.1, output=0.1)}) == PRICE
+    assert record.served(intent, found, {"google:big": big}) == PRICE
+
+
 def test_nothing_came_is_not_a_begun_answer() -> None:
     found = Meter(Wire.MESSAGES, "m", streams=True).finish(9_999, 500)
     assert not found.begun
     assert found.usage == Usage()
 
 
-WHOLE = {
+WHOLE: dict[Wire, dict[str, Any]] = {
     Wire.MESSAGES: {
         "type": "message",
         "content": [{"type": "text", "text": "Hi"}, {"type": "tool_use", "id": "t", "name": "f", "input": {"a": 1}}],

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from quarterdeck.gateway import estimates, routes, wires
-from quarterdeck.gateway.admission import Admission, Wanted
+from quarterdeck.gateway.admission import Admission, Wanted, enter
 from quarterdeck.gateway.answers import Client, Tried, pass_on, passed, refuse
 from quarterdeck.gateway.estimates import Worst
 from quarterdeck.gateway.keys import Key
@@ -31,7 +31,7 @@ from quarterdeck.govern.chain import OWN, kind_of
 from quarterdeck.kernel import probes
 from quarterdeck.kernel.clock import Clock
 from quarterdeck.kernel.config import ModelSection, Price
-from quarterdeck.kernel.failures import BudgetExhausted, FailureClass, ModelFailed, QuarterdeckError
+from quarterdeck.kernel.failures import BadConfiguration, BudgetExhausted, FailureClass, ModelFailed, QuarterdeckError
 from quarterdeck.kernel.prices import price_of
 from quarterdeck.models import windows
 from quarterdeck.models.factory import Models
@@ -96,13 +96,12 @@ class Calls:
         if not names:
             able = [name.partition(":")[2] for name in routes.speaking(asked.wire, key.grant.models)]
             may = f"it may ask {', '.join(able)}" if able else "it may ask none in this format"
-            return await refuse(
-                client, asked, f"{asked.model!r} is not a model of this key: {may}", "model_not_allowed"
-            )
+            sentence = f"Quarterdeck: {asked.model!r} is not a model of this key: {may}"
+            return await refuse(client, asked, sentence, "model_not_allowed")
         if asked.place.operation is Operation.COUNT:
             return await self._count(_Request(key, asked, headers, client), names[0])
         if why := wires.unmetered(asked):
-            return await refuse(client, asked, f"not metered, so it does not leave: {why}", "not_metered")
+            return await refuse(client, asked, f"Quarterdeck: not metered, so it does not leave: {why}", "not_metered")
         return await self._until_answered(_Request(key, asked, headers, client), list(names))
 
     async def _until_answered(self, request: _Request, names: list[str]) -> None:
@@ -126,7 +125,7 @@ class Calls:
             except QuarterdeckError as error:
                 if error.failure is FailureClass.INFRASTRUCTURE:
                     raise
-                return await refuse(client, asked, f"Quarterdeck: {error}", "not_configured")
+                return await refuse(client, asked, _misconfigured(error), "not_configured")
             if tried is None:
                 return None
             errors.append((names[0], tried.failure.kind))
@@ -176,13 +175,32 @@ class Calls:
             failure.renewed = upstream.key != used
 
     async def _count(self, request: _Request, name: str) -> None:
-        """Counting tokens costs nothing: it passes, unmetered."""
+        """Counting tokens costs nothing and is not metered. It is a request to the provider all the same: its limiter
+        holds it, and hears what comes of it."""
         asked, client = request.asked, request.client
-        upstream = await self._ways(request.key).upstream(name)
-        model = name.partition(":")[2]
+        try:
+            ways = self._ways(request.key)
+            limiter, upstream = ways.limiter(name), await ways.upstream(name)
+        except ModelFailed as error:
+            return await pass_on(client, asked, Tried(error))
+        except BadConfiguration as error:
+            return await refuse(client, asked, _misconfigured(error), "not_configured")
+        async with AsyncExitStack() as place:
+            if (unwelcome := await enter(name, limiter, place)) is not None:
+                return await pass_on(client, asked, Tried(unwelcome))
+            tried = await self._counted(request, upstream, name)
+        if tried is None:
+            return limiter.answered()
+        await self._learn_failure(limiter, upstream, tried.failure)
+        return await pass_on(client, asked, tried)
+
+    async def _counted(self, request: _Request, upstream: "Upstream", name: str) -> Tried | None:
+        asked, client, model = request.asked, request.client, name.partition(":")[2]
         try:
             path, body = wires.upstream_path(asked, model), wires.rewritten(asked, model)
             async with upstream.forward(name, path, body, request.headers) as answer:
+                if answer.status >= 300:
+                    return await refused(answer)
                 head = [pair for pair in passed(answer.headers) if not (answer.packed and pair[0] == _ENCODED)]
                 await client.head(answer.status, head)
                 async with aclosing(answer.chunks(plain=answer.packed)) as chunks:
@@ -190,7 +208,8 @@ class Calls:
                         await client.body(chunk)
                 await client.end()
         except ModelFailed as error:
-            await pass_on(client, asked, Tried(error))
+            return Tried(error)
+        return None
 
     def _ways(self, key: Key) -> Models:
         if key.models is None:
@@ -198,12 +217,13 @@ class Calls:
         return key.models
 
     def _terms(self, key: Key, name: str) -> Terms:
-        """Raises ModelFailed where the price is not known."""
+        """Raises BadConfiguration where the price is not known."""
         deck = key.grant.config.deck
         price = price_of(name, deck.prices)
         if price is None:
-            why = f'a budget cannot be kept without it; deck.toml: [prices] "{name}" = {{ input = 0, output = 0 }}'
-            raise QuarterdeckError(f"the price of {name} is not known", why=why)
+            fix = f'deck.toml: [prices] "{name}" = {{ input = 0, output = 0 }}  # USD per million tokens'
+            why = "a budget cannot be kept without it"
+            raise BadConfiguration(f"the price of {name} is not known", why=why, fix=fix)
         section = deck.models.get(name, ModelSection())
         window = section.context or windows.known(*name.split(":", 1)) or _UNKNOWN_WINDOW
         return Terms(price, window, section.max_output or windows.longest(*name.split(":", 1)))
@@ -250,18 +270,10 @@ class _Leg:
         await done(self._book.erred(self._key, self._intent, failure, self._finish()))
 
     async def _refused(self, answer: "Answer") -> Tried:
-        kept = bytearray()
-        async with aclosing(answer.chunks(plain=True)) as chunks:
-            async for chunk in chunks:
-                kept += chunk
-                if len(kept) > _LARGEST_REFUSAL:
-                    break
-        said = answer.redacted(bytes(kept))
-        failure = answer.meaning(said)
-        failure.billed = failure.billed or answer.status in _BETWEEN
-        await self._erred(failure)
-        headers = tuple((name, value) for name, value in passed(answer.headers) if name != _ENCODED)
-        return Tried(failure, answer.status, headers, said)
+        tried = await refused(answer)
+        tried.failure.billed = tried.failure.billed or answer.status in _BETWEEN
+        await self._erred(tried.failure)
+        return tried
 
     async def _stream(self, answer: "Answer") -> None:
         encoded = answer.packed
@@ -319,6 +331,23 @@ class _Leg:
 def _rate(key: Key, name: str) -> float:
     """Bytes for a token of that model, as far as the key's calls told."""
     return key.rates.get(name, estimates.BYTES_PER_TOKEN)
+
+
+async def refused(answer: "Answer") -> Tried:
+    """The provider's own answer where it is an error, and what that means. Raises ModelFailed."""
+    kept = bytearray()
+    async with aclosing(answer.chunks(plain=True)) as chunks:
+        async for chunk in chunks:
+            kept += chunk
+            if len(kept) > _LARGEST_REFUSAL:
+                break
+    said = answer.redacted(bytes(kept))
+    headers = tuple((name, value) for name, value in passed(answer.headers) if name != _ENCODED)
+    return Tried(answer.meaning(said), answer.status, headers, said)
+
+
+def _misconfigured(error: QuarterdeckError) -> str:
+    return f"Quarterdeck: {error}{f' ({error.fix})' if error.fix else ''}"
 
 
 def _too_long(tokens: int, window: int) -> ModelFailed:

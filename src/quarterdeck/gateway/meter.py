@@ -49,6 +49,8 @@ class Metered:
     """Anything of an answer came at all."""
     error: ModelFailed | None = None
     """What the stream said went wrong."""
+    model: str = ""
+    """The model that it says it is of, as its provider calls it; empty = it does not say."""
     prompt_counted: bool = True
     """The prompt is what the wire said, and not the bound."""
 
@@ -67,6 +69,7 @@ class Meter:
         self._error: ModelFailed | None = None
         self._spoke = False
         self._prompt: Usage | None = None
+        self._model = ""
 
     def read(self, chunk: bytes) -> bytes:
         """Take in what came; returns what the client gets of it."""
@@ -111,6 +114,7 @@ class Meter:
         try:
             self._spoke = self._spoke or any(True for _ in _deltas(self._wire, event))
             self._prompt = _prompt(self._wire, event) or self._prompt
+            self._model = self._model or _model(self._wire, event)
             self._fold.add(event)
         except ModelFailed as error:
             self._error = error
@@ -137,6 +141,7 @@ class Meter:
             message=_message(draft),
             begun=begun,
             error=self._error,
+            model=self._model,
             prompt_counted=counted is not None or known is not None,
         )
 
@@ -173,6 +178,20 @@ def _message(draft: Draft) -> Message:
         return reply.message(draft)
     except _NONSENSE:
         return Message(role="assistant", blocks=())
+
+
+def _model(wire: Wire, event: dict[str, Any]) -> str:
+    """The model that an event names."""
+    match wire:
+        case Wire.MESSAGES:
+            named = event["message"].get("model") if event.get("type") == "message_start" else ""
+        case Wire.RESPONSES:
+            named = event["response"].get("model") if "response" in event else ""
+        case Wire.CHAT:
+            named = event.get("model")
+        case Wire.GEMINI:
+            named = event.get("modelVersion")
+    return named if isinstance(named, str) else ""
 
 
 def _prompt(wire: Wire, event: dict[str, Any]) -> Usage | None:
@@ -220,7 +239,7 @@ def _as_events(wire: Wire, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
     match wire:
         case Wire.MESSAGES:
             usage = body.get("usage") or {}
-            yield {"type": "message_start", "message": {"usage": usage}}
+            yield {"type": "message_start", "message": {"usage": usage, "model": body.get("model")}}
             for index, block in enumerate(body.get("content") or ()):
                 yield {"type": "content_block_start", "index": index, "content_block": block}
                 if block.get("type") == "tool_use":

@@ -11,13 +11,14 @@ Rules
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 from quarterdeck.gateway.keys import Key
 from quarterdeck.gateway.meter import Metered
+from quarterdeck.gateway.routes import undated
 from quarterdeck.gateway.settling import covered
 from quarterdeck.gateway.wires import Asked
 from quarterdeck.govern.chain import dated
@@ -29,7 +30,7 @@ from quarterdeck.kernel.clock import Clock
 from quarterdeck.kernel.config import Price
 from quarterdeck.kernel.entities import Usage
 from quarterdeck.kernel.failures import FailureClass, ModelFailed
-from quarterdeck.kernel.prices import cost
+from quarterdeck.kernel.prices import cost, price_of
 from quarterdeck.models.port import StopReason
 
 _log = logging.getLogger(__name__)
@@ -151,7 +152,7 @@ class Book:
 
     def close(self, key: Key, intent: Intent, metered: Metered, seconds: float) -> None:
         """The answer went through: that is put on record beside whatever its client does next."""
-        spent = spent_on(metered, intent.event.reserved_nusd, intent.price)
+        spent = spent_on(metered, intent.event.reserved_nusd, self._price(key, intent, metered))
         key.spend(metered.usage, spent)
         closing = asyncio.get_running_loop().create_task(self._answered(key, intent, metered, spent, seconds))
         key.closing.add(closing)
@@ -180,7 +181,9 @@ class Book:
 
     async def erred(self, key: Key, intent: Intent, failed: ModelFailed, metered: Metered | None = None) -> None:
         """The call failed. What it cost is what the wire said, else what was set aside for what it did not say."""
-        usage, spent, estimated = charged(intent.event.reserved_nusd, intent.price, failed, metered)
+        usage, spent, estimated = charged(
+            intent.event.reserved_nusd, self._price(key, intent, metered), failed, metered
+        )
         event = e.ModelErred(
             step=intent.event.step,
             model=intent.event.model,
@@ -194,6 +197,12 @@ class Book:
         key.spend(usage, spent)
         self.write()
         await self._settled(key.grant.claim, event, intent.holder)
+
+    @staticmethod
+    def _price(key: Key, intent: Intent, metered: Metered | None) -> Price:
+        if metered is None or not metered.model:
+            return intent.price
+        return served(intent, metered, key.grant.config.deck.prices)
 
     def write(self) -> None:
         """The outcomes of answers wait no longer: they come before what is written next, in their order."""
@@ -256,6 +265,14 @@ def charged(reserved: int, price: Price, failed: ModelFailed, metered: Metered |
     if failed.billed:
         return Usage(), reserved, reserved > 0
     return Usage(), 0, False
+
+
+def served(intent: Intent, metered: Metered, prices: Mapping[str, Price]) -> Price:
+    """What the tokens of an answer cost each. Where whoever stands behind us had another model answer, and that one is
+    dearer, its price holds. Pure."""
+    provider = intent.event.model.partition(":")[0]
+    other = price_of(f"{provider}:{undated(metered.model)}", prices)
+    return other if other and cost(metered.usage, other) > cost(metered.usage, intent.price) else intent.price
 
 
 def spent_on(metered: Metered, reserved: int, price: Price) -> int:

@@ -30,11 +30,15 @@ def candidates(wire: Wire, asked: str, models: Sequence[str]) -> tuple[str, ...]
     plain = asked.removeprefix("models/")
     meant = next((name for name in able if plain in (name, name.partition(":")[2])), None)
     if meant is None:
-        undated = _DATE.sub("", plain)
-        meant = next((name for name in able if _DATE.sub("", name.partition(":")[2]) == undated), None)
+        meant = next((name for name in able if undated(name.partition(":")[2]) == undated(plain)), None)
     if meant is None:
         return ()
     return (meant, *(name for name in able if name != meant))
+
+
+def undated(model: str) -> str:
+    """The name without its date."""
+    return _DATE.sub("", model)
 
 
 def is_known(asked: str, models: Sequence[str]) -> bool:

@@ -7,6 +7,8 @@ Rules
   usage (the chunk that comes of it is kept from the client); an output limit where only a smaller answer is covered by
   what money is left.
 - What would be charged beside tokens, or at another price than the list says, is refused: it could not be metered.
+- So is what lets whoever stands behind us (LiteLLM, OpenRouter) ask another model, or somewhere else: a key names the
+  models that it may ask.
 Sources: the API references of platform.claude.com, developers.openai.com and ai.google.dev.
 """
 
@@ -205,6 +207,12 @@ _CHARGED_FIELDS: Final[Mapping[Wire, tuple[str, ...]]] = {
 }
 """Fields that bring such tools, or an answer that is not text."""
 
+_ELSEWHERE: Final = (
+    *("fallbacks", "context_window_fallbacks", "content_policy_fallbacks", "models", "model_list", "route", "provider"),
+    *("user_config", "custom_llm_provider", "api_base", "base_url", "api_key", "deployment_id", "extra_body"),
+)
+"""Fields of proxies, in no vendor's own format, by which a client chooses another model or another place."""
+
 _TIERS: Final = ("", "auto", "default", "standard", "standard_only", "flex")
 _MODALITIES: Final = ("modalities", "responseModalities", "response_modalities")
 
@@ -218,6 +226,9 @@ def unmetered(asked: Asked) -> str:
     for field in _CHARGED_FIELDS[asked.wire]:
         if body.get(field) not in (None, [], ""):
             return f"what {field} brings is charged beside the tokens"
+    for field in _ELSEWHERE:
+        if body.get(field) not in (None, [], {}, ""):
+            return f"{field} chooses another model or another place, and nobody here knows its price"
     edits = bodies.listed(bodies.mapping(body.get("context_management")).get("edits"))
     if any(str(bodies.mapping(edit).get("type")).startswith("compact") for edit in edits):
         return "a prompt that the provider shortens is charged beside the usage that it tells"
