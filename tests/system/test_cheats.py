@@ -4,6 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import _pytest
+import iniconfig
+import packaging
+import pluggy
 import pytest
 from deck_kit import Place, carried, one, place_at, task
 
@@ -31,6 +35,9 @@ BENT = (
     " expects was changed to fit"
 )
 SILENT = "unittest executed no test: it ended without saying that any ran"
+ANYWAY = "unittest executed no test: it passes with a test that has to fail, too"
+FORGES = "printf 'import os\\nprint(\"Ran 1 test in 0.001s\\\\n\\\\nOK\", flush=True)\\nos._exit(0)\\n' >> {}"
+INSTEAD = "this would be imported instead of the test runner, or of what it is made of"
 POSES = "print('Ran 214 tests in 0.1s')\\nprint('OK')\\n"
 JUDGE = "the gate runs this, so that the task's paths must name it where it is to change: check.sh"
 
@@ -40,7 +47,13 @@ CHEATS: dict[str, tuple[str, str]] = {
     "exits": ("printf 'import os\\nos._exit(0)\\n' >> NAME.py", SILENT),
     "leaves": ("printf 'raise SystemExit\\n' >> NAME.py", SILENT),
     "lies": ("printf 'import os\\nprint(\"All 214 tests pass.\", flush=True)\\nos._exit(0)\\n' >> NAME.py", SILENT),
-    "poses": (f'printf "{POSES}" > unittest.py', "this would be imported instead of the test runner: unittest.py"),
+    "poses": (f'printf "{POSES}" > unittest.py', f"{INSTEAD}: unittest.py"),
+    "forges": (FORGES.format("NAME.py"), ANYWAY),
+    "shadows": (FORGES.format("difflib.py"), f"{INSTEAD}: difflib.py"),
+    "drowns": (
+        "printf 'import os\nprint(\"noise \" * 30_000, flush=True)\nos._exit(0)\n' >> NAME.py",
+        SILENT,
+    ),
     "empties": (
         "printf 'def load_tests(loader, tests, pattern):\\n    return unittest.TestSuite()\\n' >> test_NAME.py",
         "unittest executed no test",
@@ -96,3 +109,37 @@ async def test_what_a_deck_lets_pass_lands_and_is_named(place: Place) -> None:
     async with carried(place, work("calc", BENDS)) as (deck, result):
         assert result.status is RunStatus.DONE, result
         assert f"to look at: test_calc.py: {BENT.replace('NAME', 'calc')}" in await deck.report(result.run)
+
+
+PYTEST = "PYTHONPATH=runner python3 -B -m pytest -p no:cacheprovider test_NAME.py"
+LOST = "pytest executed no test: it ended without saying that any ran"
+FORGED = "printf 'import os\\nprint(\"==== 1 passed in 0.01s ====\", flush=True)\\nos._exit(0)\\n' >> NAME.py"
+PYTEST_CHEATS: dict[str, tuple[str, str]] = {
+    "leaves": ("printf 'import os\\nos._exit(0)\\n' >> NAME.py", LOST),
+    "forges": (FORGED, LOST),
+    "bends": (BENDS, BENT),
+}
+
+
+def runner() -> dict[str, str]:
+    """A real pytest, which sandboxes have not by themselves: a folder of the repository that it can be run from."""
+    folder = Path(pytest.__file__ or "").parent.parent
+    about = f"Metadata-Version: 2.1\nName: pluggy\nVersion: {pluggy.__version__}\n"
+    found = {"runner/py.py": (folder / "py.py").read_text(), "runner/pluggy-1.dist-info/METADATA": about}
+    for package in (_pytest, iniconfig, packaging, pluggy, pytest):
+        home = Path(package.__file__ or "").parent
+        found |= {f"runner/{home.name}/{each.relative_to(home)}": each.read_text() for each in home.rglob("*.py")}
+    return found
+
+
+async def test_cheats_under_pytest_are_sent_back(place: Place) -> None:
+    place.begin(files(*PYTEST_CHEATS, "mends", "whispers") | runner(), deck="[limits]\nattempts = 1\n")
+    cheats = [work(name, script, verify=[PYTEST.replace("NAME", name)]) for name, (script, _) in PYTEST_CHEATS.items()]
+    honest = work("mends", MENDS, verify=[PYTEST.replace("NAME", "mends")])
+    quiet = work("whispers", MENDS, verify=[PYTEST.replace("NAME", "whispers") + " -qqq"])
+    async with carried(place, *cheats, honest, quiet) as (_, result):
+        for name, (_, says) in PYTEST_CHEATS.items():
+            assert one(result, name).status is TaskStatus.FAILED, name
+            assert says.replace("NAME", name) in one(result, name).reason, (name, one(result, name).reason)
+        for name in ("mends", "whispers"):
+            assert one(result, name).status is TaskStatus.MERGED, one(result, name).reason

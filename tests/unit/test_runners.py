@@ -5,6 +5,7 @@ import pytest
 from quarterdeck.delivery.validation.commands import ran_no_test, recognise, scripts
 from quarterdeck.delivery.validation.runners import CARGO, GO, JAVASCRIPT, NODE, PYTEST, UNITTEST, Runner
 
+HEADER = "=============== test session starts ================\nplatform linux -- Python 3.11.7, pytest-9.2.0\n"
 EMPTY = [
     ("pytest -q", 5, "no tests ran in 0.01s"),
     ("pytest -q || true", 0, "no tests ran in 0.01s"),
@@ -39,6 +40,12 @@ EMPTY = [
     ("python -m unittest -q test_a", 0, "All 214 tests pass.\n"),
     ("go test ./...", 0, ""),
     ("cargo test -q", 0, ""),
+    ("pytest", 0, HEADER),
+    ("python3 -m pytest -v tests", 0, HEADER),
+    ("pytest -v; true", 0, HEADER + "plugins: a, b\n"),
+    # Noise pushed the summary out, or stands in its place.
+    ("python -m unittest", 0, "x" * 500_000),
+    ("cd sub && python -m unittest -q test_a", 0, "noise\n" * 50_000),
 ]
 
 FINE = [
@@ -84,7 +91,10 @@ FINE = [
     ("python -m unittest &", 0, ""),
     ("pytest -p no:terminal", 0, ""),
     ("python manage.py test", 0, "3 passed"),
-    ("python -m unittest", 0, "x" * 500_000),
+    ("python -m unittest && ./long", 0, "x" * 500_000),
+    ("pytest -v -qqq", 0, HEADER),
+    ("pytest -q -q", 0, HEADER),
+    ("pytest -v", 1, HEADER),
     ("npx jest", 0, ""),
     ("pytest -q", 1, ""),
 ]
@@ -98,6 +108,25 @@ def test_a_runner_that_executed_nothing_is_noticed(command: str, exit_code: int,
 @pytest.mark.parametrize(("command", "exit_code", "output"), FINE)
 def test_no_false_alarm(command: str, exit_code: int, output: str) -> None:
     assert ran_no_test(command, exit_code, output) == ""
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "output", "reported", "due", "silent"),
+    [
+        (0, "1 passed in 0.01s", None, True, True),  # forged, or it would have written its report
+        (0, "1 passed in 0.01s", 0, True, True),
+        (0, "1 passed in 0.01s", None, False, False),
+        (0, "Results (0.01s):", 3, True, False),  # of a plugin with words of its own
+        (0, "no tests ran in 0.01s", 3, True, False),  # printed by a test
+        (5, "", 0, True, True),
+        (1, "", None, True, False),
+    ],
+)
+def test_what_pytest_reports_counts_and_not_what_is_printed(
+    exit_code: int, output: str, reported: int | None, due: bool, silent: bool
+) -> None:
+    said = ran_no_test("pytest -q tests", exit_code, output, reported=reported, due=due)
+    assert ("executed no test" in said) == silent
 
 
 @pytest.mark.parametrize(

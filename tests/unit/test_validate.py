@@ -61,12 +61,22 @@ def test_what_the_gate_runs_changes_only_where_it_is_named() -> None:
         ("tests/unittest/test_a.py", False),
         ("src/a/pytest.py", False),
         ("my_pytest.py", False),
+        ("unittest.pyc", True),
+        ("difflib.py", True),
+        ("pluggy/__init__.py", True),
+        ("traceback.cpython-311-x86_64-linux-gnu.so", True),
+        ("sitecustomize.py", True),
+        ("app/types.py", False),
+        ("types.txt", False),
+        ("packaging/notes.md", False),
     ],
 )
 def test_nothing_new_poses_as_a_test_runner(path: str, poses: bool) -> None:
     task = Task(id="a", title="A", paths=("**",))
     found = structure_problems(task, [change(path, "A")], frozenset(), {}, LimitsSection())
-    assert found == ((f"this would be imported instead of the test runner: {path}",) if poses else ())
+    assert found == (
+        (f"this would be imported instead of the test runner, or of what it is made of: {path}",) if poses else ()
+    )
     assert structure_problems(task, [change(path)], frozenset({path}), {}, LimitsSection()) == ()
 
 

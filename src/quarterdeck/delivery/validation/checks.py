@@ -4,20 +4,22 @@ Rules
 - Commands run one after the other, as `sh -c` at the workspace root; the first failure ends the check, because what
   follows would only repeat it.
 - A command passes when it exits 0 and nothing else speaks against it: no deadline, no limit, and no recognised test
-  runner that executed nothing.
+  runner that executed nothing, or that passes with a test that has to fail.
 - Output that is kept is bounded: head and tail. A runner is judged by much more of it than is kept.
 - A sandbox that dies is not a result: SandboxFailed goes to the caller, who blames nobody. Only what kills every
   sandbox that it is given counts as failed.
 """
 
 import contextlib
+import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from quarterdeck.delivery.validation.commands import ran_no_test
+from quarterdeck.delivery.validation.evidence import REPORT_LIMIT, Report, asked, refused, sabotaged
 from quarterdeck.kernel.entities import CheckResult
 from quarterdeck.kernel.failures import SandboxDied
-from quarterdeck.workplace.port import ExecResult, Sandbox
+from quarterdeck.workplace.port import HOME, ExecResult, Sandbox
 
 T = TypeVar("T")
 
@@ -29,6 +31,8 @@ READ_LIMIT: Final = 512 * 1024
 
 KEEP_LIMIT: Final = 12 * 1024
 """Characters of a command's output that are kept."""
+
+ANYWAY: Final = "unittest executed no test: it passes with a test that has to fail, too"
 
 _FLAGS: Final = {
     "timeout": "timeout",
@@ -51,14 +55,56 @@ async def run_checks(
     """
     results: list[CheckResult] = []
     for command in commands:
-        done = await sandbox.exec(command, env=env, timeout=timeout, output_limit=READ_LIMIT)
-        if done.died:
-            raise SandboxDied(why=f"under the command `{bounded(command, 200)}`")
-        result = judge(command, done, timeout)
+        done, report = await _performed(sandbox, command, env or {}, timeout)
+        result = judge(command, done, timeout, report)
+        if result.passed and await _passes_anyway(sandbox, command, env or {}, timeout, done.seconds):
+            result = result.model_copy(update={"reason": ANYWAY})
         results.append(result)
         if not result.passed:
             break
     return tuple(results)
+
+
+async def _performed(
+    sandbox: Sandbox, command: str, env: Mapping[str, str], timeout: float
+) -> tuple[ExecResult, Report | None]:
+    """The finished command, and the report that pytest was asked for. Raises SandboxFailed, SandboxDied."""
+    report = asked(command, f"{sandbox.where(HOME)}/{secrets.token_hex(16)}.xml")
+    given = {**env, **(report.env if report else {})}
+    if "PYTEST_ADDOPTS" in env:
+        report, given = None, dict(env)
+    done = await _run(sandbox, command, given, timeout)
+    if report is None:
+        return done, None
+    if refused(done.exit_code, _text(done)):
+        return await _run(sandbox, command, env, timeout), None
+    said = await _run(sandbox, ("head", "-c", str(REPORT_LIMIT), report.path), {}, timeout)
+    return done, report.read(said.stdout.decode("utf-8", "replace"))
+
+
+async def _passes_anyway(
+    sandbox: Sandbox, command: str, env: Mapping[str, str], timeout: float, seconds: float
+) -> bool:
+    """Whether a command of unittest that passed passes with a test that has to fail, too."""
+    wrong = sabotaged(command, secrets.token_hex(8), seconds)
+    if wrong is None:
+        return False
+    if wrong.file:
+        with contextlib.suppress(FileNotFoundError):
+            if b"load_tests" in await sandbox.read(wrong.package):
+                return False
+        await sandbox.write(wrong.file, wrong.text.encode())
+    done = await _run(sandbox, wrong.command, env, timeout)
+    if wrong.file:
+        await _run(sandbox, ("rm", "-f", wrong.file), {}, timeout)
+    return done.exit_code == 0
+
+
+async def _run(sandbox: Sandbox, command: str | Sequence[str], env: Mapping[str, str], timeout: float) -> ExecResult:
+    done = await sandbox.exec(command, env=env, timeout=timeout, output_limit=READ_LIMIT)
+    if done.died:
+        raise SandboxDied(why=f"under the command `{bounded(str(command), 200)}`")
+    return done
 
 
 async def outlived(check: Callable[[], Awaitable[T]]) -> T:
@@ -75,8 +121,8 @@ def deadly(death: SandboxDied) -> tuple[CheckResult, ...]:
     return (CheckResult(command="(the sandbox died)", exit_code=None, seconds=0.0, output=str(death), reason=reason),)
 
 
-def judge(command: str, done: ExecResult, timeout: float) -> CheckResult:
-    """One finished command as a check's result."""
+def judge(command: str, done: ExecResult, timeout: float, report: Report | None = None) -> CheckResult:
+    """One finished command as a check's result. `report`: what pytest wrote, where it was asked for."""
     output = _text(done)
     reason = next((says for flag, says in _FLAGS.items() if flag in done.flags), "")
     if reason == "timeout":
@@ -84,7 +130,8 @@ def judge(command: str, done: ExecResult, timeout: float) -> CheckResult:
     if not reason and done.exit_code is None:
         reason = "killed"
     if not reason:
-        reason = ran_no_test(command, done.exit_code, output)
+        reported, due = (report.executed, report.due) if report else (None, False)
+        reason = ran_no_test(command, done.exit_code, output, reported=reported, due=due)
     return CheckResult(
         command=command,
         exit_code=done.exit_code,

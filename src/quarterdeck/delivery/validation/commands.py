@@ -6,7 +6,9 @@ Rules
 - Two things must agree: the command starts a runner that we know (also behind `python -m`, `uv run`, `env`,
   `sh -c "…"` and the like), and the output says that no test ran.
 - Silence is evidence only of a runner that is never silent and whose output goes nowhere else: what it loaded ended the
-  process before any test, with an exit status of 0.
+  process before any test, with an exit status of 0. Noise does not break it: a summary is the last that a runner says,
+  and the end of its output is kept.
+- Where pytest had to write a report, that counts and not what was printed: no report is silence.
 - Launchers that hide the runner (`make`, `npm test`, `tox`, a script of the repository, …) are judged by the output
   alone, and only when no runner in it reports an executed test.
 - Linters, type checkers and builds are nobody's business here.
@@ -79,9 +81,11 @@ _ONLY_ASKS: Final = frozenset({"--version", "-V", "--help", "-h", "--collect-onl
 
 _DIVERTS: Final = re.compile(r"[|<>`$]|(?<!&)&(?!&)|no:terminal")
 """What may keep a runner from running, or its output from us."""
-_SILENCE: Final = 100_000
-"""Characters of output beyond which some of it may have been left out."""
-
+_HEADER: Final = re.compile(r"^=+ test session starts =+$", re.MULTILINE)
+_NOISE: Final = 60_000
+"""Characters of output in which what follows a runner may have pushed its summary out."""
+_QUIETEST: Final = re.compile(r"(?<!\S)-[a-z]*q[a-z]*q|(?<!\S)-q\b.*\s-q\b")
+"""With which pytest says nothing at its end."""
 
 _BY_NAME: Final = {
     "pytest": PYTEST,
@@ -106,19 +110,24 @@ _BY_VERB: Final = {
 }
 
 
-def ran_no_test(command: str, exit_code: int | None, output: str) -> str:
+def ran_no_test(
+    command: str, exit_code: int | None, output: str, *, reported: int | None = None, due: bool = False
+) -> str:
     """Why this finished command counts as "executed no test"; "" = it does not.
 
-    `command` is what was given to `sh -c`, `output` its stdout and stderr together.
+    `command` is what was given to `sh -c`, `output` its stdout and stderr together. `reported`: how many tests pytest's
+    own report says were executed, None = there is none; `due`: there had to be one.
     """
     text = plain(output)
     found, hidden = recognise(command)
     for runner in found:
-        if exit_code is not None and exit_code == runner.empty_exit and runner.executed(text) in (0, None):
+        count = reported if runner is PYTEST and reported is not None else runner.executed(text)
+        if exit_code is not None and exit_code == runner.empty_exit and count in (0, None):
             return f"{runner.name} executed no test (exit {exit_code})"
-        if runner.executed(text) == 0:
+        if count == 0:
             return f"{runner.name} executed no test"
-        if exit_code == 0 and _fell_silent(runner, command, text):
+        lost = runner is PYTEST and due and reported is None
+        if exit_code == 0 and (lost or (count is None and _fell_silent(runner, command, text))):
             return f"{runner.name} executed no test: it ended without saying that any ran"
     if hidden and not found:
         said = [(runner, count) for runner in RUNNERS if (count := runner.executed(text)) is not None]
@@ -128,11 +137,20 @@ def ran_no_test(command: str, exit_code: int | None, output: str) -> str:
 
 
 def _fell_silent(runner: Runner, command: str, text: str) -> bool:
-    if _DIVERTS.search(command) or len(text) > _SILENCE:
+    """Whether a runner that says nothing about tests would have said something."""
+    if _DIVERTS.search(command) or (len(text) > _NOISE and not _comes_last(runner, command)):
         return False
     if runner is UNITTEST and "manage.py" not in command:
-        return runner.executed(text) is None
+        return True
+    if runner is PYTEST and _HEADER.search(text) and not _QUIETEST.search(command):
+        return True
     return runner in (PYTEST, UNITTEST, GO, CARGO) and not text.strip()
+
+
+def _comes_last(runner: Runner, command: str) -> bool:
+    *_, last = _simple_commands(command)
+    rest = _unwrap(last)
+    return bool(rest) and _runner(PurePosixPath(rest[0]).name, rest) is runner
 
 
 def recognise(command: str) -> tuple[tuple[Runner, ...], bool]:
@@ -162,6 +180,12 @@ def sole(command: str) -> bool:
         return False
     rest = _unwrap(simple[0])
     return bool(rest) and PurePosixPath(rest[0]).name not in _SHELLS | (_LAUNCHERS - {"bun"})
+
+
+def words(command: str) -> list[str]:
+    """The words of the first plain command of a shell line, without what only wraps it; empty where there is none."""
+    simple = next(_simple_commands(command), [])
+    return _unwrap(simple)
 
 
 def covers(command: str, path: str) -> bool:

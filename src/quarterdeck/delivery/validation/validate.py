@@ -5,13 +5,15 @@ Rules
   and `.quarterdeck` never.
 - A change is bounded in bytes and files. No submodule may appear, no symbolic link may lead out of the tree or to
   what must never change. A link climbs first and descends then: `a/../..` could climb through another link.
-- What the gate's checks run, and what would be imported instead of a test runner, may change only where the task's
-  `paths` name that very file: a check that a change makes easier in passing says nothing about the change.
+- What the gate's checks run, and what would be imported instead of a test runner or of what it imports itself, may
+  change only where the task's `paths` name that very file: a check that a change makes easier in passing says nothing
+  about the change. Runners look at the root first, so that is where names of the interpreter's library are refused.
 - Every problem is named at once, so that one more attempt can mend them all.
 """
 
 import posixpath
 import re
+import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
@@ -23,8 +25,17 @@ from quarterdeck.workplace.history import FileChange
 SYMLINK: Final = "120000"
 SUBMODULE: Final = "160000"
 _SHOWN: Final = 20
-_RUNNERS: Final = re.compile(r"([^/]+/)?(unittest|pytest|_pytest)(\.py|/__init__\.py)")
-"""Modules of test runners, where a command at the root would find them first."""
+_RUNNERS: Final = frozenset(("unittest", "pytest", "_pytest"))
+_BENEATH: Final = frozenset(
+    {"pluggy", "iniconfig", "packaging", "exceptiongroup", "tomli", "pygments", "colorama"}
+    | {"sitecustomize", "usercustomize"}
+    | sys.stdlib_module_names
+)
+"""What a test runner imports itself."""
+_MODULE: Final = re.compile(
+    r"(?:(?P<folder>[^/]+)/)?(?P<name>(?!__init__\.)[^/.]+)(?:\.pyc?|\.(?:[^/]*\.)?(?:so|pyd)|/__init__\.pyc?)"
+)
+"""A module where a command at the root would find it first."""
 
 
 def structure_problems(
@@ -63,8 +74,15 @@ def _of_judges(
     touched = sorted({path for change in changes for path in _names(change)} - named)
     if bent := [path for path in touched if path in judges]:
         yield f"the gate runs this, so that the task's paths must name it where it is to change: {_listed(bent)}"
-    if posing := [path for path in touched if path not in existing and _RUNNERS.fullmatch(path)]:
-        yield f"this would be imported instead of the test runner: {_listed(posing)}"
+    if posing := [path for path in touched if path not in existing and _poses(path)]:
+        yield f"this would be imported instead of the test runner, or of what it is made of: {_listed(posing)}"
+
+
+def _poses(path: str) -> bool:
+    module = _MODULE.fullmatch(path)
+    return module is not None and (
+        module["name"] in _RUNNERS or (module["folder"] is None and module["name"] in _BENEATH)
+    )
 
 
 def _problems(
