@@ -43,7 +43,6 @@ from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Agent
 from quarterdeck.kernel.events import Outcome
 from quarterdeck.kernel.failures import AgentFailed, FailureClass, QuarterdeckError, SandboxDied, StaleClaim
-from quarterdeck.kernel.ids import PLANNER_TASK
 from quarterdeck.workplace.port import WORKSPACE, Gear, Session
 from quarterdeck.workplace.profile import PROGRAM
 from quarterdeck.workplace.shipping import MCP_BRIDGE
@@ -361,7 +360,7 @@ class AcpHarness:
 def _grant(assignment: Assignment, models: tuple[str, ...], bounds: limits.Bounds) -> Grant:
     return Grant(
         run=assignment.run,
-        task=assignment.task.id if assignment.task is not None else PLANNER_TASK,
+        task=assignment.task_id,
         attempt=assignment.attempt,
         agent=assignment.agent.name,
         claim=assignment.claim,

@@ -15,7 +15,6 @@ from typing import Any, Final
 from quarterdeck.agents.acp_values import Option, Permission
 from quarterdeck.agents.port import Assignment
 from quarterdeck.govern.port import Action, Decision
-from quarterdeck.kernel.ids import PLANNER_TASK
 from quarterdeck.tools.port import Effect
 from quarterdeck.workplace.port import WORKSPACE
 
@@ -61,7 +60,7 @@ def action_of(assignment: Assignment, asked: Permission, workspace: str) -> Acti
         tool, effect = SERVER, "control"
     return Action(
         run=assignment.run,
-        task=assignment.task.id if assignment.task is not None else PLANNER_TASK,
+        task=assignment.task_id,
         attempt=assignment.attempt,
         agent=assignment.agent.name,
         tool=tool,

@@ -20,7 +20,6 @@ from quarterdeck.agents.port import Assignment
 from quarterdeck.agents.ports import Ports
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.entities import TodoItem
-from quarterdeck.kernel.ids import PLANNER_TASK
 from quarterdeck.tools.port import Edited, ToolResult
 
 _SMALL: Final = 64 * 1024
@@ -79,8 +78,7 @@ class AgentDesk:
         return ToolResult(f"{len(items)} steps, {open_items} of them open.")
 
     async def note(self, text: str) -> ToolResult:
-        task = self._assignment.task
-        self._pending.append(e.NoteRecorded(task=task.id if task is not None else PLANNER_TASK, text=text))
+        self._pending.append(e.NoteRecorded(task=self._assignment.task_id, text=text))
         return ToolResult("Recorded; the other tasks of this run will see it.")
 
     async def ask(self, question: str) -> ToolResult:

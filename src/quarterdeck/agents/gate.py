@@ -34,7 +34,6 @@ from quarterdeck.govern.port import Action, Decision
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids, probes
 from quarterdeck.kernel.failures import FailureClass, ModelFailed, QuarterdeckError, StaleClaim
-from quarterdeck.kernel.ids import PLANNER_TASK
 from quarterdeck.tools.bounds import bounded
 from quarterdeck.tools.port import Surroundings, Tool, ToolResult, fallback_of, meant_by
 from quarterdeck.tools.schema import problems
@@ -178,7 +177,7 @@ class ActionGate:
     def _action(self, owed: Owed, tool: Tool) -> Action:
         return Action(
             run=self._assignment.run,
-            task=self._assignment.task.id if self._assignment.task is not None else PLANNER_TASK,
+            task=self._assignment.task_id,
             attempt=self._assignment.attempt,
             agent=self._assignment.agent.name,
             tool=owed.call.name,

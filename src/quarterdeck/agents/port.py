@@ -18,6 +18,7 @@ from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Agent, Answer, Feedback, Note, Plan, Review, Submission, Task
 from quarterdeck.kernel.events import EventBase, Outcome
 from quarterdeck.kernel.failures import FailureClass
+from quarterdeck.kernel.ids import PLANNER_TASK
 from quarterdeck.workplace.port import Gear, Sandbox
 
 Handoff = Submission | Review | Plan | Answer
@@ -99,6 +100,11 @@ class Assignment:
     remade: bool = False
     """The workspace was made anew from a snapshot, because another worker was given the attempt."""
     extra: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def task_id(self) -> str:
+        """The id of what it works on; a planner works on the plan."""
+        return self.task.id if self.task is not None else PLANNER_TASK
 
     @property
     def depth(self) -> int:

@@ -16,7 +16,6 @@ from typing import Final
 from quarterdeck.agents.port import Assignment, Meeting
 from quarterdeck.agents.warning import quotation
 from quarterdeck.kernel.entities import Feedback, Plan, Task
-from quarterdeck.kernel.ids import PLANNER_TASK
 from quarterdeck.tools.bounds import bounded
 
 GUIDE_LIMIT: Final = 24 * 1024
@@ -59,11 +58,7 @@ def system_prompt(assignment: Assignment) -> str:
 def first_message(assignment: Assignment) -> str:
     """The first user message."""
     task = assignment.task
-    parts = [
-        f"Task: {task.id if task is not None else PLANNER_TASK}\n"
-        f"Role: {assignment.agent.name}\n"
-        f"Attempt: {assignment.number}"
-    ]
+    parts = [f"Task: {assignment.task_id}\nRole: {assignment.agent.name}\nAttempt: {assignment.number}"]
     if delegated := assignment.extra.get("delegated"):
         parts.append(f"## What you were asked to do\n{delegated}\n\nEnd with `submit`: a short answer.")
         if task is not None:

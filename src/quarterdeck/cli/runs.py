@@ -59,6 +59,7 @@ AgentName = Annotated[
 Sandbox = Annotated[
     str | None, typer.Option(help="How agents are fenced in; none = not at all.", metavar="NAME", show_default=False)
 ]
+Detach = Annotated[bool, typer.Option("--detach", help="Return at once; the run goes on without a terminal.")]
 
 
 @app.command()
@@ -93,9 +94,7 @@ def run(
             show_default=False,
         ),
     ] = None,
-    detach: Annotated[
-        bool, typer.Option("--detach", help="Return at once; the run goes on without a terminal.")
-    ] = False,
+    detach: Detach = False,
     json: Json = False,
     no_input: NoInput = False,
 ) -> None:

@@ -11,7 +11,7 @@ import typer
 
 from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
 from quarterdeck.cli.port import DeckApi
-from quarterdeck.cli.runs import Sandbox, carry, detached
+from quarterdeck.cli.runs import Detach, Sandbox, carry, detached
 from quarterdeck.delivery.order import RevertOrder
 from quarterdeck.kernel.failures import Conflicting, Exit
 
@@ -34,9 +34,7 @@ def revert(
         ),
     ] = None,
     sandbox: Sandbox = None,
-    detach: Annotated[
-        bool, typer.Option("--detach", help="Return at once; the run goes on without a terminal.")
-    ] = False,
+    detach: Detach = False,
     json: Json = False,
     no_input: NoInput = False,
 ) -> None:

@@ -7,19 +7,16 @@ Rules
 - A repository cannot write here: the file is the operator's, and nothing of a repository is merged into it.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from quarterdeck.kernel.entities import Value
-from quarterdeck.kernel.failures import BadConfiguration
 from quarterdeck.kernel.servers import McpSection, McpServer
-from quarterdeck.settings.files import read_text
-from quarterdeck.settings.private import replace_private
+from quarterdeck.settings.private import read_private, replace_private
 
 APPROVED_FILE: Final = "approved-tools.json"
 
@@ -69,15 +66,8 @@ class Approvals:
 
 def read_approvals(home: Path) -> tuple[Approval, ...]:
     """What is in the file; nothing where there is none. Raises BadConfiguration."""
-    file = home / APPROVED_FILE
-    try:
-        return _FILE.validate_python(json.loads(read_text(file)), strict=False).approved
-    except (FileNotFoundError, NotADirectoryError):
-        return ()
-    except (ValueError, RecursionError, ValidationError) as error:
-        raise BadConfiguration(
-            f"{file} cannot be read", why="it is not what `quarterdeck tools approve` writes", fix=f"remove {file}"
-        ) from error
+    found = read_private(home / APPROVED_FILE, _FILE, "quarterdeck tools approve")
+    return found.approved if found is not None else ()
 
 
 def write_approvals(home: Path, approved: Iterable[Approval]) -> None:

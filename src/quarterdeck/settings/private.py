@@ -1,14 +1,33 @@
-"""Files in a deck's home that only its operator reads: written whole or not at all.
+"""Files in a deck's home that only its operator reads, and that a command writes: whole or not at all.
 
 Rules
 - A reader sees the old file or the new one, also after a crash. Nobody but its owner may ever read it.
 """
 
+import json
 import os
 import secrets
 from pathlib import Path
+from typing import TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from quarterdeck.kernel.failures import BadConfiguration
+from quarterdeck.settings.files import read_text
+
+T = TypeVar("T")
+
+
+def read_private(file: Path, shape: TypeAdapter[T], by: str) -> T | None:
+    """What the file holds; None where there is none. `by`: the command that writes it. Raises BadConfiguration."""
+    try:
+        return shape.validate_python(json.loads(read_text(file)), strict=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, RecursionError, ValidationError) as error:
+        raise BadConfiguration(
+            f"{file} cannot be read", why=f"it is not what `{by}` writes", fix=f"remove {file}"
+        ) from error
 
 
 def replace_private(file: Path, text: str) -> None:

@@ -8,7 +8,6 @@ Rules
 
 import hashlib
 import hmac
-import json
 import re
 import secrets
 from collections.abc import Iterable
@@ -16,12 +15,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
 from quarterdeck.kernel.entities import Value
-from quarterdeck.kernel.failures import BadConfiguration, BadInput, Conflicting, NotFound
-from quarterdeck.settings.files import read_text
-from quarterdeck.settings.private import replace_private
+from quarterdeck.kernel.failures import BadInput, Conflicting, NotFound
+from quarterdeck.settings.private import read_private, replace_private
 
 TOKENS_FILE: Final = "tokens.json"
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9._-]{0,38}[a-z0-9])?")
@@ -60,15 +58,8 @@ _FILE: Final = TypeAdapter(_File)
 
 def read_tokens(home: Path) -> tuple[Token, ...]:
     """What is in the file; nothing where there is none. Raises BadConfiguration."""
-    file = home / TOKENS_FILE
-    try:
-        return _FILE.validate_python(json.loads(read_text(file)), strict=False).tokens
-    except (FileNotFoundError, NotADirectoryError):
-        return ()
-    except (ValueError, RecursionError, ValidationError) as error:
-        raise BadConfiguration(
-            f"{file} cannot be read", why="it is not what `quarterdeck token add` writes", fix=f"remove {file}"
-        ) from error
+    found = read_private(home / TOKENS_FILE, _FILE, "quarterdeck token add")
+    return found.tokens if found is not None else ()
 
 
 def add_token(home: Path, name: str, role: Role, now: float) -> str:

@@ -11,7 +11,7 @@ Rules
 """
 
 # Raw paths; pathlib would only slow the start of every sandbox.
-# ruff: noqa: PTH100, PTH108, PTH118, PTH120, PTH123, PTH208
+# ruff: noqa: PTH100, PTH108, PTH118, PTH120, PTH123
 from __future__ import annotations
 
 import errno
@@ -23,7 +23,7 @@ import sys
 import threading
 from collections.abc import Callable
 
-from quarterdeck.workplace import wire, worker_bridge, worker_session
+from quarterdeck.workplace import wire, worker_bridge, worker_processes, worker_session
 from quarterdeck.workplace.worker_exec import Run
 from quarterdeck.workplace.worker_files import Files
 from quarterdeck.workplace.worker_git import Git
@@ -310,11 +310,7 @@ def _end_children() -> None:
         found = _descendants()
         if not found:
             return
-        for pid in found:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):  # ended meanwhile
-                continue
+        worker_processes.kill(found)
         for pid in found:
             try:
                 os.waitpid(pid, 0)
@@ -324,11 +320,7 @@ def _end_children() -> None:
 
 def _descendants() -> list[int]:
     parents: dict[int, int] = {}
-    try:
-        names = [int(name) for name in os.listdir("/proc") if name.isdigit()]
-    except OSError:
-        return []
-    for pid in names:
+    for pid in worker_processes.everything():
         try:
             with open(f"/proc/{pid}/stat", "rb") as file:
                 parents[pid] = int(file.read().rpartition(b")")[2].split()[1])

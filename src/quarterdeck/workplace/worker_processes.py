@@ -28,18 +28,23 @@ def status(pid: int) -> int | None:
     return found.si_status if found.si_code == os.CLD_EXITED else 128 + found.si_status
 
 
+def kill(pids: list[int]) -> None:
+    """End these at once."""
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):  # ended meanwhile
+            continue
+
+
 def end_marked(mark: str) -> None:
     """Kill what carries the mark, until there is nothing. Linux; elsewhere the group is all that is known."""
     wanted = f"{MARK}={mark}".encode()
     for _ in range(_ROUNDS):
-        found = [pid for pid in _processes() if wanted in _environment(pid)]
+        found = [pid for pid in everything() if wanted in _environment(pid)]
         if not found:
             return
-        for pid in found:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):  # ended meanwhile
-                continue
+        kill(found)
         time.sleep(0.005)
 
 
@@ -47,7 +52,7 @@ def bury() -> None:
     """Collect ended orphans: this process is their parent, and each counts against the sandbox's process limit. The
     leader of a session of its own is left: another thread may wait for it."""
     own, session = os.getpid(), os.getsid(0)
-    for pid in _processes():
+    for pid in everything():
         try:
             with open(f"/proc/{pid}/stat", "rb") as file:
                 fields = file.read().rpartition(b")")[2].split()
@@ -58,7 +63,8 @@ def bury() -> None:
             continue
 
 
-def _processes() -> list[int]:
+def everything() -> list[int]:
+    """Every process that is seen from here; none where there is no /proc."""
     try:
         return [int(name) for name in os.listdir("/proc") if name.isdigit()]
     except OSError:
