@@ -1,5 +1,6 @@
 """A repository's tool servers from the declaration to a merged commit: refused, approved, used, and no secret left."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -9,10 +10,11 @@ from pathlib import Path
 import pytest
 import store_kit
 from cli_kit import Said, assert_refused, call
-from deck_kit import Place, place_at
+from deck_kit import Place, events, place_at
 from shed_kit import PROGRAM
 
 from quarterdeck.assembly import Deck, open_deck
+from quarterdeck.kernel import events as e
 from quarterdeck.kernel.config import Price
 from quarterdeck.kernel.events import RunStatus
 from quarterdeck.kernel.failures import Exit
@@ -132,6 +134,32 @@ async def test_an_agent_works_with_a_server_and_no_secret_stays(place: Place) ->
     assert "back again" in said
     _nowhere(place.root, TOKEN)
     _nowhere(place.root, KEY)
+
+
+async def test_each_use_of_an_outside_tool_waits_where_the_operator_says_so(place: Place) -> None:
+    turns = (
+        Turn(actions=(act("tool", name="tracker__echo", args={"text": "never said"}),)),
+        Turn(actions=(act("write", path="a.txt", content="triaged\n"),)),
+        Turn(actions=(act("submit", summary="done"),)),
+    )
+    (place.home / "deck.toml").write_text(f'[approve]\ntools = ["mcp:*"]\n{HOME}')
+    async with working(place, *turns) as deck:
+        await deck.approve_tools(place.repository, "tracker", ["TRACKER_TOKEN"])
+        run = await deck.create(place.order(TASK))
+        work = asyncio.create_task(deck.work(run))
+        stream = f"attempt/{run}.a.1"
+        async for record in deck.journal.follow(stream):
+            if isinstance(record.event, e.ApprovalAsked | e.ToolDone):
+                assert isinstance(record.event, e.ApprovalAsked), "it was used and nobody was asked"
+                break
+        (view,) = await deck.approvals()
+        assert "never said" in await deck.subject(view.approval)
+        await deck.decide(view.approval, "deny", action_hash=view.action_hash, reason="not today", by="ada")
+        await work
+        assert (await deck.result(run)).status is RunStatus.DONE
+        done = [event for event in await events(deck, stream) if isinstance(event, e.ToolDone)]
+        assert [(each.tool, each.flags) for each in done[:1]] == [("tracker__echo", ("denied",))]
+        assert len(await deck.approvals(open=False)) == 1, "its own files are nobody's tool"
 
 
 def _nowhere(root: Path, secret: str) -> None:

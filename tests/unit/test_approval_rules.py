@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from store_kit import open_at
 
+from quarterdeck.assembly.configuration import unmeant
 from quarterdeck.delivery.approval import unapproved
 from quarterdeck.delivery.dispatch import Decision
 from quarterdeck.delivery.nodes.approving import judged, lines_of
@@ -31,6 +32,7 @@ from quarterdeck.kernel.states import RunState
 from quarterdeck.settings.files import Partial
 from quarterdeck.settings.merging import merge
 from quarterdeck.testing import stories
+from quarterdeck.tools.shed.catalogue import Offered, listing
 
 Status = Literal["open", "approved", "denied", "expired"]
 HASH = "a" * 64
@@ -136,18 +138,62 @@ def test_the_node_ends_by_what_was_decided_about_exactly_this(verdict: str, give
 
 
 def test_a_tool_is_asked_about_where_the_policy_would_allow_it() -> None:
-    policy = AskFirst(DefaultPolicy(), ("ru*", "mcp__*", "submit"))
+    policy = AskFirst(DefaultPolicy(), ("ru*", "submit"))
 
     def verdict(tool: str, effect: Literal["read", "write", "execute", "control"], path: str = "a") -> str:
         return policy.decide(Action("r", "a", "r.a.1", "x", tool, {"path": path}, effect)).verdict
 
     assert verdict("run", "execute") == "ask"
-    assert verdict("mcp__db__query", "execute") == "ask"
     assert verdict("edit", "write") == "allow"
     assert verdict("edit", "write", ".git/config") == "deny"
     assert to_be_asked(("*",), "run", "execute")
     assert not to_be_asked(("*",), "submit", "control")
     assert verdict("submit", "control") == "ask"
+
+
+@pytest.mark.parametrize(
+    ("glob", "asked"),
+    [
+        ("mcp:*", True),
+        ("mcp:db", True),
+        ("mcp:db/query", True),
+        ("mcp:db/*", True),
+        ("mcp__*", True),
+        ("mcp__db", True),
+        ("mcp__db__query", True),
+        ("db__*", True),
+        ("mcp:other", False),
+        ("mcp:d", False),
+        ("mcp:db/quer", False),
+        ("run", False),
+    ],
+)
+def test_a_tool_of_an_outside_server_is_asked_about_by_each_of_its_names(glob: str, asked: bool) -> None:
+    """The names are those of the catalogue: an operator who wrote `mcp:*` believes that each use waits for him."""
+    (entry,) = listing("db", [Offered(name="query", read_only=True)]).entries
+    action = Action("r", "a", "r.a.1", "x", entry.name, {}, entry.effect, also=entry.also)
+    assert (AskFirst(DefaultPolicy(), (glob,)).decide(action).verdict == "ask") is asked
+
+
+def test_what_no_tool_is_called_is_named_to_the_operator() -> None:
+    words = (
+        "run",
+        "ru*",
+        "*",
+        "mcp:*",
+        "mcp:db",
+        "mcp:db/x*",
+        "mcp__d*",
+        "db__x",
+        "Bash",
+        "mcp:other",
+        "other__*",
+        "fetch",
+    )
+    deck = DeckConfig.model_validate({"approve": {"tools": words}, "mcp": {"servers": {"db": {"command": "x"}}}})
+    assert [line.split("'")[1] for line in unmeant(deck)] == ["Bash", "mcp:other", "other__*"]
+    without = DeckConfig.model_validate({"approve": {"tools": ("mcp:*", "mcp__db__query", "run")}})
+    assert [line.split("'")[1] for line in unmeant(without)] == ["mcp:*", "mcp__db__query"]
 
 
 LEVELS = ("never", "risky", "always")

@@ -40,6 +40,9 @@ _ALLOWS: Final = ("allow_once", "allow_always")
 _REJECTS: Final = ("reject_once", "reject_always")
 _OTHER: Final = "other"
 
+DONE_OUTSIDE: Final = (*dict.fromkeys(name for name, _ in _TOOLS.values()), _OTHER)
+"""What outside agents' own tools are to the policy."""
+
 
 def is_ours(asked: Permission) -> bool:
     """Whether it is about a tool of our own MCP server."""

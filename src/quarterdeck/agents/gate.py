@@ -35,7 +35,7 @@ from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids, probes
 from quarterdeck.kernel.failures import FailureClass, ModelFailed, QuarterdeckError, StaleClaim
 from quarterdeck.tools.bounds import bounded
-from quarterdeck.tools.port import Surroundings, Tool, ToolResult, fallback_of, meant_by
+from quarterdeck.tools.port import GoesBy, Surroundings, Tool, ToolResult, fallback_of, meant_by
 from quarterdeck.tools.schema import problems
 
 SLACK: Final = 60.0
@@ -183,6 +183,7 @@ class ActionGate:
             tool=owed.call.name,
             arguments=owed.call.arguments,
             effect=tool.effect,
+            also=tool.also if isinstance(tool, GoesBy) else (),
         )
 
     async def _word(self, owed: Owed) -> Word:

@@ -12,9 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from quarterdeck.agents.acp_permissions import DONE_OUTSIDE
 from quarterdeck.agents.roster import build_roster, parse_agent, shipped_agents
 from quarterdeck.delivery.detect import detect, reads
 from quarterdeck.delivery.plans.ownership import check_owners
+from quarterdeck.govern.policy import names_nothing
 from quarterdeck.kernel.config import DayBudget, DeckConfig
 from quarterdeck.kernel.entities import Agent
 from quarterdeck.kernel.failures import BadConfiguration
@@ -30,6 +32,8 @@ from quarterdeck.settings import (
     parse_mcp_json,
     read_text,
 )
+from quarterdeck.tools.shed.tools import FIND, USE
+from quarterdeck.tools.toolbox import NAMES
 from quarterdeck.workplace.mirror import Mirror
 
 
@@ -59,8 +63,14 @@ async def configuration(home: Path, mirror: Mirror, commit: str) -> Found:
     agents, warnings = await _agents(home, mirror, commit, files)
     guide = (await _data(mirror, commit, "AGENTS.md")).decode("utf-8", "replace") if "AGENTS.md" in files else ""
     read = () if repository is None else (f"{name} is read at {commit[:12]}",)
-    origin = (*read, *lines, *told, *detected.lines, *warnings)
+    origin = (*read, *lines, *told, *detected.lines, *warnings, *unmeant(deck))
     return Found(deck, agents, guide[:40_000], _narrowed(repository), origin)
+
+
+def unmeant(deck: DeckConfig) -> tuple[str, ...]:
+    """What waits for a person's word by its name, and no tool has it. Pure."""
+    idle = names_nothing(deck.approve.tools, (*NAMES, FIND, USE, *DONE_OUTSIDE), tuple(deck.mcp.servers))
+    return tuple(f"[approve] tools: {word!r} means no tool, so nothing waits because of it" for word in idle)
 
 
 async def _declared(mirror: Mirror, commit: str) -> tuple[Partial, tuple[str, ...]]:

@@ -7,10 +7,12 @@ Rules
 - An error in deciding is a denial.
 - What a person has to approve (`[approve] tools`) is asked about where it would be allowed otherwise. One that has no
   effect outside of the deck's own records is asked about only where it is named in full.
+- A tool of an outside server is meant by each name that it goes by: what a model calls it, and what definitions do.
 """
 
 import fnmatch
 import posixpath
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -18,6 +20,7 @@ from quarterdeck.govern.port import Action, Decision, Policy
 
 _PATH_KEYS: Final = ("path", "paths", "file", "target", "source", "destination")
 _WORKSPACE: Final = "/workspace"
+_WILD: Final = re.compile(r"[*?\[]")
 
 
 def protected(path: str) -> str | None:
@@ -66,11 +69,34 @@ class DefaultPolicy:
         return Decision("allow", ("default",))
 
 
-def to_be_asked(globs: Sequence[str], tool: str, effect: str) -> bool:
-    """Whether a person has to approve each use of that tool. Pure."""
+def to_be_asked(globs: Sequence[str], tool: str, effect: str, also: Sequence[str] = ()) -> bool:
+    """Whether a person has to approve each use of that tool, which goes by the names `also` too. Pure."""
     if effect == "control":
         return tool in globs
-    return any(fnmatch.fnmatchcase(tool, glob) for glob in globs)
+    return any(fnmatch.fnmatchcase(name, glob) for glob in globs for name in (tool, *also))
+
+
+def names_nothing(globs: Sequence[str], tools: Sequence[str], servers: Sequence[str]) -> tuple[str, ...]:
+    """Which of the globs mean none of these tools and no tool of these outside servers, whatever they offer. Pure."""
+    return tuple(
+        glob
+        for glob in globs
+        if not any(fnmatch.fnmatchcase(name, glob) for name in (*tools, *_whole(servers)))
+        and not any(_may_begin(glob, f"{name}{sign}") for name in _whole(servers) for sign in ("/", "__"))
+        and not any(_may_begin(glob, f"{server}__") for server in servers)
+    )
+
+
+def _whole(servers: Sequence[str]) -> Iterator[str]:
+    """The names of servers as rules know them."""
+    for server in servers:
+        yield from (f"mcp:{server}", f"mcp__{server}")
+
+
+def _may_begin(glob: str, beginning: str) -> bool:
+    """Whether something that begins so may be meant."""
+    plain = _WILD.split(glob, maxsplit=1)[0]
+    return plain.startswith(beginning) or (plain != glob and beginning.startswith(plain))
 
 
 class AskFirst:
@@ -83,9 +109,12 @@ class AskFirst:
 
     def decide(self, action: Action) -> Decision:
         decision = self._policy.decide(action)
-        if decision.verdict != "allow" or not to_be_asked(self._tools, action.tool, action.effect):
+        if decision.verdict != "allow" or not self._to_be_asked(action):
             return decision
         return Decision("ask", ("approve-tools",), f"each use of {action.tool} is approved by a person")
+
+    def _to_be_asked(self, action: Action) -> bool:
+        return to_be_asked(self._tools, action.tool, action.effect, action.also)
 
 
 def decide_safely(policy: Policy, action: Action) -> Decision:

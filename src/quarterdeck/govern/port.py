@@ -27,6 +27,8 @@ class Action:
     effect: Literal["read", "write", "execute", "control"]
     approved_by: str | None = None
     """Who approved exactly this action, where it had to be asked."""
+    also: tuple[str, ...] = ()
+    """What else rules may call the tool: one of an outside server by its server, `mcp:server/tool`."""
 
 
 @dataclass(frozen=True, slots=True)

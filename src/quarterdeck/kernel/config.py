@@ -245,7 +245,7 @@ class ApproveSection(Value):
     merge: Asking = "never"
     """Whether a change is approved before it goes to the merge gate; `risky` = where its risk is not low."""
     tools: tuple[str, ...] = ()
-    """Globs of names of tools; each use of such a tool is approved."""
+    """Globs of names of tools; each use of such a tool is approved. `mcp:*` = all tools of outside servers."""
     inbox: int = Field(default=10, ge=0, le=100_000)
     """While more than so many approvals and questions are open, new work starts one attempt a minute."""
     expires: Duration = 86_400.0

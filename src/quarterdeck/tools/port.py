@@ -98,6 +98,16 @@ class Tool(Protocol):
 
 
 @runtime_checkable
+class GoesBy(Protocol):
+    """A tool that rules may call by other names than the model's."""
+
+    @property
+    def also(self) -> tuple[str, ...]:
+        """Those names."""
+        ...
+
+
+@runtime_checkable
 class StandsFor(Protocol):
     """A tool whose arguments name another one and its arguments: that one is decided on, checked, performed and
     recorded in its stead."""

@@ -59,6 +59,12 @@ class Entry:
     replay: Replay = "ask"
 
     @property
+    def also(self) -> tuple[str, ...]:
+        """What rules may call it: as definitions do, as Claude Code does, and either with the whole server."""
+        server, tool = self.server, self.tool
+        return f"mcp:{server}/{tool}", f"mcp:{server}", f"mcp__{server}__{tool}", f"mcp__{server}"
+
+    @property
     def spec(self) -> ToolSpec:
         """The tool as a model sees it."""
         said = self.description or "(it says nothing about itself)"

@@ -56,6 +56,10 @@ class OutsideTool:
         return self.entry.spec
 
     @property
+    def also(self) -> tuple[str, ...]:
+        return self.entry.also
+
+    @property
     def effect(self) -> Effect:
         return self.entry.effect
 
