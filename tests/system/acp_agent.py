@@ -108,10 +108,14 @@ def model() -> tuple[int, str]:
 
 
 def permission(kind: str, title: str, given: Any, options: Any = KINDS) -> Any:
+    return leave({"toolCallId": f"c{STATE['id'] + 1}", "kind": kind, "title": title, "rawInput": given}, options)
+
+
+def leave(about: Any, options: Any = KINDS) -> Any:
     STATE["id"] += 1
     params = {
         "sessionId": "s1",
-        "toolCall": {"toolCallId": f"c{STATE['id']}", "kind": kind, "title": title, "rawInput": given},
+        "toolCall": about,
         "options": [{"optionId": f"o-{each}", "kind": each, "name": each} for each in options],
     }
     send({"id": STATE["id"], "method": "session/request_permission", "params": params})
@@ -145,6 +149,11 @@ def step(action: dict[str, Any]) -> str | None:
         STATE["answers"].append(tool(*value))
     elif name == "permission":
         STATE["answers"].append(permission(*value))
+    elif name == "announce":  # and ask with the id alone
+        update("tool_call", status="pending", **value)
+        STATE["answers"].append(leave({"toolCallId": value["toolCallId"]}))
+    elif name == "leave":
+        STATE["answers"].append(leave(value))
     elif name == "model":
         for _ in range(value):
             STATE["answers"].append(model())
@@ -220,6 +229,7 @@ def main() -> None:
                     update("agent_message_chunk", content={"type": "text", "text": "what I said before"})
                     STATE["taken_up"] = message["params"]["sessionId"] == "s1"
                 SERVER["given"] = message["params"]["mcpServers"][0]
+                STATE["answers"] += [each for each in [message["params"].get("_meta")] if each]
                 if "url" in SERVER["given"]:
                     SERVER["url"] = SERVER["given"]["url"]
                     SERVER["authorization"] = SERVER["given"]["headers"][0]["value"]

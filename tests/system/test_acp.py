@@ -186,15 +186,29 @@ async def test_policy_answers_requests_with_the_option_that_says_it(plain: Stage
         {"permission": ["execute", "ls", {"command": "ls"}, ["allow_once", "reject_always"]]},
         {"permission": ["execute", "ls", {"command": "ls"}, ["allow_once"]]},
         {"permission": ["other", "mcp__quarterdeck__submit", {"summary": "x"}]},
+        {"announce": {"toolCallId": "1", "title": "Hand in", "kind": "other", "name": "mcp__quarterdeck__submit"}},
+        {"announce": {"toolCallId": "2", "title": "Run", "kind": "execute", "rawInput": {"command": "ls"}}},
+        {"announce": {"toolCallId": "3", "title": "Edit", "kind": "edit", "rawInput": {"path": "a.txt"}}},
         {"keep": "answers"},
         SUBMIT,
         tools=listed,
     )
     assert finished.outcome is Outcome.OK
     chosen = [answer.get("optionId", answer["outcome"]) for answer in await plain.answers()]
-    assert chosen == ["o-reject_once", "o-allow_always", "o-reject_always", "cancelled", "o-allow_once"]
+    assert chosen[:5] == ["o-reject_once", "o-allow_always", "o-reject_always", "cancelled", "o-reject_once"]
+    assert chosen[5:] == ["o-allow_once", "o-reject_once", "o-allow_once"]
     decided = [event for event in await plain.events() if isinstance(event, e.PermissionDecided)]
     assert [event.rules for event in decided[:3]] == [("protected-path",), ("default",), ("tool-listed",)]
+    assert [event.tool for event in decided[4:]] == ["other", "quarterdeck", "run", "edit"]
+
+
+async def test_a_session_is_begun_with_what_its_profile_says_beside_the_protocol(plain: Stage) -> None:
+    plain.profile = replace(
+        GENERIC, launch=lambda context: replace(GENERIC.launch(context), meta={"own": {"strict": 1}})
+    )
+    finished = await plain.work({"keep": "answers"}, SUBMIT)
+    assert finished.outcome is Outcome.OK
+    assert (await plain.answers())[0] == {"own": {"strict": 1}}
 
 
 async def test_one_whose_turn_ends_with_a_refusal_is_told_why_and_goes_on(plain: Stage) -> None:

@@ -17,6 +17,7 @@ WORDS: Final[tuple[tuple[Literal["approve", "deny"], str], ...]] = (
     ("deny", "Not twice."),
     ("deny", "Keep it."),
 )
+SAID: Final[tuple[Literal["approve", "deny"], ...]] = ("deny", "approve", "approve")
 
 
 async def asked(made: Stage, number: int) -> ApprovalView:
@@ -63,3 +64,32 @@ async def test_it_waits_for_a_word_and_gets_the_option_that_says_it(tmp_path: Pa
     assert [each.late for each in decided] == [False] * 5 + [True]
     assert decided[3].approval == decided[4].approval, "what was denied is not asked about again"
     assert decided[1].approval != decided[2].approval, "what was approved is approved once"
+
+
+async def test_a_word_is_about_one_content_and_the_person_sees_it(tmp_path: Path) -> None:
+    """Gemini CLI shows what it will write beside its request, and a path in it."""
+
+    def writing(text: str) -> dict[str, object]:
+        diff = {"type": "diff", "path": "/workspace/a.txt", "oldText": "one\n", "newText": text}
+        return {"leave": {"toolCallId": "w", "kind": "edit", "title": "a.txt: 1 edit", "content": [diff]}}
+
+    async with stage(tmp_path) as made:
+        assignment = await made.assigned(
+            writing("good\n"),
+            writing("evil\n"),
+            {"announce": {"toolCallId": "x", "title": "Run", "kind": "execute", "rawInput": {"command": "make"}}},
+            {"keep": ".git/answers"},
+            {"run": "echo changed > a.txt"},
+            SUBMIT,
+            waits=["edit", "run"],
+        )
+        working = asyncio.create_task(made.harness.work(assignment))
+        shown = []
+        for number, verdict in enumerate(SAID, 1):
+            view = await asked(made, number)
+            shown.append((await made.journal.get(view.subject_blob)).decode())
+            await made.approvals.decide(view.approval, verdict, action_hash=view.action_hash, reason="no", by="ada")
+        assert (await working).outcome is Outcome.OK
+        kept = [answer for answer in await made.answers(".git/answers") if isinstance(answer, dict)]
+    assert [answer["optionId"] for answer in kept] == ["o-reject_once", "o-allow_once", "o-allow_once"]
+    assert "+good" in shown[0] and "+evil" in shown[1] and "make" in shown[2]

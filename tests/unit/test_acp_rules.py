@@ -1,6 +1,7 @@
 """What an outside agent reports and asks, and how its attempt ended: the pure parts of the ACP harness."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quarterdeck.agents import acp_updates
+from quarterdeck.agents.acp_asked import changes, whole
 from quarterdeck.agents.acp_judge import Evidence, judge, report
-from quarterdeck.agents.acp_permissions import action_of, choose, unlisted
+from quarterdeck.agents.acp_permissions import action_of, choose, unknown, unlisted
 from quarterdeck.agents.acp_start import check_login, login_files, models_of
 from quarterdeck.agents.acp_talk import Talked
 from quarterdeck.agents.acp_updates import Began, Ended, Planned, Said, Updates
-from quarterdeck.agents.acp_values import Option, Permission
+from quarterdeck.agents.acp_values import Announced, Option, Permission
+from quarterdeck.agents.gate import action_hash
 from quarterdeck.agents.limits import Bounds
 from quarterdeck.agents.port import Assignment, Finished
 from quarterdeck.agents.profiles import GENERIC, PROFILES
@@ -23,7 +26,8 @@ from quarterdeck.agents.roster import build_roster, parse_agent, shipped_agents
 from quarterdeck.assembly.configuration import check_logins
 from quarterdeck.assembly.lending import lent
 from quarterdeck.gateway.port import Stopped
-from quarterdeck.govern.port import Decision
+from quarterdeck.govern.policy import AskFirst, DefaultPolicy, decide_safely
+from quarterdeck.govern.port import Action, Decision
 from quarterdeck.kernel.config import DeckConfig, RunConfig
 from quarterdeck.kernel.entities import Agent, Harness, Submission
 from quarterdeck.kernel.events import Outcome
@@ -140,14 +144,111 @@ class TestPermissions:
     @pytest.mark.parametrize(
         ("permission", "tool"),
         [
-            (asked("other", "mcp__quarterdeck__submit", {"summary": "x"}), "quarterdeck"),
-            (asked("", "submit (quarterdeck MCP Server)"), "quarterdeck"),
+            (replace(asked("other", "Hand in", {"summary": "x"}), name="mcp__quarterdeck__submit"), "quarterdeck"),
+            (
+                asked("execute", "mcp.quarterdeck.note", {"server": "quarterdeck", "tool": "note", "arguments": {}}),
+                "quarterdeck",
+            ),
+            (asked("execute", "", {"server": "quarterdeck", "tool": "sub", "arguments": {}}), "run"),
+            (asked("execute", "", {"server": "quarterdeck2", "tool": "submit", "arguments": {}}), "run"),
+            (
+                asked("execute", "", {"server": "quarterdeck", "tool": "submit", "arguments": {}, "command": "rm"}),
+                "run",
+            ),
+            (asked("execute", "rm -rf src (quarterdeck mcp server)"), "run"),
+            (asked("execute", "quarterdeck_x; rm -rf src"), "run"),
+            (asked("execute", "submit (quarterdeck MCP Server)"), "run"),
+            (asked("other", "submit (quarterdeck MCP Server)"), "other"),
+            (asked("", "mcp__quarterdeck__submit"), "other"),
+            (replace(asked("execute", "mcp__quarterdeck__submit"), name="Bash"), "run"),
+            (replace(asked("other", "x"), name="mcp__quarterdeck__submit; rm"), "other"),
+            (replace(asked("other", "x"), name="submit"), "other"),
             (asked("execute", "mcp__quarterdeck__submit; rm -rf .", {"command": "rm -rf ."}), "run"),
             (asked("edit", "quarterdeck.submit", {"path": ".git/config"}), "edit"),
         ],
     )
-    def test_a_title_does_not_make_a_command_ours(self, permission: Permission, tool: str) -> None:
-        assert action_of(assignment(), permission, "/w").tool == tool
+    def test_only_what_a_client_writes_itself_makes_a_tool_ours(self, permission: Permission, tool: str) -> None:
+        """Gemini CLI shows a command as the title, and no input."""
+        action = action_of(assignment(), permission, "/w", ("submit", "note"))
+        assert action.tool == tool
+        order = assignment(tools=("read",))
+        assert (unlisted(order, action) is None) is (tool == "quarterdeck")
+        unasked = decide_safely(AskFirst(DefaultPolicy(), ("*",)), action).verdict == "allow"
+        assert unasked is (tool == "quarterdeck")
+
+    def test_a_request_that_names_the_call_alone_is_about_what_was_announced_of_it(self) -> None:
+        state = Updates()
+        diff = {"type": "diff", "path": "/w/a.py", "oldText": "one", "newText": "two"}
+        for announced in (
+            {"toolCallId": "1", "kind": "execute", "title": "Run", "rawInput": {"command": "rm -rf src"}},
+            {"toolCallId": "2", "kind": "edit", "title": "Edit", "content": [diff], "locations": [{"path": "/w/a.py"}]},
+            {
+                "toolCallId": "3",
+                "kind": "other",
+                "title": "x",
+                "_meta": {"claudeCode": {"toolName": "mcp__quarterdeck__submit"}},
+            },
+            {"toolCallId": "4", "kind": "execute", "title": f"{'a' * 400}; rm -rf src"},
+        ):
+            state.take({"sessionUpdate": "tool_call", **announced})
+
+        def action(call: str, kind: str = "") -> Action:
+            permission = whole(Permission(call, "", kind, None, (), ()), state.announced(call))
+            return action_of(assignment(), permission, "/w", ("submit",))
+
+        run, edit = action("1"), action("2")
+        assert (run.tool, run.arguments["command"]) == ("run", "rm -rf src")
+        assert (edit.tool, edit.arguments["path"]) == ("edit", "/workspace/a.py")
+        assert edit.arguments["changes"] == [["--- /w/a.py", "@@ line 1", "-one", "+two"]]
+        assert (action("3").tool, action("5").tool) == ("quarterdeck", "other")
+        assert action("4", "execute").arguments["command"].endswith("rm -rf src"), "a command is never cut"
+        state.take({"sessionUpdate": "tool_call_update", "toolCallId": "1", "status": "completed"})
+        assert state.announced("1") is None
+
+    def test_what_the_request_itself_says_comes_first(self) -> None:
+        known = Announced("old", "read", input={"path": "a"}, paths=("a",))
+        permission = whole(asked("execute", "new", {"command": "ls"}), known)
+        assert (permission.kind, permission.title, permission.input) == ("execute", "new", {"command": "ls"})
+
+    def test_more_than_is_held_is_not_allowed_unseen(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(acp_updates, "HELD", 1_000)
+        state, large = Updates(), {"toolCallId": "1", "kind": "edit", "rawInput": {"text": "x" * 2_000}}
+        state.take({"sessionUpdate": "tool_call", **large})
+        decision = unknown(whole(Permission("1", "", "", None, (), ()), state.announced("1")))
+        assert decision is not None and decision.verdict == "deny"
+        assert unknown(whole(asked("edit", "", {"text": "x"}), state.announced("1"))) is None
+        state.take({"sessionUpdate": "tool_call", "toolCallId": "2", "kind": "read", "rawInput": {"path": "a"}})
+        second = state.announced("2")
+        assert second is not None and not second.lost, "what is let go of makes room"
+
+    def test_a_word_is_about_what_will_be_written(self) -> None:
+        """Gemini CLI shows what it writes beside the request, and the path alone in it."""
+
+        def written(new: str, old: str | None = "one\ntwo\nthree") -> Action:
+            content = ({"type": "diff", "path": "/w/a.py", "oldText": old, "newText": new},)
+            return action_of(
+                assignment(), replace(asked("edit", "a.py: 1 edit", paths=("/w/a.py",)), content=content), "/w"
+            )
+
+        first = written("one\n2\nthree")
+        assert first.arguments["changes"] == [["--- /w/a.py", "@@ line 2", " one", "-two", "+2", " three"]]
+        assert written("new\nfile", None).arguments["changes"] == [["+++ /w/a.py", "@@ line 1", "+new", "+file"]]
+        large = "one\n" + "x" * 400_000
+        hashes = [
+            action_hash("edit", each.arguments)
+            for each in (first, written("one\n3\nthree"), written(f"{large}a{large}"), written(f"{large}b{large}"))
+        ]
+        assert len(set(hashes)) == len(hashes)
+        assert action_hash("edit", written("one\n2\nthree").arguments) == hashes[0]
+
+    @given(st.lists(st.sampled_from("ab\n")), st.lists(st.sampled_from("ab\n")))
+    def test_the_lines_shown_hold_the_whole_difference(self, old: list[str], new: list[str]) -> None:
+        before, after = "".join(old).split("\n"), "".join(new).split("\n")
+        ((_, place, *lines),), _ = changes(({"type": "diff", "oldText": "".join(old), "newText": "".join(new)},))
+        at = int(place.removeprefix("@@ line ")) - 1
+        removed, added = ([line[1:] for line in lines if line[0] == sign] for sign in "-+")
+        assert before[at : at + len(removed)] == removed
+        assert before[:at] + added + before[at + len(removed) :] == after
 
     @pytest.mark.parametrize(
         ("kind", "denied"), [("read", False), ("edit", False), ("delete", False), ("execute", True), ("think", False)]

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from quarterdeck.agents import acp_judge, acp_place, acp_start, endings, handoffs, limits, prompts
+from quarterdeck.agents.acp_asked import SERVER
 from quarterdeck.agents.acp_judge import Evidence, Reached
-from quarterdeck.agents.acp_permissions import SERVER
 from quarterdeck.agents.acp_record import Recorder
 from quarterdeck.agents.acp_talk import Patience, Talk, Talked, Why
 from quarterdeck.agents.acp_values import Begun, Server
@@ -300,11 +300,11 @@ class AcpHarness:
         place = seat.assignment.sandbox.where(WORKSPACE)
         if seat.earlier and (greeting.can_resume or greeting.can_load):
             try:
-                begun = await conversation.take_up(seat.earlier, greeting, place, server, over_http, start)
+                begun = await conversation.take_up(seat.earlier, greeting, place, server, over_http, start, launch.meta)
             except AgentFailed as error:
                 raise _Forgotten(str(error)) from error
         else:
-            begun = await conversation.begin(place, server, over_http, start)
+            begun = await conversation.begin(place, server, over_http, start, launch.meta)
         if launch.mode in begun.modes:
             await conversation.set_mode(begun.id, launch.mode, seconds)
         for option, value in launch.options.items():

@@ -34,6 +34,7 @@ from acp.schema import (
 from acp.schema import Usage as ReportedUsage
 
 from quarterdeck import __version__
+from quarterdeck.agents.acp_updates import name_in
 from quarterdeck.agents.acp_values import Begun, Greeting, Listener, Option, Permission, Server, Turn
 from quarterdeck.kernel.entities import Usage
 from quarterdeck.kernel.failures import AgentFailed, FailureClass, SandboxFailed
@@ -47,6 +48,7 @@ BYTES_LIMIT: Final = 512 * 1024 * 1024
 AT_ONCE: Final = 32
 """Permission requests that wait for their answer; nothing more is read as long as there are so many."""
 _AUTH_REQUIRED: Final = -32000
+_NOTHING: Final[Mapping[str, Any]] = {}
 _UPDATE: Final = "session/update"
 _PERMISSION: Final = "session/request_permission"
 
@@ -161,6 +163,8 @@ class _Client:
             input=tool_call.raw_input,
             paths=tuple(place.path for place in tool_call.locations or ()),
             options=tuple(Option(option.option_id, option.kind) for option in options),
+            name=name_in(tool_call.field_meta or {}),
+            content=tuple(part.model_dump(by_alias=True, mode="json") for part in tool_call.content or ()),
         )
         try:
             chosen = await self._listener.permission(asked)
@@ -230,15 +234,23 @@ class Conversation:
         """Choose a way to log in. Raises AgentFailed."""
         await self._asked("authenticate", self._agent.authenticate(method_id=method), seconds)
 
-    async def begin(self, cwd: str, server: Server | None, over_http: bool, seconds: float) -> Begun:
-        """A new session with that MCP server. Raises AgentFailed."""
-        answer = await self._asked(
-            "session/new", self._agent.new_session(cwd=cwd, mcp_servers=_servers(server, over_http)), seconds
-        )
+    async def begin(
+        self, cwd: str, server: Server | None, over_http: bool, seconds: float, meta: Mapping[str, Any] = _NOTHING
+    ) -> Begun:
+        """A new session with that MCP server. `meta`: beside the protocol's own fields. Raises AgentFailed."""
+        asked = self._agent.new_session(cwd=cwd, mcp_servers=_servers(server, over_http), **meta)
+        answer = await self._asked("session/new", asked, seconds)
         return _begun(answer.session_id, answer)
 
     async def take_up(
-        self, session: str, greeting: Greeting, cwd: str, server: Server | None, over_http: bool, seconds: float
+        self,
+        session: str,
+        greeting: Greeting,
+        cwd: str,
+        server: Server | None,
+        over_http: bool,
+        seconds: float,
+        meta: Mapping[str, Any] = _NOTHING,
     ) -> Begun:
         """An earlier session again, with that MCP server, where the agent can. Raises AgentFailed."""
         servers = _servers(server, over_http)
@@ -246,10 +258,10 @@ class Conversation:
         try:
             answer: Any
             if greeting.can_resume:
-                asked = self._agent.resume_session(session_id=session, cwd=cwd, mcp_servers=servers)
+                asked = self._agent.resume_session(session_id=session, cwd=cwd, mcp_servers=servers, **meta)
                 answer = await self._asked("session/resume", asked, seconds)
             elif greeting.can_load:
-                loaded = self._agent.load_session(session_id=session, cwd=cwd, mcp_servers=servers)
+                loaded = self._agent.load_session(session_id=session, cwd=cwd, mcp_servers=servers, **meta)
                 answer = await self._asked("session/load", loaded, seconds)
             else:
                 raise AgentFailed("the agent cannot take up a session", FailureClass.TOOL)

@@ -3,23 +3,22 @@
 Rules
 - The policy is asked about the same tools as for the native loop, whatever the agent calls them; arguments are brought
   into one form (`path`, `paths`, `command`).
+- The action holds all that is asked for, what will be written included: a person's word is bound to it.
 - A definition's `tools` hold here too: what is not on the list is denied. Tools of our own MCP server have a gate of
-  their own and are let through.
+  their own and are let through, where it is certain that they are ours (`acp_asked`).
 - The answer is chosen by its kind, and once rather than for always: the next request is decided anew.
 - A request that comes after the work was cancelled is answered, with `cancelled`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
+from quarterdeck.agents.acp_asked import SERVER, changes, own_tool, texts
 from quarterdeck.agents.acp_values import Option, Permission
 from quarterdeck.agents.port import Assignment
 from quarterdeck.govern.port import Action, Decision
 from quarterdeck.tools.port import Effect
 from quarterdeck.workplace.port import WORKSPACE
-
-SERVER: Final = "quarterdeck"
-"""Name of our MCP server: agents put it into the names of its tools."""
 
 _TOOLS: Final[Mapping[str, tuple[str, Effect]]] = {
     "read": ("read", "read"),
@@ -38,28 +37,19 @@ _PATH_KEYS: Final = ("path", "file_path", "filePath", "abs_path", "absolute_path
 _COMMAND_KEYS: Final = ("command", "cmd", "script")
 _ALLOWS: Final = ("allow_once", "allow_always")
 _REJECTS: Final = ("reject_once", "reject_always")
+_RUN: Final = "run"
 _OTHER: Final = "other"
+_CHANGES, _DIGEST = "changes", "changes_sha256"
 
 DONE_OUTSIDE: Final = (*dict.fromkeys(name for name, _ in _TOOLS.values()), _OTHER)
 """What outside agents' own tools are to the policy."""
 
 
-def is_ours(asked: Permission) -> bool:
-    """Whether it is about a tool of our own MCP server."""
-    title = asked.title.lower()
-    if asked.kind in ("edit", "delete", "move") or (
-        isinstance(asked.input, dict) and any(key in asked.input for key in _COMMAND_KEYS)
-    ):
-        return False  # a title is the agent's to write
-    return title.startswith(
-        (f"mcp__{SERVER}__", f"{SERVER}_", f"{SERVER}.", f"{SERVER}:", f"{SERVER}/", f"mcp.{SERVER}.")
-    ) or title.endswith((f"({SERVER} mcp server)", f"[{SERVER}]"))
-
-
-def action_of(assignment: Assignment, asked: Permission, workspace: str) -> Action:
-    """The request as the policy knows actions. `workspace`: where the agent sees its workspace."""
+def action_of(assignment: Assignment, asked: Permission, workspace: str, tools: Collection[str] = ()) -> Action:
+    """The request as the policy knows actions. `workspace`: where the agent sees its workspace; `tools`: what our own
+    MCP server offers it."""
     tool, effect = _TOOLS.get(asked.kind, (_OTHER, "execute"))
-    if is_ours(asked):
+    if own_tool(asked, tools) is not None:
         tool, effect = SERVER, "control"
     return Action(
         run=assignment.run,
@@ -67,8 +57,17 @@ def action_of(assignment: Assignment, asked: Permission, workspace: str) -> Acti
         attempt=assignment.attempt,
         agent=assignment.agent.name,
         tool=tool,
-        arguments=_arguments(asked, workspace),
+        arguments=_arguments(asked, tool, workspace),
         effect=effect,
+    )
+
+
+def unknown(asked: Permission) -> Decision | None:
+    """The denial of what nobody can tell the content of; None = it may be asked about."""
+    if not asked.lost:
+        return None
+    return Decision(
+        "deny", ("too-large",), "It is larger than what can be held until it is decided on: do it in parts."
     )
 
 
@@ -95,7 +94,7 @@ def choose(decision: Decision | None, options: tuple[Option, ...]) -> str | None
     return None
 
 
-def _arguments(asked: Permission, workspace: str) -> dict[str, Any]:
+def _arguments(asked: Permission, tool: str, workspace: str) -> dict[str, Any]:
     found: dict[str, Any] = dict(asked.input) if isinstance(asked.input, dict) else {}
     if not isinstance(asked.input, dict) and asked.input is not None:
         found["input"] = asked.input
@@ -107,10 +106,17 @@ def _arguments(asked: Permission, workspace: str) -> dict[str, Any]:
     command = next((found[key] for key in _COMMAND_KEYS if key in found), None)
     if isinstance(command, list):
         command = " ".join(str(part) for part in command)
+    if command is None and tool == _RUN and asked.title:
+        command = asked.title  # a client that sends no input shows the command as the title
     if isinstance(command, str):
         found["command"] = command
     if asked.title:
-        found.setdefault("title", asked.title[:300])
+        found.setdefault("title", asked.title)
+    lines, digest = changes(asked.content)
+    if digest:
+        found |= {_CHANGES: lines, _DIGEST: digest}
+    if asked.input in (None, {}) and (said := texts(asked.content)):
+        found.setdefault("text", said)
     return found
 
 

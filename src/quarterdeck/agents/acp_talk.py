@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from quarterdeck.agents import acp_permissions
+from quarterdeck.agents import acp_asked, acp_permissions
 from quarterdeck.agents.acp_record import Recorder
 from quarterdeck.agents.acp_updates import Fact, Said, Updates, shown
 from quarterdeck.agents.acp_values import Permission, Turn
@@ -138,9 +138,10 @@ class Talk:
         self._asked += 1
         if self._asked > PERMISSIONS:
             return None
-        action = acp_permissions.action_of(self._assignment, asked, self._workspace)
+        asked = acp_asked.whole(asked, self.updates.announced(asked.call))
+        action = acp_permissions.action_of(self._assignment, asked, self._workspace, self._desk.tools())
         arguments = json.loads(json.dumps(action.arguments, default=str))
-        word = await self._word(action, arguments)
+        word = await self._word(action, arguments, acp_permissions.unknown(asked))
         decision = word.decision
         self._alive = self._clock.monotonic()
         chosen = acp_permissions.choose(None if self.cancelled else decision, asked.options)
@@ -166,9 +167,10 @@ class Talk:
         self._desk.surveyed.stir()
         return chosen
 
-    async def _word(self, action: Action, arguments: Mapping[str, Any]) -> Word:
-        """The policy's answer, and a person's where it has to be asked for."""
-        decision = acp_permissions.unlisted(self._assignment, action) or decide_safely(self._policy, action)
+    async def _word(self, action: Action, arguments: Mapping[str, Any], flaw: Decision | None) -> Word:
+        """The policy's answer, and a person's where it has to be asked for. `flaw`: why neither is asked."""
+        flaw = flaw or acp_permissions.unlisted(self._assignment, action)
+        decision = flaw or decide_safely(self._policy, action)
         if decision.verdict != "ask" or self._asking is None:
             return Word(decision)
         if self._used is None:

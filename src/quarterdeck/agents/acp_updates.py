@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from quarterdeck.agents.acp_values import Announced
 from quarterdeck.kernel.entities import TodoItem, to_nusd
 from quarterdeck.kernel.failures import AgentFailed, FailureClass
 from quarterdeck.tools.bounds import bounded, readable
@@ -25,6 +26,8 @@ TEXT_LIMIT: Final = 32 * 1024
 """Bytes kept of one message."""
 INPUT_LIMIT: Final = 16 * 1024
 OUTPUT_LIMIT: Final = 16 * 1024
+HELD: Final = 32 * 1024 * 1024
+"""Characters held of all calls that are under way, as they came: leave may be asked for by a call's id alone."""
 _GATHERED: Final = 256 * 1024
 """Characters held of one message until it is complete; of a longer one, its beginning and what comes after."""
 _STATUS: Final = {"pending": "open", "in_progress": "doing", "completed": "done"}
@@ -78,6 +81,15 @@ class _Call:
     input: str = ""
     output: str = ""
     ended: bool = False
+    name: str = ""
+    called: str = ""
+    """The title as it came: some clients write the command there, and nowhere else."""
+    given: Any = None
+    places: tuple[str, ...] = ()
+    content: tuple[Mapping[str, Any], ...] = ()
+    size: int = 0
+    """Characters of what is held as it came."""
+    lost: bool = False
 
 
 @dataclass(slots=True)
@@ -98,6 +110,7 @@ class Updates:
     _messages: int = 0
     _plans: int = 0
     _plan: tuple[TodoItem, ...] = ()
+    _held: int = 0
 
     def take(self, update: Mapping[str, Any]) -> list[Fact]:
         """What is known by this update that was not before. Raises AgentFailed for a flood."""
@@ -137,6 +150,13 @@ class Updates:
             if not call.ended
         ]
 
+    def announced(self, name: str) -> Announced | None:
+        """What was said of a call; None = nothing, or it has ended."""
+        call = self._calls.get(name[:200])
+        if call is None or call.ended:
+            return None
+        return Announced(call.called, call.kind, call.name, call.given, call.places, call.content, call.lost)
+
     def _chunk(self, text: str, thought: bool) -> Iterator[Fact]:
         if self._text and thought != self._thought:
             yield from self.flush()
@@ -164,13 +184,37 @@ class Updates:
             call.input = shown(update["rawInput"], INPUT_LIMIT)
         if output := _output_of(update):
             call.output = output
+        self._hold(call, update)
         found: list[Fact] = [Began(name, call.title, call.kind, call.input)] if new else []
         status = update.get("status")
         if status in _ENDED and not call.ended:
             call.ended = True
             found.append(Ended(name, call.title, call.kind, status == "completed", call.input, call.output))
             call.input = call.output = ""
+            self._let_go(call)
         return found
+
+    def _hold(self, call: _Call, update: Mapping[str, Any]) -> None:
+        """Keep what leave may be asked for, as it came."""
+        call.name = _name_of(update) or call.name
+        call.called = str(update.get("title") or call.called)
+        given, content, places = (update.get(key) for key in ("rawInput", "content", "locations"))
+        before = call.size
+        if given not in (None, {}):
+            call.given = given
+        if isinstance(content, list):
+            call.content = tuple(part for part in content if isinstance(part, dict))
+        if isinstance(places, list):
+            call.places = tuple(str(place["path"]) for place in places if isinstance(place, dict) and "path" in place)
+        call.size = _size([call.called, call.given, list(call.content), list(call.places)])
+        self._held += call.size - before
+        if self._held > HELD:
+            self._let_go(call)
+            call.lost = True
+
+    def _let_go(self, call: _Call) -> None:
+        self._held -= call.size
+        call.called, call.given, call.content, call.places, call.size = "", None, (), (), 0
 
     def _planned(self, entries: Any) -> list[Fact]:
         items = []
@@ -204,6 +248,34 @@ def shown(value: Any, limit: int) -> str:
         except (ValueError, RecursionError):
             value = "(cannot be shown)"
     return bounded(readable(value), limit)[0]
+
+
+def _name_of(update: Mapping[str, Any]) -> str:
+    """By which the agent's client knows the tool; empty where it does not say so."""
+    meta = update.get("_meta")
+    return str(update.get("name") or "")[:200] or name_in(meta if isinstance(meta, dict) else {})
+
+
+def name_in(meta: Mapping[str, Any]) -> str:
+    """The tool's registered name in what Claude Code's adapter says beside the protocol; empty where there is none."""
+    claude = meta.get("claudeCode")
+    return str(claude.get("toolName") or "")[:200] if isinstance(claude, dict) else ""
+
+
+def _size(value: Any) -> int:
+    """Characters of a value, about. Without recursion: it may be deep."""
+    size, left = 0, [value]
+    while left:
+        each = left.pop()
+        if isinstance(each, str):
+            size += len(each)
+        elif isinstance(each, dict):
+            size += sum(map(len, each))
+            left.extend(each.values())
+        elif isinstance(each, list):
+            left.extend(each)
+        size += 8
+    return size
 
 
 def _output_of(update: Mapping[str, Any]) -> str:

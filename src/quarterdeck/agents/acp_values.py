@@ -80,6 +80,26 @@ class Permission:
     input: Any
     paths: tuple[str, ...]
     options: tuple[Option, ...]
+    name: str = ""
+    """By which the agent's client knows the tool, where it says so. The client writes it, no model does."""
+    content: tuple[Mapping[str, Any], ...] = ()
+    """What it shows: files before and after, texts."""
+    lost: bool = False
+    """It was announced with more than is held, and asked for without it: nobody can tell what it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """What an agent said of a tool call that has not ended."""
+
+    title: str
+    kind: str
+    name: str = ""
+    input: Any = None
+    paths: tuple[str, ...] = ()
+    content: tuple[Mapping[str, Any], ...] = ()
+    lost: bool = False
+    """There was more than is held."""
 
 
 class Listener(Protocol):

@@ -12,6 +12,7 @@ Rules
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 _MEBIBYTE = 1024 * 1024
 
@@ -85,6 +86,8 @@ class Launch:
     """Id of the authentication method to choose after `initialize`; None = none is needed."""
     mode: str | None = None
     """Id of the session mode to set, where the agent offers it."""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    """What each session is begun with beside the protocol's own fields (ACP's `_meta`)."""
     options: Mapping[str, str] = field(default_factory=dict)
     """Session configuration options to set, where the agent offers them."""
     stdio_mcp: bool = False
