@@ -72,9 +72,10 @@ async def allow(stage: Stage) -> None:
 
 
 async def deny(stage: Stage) -> None:
-    """An agent that may not run anything asks, is refused, and finds another way."""
+    """An agent that may not run anything asks, whatever the repository's own settings allow it; it is refused, finds
+    another way, and hands in: tools of ours are no others."""
     agents = dict.fromkeys(TASKS, "careful")
-    careful = {".quarterdeck/agents/careful.md": job.CAREFUL.format(profile=stage.agent)}
+    careful = {".quarterdeck/agents/careful.md": job.CAREFUL.format(profile=stage.agent), **job.LOOSE}
     await stage.prepare("deny", careful, agents)
     stage.say("deny", *(rule(task, job.without_running(task)) for task in TASKS))
     ran = await (await stage.run("deny")).ended()
@@ -83,6 +84,8 @@ async def deny(stage: Stage) -> None:
     denied = [event for event in ran.events("permission.decided") if event["decision"] == "deny"]
     expect(len(denied) >= len(TASKS), f"{len(denied)} requests were denied")
     expect("ran.txt" not in await stage.files("deny", ran), "what was denied was done")
+    handed_in = [event for event in ran.events("harness.finished") if event.get("handoff_blob")]
+    expect(len(handed_in) == len(TASKS), f"{len(handed_in)} of {len(TASKS)} handed in")
 
 
 async def faults(stage: Stage) -> None:

@@ -75,6 +75,26 @@ def test_codex_asks_us_and_has_no_sandbox_of_its_own() -> None:
     assert "model_provider" not in tomllib.loads(launched("codex", endpoint=None).files[".codex/config.toml"].decode())
 
 
+def test_a_repository_s_own_settings_do_not_answer_in_our_place() -> None:
+    """What of it really holds is `make test-agents`' to find out: it plays a repository that allows everything."""
+    options = launched("claude").meta["claudeCode"]["options"]
+    assert options["managedSettings"]["allowManagedPermissionRulesOnly"] is True
+    assert options["managedSettings"]["allowManagedHooksOnly"] is options["strictMcpConfig"] is True
+    assert "allow" not in options["managedSettings"]["permissions"]
+    config = tomllib.loads(launched("codex").files[".codex/config.toml"].decode())
+    assert config["projects"] == {"/workspace": {"trust_level": "untrusted"}}
+    gemini = launched("gemini")
+    policy = gemini.argv[gemini.argv.index("--admin-policy") + 1].removeprefix("/home/agent/")
+    rules = tomllib.loads(gemini.files[policy].decode())["rule"]
+    decisions = {(str(rule["toolName"]), rule.get("mcpName")): rule["decision"] for rule in rules}
+    assert (decisions["*", "quarterdeck"], decisions["*", "*"]) == ("allow", "deny")
+    (asking,) = (rule for rule in rules if rule["decision"] == "ask_user")
+    assert {"run_shell_command", "write_file", "replace"} <= set(asking["toolName"])
+    system = gemini.env["GEMINI_CLI_SYSTEM_SETTINGS_PATH"].removeprefix("/home/agent/")
+    assert json.loads(gemini.files[system])["hooksConfig"] == {"enabled": False}
+    assert launched("opencode").env["OPENCODE_DISABLE_PROJECT_CONFIG"] == "1"
+
+
 @pytest.mark.parametrize(
     ("provider", "package", "path"),
     [

@@ -5,13 +5,15 @@ Rules
   nothing is asked for that the key may not.
 - It asks before it acts (`default` mode); its permission requests come over ACP.
 - What costs calls without serving the task is off: suggestions of what to type, summaries while away, session titles.
-- Of a repository's own settings it takes what it always does; what those may allow, the sandbox still bounds.
+- A repository's settings, and whatever the agent writes into its home, allow nothing: rules and hooks that answer in
+  our place are not heard, servers that the repository declares are not started. What else it says (CLAUDE.md, skills)
+  holds.
 
 Source: code.claude.com/docs (environment variables), and what `make test-agents` drives.
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from quarterdeck.agents.profiles.port import Context, Launch, Login, Profile
 
@@ -43,6 +45,20 @@ _MODELS: Final = (
     "CLAUDE_CODE_SUBAGENT_MODEL",
 )
 
+_CLOSED: Final[Mapping[str, Any]] = {
+    # Like an organisation's policy: no file that the agent can write comes before it.
+    "managedSettings": {
+        "allowManagedPermissionRulesOnly": True,
+        "allowManagedHooksOnly": True,
+        "permissions": {"disableBypassPermissionsMode": "disable"},
+        "disableAutoMode": "disable",
+    },
+    # These come before the files' own: a sandbox of its own would be a reason not to ask.
+    "settings": {"sandbox": {"enabled": False, "autoAllowBashIfSandboxed": False}},
+    "strictMcpConfig": True,
+}
+"""Options of a session, as its SDK calls them."""
+
 
 def launch(context: Context) -> Launch:
     """The adapter, told where the gateway is."""
@@ -54,7 +70,9 @@ def launch(context: Context) -> Launch:
     if context.model:
         names = _MODELS if context.endpoint is not None else _MODELS[:1]
         env |= dict.fromkeys(names, context.model)
-    return Launch(argv=(context.installation.program,), env=env, mode="default")
+    return Launch(
+        argv=(context.installation.program,), env=env, mode="default", meta={"claudeCode": {"options": _CLOSED}}
+    )
 
 
 PROFILE: Final = Profile(

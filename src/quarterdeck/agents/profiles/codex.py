@@ -5,6 +5,7 @@ Rules
 - It then asks only for what its rules name: programs that change something, and scripts that it cannot take apart.
   Those requests come over ACP. Edits of its own are not asked for; the change is checked when it is handed in.
 - Its home lies in the agent's, never below /tmp: there it fails every command and says nothing.
+- What the repository says in `.codex` is not read: it could allow what we ask for.
 - Search and other tools that the vendor runs are off: nothing could bound what they cost.
 
 Source: developers.openai.com/codex (config, rules, permissions), and what `make test-agents` drives.
@@ -48,6 +49,9 @@ enabled = false
 
 [permissions.quarterdeck.network]
 enabled = true
+
+[projects.{workspace}]
+trust_level = "untrusted"
 {provider}"""
 
 _PROVIDER: Final = """
@@ -60,11 +64,13 @@ wire_api = "responses"
 
 
 def _config(context: Context) -> str:
+    workspace = json.dumps(context.workspace)
     model = f"model = {json.dumps(context.model)}\n" if context.model else ""
     if context.endpoint is None:
-        return _CONFIG.format(model=model, provider="")
+        return _CONFIG.format(model=model, workspace=workspace, provider="")
     provider = _PROVIDER.format(url=json.dumps(f"{context.endpoint}/v1"), key=KEY)
-    return _CONFIG.format(model=f'{model}model_provider = "quarterdeck"\n', provider=provider)
+    model += 'model_provider = "quarterdeck"\n'
+    return _CONFIG.format(model=model, workspace=workspace, provider=provider)
 
 
 def _rules() -> str:

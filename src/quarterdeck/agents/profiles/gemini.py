@@ -2,6 +2,8 @@
 
 Rules
 - It asks before it acts (`default` mode) and trusts the workspace, whose bounds are the sandbox's.
+- A policy of the highest tier says what it asks about: no rule and no setting of the repository comes before it. Tools
+  of our own server need no leave, because they have a gate of their own; those of other servers it may not use.
 - Whatever model it would choose for work beside the task (compression, checks, repairs), it asks the routed one.
 - It runs in one process: it otherwise starts itself again to get more memory than its sandbox has.
 - It does not end with its input; whoever started it ends it.
@@ -64,17 +66,57 @@ def _settings(context: Context) -> dict[str, Any]:
     return settings
 
 
+POLICY: Final = ".gemini/quarterdeck/policy.toml"
+SYSTEM: Final = ".gemini/quarterdeck/settings.json"
+
+_RULES: Final = """\
+[[rule]]
+toolName = ["run_shell_command", "write_file", "replace", "save_memory", "activate_skill", "discovered_tool_*"]
+decision = "ask_user"
+priority = 900
+
+[[rule]]
+toolName = ["google_web_search", "web_fetch"]
+decision = "deny"
+priority = 900
+
+[[rule]]
+toolName = "*"
+mcpName = "*"
+decision = "deny"
+priority = 800
+
+[[rule]]
+toolName = "*"
+mcpName = "quarterdeck"
+decision = "allow"
+priority = 950
+"""
+
+_CLOSED: Final[Mapping[str, Any]] = {
+    # What runs unasked, or answers in our place, if a repository's settings name it.
+    "tools": {"discoveryCommand": "", "callCommand": ""},
+    "hooksConfig": {"enabled": False},
+    "general": {"defaultApprovalMode": "default"},
+}
+"""Settings of the system's tier: they come before a repository's."""
+
+
 def launch(context: Context) -> Launch:
     """Gemini CLI's own ACP server, with settings of its own."""
-    env = dict(_QUIET)
+    env = {**_QUIET, "GEMINI_CLI_SYSTEM_SETTINGS_PATH": f"{context.home}/{SYSTEM}"}
     if context.endpoint is not None:
         env |= {"GOOGLE_GEMINI_BASE_URL": context.endpoint, "GEMINI_API_KEY": context.key}
     if context.model:
         env["GEMINI_MODEL"] = context.model
     return Launch(
-        argv=(context.installation.program, "--acp", "--skip-trust"),
+        argv=(context.installation.program, "--acp", "--skip-trust", "--admin-policy", f"{context.home}/{POLICY}"),
         env=env,
-        files={".gemini/settings.json": json.dumps(_settings(context), indent=1).encode()},
+        files={
+            ".gemini/settings.json": json.dumps(_settings(context), indent=1).encode(),
+            SYSTEM: json.dumps(_CLOSED, indent=1).encode(),
+            POLICY: _RULES.encode(),
+        },
         mode="default",
     )
 
