@@ -2,8 +2,11 @@
 checks of a repository where it says."""
 
 import asyncio
+import json
 import os
+import subprocess
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from deck_kit import Place, git, task
 
 from quarterdeck.assembly import open_deck
 from quarterdeck.assembly.engines import own_label
+from quarterdeck.assembly.tidying import tidy
 from quarterdeck.delivery.routing import BARE
 from quarterdeck.engine.port import Job, Later
 from quarterdeck.engine.procrastinate import ProcrastinateEngine
@@ -23,6 +27,7 @@ from quarterdeck.kernel.failures import Exit
 from quarterdeck.settings import Settings, load_settings
 from quarterdeck.store.opening import open_url
 from quarterdeck.workplace.ground import Ground
+from quarterdeck.workplace.workspaces import Process, Workspaces
 
 pytest_plugins = ("postgres_kit",)
 pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
@@ -38,6 +43,30 @@ def place(tmp_path: Path) -> Iterator[Place]:
 def settings(place: Place, url: str) -> Settings:
     told = {"QUARTERDECK_HOME": str(place.home), "QUARTERDECK_DATABASE_URL": url}
     return load_settings({**os.environ, **told})
+
+
+async def test_what_cannot_be_removed_yet_keeps_nothing_else_from_being(place: Place, workers_url: str) -> None:
+    place.begin()
+    place.operator("[workers]\nwithout_sandbox = true\n")
+    async with open_deck(settings(place, workers_url)) as deck:
+        run = await deck.create(place.order(task("one", "exit 3"), sandbox="none"))
+        await deck.work(run)
+        workspaces = Workspaces(deck._parts.ground)
+        used, idle = f"{run}.one.8", f"{run}.one.9"
+        for name in (used, idle):
+            workspaces.create(name)
+        owner, root = [await asyncio.create_subprocess_exec("cat", stdin=subprocess.PIPE) for _ in range(2)]
+        try:
+            found = [asdict(process) for one in (owner, root) if (process := Process.of(one.pid)) is not None]
+            (deck._parts.ground.place(used) / "owner.json").write_text(json.dumps(found))
+            await tidy(deck._parts)
+            assert workspaces.ids() == [used]
+            await root.communicate(b"")
+            await tidy(deck._parts)
+            assert workspaces.ids() == []
+        finally:
+            for one in (owner, root):
+                await one.communicate(b"")
 
 
 async def test_a_stranger_takes_nothing_of_a_repository_that_it_cannot_see(place: Place, workers_url: str) -> None:

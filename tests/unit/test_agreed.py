@@ -65,6 +65,12 @@ def _long_gone(tx: Tx) -> None:
         tx.run("told_say", kind=kind, provider=name, holder="gone", most=most, until=1.0, lasting=1)
 
 
+def _long_over(holder: str, tx: Tx) -> None:
+    """What the run in that process said counts no longer."""
+    for row in tx.run("told_by", holder=holder):
+        tx.run("told_say", **{**row, "holder": holder, "until": 1.0, "lasting": 0})
+
+
 async def test_what_one_machines_file_says_holds_on_all_of_them(store: Store) -> None:
     """The least of it, also where a file says nothing; what was taken out of a file counts no longer."""
     clock = _Clock()
@@ -141,6 +147,28 @@ async def test_what_one_run_said_ends_with_it_and_takes_no_lasting_word_away(sto
     await store.write(over)
     await _later(clock, worker)
     assert worker.days.now() == DayCaps(user=50.0, deck=20.0), "nobody has heard of it for long"
+
+
+async def test_a_run_corrects_what_its_home_said_and_takes_back_no_word_that_still_stands_there(store: Store) -> None:
+    """A limit outlives also the run that was worked on in the home whose file has it."""
+    clock = _Clock()
+    worker = _Machine(store, "worker", clock)
+    await _later(
+        clock, _Machine(store, "gone", clock, "[budget]\ndeck_day = 20\n[limits]\nagents_at_once = 3\n"), worker
+    )
+    await store.write(_long_gone)
+    for file, caps in (
+        ("[budget]\ndeck_day = 20\n[limits]\nagents_at_once = 3\n", DayCaps(user=50.0, deck=20.0)),
+        ("[budget]\ndeck_day = 30\n[limits]\nagents_at_once = 3\n", DayCaps(user=50.0, deck=30.0)),
+        ("[limits]\nagents_at_once = 3\n", DayCaps(user=50.0, deck=200.0)),
+    ):
+        run = _Machine(store, "gone", clock, file)
+        await run.agreed.begin(lasting=False)
+        await run.agreed.end()
+        await store.write(partial(_long_over, run.agreed._name))
+        await _later(clock, worker)
+        assert worker.days.now() == caps
+        assert await store.write(lambda tx: worker.agreed.limits(tx, 0.0)) == {"agents_at_once": 3}
 
 
 async def test_a_command_that_only_looks_says_nothing_and_shows_what_holds(store: Store) -> None:

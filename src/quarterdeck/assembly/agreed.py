@@ -8,7 +8,7 @@ Rules
   others say is read every few seconds.
 - What a machine said that is gone counts for five more minutes beside what the others say; and then as long as no
   machine at work says anything about it: a limit does not end with who set it. A process that is there for one run
-  alone has no such lasting word.
+  alone has no such lasting word, but corrects that of its home: it neither begins nor ends there.
 - A machine is known by its home. A process that begins again there says it anew, so what is not in the file any more
   does not count any more.
 - While the database is away, what was known last holds, and what the own file says.
@@ -102,6 +102,7 @@ class Agreed:
         self._alone = alone
         self._known: Said = {}
         self._lasting = True
+        self._home = ""
         self._name = ""
         """By which the others know this machine; empty = it is not at work, so that its file does not count."""
         self._said: Said | None = None
@@ -156,7 +157,8 @@ class Agreed:
         """Say what the own file says, and look what the others say, where it is time to."""
         if self._alone:
             return
-        self._name = self._name or self._machine() + ("" if self._lasting else f"/{secrets.token_hex(4)}")
+        self._home = self._home or self._machine()
+        self._name = self._name or self._home + ("" if self._lasting else f"/{secrets.token_hex(4)}")
         async with self._asking:
             try:
                 await self._say(self._own())
@@ -180,12 +182,12 @@ class Agreed:
         if own == self._said and (not own or now - self._said_at < _SAY):
             return
         machine, lasting = self._name, int(self._lasting)
-        home = self._machine()
 
         def work(tx: Tx) -> None:
             shared = float(tx.run("deck_now")[0]["now"])
-            for holder in {machine, home}:  # what the home's file said when another process was there is old
-                tx.run("told_unsay", holder=holder, now=shared)
+            tx.run("told_unsay", holder=machine, now=shared)
+            if not lasting:
+                self._correct(tx, own)
             for (kind, provider), most in sorted(own.items()):
                 if lasting:
                     tx.run("told_forget", kind=kind, provider=provider, now=shared)
@@ -194,6 +196,16 @@ class Agreed:
 
         await self._store.write(work)
         self._said, self._said_at, self._looked_at = dict(own), now, _NEVER
+
+    def _correct(self, tx: Tx, own: Said) -> None:
+        """What the home's file said when another process was there is what it says now, as long as that counts."""
+        for row in tx.run("told_by", holder=self._home):
+            key = {"kind": row["kind"], "provider": row["provider"], "holder": self._home}
+            most = own.get((row["kind"], row["provider"]))
+            if most is None:
+                tx.run("told_withdraw", **key)
+            elif most != row["most"]:
+                tx.run("told_say", **key, most=most, until=row["until"], lasting=1)
 
     async def _look(self) -> None:
         now = self._clock.monotonic()

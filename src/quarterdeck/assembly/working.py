@@ -114,6 +114,8 @@ class Working:
                 pass
             except QuarterdeckError as error:
                 _log.warning("not everything could be kept going: %s", error)
+            except Exception:  # noqa: BLE001 - a bug of ours is recorded, and must not end it for good
+                _log.exception("the look at what has to be kept going broke off; the next one is in a minute")
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _look(self, woken: set[str]) -> None:

@@ -28,6 +28,14 @@ ON CONFLICT (kind, provider, holder) DO UPDATE SET most = excluded.most, until =
 -- It says nothing any more; nor do those that are gone and had no lasting word.
 DELETE FROM told WHERE holder = :holder OR (lasting = 0 AND until <= :now);
 
+-- name: told_by
+-- What a machine says, or said when it was there.
+SELECT kind, provider, most, until FROM told WHERE holder = :holder;
+
+-- name: told_withdraw
+-- A machine says nothing of that any more.
+DELETE FROM told WHERE kind = :kind AND provider = :provider AND holder = :holder;
+
 -- name: told_forget
 -- What machines said about it that are gone: one at work says something.
 DELETE FROM told WHERE kind = :kind AND provider = :provider AND until <= :now;
