@@ -239,7 +239,12 @@ NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
         (("--labels", "=x"), NOWHERE, Exit.USAGE, ("'=x' is no label",)),
         (("--labels", "a,b,c,d,e,f,g"), NOWHERE, Exit.USAGE, ("7 labels are too many",)),
         ((), "", Exit.USAGE, ("QUARTERDECK_DATABASE_URL is not set", "export QUARTERDECK_DATABASE_URL=postgresql://")),
-        ((), NOWHERE, Exit.FAILED, ("cannot be used", "see whether the server runs")),
+        (
+            (),
+            NOWHERE,
+            Exit.UNREACHABLE,
+            ("nothing at 127.0.0.1:1 cannot be reached", "refused", "see whether its server"),
+        ),
         ((), "postgresql://[bad", Exit.USAGE, ("QUARTERDECK_DATABASE_URL",)),
     ],
 )
@@ -248,6 +253,15 @@ def test_a_worker_that_cannot_work_says_why(
 ) -> None:
     said = call(Place(tmp_path), "worker", *arguments, QUARTERDECK_DATABASE_URL=url)
     assert_refused(said, code, *words)
+
+
+@pytest.mark.embedded("it is refused before anything depends on where the deck lies")
+@pytest.mark.parametrize(
+    "command", [("ps",), ("up", "--port", "0"), ("run", "do it"), ("show", "r-1"), ("db", "check")]
+)
+def test_a_database_that_cannot_be_reached_is_said_by_every_command(tmp_path: Path, command: tuple[str, ...]) -> None:
+    said = call(Place(tmp_path), *command, QUARTERDECK_DATABASE_URL=NOWHERE)
+    assert_refused(said, Exit.UNREACHABLE, "nothing at 127.0.0.1:1 cannot be reached", "QUARTERDECK_DATABASE_URL")
 
 
 @pytest.mark.embedded("it is refused before anything depends on where the deck lies")

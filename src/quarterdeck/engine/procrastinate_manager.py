@@ -23,7 +23,7 @@ from psycopg.errors import ForeignKeyViolation
 
 from quarterdeck.engine import cancelling
 from quarterdeck.engine.queues import LATER
-from quarterdeck.kernel.failures import StoreUnavailable
+from quarterdeck.kernel.failures import StoreUnavailable, StoreUnreachable
 
 _log = logging.getLogger(__name__)
 
@@ -33,10 +33,10 @@ Settle = Callable[[Job], Awaitable[None]]
 """Writes down how a job ended."""
 
 
-def unavailable(error: BaseException) -> StoreUnavailable:
+def unavailable(error: BaseException) -> StoreUnreachable:
     """What went wrong, in our words."""
     why = (str(error.__cause__ or error).strip().splitlines() or [type(error).__name__])[0]
-    return StoreUnavailable("The database cannot be reached", why=why, fix="see whether PostgreSQL runs and answers")
+    return StoreUnreachable("The database cannot be reached", why=why, fix="see whether PostgreSQL runs and answers")
 
 
 class Manager(JobManager):

@@ -134,7 +134,7 @@ class Exit:
     STALE: ClassVar[int] = 7
     """Stale, or in conflict with what is there."""
     UNREACHABLE: ClassVar[int] = 8
-    """A model or server cannot be reached."""
+    """A model, a server or the deck's database cannot be reached."""
     TIMEOUT: ClassVar[int] = 124
     """Took too long."""
     INTERRUPTED: ClassVar[int] = 130
@@ -355,7 +355,13 @@ class StoreUnavailable(QuarterdeckError):
     failure = FailureClass.INFRASTRUCTURE
 
 
-class InDoubt(StoreUnavailable):
+class StoreUnreachable(StoreUnavailable):
+    """The server of the database cannot be reached."""
+
+    exit_code = Exit.UNREACHABLE
+
+
+class InDoubt(StoreUnreachable):
     """The database went away before it said whether it has stored what it was given."""
 
 

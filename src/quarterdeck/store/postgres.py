@@ -29,7 +29,7 @@ from typing import Any, Final, Self, TypeVar
 
 import psycopg
 
-from quarterdeck.kernel.failures import StoreLost, StoreUnavailable
+from quarterdeck.kernel.failures import StoreLost, StoreUnreachable
 from quarterdeck.store.foundations import Foundation, complete
 from quarterdeck.store.listening import Listening
 from quarterdeck.store.port import Ask, Dialect, Laid, Row, Tx, Write
@@ -263,7 +263,7 @@ class PostgresStore:
     def _writer(self, patience: float) -> Session:
         """A new session with the same deck, which uses it with others. Raises psycopg.Error, StoreUnavailable."""
         if self._alone:
-            raise StoreUnavailable(f"The connection to {self._at.where} was lost", fix="the same command again")
+            raise StoreUnreachable(f"The connection to {self._at.where} was lost", fix="the same command again")
         session = connect(self._at, "writer", patience, self._stopping)
         try:
             self._must_be_the_same(session)

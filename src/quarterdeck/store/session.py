@@ -23,7 +23,7 @@ from psycopg.errors import error_from_result
 from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 
-from quarterdeck.kernel.failures import BadConfiguration, InDoubt, StoreLost, StoreUnavailable
+from quarterdeck.kernel.failures import BadConfiguration, InDoubt, StoreLost, StoreUnavailable, StoreUnreachable
 from quarterdeck.store.binary import DUMPS, LOADS
 from quarterdeck.store.port import Row
 from quarterdeck.store.statements import Numbered, numbered
@@ -103,7 +103,10 @@ def cut(error: psycopg.Error) -> bool:
 def unavailable(where: str, error: psycopg.Error) -> StoreUnavailable:
     """What the caller is told."""
     state = error.sqlstate or ""
-    fix = "see whether the server runs and can be reached; work goes on by itself once it can"
+    first = (str(error).strip().splitlines() or ["the connection was lost"])[0]
+    if cut(error):
+        return unreachable(where, first)
+    fix = "see what the server's log says; work goes on by itself once it can"
     if state == "53100":
         fix = "free some space on the disk of the database's server"
     elif state == "53300":
@@ -113,8 +116,17 @@ def unavailable(where: str, error: psycopg.Error) -> StoreUnavailable:
     elif state in _DAMAGED:
         fix = "restore the database from a backup"
     kind = StoreLost if state in _DAMAGED else StoreUnavailable
-    first = (str(error).strip().splitlines() or ["the connection was lost"])[0]
     return kind(f"The database {where} cannot be used", why=first, fix=fix)
+
+
+def unreachable(where: str, why: str) -> StoreUnreachable:
+    """Its server does not answer, or lets nobody in."""
+    return StoreUnreachable(
+        f"The database {where} cannot be reached",
+        why=why,
+        fix="see whether its server runs and QUARTERDECK_DATABASE_URL leads to it; what is at work goes on by itself "
+        "once it answers, a command has to be given again",
+    )
 
 
 def in_doubt(where: str) -> InDoubt:

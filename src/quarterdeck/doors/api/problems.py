@@ -24,6 +24,7 @@ from quarterdeck.kernel.failures import (
     NotFound,
     QuarterdeckError,
     StaleVersion,
+    StoreUnavailable,
 )
 
 PROBLEM: Final = "application/problem+json"
@@ -36,6 +37,7 @@ _STATUS: Final[tuple[tuple[type[QuarterdeckError], int], ...]] = (
     (NotAllowed, 403),
     (BudgetExhausted, 409),
     (BadInput, 422),
+    (StoreUnavailable, 503),
 )
 """The first that fits decides."""
 _TITLES: Final = {
