@@ -16,7 +16,8 @@ Rules
 - Whoever comes back to another deck than before, or to one of a newer version, writes nothing into it.
 - Whoever only reads takes no lock and needs no right to write: what writing needs is there from the first write on.
 - Whoever has written knows what is there, and relies on it: to take something away needs the database alone. Whoever
-  was cut off while somebody had that writes no more.
+  was cut off while somebody had that writes no more. Who has just ended is waited for: the server finds that by itself,
+  a moment later.
 """
 
 import asyncio
@@ -29,7 +30,7 @@ from typing import Any, Final, Self, TypeVar
 
 import psycopg
 
-from quarterdeck.kernel.failures import StoreLost, StoreUnreachable
+from quarterdeck.kernel.failures import Conflicting, StoreLost, StoreUnreachable
 from quarterdeck.store.foundations import Foundation, complete
 from quarterdeck.store.listening import Listening
 from quarterdeck.store.port import Ask, Dialect, Laid, Row, Tx, Write
@@ -49,6 +50,8 @@ _PATIENCE: Final = 5.0
 _DOUBT: Final = 60.0
 """Seconds in which a server that went away is asked what became of a commit."""
 _PAUSE: Final = 0.1
+_NOTICED: Final = 2.0
+"""Seconds in which the server has noticed that a process has ended."""
 _LOOK: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _COMMIT: Final = "COMMIT"
 _NOTIFY: Final = "NOTIFY quarterdeck"
@@ -163,7 +166,15 @@ class PostgresStore:
 
     @asynccontextmanager
     async def sole(self) -> AsyncIterator[None]:
-        await self._turns.write(self._take_alone)
+        until = time.monotonic() + _NOTICED
+        while True:
+            try:
+                await self._turns.write(self._take_alone)
+                break
+            except Conflicting:
+                if time.monotonic() >= until:
+                    raise
+                await asyncio.sleep(_PAUSE)
         self._alone = True
         try:
             yield
