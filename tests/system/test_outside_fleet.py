@@ -5,6 +5,7 @@ A server has the file and the secrets and performs nothing of the runs; a worker
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -16,7 +17,9 @@ from test_triggers_clock import webhook
 from trigger_kit import BAD, SECRET, World, post, signed, until, world_at
 
 from quarterdeck.assembly import Deck, open_deck
-from quarterdeck.engine.seats import Place
+from quarterdeck.assembly.gone import Gone
+from quarterdeck.engine.procrastinate import ProcrastinateEngine
+from quarterdeck.engine.seats import Pace, Place, Seat
 from quarterdeck.journal.firings import FiringView
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
@@ -24,6 +27,7 @@ from quarterdeck.kernel.events import outside
 from quarterdeck.kernel.triggers import Origin
 from quarterdeck.triggers import publishing
 from quarterdeck.triggers.clock import LOOK, Timekeeper
+from quarterdeck.triggers.port import Received
 from quarterdeck.workplace.ground import Ground
 
 pytest_plugins = ("postgres_kit",)
@@ -177,6 +181,72 @@ async def test_a_message_waits_for_the_machine_that_has_its_trigger(world: World
                 return found if found is not None and found.status == "ordered" else None
 
             assert (await until(server, ordered)).run
+
+
+async def test_a_message_whose_trigger_stands_in_no_file_any_more_is_refused_once_nobody_has_had_it_for_a_day(
+    world: World, workers_url: str
+) -> None:
+    home, clock = world.place.home, Clock(1000.0)
+    with webhook([]) as (address, got):
+        world.configure(notify=address)
+        async with opened(world, workers_url, home.name, SERVER) as server:
+            has = {"kind": "trigger", "provider": "issues"}
+            await until(server, lambda: server._parts.store.read("told_of", **has, since=0.0))
+        world.place.operator(f'[notify]\nurl = "{address}"\nsecret_env = "TEST_NOTIFY"\n')
+        async with opened(world, workers_url, "worker", None) as worker:
+            parts, machine = worker._parts, (home / "machine").read_text()
+            asking = ProcrastinateEngine(parts.store, workers_url, Seat(ids.new_owner_id()), clock, Pace(0.0))
+            gone = Gone(parts.store, asking, clock)
+
+            async def waits(minutes: int) -> bool:
+                """Whether it is still left to those who have the trigger, that much later."""
+                clock.now += minutes * 60.0
+                await gone.look()
+                return [one.wants for one in await asking.untaken()] == ["trigger/issues"]
+
+            async def said(hours_ago: float) -> None:
+                what = {**has, "holder": machine, "most": 1, "until": time.time() - hours_ago * 3600.0, "lasting": 1}
+                await parts.store.write(lambda tx: tx.run("told_say", **what))
+
+            async def refused() -> FiringView | None:
+                return await worker.outside.firings.firing("issues", "d-1")
+
+            message = Received(trigger="issues", delivery="d-1", event="issues", body="{}", at=time.time() - 3600.0)
+            await worker.outside.receiving.put(message)
+            assert [await waits(minutes) for minutes in (0, 9, 30)] == [True] * 3, "it was there a moment ago"
+            await said(hours_ago=23)
+            assert await waits(5)
+            await said(hours_ago=25)
+            assert not await waits(5)
+            found = await until(worker, refused)
+            assert (found.status, found.code, found.reason) == ("refused", "gone", "there is no trigger issues")
+            await asking.close()
+            async with opened(world, workers_url, home.name, SERVER) as server:
+
+                async def told() -> bool:
+                    return any(b"the trigger issues could not start its run" in body for _, body in got)
+
+                await until(server, told)
+
+
+async def test_a_message_waits_ten_minutes_for_a_trigger_that_was_taken_out_of_its_file(
+    world: World, workers_url: str
+) -> None:
+    clock = Clock(1000.0)
+    async with opened(world, workers_url, world.place.home.name, SERVER, serve=False) as server:
+        parts = server._parts
+        asking = ProcrastinateEngine(parts.store, workers_url, Seat(ids.new_owner_id()), clock, Pace(0.0))
+        gone = Gone(parts.store, asking, clock)
+        assert (await post(server, "issues", *signed(world.server.labeled(7))))[0] == 202
+        for minutes, wants in (
+            (0, "trigger/issues"),
+            (9, "trigger/issues"),
+            (1, ""),
+        ):  # nobody has said that there is one
+            clock.now += minutes * 60.0
+            await gone.look()
+            assert [one.wants for one in await asking.untaken()] == [wants]
+        await asking.close()
 
 
 def repository(world: World) -> Path:

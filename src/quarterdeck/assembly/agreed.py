@@ -53,6 +53,7 @@ def said_by(file: OperatorConfig) -> Said:
         **{("calls_at_once", name): most for name, most in file.workers.calls_at_once.items()},
         **{("days", who): to_nusd(usd) for who, usd in days.items() if f"{who}_day" in budget.model_fields_set},
         **{("notify", kind): 1 for kind in (file.notify.kinds if file.notify.url is not None else ())},
+        **{("trigger", name): 1 for name in file.triggers},
         **{("limits", key): number(getattr(limits, key)) for key in STARTS if key in limits.model_fields_set},
     }
 

@@ -4,8 +4,8 @@ Rules
 - A process offers what stands in the file of its own home, with what its own environment holds for that: its triggers;
   messages to people, where their secret is set; the GitHub server, where its token is set.
 - Whether somebody is to be told of something is said in the database as limits are (`agreed`), where several machines
-  share it: what needs a person may be put on record by one that knows nothing of messages. It counts for a day after it
-  was said last, so that nothing is forgotten while the machine that tells is away.
+  share it: what needs a person may be put on record by one that knows nothing of messages. So is which triggers there
+  are. Both count for a day after they were said last, so that nothing is forgotten while the machine is away.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,8 @@ from quarterdeck.kernel.failures import BadConfiguration
 from quarterdeck.store.port import Tx
 from quarterdeck.triggers.port import GITHUB, NOTICES, Configured, Secrets, trigger_wanted
 
-_KIND: Final[Kind] = "notify"
+_NOTIFY: Final[Kind] = "notify"
+_TRIGGER: Final[Kind] = "trigger"
 _COUNTS: Final = 24 * 3600.0
 """Seconds."""
 
@@ -46,5 +47,14 @@ def offering(configured: Configured, secrets: Secrets) -> Callable[[], tuple[str
 
 def wanted(tx: Tx, kind: str) -> bool:
     """Whether some process of the deck tells people of that kind of need."""
+    return _said(tx, _NOTIFY, kind)
+
+
+def had(tx: Tx, trigger: str) -> bool:
+    """Whether that trigger stands in the file of some machine, at work or lately so."""
+    return _said(tx, _TRIGGER, trigger)
+
+
+def _said(tx: Tx, kind: Kind, name: str) -> bool:
     since = float(tx.run("deck_now")[0]["now"]) - _COUNTS
-    return bool(tx.run("told_of", kind=_KIND, provider=kind, since=since))
+    return bool(tx.run("told_of", kind=kind, provider=name, since=since))

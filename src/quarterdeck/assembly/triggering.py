@@ -15,6 +15,7 @@ from typing import Final
 from quarterdeck.assembly import ordering, results
 from quarterdeck.assembly.configured import offering
 from quarterdeck.assembly.engines import own_label
+from quarterdeck.assembly.gone import Gone
 from quarterdeck.assembly.parts import Parts
 from quarterdeck.assembly.reacting import OperatorsFile
 from quarterdeck.delivery.nodes.workshop import Workshop
@@ -110,6 +111,7 @@ class Outside:
         self.github = Github(self.configured, read_secret, clock)
         self.receiving = Receiving(journal, engine, self.firings, self.configured, read_secret, clock)
         self.timekeeper = Timekeeper(journal, engine, self.configured, clock)
+        self._gone = Gone(store, engine, clock)
         taking = Taking(journal, self.firings, starts, orders, self.remotes, self.configured, clock)
         publishing = Publishing(journal, engine, views, orders, self.remotes, self.github)
         notifying = Notifying(journal, engine, views, self.configured, read_secret, clock)
@@ -123,11 +125,12 @@ class Outside:
         }
 
     async def stand(self) -> None:
-        """This process serves the deck, until cancelled: its schedules are watched."""
+        """This process serves the deck, until cancelled: its schedules are watched, and messages that nobody takes."""
         while True:
             wait = LOOK
             try:
                 wait = await self.timekeeper.look()
+                await self._gone.look()
             except StoreUnavailable:  # said by the engine; what became due meanwhile is found by the next look
                 wait = _FOLLOW_SECONDS
             except Exception:  # noqa: BLE001 - a bug of ours is recorded, and must not stop the clock

@@ -102,6 +102,9 @@ class EmbeddedEngine:
     async def untaken(self) -> tuple[Untaken, ...]:
         return ()  # the owner takes everything
 
+    def release(self, tx: Tx, queue: str) -> None:
+        """Nothing waits here for another process."""
+
     async def workers(self) -> tuple[Worker, ...]:
         return ()
 

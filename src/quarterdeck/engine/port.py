@@ -133,6 +133,10 @@ class Engine(Protocol):
         """What waits for a worker that there is not."""
         ...
 
+    def release(self, tx: Tx, queue: str) -> None:
+        """Let anybody perform what waits in that queue for a process that there is not, as part of `tx`."""
+        ...
+
     async def workers(self) -> tuple[Worker, ...]:
         """Who performs jobs beside or instead of this process; empty where there is one owner."""
         ...

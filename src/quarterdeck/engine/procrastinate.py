@@ -39,6 +39,7 @@ from quarterdeck.engine.procrastinate_hands import Hands
 from quarterdeck.engine.procrastinate_schema import foundations
 from quarterdeck.engine.procrastinate_standing import Standing
 from quarterdeck.engine.queues import (
+    BACKGROUND,
     NOTHING,
     QUEUES,
     Waiting,
@@ -142,6 +143,9 @@ class ProcrastinateEngine:
             for queue in kind(row["queues"].split(), row["labels"].split())
         }
         return untaken(waiting, taken, self._pace.takeover)
+
+    def release(self, tx: Tx, queue: str) -> None:
+        tx.run("jobs_release", queue=queue, into=BACKGROUND)
 
     async def workers(self) -> tuple[Colleague, ...]:
         alive = await self._store.read("workers_alive")

@@ -10,9 +10,9 @@ from typing import Final, Literal
 
 from quarterdeck.kernel.config import Bound, LimitsSection
 
-Kind = Literal["calls_per_minute", "calls_at_once", "days", "limits", "notify"]
+Kind = Literal["calls_per_minute", "calls_at_once", "days", "limits", "notify", "trigger"]
 """`days`: nano-USD by `user` and `deck`. `limits`: of agents, by key of `[limits]`. Calls: by provider. `notify`: 1
-by the kind of need that people are told of."""
+by the kind of need that people are told of. `trigger`: 1 by its name."""
 
 Said = Mapping[tuple[Kind, str], int]
 """How much of what, by kind and name."""

@@ -114,7 +114,7 @@ def _finished(record: Record, event: ev.RunFinished) -> Need | None:
 
 
 def _refused(record: Record, event: outside.TriggerRefused) -> Need | None:
-    if event.code != "order":
+    if event.code not in ("order", "gone"):
         return None
     title = f"the trigger {event.trigger} could not start its run"
     cause = f"{event.trigger}/{ids.digest(event.reason.encode())[:16]}/{int(record.at // INCIDENT_SECONDS)}"

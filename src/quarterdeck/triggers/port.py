@@ -28,6 +28,7 @@ NOTIFY: Final = "notice.send"
 BACKGROUND: Final = -1
 """A priority: whoever has nothing else to do may end without these jobs."""
 
+_TRIGGER: Final = "trigger/"
 GITHUB: Final = "github"
 """What a process has that may write to the GitHub server: the token that `[github]` names."""
 NOTICES: Final = "notify"
@@ -119,7 +120,12 @@ class Remotes(Protocol):
 
 def trigger_wanted(name: str) -> str:
     """What a process has in whose file that trigger stands."""
-    return f"trigger/{name}"
+    return f"{_TRIGGER}{name}"
+
+
+def trigger_named(wants: str) -> str | None:
+    """The inverse; None where something else is wanted."""
+    return wants.removeprefix(_TRIGGER) if wants.startswith(_TRIGGER) else None
 
 
 def take(trigger: str, delivery: str, received_blob: str) -> Job:

@@ -119,6 +119,13 @@ SELECT j.queue_name AS queue, coalesce(min(j.args ->> 'needs'), '') AS needs, co
 FROM procrastinate_jobs AS j LEFT JOIN procrastinate_events AS e ON e.job_id = j.id AND e.type = 'deferred'
 WHERE j.status = 'todo' AND j.queue_name <> 'later' GROUP BY j.queue_name ORDER BY j.queue_name;
 
+-- name: jobs_release
+-- What waits in a queue waits in another one, and needs nothing more.
+UPDATE procrastinate_jobs
+SET queue_name = CAST(:into AS TEXT), args = args || jsonb_build_object('queue', CAST(:into AS TEXT), 'needs', '')
+WHERE status = 'todo' AND queue_name = :queue
+RETURNING id, deck_tell(id, queue_name) IS NULL AS told;
+
 -- name: worker_of
 -- Whether a process is on record as a worker.
 SELECT 1 AS known FROM workers WHERE owner = :owner;
