@@ -45,8 +45,9 @@ class Bench:
         labels: tuple[str, ...] = (),
         queues: tuple[str, ...] = QUEUES,
         offers: Callable[[], Iterable[str]] = tuple,
+        labelled: Iterable[str] = (),
     ) -> ProcrastinateEngine:
-        seat = Seat(ids.new_owner_id(), "here", os.getpid(), "0", queues, labels, capacity, offers)
+        seat = Seat(ids.new_owner_id(), "here", os.getpid(), "0", queues, labels, capacity, offers, frozenset(labelled))
         engine = ProcrastinateEngine(self.store, self.url, seat, SystemClock(), Pace(pace))
         self.engines.append(engine)
         return engine
@@ -115,7 +116,9 @@ WANTING = Job("work", "message", "message", "", priority=-1, wants="trigger/issu
 
 
 async def test_what_wants_something_is_performed_where_it_is_offered(bench: Bench) -> None:
-    plain, server = bench.engine(), bench.engine(queues=(), labels=("host=a",), offers=lambda: ["trigger/issues"])
+    both = ("trigger/issues",)
+    plain = bench.engine(labelled=both)
+    server = bench.engine(queues=(), labels=("host=a",), offers=lambda: both, labelled=both)
     seen: dict[str, str] = {}
     done = asyncio.Event()
 

@@ -44,12 +44,29 @@ LABELS = st.lists(st.sampled_from(("gpu", "arch=arm64", "host=a")), unique=True)
 def test_what_wants_something_waits_where_only_those_look_that_offer_it(
     name: str, needs: tuple[str, ...], has: tuple[str, ...]
 ) -> None:
-    queue = queue_of(Job("take", "k", "l", "", runs_on=needs, wants=f"trigger/{name}"))
+    both = {f"trigger/{name}"}
+    queue = queue_of(Job("take", "k", "l", "", runs_on=needs, wants=f"trigger/{name}"), both)
     assert len(queue) <= 40, "the server could not tell of it"
-    server = served(offering((), [f"trigger/{name}"]), has)
+    server = served(offering((), both), has, both)
     assert (queue in server) == (set(needs) <= set(has))
+    assert (queue in served(offering((), both), has)) == (not needs), "it was not said that it may name labels"
     assert queue not in served(offering(QUEUES, ["trigger/-other", "notify"]), has)
     assert queue not in served((CONTROL, WORK, BACKGROUND), has)
+
+
+def test_a_worker_with_all_labels_has_a_queue_for_each_choice_of_them_once_and_not_for_each_trigger() -> None:
+    labels = [f"l{n}" for n in range(6)] + ["host=here", "sandbox=none"]
+    triggers = [f"trigger/t{n}" for n in range(10)]
+    found = served(offering(QUEUES, [*triggers, "notify", "github"]), labels, {"github"})
+    assert len(found) == len(set(found)) == 3 * 2 ** len(labels) + len(triggers) + 1
+    assert {"for:notify", "for:github", *(f"for:{name}" for name in triggers)} <= set(found)
+    there = Job("run.publish", "k", "l", "", runs_on=("l0", "host=here"), wants="github")
+    assert queue_of(there, {"github"}) in found
+
+
+def test_a_job_that_nobody_would_ever_take_is_a_mistake() -> None:
+    with pytest.raises(ValueError, match="names no labels"):
+        queue_of(Job("trigger.take", "k", "l", "", runs_on=("gpu",), wants="trigger/t"))
 
 
 def test_who_takes_a_part_of_the_work_alone_takes_nothing_from_outside() -> None:

@@ -23,6 +23,7 @@ from quarterdeck.engine.seats import Pace, Place, Seat
 from quarterdeck.kernel.clock import Clock
 from quarterdeck.settings import Settings, read_secret
 from quarterdeck.store.port import Store
+from quarterdeck.triggers.port import GITHUB
 
 _MACHINE: Final = Path("/etc/machine-id")
 
@@ -52,6 +53,7 @@ async def make_engine(settings: Settings, store: Store, owner: str, clock: Clock
         labels=tuple(sorted({*place.labels, own_label(), *bare_labels(settings)})),
         capacity=place.capacity,
         offers=offering(configured, read_secret),
+        labelled=frozenset({GITHUB}),  # what landed in a repository of one machine is taken from there
     )
     pace = Pace(configured().workers.takeover)
     workers = late.many_workers()

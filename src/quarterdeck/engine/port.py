@@ -50,8 +50,9 @@ class Job:
     runs_on: tuple[str, ...] = ()
     """Labels that the worker has to have which performs it. An engine of one process performs it all the same."""
     wants: str = ""
-    """What the process has to be configured for that performs it, such as `trigger/nightly`; "" = nothing. An engine of
-    one process performs it all the same."""
+    """What the process has to be configured for that performs it, such as `trigger/nightly`; "" = nothing. It may name
+    labels as well only where the engine was told so of what it wants. An engine of one process performs it all the
+    same."""
 
 
 @dataclass(frozen=True, slots=True)

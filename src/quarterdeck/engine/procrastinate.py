@@ -48,6 +48,7 @@ from quarterdeck.engine.queues import (
     offering,
     queue_of,
     served,
+    taken_by,
     untaken,
     urgent,
 )
@@ -114,7 +115,7 @@ class ProcrastinateEngine:
     # --- what may happen in any process -----------------------------------------------------------------------
 
     def defer(self, tx: Tx, job: Job) -> None:
-        tx.run("job_defer", **columns_of(job), queue=queue_of(job), needs=needs_of(job))
+        tx.run("job_defer", **columns_of(job), queue=queue_of(job, self._seat.labelled), needs=needs_of(job))
 
     def abort(self, tx: Tx, run: str) -> None:
         tx.run("jobs_abort", run=run, spare=ids.run_stream(run))
@@ -139,8 +140,7 @@ class ProcrastinateEngine:
         taken = {
             queue
             for row in alive
-            for kind in (served, urgent)
-            for queue in kind(row["queues"].split(), row["labels"].split())
+            for queue in taken_by(row["queues"].split(), row["labels"].split(), self._seat.labelled)
         }
         return untaken(waiting, taken, self._pace.takeover)
 
@@ -217,7 +217,7 @@ class ProcrastinateEngine:
     def _long(self) -> tuple[str, ...]:
         """The queues that this worker takes long jobs from now."""
         queues = offering(self._seat.queues, self._offers)
-        return served(queues, self._seat.labels) or (() if self._seat.queues else (NOTHING,))
+        return served(queues, self._seat.labels, self._seat.labelled) or (() if self._seat.queues else (NOTHING,))
 
     async def _offer(self) -> None:
         """What is configured may have changed: take what is wanted now, and have the others know."""

@@ -6,6 +6,8 @@ Rules
 - What names labels waits in a queue named after them all; a worker takes it where it has each of them.
 - What wants a process that is configured for something waits in a queue named after that, which has one such name at
   most: only those take it that offer that. Who takes nothing else performs no work of the deck's runs.
+- A worker has a queue for each choice of its labels, because a job may name any of them. What wants something names no
+  labels, but for the few wants that are said to: a worker with all labels would else have hundreds for each trigger.
 - The server tells workers of a queue by its name, which has to be short for that: longer ones are a digest.
 """
 
@@ -35,8 +37,11 @@ _LONGEST: Final = 40
 """Characters of a queue's name: the channel on which the server tells of it has 63, 23 of them procrastinate's own."""
 
 
-def queue_of(job: Job) -> str:
-    """The queue that the job waits in once it is due."""
+def queue_of(job: Job, labelled: Collection[str] = ()) -> str:
+    """The queue that the job waits in once it is due. labelled: the wants whose jobs may name labels. Raises
+    ValueError for a job that nobody would ever take."""
+    if job.wants and job.runs_on and job.wants not in labelled:
+        raise ValueError(f"what wants {job.wants} names no labels")
     if job.wants:
         return _named(f"{_FOR}{job.wants}", job.runs_on)
     if job.priority >= URGENT:
@@ -44,15 +49,17 @@ def queue_of(job: Job) -> str:
     return _named(BACKGROUND if job.priority < 0 else WORK, job.runs_on)
 
 
-def served(queues: Iterable[str], labels: Iterable[str]) -> tuple[str, ...]:
-    """The queues of long jobs that a worker takes jobs from. Raises BadInput."""
+def served(queues: Iterable[str], labels: Iterable[str], labelled: Collection[str] = ()) -> tuple[str, ...]:
+    """The queues of long jobs that a worker takes jobs from. labelled: the wants whose jobs may name labels. Raises
+    BadInput."""
     chosen = tuple(queues)
     outside = tuple(name for name in chosen if name.startswith(_FOR))
     if unknown := set(chosen) - {*QUEUES, *outside}:
         raise BadInput(f"there is no queue {min(unknown)}", fix=f"one of: {', '.join(QUEUES)}")
     has = tuple(labels)
+    every = {WORK, BACKGROUND, *(f"{_FOR}{name}" for name in labelled)}
     bases = (*(base for base in (WORK, BACKGROUND) if base in chosen), *outside)
-    return tuple(name for base in bases for name in _every(base, has))
+    return tuple(name for base in bases for name in _every(base, has if base in every else ()))
 
 
 def offering(queues: Sequence[str], offers: Iterable[str]) -> tuple[str, ...]:
@@ -71,6 +78,11 @@ def offered(queues: Iterable[str], wants: str) -> bool:
 def urgent(queues: Iterable[str], labels: Iterable[str]) -> tuple[str, ...]:
     """The queues of urgent jobs that a worker takes jobs from."""
     return _every(CONTROL, labels) if CONTROL in set(queues) else ()
+
+
+def taken_by(queues: Collection[str], labels: Collection[str], labelled: Collection[str] = ()) -> tuple[str, ...]:
+    """All queues that a worker takes jobs from. Raises BadInput."""
+    return (*served(queues, labels, labelled), *urgent(queues, labels))
 
 
 @dataclass(frozen=True, slots=True)

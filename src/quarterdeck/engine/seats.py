@@ -74,3 +74,5 @@ class Seat:
     """Most jobs at the same time; short, urgent ones get some places beyond it."""
     offers: Callable[[], Iterable[str]] = tuple
     """What this process is configured for now, beside the work of runs."""
+    labelled: frozenset[str] = frozenset()
+    """What of that a job may want that names labels, too; the same in all processes of a deck."""
