@@ -6,6 +6,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,14 @@ from deck_kit import Place, place_at, task
 from trigger_kit import NOTIFY, until
 
 from quarterdeck.assembly import Deck, open_deck
+from quarterdeck.assembly.reacting import OperatorsFile
 from quarterdeck.engine.port import Job, Later
 from quarterdeck.journal.firings import FiringView
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.events import outside
+from quarterdeck.settings import DECK_FILE
 from quarterdeck.triggers import port, publishing, signature
+from quarterdeck.triggers.clock import Timekeeper
 
 pytestmark = [
     pytest.mark.sandbox,
@@ -124,6 +128,47 @@ async def test_each_moment_makes_one_run_over_a_change_of_the_clock(place: Place
         await look(deck)
         assert (await decided(deck, "clock/2026-03-30T00:30Z")).status == "ordered"
         assert len(await deck.views.runs()) == 3
+
+
+async def test_machines_whose_files_differ_keep_each_its_own_schedule_and_say_it_once(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    configure(place, "skip")
+    other = place.root / "other"
+    other.mkdir()
+    (other / DECK_FILE).write_text((place.home / DECK_FILE).read_text().replace("30 2 *", "45 2 *"))
+    clock = Clock(berlin("2026-06-01T12:00"))
+    async with taking(place, clock) as deck:
+
+        async def scheduled(count: int) -> bool:
+            found = await deck.journal.read(ids.trigger_stream("nightly"))
+            return sum(isinstance(record.event, outside.TriggerScheduled) for record in found) == count
+
+        later = Timekeeper(deck.journal, deck._parts.engine, OperatorsFile(other), clock)
+        for count, keeper in enumerate((deck.outside.timekeeper, later), 1):
+            await keeper.look()
+            await until(deck, partial(scheduled, count))
+        for _ in range(3):
+            await look(deck)
+            await later.look()
+        clock.now = berlin("2026-06-02T02:30:20")
+        await later.look()
+        await look(deck)
+        assert (await decided(deck, "clock/2026-06-02T00:30Z")).status == "ordered"
+        clock.now = berlin("2026-06-02T02:45:20")
+        await look(deck)
+        await later.look()
+        assert (await decided(deck, "clock/2026-06-02T00:45Z")).status == "ordered"
+        clock.now = berlin("2026-06-03T02:45:20")
+        await later.look()
+        assert (await decided(deck, "clock/2026-06-03T00:45Z")).status == "ordered"
+        await look(deck)  # a quarter of an hour late: what another machine fired later does not hide that
+        assert (await decided(deck, "clock/2026-06-03T00:30Z")).code == "missed"
+        assert await scheduled(2), "each change once"
+        assert len(await deck.views.runs()) == 3
+    said = [record.getMessage() for record in caplog.records if "another machine" in record.getMessage()]
+    assert len(said) == 1
+    assert "45 2 * * * (Europe/Berlin), this one's 30 2" in said[0]
 
 
 @pytest.mark.parametrize(("missed", "status", "runs"), [("skip", "refused", 0), ("once", "ordered", 1)])

@@ -17,6 +17,7 @@ from quarterdeck.kernel.failures import BadConfiguration
 from quarterdeck.kernel.triggers import GithubSection, NotifySection, TriggerSection, is_remote
 from quarterdeck.settings import operator_outside, parse_deck_toml
 from quarterdeck.triggers import deciding, goal, messages, schedule, signature
+from quarterdeck.triggers.clock import dealt_with
 from quarterdeck.triggers.goal import Piece
 
 HOOK = {"kind": "github", "repository": "acme/shop", "secret_env": "S", "labels": ("quarterdeck",), "goal": "{title}"}
@@ -393,10 +394,22 @@ def test_missed_moments_become_one_run_or_none() -> None:
 def test_a_year_of_missed_minutes_is_not_walked_through() -> None:
     since, now = at("2025-01-01T00:00"), at("2026-01-01T00:00")
     found = schedule.due("* * * * *", "Europe/Berlin", since, now, "skip")
-    assert (found.moment, found.upto) == (None, now)
+    assert found == schedule.Due(now, 999, now), "one that is due now is not missed, however many were"
+    seldom = schedule.due("*/7 9 1 1 *", "Europe/Berlin", at("1900-01-01T00:00"), at("2026-06-01T00:00"), "once")
+    assert (seldom.moment, seldom.missed) == (at("2026-01-01T09:56"), 999), "a moment of the schedule, and the last one"
+    assert seldom.upto == seldom.moment
     once = schedule.due("* * * * *", "Europe/Berlin", since, now, "once")
     assert once.moment is not None
     assert now - schedule.LATE <= once.moment <= now
+
+
+def test_of_two_schedules_each_is_moved_on_by_its_own_moments_alone() -> None:
+    half, quarter = ("30 2 * * *", "Europe/Berlin"), ("*/15 2 * * *", "Europe/Berlin")
+    before, night = at("2026-06-01T12:00"), [at("2026-06-02T02:30"), at("2026-06-02T02:45")]
+    assert dealt_with(half, before, night) == night[0]
+    assert dealt_with(quarter, before, night) == night[1]
+    assert dealt_with(half, night[1], night) == night[1], "never back"
+    assert dealt_with(half, before, []) == dealt_with(half, before, night[1:]) == before
 
 
 @pytest.mark.parametrize(

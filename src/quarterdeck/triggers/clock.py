@@ -8,9 +8,13 @@ Rules
 - It is looked once in a minute at least: a machine that slept or a clock that was set is noticed then.
 - Each process that serves the deck looks at the schedules in its own file, and at what is on record since it last
   looked: what another one has fired is neither fired again nor taken for missed.
+- It puts a schedule on record when its own file gets one that is not the newest there. Where the files of two machines
+  differ, each of both schedules is kept: what another machine has on record moves nothing here but the moments that
+  both have. That they differ is said once.
 """
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -44,14 +48,24 @@ def moment_of(delivery: str) -> float | None:
     return datetime.strptime(delivery.removeprefix(CLOCK_DELIVERY), _FORM).replace(tzinfo=UTC).timestamp()
 
 
+_At = tuple[str, str]
+"""A schedule and its time zone."""
+
+
 @dataclass(slots=True)
 class _Known:
-    """What is on record about one schedule."""
+    """What this process knows of one schedule."""
 
-    schedule: str = ""
-    timezone: str = ""
+    own: _At | None = None
+    """What its own file said when it was looked at last; None = it was not yet."""
     upto: float = 0.0
-    """Moments up to here have been dealt with."""
+    """Its moments up to here have been dealt with."""
+    newest: _At | None = None
+    """What was put on record last, by whichever process."""
+    since: float = 0.0
+    """Since when that holds."""
+    other: _At | None = None
+    """What it was said of that another machine's file has it."""
     seq: int = 0
     """The last record of its stream that this was read from."""
 
@@ -80,15 +94,15 @@ class Timekeeper:
 
     async def _one(self, name: str, section: TriggerSection, now: float) -> float:
         """Fire what is due of one trigger; seconds until its next moment."""
-        known = self._known.setdefault(name, _Known())
-        await self._read_on(name, known)
-        at = section.schedule or ""
+        known, at = self._known.setdefault(name, _Known()), (section.schedule or "", section.timezone)
+        moments = await self._read_on(name, known)
         try:
-            if (known.schedule, known.timezone) != (at, section.timezone):
-                schedule.next_after(at, section.timezone, now)  # refused before it is on record
-                await self._schedule(name, known, at, section.timezone, now)
-            found = schedule.due(at, section.timezone, known.upto, now, section.missed)
-            coming = schedule.next_after(at, section.timezone, now)
+            coming = schedule.next_after(*at, now)  # one that cannot be read is refused before it is on record
+            if known.own != at:
+                await self._begin(name, known, at, now)
+            _differs(name, known, at)
+            known.upto = dealt_with(at, known.upto, moments)
+            found = schedule.due(*at, known.upto, now, section.missed)
         except BadConfiguration as error:  # `doctor` and `triggers` say it too; the others go on
             _log.warning("trigger %s: %s", name, error)
             return LOOK
@@ -96,11 +110,14 @@ class Timekeeper:
         known.upto = max(known.upto, found.upto)
         return LOOK if coming is None else coming - now
 
-    async def _schedule(self, name: str, known: _Known, at: str, timezone: str, now: float) -> None:
-        event = TriggerScheduled(trigger=name, schedule=at, timezone=timezone, since=now)
-        job = port.record(event, f"{at} {timezone}")
-        await self._journal.commit(also=lambda tx: self._engine.defer(tx, job))
-        known.schedule, known.timezone, known.upto = at, timezone, now
+    async def _begin(self, name: str, known: _Known, at: _At, now: float) -> None:
+        """Its file says this from now on. Where that is on record already, it holds since then."""
+        if known.newest != at:
+            event = TriggerScheduled(trigger=name, schedule=at[0], timezone=at[1], since=now)
+            job = port.record(event, " ".join(at))
+            await self._journal.commit(also=lambda tx: self._engine.defer(tx, job))
+            known.newest, known.since = at, now
+        known.own, known.upto = at, max(known.upto, known.since)
 
     async def _fire(self, name: str, found: schedule.Due, section: TriggerSection) -> None:
         if found.moment is not None:
@@ -116,15 +133,42 @@ class Timekeeper:
             missed = port.record(event, event.delivery)
             await self._journal.commit(also=lambda tx: self._engine.defer(tx, missed))
 
-    async def _read_on(self, name: str, known: _Known) -> None:
-        """What other processes have put on record, before this one and beside it."""
-        stream = ids.trigger_stream(name)
+    async def _read_on(self, name: str, known: _Known) -> list[float]:
+        """What other processes have put on record, before this one and beside it: the moments that were dealt with."""
+        stream, found = ids.trigger_stream(name), list[float]()
         while page := await self._journal.read(stream, after=known.seq):
             known.seq = page[-1].seq
             for record in page:
                 match record.event:
                     case TriggerScheduled(schedule=at, timezone=timezone, since=since):
-                        if (known.schedule, known.timezone) != (at, timezone):
-                            known.schedule, known.timezone, known.upto = at, timezone, since
+                        if known.newest != (at, timezone):
+                            known.newest, known.since = (at, timezone), since
                     case TriggerFired(delivery=delivery) | TriggerRefused(delivery=delivery):
-                        known.upto = max(known.upto, moment_of(delivery) or 0.0)
+                        found.append(moment_of(delivery) or 0.0)
+        return found
+
+
+def dealt_with(own: _At, upto: float, moments: Iterable[float]) -> float:
+    """Up to where the own schedule's moments have been dealt with, where these have been, of whichever schedule. Pure.
+    Raises BadConfiguration."""
+    for moment in sorted(set(moments), reverse=True):
+        if moment <= upto:
+            break
+        if schedule.has(*own, moment):
+            return moment
+    return upto
+
+
+def _differs(name: str, known: _Known, own: _At) -> None:
+    """Say once that another machine's file has another schedule."""
+    if known.newest == own:
+        known.other = None
+    if known.newest in (own, known.other):
+        return
+    known.other = known.newest
+    at, timezone = known.newest or ("", "")
+    _log.warning(
+        "trigger %s: the deck.toml of another machine says %s (%s), this one's %s (%s); both are kept until they say "
+        "the same",
+        *(name, at, timezone, *own),
+    )

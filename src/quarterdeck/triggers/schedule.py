@@ -4,7 +4,7 @@ Rules
 - Five fields, as in Debian's cron, read in the trigger's time zone.
 - A fixed hour that the clocks skip in spring is due once, right after the change; one that they repeat in autumn is due
   once. A schedule with `*` in its minutes or hours follows the clock that passes, so it is due in both.
-- Moments are whole minutes. Of missed ones there is one run or none, however many there were.
+- Moments are whole minutes. Of missed ones there is one run or none, however many there were, and it is the last one's.
 """
 
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ class Due:
     missed: int
     """Moments that passed while nothing served the deck, without the one above."""
     upto: float
-    """Everything up to here has been dealt with."""
+    """Everything up to this moment has been dealt with."""
 
 
 def moments(schedule: str, timezone: str, after: float) -> Iterator[float]:
@@ -60,6 +60,11 @@ def next_after(schedule: str, timezone: str, after: float) -> float | None:
     return next(moments(schedule, timezone, after), None)
 
 
+def has(schedule: str, timezone: str, moment: float) -> bool:
+    """Whether it is one of the schedule's moments. Raises BadConfiguration."""
+    return next_after(schedule, timezone, moment - 60.0) == moment
+
+
 def due(schedule: str, timezone: str, since: float, now: float, missed: Literal["once", "skip"]) -> Due:
     """What became due in (since, now]. Raises BadConfiguration."""
     passed: list[float] = []
@@ -71,8 +76,20 @@ def due(schedule: str, timezone: str, since: float, now: float, missed: Literal[
         return Due(None, 0, since)
     last = passed[-1]
     if len(passed) == _COUNTED:  # there may be more: none of them is looked at one by one
-        last = max(last, now - LATE)
-        return Due(last, _COUNTED - 1, now) if missed == "once" else Due(None, _COUNTED, now)
+        last = _last(schedule, timezone, last, now)
     if now - last <= LATE or missed == "once":
         return Due(last, len(passed) - 1, last)
     return Due(None, len(passed), last)
+
+
+def _last(schedule: str, timezone: str, known: float, now: float) -> float:
+    """The last moment up to now; `known`: an earlier one. Raises BadConfiguration."""
+    beyond = now
+    while beyond - known >= 60.0:
+        middle = (known + beyond) / 2
+        found = next_after(schedule, timezone, middle)
+        if found is not None and found <= now:
+            known = found
+        else:
+            beyond = middle
+    return known
