@@ -1,6 +1,7 @@
 """Where workspaces lie, who may enter, and that removal follows nothing."""
 
 import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -11,8 +12,10 @@ from hypothesis import strategies as st
 
 from quarterdeck.kernel.failures import SandboxFailed
 from quarterdeck.workplace.ground import Ground, sweep, worker_uid
+from quarterdeck.workplace.holding import HELD, being_made, clear, hold
 from quarterdeck.workplace.port import Limits
 from quarterdeck.workplace.removal import remove_tree
+from quarterdeck.workplace.shipping import find_python, publish, ship
 from quarterdeck.workplace.watchdog import Usage, occupied, pause, should_walk, verdict
 from quarterdeck.workplace.workspaces import Process, Workspaces
 
@@ -52,6 +55,84 @@ def test_sweep_removes_what_has_no_home_any_more(tmp_path: Path) -> None:
     assert sweep(shared=shared, idle_seconds=0) == [tmp_path / "homes" / "gone"]
     assert grounds["kept"].root.is_dir()
     assert foreign.root.is_dir(), "a home whose parent is gone may be on a disk that is not mounted"
+
+
+# --- programs that many processes use -----------------------------------------------------------------------
+
+
+def program(place: Path, name: str) -> Path:
+    """A finished one that nobody holds."""
+    new = being_made(place)
+    (new / "file").touch()
+    publish(new, place / f"{name}{HELD}")
+    return place / f"{name}{HELD}"
+
+
+def test_a_program_stays_as_long_as_a_process_that_holds_it_lives(tmp_path: Path) -> None:
+    used, idle, foreign = program(tmp_path, "used"), program(tmp_path, "idle"), tmp_path / "worker-of-before"
+    foreign.mkdir()
+    said, ended = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        kept = hold(used)
+        os.write(said[1], b"1" if kept is not None else b"0")
+        os.read(ended[0], 1)
+        os._exit(0)
+    assert os.read(said[0], 1) == b"1"
+    assert clear(tmp_path) == [idle]
+    assert sorted(tmp_path.iterdir()) == [used, foreign]
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert clear(tmp_path) == [used]
+    assert list(tmp_path.iterdir()) == [foreign], "who uses that cannot be known"
+    for end in (*said, *ended):
+        os.close(end)
+
+
+def test_what_was_left_half_made_is_removed_after_a_day(tmp_path: Path) -> None:
+    left, young = being_made(tmp_path), being_made(tmp_path)
+    os.utime(left, (1.0, 1.0))
+    assert clear(tmp_path) == [left]
+    assert list(tmp_path.iterdir()) == [young]
+
+
+def test_of_many_who_make_hold_and_clear_at_once_nobody_loses_what_is_held(tmp_path: Path) -> None:
+    together = Barrier(4)
+
+    def one(_: int) -> int:
+        together.wait()
+        anew = 0
+        for _ in range(40):
+            while (held := hold(tmp_path / f"p{HELD}")) is None:
+                program(tmp_path, "p")
+                anew += 1
+            clear(tmp_path)
+            assert (held.path / "file").exists()
+            held.end()
+        return anew
+
+    with ThreadPoolExecutor(4) as threads:
+        assert sum(threads.map(one, range(4))) > 1
+    clear(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_the_workers_files_of_a_version_that_nobody_runs_any_more_are_removed(tmp_path: Path) -> None:
+    python = await find_python()
+
+    def version(number: int) -> Ground:
+        ground = Ground(tmp_path / "home", shared=tmp_path / "shared", programs={"version": b"%d" % number})
+        ground.home.mkdir(exist_ok=True)
+        return ground.prepare()
+
+    first, again, second = [await ship(version(number), python) for number in (1, 1, 2)]
+    assert first.path == again.path != second.path
+    first.end()
+    assert (await ship(version(2), python)).path == second.path
+    assert first.path.is_dir(), "another one runs it still"
+    again.end()
+    third = await ship(version(3), python)
+    assert sorted(third.path.parent.iterdir()) == sorted((second.path, third.path))
 
 
 def test_another_users_deck_is_not_stopped_by_grounds_that_are_roots(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from quarterdeck.workplace.bwrap import INSTALL, explained, find_bwrap
 from quarterdeck.workplace.channel import Channel
 from quarterdeck.workplace.ending import NamespaceEnder
 from quarterdeck.workplace.ground import Ground
+from quarterdeck.workplace.holding import Held
 from quarterdeck.workplace.mounts import HostTrees, check_bridges
 from quarterdeck.workplace.port import ENVIRONMENT, HOME, WORKSPACE, Limits, Probe, Spec
 from quarterdeck.workplace.profile import BRIDGES, ETC, OWN_ETC, PROGRAM, PROXY, Mounts, System, arguments
@@ -63,6 +64,8 @@ class Tools:
     system: System
     program: bytes
     """The seccomp filter."""
+    files: Held
+    """The worker's."""
 
 
 class Bubblewrap:
@@ -135,9 +138,9 @@ class Bubblewrap:
                     )
                 bwrap, version = await find_bwrap(self._ground, self._system_path)
                 python = await find_python()
-                program = await ship(self._ground, python)
-                system = _system(_own_etc(self._ground), program, python)
-                self._tools = Tools(bwrap, version, python, system, seccomp.program(machine))
+                files = await ship(self._ground, python)
+                system = _system(_own_etc(self._ground), files.path, python)
+                self._tools = Tools(bwrap, version, python, system, seccomp.program(machine), files)
             return self._tools
 
     async def _launch(self, spec: Spec, workspace: Path, left_behind: bool) -> WorkerSandbox:

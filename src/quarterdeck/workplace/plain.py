@@ -21,6 +21,7 @@ from typing import Final
 from quarterdeck.kernel.failures import UNWELL, QuarterdeckError, SandboxFailed
 from quarterdeck.workplace.channel import Channel
 from quarterdeck.workplace.ground import Ground
+from quarterdeck.workplace.holding import Held
 from quarterdeck.workplace.mounts import HostTrees, check_bridges
 from quarterdeck.workplace.port import ENVIRONMENT, HOME, WORKSPACE, Probe, Spec
 from quarterdeck.workplace.profile import PROGRAM
@@ -54,6 +55,7 @@ class Plain:
         self._trees = HostTrees(ground)
         self._provision = Provision(ground, self._workspaces, self._launch)
         self._python: Interpreter | None = None
+        self._files: Held | None = None
         self._finding = asyncio.Lock()
         self.create = self._provision.create
         self.attach = self._provision.attach
@@ -73,7 +75,9 @@ class Plain:
         async with self._finding:
             if self._python is None:
                 self._python = await find_python()
-            return self._python, await ship(self._ground, self._python)
+            if self._files is None or not self._files.path.is_dir():
+                self._files = await ship(self._ground, self._python)
+            return self._python, self._files.path
 
     async def _launch(self, spec: Spec, workspace: Path, left_behind: bool) -> WorkerSandbox:
         python, program = await self._find()

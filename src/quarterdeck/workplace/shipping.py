@@ -2,15 +2,16 @@
 
 Rules
 - The worker's files, and the programs given with the ground, lie in a directory named after their content, so that two
-  versions of Quarterdeck never mix.
+  versions of Quarterdeck never mix. Those of a version that no living process uses any more are removed.
 - The interpreter is found by running it as the uid that agents run as: one below root's own home cannot be executed.
 """
 
 import asyncio
+import errno
 import hashlib
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Final
 
 from quarterdeck.kernel.failures import SandboxUnavailable
 from quarterdeck.workplace.ground import Ground, worker_uid
+from quarterdeck.workplace.holding import HELD, Held, being_made, clear, hold
 from quarterdeck.workplace.removal import remove_tree
 
 FILES: Final = (
@@ -47,18 +49,24 @@ class Interpreter:
     """Installation that must be made visible inside; None = it belongs to the system's /usr."""
 
 
-async def ship(ground: Ground, python: Interpreter) -> Path:
+async def ship(ground: Ground, python: Interpreter) -> Held:
     """Put the worker's files where a sandbox can see them, and byte code beside them, so that the start of a sandbox
-    need not compile them; idempotent. The directory to start them from."""
+    need not compile them; idempotent. The directory to start them from, to be held for as long as that is done."""
     source = Path(__file__).parent
     contents = {f"{_PACKAGE}/{name}": (source / name).read_bytes() for name in FILES}
     contents |= {"quarterdeck/__init__.py": b"", f"{_PACKAGE}/__init__.py": b"", **ground.programs}
     parts = (part for name, data in contents.items() for part in (name.encode(), data))
     digest = hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
-    target = ground.bin / f"worker-{digest}"
-    if target.is_dir():
-        return target
-    new = Path(tempfile.mkdtemp(dir=ground.bin))
+    target = ground.bin / f"worker-{digest}{HELD}"
+    while (held := hold(target)) is None:
+        await _make(target, contents, python)
+    with suppress(OSError):  # what cannot be removed now, the next one may be able to
+        await asyncio.to_thread(clear, ground.bin)
+    return held
+
+
+async def _make(target: Path, contents: Mapping[str, bytes], python: Interpreter) -> None:
+    new = being_made(target.parent)
     for name, data in contents.items():
         file = new / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -66,7 +74,6 @@ async def ship(ground: Ground, python: Interpreter) -> Path:
     await _runs([str(python.path), "-I", "-S", "-m", "compileall", "-q", str(new)], drop=False)
     _open_up(new)
     publish(new, target)
-    return target
 
 
 def _open_up(new: Path) -> None:
@@ -79,9 +86,9 @@ def publish(new: Path, target: Path) -> None:
     new.chmod(0o755)
     try:
         new.rename(target)
-    except OSError:
+    except OSError as error:
         remove_tree(new)
-        if not target.is_dir():
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
 
 
