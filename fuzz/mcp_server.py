@@ -8,6 +8,7 @@ Rules
 """
 
 import asyncio
+import atexit
 import io
 import json
 import shutil
@@ -103,7 +104,8 @@ class _Scene:
     async def _anew(self) -> None:
         await self._stack.aclose()
         self._stack, self._left, self._number = AsyncExitStack(), EACH, 0
-        directory = Path(tempfile.mkdtemp())
+        directory = Path(tempfile.mkdtemp(prefix="quarterdeck-fuzz-"))
+        atexit.register(shutil.rmtree, directory, True)  # nobody closes the last one; a search clears away itself
         self._stack.callback(shutil.rmtree, directory, True)
         self.here = await self._stack.enter_async_context(place(directory))
         door = McpDoor(self.here.desks)

@@ -16,6 +16,7 @@ import select
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -156,6 +157,15 @@ _decks = count()
 def _deck_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """A deck that a test opens without naming a home lies in a temporary directory, in one of its own."""
     monkeypatch.setenv("QUARTERDECK_HOME", str(tmp_path_factory.getbasetemp() / f"deck{next(_decks)}"))
+
+
+@pytest.fixture(scope="module")
+def temporaries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Temporary directories that this process makes lie below pytest's own, which go also where a run was killed: those
+    of examples, of which one test has many, and of what is only over with the process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(tmp_path_factory.getbasetemp()))
+        yield
 
 
 def _children() -> set[int]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from board_kit import (
     MODEL,
     TASKS,
@@ -29,6 +30,8 @@ from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.events import Node, Outcome, RunStatus
 from quarterdeck.kernel.failures import FailureClass
+
+pytestmark = pytest.mark.usefixtures("temporaries")
 
 # --- what viewers were told against a fresh look ------------------------------------------------------------
 

@@ -25,6 +25,8 @@ from quarterdeck.kernel.price_list import LIST
 from quarterdeck.kernel.prices import cost, price_of, worst_case
 from quarterdeck.store.port import Tx
 
+pytestmark = pytest.mark.usefixtures("temporaries")
+
 T = TypeVar("T")
 
 RUNS = ("r-1", "r-10")

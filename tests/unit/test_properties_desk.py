@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from quarterdeck.agents.outside_call import Reply
 from quarterdeck.kernel import events as e
 
+pytestmark = pytest.mark.usefixtures("temporaries")
+
 KEY = "qd-1"
 
 CALLS: tuple[tuple[str, dict[str, Any]], ...] = (

@@ -19,6 +19,8 @@ from quarterdeck.models.reply import Draft, DraftCall, Part, conclude
 from quarterdeck.tools import search
 from quarterdeck.workplace import wire
 
+pytestmark = pytest.mark.usefixtures("temporaries")
+
 CPU_SECONDS = 5.0
 """Far above what any of these takes, far below what they took when they were found (on the same machine)."""
 
