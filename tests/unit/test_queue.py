@@ -367,15 +367,18 @@ def world(*names: str, **settings: object) -> World:
 
 
 def test_independent_changes_land_in_order_and_are_checked_in_parallel() -> None:
-    eight = world(*"abcdefgh", slots=4)
-    assert eight.settle() == 2
-    assert eight.landed == list("abcdefgh")
+    twelve = world(*"abcdefghijkl", slots=4)
+    assert twelve.settle() == 2
+    assert twelve.landed == list("abcdefghijkl")
 
 
 def test_few_changes_are_one_lane_and_one_slot_checks_them_together() -> None:
     three = world(*"abc", slots=1)
     assert three.settle() == 1
     assert three.landed == list("abc")
+    eight = world(*"abcdefgh", slots=4)
+    assert eight.settle() == 1
+    assert eight.landed == list("abcdefgh")
 
 
 def test_a_failing_change_is_blamed_and_the_ones_behind_it_still_land() -> None:

@@ -5,7 +5,7 @@ Rules
   landing have not passed; a tree that once passed the same checks need not be checked again.
 - Changes that have nothing to do with each other are checked side by side on the tip, each in its lane: on top of those
   ahead of it that it may conflict with, while the chance that all of these land is above a quarter.
-- While the chance that everything in the queue lands together is better than even, the queue is one lane.
+- While the chance that everything in the queue lands together is better than three in ten, the queue is one lane.
 - Where more changes wait than there are slots, they are checked in groups, as large as is likely to pass. A red group
   is taken apart.
 - What passed in its lane lands together with what passed in others: see `staging.py`. One commit for each change.
@@ -54,7 +54,7 @@ IN_A_ROW: Final = 3
 PATIENCE: Final = 3600.0
 """Seconds without any check that could be run, or any other work of the gate, after which the changes are held."""
 
-TOGETHER: Final = 0.5
+TOGETHER: Final = 0.3
 """While everything lands together with a better chance than this, the queue is one lane."""
 
 PASSES: Final = 0.55
