@@ -1,7 +1,9 @@
 """A gateway before the scripted model: real HTTP on both sides, a real journal, real purses."""
 
 import asyncio
+import base64
 import json
+import struct
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -62,6 +64,54 @@ def body(name: str, *, stream: bool = True, text: str = "List the files.", limit
         case _:
             made = {"messages": [{"role": "user", "content": text}], **({"max_tokens": limit} if limit else {})}
     return {"model": model, "stream": stream, **made}
+
+
+def png(width: int, height: int, more: int = 0) -> bytes:
+    """A picture of one colour, as far as anybody reads it; `more` bytes longer."""
+    return b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + struct.pack(">II", width, height) + b"\x08\x02\0\0\0" + b"x" * more
+
+
+def pdf(count: int) -> bytes:
+    """A document of so many pages, as far as anybody reads it."""
+    kids = " ".join(f"{number + 3} 0 R" for number in range(count))
+    tree = f"2 0 obj\n<< /Type /Pages /Count {count} /Kids [{kids}] >>\nendobj\n"
+    sheets = "".join(f"{number + 3} 0 obj\n<< /Type /Page\n/Parent 2 0 R >>\nendobj\n" for number in range(count))
+    return f"%PDF-1.4\n{tree}{sheets}%%EOF".encode()
+
+
+def showing(name: str, shown: list[bytes], **wishes: Any) -> dict[str, Any]:
+    """`body` with pictures and documents in it."""
+    made = body(name, **wishes)
+    parts = [_part(name, one) for one in shown]
+    text = wishes.get("text", "Look at that.")
+    match name.partition(":")[0]:
+        case "openai":
+            made["input"] = [{"role": "user", "content": [*parts, {"type": "input_text", "text": text}]}]
+        case "google":
+            made["contents"][0]["parts"][:0] = parts
+        case _:
+            made["messages"][0]["content"] = [*parts, {"type": "text", "text": text}]
+    return made
+
+
+def _part(name: str, shown: bytes) -> dict[str, Any]:
+    mime = "application/pdf" if shown.startswith(b"%PDF") else "image/png"
+    data = base64.b64encode(shown).decode()
+    url, picture = f"data:{mime};base64,{data}", mime == "image/png"
+    match name.partition(":")[0]:
+        case "anthropic":
+            source = {"type": "base64", "media_type": mime, "data": data}
+            return {"type": "image" if picture else "document", "source": source}
+        case "google":
+            return {"inlineData": {"mimeType": mime, "data": data}}
+        case "openai" if picture:
+            return {"type": "input_image", "image_url": url}
+        case "openai":
+            return {"type": "input_file", "filename": "a.pdf", "file_data": url}
+        case _ if picture:
+            return {"type": "image_url", "image_url": {"url": url}}
+        case _:
+            return {"type": "file", "file": {"filename": "a.pdf", "file_data": url}}
 
 
 @dataclass

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from gateway_kit import CLAUDE, GEMINI, GPT, MODELS, PRICES, REAL_KEY, RUN, bench, body, client, path
+from gateway_kit import CLAUDE, GEMINI, GPT, MODELS, PRICES, REAL_KEY, RUN, bench, body, client, path, pdf, png, showing
 
 from quarterdeck.doors import model_calls
 from quarterdeck.gateway import record
@@ -424,6 +424,62 @@ async def test_a_hundred_callers_never_pass_any_cap_by_what_was_billed(tmp_path:
         assert server.total.nusd <= settled_ <= cap * 1e9
         assert reserved == 0
         assert settled_ > cap * 1e9 * 0.5
+
+
+def roomy() -> Scenario:
+    """With a local model that has room for pictures."""
+    return scenario().model_copy(update={"models": {"local": Served(context=200_000)}})
+
+
+@pytest.mark.parametrize("name", MODELS)
+async def test_pictures_and_documents_are_set_aside_for_by_what_they_are_billed(tmp_path: Path, name: str) -> None:
+    """Small files, large bills: many pictures of one colour, and pages with nothing on them."""
+    shown = [png(1568, 1568)] * 12 + [pdf(9)]
+    async with ScriptedServer(roomy()) as server, bench(tmp_path, server) as at:
+        async with client(await at.grant()) as inside:
+            answer = await inside.post(path(name), json=showing(name, shown))
+            assert answer.status_code == 200, answer.text
+        asked, answered = await at.events(2)
+        assert isinstance(asked, e.ModelAsked)
+        assert isinstance(answered, e.ModelAnswered)
+        assert server.total.nusd > 12 * 1_000 * 3_000 + 9 * 4_000 * 3_000, "they were billed"
+        assert server.total.nusd == answered.cost_nusd <= asked.reserved_nusd
+        assert asked.reserved_nusd < 8 * answered.cost_nusd, "and not for nothing"
+
+
+@pytest.mark.parametrize("name", MODELS)
+async def test_a_screenshot_is_neither_too_long_nor_a_fortune(tmp_path: Path, name: str) -> None:
+    async with ScriptedServer(roomy()) as server, bench(tmp_path, server) as at:
+        async with client(await at.grant(usd=0.2)) as inside:
+            answer = await inside.post(path(name), json=showing(name, [png(1920, 1080, more=8_000_000)]))
+        assert answer.status_code == 200, answer.text
+        asked, _ = await at.events(2)
+        assert isinstance(asked, e.ModelAsked)
+        assert server.total.nusd <= asked.reserved_nusd < 100_000_000
+
+
+async def test_callers_with_pictures_never_pass_a_cap_by_what_was_billed(tmp_path: Path) -> None:
+    cap, plan = 1.5, roomy().model_copy(update={"cache": False})
+    async with ScriptedServer(plan) as server, bench(tmp_path, server, run_usd=cap) as at:
+        keys = [await at.grant(f"{RUN}.task.{number}") for number in range(1, 21)]
+
+        async def caller(number: int) -> int:
+            async with client(keys[number]) as inside:
+                for turn in range(30):
+                    name = MODELS[(number + turn) % 4]
+                    sent = showing(name, [png(1568, 1568)] * 4, text=f"{number} {turn}")
+                    answer = await inside.post(path(name), json=sent)
+                    if answer.status_code == 400:
+                        assert "budget is exhausted" in answer.text
+                        return turn
+            return 30
+
+        done = await asyncio.gather(*(caller(number) for number in range(20)))
+        await server.idle()
+        assert sum(done) > 15, "the money was used, not only guarded"
+        settled_, reserved = await at.purse()
+        assert cap * 0.5e9 < server.total.nusd <= settled_ <= cap * 1e9
+        assert reserved == 0
 
 
 async def test_an_outcome_is_written_with_the_next_intent_and_before_it(

@@ -17,10 +17,11 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from quarterdeck.gateway import estimates, routes, wires
+from quarterdeck.gateway import charges, estimates, inline, routes, wires
 from quarterdeck.gateway.admission import Admission, Wanted, enter
 from quarterdeck.gateway.answers import Client, Tried, pass_on, passed, refuse
 from quarterdeck.gateway.estimates import Worst
+from quarterdeck.gateway.inline import Piece
 from quarterdeck.gateway.keys import Key
 from quarterdeck.gateway.meter import Meter, Metered
 from quarterdeck.gateway.port import Stopped
@@ -44,6 +45,8 @@ _log = logging.getLogger(__name__)
 
 _LARGEST_REFUSAL: Final = 1024 * 1024
 """Bytes of a provider's error that are passed on."""
+_AT_ONCE: Final = 1024 * 1024
+"""Bytes of a request whose pictures and documents are measured at once."""
 _BETWEEN: Final = (502, 504)
 """Statuses of a proxy before the provider: the provider itself may have answered, and counted."""
 _UNKNOWN_WINDOW: Final = 1_000_000
@@ -69,6 +72,8 @@ class _Request:
     headers: list[tuple[str, str]]
     """Those that go on."""
     client: Client
+    pieces: tuple[Piece, ...] = ()
+    """What lies in it beside text."""
 
 
 class Calls:
@@ -102,7 +107,11 @@ class Calls:
             return await self._count(_Request(key, asked, headers, client), names[0])
         if why := wires.unmetered(asked):
             return await refuse(client, asked, f"Quarterdeck: not metered, so it does not leave: {why}", "not_metered")
-        return await self._until_answered(_Request(key, asked, headers, client), list(names))
+        if len(asked.raw) > _AT_ONCE:  # a document is read through, and others do not wait for that
+            pieces = await asyncio.to_thread(inline.pieces, asked.wire, asked.body)
+        else:
+            pieces = inline.pieces(asked.wire, asked.body)
+        return await self._until_answered(_Request(key, asked, headers, client, pieces), list(names))
 
     async def _until_answered(self, request: _Request, names: list[str]) -> None:
         key, asked, client = request.key, request.asked, request.client
@@ -145,9 +154,10 @@ class Calls:
         """
         key, asked, ways = request.key, request.asked, self._ways(request.key)
         terms, limiter = self._terms(key, name), ways.limiter(name)
-        if (tokens := estimates.too_long(asked, terms.window)) is not None:
+        beside = charges.inline(name, request.pieces)
+        if (tokens := estimates.too_long(asked, terms.window, beside)) is not None:
             raise _too_long(tokens, terms.window)
-        bound = estimates.worst(asked, terms.price, terms.window, terms.longest, _rate(key, name))
+        bound = estimates.worst(asked, terms.price, terms.window, terms.longest, _rate(key, name), beside)
         async with AsyncExitStack() as place:
             with key.claim():
                 wanted = Wanted(key, asked, name, step, number, bound, terms.price)
@@ -163,7 +173,7 @@ class Calls:
                 await self._learn_failure(limiter, upstream, tried.failure)
                 return tried
         limiter.answered()
-        if leg.metered is not None and not leg.metered.estimated:
+        if leg.metered is not None and not leg.metered.estimated and not request.pieces:
             key.rates[name] = estimates.learned(_rate(key, name), asked, leg.metered.usage.prompt)
         return None
 

@@ -3,6 +3,7 @@
 Rules
 - The worst case, not the likely one: every byte of the request counts, at the dearest rate of the model's input (a
   cache write, where that is dearer), and the answer is as long as the request allows.
+- What lies in it beside text (pictures, documents, sound) counts by what its vendor charges for it, not by its bytes.
 - Nothing is longer than the model's context window. Where a part of the prompt lies elsewhere, the prompt counts as
   that long. Where longer prompts are taken at a dearer price, a prompt that may be one counts as one.
 - A request that does not limit its answer gets the model's own limit; the window, where that is not known.
@@ -12,6 +13,7 @@ Rules
 from dataclasses import dataclass
 from typing import Final
 
+from quarterdeck.gateway.charges import Inline
 from quarterdeck.gateway.wires import Asked
 from quarterdeck.kernel.config import Price
 from quarterdeck.kernel.entities import NUSD_PER_USD
@@ -31,6 +33,9 @@ LEAST: Final = 1_024
 """Tokens; an answer that may not even be so long is not worth asking for."""
 
 
+NOTHING: Final = Inline()
+
+
 @dataclass(frozen=True, slots=True)
 class Worst:
     """The bounds of one call."""
@@ -42,25 +47,27 @@ class Worst:
     nusd: int
 
 
-def prompt_bound(asked: Asked, window: int, bytes_per_token: float = BYTES_PER_TOKEN) -> int:
+def prompt_bound(asked: Asked, window: int, bytes_per_token: float = BYTES_PER_TOKEN, inline: Inline = NOTHING) -> int:
     """Tokens that the prompt has at most. `window`: of the longest prompt that the model takes."""
-    if asked.elsewhere:
+    if asked.elsewhere or inline.tokens is None:
         return window
-    return min(window, int(len(asked.raw) / bytes_per_token) + FRAME)
+    return min(window, int((len(asked.raw) - inline.size) / bytes_per_token) + inline.tokens + FRAME)
 
 
-def too_long(asked: Asked, window: int) -> int | None:
-    """Tokens that the prompt has at least, where that is more than the window; None = it may fit.
+def too_long(asked: Asked, window: int, inline: Inline = NOTHING) -> int | None:
+    """Tokens that the prompt's text has at least, where that is more than the window; None = it may fit.
 
     A window ends where the plain price does (models/windows.py): an agent shortens its prompt rather than paying more.
     """
-    tokens = int(len(asked.raw) / SURE)
+    tokens = int((len(asked.raw) - inline.size) / SURE)
     return tokens if tokens > window else None
 
 
-def worst(asked: Asked, price: Price, window: int, longest: int | None, bytes_per_token: float) -> Worst:
+def worst(
+    asked: Asked, price: Price, window: int, longest: int | None, bytes_per_token: float, inline: Inline = NOTHING
+) -> Worst:
     """The worst case of a request. `longest`: tokens of the longest answer of the model, where that is known."""
-    entry = prompt_bound(asked, max(window, price.long.until if price.long else 0), bytes_per_token)
+    entry = prompt_bound(asked, max(window, price.long.until if price.long else 0), bytes_per_token, inline)
     output = min(asked.output_limit() or (longest or window) * asked.choices(), window * asked.choices())
     return _worst(asked, entry, output, price)
 

@@ -18,6 +18,7 @@ from quarterdeck.models.scripted.heard import Format, Heard, Said
 from quarterdeck.models.scripted.http1 import Connection, HttpRequest
 from quarterdeck.models.scripted.ledger import Asked, End, Ledger
 from quarterdeck.models.scripted.lookups import Asking
+from quarterdeck.models.scripted.pictures import as_text
 from quarterdeck.models.scripted.scenario import Chosen, Scenario, choose, window
 
 _LAST: Final = 2_000
@@ -127,9 +128,13 @@ class Exchange:
             output = self._said.usage.output
         return self._said.usage.model_copy(update={"output": output + hidden})
 
+    def _hear(self) -> Heard:
+        """Raises KeyError, TypeError, ValueError where it is not a request."""
+        return answer.hear(self._wire, as_text(self._wire, self._body(), self._scenario.chars_per_token))
+
     async def _perform(self) -> None:
         try:
-            self._heard = request = answer.hear(self._wire, self._body())
+            self._heard = request = self._hear()
         except (KeyError, TypeError, ValueError) as error:
             await self._refuse(f"the request is not understood: {error!r}")
             return

@@ -13,6 +13,7 @@ from typing import Any, Final
 from quarterdeck.models.scripted import answer
 from quarterdeck.models.scripted.cache import prompt_tokens
 from quarterdeck.models.scripted.heard import Format
+from quarterdeck.models.scripted.pictures import as_text
 from quarterdeck.models.scripted.scenario import Scenario
 
 _FORMATS: Final = {
@@ -81,7 +82,8 @@ def not_found(message: str) -> dict[str, Any]:
 
 
 def _count(scenario: Scenario, wire: Format, body: dict[str, Any]) -> int:
-    return prompt_tokens(answer.hear(wire, body), scenario.chars_per_token)
+    chars = scenario.chars_per_token
+    return prompt_tokens(answer.hear(wire, as_text(wire, body, chars)), chars)
 
 
 def _models(scenario: Scenario) -> dict[str, Any]:

@@ -1,0 +1,321 @@
+"""Pictures, documents and sound in a request: where they are found, how large they are, what they are charged for."""
+
+import base64
+import json
+import struct
+import zlib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quarterdeck.gateway import charges, estimates, inline, pages, pictures, sounds, wires
+from quarterdeck.gateway.charges import Inline
+from quarterdeck.gateway.inline import Document, Other, Picture, Piece, Sound
+from quarterdeck.gateway.wires import Asked, Operation, Place, Wire
+from quarterdeck.kernel.config import Price
+
+PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + struct.pack(">II", 1920, 1080) + b"\x08\x02\0\0\0"
+JPEG = b"\xff\xd8\xff\xe0\x00\x04ab\xff\xc2\x00\x0b\x08" + struct.pack(">HH", 1080, 1920) + b"\x01\x01\x11\x00\xff\xda"
+GIF = b"GIF89a" + struct.pack("<HH", 10, 10) + b"\x00\x00\x00," + struct.pack("<HHHH", 20, 0, 1900, 1080)
+LOSSY = b"RIFF\0\0\0\0WEBPVP8 \0\0\0\0\0\0\0\x9d\x01\x2a" + struct.pack("<HH", 1920, 1080)
+LOSSLESS = b"RIFF\0\0\0\0WEBPVP8L\0\0\0\0\x2f" + struct.pack("<I", 1919 | 1079 << 14)
+EXTENDED = b"RIFF\0\0\0\0WEBPVP8X\0\0\0\0\0\0\0\0" + (1919).to_bytes(3, "little") + (1079).to_bytes(3, "little")
+
+
+def b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def request(wire: Wire, **body: Any) -> Asked:
+    return wires.read(Place(wire, Operation.CALL), json.dumps(body).encode())
+
+
+# --- pictures ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("data", [PNG, JPEG + b"x" * 50, GIF, LOSSY, LOSSLESS, EXTENDED])
+def test_a_picture_says_how_large_it_is(data: bytes) -> None:
+    assert pictures.known(data[:32])
+    assert pictures.extent(data) == (1920, 1080)
+
+
+def test_the_picture_inside_of_a_picture_s_facts_is_not_the_picture() -> None:
+    thumbnail = b"\xff\xd8\xff\xc0\x00\x0b\x08" + struct.pack(">HH", 9, 9) + b"\x01\x01\x11\x00\xff\xda"
+    facts = b"\xff\xe1" + struct.pack(">H", 2 + len(thumbnail)) + thumbnail
+    assert pictures.extent(b"\xff\xd8" + facts + JPEG[2:] + b"xx") == (1920, 1080)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"x" * 40,
+        PNG[:20],
+        JPEG[:14],
+        JPEG[:-2],
+        GIF[:20],
+        LOSSY[:28],
+        b"BM" + b"x" * 30,
+        b"\xff\xd8" + b"\xff" * 9,
+    ],
+)
+def test_what_cannot_be_read_has_no_size(data: bytes) -> None:
+    assert pictures.extent(data) == (0, 0)
+
+
+@given(st.sampled_from([PNG[:16], JPEG[:10], GIF[:6], LOSSY[:16], b"RIFF\0\0\0\0WAVE", b"%PDF-1.7\n"]), st.binary())
+def test_nonsense_is_measured_without_a_word(start: bytes, rest: bytes) -> None:
+    width, height = pictures.extent(start + rest)
+    assert (width > 0) == (height > 0)
+    assert pages.count(start + rest) >= 0
+    assert sounds.seconds(start + rest) >= 0
+
+
+# --- documents --------------------------------------------------------------------------------------------
+
+
+def pdf(*objects: bytes) -> bytes:
+    return b"%PDF-1.7\n" + b"".join(b"%d 0 obj\n%b\nendobj\n" % pair for pair in enumerate(objects, 2)) + b"%%EOF"
+
+
+TREE = b"<< /Type /Pages /Kids [3 0 R 4 0 R] /Count 2 >>"
+LEAF = b"<< /Type /Page /Parent 2 0 R >>"
+
+
+def packed(head: bytes, content: bytes) -> bytes:
+    data = zlib.compress(content)
+    return b"<< %b /Filter /FlateDecode /Length %d >>\nstream\n%b\nendstream" % (head, len(data), data)
+
+
+@pytest.mark.parametrize(
+    ("data", "count"),
+    [
+        (pdf(TREE, LEAF, LEAF), 2),
+        (pdf(packed(b"/Type /ObjStm /N 3 /First 15", b"2 0 3 50 4 90\n" + TREE + LEAF + LEAF)), 2),
+        (pdf(b"<</Type/Pages/Kids[3 0 R]/Count 900>>", b"<</Type/Page>>"), 900),
+        (pdf(b"<</Type/Pages/Kids[3 0 R 4 0 R 5 0 R]/Count 1>>", LEAF), 3),
+        (pdf(b"<</Type/Pages/Kids[3 0 R 3 0 R]/Count 1>>", LEAF), 0),
+        (pdf(b"<</Type/Pages/Kids 9 0 R/Count 1>>", LEAF), 0),
+        (pdf(b"<</Type/Pages/K#69ds[3 0 R]/Count 1>>", LEAF), 0),
+        (pdf(TREE, LEAF, LEAF, b"<< /Encrypt 9 0 R >>"), 0),
+        (pdf(TREE, LEAF, packed(b"/Type /ObjStm /DecodeParms << >>", TREE)), 0),
+        (pdf(LEAF, packed(b"/Type /ObjStm /X (obj) /Y (" + b" " * 2_000 + b")", TREE)), 0),
+        (pdf(LEAF, b"<< /Type /ObjStm /Filter /FlateDecode >>\nstream\nnonsense\nendstream"), 0),
+        (b"%PDF-1.7 and nothing", 0),
+    ],
+)
+def test_the_pages_of_a_document_are_counted_or_not_known(data: bytes, count: int) -> None:
+    assert pages.count(data) == count
+
+
+def test_what_unpacks_to_too_much_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "_LARGEST", 10_000)
+    assert pages.count(pdf(LEAF, packed(b"/Type /ObjStm", b" " * 20_000))) == 0
+
+
+# --- sound ------------------------------------------------------------------------------------------------
+
+
+def wav(kind: int, size: int) -> bytes:
+    form = struct.pack("<HHIIHH", kind, 1, 8_000, 16_000, 2, 16)
+    return b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0" + form + b"data" + struct.pack("<I", size) + b"\0" * size
+
+
+def test_the_length_of_a_sound_is_read_where_nothing_can_hide_in_it() -> None:
+    assert 10 <= sounds.seconds(wav(1, 160_000)) < 10.1
+    assert sounds.seconds(wav(17, 160_000)) == 0, "packed samples"
+    assert sounds.seconds(b"\xff\xfb" + b"x" * 4_998) == 5.0
+    assert sounds.seconds(b"ID3\4\0\0\0\0\1\0" + b"t" * 128 + b"\xff\xfb" + b"x" * 4_860) == 5.0
+    assert sounds.seconds(b"fLaC" + b"x" * 5_000) == sounds.seconds(b"OggS" + b"x" * 5_000) == 0
+
+
+# --- where they lie ---------------------------------------------------------------------------------------
+
+PICTURE, PAGES, SPOKEN, TABLE = b64(PNG), b64(pdf(TREE, LEAF, LEAF)), b64(wav(1, 160_000)), b64(b"PK\3\4 a table")
+SIZED = Picture(len(PICTURE), 1920, 1080)
+
+
+def blob(kind: str, mime: str, data: str) -> dict[str, Any]:
+    return {"type": kind, "source": {"type": "base64", "media_type": mime, "data": data}}
+
+
+IMAGE = blob("image", "image/png", PICTURE)
+FOUND: list[tuple[Wire, dict[str, Any], list[Piece]]] = [
+    (Wire.MESSAGES, {"messages": [{"role": "user", "content": [IMAGE, IMAGE]}]}, [SIZED, SIZED]),
+    (
+        Wire.MESSAGES,
+        {"messages": [{"role": "user", "content": [{"type": "tool_result", "content": [IMAGE]}]}]},
+        [SIZED],
+    ),
+    (
+        Wire.MESSAGES,
+        {"messages": [{"content": [{"type": "document", "source": {"type": "content", "content": [IMAGE]}}]}]},
+        [SIZED],
+    ),
+    (
+        Wire.MESSAGES,
+        {"messages": [{"content": [blob("document", "application/pdf", PAGES)]}]},
+        [Document(len(PAGES), 2)],
+    ),
+    (Wire.MESSAGES, {"messages": [{"content": [blob("image", "image/png", "AAAA")]}]}, [Picture(4)]),
+    (
+        Wire.RESPONSES,
+        {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": f"data:;base64,{PICTURE}"}]}]},
+        [SIZED],
+    ),
+    (
+        Wire.RESPONSES,
+        {
+            "input": [
+                {
+                    "type": "computer_call_output",
+                    "output": {"type": "computer_screenshot", "image_url": f"data:image/png;base64,{PICTURE}"},
+                },
+                {"type": "function_call_output", "output": [{"type": "input_file", "file_data": PAGES}]},
+            ]
+        },
+        [Document(len(PAGES), 2), SIZED],
+    ),
+    (
+        Wire.RESPONSES,
+        {"input": [{"content": [{"type": "input_file", "file_data": f"data:application/zip;base64,{TABLE}"}]}]},
+        [Other(len(TABLE))],
+    ),
+    (
+        Wire.RESPONSES,
+        {"input": [{"content": [{"type": "input_file", "file_data": "data:text/csv;base64,YSxiCg=="}]}]},
+        [],
+    ),
+    (
+        Wire.CHAT,
+        {"messages": [{"content": [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PICTURE}"}}]}]},
+        [SIZED],
+    ),
+    (
+        Wire.CHAT,
+        {"messages": [{"content": [{"type": "image_url", "image_url": {"url": "data:image/svg+xml,%3Csvg"}}]}]},
+        [Picture(0)],
+    ),
+    (
+        Wire.CHAT,
+        {"messages": [{"content": [{"type": "input_audio", "input_audio": {"data": SPOKEN, "format": "wav"}}]}]},
+        [Sound(len(SPOKEN), 160_044 / 16_000)],
+    ),
+    (
+        Wire.GEMINI,
+        {"contents": [{"parts": [{"inlineData": {"mimeType": "image/png", "data": PICTURE.replace("+", "-")}}]}]},
+        [SIZED],
+    ),
+    (
+        Wire.GEMINI,
+        {"contents": {"parts": [{"inline_data": {"mime_type": "video/mp4", "data": TABLE}}]}},
+        [Other(len(TABLE))],
+    ),
+    (
+        Wire.GEMINI,
+        {"contents": [{"parts": [{"functionResponse": {"parts": [{"inlineData": {"data": PAGES}}]}}]}]},
+        [Document(len(PAGES), 2)],
+    ),
+]
+
+
+@pytest.mark.parametrize(("wire", "body", "expected"), FOUND)
+def test_what_is_no_text_is_found_where_its_format_has_room_for_it(
+    wire: Wire, body: dict[str, Any], expected: list[Piece]
+) -> None:
+    assert sorted(map(str, inline.pieces(wire, body))) == sorted(map(str, expected))
+
+
+URL = f"data:image/png;base64,{PICTURE}"
+
+
+@pytest.mark.parametrize(
+    ("wire", "body"),
+    [
+        (Wire.MESSAGES, {"messages": [{"content": [{"type": "tool_use", "input": IMAGE}]}], "system": [IMAGE]}),
+        (Wire.MESSAGES, {"messages": [{"content": [{"type": "text", "text": URL}]}]}),
+        (Wire.RESPONSES, {"input": [{"type": "function_call", "arguments": URL}], "instructions": URL}),
+        (Wire.RESPONSES, {"input": URL, "tools": [{"type": "input_image", "image_url": URL}]}),
+        (Wire.CHAT, {"messages": [{"content": URL}, {"content": [{"type": "text", "text": URL}]}]}),
+        (Wire.CHAT, {"messages": [{"tool_calls": [{"type": "image_url", "image_url": {"url": URL}}]}]}),
+        (Wire.GEMINI, {"contents": [{"parts": [{"functionCall": {"args": {"inlineData": {"data": PICTURE}}}}]}]}),
+    ],
+)
+def test_what_is_only_called_a_picture_is_text(wire: Wire, body: dict[str, Any]) -> None:
+    assert inline.pieces(wire, body) == ()
+
+
+def test_more_pieces_than_anybody_takes_are_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inline, "MOST", 3)
+    pieces = inline.pieces(Wire.MESSAGES, {"messages": [{"content": [IMAGE] * 9}]})
+    assert charges.inline("anthropic:claude-opus-5", pieces).tokens is None
+
+
+# --- what they are charged for ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "height", "billed", "most"),
+    [
+        # What the vendors say that a picture of that size comes to, and what is enough for it.
+        ("anthropic:claude-opus-5-5", 1920, 1080, 2_768, 3_000),
+        ("anthropic:claude-opus-5", 3840, 2160, 4_784, 5_200),
+        ("anthropic:claude-sonnet-4-5", 1000, 1000, 1_334, 1_500),
+        ("openai:gpt-6-astra", 4032, 3024, 14_364, 14_500),
+        ("openai:gpt-6-astra", 1024, 1024, 1_229, 1_400),
+        ("openai:gpt-5.5", 4032, 3024, 11_868, 12_200),
+        ("openai:gpt-5.4-mini", 1024, 1024, 1_659, 1_900),
+        ("openai:gpt-4o", 2048, 4096, 1_105, 2_000),
+        ("openai:gpt-4o-mini", 1024, 1024, 25_501, 50_000),
+        ("google:gemini-3.8-flash", 4032, 3024, 2_240, 2_500),
+        ("google:gemini-2.5-pro", 960, 540, 1_548, 2_500),
+        ("google:gemini-2.5-pro", 3840, 2160, 15 * 258, 4_200),
+        ("chat:qwen", 1920, 1080, 2_691, 6_600),
+    ],
+)
+def test_a_picture_is_set_aside_for_at_what_its_vendor_charges(
+    name: str, width: int, height: int, billed: int, most: int
+) -> None:
+    found = charges.inline(name, [Picture(77, width, height)])
+    assert found.size == 77
+    assert found.tokens is not None
+    assert billed <= found.tokens <= most
+
+
+NAMES = ("anthropic:claude-x", "openai:gpt-5.5", "openai:of-tomorrow", "google:gemini-2.5-pro", "google:g", "chat:x")
+
+
+@given(st.sampled_from(NAMES), st.integers(1, 8_192), st.integers(1, 8_192))
+def test_a_picture_of_unknown_size_is_the_largest(name: str, width: int, height: int) -> None:
+    known, unknown = (charges.inline(name, [one]).tokens for one in (Picture(1, width, height), Picture(1)))
+    assert known is not None
+    assert unknown is not None
+    assert 0 < known <= unknown
+
+
+def test_documents_and_sound_count_by_pages_and_seconds_and_what_is_not_known_as_the_window() -> None:
+    for name in NAMES:
+        one, ten = (charges.inline(name, [Document(1, count)]).tokens for count in (1, 10))
+        assert one is not None
+        assert ten is not None
+        assert ten - one == 9 * (one - 100), "as many pages, as many tokens"
+        assert one > 3_000 + 1_120
+        assert charges.inline(name, [Document(1)]).tokens is None
+        assert charges.inline(name, [Sound(1)]).tokens is None
+        assert charges.inline(name, [Picture(1, 9, 9), Other(1)]).tokens is None
+    assert charges.inline("google:g", [Sound(1, 60.0)]).tokens == 60 * 32 * 4 + 100
+    assert charges.inline("openai:gpt-audio", [Sound(1, 60.0)]).tokens == 700
+    assert charges.inline("anthropic:claude-x", [Sound(1, 60.0)]).tokens is None
+
+
+def test_what_is_no_text_counts_by_its_charge_and_not_by_its_bytes() -> None:
+    price = Price(input=3.0, output=15.0)
+    asked = request(Wire.MESSAGES, messages=["x" * 2_000, "p" * 60_000], max_tokens=10)
+    plain = estimates.worst(asked, price, 200_000, None, 2.0)
+    shown = estimates.worst(asked, price, 200_000, None, 2.0, Inline(60_000, 1_600))
+    assert plain.input - shown.input == 30_000 - 1_600
+    assert estimates.worst(asked, price, 200_000, None, 2.0, Inline(60_000, None)).input == 200_000
+    assert estimates.too_long(asked, 1_000) is not None
+    assert estimates.too_long(asked, 1_000, Inline(60_000, 1_600)) is None
