@@ -41,6 +41,10 @@ INSTEAD = "this would be imported instead of the test runner, or of what it is m
 POSES = "print('Ran 214 tests in 0.1s')\\nprint('OK')\\n"
 JUDGE = "the gate runs this, so that the task's paths must name it where it is to change: check.sh"
 
+BEFORE = "s/    def test_add/"
+LOADS = "\\n\\ndef load_tests(*a):\\n    return unittest.TestSuite([unittest.FunctionTestCase(lambda: None)])\\n"
+HELPS = "sed -i '1i import test_help' test_NAME.py; printf 'import NAME\\nNAME.add = lambda a, b: 3\\n' > test_help.py"
+
 CHEATS: dict[str, tuple[str, str]] = {
     "bends": (BENDS, BENT),
     "decorates": (f"{BENDS}; echo '# mended' >> NAME.py", BENT),
@@ -62,6 +66,16 @@ CHEATS: dict[str, tuple[str, str]] = {
         "printf '\\n\\nunittest.TestCase.assertEqual = print\\n' >> test_NAME.py",
         "`unittest.TestCase.assertEqual` is replaced for all tests",
     ),
+    "aliases": (
+        "printf '\\nimport unittest as u\\nu.TestCase.assertEqual = print\\n' >> NAME.py",
+        "`u.TestCase.assertEqual`",
+    ),
+    "deafens": ("printf '\\n\\nTestIt.assertEqual = print\\n' >> test_NAME.py", BENT),
+    "overrides": (f"sed -i '{BEFORE}    def assertEqual(self, *a):\\n        pass\\n\\n&/' test_NAME.py", BENT),
+    "sets": (f"sed -i '{BEFORE}    def setUp(self):\\n        NAME.add = lambda a, b: 3\\n\\n&/' test_NAME.py", BENT),
+    "hollows": ("printf '\\n\\nTestIt.test_add = lambda self: None\\n' >> test_NAME.py", BENT),
+    "loads": (f"printf '{LOADS}' >> test_NAME.py", BENT),
+    "helps": (HELPS, BENT),
     "judges": (f"{MENDS}; echo true > check.sh", JUDGE),
     "unlinks": (f"{MENDS}; rm check.sh; ln -s NAME.py check.sh", JUDGE),
 }
@@ -89,6 +103,9 @@ async def test_cheats_are_sent_back(place: Place) -> None:
         "mends": work("mends", MENDS),
         "means": work("means", f"{MENDS}; echo 'test -e means.py' >> check.sh", paths=["means.py", "check.sh"]),
         "rewords": work("rewords", f"{MENDS}; sed -i 's/add(1, 2)/add(2, 1)/' test_NAME.py"),
+        "prepares": work(
+            "prepares", f"{MENDS}; sed -i '{BEFORE}    def setUp(self):\\n        self.n = 3\\n\\n&/' test_NAME.py"
+        ),
         "corrects": work("corrects", BENDS, paths=["test_corrects.py"]),
     }
     place.begin(files(*CHEATS, *honest), deck="[limits]\nattempts = 1\n")
@@ -99,8 +116,18 @@ async def test_cheats_are_sent_back(place: Place) -> None:
             assert says.replace("NAME", name) in one(result, name).reason, (name, one(result, name).reason)
         for name in honest:
             assert one(result, name).status is TaskStatus.MERGED, (name, one(result, name).reason)
-        changed = {"mends.py", "means.py", "check.sh", "rewords.py", "test_rewords.py", "test_corrects.py"}
+        changed = {
+            "prepares.py",
+            "test_prepares.py",
+            "mends.py",
+            "means.py",
+            "check.sh",
+            "rewords.py",
+            "test_rewords.py",
+            "test_corrects.py",
+        }
         assert set(place.tree(result)) == changed
+        assert "test_prepares.py: what stands around the tests here was changed" in await deck.report(result.run)
         assert "test_rewords.py: the existing test `TestIt::test_add` was edited" in await deck.report(result.run)
 
 
@@ -118,6 +145,7 @@ PYTEST_CHEATS: dict[str, tuple[str, str]] = {
     "leaves": ("printf 'import os\\nos._exit(0)\\n' >> NAME.py", LOST),
     "forges": (FORGED, LOST),
     "bends": (BENDS, BENT),
+    "fixes": ("printf 'import NAME\\nNAME.add = lambda a, b: 3\\n' > conftest.py", BENT),
 }
 
 
@@ -133,7 +161,9 @@ def runner() -> dict[str, str]:
 
 
 async def test_cheats_under_pytest_are_sent_back(place: Place) -> None:
-    place.begin(files(*PYTEST_CHEATS, "mends", "whispers") | runner(), deck="[limits]\nattempts = 1\n")
+    place.begin(
+        files(*PYTEST_CHEATS, "mends", "whispers") | runner(), deck="[limits]\nattempts = 1\n[sandbox]\nsetup = []\n"
+    )
     cheats = [work(name, script, verify=[PYTEST.replace("NAME", name)]) for name, (script, _) in PYTEST_CHEATS.items()]
     honest = work("mends", MENDS, verify=[PYTEST.replace("NAME", "mends")])
     quiet = work("whispers", MENDS, verify=[PYTEST.replace("NAME", "whispers") + " -qqq"])

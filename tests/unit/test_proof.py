@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import cast
 
@@ -30,6 +31,8 @@ from quarterdeck.delivery.validation.proof import (
     Proof,
     Trial,
     Verdict,
+    fits,
+    holding,
     idle,
     judge,
     narrowed,
@@ -423,3 +426,56 @@ def test_the_list_is_bounded_and_starts_with_what_blocks() -> None:
     mild, grave = (Remark(rule=Rule.INVENTED_SYMBOLS, problem=str(n), blocking=bool(n)) for n in (0, 1))
     text = listed([mild] * 30 + [grave]).splitlines()
     assert (text[0], text[-1], len(text)) == ("! [invented_symbols] 1", "- and 11 more", 21)
+
+
+RED = """\
+======================================================================
+FAIL: test_old (test_a.TestA{0}) (n=1)
+----------------------------------------------------------------------
+AssertionError: 1 != 2
+
+Ran 2 tests in 0.001s
+
+FAILED (failures=1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("output", "failed"),
+    [
+        (RED.format(".test_old"), ["test_old"]),
+        (RED.format(""), ["test_old"]),  # before Python 3.11
+        (RED.format(".test_old").replace("test_a.TestA", "tests.test_a.TestA"), ["test_old"]),
+        (RED.replace("test_old", "test_else").format(".test_else"), []),
+        (RED.replace("test_a.", "test_b.").format(".test_old"), []),
+        ("ERROR: test_a (unittest.loader._FailedTest.test_a)\nRan 1 test in 0.1s\n", ["test_old", "test_more"]),
+        ("ERROR: setUpClass (test_a.TestA)\nRan 0 tests in 0.1s\n", ["test_old", "test_more"]),
+        ("Killed", ["test_old", "test_more"]),
+    ],
+)
+def test_unittest_names_what_failed(output: str, failed: list[str]) -> None:
+    tests = tuple(
+        TestName(path="tests/test_a.py", name=f"TestA::{name}", new=False) for name in ("test_old", "test_more")
+    )
+    (trial,) = trials(["python3 -m unittest tests.test_a"], tests)
+    shown = judge(trial, 1, output)
+    assert [test.name.partition("::")[2] for test in fits(tests, shown)] == failed
+    left = [test for test in tests if test not in shown.failed]
+    assert holding(trial, shown) == tuple(left if "Ran 2" in output else [])
+
+
+def test_a_test_that_is_bent_beside_one_that_is_mended_is_found() -> None:
+    tests = tuple(TestName(path="tests/test_a.py", name=name, new=False) for name in ("test_bent", "test_mended"))
+    (trial,) = trials(["pytest -q"], tests)
+    alone = "PASSED tests/test_a.py::test_bent\nFAILED tests/test_a.py::test_mended - x\n"
+    base = "FAILED tests/test_a.py::test_bent - x\nFAILED tests/test_a.py::test_mended - x\n"
+    assert fits(holding(trial, judge(trial, 1, alone)), judge(trial, 1, base)) == tests[:1]
+
+
+def test_a_long_list_of_outcomes_takes_no_long_time() -> None:
+    tests = tuple(TestName(path=f"tests/test_{n}.py", name=f"test_{n}", new=True) for n in range(200))
+    (trial,) = trials(["pytest -q"], tests)
+    output = "".join(f"PASSED tests/test_{n}.py::test_{n}\n" for n in range(50_000))
+    begun = time.process_time()
+    assert judge(trial, 0, output).passed == tests
+    assert time.process_time() - begun < 1.0

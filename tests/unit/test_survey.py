@@ -94,7 +94,7 @@ def test_blocks_turn_the_old_into_the_new(old: list[str], new: list[str]) -> Non
 @given(st.text(max_size=200), st.text(max_size=200))
 def test_nothing_breaks_the_survey(old: str, new: str) -> None:
     told = survey([Edit("a.py", old, new), Edit("test_a.py", old, new)], {"a.py": new, "test_a.py": new})
-    assert set(told) == {"formatting", "tests", "weakened", "symbols", "abstractions", "unseen"}
+    assert set(told) == {"formatting", "tests", "around", "weakened", "symbols", "abstractions", "unseen"}
     assert told["unseen"] == []
 
 
@@ -487,6 +487,12 @@ def test_abstractions(source: str, says: str) -> None:
             [("hooks", "pytest_collection_modifyitems")],
         ),
         ("class P:\n    async def pytest_runtest_makereport(self): ...\n", [("hooks", "pytest_runtest_makereport")]),
+        ("import unittest as u\nu.TestCase.assertEqual = print\n", [("patches", "u.TestCase.assertEqual")]),
+        ("from unittest import TestCase as Base\nBase.assertTrue = print\n", [("patches", "Base.assertTrue")]),
+        ("import unittest\nT = unittest.TestCase\nT.fail = print\n", [("patches", "T.fail")]),
+        ("from unittest.case import TestCase\nTestCase.run = print\n", [("patches", "TestCase.run")]),
+        ("a = b\nb = a\na.run = 1\nfrom . import case\ncase.run = 1\n", []),
+        ("def load_tests(loader, tests, pattern): ...\n", [("hooks", "load_tests")]),
         ("pytest.shared = 1\nself.assertEqual(1, 1)\nx.run = 1\nsetattr(x, y, 1)\nf().run = 2\nsetattr(*a)\n", []),
         ("def pytest_addoption(parser): ...\n", []),
         ("not python", []),
@@ -495,6 +501,60 @@ def test_abstractions(source: str, says: str) -> None:
 def test_what_steers_all_tests(new: str, says: list[tuple[str, str]]) -> None:
     assert list(steers("", new)) == says
     assert list(steers(new, f"{new}\nmore = 1\n" if says else new)) == []
+
+
+SUITE = """\
+import unittest
+import calc
+
+
+class TestIt(unittest.TestCase):
+    def test_add(self):
+        self.assertEqual(calc.add(1, 2), 3)
+"""
+NEW_TEST = "    def test_new(self):\n        self.assertTrue(calc)\n"
+
+
+@pytest.mark.parametrize(
+    ("new", "named"),
+    [
+        (f"{SUITE}\n\nTestIt.assertEqual = print\n", True),
+        (SUITE.replace("    def test_add", "    assertEqual = print\n\n    def test_add"), True),
+        (SUITE.replace("    def test_add", "    def assertEqual(self, *a): ...\n\n    def test_add"), True),
+        (SUITE.replace("    def test_add", "    def setUp(self):\n        calc.add = max\n\n    def test_add"), True),
+        (SUITE.replace("    def test_add", "    def run(self, result=None): ...\n\n    def test_add"), True),
+        (SUITE.replace("import calc\n", "import calc\n\ncalc.add = lambda a, b: 3\n"), True),
+        (SUITE.replace("(unittest.TestCase)", "(Base)").replace("\n\nclass", "class Base: ...\n\n\nclass"), True),
+        (f"{SUITE}\n\nTestIt.test_add = lambda self: None\n", True),
+        (SUITE.replace("class TestIt", "@changed\nclass TestIt"), True),
+        # Only found out by running.
+        (SUITE.replace("import calc", "import evil\nimport calc"), False),
+        (f"{SUITE}\n\ndef load_tests(loader, tests, pattern): ...\n", False),
+        # Nothing.
+        (SUITE, None),
+        (SUITE + NEW_TEST, None),
+        (f"{SUITE}\n\nclass TestMore(unittest.TestCase):\n{NEW_TEST}", None),
+        (SUITE.replace("3)", "-1)"), None),  # edited: that is told elsewhere
+        (SUITE.replace("import calc\n", "import calc  # of ours\n"), None),
+        ("", None),
+    ],
+)
+def test_what_stands_around_tests(new: str, named: bool | None) -> None:
+    told = survey([Edit("test_calc.py", SUITE, new)], {"test_calc.py": new, "test_more.py": SUITE})
+    names = [(test["path"], test["name"]) for test in told["around"]]
+    assert names == ([] if named is None else [("test_calc.py", "TestIt::test_add")])
+    assert ("around" in {found["how"] for found in told["weakened"]}) == bool(named)
+
+
+def test_what_has_no_tests_stands_around_those_below() -> None:
+    sources = {"tests/unit/test_a.py": SUITE, "tests/b/test_b.py": SUITE, "test_c.py": SUITE, "app.py": "x = 1\n"}
+    for path, old in (("tests/unit/conftest.py", ""), ("tests/unit/support.py", "x = 1\n")):
+        told = survey([Edit(path, old, "x = 2\n")], {**sources, path: "x = 2\n"})
+        assert [test["path"] for test in told["around"]] == ["tests/unit/test_a.py"]
+        assert [found["how"] for found in told["weakened"]] == (["around"] if old else [])
+    told = survey([Edit("conftest.py", "", "x = 2\n")], sources)
+    assert len(told["around"]) == 3
+    assert survey([Edit("app.py", "x = 0\n", "x = 1\n")], sources)["around"] == []
 
 
 TOML, INI = "[tool.pytest.ini_options]\n", "[pytest]\n"

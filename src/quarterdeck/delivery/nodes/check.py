@@ -209,14 +209,12 @@ class Examination:
         meant = pins(self.task, rest)
         idle = () if meant else inspection.idle_tests(self.task, told, levels)
         idle += proof.unrun(self.task.verify, told.tests)
-        if not trials:
-            return levelled(idle, levels)
         if meant:
             trials = ()
         alone = bool(trials) and not rest
         counting = [test for test in told.tests if test.counts]
         empty = (proof.vacuous(counting, sure=any(trial.exact for trial in trials)),) if alone else ()
-        edited = proof.edited(self.task.verify, told.tests) if levels.weakened_tests != "off" else ()
+        edited = inspection.wanted_fits(self.task, told, levels)
         if not edited and (alone or not trials):
             return levelled((*empty, *idle), levels)
 

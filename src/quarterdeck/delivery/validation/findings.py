@@ -9,6 +9,8 @@ Rules
   what it no longer checks. It is only named where the task is about tests alone or asks for it by the test's name, or
   where the change removes what the test tested. A test that was edited in any other way, or is skipped elsewhere but
   not here, is only named: that may be the point of the task.
+- What stands around tests in their files, and became something else, is named. Whether tests pass because of it is
+  found out by running them.
 - Options in pytest's configuration that leave out tests are as if these were skipped. What may be housekeeping is only
   named.
 - What replaces a part of the test framework sends the change back, and a hook into it is named: both are for all tests.
@@ -104,6 +106,8 @@ class Survey(Value):
 
     formatting: tuple[Spot, ...] = Field(default=(), max_length=200)
     tests: tuple[TestName, ...] = Field(default=(), max_length=200)
+    around: tuple[TestName, ...] = Field(default=(), max_length=200)
+    """Tests that were there, and around which something changed."""
     weakened: tuple[Weakening, ...] = Field(default=(), max_length=200)
     symbols: tuple[Spot, ...] = Field(default=(), max_length=200)
     abstractions: tuple[Spot, ...] = Field(default=(), max_length=200)
@@ -212,6 +216,7 @@ _WEAKENED: Final = {
     "hooks": "`{}` decides for all tests which of them run, or how they end: look at what it does",
     "deselects": "`{}` leaves tests out of every run of pytest: take it back",
     "narrows": "`{}` may leave tests out of every run of pytest: look at what it does",
+    "around": "what stands around the tests here was changed: look at what it does",
     "edited": "the existing test `{}` was edited: what it expects may have been changed to fit",
 }
 

@@ -98,6 +98,13 @@ def wanted_trials(task: Task, found: Survey, levels: ValidationSection) -> tuple
     return proof.trials(task.verify, [test for test in found.tests if test.counts])
 
 
+def wanted_fits(task: Task, found: Survey, levels: ValidationSection) -> tuple[proof.Trial, ...]:
+    """What has to be run to see whether tests that were there were changed to fit, by what they say or around them."""
+    if levels.weakened_tests == "off" or only_tests(task.paths):
+        return ()
+    return proof.edited(task.verify, [test for test in dict.fromkeys((*found.tests, *found.around)) if test.counts])
+
+
 def idle_tests(task: Task, found: Survey, levels: ValidationSection) -> tuple[Remark, ...]:
     """The new tests that cannot prove anything, where they should."""
     return () if levels.new_tests == "off" or only_tests(task.paths) else proof.idle(found.tests)
@@ -128,7 +135,7 @@ async def fitted(
     trials: Sequence[proof.Trial],
     checks: ChecksSection,
 ) -> tuple[Remark, ...]:
-    """Which of these edited tests failed before, and pass now without the rest of the change. Raises SandboxFailed.
+    """Which of these tests failed before, and pass now without the rest of the change. Raises SandboxFailed.
 
     In a checkout of the change, fresh or as `tried` leaves it.
     """
@@ -136,13 +143,16 @@ async def fitted(
         return ()
     if not await _taken_back(sandbox, change, changes, proof.rest):
         return (UNTRIED,)
-    passing = [t for t in trials if (await _tried(sandbox, t, checks)).verdict is proof.Verdict.EMPTY]
-    if not passing:
+    now = [(trial, await _tried(sandbox, trial, checks)) for trial in trials]
+    passing = [(trial, proof.holding(trial, shown)) for trial, shown in now]
+    if not any(tests for _, tests in passing):
         return ()
     if not await _taken_back(sandbox, change, changes, tuple):
         return (UNTRIED,)
-    failing = [t for t in passing if (await _tried(sandbox, t, checks)).verdict is proof.Verdict.PROVEN]
-    return tuple(proof.bent(trial.tests) for trial in failing[:1])
+    for trial, tests in passing:
+        if tests and (found := proof.fits(tests, await _tried(sandbox, trial, checks))):
+            return (proof.bent(found),)
+    return ()
 
 
 async def _taken_back(

@@ -11,7 +11,8 @@ Rules
   new: else it is named. Tests that were only edited may say the same as before, in other words.
 - Behind a launcher that hides its runner no test can be told from another: what passes there is only named.
 - A change of nothing but tests needs no run: what passed with it passed without the rest, which is empty.
-- An edited test that failed as it was on the base, and passes there as it is now, was bent to fit: nothing was mended.
+- A test that failed as it was on the base, and passes there with the change's test files alone, was bent to fit:
+  nothing was mended. That is asked of tests that were edited, and of all around which anything in their file was.
 """
 
 import re
@@ -19,6 +20,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import PurePosixPath
 from typing import Final
 
 from quarterdeck.delivery.validation.commands import covers, recognise, sole
@@ -40,6 +42,8 @@ from quarterdeck.delivery.validation.survey.sources import is_test
 
 MOST: Final = 40
 """Tests that a command is narrowed to; beyond that all of its tests run."""
+MANY: Final = 200
+"""The same for unittest, which tells tests apart only by being told which to run."""
 
 _SCRIPTS: Final = (".js", ".jsx", ".ts", ".tsx", ".mjs", ".cjs")
 _SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -50,6 +54,7 @@ _SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {
     **{runner.name: _SCRIPTS for runner in (JAVASCRIPT, MOCHA, NODE, BUN)},
     ANY.name: ("",),
 }
+_RED: Final = re.compile(r"^(?:FAIL|ERROR): (\w+) \(([\w.]+)\)", re.MULTILINE)
 _LINE: Final = re.compile(r"^(PASSED|FAILED|ERROR|XFAIL|XPASS|SKIPPED) ([^\s:]+)(?:::(\S+))?", re.MULTILINE)
 
 
@@ -81,6 +86,9 @@ class Proof:
     verdict: Verdict
     passed: tuple[TestName, ...] = ()
     """Tests that are known not to have failed."""
+    held: tuple[TestName, ...] = field(default=(), compare=False)
+    """Tests that ran and did not fail, as far as they can be told apart."""
+    failed: tuple[TestName, ...] = field(default=(), compare=False)
     sure: bool = True
     """It was these tests that passed, and not others beside which they may not have run."""
 
@@ -106,7 +114,7 @@ def narrowed(command: str, runner: Runner, tests: tuple[TestName, ...]) -> Trial
         chosen = shlex.quote(" or ".join(names)) if len(names) <= MOST else ""
         options = "-rA --color=no -p no:cacheprovider" + (f" -k {chosen}" if chosen else "")
         return Trial(command, runner, tests, exact=True, env={"PYTEST_ADDOPTS": options})
-    if len(names) > MOST or not sole(command):
+    if len(names) > (MANY if runner is UNITTEST else MOST) or not sole(command):
         return Trial(command, runner, tests, exact=False)
     pattern = "|".join(re.escape(name) for name in names)
     if runner is NODE:
@@ -132,37 +140,61 @@ def judge(trial: Trial, exit_code: int | None, output: str) -> Proof:
     if trial.runner is PYTEST and (said := _LINE.findall(output)):
         return _by_name(trial.tests, said, exit_code)
     if exit_code != 0 and exit_code != trial.runner.empty_exit:
-        return Proof(Verdict.PROVEN)
+        failed = _red(trial.tests, output) if trial.runner is UNITTEST else trial.tests
+        whole = trial.runner is not UNITTEST or not trial.runner.executed(output)
+        left = () if whole else tuple(test for test in trial.tests if test not in failed)
+        return Proof(Verdict.PROVEN, failed=failed, held=left)
     # A launcher may keep the options from pytest, or start another runner.
     if not (ANY if trial.runner is PYTEST else trial.runner).executed(output):
         return Proof(Verdict.SILENT)
-    return Proof(Verdict.EMPTY, sure=trial.exact and trial.runner is not PYTEST)
+    return Proof(Verdict.EMPTY, sure=trial.exact and trial.runner is not PYTEST, held=trial.tests)
 
 
 def _by_name(tests: Sequence[TestName], said: Sequence[tuple[str, str, str]], exit_code: int | None) -> Proof:
-    passed = []
-    for test in tests:
-        ends = {
-            outcome
-            for outcome, path, name in said
-            if (test.path.endswith(path) or path.endswith(test.path)) and name.partition("[")[0] in ("", test.name)
-        }
-        if ends & {"FAILED", "ERROR"}:
-            return Proof(Verdict.PROVEN, tuple(t for t in tests if _passed(t, said)))
-        if ends & {"PASSED", "XPASS", "XFAIL"}:
-            passed.append(test)
-    if not passed and exit_code not in (0, 5):
-        return Proof(Verdict.PROVEN)  # its support files do not even load without the change
-    return Proof(Verdict.EMPTY if passed else Verdict.SILENT, tuple(passed))
+    places: dict[str, dict[str, set[str]]] = {}
+    for outcome, path, name in said:
+        places.setdefault(name.partition("[")[0], {}).setdefault(path, set()).add(outcome)
+    ends = {test: _ends(test, places) for test in tests}
+    failed = tuple(test for test in tests if ends[test] & {"FAILED", "ERROR"})
+    held = tuple(test for test in tests if test not in failed and ends[test] & {"PASSED", "XPASS", "XFAIL"})
+    if failed:
+        plain = tuple(test for test in tests if "PASSED" in ends[test])
+        return Proof(Verdict.PROVEN, plain, failed=failed, held=held)
+    if not held and exit_code not in (0, 5):
+        return Proof(Verdict.PROVEN, failed=tuple(tests))  # its support files do not even load without the change
+    return Proof(Verdict.EMPTY if held else Verdict.SILENT, held, held=held)
 
 
-def _passed(test: TestName, said: Sequence[tuple[str, str, str]]) -> bool:
-    return any(
-        outcome == "PASSED"
-        and name.partition("[")[0] == test.name
-        and (test.path.endswith(path) or path.endswith(test.path))
-        for outcome, path, name in said
-    )
+def _ends(test: TestName, places: Mapping[str, Mapping[str, set[str]]]) -> set[str]:
+    """How that test ended, by itself or with its whole file, each time it was said."""
+    found: set[str] = set()
+    for name in (test.name, ""):
+        for path, outcomes in places.get(name, {}).items():
+            if test.path.endswith(path) or path.endswith(test.path):
+                found |= outcomes
+    return found
+
+
+def _red(tests: Sequence[TestName], output: str) -> tuple[TestName, ...]:
+    """The tests that unittest names as failed; all of them where something else failed that they need."""
+    found = set()
+    for method, where in _RED.findall(output):
+        parts = where.removesuffix(f".{method}").split(".")  # since Python 3.11 the place ends with the method
+        if "_FailedTest" in parts or not method.startswith("test"):
+            return tuple(tests)
+        found.add((parts[-2] if len(parts) > 1 else "", f"{parts[-1]}::{method}"))
+    named = tuple(test for test in tests if (PurePosixPath(test.path).stem, test.name) in found)
+    return named if found else tuple(tests)
+
+
+def holding(trial: Trial, shown: Proof) -> tuple[TestName, ...]:
+    """The trial's tests that ran and did not fail."""
+    return shown.held if shown.verdict is not Verdict.SILENT else ()
+
+
+def fits(tests: Sequence[TestName], shown: Proof) -> tuple[TestName, ...]:
+    """Those of the tests that failed."""
+    return tuple(test for test in tests if test in shown.failed)
 
 
 def verdict(proofs: Sequence[tuple[Trial, Proof]]) -> tuple[Remark, ...]:
@@ -191,7 +223,7 @@ def bent(tests: Sequence[TestName]) -> Remark:
     more = f" and {len(tests) - 5} more" if len(tests) > 5 else ""
     problem = (
         f"this failed before, and passes now without the rest of the change: {names}{more}."
-        " What the test expects was changed to fit. Take that back, and mend the code"
+        " What the test expects was changed to fit, or what stands around it. Take that back, and mend the code"
     )
     return Remark(rule=Rule.WEAKENED_TESTS, path=tests[0].path, problem=problem, blocking=True)
 

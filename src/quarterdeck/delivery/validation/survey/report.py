@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from quarterdeck.delivery.validation.survey.around import disturbed, loud
 from quarterdeck.delivery.validation.survey.formatting import formatting, unrelated
 from quarterdeck.delivery.validation.survey.imports import MANIFESTS, known
 from quarterdeck.delivery.validation.survey.names import invented
@@ -74,11 +75,13 @@ def survey(
     told = {
         "formatting": [{"path": path, **spot._asdict()} for path, spot in unrelated(layouts)],
         "tests": _each(edits, _tests, unseen),
+        "around": _guarded("tests", lambda: _around(ours, plain), unseen),
         "weakened": sorted(
             [
                 *({"path": path, "name": "", "how": "unreadable", "gone": False} for path in sorted(lost)),
                 *_guarded("tests", lambda: map(vars, weakened(ours, gone)), unseen),
                 *_each(edits, _steers, unseen),
+                *({"path": edit.path, "name": "", "how": "around", "gone": False} for edit in ours if _loud(edit)),
             ],
             key=_slight,
         ),
@@ -87,7 +90,7 @@ def survey(
             code, lambda edit: [_spot(edit.path, what, line) for line, what in needless(*edit, plain)], unseen
         ),
     }
-    return {key: value[:SHOWN] for key, value in {**told, "unseen": unseen}.items()}
+    return {key: value[: 2 * SHOWN if key == "around" else SHOWN] for key, value in {**told, "unseen": unseen}.items()}
 
 
 def lookable(source: str) -> bool:
@@ -127,7 +130,7 @@ def _spot(path: str, what: str, line: int = 0) -> dict[str, Any]:
 
 def _slight(found: Mapping[str, Any]) -> bool:
     """Whether that is only named: what is cut off must not be what matters."""
-    return bool(found["gone"]) or found["how"] in ("edited", "skipped elsewhere", "hooks", "narrows")
+    return bool(found["gone"]) or found["how"] in ("edited", "skipped elsewhere", "hooks", "narrows", "around")
 
 
 def _tests(edit: Edit) -> Iterator[dict[str, Any]]:
@@ -139,6 +142,18 @@ def _tests(edit: Edit) -> Iterator[dict[str, Any]]:
         if name not in before or before[name].print != test.print:
             silence = max(test.silence, around)
             yield {"path": path, "name": name, "new": name not in before, "silence": silence}
+
+
+def _around(edits: Sequence[Edit], sources: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    for path, name, silence in dict.fromkeys(disturbed(edits, sources)):
+        yield {"path": path, "name": name, "new": False, "silence": silence}
+
+
+def _loud(edit: Edit) -> bool:
+    try:
+        return loud(*edit)
+    except Exception:  # noqa: BLE001 - `disturbed` asks the same, and names it
+        return False
 
 
 def _steers(edit: Edit) -> Iterator[dict[str, Any]]:

@@ -1,8 +1,9 @@
 """What a change does to all tests at once.
 
 Rules
-- Replacing a part of the test framework (`unittest.TestCase.assertEqual = …`) is told wherever it stands.
-- So is a hook of pytest that decides which tests run, or how they end.
+- Replacing a part of the test framework (`unittest.TestCase.assertEqual = …`) is told wherever it stands, and under
+  whatever name the framework goes in that file.
+- So is a hook of pytest or unittest that decides which tests run, or how they end.
 - Only what the change brought is told.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from quarterdeck.delivery.validation.survey.sources import Function, nodes, parsed
 
@@ -18,6 +19,9 @@ _FRAMEWORK = re.compile(
     r"(?:unittest|pytest|_pytest|TestCase|TestResult|TextTestResult|TestSuite)\.(?:.*\.)?"
     r"(?:assert\w*|fail\w*|raises|warns|run|main|debug|_callTestMethod|add(?:Failure|Error)|wasSuccessful)"
 )
+_DEEP = 4
+_LONG = 300
+"""Characters of a dotted name that are looked at."""
 _HOOKS = frozenset(
     f"pytest_{name}"
     for name in (
@@ -32,7 +36,7 @@ _HOOKS = frozenset(
         *("runtest_protocol", "runtest_call", "runtest_makereport", "runtestloop", "pyfunc_call", "pycollect_makeitem"),
         *("report_teststatus", "sessionfinish", "cmdline_main"),
     )
-)
+) | {"load_tests"}
 
 
 def steers(old: str, new: str) -> Iterator[tuple[str, str]]:
@@ -43,10 +47,33 @@ def steers(old: str, new: str) -> Iterator[tuple[str, str]]:
 
 def _found(source: str) -> Iterator[tuple[str, str]]:
     tree = parsed(source) if source else None
-    for node in nodes(tree) if tree else ():
+    everything = nodes(tree) if tree else ()
+    meant = dict(pair for node in everything for pair in _named(node))
+    for node in everything:
         if isinstance(node, Function) and node.name in _HOOKS:
             yield "hooks", node.name
-        yield from (("patches", name) for name in _replaced(node) if _FRAMEWORK.fullmatch(name))
+        yield from (("patches", name) for name in _replaced(node) if _FRAMEWORK.fullmatch(_in_full(name, meant)))
+
+
+def _named(node: ast.AST) -> Iterator[tuple[str, str]]:
+    """Each name that this gives to something with a dotted name, and that."""
+    if isinstance(node, ast.Import):
+        yield from ((alias.asname, alias.name) for alias in node.names if alias.asname)
+    elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+        yield from ((alias.asname or alias.name, f"{node.module}.{alias.name}") for alias in node.names)
+    elif isinstance(node, ast.Assign) and isinstance(node.value, (ast.Name, ast.Attribute)):
+        meant = _dotted(node.value)
+        yield from ((target.id, meant) for target in node.targets if meant and isinstance(target, ast.Name))
+
+
+def _in_full(name: str, meant: Mapping[str, str]) -> str:
+    """A dotted name by what its first part stands for, a few names deep."""
+    for _ in range(_DEEP):
+        first, dot, rest = name.partition(".")
+        if first not in meant:
+            break
+        name = f"{meant[first]}{dot}{rest}"
+    return name[:_LONG]
 
 
 def _replaced(node: ast.AST) -> Iterator[str]:
