@@ -162,6 +162,46 @@ async def test_each_use_of_an_outside_tool_waits_where_the_operator_says_so(plac
         assert len(await deck.approvals(open=False)) == 1, "its own files are nobody's tool"
 
 
+ONCE = 'test -e "$HOME/.started" && exit 1; touch "$HOME/.started"; exec python3 -c "$0" older'
+
+
+async def test_while_a_server_is_down_its_declared_fallback_is_called(place: Place) -> None:
+    mortal = {"command": "sh", "args": ["-c", ONCE, PROGRAM]}
+    once = {"workspace": True, "fallback": {"echo": "mirror/echo", "secret": "other/secret"}}
+    mirror = {"command": "python3", "args": ["-c", PROGRAM, "older"]}
+    agent = AGENT.replace('"mcp:other?"', '"mcp:mirror/echo"')
+    place.commit(
+        {
+            ".mcp.json": declared(tracker={**mortal, "quarterdeck": once}, mirror=mirror),
+            ".quarterdeck/agents/triager.md": agent,
+        }
+    )
+    turns = (
+        Turn(actions=(act("tool", name="tracker__die", args={}),)),
+        Turn(actions=(act("tool", name="tracker__echo", args={"text": "said elsewhere"}),)),
+        Turn(actions=(act("tool", name="tracker__secret", args={}),)),
+        Turn(actions=(act("write", path="a.txt", content="triaged\n"),)),
+        Turn(actions=(act("submit", summary="done"),)),
+    )
+    async with working(place, *turns) as deck:
+        for name in ("tracker", "mirror"):
+            await deck.approve_tools(place.repository, name, [])
+        run = await deck.create(place.order(TASK))
+        await deck.work(run)
+        result = await deck.result(run)
+        assert result.status is RunStatus.DONE, result.reason
+        record = await events(deck, f"attempt/{run}.a.1")
+        (fell,) = [event for event in record if isinstance(event, e.ToolFellBack)]
+        assert (fell.tool, fell.to) == ("tracker__echo", "mirror__echo")
+        done = [(event.tool, event.ok, event.flags) for event in record if isinstance(event, e.ToolDone)]
+        assert done[1] == ("mirror__echo", True, ("fallback",))
+        assert done[2] == ("tracker__secret", False, ("server-down",)), "nobody gave it the other one"
+        exported = await deck.export(run, place.root / "export")
+    said = "\n".join(path.read_text(errors="replace") for path in exported)
+    assert "[`tracker__echo` failed, `mirror__echo` was used instead]" in said
+    assert "said elsewhere" in said
+
+
 def _nowhere(root: Path, secret: str) -> None:
     """No file holds it, and no row of the database after it was unpacked."""
     for path in root.rglob("*"):

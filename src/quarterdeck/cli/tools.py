@@ -134,6 +134,10 @@ def described(view: ServerView) -> list[str]:
 
 
 def _declaration(server: McpServer) -> list[str]:
+    return [*_place(server), *(f"while down {tool} is {other}" for tool, other in sorted(server.fallback.items()))]
+
+
+def _place(server: McpServer) -> list[str]:
     if server.url is not None:
         headers = f", with the headers {', '.join(server.headers)}" if server.headers else ""
         return [f"calls    {server.url} from this machine{headers}"]

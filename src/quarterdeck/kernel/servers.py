@@ -32,6 +32,8 @@ _SECRET: Final = re.compile(
     r"(?i)(?:^|[_-])(?:authorization|cookie|token|secret|password|passwd|(?:api|access|private)[_-]?key)$"
 )
 _MAX_TEXT: Final = 16_000
+_MAX_TOOL: Final = 300
+"""Characters of `server/tool`."""
 
 
 def named(name: str) -> str:
@@ -118,6 +120,13 @@ def _of_address(url: str, headers: Mapping[str, str]) -> str:
     return ""
 
 
+def _of_fallback(tool: str, other: str) -> str:
+    server, slash, name = other.partition("/")
+    if not (tool and slash and name and _NAME.fullmatch(server)) or max(len(tool), len(other)) > _MAX_TOOL:
+        return f"fallback.{tool[:60]!r} is not of the form `server/tool`"
+    return ""
+
+
 def _is_secret(name: str, text: str) -> bool:
     return bool(text) and _SECRET.search(name) is not None and not _VARIABLE.search(text)
 
@@ -147,6 +156,9 @@ class McpServer(Value):
     """The address of a server that is there already (streamable HTTP); it is called from this machine."""
     headers: dict[str, str] = Field(default_factory=dict)
     """What is sent to the address with each request."""
+    fallback: dict[str, str] = Field(default_factory=dict)
+    """Tool of this server to the tool (`server/tool`) that is called in its stead while this server is down. It takes
+    the same arguments, and the agent has it, too."""
     timeout: Duration = 60.0
     """Time for one call."""
     start: Duration = 120.0
@@ -156,6 +168,11 @@ class McpServer(Value):
     def _sound(self) -> Self:
         if found := flaw(self.command, self.args, self.env, self.url, self.headers):
             raise ValueError(found)
+        if len(self.fallback) > MAX_ITEMS:
+            raise ValueError(f"at most {MAX_ITEMS} fallbacks")
+        for tool, other in self.fallback.items():
+            if flawed := _of_fallback(tool, other):
+                raise ValueError(flawed)
         if self.url is not None and (self.network or self.workspace):
             raise ValueError("network and workspace are for a program; a server with a url runs elsewhere")
         if self.workspace and self.network:

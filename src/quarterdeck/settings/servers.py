@@ -23,7 +23,7 @@ MAX_SERVERS: Final = 100
 
 _PROGRAM: Final = ("command", "args", "env")
 _ADDRESS: Final = ("url", "headers")
-_OURS: Final = ("network", "workspace", "timeout", "start")
+_OURS: Final = ("network", "workspace", "fallback", "timeout", "start")
 _TYPES: Final = {"stdio": _PROGRAM, "http": _ADDRESS, "streamable-http": _ADDRESS}
 
 

@@ -128,8 +128,8 @@ class FallsBack(Protocol):
 
     @property
     def fallback(self) -> str:
-        """Name of a tool that takes the same arguments. Performed only where the agent has it and policy allows it; its
-        own fallback is not followed."""
+        """Name of a tool that takes the same arguments; "" = none. Performed only where the agent has it and policy
+        allows it; its own fallback is not followed."""
         ...
 
 
@@ -145,4 +145,4 @@ def fallback_of(tool: Tool, failure: FailureClass | None, *, certain: bool) -> s
     if failure not in PASSING or not isinstance(tool, FallsBack):
         return None
     harmless = certain or tool.effect == "read" or tool.replay == "rerun"
-    return tool.fallback if harmless else None
+    return (tool.fallback or None) if harmless else None

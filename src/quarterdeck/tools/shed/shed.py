@@ -170,8 +170,15 @@ class Shed:
         if not given.shown and not given.found:
             return NOTHING
         caller = _Caller(self._enter(needs), needs.deck)
-        shown: dict[str, Tool] = {entry.name: OutsideTool(entry, caller) for entry in given.shown}
-        hidden: dict[str, Tool] = {entry.name: OutsideTool(entry, caller) for entry in given.found}
+        names = {f"{entry.server}/{entry.tool}": entry.name for entry in (*given.shown, *given.found)}
+
+        def made(entry: Entry) -> Tool:
+            declared = needs.deck.mcp.servers.get(entry.server)
+            other = declared.fallback.get(entry.tool, "") if declared is not None else ""
+            return OutsideTool(entry, caller, names.get(other, ""))
+
+        shown: dict[str, Tool] = {entry.name: made(entry) for entry in given.shown}
+        hidden: dict[str, Tool] = {entry.name: made(entry) for entry in given.found}
         if hidden:
             shown = {FIND: FindTools(given.found), USE: UseTool(hidden), **shown}
         return Outside(shown, hidden)

@@ -50,6 +50,8 @@ class OutsideTool:
 
     entry: Entry
     caller: Caller
+    fallback: str = ""
+    """Name of the tool that its server's declaration puts in its stead; "" = none."""
 
     @property
     def spec(self) -> ToolSpec:
