@@ -437,6 +437,19 @@ class TestGit:
             with pytest.raises(ValueError, match="larger than 1000000"):
                 await sandbox.export(head, "m", **EXPORT)
 
+    async def test_many_files_are_refused_before_they_are_read(
+        self, provider: Provider, mirror: tuple[Path, str]
+    ) -> None:
+        objects, head = mirror
+        async with opened(provider, Spec("g", objects=(objects,), limits=LIMITS)) as sandbox:
+            await sandbox.import_(head)
+            made = "for n in $(seq 100); do truncate -s 900000 $n.bin; done"
+            assert (await sandbox.exec(made, timeout=20)).exit_code == 0
+            with pytest.raises(ValueError, match=r"larger than 1000000 bytes: [0-9]+ changed files of 9[0-9]+ bytes"):
+                await sandbox.export(head, "m", **EXPORT)
+            assert (await sandbox.exec("echo '*.bin' > .gitignore", timeout=20)).exit_code == 0
+            assert await sandbox.export(head, "m", **EXPORT) is not None
+
     async def test_another_tree_than_the_commits(self, provider: Provider, mirror: tuple[Path, str]) -> None:
         objects, head = mirror
         tree = _git(objects.parent, "rev-parse", "HEAD~1^{tree}")

@@ -15,6 +15,9 @@ PATTERNS = st.tuples(st.lists(PATTERN_PARTS, min_size=1, max_size=4).map("/".joi
     "".join
 )
 
+DISGUISED = (".quarter\u200cdeck/deck.toml", ".quarterdeck. /x", ".QUARTERDECK::$DATA", "QUARTE~1/x", "a/.g\u200dit/x")
+"""What some file system takes for one of those that never change."""
+
 
 @pytest.mark.parametrize(
     ("pattern", "file", "covered"),
@@ -79,7 +82,14 @@ def test_a_floating_glob_that_is_a_name_stops_floating() -> None:
 
 
 def test_git_and_our_own_directory_are_never_allowed() -> None:
-    for file in (".git/hooks/x", "sub/.git/config", ".GIT/config", ".quarterdeck/deck.toml", ".Quarterdeck/x"):
+    for file in (
+        ".git/hooks/x",
+        "sub/.git/config",
+        ".GIT/config",
+        ".quarterdeck/deck.toml",
+        ".Quarterdeck/x",
+        *DISGUISED,
+    ):
         assert not allowed(["**", "*", file], file, [file])
     assert allowed(["**"], ".gitignore", [])
     assert allowed(["**"], "docs/.quarterdeck/x", [])

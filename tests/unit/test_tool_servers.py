@@ -69,6 +69,10 @@ def test_claude_codes_file_is_understood() -> None:
         ({"command": "x", "quarterdeck": {"approved": True}}, "no approved"),
         ({"command": "a\0b"}, "no text"),
         ({"command": " "}, "must not be empty"),
+        ({"command": "x", "quarterdeck": {"fallback": {"a": "b"}}}, "fallback.'a' is not of the form"),
+        ({"command": "x", "quarterdeck": {"fallback": {"a": "-b/c"}}}, "not of the form"),
+        ({"command": "x", "quarterdeck": {"fallback": {"a": "b/" + "c" * 300}}}, "not of the form"),
+        ({"command": "x", "quarterdeck": {"fallback": {str(n): "b/c" for n in range(101)}}}, "at most 100 fallbacks"),
         ("x", "no object"),
     ],
 )
@@ -95,6 +99,8 @@ def test_a_name_that_cannot_be_one_is_refused(name: str) -> None:
 def test_deck_toml_declares_and_names_the_closest_key() -> None:
     config = parse_deck_toml('[mcp.servers.git]\ncommand = "serve"\nnetwork = ["x.test"]\n', "deck.toml").config
     assert config.mcp.servers["git"].command == "serve"
+    text = '[mcp.servers.git]\ncommand = "serve"\nfallback = { log = "mirror/log" }\n'
+    assert parse_deck_toml(text, "deck.toml").config.mcp.servers["git"].fallback == {"log": "mirror/log"}
     with pytest.raises(BadConfiguration) as caught:
         parse_deck_toml('[mcp.servers.git]\ncomand = "serve"\n', "deck.toml")
     assert "command" in caught.value.fix

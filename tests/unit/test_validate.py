@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quarterdeck.delivery.validation.validate import structure_problems
+from quarterdeck.delivery.validation.validate import encoding_problems, structure_problems
 from quarterdeck.kernel.config import LimitsSection
 from quarterdeck.kernel.entities import Task
 from quarterdeck.workplace.history import FileChange
@@ -135,3 +135,19 @@ def test_a_link_that_is_allowed_never_climbs_above_the_root(parts: list[str], de
     for part in parts:
         height += {"..": -1, ".": 0, "": 0}.get(part, 1)
         assert height >= 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "paths", "sent_back"),
+    [
+        ("", "*.txt working-tree-encoding=UTF-16\n", ("**",), True),
+        ("", "*.txt working-tree-encoding=UTF-16\n", (".gitattributes",), False),
+        ("*.a text\n*.txt working-tree-encoding=UTF-16\n", "*.txt working-tree-encoding=UTF-16\n", ("**",), False),
+        ("*.txt working-tree-encoding=UTF-16\n", "*.* working-tree-encoding=UTF-16\n", ("**",), True),
+        ("", "# no working-tree-encoding here\n*.txt text\n", ("**",), False),
+    ],
+)
+def test_files_in_another_encoding_are_asked_for(old: str, new: str, paths: tuple[str, ...], sent_back: bool) -> None:
+    found = encoding_problems(Task(id="a", title="A", paths=paths), {".gitattributes": (old, new)})
+    assert bool(found) == sent_back
+    assert not found or found[0].endswith("where it is to say so: .gitattributes")

@@ -13,7 +13,7 @@ import re
 import shutil
 import tempfile
 import unicodedata
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -43,14 +43,16 @@ def is_git_directory_name(component: str) -> bool:
 
     Sources: git's fsck rules `hasDotgit`, `is_hfs_dotgit`, `is_ntfs_dotgit` (CVE-2014-9390, CVE-2019-1352).
     """
+    return any(name == ".git" or _NTFS_SHORT.fullmatch(name) for name in taken_for(component))
+
+
+def taken_for(component: str) -> Iterator[str]:
+    """The names that some file system (HFS+, NTFS) takes this path component for, folded to one case."""
     # HFS+ ignores format characters and compares without case; NTFS ignores what follows a colon, and trailing dots
     # and spaces, and takes a backslash for a separator.
     visible = "".join(c for c in component if unicodedata.category(c) != "Cf")
     for part in unicodedata.normalize("NFC", visible).split("\\"):
-        name = part.split(":", 1)[0].rstrip(". ").casefold()
-        if name == ".git" or _NTFS_SHORT.fullmatch(name):
-            return True
-    return False
+        yield part.split(":", 1)[0].rstrip(". ").casefold()
 
 
 def forbidden(changes: Iterable[FileChange]) -> str | None:

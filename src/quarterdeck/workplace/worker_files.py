@@ -247,9 +247,11 @@ def _matches(path: str, glob: str) -> bool:
     )
 
 
-def larger_than(root: bytes, limit: int) -> list[bytes]:
-    """Regular files under `root` of more than `limit` bytes, as paths from there; `.git` is left out."""
+def larger_than(root: bytes, limit: int) -> tuple[list[bytes], int]:
+    """Regular files under `root` of more than `limit` bytes, as paths from there, and the bytes of all of them; `.git`
+    is left out."""
     found: list[bytes] = []
+    total = 0
     waiting = [b""]
     while waiting:
         folder = waiting.pop()
@@ -263,9 +265,11 @@ def larger_than(root: bytes, limit: int) -> list[bytes]:
                 waiting += [name] if entry.name != b".git" else []
                 continue
             with contextlib.suppress(OSError):  # it may have gone meanwhile
-                if entry.is_file(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_size > limit:
+                size = entry.stat(follow_symlinks=False).st_size if entry.is_file(follow_symlinks=False) else 0
+                total += size
+                if size > limit:
                     found.append(name)
-    return found[:1000]
+    return found[:1000], total
 
 
 def agents_head(directory: str) -> str | None:

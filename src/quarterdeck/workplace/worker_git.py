@@ -9,7 +9,8 @@ Rules
 - A nested repository is an error, never silently a gitlink; a file whose bytes the checkout produced is unchanged, even
   where its attributes would normalise it on the way back.
 - What git may not read is made readable, and is an error where that does not help: of a directory git only warns.
-- A file that is too large for a change is refused before git reads it: a sparse one costs an agent nothing.
+- A file that is too large for a change is refused before git reads it: a sparse one costs an agent nothing. So are many
+  that are too large together.
 """
 
 # Raw paths; pathlib would only slow the start of every sandbox.
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 _RESTORE_LIMIT = 1000
 _PAST = 10
+_MANY = 64 * 1024 * 1024
+"""Bytes in a workspace up to which its files are not added up: to read them takes less than a second."""
 
 
 class _Unreadable(ValueError):
@@ -103,7 +106,7 @@ class Git:
         git = PrivateGit(directory, self._workspace, self._env, cancelled)
         make_readable(self._workspace, below=False)
         self._read_base(git, directory, base)
-        self._refuse_oversized(git, int(arguments["max_bytes"]))
+        self._refuse_oversized(git, int(arguments["max_bytes"]), excluded)
         self._collect(git, base, excluded)
         changes = _changes(git)
         if _restore_normalised(git, self._workspace, changes):
@@ -123,8 +126,8 @@ class Git:
         )
         return {"commit": commit, "tree": tree}, pack
 
-    def _refuse_oversized(self, git: PrivateGit, limit: int) -> None:
-        large = larger_than(os.fsencode(self._workspace), limit)
+    def _refuse_oversized(self, git: PrivateGit, limit: int, excluded: list[str]) -> None:
+        large, total = larger_than(os.fsencode(self._workspace), limit)
         literal = [b":(top,literal)" + name for name in large]
         changed = (
             git("ls-files", "-z", "-m", "-o", "--exclude-standard", "--", *map(os.fsdecode, literal)) if large else b""
@@ -132,6 +135,11 @@ class Git:
         if changed:
             names = ", ".join(sorted(_shown(name) for name in changed.split(b"\0")[:-1])[:5])
             raise ValueError(f"larger than {limit} bytes: {names}")
+        if total > max(limit, _MANY):
+            listed = git("ls-files", "-z", "-m", "-o", "--exclude-standard", "--", ".", *excluded).split(b"\0")[:-1]
+            together = sum(_size(os.path.join(os.fsencode(self._workspace), name)) for name in set(listed))
+            if together > limit:
+                raise ValueError(f"larger than {limit} bytes: {len(set(listed))} changed files of {together} bytes")
 
     def _collect(self, git: PrivateGit, base: str, excluded: list[str]) -> None:
         """Bring the workspace's files into the index. Only where git was refused one are they all looked at."""
@@ -195,6 +203,15 @@ class _Change:
     def __init__(self, fields: list[bytes], path: bytes) -> None:
         self.old_mode, self.mode, self.old_oid, _, self.status = fields
         self.path = path
+
+
+def _size(path: bytes) -> int:
+    """Bytes of a regular file; 0 = it is none, or it has gone."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0
 
 
 def _excluding(pattern: str) -> str:

@@ -32,7 +32,7 @@ from quarterdeck.delivery.validation.findings import (
     pins,
     remarks,
 )
-from quarterdeck.delivery.validation.validate import SYMLINK, structure_problems
+from quarterdeck.delivery.validation.validate import SYMLINK, encoding_problems, structure_problems
 from quarterdeck.journal.port import Journal
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import probes
@@ -46,6 +46,9 @@ RESULTS = TypeAdapter(tuple[CheckResult, ...])
 
 LFS_POINTER: Final = b"version https://git-lfs.github.com/spec/"
 """How the file begins that stands for one that Git LFS keeps (its specification, version 1)."""
+
+ATTRIBUTES_LIMIT: Final = 1024 * 1024
+"""Bytes of a `.gitattributes` that are looked at."""
 
 AGAIN_SECONDS: Final = 300.0
 """A check that took longer than this is not run again to find out whether it is flaky."""
@@ -116,7 +119,19 @@ class Check:
         started = duty.state.started
         author = duty.briefing.config.agents.get(started.agent) if started is not None else None
         problems = structure_problems(task, changes, existing, links, deck.limits, judges, author)
+        problems += encoding_problems(task, await _attributes(mirror, change, changes))
         return problems or await _of_lfs(mirror, change, changes, existing)
+
+
+async def _attributes(mirror: Mirror, change: Change, changes: Sequence[FileChange]) -> dict[str, tuple[str, str]]:
+    """What changed files of git's attributes said, and say now."""
+    found = {}
+    for item in changes:
+        if item.path.rpartition("/")[2] == ".gitattributes" and item.new_mode.startswith("100"):
+            old = await mirror.show(change.base, item.old_path or item.path, ATTRIBUTES_LIMIT) or b""
+            new = await mirror.show(change.commit, item.path, ATTRIBUTES_LIMIT) or b""
+            found[item.path] = (old.decode("utf-8", "replace"), new.decode("utf-8", "replace"))
+    return found
 
 
 async def _is_pointer(mirror: Mirror, commit: str, path: str) -> bool:

@@ -7,7 +7,8 @@ Rules
 - A literal name wins: a pattern that is the name of a file or directory which exists means exactly that, so
   `app/[id]/page.tsx` can be named; a path that is spelled out is allowed even where the file is new.
 - `!`, `#`, spaces and brackets in names have no other meaning; there is no negation and no escape.
-- `.git` at any depth and `.quarterdeck` at the root are never allowed, whatever the patterns say.
+- `.git` at any depth and `.quarterdeck` at the root are never allowed, whatever the patterns say, nor is a name that
+  some file system takes for one of them.
 - Matching takes time linear in the name for each part, so a hostile pattern cannot stall a run.
 """
 
@@ -17,8 +18,12 @@ from collections.abc import Collection, Iterable
 from functools import lru_cache
 from typing import Final
 
+from quarterdeck.workplace.incoming import taken_for
+
 _WILD: Final = frozenset("*?[")
 _ALL: Final = "**"
+_SHORT: Final = re.compile(r"quarte~\d+")
+"""What NTFS calls `.quarterdeck` for short."""
 MAX_GLOB: Final = 4_096
 MAX_PARTS: Final = 64
 
@@ -54,8 +59,9 @@ def glob_problem(pattern: str) -> str:
 
 def forbidden(file: str) -> bool:
     """Whether no task may ever change this file (or this directory)."""
-    parts = [part.casefold() for part in file.split("/")]
-    return ".git" in parts or parts[0] == ".quarterdeck"
+    first, *rest = ({part.casefold(), *taken_for(part)} for part in file.split("/"))
+    ours = any(name == ".quarterdeck" or _SHORT.fullmatch(name) for name in first)
+    return ours or any(".git" in names for names in (first, *rest))
 
 
 def allowed(paths: Collection[str], file: str, existing: Collection[str]) -> bool:

@@ -8,6 +8,8 @@ Rules
 - What the gate's checks run, and what would be imported instead of a test runner or of what it imports itself, may
   change only where the task's `paths` name that very file: a check that a change makes easier in passing says nothing
   about the change. Runners look at the root first, so that is where names of the interpreter's library are refused.
+- An attribute of git that has it write files in another encoding may come only where the task's `paths` name that very
+  file: what cannot be written so makes every task after it fail.
 - Every problem is named at once, so that one more attempt can mend them all.
 """
 
@@ -57,6 +59,24 @@ def structure_problems(
         *_of_owner(author, changes, existing),
         *_of_judges(task, changes, existing, judges),
     )
+
+
+def encoding_problems(task: Task, attributes: Mapping[str, tuple[str, str]]) -> tuple[str, ...]:
+    """Why changed files of attributes must not go on. `attributes`: path to what it said, and says now."""
+    named = {pattern.lstrip("/") for pattern in task.paths}
+    found = sorted(
+        path for path, (old, new) in attributes.items() if path not in named and set(_encodes(new)) - set(_encodes(old))
+    )
+    if not found:
+        return ()
+    what = "working-tree-encoding has git refuse the files of other tasks"
+    return (f"{what}, so that the task's paths must name this file where it is to say so: {_listed(found)}",)
+
+
+def _encodes(text: str) -> Iterator[str]:
+    for line in text.splitlines():
+        if "working-tree-encoding" in line and not line.lstrip().startswith("#"):
+            yield line.strip()
 
 
 def _of_owner(author: Agent | None, changes: Sequence[FileChange], existing: Collection[str]) -> Iterator[str]:
