@@ -12,13 +12,13 @@ Rules
 import configparser
 import json
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Final
 
 from quarterdeck.kernel.config import DeckConfig
+from quarterdeck.kernel.toml import read_toml
 from quarterdeck.settings.files import Partial
 
 READ: Final = (
@@ -170,7 +170,7 @@ def _strings(value: Any) -> list[str]:
 
 
 def _named(needs: str, name: str) -> bool:
-    return re.search(rf"(?im)^\s*{name}(?![\w.-])", needs) is not None
+    return re.search(rf"(?im)^[ \t]*{name}(?![\w.-])", needs) is not None
 
 
 def _ruff(files: Files, tool: Mapping[str, Any]) -> _Found | None:
@@ -289,7 +289,7 @@ def _text(files: Files, path: str) -> str:
 
 def _toml(files: Files, path: str) -> Any:
     try:
-        return tomllib.loads(_text(files, path))
+        return read_toml(_text(files, path))
     except (ValueError, RecursionError):
         return None
 

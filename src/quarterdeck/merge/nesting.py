@@ -14,7 +14,7 @@ LONGEST_CHAIN: Final = 2_000
 _OPAQUE: Final = re.compile(
     r"""
       \#[^\n]*
-    | \\\r?\n
+    | \\\r?\n | \\.  # so that no quote behind a backslash begins a string: each would be searched to the end
     | \"\"\"[^"\\]*(?:(?:\\.|"(?!""))[^"\\]*)*\"\"\"
     | '''[^'\\]*(?:(?:\\.|'(?!''))[^'\\]*)*'''
     | "[^"\\\n]*(?:\\.[^"\\\n]*)*"

@@ -22,7 +22,7 @@ from quarterdeck.merge.python_tree import Token, logical, too_deep
 from quarterdeck.merge.wording import Hand, merge_words
 
 _SECTION: Final = re.compile(r"\s*\[.*\]\s*(?:[#;].*)?")
-_REQUIREMENT: Final = re.compile(r"([A-Za-z0-9][\w.-]*)\s*(?:\[[^\]]*\])?\s*(?:[<>=!~;@].*)?", re.DOTALL)
+_REQUIREMENT: Final = re.compile(r"([A-Za-z0-9][\w.-]*)\s*(?:\[[^\]]*\]\s*)?(?:[<>=!~;@].*)?", re.DOTALL)
 _DEEPEST: Final = 40
 _GONE: Final = object()
 

@@ -8,7 +8,6 @@ Rules
 import os
 import re
 import stat
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,12 +19,20 @@ from quarterdeck.kernel.complaints import complaint, nearest
 from quarterdeck.kernel.config import DeckConfig, OperatorConfig
 from quarterdeck.kernel.entities import Value
 from quarterdeck.kernel.failures import BadConfiguration
+from quarterdeck.kernel.toml import read_toml
 
 DECK_FILE: Final = "deck.toml"
 """In `$QUARTERDECK_HOME` it is the operator's, in a repository's `.quarterdeck/` the repository's."""
 
 MAX_FILE: Final = 1024 * 1024
 """Bytes of one file of a deck."""
+
+# A line of a repository's deck.toml may be anything: what is tried here is tried once from each place, never in all the
+# ways in which a run of letters or of space can be cut up.
+_KEY: Final = r"""(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')"""
+_KEYS: Final = rf"({_KEY}(?:\s*\.\s*{_KEY})*)"
+_HEADER: Final = re.compile(rf"\s*\[{{1,2}}\s*{_KEYS}\s*\]{{1,2}}\s*(?:#.*)?$")
+_ASSIGNMENT: Final = re.compile(rf"\s*{_KEYS}\s*=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +108,7 @@ def parse_deck_toml(text: str, origin: str) -> Partial:
 
 def _parse(text: str, origin: str, model: type[DeckConfig]) -> Partial:
     try:
-        data = tomllib.loads(text)
+        data = read_toml(text)
     except RecursionError as error:
         raise BadConfiguration(f"{origin} is nested too deeply", fix=f"correct {origin}") from error
     except ValueError as error:  # not only TOML's own: a number of thousands of digits is one as well
@@ -170,10 +177,10 @@ def line_of(text: str, keys: list[str]) -> int | None:
     table: list[str] = []
     best: tuple[int, int] | None = None
     for number, line in enumerate(text.splitlines(), start=1):
-        if header := re.match(r"\s*\[{1,2}\s*(.+?)\s*\]{1,2}\s*(?:#.*)?$", line):
+        if header := _HEADER.match(line):
             table = _split_key(header[1])
             path = table
-        elif assignment := re.match(r"""\s*((?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*'|\s*\.\s*)+?)\s*=""", line):
+        elif assignment := _ASSIGNMENT.match(line):
             path = table + _split_key(assignment[1])
         else:
             continue
@@ -184,5 +191,5 @@ def line_of(text: str, keys: list[str]) -> int | None:
 
 
 def _split_key(dotted: str) -> list[str]:
-    parts = re.findall(r"""[A-Za-z0-9_-]+|"[^"]*"|'[^']*'""", dotted)
+    parts = re.findall(_KEY, dotted)
     return [part.strip("\"'") for part in parts]

@@ -10,11 +10,12 @@ Rules
 
 import re
 import shlex
-import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any, Final
+
+from quarterdeck.kernel.toml import read_toml
 
 _KEY_FILES: Final = (
     "uv.lock",
@@ -90,7 +91,7 @@ def _is_test(path: str) -> bool:
 
 def _toml(data: bytes) -> dict[str, Any]:
     try:
-        return tomllib.loads(data.decode("utf-8"))
+        return read_toml(data.decode("utf-8"))
     except (ValueError, RecursionError):
         # Not ours to judge: whatever reads it next says what is wrong with it.
         return {}
@@ -118,7 +119,7 @@ def _extras(project: Mapping[str, Any], files: Mapping[str, bytes]) -> set[str]:
     )
     if section:
         found |= set(re.findall(r"^([A-Za-z][\w.-]*)\s*=", section[1], re.MULTILINE))
-    declared = re.search(r"extras_require\s*=\s*\{(.*?)\}", _text(files, "setup.py"), re.DOTALL)
+    declared = re.search(r"extras_require\s*=\s*\{([^{}]*)\}", _text(files, "setup.py"))
     if declared:
         found |= set(re.findall(r"""["']([\w.-]+)["']\s*:""", declared[1]))
     return found

@@ -5,11 +5,13 @@ Rules
   follows would only repeat it.
 - A command passes when it exits 0 and nothing else speaks against it: no deadline, no limit, and no recognised test
   runner that executed nothing, or that passes with a test that has to fail.
-- Output that is kept is bounded: head and tail. A runner is judged by much more of it than is kept.
+- Output that is kept is bounded: head and tail. A runner is judged by much more of it than is kept, and beside the
+  event loop: whatever a command prints, everything else goes on.
 - A sandbox that dies is not a result: SandboxFailed goes to the caller, who blames nobody. Only what kills every
   sandbox that it is given counts as failed.
 """
 
+import asyncio
 import contextlib
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -56,7 +58,7 @@ async def run_checks(
     results: list[CheckResult] = []
     for command in commands:
         done, report = await _performed(sandbox, command, env or {}, timeout)
-        result = judge(command, done, timeout, report)
+        result = await asyncio.to_thread(judge, command, done, timeout, report)
         if result.passed and await _passes_anyway(sandbox, command, env or {}, timeout, done.seconds):
             result = result.model_copy(update={"reason": ANYWAY})
         results.append(result)

@@ -7,6 +7,7 @@ Rules
   somebody looks, and logged.
 """
 
+import asyncio
 import json
 import logging
 from collections.abc import Callable, Sequence
@@ -175,7 +176,7 @@ async def _taken_back(
 async def _tried(sandbox: Sandbox, trial: proof.Trial, checks: ChecksSection) -> proof.Proof:
     ran = await sandbox.exec(trial.command, env=trial.env, timeout=checks.timeout, output_limit=OUTPUT)
     text = (ran.stdout + b"\n" + ran.stderr).decode("utf-8", "replace")
-    return proof.judge(trial, ran.exit_code, text)
+    return await asyncio.to_thread(proof.judge, trial, ran.exit_code, text)
 
 
 def _plain(changes: Sequence[FileChange]) -> list[FileChange]:

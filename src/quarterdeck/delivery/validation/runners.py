@@ -3,6 +3,9 @@
 Rules
 - A skipped or deselected test is not executed; one that failed is.
 - A reader that finds nothing of its runner in the output says nothing: that is not the same as "none".
+- What a program prints is whatever its author likes. Reading it takes time in proportion to its length: no expression
+  runs on over the end of a line, or tries a run of digits or of space again from each of its characters. A number of
+  more than nine digits is none.
 """
 
 import re
@@ -37,27 +40,29 @@ class _Words:
 
 
 _ANSI: Final = _Words(r"\x1b\[[0-9;?]*[A-Za-z]")
-_PYTEST: Final = _Words(r"^=*\s*((?:\d+ [a-z]+(?:, )?)+|no tests ran)\s+in\s+[\d.:]+ ?s", re.MULTILINE)
-_UNITTEST: Final = _Words(r"^Ran (\d+) tests? in ", re.MULTILINE)
-_UNITTEST_SKIPPED: Final = _Words(r"^(?:OK|FAILED|NO TESTS RAN) \([^)]*skipped=(\d+)", re.MULTILINE)
-_GO_RAN: Final = _Words(r"^(?:ok|FAIL|---\s+\w+:|===\s+RUN)\s(?!.*\[no tests to run\])", re.MULTILINE)
+_PYTEST: Final = _Words(r"^=*[ \t]*((?:\d{1,9} [a-z]+(?:, )?)+|no tests ran)[ \t]+in[ \t]+[\d.:]+ ?s", re.MULTILINE)
+_UNITTEST: Final = _Words(r"^Ran (\d{1,9}) tests? in ", re.MULTILINE)
+_UNITTEST_SKIPPED: Final = _Words(r"^(?:OK|FAILED|NO TESTS RAN) \([^)\n]*skipped=(\d{1,9})\b", re.MULTILINE)
+_GO_RAN: Final = _Words(r"^(?:ok|FAIL|---[ \t]+\w+:|===[ \t]+RUN)\s(?!.*\[no tests to run\])", re.MULTILINE)
 _GO_NONE: Final = _Words(r"\[no test files\]|\[no tests to run\]|no packages to test|matched no packages")
-_CARGO: Final = _Words(r"^test result: \w+\. (\d+) passed; (\d+) failed", re.MULTILINE)
-_NEXTEST: Final = _Words(r"^\s*Summary .*?(\d+) tests? run:", re.MULTILINE)
-_JS_TOTALS: Final = _Words(r"^\s*Tests:?\s+(.*)$", re.MULTILINE)
+_CARGO: Final = _Words(r"^test result: \w+\. (\d{1,9}) passed; (\d{1,9}) failed", re.MULTILINE)
+_NEXTEST: Final = _Words(r"^[ \t]*Summary .*?\b(\d{1,9}) tests? run:", re.MULTILINE)
+_JS_TOTALS: Final = _Words(r"^[ \t]*Tests:?[ \t]+(.*)$", re.MULTILINE)
 _JS_NONE: Final = _Words(r"No tests? (?:files? )?found|No test suite found", re.IGNORECASE)
-_JS_RAN: Final = _Words(r"(\d+) (?:passed|failed|todo)")
-_MOCHA: Final = _Words(r"^\s*(\d+) (?:passing|failing)\b", re.MULTILINE)
-_NODE: Final = _Words(r"^(?:#|ℹ) (pass|fail|cancelled) (\d+)\s*$", re.MULTILINE)
-_NODE_ALL: Final = _Words(r"^(?:#|ℹ) tests (\d+)\s*$", re.MULTILINE)
-_CTEST: Final = _Words(r"tests passed, \d+ tests failed out of (\d+)")
-_MAVEN: Final = _Words(r"^(?:\[\w+\] )?Tests run: (\d+), Failures: \d+, Errors: \d+, Skipped: (\d+)\s*$", re.MULTILINE)
-_DOTNET: Final = _Words(r"Failed:\s+(\d+), Passed:\s+(\d+), Skipped:")
-_PHPUNIT: Final = _Words(r"^(?:OK \(|Tests: )(\d+)", re.MULTILINE)
-_PHPUNIT_SKIPPED: Final = _Words(r"^Tests: .*Skipped: (\d+)", re.MULTILINE)
-_BUN: Final = _Words(r"^ *(\d+) (?:pass|fail)$", re.MULTILINE)
-_DENO: Final = _Words(r"^(?:ok|FAILED) \| (\d+) passed(?: \([^)]*\))? \| (\d+) failed", re.MULTILINE)
-_RSPEC: Final = _Words(r"^(\d+) examples?, \d+ failures?(?:, (\d+) pending)?", re.MULTILINE)
+_JS_RAN: Final = _Words(r"\b(\d{1,9}) (?:passed|failed|todo)")
+_MOCHA: Final = _Words(r"^[ \t]*(\d{1,9}) (?:passing|failing)\b", re.MULTILINE)
+_NODE: Final = _Words(r"^(?:#|ℹ) (pass|fail|cancelled) (\d{1,9})[ \t\r]*$", re.MULTILINE)
+_NODE_ALL: Final = _Words(r"^(?:#|ℹ) tests (\d{1,9})[ \t\r]*$", re.MULTILINE)
+_CTEST: Final = _Words(r"tests passed, \d{1,9} tests failed out of (\d{1,9})\b")
+_MAVEN: Final = _Words(
+    r"^(?:\[\w+\] )?Tests run: (\d{1,9}), Failures: \d+, Errors: \d+, Skipped: (\d{1,9})[ \t\r]*$", re.MULTILINE
+)
+_DOTNET: Final = _Words(r"Failed:[ \t]+(\d{1,9}), Passed:[ \t]+(\d{1,9}), Skipped:")
+_PHPUNIT: Final = _Words(r"^(?:OK \(|Tests: )(\d{1,9})\b", re.MULTILINE)
+_PHPUNIT_SKIPPED: Final = _Words(r"^Tests: .*Skipped: (\d{1,9})\b", re.MULTILINE)
+_BUN: Final = _Words(r"^ *(\d{1,9}) (?:pass|fail)$", re.MULTILINE)
+_DENO: Final = _Words(r"^(?:ok|FAILED) \| (\d{1,9}) passed(?: \([^)\n]*\))? \| (\d{1,9}) failed", re.MULTILINE)
+_RSPEC: Final = _Words(r"^(\d{1,9}) examples?, \d+ failures?(?:, (\d{1,9}) pending)?", re.MULTILINE)
 
 
 def _pytest(output: str) -> int | None:
@@ -66,7 +71,7 @@ def _pytest(output: str) -> int | None:
         return None
     ran = 0
     for line in lines:
-        for count, what in re.findall(r"(\d+) ([a-z]+)", line):
+        for count, what in re.findall(r"(\d{1,9}) ([a-z]+)", line):
             if what in {"passed", "failed", "error", "errors", "xfailed", "xpassed"}:
                 ran += int(count)
     return ran

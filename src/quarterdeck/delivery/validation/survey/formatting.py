@@ -33,15 +33,15 @@ Shape = Optional[tuple[str, ...]]  # noqa: UP045 - evaluated by Python 3.9, too
 
 # Where a line ends matters after these words, in a comment and in a preprocessor's line.
 _TOKEN = re.compile(
-    r"""(?x) \b(?:return|break|continue|throw|yield)\b[ \t]*\n | //[^\n]* | /\*.*?\*/ | ^[ \t]*\#[^\n]*
-    | "(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*' | `(?:\\.|[^`\\])*` | \w+ | [^\w\s]""",
+    r"""(?x) \b(?:return|break|continue|throw|yield)\b[ \t]*\n | //[^\n]* | /\*.*?(?:\*/|\Z) | ^[ \t]*\#[^\n]*
+    | "(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*' | `(?:\\.|[^`\\])*` | \w+ | \\. | [^\w\s]""",
     re.DOTALL | re.MULTILINE,
 )
 
 # Strings, so that nothing in them counts as a comment, and comments.
 _ASIDE = re.compile(
-    r"""(?x) \"\"\"(?:\\.|(?!\"\"\").)*\"\"\" | '''(?:\\.|(?!''').)*'''
-    | "(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*' | \#[^\n]*""",
+    r"""(?x) \"\"\"(?:\\.|(?!\"\"\")[^\\])*\"\"\" | '''(?:\\.|(?!''')[^\\])*'''
+    | "(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*' | \#[^\n]* | \\.""",
     re.DOTALL,
 )
 

@@ -17,7 +17,7 @@ _SECTION = re.compile(
     r"^\[(?:pytest|tool:pytest|tool\.pytest(?:\.ini_options)?)\][^\n]*\n(.*?)(?=^\[[\w.:\"-]+\]|\Z)", re.M | re.S
 )
 _ADDOPTS = re.compile(r"^addopts\s*=(.*?)(?=^[\w.-]+\s*=|\Z)", re.M | re.S)
-_COMMENT = re.compile(r"^\s*[#;].*$", re.M)
+_COMMENT = re.compile(r"^[ \t]*[#;].*$", re.M)
 _OPTION = re.compile(
     r"""(?<![\w-])(?P<option>--deselect|--ignore-glob|--ignore|--collect-only|--co(?![\w-])|-[kmp])"""
     r"""(?:(?:=|\s+|["']\s*,\s*)?(?P<value>"[^"\n]*"|'[^'\n]*'|[^\s"',\]]+))?"""

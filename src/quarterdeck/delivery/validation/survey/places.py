@@ -20,7 +20,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 
 from quarterdeck.delivery.validation.survey.sources import MAX_BYTES, Function, parsed
 
-_GLOBAL = re.compile(r"^(.*[;:])?\s*global\s", re.MULTILINE)
+_GLOBAL = re.compile(r"^(.*[;:])?[ \t\f]*global\s", re.MULTILINE)
 _DYNAMIC = re.compile(r"\bglobals\(\)|\bvars\(\)|\bsetattr\(|sys\.modules\[|lazy_loader|lazy_import|_LazyModule")
 _QUIET = frozenset(("this", "antigravity", "idlelib", "turtle", "turtledemo"))
 """Modules that do something when they are imported."""

@@ -28,7 +28,7 @@ _FOREIGN = {
     ),
     (".go",): (r"(?m)^func (?P<name>Test\w+)\(", r"\bt\.Skip(?:f|Now)?\("),
     (".rs",): (
-        r"#\[(?:\w+::)?test\]\s*(?:#\[[^\]]*\]\s*)*(?:pub )?(?:async )?fn (?P<name>\w+)",
+        r"#\[(?:\w+::)?test\]\s*(?:#\[[^\]]{0,400}\]\s*){0,20}(?:pub )?(?:async )?fn (?P<name>\w+)",
         r"#\[ignore",
     ),
 }
