@@ -11,6 +11,7 @@ import pluggy
 import pytest
 from deck_kit import Place, carried, one, place_at, task
 
+from quarterdeck.delivery.validation import inspection
 from quarterdeck.kernel.events import RunStatus, TaskStatus
 
 pytestmark = [
@@ -140,6 +141,49 @@ async def test_what_a_deck_lets_pass_lands_and_is_named(place: Place) -> None:
     async with carried(place, work("calc", BENDS)) as (deck, result):
         assert result.status is RunStatus.DONE, result
         assert f"to look at: test_calc.py: {BENT.replace('NAME', 'calc')}" in await deck.report(result.run)
+
+
+async def test_who_blinds_the_survey_is_sent_back(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gets no time here: what blinds it in earnest is a matter of what some interpreter reads slowly."""
+    monkeypatch.setattr(inspection, "SECONDS", 0.001)
+    place.begin({**files("calc"), "notes.txt": "a\n"}, deck="[limits]\nattempts = 1\n")
+    drops = "sed -i '/def test_add/,$d' test_calc.py; echo '    pass' >> test_calc.py; echo '# x' >> calc.py"
+    async with carried(
+        place, work("drops", drops, verify=["true"]), task("notes", "echo b >> notes.txt", paths=["notes.txt"])
+    ) as (deck, result):
+        assert "the survey failed (timeout)" in one(result, "drops").reason
+        assert one(result, "drops").status is TaskStatus.FAILED
+        assert one(result, "notes").status is TaskStatus.MERGED  # nothing but its layout was at stake
+        assert "the survey failed (timeout)" in await deck.report(result.run)
+
+
+@pytest.mark.parametrize(
+    ("gate", "judge", "weakens"),
+    [
+        ("python3 tools/check.py", "tools/check.py", "echo 'print(1)' > tools/check.py"),
+        ("./check", "check", "printf '#!/bin/sh\\ntrue\\n' > check"),
+        ("make -s", "GNUmakefile", "printf 'all:\\n\\ttrue\\n' > GNUmakefile"),
+        ("npm test || true", "package.json", 'echo \'{"scripts": {"test": "true"}}\' > package.json'),
+    ],
+)
+async def test_what_the_gate_runs_is_not_made_easier(place: Place, gate: str, judge: str, weakens: str) -> None:
+    place.begin(
+        {
+            "tools/check.py": "import pathlib, sys\nsys.exit(pathlib.Path('BAD').exists())\n",
+            "check": "#!/bin/sh\ntest ! -e BAD\n",
+            "Makefile": "all:\n\ttest ! -e BAD\n",
+            "package.json": '{"scripts": {"test": "test ! -e BAD"}}\n',
+        },
+        gate=gate,
+        deck="[limits]\nattempts = 1\n",
+    )
+    more = 'echo \'{"scripts": {"test": "test ! -e BAD"}, "name": "a"}\' > package.json'
+    async with carried(
+        place, task("weakens", f"echo x > BAD; {weakens}", paths=["**"]), task("names", more, paths=["**"])
+    ) as (_, result):
+        said = f"the gate runs this, so that the task's paths must name it where it is to change: {judge}"
+        assert said in one(result, "weakens").reason
+        assert said not in one(result, "names").reason
 
 
 PYTEST = "PYTHONPATH=runner python3 -B -m pytest -p no:cacheprovider test_NAME.py"

@@ -56,6 +56,7 @@ from quarterdeck.delivery.validation.runners import (
 from quarterdeck.delivery.validation.survey.silence import Silence
 from quarterdeck.kernel.config import ChecksSection, Level, ValidationSection
 from quarterdeck.kernel.entities import Change, Task
+from quarterdeck.workplace.history import FileChange
 from quarterdeck.workplace.port import ExecResult, Sandbox
 
 NEW = TestName(path="tests/test_a.py", name="TestA::test_new", new=True)
@@ -358,6 +359,31 @@ def test_tests_may_go_where_they_are_the_task_or_their_subject_is_gone() -> None
         assert not found.blocking
 
 
+@pytest.mark.parametrize(
+    ("path", "grave"),
+    [("app/a.py", False), ("tests/test_a.py", True), ("sub/pytest.ini", True), ("tests", True), ("names", False)],
+)
+def test_who_blinds_the_survey_gains_nothing(path: str, grave: bool) -> None:
+    (found,) = remarks(Survey(unseen=(Spot(path=path, line=0, what="not looked at"),)), TASK, ValidationSection())
+    assert found.blocking is grave
+
+
+def test_a_survey_that_failed_vouches_for_nothing() -> None:
+    (found,) = remarks(Survey(failed="timeout", blind=True), TASK, ValidationSection())
+    assert found.blocking
+    assert "the survey failed (timeout). Change less at once" in found.problem
+    (layout,) = remarks(Survey(failed="timeout"), TASK, ValidationSection())  # nothing but layout was at stake
+    assert not layout.blocking
+
+
+def test_a_survey_that_could_send_nothing_back_sends_nothing_back_by_failing() -> None:
+    told = Survey(failed="timeout", blind=True)
+    lenient = ValidationSection(new_tests="warn", weakened_tests="warn", unrelated_hunks="off")
+    assert [remark.blocking for remark in remarks(told, TASK, lenient)] == [False]
+    assert [remark.blocking for remark in remarks(told, TASK, ValidationSection(not_looked_at="warn"))] == [False]
+    assert remarks(told, TASK, ValidationSection(not_looked_at="off")) == ()
+
+
 def test_what_nobody_could_look_at_is_named() -> None:
     told = Survey(failed="exit 1", unseen=(Spot(path="a.py", line=0, what="this could not be looked at"),))
     found = remarks(told, TASK, ValidationSection())
@@ -395,6 +421,9 @@ async def test_a_survey_that_fails_and_a_trial_that_cannot_be_made_are_named(end
     change = Change(run="r", task="a", attempt="r.a.1", base="b" * 40, commit="c" * 40, tree="d" * 40)
     sandbox = cast("Sandbox", Answers(end))
     assert await survey(sandbox, change, []) == Survey(failed=says)
+    edits = [FileChange(path, path, "M", "100644", "100644", 10) for path in ("README.md", "a.py")]
+    assert await survey(sandbox, change, edits[:1]) == Survey(failed=says)
+    assert await survey(sandbox, change, edits) == Survey(failed=says, blind=True)
     trial = narrowed("pytest -q", PYTEST, (NEW,))
     for ask in (tried, fitted):
         found = await ask(sandbox, change, [], [trial], ChecksSection())

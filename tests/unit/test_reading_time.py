@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from quarterdeck.agents.glancing import glance
+from quarterdeck.agents.touching import changed
 from quarterdeck.delivery.validation.commands import ran_no_test
 from quarterdeck.delivery.validation.runners import RUNNERS, Runner
 from quarterdeck.delivery.validation.survey.formatting import formatting
@@ -91,6 +93,24 @@ def test_a_file_that_an_agent_may_have_written(name: str) -> None:
         return list(found) if isinstance(found, Iterator) else found
 
     assert computing(read) < 0.4
+
+
+SOURCES = {
+    "one formatted string": "x = f'" + "{a}" * 20_000 + "'\n",
+    "a longer one": "x = f'" + "{a}" * 64_000 + "'\n",
+    "statements on one line": "".join(f"a{n % 7}=1;" if n % 500 else "f(1)\n" for n in range(20_000)),
+    "headers": "class A:\n" + " def a(): 0\n" * 20_000,
+    "expressions": "a<b\n" * 100_000,
+    "lists": "[]\n" * 100_000,
+}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize("look", [changed, glance])
+def test_a_source_that_is_looked_at_beside_everything_else(look: Callable[..., object], name: str) -> None:
+    """The compiler holds every thread of the process while it reads: that must be short."""
+    assert computing(lambda: look("a.py", SOURCES[name], "y = 1\n")) < 0.6
+    assert computing(lambda: look("a.py", "y = 1\n", SOURCES[name])) < 0.6
 
 
 def test_a_key_of_very_many_parts_is_refused_before_it_is_read() -> None:

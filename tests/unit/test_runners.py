@@ -2,10 +2,28 @@
 
 import pytest
 
-from quarterdeck.delivery.validation.commands import ran_no_test, recognise, scripts
+from quarterdeck.delivery.validation.commands import ran_no_test, recognise
+from quarterdeck.delivery.validation.judges import judges, same_scripts
 from quarterdeck.delivery.validation.runners import CARGO, GO, JAVASCRIPT, NODE, PYTEST, UNITTEST, Runner
 
 HEADER = "=============== test session starts ================\nplatform linux -- Python 3.11.7, pytest-9.2.0\n"
+BASE = frozenset(
+    {
+        "check.sh",
+        "tools/check.sh",
+        "ci/run",
+        "b.sh",
+        "noxfile.py",
+        "Makefile",
+        "sub/Makefile",
+        "ci.mk",
+        "ci.ini",
+        "check",
+    }
+    | {"tools/check.py", "check.js", "package.json", "tests/test_a.py", "tests/a.js", "app.py"}
+)
+"""The files of a repository."""
+
 EMPTY = [
     ("pytest -q", 5, "no tests ran in 0.01s"),
     ("pytest -q || true", 0, "no tests ran in 0.01s"),
@@ -151,14 +169,51 @@ def test_runners_are_found_behind_what_wraps_them(command: str, runners: tuple[R
         ("sh check.sh", ["check.sh"]),
         ("./tools/check.sh --fast && pytest -q", ["tools/check.sh"]),
         ("bash -eu ./ci/run a b", ["ci/run"]),
-        ("A=1 timeout 60 bash -ec 'sh a.sh; ./b.sh'", ["a.sh", "b.sh"]),
+        ("A=1 timeout 60 bash -ec 'sh check.sh; ./b.sh'", ["b.sh", "check.sh"]),
+        ("sh ./ci/../check.sh", ["check.sh"]),
+        ("cd ci && sh run", ["ci/run"]),
         ("nox -s tests", ["noxfile.py"]),
-        ("make -j test | tee log", ["Makefile", "makefile", "GNUmakefile"]),
+        ("make -j test | tee log", ["GNUmakefile", "Makefile", "makefile"]),
+        ("make -f ci.mk", ["GNUmakefile", "Makefile", "ci.mk", "makefile"]),
+        ("make -C sub", ["GNUmakefile", "Makefile", "makefile", "sub/GNUmakefile", "sub/Makefile", "sub/makefile"]),
+        ("python3 tools/check.py", ["tools/check.py"]),
+        ("python3 -X dev tools/check.py --all", ["tools/check.py"]),
+        ("uv run tools/check.py", ["tools/check.py"]),
+        ("python3 -m tools.check", ["tools/check.py"]),
+        ("./check", ["check"]),
+        ("check", ["check"]),
+        ("node check.js", ["check.js"]),
+        ("npm test", ["package.json"]),
+        ("pnpm run check", ["package.json"]),
+        ("pytest -c ci.ini -q", ["ci.ini"]),
+        ("ruff check --config=ci.ini .", ["ci.ini"]),
         ("pytest -q tests/test_a.py", []),
+        ("node --test tests/a.js", []),
         ("python3 app.py --help", []),
+        ("python3 app.py", ["app.py"]),
         ("sh", []),
         ("cat 'unbalanced", []),
     ],
 )
 def test_what_a_check_runs(command: str, files: list[str]) -> None:
-    assert list(scripts([command])) == files
+    assert sorted(judges([command], BASE)) == files
+
+
+def test_a_build_of_gradle_is_what_its_files_say() -> None:
+    found = judges(["./gradlew test"], {"gradlew", "build.gradle", "src/a.java"})
+    assert {"gradlew", "build.gradle", "build.gradle.kts", "settings.gradle"} <= found
+    assert "src/a.java" not in found
+
+
+@pytest.mark.parametrize(
+    ("after", "same"),
+    [
+        (b'{"scripts": {"test": "jest"}, "dependencies": {"a": "1"}}', True),
+        (b'{"scripts": {"test": "true"}}', False),
+        (b"{", False),
+        (b"[]", False),
+        (None, False),
+    ],
+)
+def test_of_a_package_its_scripts_count(after: bytes | None, same: bool) -> None:
+    assert same_scripts(b'{"scripts": {"test": "jest"}}', after) is same

@@ -21,6 +21,16 @@ from quarterdeck.delivery.validation.survey.tests import assertions, find_tests,
 FILLER = "".join(f"line_{n} = {n}\n" for n in range(10))
 
 
+# --- what cannot be looked at -----------------------------------------------------------------------------
+
+
+def test_a_configuration_that_cannot_be_read_is_named_before_any_code() -> None:
+    unread = [*((f"a{n}.py", "") for n in range(200)), ("pytest.ini", "")]
+    found = survey([], {}, unread=unread)["unseen"]
+    assert found[0]["path"] == "pytest.ini"
+    assert len(found) == 100
+
+
 # --- formatting -------------------------------------------------------------------------------------------
 
 

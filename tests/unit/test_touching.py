@@ -10,6 +10,7 @@ from quarterdeck.journal.touches import Spot, Touched, spots_of
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.events import TaskStatus
 from quarterdeck.kernel.events.beside import SPOTS
+from quarterdeck.merge.nesting import SHORT
 
 CODE = """import os
 
@@ -45,6 +46,16 @@ def test_a_change_is_known_by_what_it_touches_with_its_lines() -> None:
     after = CODE.replace("len(values)", "max(1, len(values))").replace("self.rows = []", "self.rows.clear()")
     assert changed("a.py", CODE, after) == (Spot("mean", 4, 5), Spot("Table.drop", 12, 13))
     assert changed("a.py", CODE, CODE) == ()
+
+
+def test_of_a_large_file_what_differs_is_still_known_by_its_name() -> None:
+    large = CODE + "".join(f"\n\ndef f{n}(a):\n    return a + {n}\n" for n in range(5_000))
+    assert len(large) > 2 * SHORT
+    at = large[: large.index("a + 4000")].count("\n") + 1
+    assert changed("a.py", large, large.replace("a + 4000\n", "a - 1\n")) == (Spot("f4000", at - 1, at),)
+    assert changed("a.py", large, large.replace("self.rows = []", "pass")) == (Spot("Table.drop", 12, 13),)
+    everywhere = changed("a.py", large, large.replace("return", "yield"))
+    assert [spot.name for spot in everywhere] == [""]  # too much to be taken apart
 
 
 def test_what_is_gone_is_touched_without_lines() -> None:

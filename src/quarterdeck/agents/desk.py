@@ -22,7 +22,7 @@ from quarterdeck.kernel import events as e
 from quarterdeck.kernel.entities import TodoItem
 from quarterdeck.tools.port import Edited, ToolResult
 
-_SMALL: Final = 64 * 1024
+_SMALL: Final = 8 * 1024
 """Characters of a file that is taken apart at once; a larger one in a thread, so that nobody waits for it."""
 
 

@@ -15,6 +15,8 @@ from typing import Final
 
 from quarterdeck.agents.touching import MAX_TEXT, changed
 from quarterdeck.journal.touches import Spot
+from quarterdeck.kernel.events.beside import SPOTS
+from quarterdeck.merge.excerpts import common, excerpt
 from quarterdeck.merge.naming import PYTHON, suffix
 
 _HEADER: Final = re.compile(r"(?:async\s+def|def|class)\s+(\w+)")
@@ -26,24 +28,16 @@ def glance(path: str, before: str, after: str) -> tuple[Spot, ...]:
     if suffix(path) not in PYTHON or max(len(before), len(after)) > MAX_TEXT:
         return changed(path, before, after)
     old, new = before.split("\n"), after.split("\n")
-    head, tail = _common(old, new)
+    head, tail = common(old, new)
     if head == len(old) == len(new):
         return ()
     found = _within(new, head, len(new) - tail)
     gone = _within(old, head, len(old) - tail)
     if found is None or gone is None:
-        return _among(path, old, new, head, tail)
+        return _among(path, before, after)
     names = {spot.name for spot in found}
     # What began above the change is there as it was, whatever was taken out of it.
     return (*found, *(s if s.first <= head else Spot(s.name, 0, 0) for s in gone if s.name not in names))
-
-
-def _common(old: Sequence[str], new: Sequence[str]) -> tuple[int, int]:
-    """How many lines at the beginning, and of the others at the end, are the same."""
-    shorter = min(len(old), len(new))
-    head = next((at for at in range(shorter) if old[at] != new[at]), shorter)
-    tail = next((at for at in range(shorter - head) if old[-1 - at] != new[-1 - at]), shorter - head)
-    return head, tail
 
 
 def _within(lines: Sequence[str], begin: int, end: int) -> tuple[Spot, ...] | None:
@@ -55,7 +49,10 @@ def _within(lines: Sequence[str], begin: int, end: int) -> tuple[Spot, ...] | No
     if first is None:
         return None
     headers = [at for at in says if _HEADER.match(lines[at].lstrip())]
-    found = [first, *(_around(lines, at) for at in headers)]
+    found = [
+        first,
+        *(_around(lines, at) for at in headers[:SPOTS]),
+    ]  # no event says more; each is a way through the file
     return tuple(dict.fromkeys(spot for spot in found if spot is not None))
 
 
@@ -105,27 +102,10 @@ def _indent(line: str) -> int:
     return len(line) - len(line.lstrip())
 
 
-def _among(path: str, old: Sequence[str], new: Sequence[str], head: int, tail: int) -> tuple[Spot, ...]:
+def _among(path: str, before: str, after: str) -> tuple[Spot, ...]:
     """The same of the statements around the change alone."""
-    top = head
-    while top > 0 and not _begins(new[top - 1]):
-        top -= 1
-    top = max(0, top - 1)
-    kept = 0
-    while kept < tail and not _begins(new[len(new) - tail + kept]):
-        kept += 1
-    parts = ("\n".join(lines[top : len(lines) - tail + kept]) + "\n" for lines in (old, new))
-    moved = (
-        spot if not spot.last else Spot(spot.name, spot.first + top, spot.last + top) for spot in changed(path, *parts)
-    )
-    return tuple(moved)
-
-
-def _begins(line: str) -> bool:
-    """Whether a statement at the outermost level may begin there."""
-    return (
-        bool(line)
-        and not line[0].isspace()
-        and line[0] not in ")]}#"
-        and not line.startswith(("else", "elif", "except", "finally"))
+    part = excerpt(before, after)
+    return tuple(
+        spot if not spot.last else Spot(spot.name, spot.first + part.above, spot.last + part.above)
+        for spot in changed(path, part.before, part.after)
     )

@@ -90,6 +90,8 @@ class ValidationSection(Value):
     """Names that resolve nowhere (Python)."""
     needless_abstraction: Level = "warn"
     """Classes, functions and interfaces that abstract from nothing (Python)."""
+    not_looked_at: Level = "block"
+    """Code, tests and configurations of tests of which nothing can be said, because looking at them failed."""
 
 
 class BudgetSection(Value):

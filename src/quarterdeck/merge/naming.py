@@ -5,14 +5,18 @@ Rules
   of Markdown and reStructuredText, and those of TOML and INI files.
 - A class is touched by what stands in it outside of its methods; a change of a method touches the method.
 - What cannot be read has no entities; a change of it is one outside of entities.
+- Of a large Python text only the statements around what differs are read.
 """
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Final
 
+from quarterdeck.merge.excerpts import excerpt
 from quarterdeck.merge.lines import split
+from quarterdeck.merge.nesting import SHORT
 from quarterdeck.merge.python_names import Named, named
 from quarterdeck.merge.values import MOST_CHARACTERS, MOST_LINES, Entity
 
@@ -60,6 +64,16 @@ def differing(path: str, before: str, after: str) -> tuple[tuple[str, Entity | N
     """What is `touched`, with the last entity of that name in `after`; None = it is gone, or outside of entities."""
     if before == after:
         return ()
+    if suffix(path) not in PYTHON or max(len(before), len(after)) <= SHORT or too_large(before, after):
+        return _differing(path, before, after)
+    part = excerpt(before, after)
+    found = _differing(path, part.before, part.after)
+    return tuple(
+        (name, one and replace(one, first=one.first + part.above, last=one.last + part.above)) for name, one in found
+    )
+
+
+def _differing(path: str, before: str, after: str) -> tuple[tuple[str, Entity | None], ...]:
     now = _found(path, after)
     where = {one.entity.name: one.entity for one in now}
     old, new = _texts(_found(path, before)), _texts(now)
@@ -69,10 +83,12 @@ def differing(path: str, before: str, after: str) -> tuple[tuple[str, Entity | N
 
 
 def _texts(found: Sequence[Named]) -> dict[str, str]:
-    texts: dict[str, str] = {}
+    texts: dict[str, list[str]] = {}
     for one in found:
-        texts[one.entity.name] = texts.get(one.entity.name, "") + one.own.strip()
-    return texts
+        own = texts.setdefault(one.entity.name, [])
+        if own[-1:] != [one.own]:  # of many statements on one line each has the whole line
+            own.append(one.own)
+    return {name: "".join(text.strip() for text in own) for name, own in texts.items()}
 
 
 def _found(path: str, text: str) -> Sequence[Named]:

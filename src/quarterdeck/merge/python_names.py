@@ -5,6 +5,7 @@ Rules
 - The comments right above belong to what they stand above.
 - A class is made of its header and of what is neither a definition, an import nor an assignment in it.
 - Nothing recurses: a chain of `elif` nests as deep as it is long.
+- What the compiler may take long for has no names here: the deck reads texts of agents beside all of its other work.
 """
 
 import ast
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from quarterdeck.merge.nesting import soon_read
 from quarterdeck.merge.python_tree import syntax
 from quarterdeck.merge.values import Entity
 
@@ -35,7 +37,9 @@ class Named:
 
 @lru_cache(maxsize=_KEPT)
 def named(text: str) -> tuple[Named, ...]:
-    """What has a name in a text, in order; nothing where it does not parse."""
+    """What has a name in a text, in order; nothing where it does not parse, or may take long to."""
+    if not soon_read(text):
+        return ()
     module = syntax(text)
     if isinstance(module, str):
         return ()

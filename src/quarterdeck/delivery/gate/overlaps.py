@@ -8,6 +8,7 @@ Rules
 - What cannot be found out is no conflict: every tree is checked before it lands.
 """
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -102,7 +103,7 @@ class Graph:
             before = await mirror.show(footprint.base, path, MOST_BYTES)
             after = await mirror.show(footprint.commit, path, MOST_BYTES)
             texts = [(text or b"").decode("utf-8", "replace") for text in (before, after)]
-            self._names[key] = frozenset(touched(path, *texts)) - {""}
+            self._names[key] = frozenset(await asyncio.to_thread(touched, path, *texts)) - {""}
         return self._names[key]
 
 

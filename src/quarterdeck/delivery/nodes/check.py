@@ -19,7 +19,8 @@ from pydantic import TypeAdapter
 
 from quarterdeck.delivery.nodes.node import Duty, Result
 from quarterdeck.delivery.nodes.workshop import Workshop
-from quarterdeck.delivery.validation import commands, inspection, proof
+from quarterdeck.delivery.validation import inspection, proof
+from quarterdeck.delivery.validation import judges as gatefiles
 from quarterdeck.delivery.validation.checks import deadly, headline, outlived, passed, run_checks, summary
 from quarterdeck.delivery.validation.findings import (
     REMARKS,
@@ -49,6 +50,9 @@ LFS_POINTER: Final = b"version https://git-lfs.github.com/spec/"
 
 ATTRIBUTES_LIMIT: Final = 1024 * 1024
 """Bytes of a `.gitattributes` that are looked at."""
+
+PACKAGE_BYTES: Final = 256 * 1024
+"""Of a `package.json` that is longer it cannot be told whether its scripts are the same."""
 
 AGAIN_SECONDS: Final = 300.0
 """A check that took longer than this is not run again to find out whether it is flaky."""
@@ -115,7 +119,7 @@ class Check:
         }
         existing = frozenset(await mirror.files(change.base))
         deck = duty.briefing.config.deck
-        judges = frozenset(commands.scripts(deck.checks.gate)) & existing
+        judges = gatefiles.judges(deck.checks.gate, existing) - await _same_scripts(mirror, change, changes)
         started = duty.state.started
         author = duty.briefing.config.agents.get(started.agent) if started is not None else None
         problems = structure_problems(task, changes, existing, links, deck.limits, judges, author)
@@ -131,6 +135,17 @@ async def _attributes(mirror: Mirror, change: Change, changes: Sequence[FileChan
             old = await mirror.show(change.base, item.old_path or item.path, ATTRIBUTES_LIMIT) or b""
             new = await mirror.show(change.commit, item.path, ATTRIBUTES_LIMIT) or b""
             found[item.path] = (old.decode("utf-8", "replace"), new.decode("utf-8", "replace"))
+    return found
+
+
+async def _same_scripts(mirror: Mirror, change: Change, changes: Sequence[FileChange]) -> set[str]:
+    """The packages among these changes that run what they ran before."""
+    found = set()
+    for item in changes:
+        if item.path.rpartition("/")[2] == gatefiles.PACKAGE and item.status == "M":
+            texts = [await mirror.show(commit, item.path, PACKAGE_BYTES) for commit in (change.base, change.commit)]
+            if gatefiles.same_scripts(*texts):
+                found.add(item.path)
     return found
 
 

@@ -43,19 +43,11 @@ from quarterdeck.delivery.validation.runners import (
 _SEPARATORS: Final = frozenset({"&&", "||", ";", "|", "&", "(", ")", ";;", "|&", "\n", "{", "}", "!", "then", "do"})
 _ASSIGNMENT: Final = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*=")
 _PYTHON: Final = re.compile(r"^(python|pypy)[0-9.]*$")
-_SHELLS: Final = frozenset({"sh", "bash", "dash", "zsh", "ksh"})
+SHELLS: Final = frozenset({"sh", "bash", "dash", "zsh", "ksh"})
 _LAUNCHERS: Final = frozenset(
     {"make", "gmake", "ninja", "tox", "nox", "just", "task", "invoke", "rake", "gradle", "gradlew", "meson", "bazel"}
     | {"npm", "pnpm", "yarn", "bun", "hatch", "pdm"}
 )
-_RECIPES: Final = {
-    "make": ("Makefile", "makefile", "GNUmakefile"),
-    "gmake": ("Makefile", "makefile", "GNUmakefile"),
-    "tox": ("tox.ini",),
-    "nox": ("noxfile.py",),
-    "just": ("justfile", "Justfile"),
-}
-"""Where a launcher reads what it has to do."""
 _PREFIXES: Final = frozenset({"env", "exec", "command", "time", "nice", "nohup", "stdbuf", "xvfb-run", "npx", "bunx"})
 _RUN_WRAPPERS: Final = frozenset({"uv", "poetry", "pipenv", "pdm", "hatch", "rye", "pixi", "conda"})
 _WITH_VALUE: Final = frozenset(
@@ -77,7 +69,7 @@ _FLAG: Final = re.compile(r"-[qvxslb]+|-r\w+|--[a-z-]+=\S*|--(?:quiet|verbose|ex
 """Options of pytest and unittest that take no other word."""
 _ELSEWHERE: Final = re.compile(r"[*?$~\[]|\.\.|(?<!\S)-C\b|--(?:directory|project|chdir|cwd|rootdir|pyargs)\b")
 """What may make a path mean something else than it says."""
-_ONLY_ASKS: Final = frozenset({"--version", "-V", "--help", "-h", "--collect-only", "--co", "--fixtures", "--markers"})
+ONLY_ASKS: Final = frozenset({"--version", "-V", "--help", "-h", "--collect-only", "--co", "--fixtures", "--markers"})
 
 _DIVERTS: Final = re.compile(r"[|<>`$]|(?<!&)&(?!&)|no:terminal")
 """What may keep a runner from running, or its output from us."""
@@ -159,10 +151,10 @@ def recognise(command: str) -> tuple[tuple[Runner, ...], bool]:
     hidden = False
     for argv in _simple_commands(command):
         rest = _unwrap(argv)
-        if not rest or _ONLY_ASKS.intersection(rest[1:]):
+        if not rest or ONLY_ASKS.intersection(rest[1:]):
             continue
         name = PurePosixPath(rest[0]).name
-        if name in _SHELLS:
+        if name in SHELLS:
             inner, inner_hidden = _inside_shell(rest)
             found += inner
             hidden = hidden or inner_hidden
@@ -179,13 +171,23 @@ def sole(command: str) -> bool:
     if len(simple) != 1 or re.search(r"[;|&()<>#`\n]", command):
         return False
     rest = _unwrap(simple[0])
-    return bool(rest) and PurePosixPath(rest[0]).name not in _SHELLS | (_LAUNCHERS - {"bun"})
+    return bool(rest) and PurePosixPath(rest[0]).name not in SHELLS | (_LAUNCHERS - {"bun"})
 
 
 def words(command: str) -> list[str]:
     """The words of the first plain command of a shell line, without what only wraps it; empty where there is none."""
     simple = next(_simple_commands(command), [])
     return _unwrap(simple)
+
+
+def plain_commands(command: str) -> Iterator[list[str]]:
+    """The plain commands of a shell line, each without what only wraps it."""
+    yield from filter(None, map(_unwrap, _simple_commands(command)))
+
+
+def runs_tests(words: Sequence[str]) -> bool:
+    """Whether a plain command is a test runner that we know."""
+    return _runner(PurePosixPath(words[0]).name, words) is not None
 
 
 def covers(command: str, path: str) -> bool:
@@ -205,33 +207,6 @@ def covers(command: str, path: str) -> bool:
     modules = [tuple(word.removesuffix(".py").replace("/", ".").split(".")) for word in given]
     tails = [module[at:] for at in range(len(module))]  # from which folder it is imported is not known here
     return any(each[: len(tail)] == tail[: len(each)] for each in modules for tail in tails)
-
-
-def scripts(commands: Sequence[str]) -> Iterator[str]:
-    """What these shell commands run or read in order to know what to check: files, as far as the text tells."""
-    for command in commands:
-        for argv in _simple_commands(command):
-            rest = _unwrap(argv)
-            name = PurePosixPath(rest[0]).name if rest else ""
-            if name in _SHELLS:
-                yield from _given_to_shell(rest[1:])
-            elif name.endswith(".sh"):
-                yield _plain(rest[0])
-            yield from _RECIPES.get(name, ())
-
-
-def _given_to_shell(words: Sequence[str]) -> Iterator[str]:
-    for at, word in enumerate(words):
-        if word.startswith("-") and word.endswith("c"):
-            yield from scripts(words[at + 1 : at + 2])
-            return
-        if not word.startswith(("-", "+")):
-            yield _plain(word)
-            return
-
-
-def _plain(path: str) -> str:
-    return path.removeprefix("./")
 
 
 def _inside_shell(argv: Sequence[str]) -> tuple[tuple[Runner, ...], bool]:

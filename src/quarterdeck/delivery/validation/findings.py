@@ -14,6 +14,9 @@ Rules
 - Options in pytest's configuration that leave out tests are as if these were skipped. What may be housekeeping is only
   named.
 - What replaces a part of the test framework sends the change back, and a hook into it is named: both are for all tests.
+- Who blinds the survey gains nothing: where it failed on a change of code or tests, or could not look at a test or at
+  the configuration of tests, it vouches for nothing, and the change is sent back. It is only named where nothing that
+  the survey finds would send a change back.
 - What the survey says was computed beside sources of an agent: it is bounded here, and never more than words.
 """
 
@@ -25,6 +28,7 @@ from typing import Final
 from pydantic import Field, TypeAdapter
 
 from quarterdeck.delivery.validation.checks import bounded
+from quarterdeck.delivery.validation.survey.options import judges
 from quarterdeck.delivery.validation.survey.silence import Silence
 from quarterdeck.delivery.validation.survey.sources import is_test
 from quarterdeck.kernel.config import Level, ValidationSection
@@ -36,7 +40,7 @@ _PROBES: Final = ("x.py", "x.js", "x.ts", "x.go", "x.rs", "x.md")
 
 
 class Rule(StrEnum):
-    """What a finding is about; each has its key in `[validation]`, save for the last two, which only warn."""
+    """What a finding is about; each has its key in `[validation]`, save for `flaky_check`, which only warns."""
 
     NEW_TESTS = "new_tests"
     WEAKENED_TESTS = "weakened_tests"
@@ -60,6 +64,12 @@ class Remark(Value):
         place = f"{self.path}:{self.line}: " if self.line else f"{self.path}: " if self.path else ""
         return f"{place}{self.problem}"
 
+
+_SURVEYED: Final = (
+    *(Rule.NEW_TESTS, Rule.WEAKENED_TESTS, Rule.UNRELATED_HUNKS),
+    *(Rule.INVENTED_SYMBOLS, Rule.NEEDLESS_ABSTRACTION),
+)
+"""What the survey finds."""
 
 REMARKS: Final = TypeAdapter(tuple[Remark, ...])
 
@@ -115,6 +125,8 @@ class Survey(Value):
     """What could not be looked at."""
     failed: str = Field(default="", max_length=200)
     """How the survey itself ended; "" = well."""
+    blind: bool = False
+    """It failed, and the change touches what it would have looked at for more than its layout."""
 
 
 def only_tests(paths: Sequence[str]) -> bool:
@@ -156,17 +168,21 @@ def levelled(found: Sequence[Remark], levels: ValidationSection) -> tuple[Remark
 
 def level(rule: Rule, levels: ValidationSection) -> Level:
     """What is done about findings of that rule."""
-    chosen: Level = "warn" if rule in (Rule.FLAKY_CHECK, Rule.NOT_LOOKED_AT) else getattr(levels, rule.value)
-    return chosen
+    chosen: Level = "warn" if rule is Rule.FLAKY_CHECK else getattr(levels, rule.value)
+    vouched = any(getattr(levels, other.value) == "block" for other in _SURVEYED)
+    return "warn" if rule is Rule.NOT_LOOKED_AT and chosen == "block" and not vouched else chosen
 
 
 def _remarks(survey: Survey, task: Task) -> Iterator[Remark]:
     """With everything blocking that may be so at its rule's level."""
     if survey.failed:
-        problem = f"nobody looked at what the change does to tests and names: the survey failed ({survey.failed})"
-        yield Remark(rule=Rule.NOT_LOOKED_AT, problem=problem)
+        problem = (
+            f"nobody looked at what the change does to tests and names: the survey failed ({survey.failed})."
+            " Change less at once, and no file that takes minutes to read"
+        )
+        yield Remark(rule=Rule.NOT_LOOKED_AT, problem=problem, blocking=survey.blind)
     for spot in survey.unseen:
-        yield Remark(rule=Rule.NOT_LOOKED_AT, path=spot.path, problem=spot.what)
+        yield Remark(rule=Rule.NOT_LOOKED_AT, path=spot.path, problem=spot.what, blocking=judges(spot.path))
     asked = bool(_FORMATS.search(f"{task.title}\n{task.instructions}"))
     for spot in survey.formatting:
         what = "this only formats, and has nothing to do with the rest of the change: take it back"

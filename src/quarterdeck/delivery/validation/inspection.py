@@ -3,8 +3,8 @@
 Rules
 - The survey runs in the fresh checkout of the change, before anything of the change has run there.
 - The trial has a checkout of its own: the base, with the change's test files.
-- An inspection that cannot be made sends nothing back: the checks and the gate stand without it. It is named, so that
-  somebody looks, and logged.
+- An inspection that cannot be made is named and logged. A survey that failed vouches for nothing: what that means is
+  decided by `findings`. A trial that cannot be made sends nothing back: the checks and the gate stand without it.
 """
 
 import asyncio
@@ -72,10 +72,12 @@ def programs() -> dict[str, bytes]:
 def worth_a_look(changes: Sequence[FileChange], levels: ValidationSection) -> bool:
     """Whether the survey could say anything about these changes."""
     wanted = set(levels.model_dump().values()) != {"off"}
-    return wanted and any(
-        change.path.endswith(".py") or is_test(change.path) or FILES.search(change.path) or change.status in "MR"
-        for change in _plain(changes)
-    )
+    return wanted and any(_read_for_more(change.path) or change.status in "MR" for change in _plain(changes))
+
+
+def _read_for_more(path: str) -> bool:
+    """Whether the survey looks at more of such a file than its layout."""
+    return path.endswith(".py") or is_test(path) or FILES.search(path) is not None
 
 
 async def survey(sandbox: Sandbox, change: Change, changes: Sequence[FileChange]) -> Survey:
@@ -89,7 +91,8 @@ async def survey(sandbox: Sandbox, change: Change, changes: Sequence[FileChange]
     except ValidationError:
         said = bounded(done.stderr.decode("utf-8", "replace"), 2000)
         _log.warning("the survey of %s failed (exit %s): %s", change.attempt, done.exit_code, said)
-        return Survey(failed=(", ".join(done.flags) or f"exit {done.exit_code}")[:200])
+        blind = any(_read_for_more(change.path) for change in _plain(changes))
+        return Survey(failed=(", ".join(done.flags) or f"exit {done.exit_code}")[:200], blind=blind)
 
 
 def wanted_trials(task: Task, found: Survey, levels: ValidationSection) -> tuple[proof.Trial, ...]:
@@ -181,5 +184,9 @@ async def _tried(sandbox: Sandbox, trial: proof.Trial, checks: ChecksSection) ->
 
 def _plain(changes: Sequence[FileChange]) -> list[FileChange]:
     odd = {SYMLINK, SUBMODULE}
-    # Code that is too large is named by the survey; anything else may be as large as it likes.
-    return [c for c in changes if (c.size <= MAX_BYTES or c.path.endswith(CODE)) and not odd & {c.old_mode, c.new_mode}]
+    # Code and configuration that are too large are named by the survey; anything else may be as large as it likes.
+    return [c for c in changes if (c.size <= MAX_BYTES or _named(c.path)) and not odd & {c.old_mode, c.new_mode}]
+
+
+def _named(path: str) -> bool:
+    return path.endswith(CODE) or FILES.search(path) is not None

@@ -12,6 +12,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from quarterdeck.delivery.validation.survey.sources import TESTS, is_test
+
 FILES = re.compile(r"(^|/)(\.?pytest\.ini|pyproject\.toml|setup\.cfg|tox\.ini|\.?pytest\.toml)$")
 _SECTION = re.compile(
     r"^\[(?:pytest|tool:pytest|tool\.pytest(?:\.ini_options)?)\][^\n]*\n(.*?)(?=^\[[\w.:\"-]+\]|\Z)", re.M | re.S
@@ -24,6 +26,11 @@ _OPTION = re.compile(
 )
 _PLAIN = frozenset(("no:cacheprovider", "no:warnings", "no:logging", "no:faulthandler"))
 """Plugins without which the same tests run."""
+
+
+def judges(path: str) -> bool:
+    """Whether that file, or that question of the survey, says which tests there are and what they hold."""
+    return path == TESTS or is_test(path) or FILES.search(path) is not None
 
 
 def narrows(path: str, old: str, new: str) -> Iterator[tuple[str, str]]:

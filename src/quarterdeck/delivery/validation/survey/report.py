@@ -24,10 +24,18 @@ from quarterdeck.delivery.validation.survey.formatting import formatting, unrela
 from quarterdeck.delivery.validation.survey.imports import MANIFESTS, known
 from quarterdeck.delivery.validation.survey.names import invented
 from quarterdeck.delivery.validation.survey.needless import needless
-from quarterdeck.delivery.validation.survey.options import narrows
+from quarterdeck.delivery.validation.survey.options import judges, narrows
 from quarterdeck.delivery.validation.survey.places import Places
 from quarterdeck.delivery.validation.survey.silence import Silence, of_module
-from quarterdeck.delivery.validation.survey.sources import MAX_BYTES, defined, is_test, levels, parsed, too_deep
+from quarterdeck.delivery.validation.survey.sources import (
+    MAX_BYTES,
+    TESTS,
+    defined,
+    is_test,
+    levels,
+    parsed,
+    too_deep,
+)
 from quarterdeck.delivery.validation.survey.steering import steers
 from quarterdeck.delivery.validation.survey.tests import find_tests, weakened
 
@@ -70,16 +78,16 @@ def survey(
     plain = {path: text for path, text in sources.items() if path.endswith(".py")}
     layouts = _each(edits, lambda edit: [formatting(*edit)], unseen)
     lost = {path for path, old in unread if is_test(path) and find_tests(path, old)}
-    unseen += [_spot(path, UNREAD) for path, _ in unread if path not in lost and path.endswith(".py")]
+    unseen += [_spot(path, UNREAD) for path, _ in unread if path not in lost and (path.endswith(".py") or judges(path))]
     ours = [edit for edit in edits if is_test(edit.path)]
     told = {
         "formatting": [{"path": path, **spot._asdict()} for path, spot in unrelated(layouts)],
         "tests": _each(edits, _tests, unseen),
-        "around": _guarded("tests", lambda: _around(ours, plain), unseen),
+        "around": _guarded(TESTS, lambda: _around(ours, plain), unseen),
         "weakened": sorted(
             [
                 *({"path": path, "name": "", "how": "unreadable", "gone": False} for path in sorted(lost)),
-                *_guarded("tests", lambda: map(vars, weakened(ours, gone)), unseen),
+                *_guarded(TESTS, lambda: map(vars, weakened(ours, gone)), unseen),
                 *_each(edits, _steers, unseen),
                 *({"path": edit.path, "name": "", "how": "around", "gone": False} for edit in ours if _loud(edit)),
             ],
@@ -90,6 +98,8 @@ def survey(
             code, lambda edit: [_spot(edit.path, what, line) for line, what in needless(*edit, plain)], unseen
         ),
     }
+    # What is cut off must not be what sends the change back.
+    unseen.sort(key=lambda spot: not judges(spot["path"]))
     return {key: value[: 2 * SHOWN if key == "around" else SHOWN] for key, value in {**told, "unseen": unseen}.items()}
 
 

@@ -16,6 +16,8 @@ from typing import Union
 Function = (ast.FunctionDef, ast.AsyncFunctionDef)
 AnyFunction = Union[ast.FunctionDef, ast.AsyncFunctionDef]  # noqa: UP007 - evaluated by Python 3.9, too
 
+TESTS = "tests"
+"""The survey's question what becomes of tests, where it has to be named."""
 MAX_BYTES = 400_000
 MAX_LINES = 6_000
 
