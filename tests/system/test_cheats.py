@@ -186,9 +186,17 @@ async def test_what_the_gate_runs_is_not_made_easier(place: Place, gate: str, ju
         assert said not in one(result, "names").reason
 
 
-PYTEST = "PYTHONPATH=runner python3 -B -m pytest -p no:cacheprovider test_NAME.py"
+PYTEST = "PYTHONPATH=runner python3 -uB -m pytest -p no:cacheprovider test_NAME.py"
 LOST = "pytest executed no test: it ended without saying that any ran"
-FORGED = "printf 'import os\\nprint(\"==== 1 passed in 0.01s ====\", flush=True)\\nos._exit(0)\\n' >> NAME.py"
+FORGED = """cat >> NAME.py <<'END'
+import os
+for fd in range(1, 20):  # pytest keeps the real output somewhere here
+    try:
+        os.write(fd, b"==== 1 passed in 0.01s ====\\n")
+    except OSError:
+        pass
+os._exit(0)
+END"""
 PYTEST_CHEATS: dict[str, tuple[str, str]] = {
     "leaves": ("printf 'import os\\nos._exit(0)\\n' >> NAME.py", LOST),
     "forges": (FORGED, LOST),

@@ -1,10 +1,11 @@
 """Options of pytest that a change writes into its configuration, and with which fewer tests run.
 
 Rules
-- Only `addopts` is looked at, in the files and sections that pytest reads it from.
+- `addopts` is looked at, and what says which files and names are tests, in the files and sections that pytest reads
+  them from.
 - An option that was there already, with the same value, is the base's affair.
 - What leaves out single tests or all of them (`--deselect`, `-k`, `--collect-only`) is told apart from what may be
-  housekeeping (`--ignore`, `-m`, a plugin that is turned off).
+  housekeeping (`--ignore`, `-m`, a plugin that is turned off or loaded, where tests are looked for).
 """
 
 from __future__ import annotations
@@ -20,12 +21,19 @@ _SECTION = re.compile(
 )
 _ADDOPTS = re.compile(r"^addopts\s*=(.*?)(?=^[\w.-]+\s*=|\Z)", re.M | re.S)
 _COMMENT = re.compile(r"^[ \t]*[#;].*$", re.M)
+_CHOOSES = re.compile(
+    r"^(python_files|python_classes|python_functions|testpaths|norecursedirs)[ \t]*=(.*?)(?=^[\w.-]+[ \t]*=|\Z)",
+    re.M | re.S,
+)
 _OPTION = re.compile(
     r"""(?<![\w-])(?P<option>--deselect|--ignore-glob|--ignore|--collect-only|--co(?![\w-])|-[kmp])"""
     r"""(?:(?:=|\s+|["']\s*,\s*)?(?P<value>"[^"\n]*"|'[^'\n]*'|[^\s"',\]]+))?"""
 )
 _PLAIN = frozenset(("no:cacheprovider", "no:warnings", "no:logging", "no:faulthandler"))
 """Plugins without which the same tests run."""
+_KNOWN = re.compile(r"xdist|cov|pytest_\w+|pytester|randomly|sugar")
+"""Plugins that are no part of a tree."""
+_SHOWN = 100
 
 
 def judges(path: str) -> bool:
@@ -42,13 +50,15 @@ def narrows(path: str, old: str, new: str) -> Iterator[tuple[str, str]]:
 
 def _found(source: str) -> Iterator[tuple[str, str]]:
     for section in _SECTION.findall(source):
+        for key, value in _CHOOSES.findall(_COMMENT.sub("", section)):
+            yield "narrows", f"{key} = {' '.join(value.split())[:_SHOWN]}"
         for given in _ADDOPTS.findall(_COMMENT.sub("", section)):
             for match in _OPTION.finditer(given):
                 option, value = match["option"], (match["value"] or "").strip("\"'")
                 if option in ("--collect-only", "--co"):
                     yield "deselects", option
                 elif option == "-p":
-                    if value.startswith("no:") and value not in _PLAIN:
+                    if value and value not in _PLAIN and not _KNOWN.fullmatch(value):
                         yield "narrows", f"{option} {value}"
                 elif value:
                     yield ("deselects" if option in ("--deselect", "-k") else "narrows"), f"{option} {value}"
