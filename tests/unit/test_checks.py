@@ -15,6 +15,7 @@ from quarterdeck.delivery.validation.checks import (
     passed,
     summary,
 )
+from quarterdeck.delivery.validation.evidence import Report
 from quarterdeck.kernel.entities import CheckResult
 from quarterdeck.kernel.failures import SandboxDied
 from quarterdeck.workplace.port import ExecResult
@@ -53,6 +54,13 @@ def test_output_is_kept_bounded_and_readable() -> None:
     assert result.output.endswith("the end")
     assert "\0" not in result.output
     assert "left out" in result.output
+
+
+def test_a_report_that_was_asked_for_is_no_part_of_the_output() -> None:
+    report = Report("home/4f.xml", due=True, executed=1)
+    said = b"one\n- generated xml file: home/4f.xml -\n1 passed in 0.1s"
+    result = judge("pytest", done(0, said), 1, report)
+    assert (result.output, result.passed) == ("one\n1 passed in 0.1s", True)
 
 
 @pytest.mark.parametrize("limit", [0, 1, 50, 500, 5000])

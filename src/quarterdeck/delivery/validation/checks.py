@@ -126,6 +126,8 @@ def deadly(death: SandboxDied) -> tuple[CheckResult, ...]:
 def judge(command: str, done: ExecResult, timeout: float, report: Report | None = None) -> CheckResult:
     """One finished command as a check's result. `report`: what pytest wrote, where it was asked for."""
     output = _text(done)
+    if report is not None:  # what pytest says of a report that nobody but us has asked for
+        output = "\n".join(line for line in output.split("\n") if report.path not in line)
     reason = next((says for flag, says in _FLAGS.items() if flag in done.flags), "")
     if reason == "timeout":
         reason = f"timeout after {timeout:g} s"
