@@ -111,6 +111,11 @@ async def test_cheats_are_sent_back(place: Place) -> None:
         "prepares": work(
             "prepares", f"{MENDS}; sed -i '{BEFORE}    def setUp(self):\\n        self.n = 3\\n\\n&/' test_NAME.py"
         ),
+        "links": work(
+            "links",
+            f"{MENDS}; mkdir -p real/__init__.py; cp test_NAME.py real/; ln -s real odd; touch real/__init__.py/x",
+            verify=["python3 -m unittest discover -q -s odd"],
+        ),
         "corrects": work("corrects", BENDS, paths=["test_corrects.py"]),
     }
     place.begin(files(*CHEATS, *honest), deck="[limits]\nattempts = 1\n")
@@ -122,6 +127,7 @@ async def test_cheats_are_sent_back(place: Place) -> None:
         for name in honest:
             assert one(result, name).status is TaskStatus.MERGED, (name, one(result, name).reason)
         changed = {
+            *("links.py", "odd", "real/test_links.py", "real/__init__.py/x"),
             "prepares.py",
             "test_prepares.py",
             "mends.py",

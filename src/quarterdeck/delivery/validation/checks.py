@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from quarterdeck.delivery.validation.commands import ran_no_test
-from quarterdeck.delivery.validation.evidence import REPORT_LIMIT, Report, asked, refused, sabotaged
+from quarterdeck.delivery.validation.evidence import REPORT_LIMIT, Report, Sabotage, asked, refused, sabotaged
 from quarterdeck.kernel.entities import CheckResult
 from quarterdeck.kernel.failures import SandboxDied
 from quarterdeck.workplace.port import HOME, ExecResult, Sandbox
@@ -89,17 +89,24 @@ async def _passes_anyway(
 ) -> bool:
     """Whether a command of unittest that passed passes with a test that has to fail, too."""
     wrong = sabotaged(command, secrets.token_hex(8), seconds)
-    if wrong is None:
+    if wrong is None or (wrong.file and not await _placed(sandbox, wrong)):
         return False
-    if wrong.file:
-        with contextlib.suppress(FileNotFoundError):
-            if b"load_tests" in await sandbox.read(wrong.package):
-                return False
-        await sandbox.write(wrong.file, wrong.text.encode())
     done = await _run(sandbox, wrong.command, env, timeout)
     if wrong.file:
         await _run(sandbox, ("rm", "-f", wrong.file), {}, timeout)
     return done.exit_code == 0
+
+
+async def _placed(sandbox: Sandbox, wrong: Sabotage) -> bool:
+    """Whether the test that has to fail lies where the command has to find it."""
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            if b"load_tests" in await sandbox.read(wrong.package):
+                return False
+        await sandbox.write(wrong.file, wrong.text.encode())
+    except (OSError, ValueError):  # what lies there is the change's: a link, a file in the place of a folder
+        return False
+    return True
 
 
 async def _run(sandbox: Sandbox, command: str | Sequence[str], env: Mapping[str, str], timeout: float) -> ExecResult:
