@@ -99,7 +99,7 @@ async def drive(
                 stage.folder.mkdir()
                 if name == _MIXED:
                     return await play(stage, {_MIXED: scenes.mixed}, Verdict("mixed run", ""), until)
-                found = look(PROFILES[name], installed.path, None)
+                found = look(PROFILES[name], installed.path)
                 title = PROFILES[name].title
                 if found.installation is None:
                     return Verdict(title, "", failed={"start": found.missing})

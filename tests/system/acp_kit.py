@@ -12,6 +12,7 @@ from agent_kit import PRICE, RUN, TASK, deck
 from store_kit import open_at
 
 from quarterdeck.agents.acp import AcpHarness, AcpPorts
+from quarterdeck.agents.acp_login import Logins
 from quarterdeck.agents.acp_talk import Patience
 from quarterdeck.agents.mail import Letter, Mail
 from quarterdeck.agents.native import NativeHarness
@@ -173,9 +174,10 @@ async def stage(
         def find(agent: Agent) -> tuple[Profile, Installation]:
             raise AssertionError("the stage has one of its own")
 
+        logins = Logins(tmp_path / "user", tmp_path / "logins")
         outside = AcpPorts(
             journal=journal, policy=DefaultPolicy(), clock=clock, gateway=gateway, desks=desks, find=find,
-            socket=endpoint.open, ready=door.warm, home=tmp_path / "user", patience=patience, approvals=approvals,
+            socket=endpoint.open, ready=door.warm, logins=logins, patience=patience, approvals=approvals,
         )  # fmt: skip
         made = Stage(journal, gateway, desks, mail, outside, provider, views, approvals)
         try:

@@ -21,6 +21,7 @@ from quarterdeck.kernel.config import DeckConfig, RunConfig
 from quarterdeck.kernel.entities import Agent, AgentLimits, Harness, Submission, Usage
 from quarterdeck.kernel.events import Outcome
 from quarterdeck.kernel.failures import FailureClass, SandboxDied
+from quarterdeck.workplace.port import HOME
 
 WRITE = {"write": ["a.txt", "changed\n"]}
 
@@ -319,6 +320,34 @@ async def test_the_users_own_login_is_copied_and_what_it_costs_is_not_verified(p
     assert (login / "auth.json").read_text() == "the login"
     turned = next(event for event in await plain.events() if isinstance(event, e.AgentTurned))
     assert (turned.verified, turned.cost_nusd, turned.usage) == (False, 250_000_000, Usage())
+
+
+@pytest.mark.parametrize("taken_up", [False, True])
+async def test_a_login_that_cannot_be_shared_comes_back_renewed_and_no_copy_stays(
+    plain: Stage, tmp_path: Path, taken_up: bool
+) -> None:
+    """After a crash, what its CLI renewed before is what it goes on with."""
+    kept = tmp_path / "logins" / "codex" / ".tool" / "auth.json"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("1")
+    login = Login(files=(".tool/auth.json",), hosts=(), renewed=lambda before, after: after > before)
+    plain.profile = replace(GENERIC, name="codex", login=login)
+    assignment = await plain.assigned(
+        {"run": 'cat "$HOME/.tool/auth.json" > a.txt; printf 3 > "$HOME/.tool/auth.json"'},
+        SUBMIT,
+        profile="codex",
+        login="own",
+    )
+    inside = f"{assignment.sandbox.where(HOME)}/.tool"
+    if taken_up:
+        left = await assignment.sandbox.exec(f"mkdir -p {inside} && printf 2 > {inside}/auth.json", timeout=20)
+        assert left.exit_code == 0
+    finished = await plain.harness.work(replace(assignment, taken_up=taken_up))
+    assert finished.outcome is Outcome.OK, finished.reason
+    assert await assignment.sandbox.read("a.txt") == (b"2" if taken_up else b"1")
+    assert (kept.read_text(), kept.stat().st_mode & 0o777) == ("3", 0o600)
+    there = await assignment.sandbox.exec(("ls", "-A", inside), timeout=20)
+    assert there.stdout == b""
 
 
 async def test_more_requests_than_anybody_can_answer_end_it(plain: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

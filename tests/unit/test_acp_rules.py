@@ -1,5 +1,6 @@
 """What an outside agent reports and asks, and how its attempt ended: the pure parts of the ACP harness."""
 
+import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 from quarterdeck.agents import acp_updates
 from quarterdeck.agents.acp_asked import changes, whole
 from quarterdeck.agents.acp_judge import Evidence, judge, report
+from quarterdeck.agents.acp_login import Logins, login_files
 from quarterdeck.agents.acp_permissions import action_of, choose, unknown, unlisted
-from quarterdeck.agents.acp_start import check_login, login_files, models_of
+from quarterdeck.agents.acp_start import models_of, window_of
 from quarterdeck.agents.acp_talk import Talked
 from quarterdeck.agents.acp_updates import Began, Ended, Planned, Said, Updates
 from quarterdeck.agents.acp_values import Announced, Option, Permission
@@ -21,6 +23,7 @@ from quarterdeck.agents.gate import action_hash
 from quarterdeck.agents.limits import Bounds
 from quarterdeck.agents.port import Assignment, Finished
 from quarterdeck.agents.profiles import GENERIC, PROFILES
+from quarterdeck.agents.profiles.codex import renewed
 from quarterdeck.agents.profiles.port import Login
 from quarterdeck.agents.roster import build_roster, parse_agent, shipped_agents
 from quarterdeck.assembly.configuration import check_logins
@@ -29,7 +32,7 @@ from quarterdeck.gateway.port import Stopped
 from quarterdeck.govern.policy import AskFirst, DefaultPolicy, decide_safely
 from quarterdeck.govern.port import Action, Decision
 from quarterdeck.kernel.config import DeckConfig, RunConfig
-from quarterdeck.kernel.entities import Agent, Harness, Submission
+from quarterdeck.kernel.entities import Agent, AgentLimits, Harness, Submission
 from quarterdeck.kernel.events import Outcome
 from quarterdeck.kernel.failures import AgentFailed, BadConfiguration, FailureClass
 
@@ -323,6 +326,23 @@ class TestStart:
         with pytest.raises(BadConfiguration, match="has no model"):
             models_of(Agent(name="a", command=("x",)), GENERIC, RunConfig(deck=DeckConfig()))
 
+    @pytest.mark.parametrize(
+        ("model", "own", "told"),
+        [
+            ("chat:mine", None, (8_192, 2_048)),
+            ("chat:short", None, (40_000, 500)),
+            ("chat:other", None, (None, None)),
+            ("anthropic:claude-haiku-5-5", None, (100_000, 25_000)),
+            ("anthropic:claude-opus-5", None, (1_000_000, 128_000)),
+            ("anthropic:claude-opus-5", 60_000, (60_000, 15_000)),
+        ],
+    )
+    def test_the_window_is_the_configured_or_known_one(self, model: str, own: int | None, told: Any) -> None:
+        models = {"chat:mine": {"context": 8_192}, "chat:short": {"context": 40_000, "max_output": 500}}
+        config = RunConfig(deck=DeckConfig.model_validate({"models": models}))
+        order = replace(assignment(limits=AgentLimits(context=own)), config=config)
+        assert window_of(order, model) == told
+
     def test_a_login_is_read_without_what_is_no_file(self, tmp_path: Path) -> None:
         (tmp_path / ".tool" / "deep").mkdir(parents=True)
         (tmp_path / ".tool" / "deep" / "token").write_text("t")
@@ -331,11 +351,87 @@ class TestStart:
         found = dict(login_files(tmp_path, Login(files=(".tool", ".tool.json", ".none"), hosts=())))
         assert found == {".tool/deep/token": b"t", ".tool.json": b"{}"}
         nothing = Login(files=(".none",), hosts=())
-        with pytest.raises(AgentFailed, match="not logged in"):
-            list(login_files(tmp_path, nothing))
-        with pytest.raises(BadConfiguration, match="cannot use your own login"):
-            check_login(tmp_path, nothing, Agent(name="a"))
-        check_login(tmp_path, Login(files=(".tool.json",), hosts=()), Agent(name="a"))
+        assert list(login_files(tmp_path, nothing)) == []
+
+
+class TestLogins:
+    def test_the_login_is_copied_and_what_lies_beside_it_is_not(self, tmp_path: Path) -> None:
+        (tmp_path / ".claude").mkdir()
+        credentials = {"claudeAiOauth": {"refreshToken": "r"}, "mcpOAuth": {"tracker": {"accessToken": "secret"}}}
+        (tmp_path / ".claude" / ".credentials.json").write_text(json.dumps(credentials))
+        more = {"oauthAccount": {"a": 1}, "mcpServers": {"x": {"env": {"KEY": "secret"}}}, "primaryApiKey": "secret"}
+        (tmp_path / ".claude.json").write_text(json.dumps({**more, "hasCompletedOnboarding": True}))
+        login = PROFILES["claude"].login
+        assert login is not None
+        found = {name: json.loads(data) for name, data in login_files(tmp_path, login)}
+        assert found == {
+            ".claude/.credentials.json": {"claudeAiOauth": {"refreshToken": "r"}},
+            ".claude.json": {"oauthAccount": {"a": 1}, "hasCompletedOnboarding": True},
+        }
+        (tmp_path / ".claude.json").write_text("[" * 100_000)
+        assert dict(login_files(tmp_path, login))[".claude.json"] == b"{}"
+
+    def test_a_login_that_copies_would_end_is_the_decks_own(self, tmp_path: Path) -> None:
+        home, kept = tmp_path / "home", tmp_path / "logins"
+        agent, codex, claude = Agent(name="a", login="own"), PROFILES["codex"], PROFILES["claude"]
+        for place in (home / ".codex", home / ".claude", kept / "codex" / ".codex"):
+            place.mkdir(parents=True)
+        (home / ".codex" / "auth.json").write_text("{}")
+        (home / ".claude" / ".credentials.json").write_text("{}")
+        logins = Logins(home, kept)
+        assert (logins.place(claude), logins.place(codex)) == (home, None)
+        with pytest.raises(BadConfiguration, match="would log you out") as refused:
+            logins.check(agent, codex)
+        assert f"HOME={kept / 'codex'} codex login" in refused.value.fix
+        logins.check(Agent(name="b"), codex)
+        (kept / "codex" / ".codex" / "auth.json").write_text("{}")
+        assert logins.place(codex) == kept / "codex"
+        (kept / "claude" / ".claude").mkdir(parents=True)
+        (kept / "claude" / ".claude" / ".credentials.json").write_text("{}")
+        assert logins.place(claude) == kept / "claude", "the deck's own comes first"
+        with pytest.raises(BadConfiguration, match="cannot use a login"):
+            Logins(tmp_path / "nobody").check(agent, claude)
+
+    @pytest.mark.parametrize(
+        ("after", "is_it"),
+        [
+            ({"tokens": {"account_id": "a"}, "last_refresh": "2026-02-01T00:00:00Z"}, True),
+            ({"tokens": {"account_id": "a"}, "last_refresh": "2026-01-01T00:00:00Z"}, False),
+            ({"tokens": {"account_id": "a"}, "last_refresh": "2025-01-01T00:00:00Z"}, False),
+            ({"tokens": {"account_id": "b"}, "last_refresh": "2026-02-01T00:00:00Z"}, False),
+            ({"tokens": None, "last_refresh": "2026-02-01T00:00:00Z"}, False),
+            ([], False),
+        ],
+    )
+    def test_only_a_later_login_of_the_same_account_is_taken_back(self, after: object, is_it: bool) -> None:
+        before = {"tokens": {"account_id": "a"}, "last_refresh": "2026-01-01T00:00:00Z"}
+        assert renewed(json.dumps(before).encode(), json.dumps(after).encode()) is is_it
+        assert not renewed(json.dumps(before).encode(), b"\xff{")
+
+    async def test_one_attempt_at_a_time_has_a_login_that_cannot_be_shared(self, tmp_path: Path) -> None:
+        agent = Agent(name="a", login="own")
+        order: list[str] = []
+        one, other = Logins(None, tmp_path), Logins(None, tmp_path)  # two processes of one machine
+        first_has_it = asyncio.Event()
+
+        async def work(name: str, logins: Logins, until: asyncio.Event) -> None:
+            async with logins.turn(agent, PROFILES["codex"]):
+                order.append(f"{name} begins")
+                first_has_it.set()
+                await until.wait()
+                order.append(f"{name} ends")
+
+        may_end, at_once = asyncio.Event(), asyncio.Event()
+        at_once.set()
+        first = asyncio.create_task(work("1", one, may_end))
+        await first_has_it.wait()
+        others = [asyncio.create_task(work(name, logins, at_once)) for name, logins in (("2", one), ("3", other))]
+        async with one.turn(agent, PROFILES["claude"]), one.turn(Agent(name="b"), PROFILES["codex"]):
+            assert order == ["1 begins"], "who shares nothing waits for nobody"
+        may_end.set()
+        await asyncio.gather(first, *others)
+        assert order[:2] == ["1 begins", "1 ends"]
+        assert order[2][0] == order[3][0] and order[4][0] == order[5][0]
 
 
 class TestDefinitions:

@@ -2,7 +2,9 @@
 
 import json
 import tomllib
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,16 +16,27 @@ GATEWAY = "http://127.0.0.1:8377"
 KEY = "qd-virtual"
 
 
-def launched(name: str, model: str = "m-1", provider: str = "", endpoint: str | None = GATEWAY) -> Launch:
+CONTEXT = Context(
+    installation=Installation(program="/opt/x", companion="/opt/own"),
+    home="/home/agent",
+    workspace="/workspace",
+    endpoint=GATEWAY,
+    key=KEY,
+    model="m-1",
+    provider="chat",
+)
+
+
+def launched(name: str, model: str = "m-1", provider: str = "", endpoint: str | None = GATEWAY, **more: Any) -> Launch:
     profile = PROFILES[name]
-    context = Context(
+    context = replace(
+        CONTEXT,
         installation=Installation(program=f"/opt/{name}", companion="/opt/own"),
-        home="/home/agent",
-        workspace="/workspace",
         endpoint=endpoint,
         key=KEY if endpoint else "",
         model=model,
         provider=provider or profile.providers[0],
+        **more,
     )
     return profile.launch(context)
 
@@ -112,6 +125,30 @@ def test_opencode_speaks_the_format_of_the_routed_model(provider: str, package: 
     assert config["permission"]["bash"] == config["permission"]["edit"] == "ask"
 
 
+@pytest.mark.parametrize(
+    ("window", "longest", "limit"),
+    [
+        (8_192, 2_048, {"context": 8_192, "output": 2_048}),
+        (100_000, 64_000, {"context": 100_000, "output": 32_000}),
+        (40_000, None, {"context": 40_000, "output": 10_000}),
+        (None, None, {"context": 200_000, "output": 32_000}),
+    ],
+)
+def test_a_client_is_told_its_model_s_window(window: int | None, longest: int | None, limit: dict[str, int]) -> None:
+    def told(name: str) -> Launch:
+        return launched(name, provider="chat" if name == "opencode" else "", window=window, longest=longest)
+
+    config = json.loads(told("opencode").files[".config/opencode/opencode.json"])
+    assert config["provider"]["quarterdeck"]["models"]["m-1"]["limit"] == limit
+    codex = tomllib.loads(told("codex").files[".codex/config.toml"].decode())
+    assert codex.get("model_context_window") == window
+    large = str(window) if window is not None and window >= 100_000 else None
+    assert told("claude").env.get("CLAUDE_CODE_AUTO_COMPACT_WINDOW") == large
+    assert GENERIC.launch(CONTEXT).env.keys().isdisjoint({"QUARTERDECK_MODEL_CONTEXT"})
+    env = GENERIC.launch(replace(CONTEXT, window=window, longest=longest)).env
+    assert env.get("QUARTERDECK_MODEL_CONTEXT") == (None if window is None else str(window))
+
+
 def test_gemini_trusts_the_workspace_and_sends_nothing_home() -> None:
     settings = json.loads(launched("gemini").files[".gemini/settings.json"])
     assert settings["security"]["auth"]["selectedType"] == "gemini-api-key"
@@ -155,7 +192,7 @@ def test_an_adapter_its_cli_and_its_runtime_are_found_and_seen(place: Path) -> N
     link(place / "bin", "claude-agent-acp", adapter)
     link(place / "bin", "claude", own)
     link(place / "bin", "node", node)
-    found = look(PROFILES["claude"], f"{place}/none:{place}/bin", place)
+    found = look(PROFILES["claude"], f"{place}/none:{place}/bin")
     assert found.installation is not None
     assert found.installation.program == str(adapter)
     assert found.installation.companion == str(own)
@@ -163,7 +200,6 @@ def test_an_adapter_its_cli_and_its_runtime_are_found_and_seen(place: Path) -> N
     packages = place / "lib" / "node_modules"
     assert found.installation.mounts == {str(packages): packages, str(node): node}
     assert found.installation.path == (str(node.parent),)
-    assert not found.login
 
 
 def test_what_lies_where_a_sandbox_has_its_own_is_seen_elsewhere(
@@ -172,7 +208,7 @@ def test_what_lies_where_a_sandbox_has_its_own_is_seen_elsewhere(
     monkeypatch.setattr("quarterdeck.agents.profiles.installed._OURS", (str(tmp_path),))
     own = package(tmp_path, "opencode-ai", "1.18.0", "bin/opencode", b"\x7fELF")
     link(tmp_path / "bin", "opencode", own)
-    found = look(PROFILES["opencode"], str(tmp_path / "bin"), None)
+    found = look(PROFILES["opencode"], str(tmp_path / "bin"))
     assert found.installation is not None
     assert found.installation.program == "/opt/agents/0/node_modules/opencode-ai/bin/opencode"
     assert found.installation.mounts == {"/opt/agents/0/node_modules": tmp_path / "node_modules"}
@@ -181,25 +217,18 @@ def test_what_lies_where_a_sandbox_has_its_own_is_seen_elsewhere(
 def test_a_program_of_its_own_is_seen_alone(place: Path) -> None:
     own = program(place / "versions" / "2.1.330")
     link(place / "bin", "opencode", own)
-    found = look(PROFILES["opencode"], str(place / "bin"), None)
+    found = look(PROFILES["opencode"], str(place / "bin"))
     assert found.installation is not None
     assert (found.installation.mounts, found.installation.version) == ({str(own): own}, "")
 
 
 def test_what_is_missing_is_said(place: Path) -> None:
     folder = place / "bin"
-    assert "`gemini` is not on PATH" in look(PROFILES["gemini"], str(folder), None).missing
+    assert "`gemini` is not on PATH" in look(PROFILES["gemini"], str(folder)).missing
     link(folder, "codex", program(place / "codex"))
-    assert look(PROFILES["codex"], str(folder), None).missing == "`codex-acp`, the adapter for `codex`, is not on PATH"
+    assert look(PROFILES["codex"], str(folder)).missing == "`codex-acp`, the adapter for `codex`, is not on PATH"
     link(folder, "gemini", package(place / "lib", "gemini", "1.0.0", "gemini.js"))
-    assert "`node`" in look(PROFILES["gemini"], str(folder), None).missing
-
-
-def test_a_login_is_seen_by_its_files(place: Path) -> None:
-    assert not look(PROFILES["codex"], "", place).login
-    (place / ".codex").mkdir()
-    (place / ".codex" / "auth.json").write_text("{}")
-    assert look(PROFILES["codex"], "", place).login
+    assert "`node`" in look(PROFILES["gemini"], str(folder)).missing
 
 
 def test_any_other_agent_is_told_under_the_usual_names() -> None:

@@ -23,9 +23,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from quarterdeck.agents import acp_judge, acp_place, acp_start, endings, handoffs, limits, prompts
+from quarterdeck.agents import acp_judge, acp_login, acp_place, acp_start, endings, handoffs, limits, prompts
 from quarterdeck.agents.acp_asked import SERVER
 from quarterdeck.agents.acp_judge import Evidence, Reached
+from quarterdeck.agents.acp_login import Logins
 from quarterdeck.agents.acp_record import Recorder
 from quarterdeck.agents.acp_talk import Patience, Talk, Talked, Why
 from quarterdeck.agents.acp_values import Begun, Server
@@ -80,8 +81,8 @@ class AcpPorts:
     """The endpoint of gateway and desks, served."""
     ready: Callable[[], Awaitable[object]]
     """Returns once the desks can be reached at it: an agent that finds its server slow goes on without its tools."""
-    home: Path | None
-    """The user's home: where the CLIs keep their logins."""
+    logins: Logins
+    """Of the CLIs' users."""
     patience: Patience = field(default_factory=Patience)
     approvals: Approvals | None = None
     """People's words; None = nobody can be asked here."""
@@ -132,15 +133,14 @@ class AcpHarness:
     def models(self, agent: Agent, config: RunConfig) -> tuple[str, ...]:
         """What the agent will be able to ask for, found with its CLI. Raises BadConfiguration."""
         profile, _ = self._ports.find(agent)
-        if acp_start.own_login(agent) and profile.login is not None and self._ports.home is not None:
-            acp_start.check_login(self._ports.home, profile.login, agent)
+        self._ports.logins.check(agent, profile)
         return acp_start.models_of(agent, profile, config)
 
     async def gear(self, agent: Agent, config: RunConfig) -> Gear:
         """The way to the gateway, the CLI itself, and what its processes need."""
         profile, installation = self._ports.find(agent)
         acp_start.models_of(agent, profile, config)
-        own, appetite = acp_start.own_login(agent), profile.appetite
+        own, appetite = acp_login.own_login(agent), profile.appetite
         if self._readying is None:  # while the workspace is made; whoever begins to work waits for it
             self._readying = asyncio.ensure_future(self._ports.ready())
             self._readying.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -157,7 +157,9 @@ class AcpHarness:
     async def work(self, assignment: Assignment) -> Finished:
         """Carry the attempt to its end. Raises SandboxFailed, StoreUnavailable, StaleClaim."""
         try:
-            return await self._work(assignment)
+            profile, installation = self._ports.find(assignment.agent)
+            async with self._ports.logins.turn(assignment.agent, profile):
+                return await self._work(assignment, profile, installation)
         except StaleClaim:
             raise
         except QuarterdeckError as error:
@@ -166,10 +168,9 @@ class AcpHarness:
             kind = error.kind if isinstance(error, AgentFailed) else error.failure
             return endings.failed(f"{error}{f' ({error.fix})' if error.fix else ''}", kind)
 
-    async def _work(self, assignment: Assignment) -> Finished:
+    async def _work(self, assignment: Assignment, profile: Profile, installation: Installation) -> Finished:
         ports, agent = self._ports, assignment.agent
         began, bounds = ports.clock.monotonic(), limits.bounds_of(assignment)
-        profile, installation = ports.find(agent)
         models = acp_start.models_of(agent, profile, assignment.config, assignment.apart_from)
         recorder = Recorder(ports.journal, assignment.claim)
         detail = {"profile": profile.name, "version": installation.version, "login": agent.login, "models": models}
@@ -191,17 +192,15 @@ class AcpHarness:
         finally:
             await _settle(ports.gateway.revoke(opened.key, "its attempt is over"))
             await _settle(ports.desks.close(opened.key, keep=not ended))
+            await _settle(ports.logins.remove(assignment, profile))
         probes.hit("harness.finished")
         return await self._record(seat, evidence, code)
 
     async def _attend(self, seat: _Seat, url: str) -> tuple[Evidence, int | None]:
         """Start the process, talk with it, and end it."""
         ports, sandbox = self._ports, seat.assignment.sandbox
-        if acp_start.own_login(seat.assignment.agent) and seat.profile.login is not None and ports.home is not None:
-            files = acp_start.login_files(ports.home, seat.profile.login)
-            # What it renewed while it worked is newer than what the user has.
-            await acp_start.write_home(sandbox, files, keep=seat.assignment.taken_up)
-        await acp_start.write_home(sandbox, iter(seat.launch.files.items()))
+        await ports.logins.bring(seat.assignment, seat.profile)
+        await acp_login.write_home(sandbox, iter(seat.launch.files.items()))
         found = await (
             acp_place.state(sandbox)
             if not seat.assignment.taken_up
@@ -334,7 +333,7 @@ class AcpHarness:
         return "\n\n".join([text, *(prompts.told(message) for message in messages)]), "resumed" if resumed else "task"
 
     def _meter(self, seat: _Seat) -> Callable[[], Metering] | None:
-        return None if acp_start.own_login(seat.assignment.agent) else lambda: self._metering(seat)
+        return None if acp_login.own_login(seat.assignment.agent) else lambda: self._metering(seat)
 
     def _metering(self, seat: _Seat) -> Metering:
         return self._ports.gateway.metering(seat.opened.key)

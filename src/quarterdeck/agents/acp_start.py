@@ -1,40 +1,27 @@
 """From an assignment to a process that is ready to be talked to.
 
 Rules
-- Files of the launch, and of the user's own login where it is used, are written into the agent's home inside, before
-  anything is started; of the login, copies: what an agent does to them nobody else sees.
 - Which models a key may ask for: those of the agent's tier that the CLI can speak to; where the tier has none, those of
   the other tiers; where none has, the profile's own.
 - A reviewer asks models of another vendor than the author's first, where its CLI speaks to several.
 - With the user's own login the key opens the desk and no model.
 """
 
-import os
-import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
+from quarterdeck.agents.acp_login import own_login
 from quarterdeck.agents.port import Assignment
-from quarterdeck.agents.profiles.port import Context, Installation, Launch, Login, Profile
+from quarterdeck.agents.profiles.port import Context, Installation, Launch, Profile
 from quarterdeck.agents.routing import vendor
-from quarterdeck.kernel.config import RunConfig
+from quarterdeck.kernel.config import ModelSection, RunConfig
 from quarterdeck.kernel.entities import Agent
-from quarterdeck.kernel.failures import AgentFailed, BadConfiguration, FailureClass, SandboxFailed
+from quarterdeck.kernel.failures import BadConfiguration
+from quarterdeck.models import windows
 from quarterdeck.workplace.port import HOME, WORKSPACE, Sandbox, Session
 
-_WRITE: Final = 'umask 077; mkdir -p "${1%/*}" && cat > "$1"'
-_WRITE_NEW: Final = f'[ -e "$1" ] && exec cat > /dev/null; {_WRITE}'
 _ON_PATH: Final = 'PATH="$1:$PATH"; export PATH; shift; exec "$@"'
-_WRITE_SECONDS: Final = 60.0
-_LOGIN_FILES: Final = 500
-_LOGIN_BYTES: Final = 16 * 1024 * 1024
-
-
-def own_login(agent: Agent) -> bool:
-    """Whether the agent uses its user's own login instead of the gateway."""
-    return agent.login == "own"
 
 
 def models_of(agent: Agent, profile: Profile, config: RunConfig, apart_from: str = "") -> tuple[str, ...]:
@@ -68,12 +55,24 @@ def _speaks(profile: Profile, model: str) -> bool:
     return not profile.providers or model.partition(":")[0] in profile.providers
 
 
+def window_of(assignment: Assignment, model: str) -> tuple[int | None, int | None]:
+    """The model's context window and the longest answer to ask of it, tokens; None = nobody says. What is configured
+    comes first; the window is never larger than the agent's own limit, and an answer may take a quarter of it. Pure."""
+    provider, _, name = model.partition(":")
+    section = assignment.config.deck.models.get(model, ModelSection())
+    told = (section.context or windows.known(provider, name), assignment.agent.limits.context)
+    size = min((tokens for tokens in told if tokens), default=None)
+    longest = section.max_output or windows.longest(provider, name)
+    return size, longest if size is None else min(longest or size, max(16, size // 4))
+
+
 def context_of(
     assignment: Assignment, installation: Installation, models: Sequence[str], key: str, endpoint: str
 ) -> Context:
     """What the launch depends on, in the sandbox's own paths."""
     own, sandbox = own_login(assignment.agent), assignment.sandbox
     provider, _, name = models[0].partition(":") if models else ("", "", "")
+    window, longest = window_of(assignment, models[0]) if models else (None, None)
     where = sandbox.where
     seen = replace(
         installation,
@@ -91,71 +90,13 @@ def context_of(
         model=_own_model(assignment.agent) if own else name,
         provider=provider,
         arguments=assignment.agent.command[1:],
+        window=window,
+        longest=longest,
     )
 
 
 def _own_model(agent: Agent) -> str:
     return agent.model.partition(":")[2] if agent.model is not None else ""
-
-
-def login_files(home: Path, login: Login) -> Iterator[tuple[str, bytes]]:
-    """The user's login: paths relative to the home, with what they hold. Raises AgentFailed.
-
-    Links are followed as the user's own tools would; what is no regular file is left out.
-    """
-    count = size = 0
-    for name in login.files:
-        for path in _below(home / name):
-            data = path.read_bytes()
-            count, size = count + 1, size + len(data)
-            if count > _LOGIN_FILES or size > _LOGIN_BYTES:
-                raise AgentFailed(
-                    "the login of the CLI is too large to be copied", FailureClass.AUTH, why=str(home / name)
-                )
-            yield str(path.relative_to(home)), data
-    if not count:
-        raise AgentFailed(
-            "the CLI is not logged in",
-            FailureClass.AUTH,
-            why=f"none of {', '.join(login.files)} is in {home}",
-            fix="log in with the CLI itself, or leave out `login: own`",
-        )
-
-
-def check_login(home: Path, login: Login, agent: Agent) -> None:
-    """Raises BadConfiguration where there is no login to copy."""
-    try:
-        next(login_files(home, login))
-    except AgentFailed as error:
-        raise BadConfiguration(
-            f"the agent `{agent.name}` cannot use your own login", why=str(error), fix=error.fix
-        ) from error
-
-
-def _below(path: Path) -> Iterator[Path]:
-    if path.is_dir():
-        for folder, _, names in os.walk(path):
-            yield from (file for name in sorted(names) if _is_file(file := Path(folder) / name))
-    elif _is_file(path):
-        yield path
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return stat.S_ISREG(path.stat().st_mode)
-    except OSError:  # a link to nothing
-        return False
-
-
-async def write_home(sandbox: Sandbox, files: Iterator[tuple[str, bytes]], *, keep: bool = False) -> None:
-    """Put files into the agent's home; `keep`: only those that are not there. Raises SandboxFailed."""
-    for name, data in files:
-        path = f"{sandbox.where(HOME)}/{name}"
-        script = _WRITE_NEW if keep else _WRITE
-        done = await sandbox.exec(("sh", "-c", script, "sh", path), stdin=data, timeout=_WRITE_SECONDS)
-        if done.exit_code != 0:
-            why = done.stderr.decode("utf-8", "replace")[-500:]
-            raise SandboxFailed(f"{name} cannot be written into the agent's home", why=why)
 
 
 async def start(sandbox: Sandbox, launch: Launch, installation: Installation, seconds: float) -> Session:

@@ -10,8 +10,10 @@ import re
 from pathlib import Path
 from typing import Final
 
+from quarterdeck.agents.acp_login import Logins
 from quarterdeck.agents.profiles import PROFILES
 from quarterdeck.agents.profiles.installed import Found, look, on_host
+from quarterdeck.assembly.outside import logins
 from quarterdeck.delivery.order import Check, Cli
 from quarterdeck.settings import Settings, child_environment
 
@@ -21,20 +23,18 @@ _VERSION: Final = re.compile(r"\d+\.\d+[\w.+-]*")
 
 async def known(settings: Settings) -> tuple[Cli, ...]:
     """All CLIs that a profile knows."""
-    found = await asyncio.to_thread(
-        lambda: [look(profile, settings.path, settings.user_home) for profile in PROFILES.values()]
-    )
-    return tuple(await asyncio.gather(*(_known(item, settings.path) for item in found)))
+    found = await asyncio.to_thread(lambda: [look(profile, settings.path) for profile in PROFILES.values()])
+    own = logins(settings)
+    return tuple(await asyncio.gather(*(_known(item, settings.path, own) for item in found)))
 
 
-async def _known(found: Found, path: str) -> Cli:
+async def _known(found: Found, path: str, own: Logins) -> Cli:
     profile, installation = found.profile, found.installation
+    login = own.place(profile) is not None
     if installation is None:
-        return Cli(
-            profile=profile.name, title=profile.title, login=found.login, missing=found.missing, fix=profile.install
-        )
+        return Cli(profile=profile.name, title=profile.title, login=login, missing=found.missing, fix=profile.install)
     version = installation.version or await _asked(on_host(installation), path)
-    return Cli(profile=profile.name, title=profile.title, installed=True, version=version, login=found.login)
+    return Cli(profile=profile.name, title=profile.title, installed=True, version=version, login=login)
 
 
 async def _asked(program: Path, path: str) -> str:

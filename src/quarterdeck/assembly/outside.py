@@ -8,6 +8,7 @@ Rules
 import shutil
 
 from quarterdeck.agents.acp import AcpHarness, AcpPorts, Find
+from quarterdeck.agents.acp_login import Logins
 from quarterdeck.agents.outside import OutsideDesks
 from quarterdeck.agents.profiles import GENERIC, PROFILES
 from quarterdeck.agents.profiles.installed import look
@@ -34,7 +35,7 @@ def finder(settings: Settings) -> Find:
             return profile, Installation(program=agent.command[0])  # every sandbox sees it, with all that it needs
         # A definition may come from a repository: it names a program of this machine, never a place on it.
         named = agent.command[:1] if agent.command and "/" not in agent.command[0] else ()
-        found = look(profile, settings.path, settings.user_home, named)
+        found = look(profile, settings.path, named)
         if found.installation is not None and (named or not agent.command):
             return profile, found.installation
         if agent.command:  # it may be there inside: in the environment, or in the repository
@@ -44,6 +45,11 @@ def finder(settings: Settings) -> Find:
         )
 
     return find
+
+
+def logins(settings: Settings) -> Logins:
+    """The logins of CLIs on this machine: the user's, and those that the deck has of its own."""
+    return Logins(settings.user_home, settings.home / "logins")
 
 
 def make_acp(
@@ -67,7 +73,7 @@ def make_acp(
             find=finder(settings),
             socket=endpoint.open,
             ready=door.warm,
-            home=settings.user_home,
+            logins=logins(settings),
             approvals=approvals,
         )
     )

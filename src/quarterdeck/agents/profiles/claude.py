@@ -45,6 +45,9 @@ _MODELS: Final = (
     "CLAUDE_CODE_SUBAGENT_MODEL",
 )
 
+_LEAST_WINDOW: Final = 100_000
+"""Tokens: a smaller window cannot be told."""
+
 _CLOSED: Final[Mapping[str, Any]] = {
     # Like an organisation's policy: no file that the agent can write comes before it.
     "managedSettings": {
@@ -70,6 +73,8 @@ def launch(context: Context) -> Launch:
     if context.model:
         names = _MODELS if context.endpoint is not None else _MODELS[:1]
         env |= dict.fromkeys(names, context.model)
+    if context.endpoint is not None and context.window is not None and context.window >= _LEAST_WINDOW:
+        env["CLAUDE_CODE_AUTO_COMPACT_WINDOW"] = str(context.window)
     return Launch(
         argv=(context.installation.program,), env=env, mode="default", meta={"claudeCode": {"options": _CLOSED}}
     )
@@ -86,6 +91,11 @@ PROFILE: Final = Profile(
     login=Login(
         files=(".claude/.credentials.json", ".claude.json"),
         hosts=("api.anthropic.com", "claude.ai", "platform.claude.com"),
+        # Beside it lie keys, tokens of tool servers, and the history of all projects.
+        parts={
+            ".claude/.credentials.json": ("claudeAiOauth", "organizationUuid"),
+            ".claude.json": ("oauthAccount", "hasCompletedOnboarding", "lastOnboardingVersion"),
+        },
     ),
     install="npm install -g @anthropic-ai/claude-code @agentclientprotocol/claude-agent-acp",
 )

@@ -70,6 +70,8 @@ def _config(context: Context) -> str:
         return _CONFIG.format(model=model, workspace=workspace, provider="")
     provider = _PROVIDER.format(url=json.dumps(f"{context.endpoint}/v1"), key=KEY)
     model += 'model_provider = "quarterdeck"\n'
+    if context.window is not None:
+        model += f"model_context_window = {context.window}\n"
     return _CONFIG.format(model=model, workspace=workspace, provider=provider)
 
 
@@ -92,6 +94,22 @@ def launch(context: Context) -> Launch:
     return Launch(argv=(context.installation.program,), env=env, files=files, mode="permission-profile:quarterdeck")
 
 
+def renewed(before: bytes, after: bytes) -> bool:
+    """Whether `after` is the same account's login, renewed later: its refresh token is good for one renewal."""
+    old, new = _login(before), _login(after)
+    return old is not None and new is not None and new[0] == old[0] and new[1] > old[1]
+
+
+def _login(data: bytes) -> tuple[str, str] | None:
+    """Account, and moment of the last renewal in ISO form."""
+    try:
+        found = json.loads(data)
+        account, moment = found["tokens"]["account_id"], found["last_refresh"]
+    except (ValueError, RecursionError, KeyError, TypeError):
+        return None
+    return (account, moment) if isinstance(account, str) and isinstance(moment, str) else None
+
+
 PROFILE: Final = Profile(
     name="codex",
     title="Codex",
@@ -100,6 +118,10 @@ PROFILE: Final = Profile(
     launch=launch,
     providers=("openai",),
     models=("openai:gpt-6.1-sol",),
-    login=Login(files=(".codex/auth.json",), hosts=("chatgpt.com", "auth.openai.com", "api.openai.com")),
+    login=Login(
+        files=(".codex/auth.json",),
+        hosts=("chatgpt.com", "auth.openai.com", "api.openai.com"),
+        renewed=renewed,
+    ),
     install="npm install -g @openai/codex @agentclientprotocol/codex-acp",
 )

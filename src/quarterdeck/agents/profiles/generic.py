@@ -20,6 +20,8 @@ def launch(context: Context) -> Launch:
             "GEMINI_API_KEY": context.key,
             "QUARTERDECK_MODEL": context.model,
         }
+        told = {"QUARTERDECK_MODEL_CONTEXT": context.window, "QUARTERDECK_MODEL_MAX_OUTPUT": context.longest}
+        env |= {name: str(tokens) for name, tokens in told.items() if tokens is not None}
     return Launch(argv=(context.installation.program, *context.arguments), env=env)
 
 

@@ -36,26 +36,21 @@ class Found:
     installation: Installation | None
     """None = it cannot be started; `missing` says why."""
     missing: str = ""
-    login: bool = False
-    """Files of the user's own login are there."""
 
 
-def look(profile: Profile, path: str, home: Path | None, names: Sequence[str] = ()) -> Found:
+def look(profile: Profile, path: str, names: Sequence[str] = ()) -> Found:
     """Find the CLI along `path`. `names`: what to look for instead of the profile's own programs."""
-    login = (
-        home is not None and profile.login is not None and any((home / file).is_file() for file in profile.login.files)
-    )
     wanted = tuple(names) or profile.programs
     program = _first(wanted, path)
     companion = _first(profile.adapts, path)
     if program is None:
         what = f"`{wanted[0]}`, the adapter for `{profile.adapts[0]}`," if companion else f"`{wanted[0]}`"
-        return Found(profile, None, f"{what} is not on PATH" if wanted else "no command", login)
+        return Found(profile, None, f"{what} is not on PATH" if wanted else "no command")
     files = [program] if companion is None else [program, companion]
     node = _first((NODE,), path)
     if any(_runs_on_node(file) for file in files):
         if node is None:
-            return Found(profile, None, f"`{NODE}`, which `{wanted[0]}` runs on, is not on PATH", login)
+            return Found(profile, None, f"`{NODE}`, which `{wanted[0]}` runs on, is not on PATH")
         files.append(node)
     trees = {_tree(file) for file in files}
     places = {tree: _inside(tree, number) for number, tree in enumerate(sorted(trees))}
@@ -67,7 +62,7 @@ def look(profile: Profile, path: str, home: Path | None, names: Sequence[str] = 
         companion=seen[str(companion)] if companion is not None else "",
         version=_version(companion or program),
     )
-    return Found(profile, installation, "", login)
+    return Found(profile, installation)
 
 
 def on_host(installation: Installation) -> Path:

@@ -35,10 +35,17 @@ _PACKAGES: Final[Mapping[str, tuple[str, str]]] = {
 
 _COMPATIBLE: Final = ("@ai-sdk/openai-compatible", "/v1")
 
+_WINDOW: Final = 200_000
+"""Tokens, where nobody says how large the model's is: it has to be told a number."""
+_OUTPUT: Final = 32_000
+"""Tokens: more it asks of no model."""
+
 
 def _provider(context: Context, endpoint: str) -> dict[str, Any]:
     package, path = _PACKAGES.get(context.provider, _COMPATIBLE)
-    model = {"name": context.model, "limit": {"context": 200_000, "output": 32_000}, "tool_call": True}
+    window = context.window or _WINDOW
+    limit = {"context": window, "output": min(context.longest or window // 4, _OUTPUT)}
+    model = {"name": context.model, "limit": limit, "tool_call": True}
     return {
         "npm": package,
         "name": "Quarterdeck",

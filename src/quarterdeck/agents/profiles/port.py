@@ -42,6 +42,11 @@ class Login:
     """Files and directories relative to the user's home that hold it; copied into the attempt's, never bound."""
     hosts: tuple[str, ...]
     """The vendor's hosts that the CLI must reach, as entries of an allow-list."""
+    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Of a JSON file that holds more than the login: the keys that are it."""
+    renewed: Callable[[bytes, bytes], bool] | None = None
+    """Whether the second content of a file is the first one's login, renewed. None = copies do not disturb each other;
+    otherwise whoever renews a token makes every other copy of it worthless."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,10 @@ class Context:
     """Whose wire format the model speaks: `anthropic`, `openai`, `chat`, `google`; empty with the own login."""
     arguments: tuple[str, ...] = ()
     """Of the agent's definition, for the generic profile."""
+    window: int | None = None
+    """The model's context window, tokens; None = nobody says."""
+    longest: int | None = None
+    """The longest answer to ask of it, tokens; None = nobody says."""
 
 
 @dataclass(frozen=True, slots=True)
