@@ -6,6 +6,7 @@ Rules
 """
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
@@ -86,6 +87,26 @@ async def deny(stage: Stage) -> None:
     expect("ran.txt" not in await stage.files("deny", ran), "what was denied was done")
     handed_in = [event for event in ran.events("harness.finished") if event.get("handoff_blob")]
     expect(len(handed_in) == len(TASKS), f"{len(handed_in)} of {len(TASKS)} handed in")
+
+
+async def approve(stage: Stage) -> None:
+    """Each command waits for a person's word, who is shown the command and approves it."""
+    waits = '[checks]\ngate = ["python3 -m unittest discover -s tests"]\n[approve]\ntools = ["run"]\n'
+    await stage.prepare("approve", {".quarterdeck/deck.toml": waits}, {"add": stage.agent})
+    stage.say("approve", rule("add", honest("add")))
+    process, shown = await stage.run("approve"), ""
+    while (asked := await process.event("approval.asked", shown.count("\n") + 1)) is not None:
+        one = await (await stage.start("approve", "inbox", asked["approval"])).ended()
+        shown += " ".join(json.dumps(line) for line in one.lines) + "\n"
+        word = await (await stage.start("approve", "approve", asked["approval"])).ended()
+        expect(word.code == DONE, f"it could not be approved: {word.errors[-500:]}")
+    ran = await process.ended()
+    _is(ran, DONE, "done")
+    _merged(ran, "add")
+    expect("unittest" in shown, f"the person was not shown the command: {shown[-500:]}")
+    words = [event for event in ran.events("permission.decided") if event["tool"] == "run"]
+    unasked = [event for event in words if event["decision"] == "allow" and not event["approver"]]
+    expect(bool(words) and not unasked, f"{len(unasked)} of {len(words)} commands were allowed and nobody was asked")
 
 
 async def faults(stage: Stage) -> None:
@@ -213,6 +234,7 @@ SCENES: Final[Mapping[str, Scene]] = {
     "probe": probe,
     "allow": allow,
     "deny": deny,
+    "approve": approve,
     "faults": faults,
     "lie": lie,
     "cancel": cancel,

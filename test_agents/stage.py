@@ -125,6 +125,18 @@ class Process:
             await self._known.wait()
         return str(next(line["run"] for line in self.lines if line.get("run")))
 
+    async def event(self, kind: str, number: int) -> dict[str, Any] | None:
+        """The n-th record of that kind, from 1, once it is printed; None = the process ended without it."""
+        async with asyncio.timeout(LONGEST):
+            while True:
+                over = self._reading.done()
+                found = Ran(None, self.lines, "").events(kind)
+                if len(found) >= number:
+                    return found[number - 1]
+                if over:
+                    return None
+                await asyncio.sleep(0.1)
+
     async def ended(self, longest: float = LONGEST) -> Ran:
         """Wait for its end. Raises Failed."""
         try:
