@@ -39,6 +39,10 @@ TARGETS: Final = (
     "gateway_calls",
     "webhook_payload",
     "merge_texts",
+    "runner_output",
+    "touching",
+    "survey",
+    "deck_file",
 )
 """One module each."""
 

@@ -24,6 +24,9 @@ SLOW = {
     "stream_google": 100,
     "stream_ollama": 200,
     "merge_texts": 200,
+    "runner_output": 30,
+    "touching": 60,
+    "survey": 200,
 }
 RUNS = {name: SLOW.get(name, 800) for name in engine.TARGETS}
 """Inputs for each target; less than half a second of CPU time."""

@@ -51,6 +51,10 @@ EMPTY = [
     ("npm test", 0, "> x@1.0.0 test\n> mocha\n\n  0 passing (1ms)\n"),
     ("ctest", 0, "No tests were found!!!"),
     ("rspec", 0, "0 examples, 0 failures"),
+    # More were skipped than there are.
+    ("rspec", 0, "1 example, 0 failures, 2 pending"),
+    ("phpunit", 0, "Tests: 3, Assertions: 0, Skipped: 4."),
+    ("mvn test", 0, "Tests run: 1, Failures: 0, Errors: 0, Skipped: 2\n"),
     # What they loaded ended the process.
     ("pytest -q", 0, " \n"),
     ("cd sub && python3 -m pytest -q tests/", 0, ""),

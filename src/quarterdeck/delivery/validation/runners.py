@@ -125,13 +125,13 @@ def _ctest(output: str) -> int | None:
 
 def _rspec(output: str) -> int | None:
     counts = _RSPEC.findall(output)
-    return sum(int(n) - int(pending or 0) for n, pending in counts) if counts else None
+    return sum(max(0, int(n) - int(pending or 0)) for n, pending in counts) if counts else None
 
 
 def _maven(output: str) -> int | None:
     counts = _MAVEN.findall(output)
     if counts:
-        return sum(int(n) - int(skipped) for n, skipped in counts)
+        return sum(max(0, int(n) - int(skipped)) for n, skipped in counts)
     return 0 if "No tests to run" in output else None
 
 
@@ -146,7 +146,7 @@ def _phpunit(output: str) -> int | None:
     if "No tests executed!" in output:
         return 0
     counts = _PHPUNIT.findall(output)
-    return sum(map(int, counts)) - sum(map(int, _PHPUNIT_SKIPPED.findall(output))) if counts else None
+    return max(0, sum(map(int, counts)) - sum(map(int, _PHPUNIT_SKIPPED.findall(output)))) if counts else None
 
 
 def _bun(output: str) -> int | None:
