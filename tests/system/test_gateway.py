@@ -114,7 +114,7 @@ async def test_nothing_is_kept_for_a_key_that_is_not_good_nor_too_much_for_one_t
 
 async def test_a_model_that_is_not_the_key_s_is_refused_with_those_that_are(tmp_path: Path) -> None:
     async with ScriptedServer(scenario()) as server, bench(tmp_path, server) as at:
-        opened = await at.grant(models=(CLAUDE,))
+        opened = await at.grant(models=(CLAUDE, "ollama:whatever"))
         async with client(opened) as inside:
             other = await inside.post(path(CLAUDE), json=body(CLAUDE) | {"model": "claude-opus-5"})
             unknown = await inside.post(path(GPT), json=body(GPT))

@@ -319,6 +319,15 @@ class TestStart:
         assert models_of(made, GENERIC, self.CONFIG, "openai") == ("anthropic:s", "openai:gpt")
         assert models_of(made, GENERIC, self.CONFIG, "anthropic") == ("openai:gpt", "anthropic:s")
 
+    def test_what_the_gateway_cannot_pass_on_is_no_model_for_any_agent(self) -> None:
+        made = Agent(name="a", command=("x",), tier="hands")
+        some = RunConfig(deck=DeckConfig(tiers={"hands": ("ollama:o", "chat:c")}))
+        assert models_of(made, GENERIC, some) == ("chat:c",)
+        with pytest.raises(BadConfiguration, match="has no model"):
+            models_of(made, GENERIC, RunConfig(deck=DeckConfig(tiers={"hands": ("ollama:o",)})))
+        with pytest.raises(BadConfiguration, match="cannot use ollama:o"):
+            models_of(made.model_copy(update={"model": "ollama:o"}), GENERIC, some)
+
     def test_a_model_that_it_does_not_speak_to_is_refused(self) -> None:
         made = Agent(name="a", harness=Harness.ACP, profile="claude", model="openai:gpt")
         with pytest.raises(BadConfiguration, match="cannot use openai:gpt"):

@@ -372,3 +372,32 @@ def test_a_printed_configuration_can_be_read_again() -> None:
 def test_any_text_is_a_toml_string(text: str) -> None:
     text = text.encode("utf-8", "ignore").decode()  # TOML has no lone surrogates
     assert tomllib.loads(f"x = {toml_value(text)}") == {"x": text}
+
+
+# --- the gateway alone ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("usd", ["inf", "nan", "1e12"])
+@pytest.mark.parametrize(
+    "command", [["gateway", "--port", "0", "--budget"], ["run", "goal", "--budget"], ["budget", "r"]]
+)
+def test_a_budget_is_an_amount_of_money(command: list[str], usd: str, capsys: Capture) -> None:
+    assert main([*command, usd]) == Exit.USAGE
+    assert "should be less than" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("foo", "there is no model 'foo'"),
+        ("nobody:foo", "the providers are"),
+        ("ollama:qwen", 'base_url = "http://localhost:11434/v1"'),
+        ("chat:unpriced", "the price of chat:unpriced is not known"),
+    ],
+)
+def test_the_gateway_says_at_its_start_which_model_it_cannot_serve(
+    model: str, said: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    assert main(["gateway", "--port", "0", "--model", model]) != 0
+    assert said in " ".join(capsys.readouterr().err.split())

@@ -15,6 +15,7 @@ from quarterdeck.agents.acp_login import own_login
 from quarterdeck.agents.port import Assignment
 from quarterdeck.agents.profiles.port import Context, Installation, Launch, Profile
 from quarterdeck.agents.routing import vendor
+from quarterdeck.gateway.wires import SPEAKERS
 from quarterdeck.kernel.config import ModelSection, RunConfig
 from quarterdeck.kernel.entities import Agent
 from quarterdeck.kernel.failures import BadConfiguration
@@ -22,6 +23,8 @@ from quarterdeck.models import windows
 from quarterdeck.workplace.port import HOME, WORKSPACE, Sandbox, Session
 
 _ON_PATH: Final = 'PATH="$1:$PATH"; export PATH; shift; exec "$@"'
+SPOKEN: Final = tuple(dict.fromkeys(name for names in SPEAKERS.values() for name in names))
+"""Providers whose models the gateway can pass on."""
 
 
 def models_of(agent: Agent, profile: Profile, config: RunConfig, apart_from: str = "") -> tuple[str, ...]:
@@ -35,8 +38,8 @@ def models_of(agent: Agent, profile: Profile, config: RunConfig, apart_from: str
         if not _speaks(profile, agent.model):
             raise BadConfiguration(
                 f"the agent `{agent.name}` cannot use {agent.model}",
-                why=f"{profile.title} speaks to {' and '.join(profile.providers)}",
-                fix=f"name a model of {profile.providers[0]}",
+                why=f"{profile.title} speaks to {' and '.join(profile.providers or SPOKEN)}",
+                fix=f"name a model of {(profile.providers or SPOKEN)[0]}",
             )
         return (agent.model,)
     tiers = config.deck.tiers
@@ -52,7 +55,7 @@ def models_of(agent: Agent, profile: Profile, config: RunConfig, apart_from: str
 
 
 def _speaks(profile: Profile, model: str) -> bool:
-    return not profile.providers or model.partition(":")[0] in profile.providers
+    return model.partition(":")[0] in (profile.providers or SPOKEN)
 
 
 def window_of(assignment: Assignment, model: str) -> tuple[int | None, int | None]:

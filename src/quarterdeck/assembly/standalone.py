@@ -15,6 +15,7 @@ from pathlib import Path
 
 from quarterdeck.assembly.parts import Parts
 from quarterdeck.gateway.port import Grant, Metering, Standing
+from quarterdeck.gateway.routes import servable
 from quarterdeck.govern.chain import key_chain
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.failures import BadConfiguration, Conflicting
@@ -27,26 +28,39 @@ from quarterdeck.workplace.lock import held
 async def standing(parts: Parts, models: Sequence[str], usd: float, host: str, port: int) -> AsyncIterator[Standing]:
     """Listen, with one new key that may ask `models` (none = those of all tiers) and spend `usd`, until the end.
 
-    Raises BadConfiguration where there is no model, one has no price, or the address is taken.
+    Raises BadConfiguration where there is no model, one has no price or cannot be served, or the address is taken.
     """
     deck = operator_config(parts.settings.home).config
-    named = tuple(models) or tuple(dict.fromkeys(name for tier in deck.tiers.values() for name in tier))
+    of_tiers = tuple(dict.fromkeys(name for tier in deck.tiers.values() for name in tier))
+    named = tuple(models) or servable(of_tiers) or of_tiers
     if not named:
         fix = "--model provider:model, or [tiers] in deck.toml of the deck's home"
         raise BadConfiguration("the gateway has no model to offer", fix=fix)
     for name in named:
+        parts.fleet.models(RunConfig(deck=deck))(name)  # a wrong name or a missing key is said now, not to a client
+        if not servable((name,)):
+            raise _unservable(name)
         if price_of(name, deck.prices) is None:
             fix = f'deck.toml: [prices] "{name}" = {{ input = 0, output = 0 }}  # USD per million tokens'
             raise BadConfiguration(
                 f"the price of {name} is not known", why="a budget cannot be kept without it", fix=fix
             )
-        parts.fleet.models(RunConfig(deck=deck))(name)  # a missing key is said now, not to the first client
     name, folder = f"k-{secrets.token_hex(4)}", parts.settings.home / "keys"
     folder.mkdir(mode=0o700, exist_ok=True)
     await _bury(parts, folder)
     async with held(folder / name, timeout=0):
         yield await _stand(parts, name, named, usd, RunConfig(deck=deck), host, port)
         (folder / name).unlink(missing_ok=True)
+
+
+def _unservable(name: str) -> BadConfiguration:
+    model = name.partition(":")[2]
+    return BadConfiguration(
+        f"the gateway cannot serve {name}",
+        why="it passes the formats of Anthropic, OpenAI and Google; Ollama's own is none of them",
+        fix=f'Ollama speaks Chat Completions too: --model chat:{model}, and in deck.toml [models."chat:{model}"] '
+        f'base_url = "http://localhost:11434/v1", [prices] "chat:{model}" = {{ input = 0, output = 0 }}',
+    )
 
 
 async def _bury(parts: Parts, folder: Path) -> None:

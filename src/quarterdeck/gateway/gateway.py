@@ -128,7 +128,9 @@ class ModelGateway:
 
 async def _list(client: Client, where: Place, models: Sequence[str]) -> None:
     if not where.model:
-        return await _send(client, 200, refusals.models(where.wire, [name.partition(":")[2] for name in models]))
+        return await _send(
+            client, 200, refusals.models(where.wire, [name.partition(":")[2] for name in routes.servable(models)])
+        )
     if not routes.is_known(where.model, models):
         return await _say(client, where, f"{where.model!r} is not a model of this key", "model_not_found", 404)
     return await _send(client, 200, refusals.model(where.wire, where.model))

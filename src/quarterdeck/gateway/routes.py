@@ -17,6 +17,11 @@ ALIAS: Final = "quarterdeck"
 _DATE: Final = re.compile(r"-(20\d{6}|20\d\d-\d\d-\d\d|latest)$")
 
 
+def servable(models: Sequence[str]) -> tuple[str, ...]:
+    """Those of the models that can be asked for in some format: Ollama's own is none of them."""
+    return tuple(name for name in models if any(speaking(wire, (name,)) for wire in Wire))
+
+
 def speaking(wire: Wire, models: Sequence[str]) -> tuple[str, ...]:
     """Those of the models (`provider:model`) whose provider speaks the format."""
     return tuple(name for name in models if name.partition(":")[0] in SPEAKERS[wire])
