@@ -41,7 +41,7 @@ from quarterdeck.store.port import Ask, Row, Store, Tx
 from quarterdeck.store.sqlite import SqliteStore
 from quarterdeck.store.statements import migrations
 from quarterdeck.testing import stories
-from quarterdeck.triggers.port import publish
+from quarterdeck.triggers.port import look, publish
 from quarterdeck.triggers.publishing import Publishing
 
 pytest_plugins = ("postgres_kit",)
@@ -492,14 +492,16 @@ async def test_a_run_of_which_a_job_is_left_stays(place: Place) -> None:
     place.begin()
     async with open_deck(place.settings) as deck:
         parts = deck._parts
-        for run in ("r-1", "r-2", "r-3"):
+        for run in ("r-1", "r-2", "r-3", "r-4"):
             await _run(deck.journal, run)
         job = publish("r-2", "finished", number=9)
         await parts.store.write(lambda tx: parts.engine.defer(tx, job))
         await parts.store.write(lambda tx: parts.engine.defer(tx, jobs.advance("r-3", delay=60)))
+        await parts.store.write(lambda tx: parts.engine.defer(tx, look("r-4", "finished")))
         assert [run for run, _ in await ended(parts.store)] == ["r-1"]
-        with pytest.raises(Conflicting, match="r-2 is left"):
-            await prune(parts.store, deck.journal, ["r-2"], "ada")
+        for run in ("r-2", "r-4"):
+            with pytest.raises(Conflicting, match=f"{run} is left"):
+                await prune(parts.store, deck.journal, [run], "ada")
 
 
 async def _pack(log: Log, run: str, commit: str, onto: str) -> str:

@@ -8,6 +8,7 @@ from quarterdeck.assembly.configured import offers
 from quarterdeck.engine.port import Job
 from quarterdeck.engine.queues import BACKGROUND, CONTROL, NOTHING, QUEUES, WORK, offered, offering, queue_of, served
 from quarterdeck.kernel.config import OperatorConfig
+from quarterdeck.triggers.port import FOREGROUND_TRIES, look, publish
 
 TRIGGER = {"kind": "webhook", "repository": "/srv/shop", "secret_env": "HOOK", "goal": "do it"}
 
@@ -62,6 +63,13 @@ def test_a_worker_with_all_labels_has_a_queue_for_each_choice_of_them_once_and_n
     assert {"for:notify", "for:github", *(f"for:{name}" for name in triggers)} <= set(found)
     there = Job("run.publish", "k", "l", "", runs_on=("l0", "host=here"), wants="github")
     assert queue_of(there, {"github"}) in found
+
+
+def test_whether_a_run_came_from_a_server_is_looked_at_by_anybody_and_waits_behind_no_long_job() -> None:
+    assert queue_of(look("r-1", "finished")) == CONTROL
+    assert queue_of(publish("r-1", "finished")) == "for:github"
+    assert publish("r-1", "finished", number=FOREGROUND_TRIES).priority == 0
+    assert publish("r-1", "finished", number=FOREGROUND_TRIES + 1).priority < 0
 
 
 def test_a_job_that_nobody_would_ever_take_is_a_mistake() -> None:

@@ -57,7 +57,7 @@ def reactions(engine: Engine, configured: OperatorsFile, *, shared: bool) -> Rea
         run = record.stream.partition("/")[2]
         if tx.run("origin_of", run=run):
             about = FINISHED if isinstance(record.event, e.RunFinished) else WAITING
-            engine.defer(tx, port.publish(run, about, known=False))
+            engine.defer(tx, port.look(run, about))
 
     def tell(tx: Tx, record: Record) -> None:
         section = configured().notify

@@ -121,6 +121,7 @@ class Outside:
             port.RECORD: taking.record,
             port.CLOCK: outdated,
             port.PUBLISH: publishing.publish,
+            port.LOOK: publishing.look,
             port.NOTIFY: notifying.send,
         }
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from quarterdeck.delivery.order import Order, RunResult
-from quarterdeck.engine.port import Job
+from quarterdeck.engine.port import URGENT, Job
 from quarterdeck.journal.firings import FiringView
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.config import OperatorConfig
@@ -23,6 +23,7 @@ RECORD: Final = "trigger.record"
 CLOCK: Final = "triggers.clock"
 """With which earlier versions watched the clock: where one is left in the queue, nothing follows from it."""
 PUBLISH: Final = "run.publish"
+LOOK: Final = "run.origin"
 NOTIFY: Final = "notice.send"
 
 BACKGROUND: Final = -1
@@ -153,18 +154,32 @@ def record(event: TriggerRefused | TriggerScheduled, name: str) -> Job:
     )
 
 
-def publish(run: str, about: str, number: int = 1, delay: float = 0.0, *, known: bool = True) -> Job:
+def publish(run: str, about: str, number: int = 1, delay: float = 0.0) -> Job:
     """Take the run's result, or that it waits, to the GitHub server. `about`: `finished` or `waiting`; `number`: the
-    how manieth try this is; `known`: the run came from there. Whoever does not know may have anybody look."""
+    how manieth try this is."""
     return Job(
         kind=PUBLISH,
         key=f"publish/{run}/{about}/{number}",
         lock=ids.publish_stream(run),
         run="",  # not the run's: a cancelled one is finished without it
-        payload={"run": run, "about": about, "number": number, "known": int(known)},
+        payload={"run": run, "about": about, "number": number},
         delay=delay,
         priority=0 if number <= FOREGROUND_TRIES else BACKGROUND,
-        wants=GITHUB if known else "",
+        wants=GITHUB,
+    )
+
+
+def look(run: str, about: str) -> Job:
+    """See whether the run came from the server, so that there is something to publish. Anybody can, and it is short: no
+    result waits for a place among long jobs."""
+    stream = ids.publish_stream(run)
+    return Job(
+        kind=LOOK,
+        key=f"{stream}/{about}/look",
+        lock=f"{stream}/look",  # a result is published meanwhile where somebody asks for that
+        run="",
+        payload={"run": run, "about": about},
+        priority=URGENT,
     )
 
 

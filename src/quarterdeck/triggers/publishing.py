@@ -1,7 +1,8 @@
 """Takes a run's result to the GitHub server: the branch, the pull request with the report, a comment where it helps.
 
 Rules
-- The job is deferred in the transaction in which the run ends or begins to wait, so no result is forgotten.
+- The job is deferred in the transaction in which the run ends or begins to wait, so no result is forgotten. Whether the
+  run came from the server is looked at first, by anybody: what did not waits for no token.
 - Each step is looked for before it is done and recorded after: the branch moves forward to a commit, a pull request is
   found by its branch, a comment by its mark. A process that died in between has done nothing twice.
 - The branch that a pull request is for is never pushed to.
@@ -60,7 +61,7 @@ class _Job:
 
 
 class Publishing:
-    """Handler of `run.publish`."""
+    """Handlers of `run.publish` and `run.origin`."""
 
     def __init__(
         self, journal: Journal, engine: Engine, views: Views, orders: Orders, remotes: Remotes, github: Github
@@ -72,22 +73,31 @@ class Publishing:
         self._remotes = remotes
         self._github = github
 
+    async def look(self, job: Job) -> None:
+        """Handler of `run.origin`."""
+        run, about = str(job.payload["run"]), str(job.payload["about"])
+        if await self._origin(run) is not None:
+            publish = port.publish(run, about)
+            await self._journal.commit(also=lambda tx: self._engine.defer(tx, publish))
+
+    async def _origin(self, run: str) -> tuple[RunCreated, Origin] | None:
+        """The run, and where on the server it came from; None where it did not, or its records were pruned."""
+        first = await self._journal.read(ids.run_stream(run), limit=1)
+        created = first[0].event if first else None
+        if not isinstance(created, RunCreated) or created.origin_blob is None:
+            return None
+        origin = Origin.model_validate_json(await self._journal.get(created.origin_blob))
+        return (created, origin) if origin.repository else None
+
     async def publish(self, job: Job) -> None:
         """Handler of `run.publish`."""
         run, about, number = str(job.payload["run"]), str(job.payload["about"]), int(job.payload["number"] or 1)
         stream = ids.publish_stream(run)
         claim = await self._journal.claim(stream)
-        first = await self._journal.read(ids.run_stream(run), limit=1)
-        created = first[0].event if first else None  # its records may have been pruned
-        if not isinstance(created, RunCreated) or created.origin_blob is None:
+        found = await self._origin(run)
+        if found is None:
             return
-        origin = Origin.model_validate_json(await self._journal.get(created.origin_blob))
-        if not origin.repository:
-            return
-        if not job.payload.get("known", 1):  # the queue is asked for it that only those with a token look at
-            known = port.publish(run, about, number)
-            await self._journal.commit(also=lambda tx: self._engine.defer(tx, known))
-            return
+        created, origin = found
         if needed := await self._orders.elsewhere(run):
             there = replace(port.publish(run, about, number), runs_on=needed)
             await self._journal.commit(also=lambda tx: self._engine.defer(tx, there))

@@ -3,6 +3,7 @@
 SELECT run, finished_at FROM runs WHERE finished_at IS NOT NULL
     AND run NOT IN (SELECT coalesce(run, '') FROM jobs WHERE status IN ('waiting', 'running'))
     AND 'publish/' || run NOT IN (SELECT coalesce(lock, '') FROM jobs WHERE status IN ('waiting', 'running'))
+    AND 'publish/' || run || '/look' NOT IN (SELECT coalesce(lock, '') FROM jobs WHERE status IN ('waiting', 'running'))
     AND 'withdraw/' || run NOT IN (SELECT coalesce(key, '') FROM jobs WHERE status IN ('waiting', 'running'))
 ORDER BY finished_at DESC, run DESC;
 
@@ -12,6 +13,7 @@ ORDER BY finished_at DESC, run DESC;
 SELECT value AS run FROM json_each(:runs)
 WHERE value IN (SELECT coalesce(run, '') FROM jobs WHERE status IN ('waiting', 'running'))
     OR 'publish/' || value IN (SELECT coalesce(lock, '') FROM jobs WHERE status IN ('waiting', 'running'))
+    OR 'publish/' || value || '/look' IN (SELECT coalesce(lock, '') FROM jobs WHERE status IN ('waiting', 'running'))
     OR 'withdraw/' || value IN (SELECT coalesce(key, '') FROM jobs WHERE status IN ('waiting', 'running'));
 
 -- name: prune_stream
