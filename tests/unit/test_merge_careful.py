@@ -216,6 +216,18 @@ STATEMENTS = [
         "def f():\n    a()\n    go()\n",
     ),
     scene(
+        "a call that both added, one of them below a header together with what stands there",
+        "def f():\n    a(x, y)\n",
+        "def f():\n    go()\n    a(x, z)\n",
+        "def f():\n    if x:\n        go()\n        a(x, y)\n",
+    ),
+    scene(
+        "a call that one added in front of what it put below a header, and the other below a condition",
+        "def f():\n    a(x, y)\n",
+        "def f():\n    if x:\n        go()\n    a(x, y)\n",
+        "def f():\n    go()\n    with b:\n        a(x, y)\n",
+    ),
+    scene(
         "a call that both added, each below its own condition",
         "def f():\n    a()\n",
         "def f():\n    a()\n    if x:\n        go()\n",

@@ -5,7 +5,7 @@ Rules
   careful merge: of two values of one name in a row, the first would be lost.
 - Overloads of one function, and the getter, setter and deleter of a property, are different things.
 - A docstring, `if __name__ == ...:`, `if TYPE_CHECKING:` and a `case` are known by what they are.
-- What both added in another order is disputed, and so is what one added and the other added below a header of its own.
+- What both added in another order is disputed.
 - A docstring and imports from `__future__` stand first; what ends a block, and a `case` that takes everything, last.
 - Of clauses, those with one header are the same. `else`, `finally` and what catches every exception stand last.
 """
@@ -17,14 +17,11 @@ from typing import Final
 
 from quarterdeck.merge.line_merge import Clash
 from quarterdeck.merge.pairing import NAMED
-from quarterdeck.merge.python_tree import Part, Statement, within
+from quarterdeck.merge.python_tree import Part, Statement
 
 SHARING: Final = frozenset({"overload", "getter", "setter", "deleter", "register"})
 """Decorators of definitions that share their name with others."""
 _ENDS: Final = frozenset({"return", "raise", "continue", "break"})
-_DOES: Final = frozenset({"simple", "assignment"})
-_HARMLESS: Final = _ENDS | {"assert", "pass"}
-"""What may be said twice."""
 _CATCH_ALL: Final = frozenset({("except", ":"), ("except", "Exception", ":"), ("except", "BaseException", ":")})
 
 
@@ -63,17 +60,6 @@ def crossed(ours: Sequence[Hashable], theirs: Sequence[Hashable], pairs: Sequenc
     """Whether both have something that was not paired, because it stands in another order. `pairs`: what was; counted
     alone, because of what stands there twice either may be the one that was paired."""
     return (Counter(ours) & Counter(theirs)).total() > len(pairs)
-
-
-def held_below(ours: Sequence[Placed], theirs: Sequence[Placed]) -> Statement | None:
-    """What one side added at a place where the other added it below a header."""
-    for some, others in ((ours, theirs), (theirs, ours)):
-        below = {inner.key for placed in others for inner in within(placed.statement)}
-        for placed in some:
-            statement = placed.statement
-            if statement.key in below and statement.kind in _DOES and statement.name not in _HARMLESS:
-                return statement
-    return None
 
 
 def is_typing(statement: Statement) -> bool:

@@ -23,12 +23,11 @@ from quarterdeck.merge.additions import (
     clause_keys,
     clauses_in_turn,
     crossed,
-    held_below,
     is_last,
     is_typing,
     known,
 )
-from quarterdeck.merge.apart import set_apart
+from quarterdeck.merge.apart import half_below, set_apart
 from quarterdeck.merge.line_merge import Clash, code_lines, remarks
 from quarterdeck.merge.lines import Effort, Who, matches, three
 from quarterdeck.merge.pairing import Layout, lay_out
@@ -88,7 +87,7 @@ def _block(trio: Trio, making: _Making, where: str, *, defines: bool) -> str:
     base, ours, theirs = trio
     layouts = (lay_out(base, ours, making.effort), lay_out(base, theirs, making.effort))
     regions = _disputed(trio, layouts)
-    for statement in set_apart(trio, layouts, regions):
+    for statement in (*half_below(trio, layouts, regions), *set_apart(trio, layouts, regions)):
         making.clash(where, f"both added it, each at another place: {statement.bare.strip()[:60]!r}")
     out: list[str] = []
     at = 0
@@ -200,9 +199,6 @@ def _joined(ours: list[Placed], theirs: list[Placed], making: _Making, where: st
         ours, theirs, keys = theirs, ours, keys[::-1]
     elif making.bold and not defines and not is_last(theirs[-1].statement):
         ours, theirs, keys = theirs, ours, keys[::-1]  # the order that the careful merge did not take
-    below = held_below(ours, theirs)
-    if below is not None:
-        making.clash(where, f"both added it, one of them below a header: {below.bare.strip()[:60]!r}")
     pairs = matches(keys[0], keys[1], making.effort)
     if not making.bold and crossed(keys[0], keys[1], pairs):
         making.clash(where, "both added the same things, in another order")
