@@ -184,8 +184,11 @@ def test_a_bug_is_written_down_and_named(tmp_path: Path) -> None:
 
 @pytest.fixture
 def signals() -> Iterator[None]:
-    """What is done about signals, put back afterwards."""
+    """What is done about signals: as in a terminal, also where the tests were begun in the background; put back
+    afterwards."""
     found = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    for each in found:
+        signal.signal(each, signal.default_int_handler if each == signal.SIGINT else signal.SIG_DFL)
     yield
     for each, handler in found.items():
         signal.signal(each, handler)
