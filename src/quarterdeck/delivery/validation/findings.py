@@ -174,15 +174,7 @@ def level(rule: Rule, levels: ValidationSection) -> Level:
 
 
 def _remarks(survey: Survey, task: Task) -> Iterator[Remark]:
-    """With everything blocking that may be so at its rule's level."""
-    if survey.failed:
-        problem = (
-            f"nobody looked at what the change does to tests and names: the survey failed ({survey.failed})."
-            " Change less at once, and no file that takes minutes to read"
-        )
-        yield Remark(rule=Rule.NOT_LOOKED_AT, problem=problem, blocking=survey.blind)
-    for spot in survey.unseen:
-        yield Remark(rule=Rule.NOT_LOOKED_AT, path=spot.path, problem=spot.what, blocking=judges(spot.path))
+    """With everything blocking that may be so at its rule's level. What is known stands before what is not."""
     asked = bool(_FORMATS.search(f"{task.title}\n{task.instructions}"))
     for spot in survey.formatting:
         what = "this only formats, and has nothing to do with the rest of the change: take it back"
@@ -199,6 +191,14 @@ def _remarks(survey: Survey, task: Task) -> Iterator[Remark]:
     ):
         for spot in spots:
             yield Remark(rule=rule, path=spot.path, line=spot.line, problem=spot.what, blocking=True)
+    if survey.failed:
+        problem = (
+            f"nobody looked at what the change does to tests and names: the survey failed ({survey.failed})."
+            " Change less at once, and no file that takes minutes to read"
+        )
+        yield Remark(rule=Rule.NOT_LOOKED_AT, problem=problem, blocking=survey.blind)
+    for spot in survey.unseen:
+        yield Remark(rule=Rule.NOT_LOOKED_AT, path=spot.path, problem=spot.what, blocking=judges(spot.path))
 
 
 def _asks_to_remove(task: Task, test: str) -> bool:
