@@ -11,12 +11,13 @@ from __future__ import annotations
 import ast
 import io
 import json
+import os
+import stat
 import subprocess
 import sys
 import tokenize
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from quarterdeck.delivery.validation.survey.around import disturbed, loud
@@ -87,7 +88,7 @@ def survey(
         "weakened": sorted(
             [
                 *({"path": path, "name": "", "how": "unreadable", "gone": False} for path in sorted(lost)),
-                *_guarded(TESTS, lambda: map(vars, weakened(ours, gone)), unseen),
+                *_guarded(TESTS, lambda: (found._asdict() for found in weakened(ours, gone)), unseen),
                 *_each(edits, _steers, unseen),
                 *({"path": edit.path, "name": "", "how": "around", "gone": False} for edit in ours if _loud(edit)),
             ],
@@ -225,10 +226,14 @@ def _at(commit: str, path: str) -> str | None:
 
 
 def _here(path: str) -> str | None:
-    file = Path(path)
-    if file.is_symlink() or not file.is_file() or file.stat().st_size > MAX_BYTES:
+    try:
+        found = os.lstat(path)
+    except OSError:
         return None
-    return text_of(file.read_bytes(), python=path.endswith(".py"))
+    if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_BYTES:
+        return None
+    with open(path, "rb") as file:  # noqa: PTH123 - a survey is a new process each time, and pathlib is slow to import
+        return text_of(file.read(), python=path.endswith(".py"))
 
 
 def text_of(data: bytes, *, python: bool = False) -> str | None:

@@ -19,6 +19,8 @@ _FRAMEWORK = re.compile(
     r"(?:unittest|pytest|_pytest|TestCase|TestResult|TextTestResult|TestSuite)\.(?:.*\.)?"
     r"(?:assert\w*|fail\w*|raises|warns|run|main|debug|_callTestMethod|add(?:Failure|Error)|wasSuccessful)"
 )
+_SPOKEN_OF = re.compile(r"unittest|pytest|Test|load_tests")
+"""What stands in every source that can steer: the beginning of `_FRAMEWORK`, and of the hooks' names."""
 _DEEP = 4
 _LONG = 300
 """Characters of a dotted name that are looked at."""
@@ -46,6 +48,9 @@ def steers(old: str, new: str) -> Iterator[tuple[str, str]]:
 
 
 def _found(source: str) -> Iterator[tuple[str, str]]:
+    # Whatever it is called in the file, its own name stands there, too. Beyond ASCII, other signs are read as these.
+    if source.isascii() and not _SPOKEN_OF.search(source):
+        return
     tree = parsed(source) if source else None
     everything = nodes(tree) if tree else ()
     meant = dict(pair for node in everything for pair in _named(node))

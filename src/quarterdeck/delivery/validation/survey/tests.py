@@ -15,8 +15,8 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from quarterdeck.delivery.validation.survey.silence import Silence, of_class, of_function, of_module
 from quarterdeck.delivery.validation.survey.sources import AnyFunction, Function, name_of, parsed
@@ -38,11 +38,8 @@ MOSTLY = 0.6
 """Part of a test's statements that has to be found again in new tests."""
 
 
-@dataclass(frozen=True)
-class Test:
+class Test(NamedTuple):
     """One test of a file."""
-
-    __test__ = False
 
     print: str = ""
     """What it is made of, without places; "" = unknown."""
@@ -60,8 +57,7 @@ class Test:
         return {row for row in body if not row.startswith(('"""', "'"))}
 
 
-@dataclass(frozen=True)
-class Weakened:
+class Weakened(NamedTuple):
     """A test that was there and holds less now."""
 
     path: str
