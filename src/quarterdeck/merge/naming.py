@@ -104,12 +104,15 @@ def _found(path: str, text: str) -> Sequence[Named]:
 
 def _sections(lines: Sequence[str], *, tables: bool) -> Iterator[Named]:
     heads: list[tuple[int, str]] = []
+    pattern, sign = (_TABLE, "[") if tables else (_HEADING, "#")
+    above = ""
     for at, line in enumerate(lines):
-        pattern = _TABLE if tables else _HEADING
-        if heading := pattern.fullmatch(line.strip()):
+        text = line.strip()
+        if text.startswith(sign) and (heading := pattern.fullmatch(text)):
             heads.append((at, heading.group(1).strip()))
-        elif not tables and at and lines[at - 1].strip() and _UNDERLINE.fullmatch(line.rstrip("\n")):
-            heads.append((at - 1, lines[at - 1].strip()))
+        elif above and not tables and _UNDERLINE.fullmatch(line.rstrip("\n")):
+            heads.append((at - 1, above))
+        above = text
     for number, (at, name) in enumerate(heads):
         end = heads[number + 1][0] if number + 1 < len(heads) else len(lines)
         yield Named(Entity(name, "section", at + 1, max(end, at + 1)), "".join(lines[at:end]))
