@@ -4,7 +4,7 @@ import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -15,6 +15,7 @@ from quarterdeck.agents.acp_asked import changes, whole
 from quarterdeck.agents.acp_judge import Evidence, judge, report
 from quarterdeck.agents.acp_login import Logins, login_files
 from quarterdeck.agents.acp_permissions import action_of, choose, unknown, unlisted
+from quarterdeck.agents.acp_record import Recorder
 from quarterdeck.agents.acp_start import models_of, window_of
 from quarterdeck.agents.acp_talk import Talked
 from quarterdeck.agents.acp_updates import Began, Ended, Planned, Said, Updates
@@ -31,6 +32,8 @@ from quarterdeck.assembly.lending import lent
 from quarterdeck.gateway.port import Stopped
 from quarterdeck.govern.policy import AskFirst, DefaultPolicy, decide_safely
 from quarterdeck.govern.port import Action, Decision
+from quarterdeck.kernel import events as e
+from quarterdeck.kernel import ids
 from quarterdeck.kernel.config import DeckConfig, RunConfig
 from quarterdeck.kernel.entities import Agent, AgentLimits, Harness, Submission
 from quarterdeck.kernel.events import Outcome
@@ -55,6 +58,19 @@ def asked(kind: str, title: str = "", given_input: Any = None, paths: tuple[str,
     return Permission("c", title, kind, given_input, paths, ())
 
 
+class Nowhere:
+    """A journal that keeps nothing."""
+
+    async def put(self, data: bytes) -> str:
+        return ids.digest(data)
+
+    def append_soon(self, claim: object, event: e.EventBase) -> "asyncio.Future[None]":
+        e.encode(event)
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
+
+
 class TestUpdates:
     def test_chunks_are_one_message_until_something_else_comes(self) -> None:
         state = Updates()
@@ -72,6 +88,15 @@ class TestUpdates:
         )
         assert ended == [Ended("1", "Run", "execute", False, '{"command": "ls"}', "no such file")]
         assert state.unfinished() == []
+
+    def test_what_json_can_spell_and_nothing_can_store_ends_no_attempt(self) -> None:
+        state = Updates()
+        call = {"sessionUpdate": "tool_call", "toolCallId": "\udcff1", "title": "\ud83d", "kind": "\udcff"}
+        facts = [*state.take(call), *state.unfinished()]
+        assert [fact.call for fact in facts if isinstance(fact, Began | Ended)] == ["\ufffd1", "\ufffd1"]
+        recorder = Recorder(cast(Any, Nowhere()), cast(Any, None))
+        asyncio.run(recorder.keep(facts))
+        assert state.announced("\udcff1") is not None
 
     def test_a_plan_that_did_not_change_is_no_news(self) -> None:
         state, entry = Updates(), {"content": "Look", "status": "in_progress", "priority": "high"}

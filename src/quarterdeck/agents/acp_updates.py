@@ -152,7 +152,7 @@ class Updates:
 
     def announced(self, name: str) -> Announced | None:
         """What was said of a call; None = nothing, or it has ended."""
-        call = self._calls.get(name[:200])
+        call = self._calls.get(_id_of(name))
         if call is None or call.ended:
             return None
         return Announced(call.called, call.kind, call.name, call.given, call.places, call.content, call.lost)
@@ -169,7 +169,7 @@ class Updates:
             self._text.append(text)
 
     def _call(self, update: Mapping[str, Any]) -> list[Fact]:
-        name = str(update.get("toolCallId", ""))[:200]
+        name = _id_of(update.get("toolCallId", ""))
         call = self._calls.get(name)
         new = call is None
         if call is None:
@@ -179,7 +179,7 @@ class Updates:
                 return []
             call = self._calls[name] = _Call()
         call.title = readable(str(update.get("title") or call.title))[:300]
-        call.kind = str(update.get("kind") or call.kind)[:40]
+        call.kind = readable(str(update.get("kind") or call.kind))[:40]
         if update.get("rawInput") not in (None, {}):
             call.input = shown(update["rawInput"], INPUT_LIMIT)
         if output := _output_of(update):
@@ -238,6 +238,11 @@ class Updates:
         amount = cost.get("amount") if isinstance(cost, dict) and cost.get("currency") == "USD" else None
         if isinstance(amount, int | float) and 0 <= amount < 1e6:
             self.cost_nusd = max(self.cost_nusd or 0, to_nusd(amount))
+
+
+def _id_of(call: Any) -> str:
+    """What a call is known by here: JSON can spell what cannot be stored."""
+    return readable(str(call))[:200]
 
 
 def shown(value: Any, limit: int) -> str:
