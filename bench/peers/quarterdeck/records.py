@@ -3,11 +3,11 @@
 The records are what an attempt writes: a model is asked, it answers, a tool is intended, it is done; each names a body
 of 1.1 KB that was never stored before and shrinks as text does. The hash chain and the read tables are included; the
 attempt and its run have their rows, so that tokens and money are summed up. Group commit, write-ahead log, waits for
-the disk at each commit. As in the loop, an intent is waited for before its effect may begin, and an outcome is written
-with the next intent; the last ones are waited for. Budgets are no part of it. Claiming a stream, starting the run and
-its attempts do not count, nor does the first step of all, which loads what is loaded late. `--url` is a PostgreSQL
-database; without one it is SQLite. Variant `sqlite` is the least there could be: SQLite alone, one row and one commit
-a record of the same size.
+the disk at each commit; Python's garbage collector is set as in every command of ours. As in the loop, an intent is
+waited for before its effect may begin, and an outcome is written with the next intent; the last ones are waited for.
+Budgets are no part of it. Claiming a stream, starting the run and its attempts do not count, nor does the first step of
+all, which loads what is loaded late. `--url` is a PostgreSQL database; without one it is SQLite. Variant `sqlite` is
+the least there could be: SQLite alone, one row and one commit a record of the same size.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ import time
 
 import measuring
 
+from quarterdeck.cli.call import collect_seldom
 from quarterdeck.journal.log import Log
 from quarterdeck.journal.port import Claim
 from quarterdeck.kernel import events as e
@@ -128,4 +129,5 @@ def alone() -> None:
 if OPTIONS.variant == "sqlite":
     alone()
 else:
+    collect_seldom()
     asyncio.run(journal())

@@ -194,11 +194,16 @@ _GARBAGE: Final = (20_000, 10, 50)
 seventh of a busy gateway's time; most of what is made here goes by itself."""
 
 
-def drive(work: Coroutine[Any, Any, T]) -> T:
-    """Run the async part of a command to its end. Raises Stop where the process was asked to end."""
-    gc.freeze()  # what is loaded by now stays
+def collect_seldom() -> None:
+    """Have the collector look as seldom as every command of ours does. What is loaded by now stays."""
+    gc.freeze()
     gc.set_threshold(*_GARBAGE)
     gc.enable()
+
+
+def drive(work: Coroutine[Any, Any, T]) -> T:
+    """Run the async part of a command to its end. Raises Stop where the process was asked to end."""
+    collect_seldom()
     _watch_children()
     return asyncio.run(_stoppable(work))
 
