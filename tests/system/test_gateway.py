@@ -274,10 +274,14 @@ async def test_no_money_stays_behind_of_calls_that_were_left_at_any_moment(tmp_p
 class Crowd:
     """Processes that share a provider: a place is never there at once."""
 
+    left = 0
+    """Calls that were taken out of what may leave."""
+
     async def wait(self) -> float:
         return 0.0
 
     async def leave(self) -> float:
+        self.left += 1
         return 0.0
 
     @asynccontextmanager
@@ -332,6 +336,7 @@ async def test_a_call_that_waits_for_money_keeps_nobody_else_from_calling(tmp_pa
             assert (await waiting).status_code == 200
         await at.events(2, poor)
         assert (await at.purse(f"attempt/{poor}"))[1] == 0
+        assert one.left == 2, "each call counts once in the provider's rate"
 
 
 @pytest.mark.parametrize("name", [GPT, CLAUDE])

@@ -236,15 +236,16 @@ class Settling(Moving):
 
 
 class Places:
-    """Processes that share a provider: how many calls hold a place."""
+    """Processes that share a provider: how many calls hold a place, and how many got leave."""
 
     def __init__(self) -> None:
-        self.held = 0
+        self.held = self.left = 0
 
     async def wait(self) -> float:
         return 0.0
 
     async def leave(self) -> float:
+        self.left += 1
         return 0.0
 
     @asynccontextmanager
@@ -276,6 +277,7 @@ async def test_money_that_is_only_set_aside_is_waited_for(bench: Kit, *, comes_b
         finished = await wire.work(AGENT)
     if comes_back:
         assert (finished.outcome, len(clock.slept)) == (Outcome.OK, 3)
+        assert places.left == len(wire.server.requests) == 2, "each call counts once in the provider's rate"
     else:
         assert finished.outcome is Outcome.EXHAUSTED
         assert (

@@ -40,7 +40,7 @@ from quarterdeck.kernel.events import Node
 from quarterdeck.kernel.failures import BadInput, StoreUnavailable
 from quarterdeck.kernel.labels import MOST, labels
 from quarterdeck.kernel.states import RunState
-from quarterdeck.models.limiter import Limiter
+from quarterdeck.models.limiter import Leave, Limiter
 from quarterdeck.store.port import Store, Tx
 from quarterdeck.testing.chaos.caps import most_within
 
@@ -413,6 +413,25 @@ async def test_each_call_takes_one_call_of_what_may_leave() -> None:
     assert counting.taken == 10
 
 
+async def test_a_call_that_comes_back_for_its_money_takes_one_call_of_what_may_leave() -> None:
+    """It counts once however often it comes, stands in no line again, and still heeds what the provider asks."""
+    counting, clock = _Counting(), _Sleeping()
+    limiter = Limiter(clock, clock.sleep, counting)
+    limiter.too_fast()
+    calls = [Leave() for _ in range(10)]
+    for call in calls:
+        await limiter.enter(leave=call)
+    assert (counting.taken, round(clock.now)) == (10, 9), "a second apart"
+    for call in calls * 5:
+        assert await limiter.enter(leave=call) == 0.0
+    assert (counting.taken, round(clock.now)) == (10, 9)
+    limiter.heard(20.0)
+    assert await limiter.enter(leave=calls[0]) == pytest.approx(20.0)
+    assert await limiter.enter(leave=calls[0]) == 0.0
+    assert counting.taken == 10
+    assert await limiter.enter() == pytest.approx(1.0), "who comes for the first time stands in line"
+
+
 async def test_a_clock_that_is_copied_goes_on_by_itself_and_steps_with_nobody(store: Store) -> None:
     machine = _Stepping()
     copied = CopiedClock(machine)
@@ -451,6 +470,19 @@ class _Slow(SystemClock):
     def monotonic(self) -> float:
         self._asked += 1
         return super().monotonic() + (0.0 if self._asked == 1 else 60.0)
+
+
+class _Sleeping(SystemClock):
+    """Time goes on while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
 
 
 class _Stepping(SystemClock):

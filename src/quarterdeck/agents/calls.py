@@ -48,7 +48,7 @@ from quarterdeck.kernel.failures import (
     QuarterdeckError,
 )
 from quarterdeck.kernel.prices import cost, price_of, worst_case
-from quarterdeck.models.limiter import Limiter
+from quarterdeck.models.limiter import Leave, Limiter
 from quarterdeck.models.port import Message, Model, Reply, Request, StopReason, ToolSpec
 from quarterdeck.models.retry import PATIENCE, next_try
 
@@ -188,14 +188,14 @@ class ModelCalls:
 
     async def _once(self, name: str, prompt: Prompt) -> Reply:
         """One try, recorded before and after. Raises ModelFailed after recording it."""
-        limiter, money = self._ports.models.limiter(name), self._spending.patience(self._left)
+        limiter, money, leave = self._ports.models.limiter(name), self._spending.patience(self._left), Leave()
         try:
             while True:
                 try:
                     async with limiter.place(max(0.0, self._left())) as there:
                         if not there:
                             raise _too_late(name)
-                        return await self._tried(name, prompt, limiter, money)
+                        return await self._tried(name, prompt, limiter, money, leave)
                 except Held as held:
                     waits = held
                 await self._spending.wait(waits, money)
@@ -212,11 +212,11 @@ class ModelCalls:
             # Another worker has the attempt, or the store does not answer: the call is closed by whoever goes on.
             _log.warning("a cancelled call of %s was not closed: %s", self._assignment.attempt, error)
 
-    async def _tried(self, name: str, prompt: Prompt, limiter: Limiter, money: Settling) -> Reply:
+    async def _tried(self, name: str, prompt: Prompt, limiter: Limiter, money: Settling, leave: Leave) -> Reply:
         model = self._ports.models(name)
         price = self._price(name)
         window = await self._window_or_failure(model)
-        unwelcome = await self._held_back(name, limiter)
+        unwelcome = await self._held_back(name, limiter, leave)
         asked, request = await self._intend(name, prompt, price, window, money)
         holder = _holder(self._assignment, asked.step, asked.number)
         if unwelcome is not None:
@@ -257,13 +257,14 @@ class ModelCalls:
         self._log.append_soon(event, also=self._spending.settlement(holder, spent))
         return reply
 
-    async def _held_back(self, name: str, limiter: Limiter) -> ModelFailed | None:
-        """Wait until the provider may be asked; why it will not be asked, where that takes too long.
+    async def _held_back(self, name: str, limiter: Limiter, leave: Leave) -> ModelFailed | None:
+        """Wait until the provider may be asked, where the call has no leave for it yet; why it will not be asked, where
+        that takes too long.
 
         Raises NotAsked where the attempt's time ended meanwhile.
         """
         if limiter.wait() <= PATIENCE:
-            await limiter.enter(max(0.0, self._left()), PATIENCE)
+            await limiter.enter(max(0.0, self._left()), PATIENCE, leave)
             if self._left() <= 0:
                 raise _too_late(name)
         if (held := limiter.wait()) <= PATIENCE:

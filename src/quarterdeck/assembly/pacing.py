@@ -2,7 +2,8 @@
 
 Rules
 - What one process was told (a retry-after) is written down, and the others look every few seconds.
-- Where the operator set a rate, no more calls leave within any minute than it says, over all processes.
+- Where the operator set a rate, no more calls get leave within any minute than it says, over all processes. Who then
+  waits for money goes later than it was counted.
 - A process takes some calls of the present slice of time at once and lets them leave from that, so that most calls cost
   no transaction; what it does not use is lost with the slice. A slice is given no more than what the slices of the
   minute before it left over, and no more than its share.

@@ -1,7 +1,8 @@
 """How a call gets a place among those under way, its provider's leave, and its money: in this order.
 
 Rules
-- A call that waits for money gives its place back meanwhile: others, of other runs, go on.
+- A call that waits for money gives its place back meanwhile: others, of other runs, go on. It keeps its provider's
+  leave: however often it looks for its money, it takes one call out of what may leave.
 - Where the money covers only a shorter answer than was asked for, the call leaves with that bound: purse by purse of
   its chain, down to the shortest answer that is worth asking for.
 - A provider that wants to be left alone for too long is not asked.
@@ -26,7 +27,7 @@ from quarterdeck.kernel.clock import Clock
 from quarterdeck.kernel.config import Price
 from quarterdeck.kernel.failures import BudgetExhausted, FailureClass, ModelFailed
 from quarterdeck.models.factory import Models
-from quarterdeck.models.limiter import Limiter
+from quarterdeck.models.limiter import Leave, Limiter
 from quarterdeck.models.retry import PATIENCE
 
 if TYPE_CHECKING:  # it brings the HTTP client, which is loaded when the first model is made
@@ -78,8 +79,9 @@ class Admission:
         """The call on record, its place in `place`; or why its provider is not asked. Raises BudgetExhausted,
         BadConfiguration, ModelFailed."""
         limiter, money = ways.limiter(wanted.name), Settling(self._clock, self._sleep, self._rng)
+        leave = Leave()
         while True:
-            entered = await enter(wanted.name, limiter, place)
+            entered = await enter(wanted.name, limiter, place, leave)
             if entered is not None:
                 return Tried(entered)
             upstream = await ways.upstream(wanted.name)
@@ -110,13 +112,13 @@ class Admission:
             tried = shorter
 
 
-async def enter(name: str, limiter: Limiter, place: AsyncExitStack) -> ModelFailed | None:
-    """Take a place among the calls under way and wait for the provider's leave; why the model is not asked, where that
-    takes too long."""
+async def enter(name: str, limiter: Limiter, place: AsyncExitStack, leave: Leave | None = None) -> ModelFailed | None:
+    """Take a place among the calls under way and wait for the provider's leave, where the call does not have it yet;
+    why the model is not asked, where that takes too long."""
     if not await place.enter_async_context(limiter.place(PATIENCE)):
         return _unwelcome(name, PATIENCE)
     if limiter.wait() <= PATIENCE:
-        await limiter.enter(longest_hold=PATIENCE)
+        await limiter.enter(longest_hold=PATIENCE, leave=leave)
     held = limiter.wait()
     return _unwelcome(name, held) if held > PATIENCE else None
 

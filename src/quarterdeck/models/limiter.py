@@ -11,6 +11,9 @@ Rules
 - An outage is several calls in a row, of whomever, that failed for no reason of their own. Then calls leave one by one,
   ever more rarely while it lasts; with the first answer a second apart, and from there on as after a slow start.
 - First come, first served. Time and sleep are passed in.
+- Leave is given to a call once (`Leave`). A call that could not use it yet, because its money is not there, comes back
+  without standing in line again and without taking another's turn; it stands in line anew only where the provider asked
+  meanwhile to be left alone, and takes nothing twice out of what all processes share.
 - Where several processes share a provider (`Shared`), what one of them was told holds for all, calls leave at the rate
   that all of them have together, and no more are under way than all of them may have.
 """
@@ -114,6 +117,14 @@ class Shared(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class Leave:
+    """One call's leave to go: given once, and kept until it has gone."""
+
+    given: float = -math.inf
+    """When, by the clock; -inf = not yet."""
+
+
 class Limiter:
     """Holds the calls to one provider back. shared: None = this process is alone."""
 
@@ -172,12 +183,17 @@ class Limiter:
         """Seconds for which the provider wants to be left alone from now on."""
         return max(0.0, self._until - self._clock.monotonic())
 
-    async def enter(self, at_most: float = math.inf, longest_hold: float = math.inf) -> float:
+    async def enter(
+        self, at_most: float = math.inf, longest_hold: float = math.inf, leave: Leave | None = None
+    ) -> float:
         """Return when a call may leave, or when it was held back for `at_most` seconds; the answer is for how many.
 
         It also returns where the provider asks meanwhile to be left alone for longer than `longest_hold` seconds.
+        `leave`: that of a call that may have to come back; None = it does not.
         """
-        began = self._clock.monotonic()
+        began, leave = self._clock.monotonic(), leave or Leave()
+        if leave.given > -math.inf and await self._still(leave):
+            return 0.0
         in_line = self._door.locked()
         if in_line and at_most < math.inf:
             try:
@@ -189,9 +205,9 @@ class Limiter:
             await self._door.acquire()
         try:
             while True:
-                due, now = await self._next(in_line or began < self._eased), self._clock.monotonic()
+                due, now = await self._next(in_line or began < self._eased, leave), self._clock.monotonic()
                 if due <= now + _TICK:
-                    self._left = now
+                    self._left = leave.given = now
                     break
                 patience = began + at_most - now
                 if patience <= 0 or self.wait() > longest_hold:
@@ -201,15 +217,24 @@ class Limiter:
             self._door.release()
         return now - began
 
-    async def _next(self, waited: bool) -> float:
+    async def _still(self, leave: Leave) -> bool:
+        """Whether it holds: the provider did not ask to be left alone after it was given."""
+        await self._listen()
+        return self._until <= leave.given
+
+    async def _listen(self) -> None:
+        """Hear what the other processes heard."""
+        if self._shared is not None and (held := await self._shared.wait()) > 0.0:
+            self._hold(held)
+
+    async def _next(self, waited: bool, leave: Leave) -> float:
         """When the next call may leave, by the clock: by what this process knows, then by what all of them share.
         waited: with others, or for the end of a hold."""
         shared = self._shared
         if shared is None:
             return self._due(waited)
-        if (held := await shared.wait()) > 0.0:
-            self._hold(held)
-        if (due := self._due(waited)) > self._clock.monotonic() + _TICK:
+        await self._listen()
+        if (due := self._due(waited)) > self._clock.monotonic() + _TICK or leave.given > -math.inf:
             return due
         later = await shared.leave()
         if not later:
