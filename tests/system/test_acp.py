@@ -330,7 +330,9 @@ async def test_a_login_that_cannot_be_shared_comes_back_renewed_and_no_copy_stay
     kept = tmp_path / "logins" / "codex" / ".tool" / "auth.json"
     kept.parent.mkdir(parents=True)
     kept.write_text("1")
-    login = Login(files=(".tool/auth.json",), hosts=(), renewed=lambda before, after: after > before)
+    login = Login(
+        files=(".tool/auth.json",), hosts=(), renewed=lambda before, after, now: after if after > before else None
+    )
     plain.profile = replace(GENERIC, name="codex", login=login)
     assignment = await plain.assigned(
         {"run": 'cat "$HOME/.tool/auth.json" > a.txt; printf 3 > "$HOME/.tool/auth.json"'},
@@ -346,6 +348,8 @@ async def test_a_login_that_cannot_be_shared_comes_back_renewed_and_no_copy_stay
     assert finished.outcome is Outcome.OK, finished.reason
     assert await assignment.sandbox.read("a.txt") == (b"2" if taken_up else b"1")
     assert (kept.read_text(), kept.stat().st_mode & 0o777) == ("3", 0o600)
+    before = kept.with_name("auth.json.before")
+    assert (before.read_text(), before.stat().st_mode & 0o777) == ("2" if taken_up else "1", 0o600)
     there = await assignment.sandbox.exec(("ls", "-A", inside), timeout=20)
     assert there.stdout == b""
 

@@ -1,8 +1,10 @@
 """What an outside agent reports and asks, and how its attempt ended: the pure parts of the ACP harness."""
 
 import asyncio
+import base64
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -41,6 +43,23 @@ from quarterdeck.kernel.failures import AgentFailed, BadConfiguration, FailureCl
 
 BOUNDS = Bounds(turns=10, wall=60, tokens=1000, nusd=None)
 ALLOW, DENY, ASK = Decision("allow", ("a",)), Decision("deny", ("d",)), Decision("ask", ("q",))
+
+
+def token(account: str, text: str) -> str:
+    """One of the vendor's, as far as anybody here reads it."""
+    claims = json.dumps({"https://api.openai.com/auth": {"chatgpt_account_id": account}, "jti": text}).encode()
+    return f"e30.{base64.urlsafe_b64encode(claims).decode().rstrip('=')}.c2ln"
+
+
+def login(text: str, moment: str) -> dict[str, Any]:
+    """What Codex keeps."""
+    tokens = {"id_token": token("a", text), "access_token": token("a", f"{text} access"), "refresh_token": f"r {text}"}
+    return {"OPENAI_API_KEY": None, "tokens": {**tokens, "account_id": "a"}, "last_refresh": moment}
+
+
+LENT = login("old", "2026-01-01T00:00:00Z")
+NEW = login("new", "2026-02-01T00:00:00Z")
+MOMENT = datetime(2026, 2, 3, tzinfo=UTC).timestamp()
 
 
 def chunk(text: str, kind: str = "agent_message_chunk") -> dict[str, Any]:
@@ -427,20 +446,51 @@ class TestLogins:
             Logins(tmp_path / "nobody").check(agent, claude)
 
     @pytest.mark.parametrize(
-        ("after", "is_it"),
+        ("wrong", "is_it"),
         [
-            ({"tokens": {"account_id": "a"}, "last_refresh": "2026-02-01T00:00:00Z"}, True),
-            ({"tokens": {"account_id": "a"}, "last_refresh": "2026-01-01T00:00:00Z"}, False),
-            ({"tokens": {"account_id": "a"}, "last_refresh": "2025-01-01T00:00:00Z"}, False),
-            ({"tokens": {"account_id": "b"}, "last_refresh": "2026-02-01T00:00:00Z"}, False),
-            ({"tokens": None, "last_refresh": "2026-02-01T00:00:00Z"}, False),
-            ([], False),
+            ({}, True),
+            ({"last_refresh": "2026-02-01T00:00:00.123456789Z"}, True),
+            ({"id_token": LENT["tokens"]["id_token"]}, True),  # not every renewal brings another one
+            ({"last_refresh": "2026-01-01T00:00:00Z"}, False),
+            ({"last_refresh": "2025-01-01T00:00:00Z"}, False),
+            ({"last_refresh": "2026-02-04T00:00:00Z"}, False),  # not yet
+            ({"last_refresh": "9"}, False),
+            ({"last_refresh": "2026-02-01T00:00:00"}, False),  # of which clock?
+            ({"last_refresh": 1}, False),
+            ({"account_id": "b"}, False),
+            ({"id_token": token("b", "new")}, False),
+            ({"id_token": "no token"}, False),
+            ({"id_token": None}, False),
+            ({"access_token": None}, False),
+            ({"access_token": ""}, False),
+            ({"access_token": LENT["tokens"]["access_token"]}, False),
+            ({"access_token": token("b", "new access")}, False),
+            ({"refresh_token": None}, False),
+            ({"refresh_token": LENT["tokens"]["refresh_token"]}, False),
+            ({"tokens": {"account_id": "a"}}, False),
+            ({"tokens": None}, False),
         ],
     )
-    def test_only_a_later_login_of_the_same_account_is_taken_back(self, after: object, is_it: bool) -> None:
-        before = {"tokens": {"account_id": "a"}, "last_refresh": "2026-01-01T00:00:00Z"}
-        assert renewed(json.dumps(before).encode(), json.dumps(after).encode()) is is_it
-        assert not renewed(json.dumps(before).encode(), b"\xff{")
+    def test_only_renewed_tokens_of_the_same_account_are_taken_back(self, wrong: dict[str, Any], is_it: bool) -> None:
+        """What lies in the attempt's home may be the work of any program that ran there."""
+        tokens = {**NEW["tokens"], **{key: value for key, value in wrong.items() if key in NEW["tokens"]}}
+        beside = {key: value for key, value in wrong.items() if key not in tokens}
+        after = {**NEW, "tokens": tokens, **beside}
+        kept = renewed(json.dumps(LENT).encode(), json.dumps(after).encode(), MOMENT)
+        assert (kept is not None) is is_it
+        assert renewed(json.dumps(LENT).encode(), b"\xff{", MOMENT) is None
+        assert renewed(json.dumps(LENT).encode(), b"[]", MOMENT) is None
+        assert renewed(b"{}", json.dumps(after).encode(), MOMENT) is None
+
+    def test_nothing_but_tokens_is_taken_of_what_an_attempt_leaves_behind(self) -> None:
+        planted = {**NEW, "OPENAI_API_KEY": "planted", "auth_mode": "apikey", "tokens": {**NEW["tokens"], "more": "x"}}
+        kept = renewed(json.dumps(LENT).encode(), json.dumps(planted).encode(), MOMENT)
+        assert kept is not None
+        assert json.loads(kept) == {**LENT, "tokens": NEW["tokens"], "last_refresh": NEW["last_refresh"]}
+
+    def test_a_login_from_a_clock_that_was_ahead_can_still_be_renewed(self) -> None:
+        ahead = {**LENT, "last_refresh": "2031-01-01T00:00:00Z"}
+        assert renewed(json.dumps(ahead).encode(), json.dumps(NEW).encode(), MOMENT) is not None
 
     async def test_one_attempt_at_a_time_has_a_login_that_cannot_be_shared(self, tmp_path: Path) -> None:
         agent = Agent(name="a", login="own")

@@ -6,7 +6,8 @@ Rules
 - One that lies in the deck's own directory for it (`logins/PROFILE`) comes before the user's.
 - Where whoever renews a token makes all copies of the old one worthless (`Login.renewed`), the user's is not touched:
   the deck needs one of its own. It is lent to one attempt at a time on this machine, and what the CLI renewed meanwhile
-  is taken back, also after a crash, if it is the same account's and newer.
+  is taken back when the attempt ends, or goes on after a crash. What lies there may be anything that ran in the sandbox
+  wrote: the profile says what of it is a renewal, and what the deck had before is kept beside it.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ from typing import Any, Final
 
 from quarterdeck.agents.port import Assignment
 from quarterdeck.agents.profiles.port import Login, Profile
+from quarterdeck.kernel.clock import Clock, SystemClock
 from quarterdeck.kernel.entities import Agent
 from quarterdeck.kernel.failures import AgentFailed, BadConfiguration, FailureClass, QuarterdeckError, SandboxFailed
 from quarterdeck.workplace.port import HOME, Sandbox
@@ -37,6 +39,8 @@ _SECONDS: Final = 60.0
 _FILES: Final = 500
 _BYTES: Final = 16 * 1024 * 1024
 _RENEWED_BYTES: Final = 256 * 1024
+BEFORE: Final = ".before"
+"""Ends the name of what a renewed login has replaced."""
 _AGAIN: Final = 0.5
 """Seconds between two looks whether another process is done with a login."""
 
@@ -49,9 +53,10 @@ def own_login(agent: Agent) -> bool:
 class Logins:
     """The logins of this machine's user. `home`: the user's; `kept`: the deck's directory for logins of its own."""
 
-    def __init__(self, home: Path | None, kept: Path | None = None) -> None:
+    def __init__(self, home: Path | None, kept: Path | None = None, clock: Clock | None = None) -> None:
         self._home = home
         self._kept = kept
+        self._clock = clock or SystemClock()
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def place(self, profile: Profile) -> Path | None:
@@ -129,8 +134,13 @@ class Logins:
             command = ("sh", "-c", _READ, "sh", sandbox.where(HOME), name)
             found = await sandbox.exec(command, timeout=_SECONDS, output_limit=_RENEWED_BYTES)
             kept = own / name
-            if found.exit_code == 0 and _is_file(kept) and login.renewed(kept.read_bytes(), found.stdout):
-                _replace(kept, found.stdout)
+            if found.exit_code != 0 or not _is_file(kept):
+                continue
+            before = kept.read_bytes()
+            fresh = login.renewed(before, found.stdout, self._clock.wall())
+            if fresh is not None:
+                _replace(kept.with_name(f"{kept.name}{BEFORE}"), before)
+                _replace(kept, fresh)
 
     def _own(self, profile: Profile) -> Path | None:
         return self._kept / profile.name if self._kept is not None else None

@@ -44,9 +44,10 @@ class Login:
     """The vendor's hosts that the CLI must reach, as entries of an allow-list."""
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Of a JSON file that holds more than the login: the keys that are it."""
-    renewed: Callable[[bytes, bytes], bool] | None = None
-    """Whether the second content of a file is the first one's login, renewed. None = copies do not disturb each other;
-    otherwise whoever renews a token makes every other copy of it worthless."""
+    renewed: Callable[[bytes, bytes, float], bytes | None] | None = None
+    """What is to be kept of a file whose first content was lent and whose second came back at that moment (seconds
+    since the epoch): the first one's login, renewed; None = it is not that. No function = copies do not disturb each
+    other; otherwise whoever renews a token makes every other copy of it worthless."""
 
 
 @dataclass(frozen=True, slots=True)
