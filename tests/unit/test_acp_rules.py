@@ -288,6 +288,23 @@ class TestPermissions:
         assert len(set(hashes)) == len(hashes)
         assert action_hash("edit", written("one\n2\nthree").arguments) == hashes[0]
 
+    @pytest.mark.parametrize("given_input", [None, {"file_path": "/w/a.py"}])
+    @pytest.mark.parametrize("locations", [(), ("/w/a.py",)])
+    def test_every_file_that_will_be_written_is_one_of_the_paths(
+        self, given_input: Any, locations: tuple[str, ...]
+    ) -> None:
+        """The protocol leaves it to the agent whether it names a file beside its diff."""
+        content = tuple(
+            {"type": "diff", "path": path, "oldText": None, "newText": "x"}
+            for path in ("/w/a.py", "/w/.git/hooks/pre-commit")
+        )
+        for kind in ("edit", "", "other", "new"):
+            asking = replace(asked(kind, "Edit", given_input, locations), content=content)
+            action = action_of(assignment(), asking, "/w")
+            assert action.arguments["paths"] == ["/workspace/a.py", "/workspace/.git/hooks/pre-commit"]
+            decision = decide_safely(DefaultPolicy(), action)
+            assert (decision.verdict, decision.rules) == ("deny", ("protected-path",)), kind
+
     @given(st.lists(st.sampled_from("ab\n")), st.lists(st.sampled_from("ab\n")))
     def test_the_lines_shown_hold_the_whole_difference(self, old: list[str], new: list[str]) -> None:
         before, after = "".join(old).split("\n"), "".join(new).split("\n")

@@ -58,6 +58,11 @@ def own_tool(asked: Permission, tools: Collection[str]) -> str | None:
     return None
 
 
+def written(content: tuple[Mapping[str, Any], ...]) -> Iterator[str]:
+    """The files that will be written."""
+    return (str(part["path"]) for part in content if part.get("type") == "diff" and part.get("path"))
+
+
 def changes(content: tuple[Mapping[str, Any], ...]) -> tuple[list[list[str]], str]:
     """What will be written, as lines of each file, and the digest of all of it; nothing = no lines, and no digest."""
     diffs = [part for part in content if part.get("type") == "diff"]

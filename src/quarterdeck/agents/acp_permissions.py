@@ -2,7 +2,8 @@
 
 Rules
 - The policy is asked about the same tools as for the native loop, whatever the agent calls them; arguments are brought
-  into one form (`path`, `paths`, `command`).
+  into one form (`path`, `paths`, `command`). Every file that it will write by its own account is one of the paths,
+  wherever it says so, and a request of no known kind that shows such a file is an edit.
 - The action holds all that is asked for, what will be written included: a person's word is bound to it.
 - A definition's `tools` hold here too: what is not on the list is denied. Tools of our own MCP server have a gate of
   their own and are let through, where it is certain that they are ours (`acp_asked`).
@@ -13,7 +14,7 @@ Rules
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from quarterdeck.agents.acp_asked import SERVER, changes, own_tool, texts
+from quarterdeck.agents.acp_asked import SERVER, changes, own_tool, texts, written
 from quarterdeck.agents.acp_values import Option, Permission
 from quarterdeck.agents.port import Assignment
 from quarterdeck.govern.port import Action, Decision
@@ -48,7 +49,8 @@ DONE_OUTSIDE: Final = (*dict.fromkeys(name for name, _ in _TOOLS.values()), _OTH
 def action_of(assignment: Assignment, asked: Permission, workspace: str, tools: Collection[str] = ()) -> Action:
     """The request as the policy knows actions. `workspace`: where the agent sees its workspace; `tools`: what our own
     MCP server offers it."""
-    tool, effect = _TOOLS.get(asked.kind, (_OTHER, "execute"))
+    unknown_kind = _TOOLS["edit"] if any(written(asked.content)) else (_OTHER, "execute")
+    tool, effect = _TOOLS.get(asked.kind, unknown_kind)
     if own_tool(asked, tools) is not None:
         tool, effect = SERVER, "control"
     return Action(
@@ -99,7 +101,7 @@ def _arguments(asked: Permission, tool: str, workspace: str) -> dict[str, Any]:
     if not isinstance(asked.input, dict) and asked.input is not None:
         found["input"] = asked.input
     paths = [str(found[key]) for key in _PATH_KEYS if isinstance(found.get(key), str)]
-    paths += [path for path in asked.paths if path not in paths]
+    paths = list(dict.fromkeys((*paths, *asked.paths, *written(asked.content))))
     if paths:
         found["paths"] = [_inside(path, workspace) for path in paths]
         found["path"] = found["paths"][0]
