@@ -189,6 +189,8 @@ def test_what_no_tool_is_called_is_named_to_the_operator() -> None:
         "mcp:other",
         "other__*",
         "fetch",
+        "quarterdeck",
+        "task",
     )
     deck = DeckConfig.model_validate({"approve": {"tools": words}, "mcp": {"servers": {"db": {"command": "x"}}}})
     assert [line.split("'")[1] for line in unmeant(deck)] == ["Bash", "mcp:other", "other__*"]

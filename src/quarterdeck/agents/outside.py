@@ -25,7 +25,7 @@ from quarterdeck.agents.gate import ActionGate, action_hash
 from quarterdeck.agents.mail import Letter, Mail
 from quarterdeck.agents.native import NativeHarness
 from quarterdeck.agents.outside_call import CallDesk, Reply, sound_call
-from quarterdeck.agents.outside_task import Look, TaskDocument, briefing, look_around
+from quarterdeck.agents.outside_task import TASK, Look, TaskDocument, briefing, look_around
 from quarterdeck.agents.port import Assignment, Finished, Handoff
 from quarterdeck.agents.standing import Done, StandingLog
 from quarterdeck.agents.surveying import Surveyed
@@ -179,7 +179,7 @@ class OutsideDesk:
     def tools(self) -> dict[str, Tool]:
         """What the agent may call, by name."""
         chosen = equipment.own(self._assignment, self._ports.toolbox, ())
-        return {"task": TaskDocument(lambda: briefing(self._assignment, self._look)), **chosen, **self._outside.shown}
+        return {TASK: TaskDocument(lambda: briefing(self._assignment, self._look)), **chosen, **self._outside.shown}
 
     async def call(self, tool: str, arguments: Mapping[str, Any], request: str = "") -> Reply:
         """Make a call, or answer one that was made before. `request`: what the client calls it, unique for the

@@ -22,6 +22,8 @@ from quarterdeck.tools.port import Effect, Replay, Surroundings, ToolResult
 
 MAX_SIBLINGS: Final = 100
 MAX_NOTES: Final = 50
+TASK: Final = "task"
+"""Name of its tool."""
 EVIDENCE_LIMIT: Final = 24_000
 DESIGN_LIMIT: Final = 32_000
 
@@ -72,7 +74,7 @@ class TaskDocument:
     effect: Effect = "read"
     replay: Replay = "rerun"
     spec: ToolSpec = ToolSpec(
-        name="task",
+        name=TASK,
         description=(
             "What you are to do: your task with the paths that may change and the commands that must pass, the plan it "
             "is part of, how the other tasks stand, decisions that others noted, and feedback on earlier attempts. "

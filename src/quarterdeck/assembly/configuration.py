@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from quarterdeck.agents.acp_asked import SERVER
 from quarterdeck.agents.acp_permissions import DONE_OUTSIDE
+from quarterdeck.agents.outside_task import TASK
 from quarterdeck.agents.roster import build_roster, parse_agent, shipped_agents
 from quarterdeck.delivery.detect import detect, reads
 from quarterdeck.delivery.plans.ownership import check_owners
@@ -69,7 +71,8 @@ async def configuration(home: Path, mirror: Mirror, commit: str) -> Found:
 
 def unmeant(deck: DeckConfig) -> tuple[str, ...]:
     """What waits for a person's word by its name, and no tool has it. Pure."""
-    idle = names_nothing(deck.approve.tools, (*NAMES, FIND, USE, *DONE_OUTSIDE), tuple(deck.mcp.servers))
+    known = (*NAMES, FIND, USE, *DONE_OUTSIDE, SERVER, TASK)
+    idle = names_nothing(deck.approve.tools, known, tuple(deck.mcp.servers))
     return tuple(f"[approve] tools: {word!r} means no tool, so nothing waits because of it" for word in idle)
 
 
