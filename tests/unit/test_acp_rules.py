@@ -77,6 +77,11 @@ def asked(kind: str, title: str = "", given_input: Any = None, paths: tuple[str,
     return Permission("c", title, kind, given_input, paths, ())
 
 
+def denied(state: Updates, call: str) -> bool:
+    """Whether a request that names nothing but that call is denied because nobody can tell what it is."""
+    return unknown(whole(Permission(call, "", "", None, (), ()), state.announced(call))) is not None
+
+
 class Nowhere:
     """A journal that keeps nothing."""
 
@@ -216,12 +221,20 @@ class TestPermissions:
     )
     def test_only_what_a_client_writes_itself_makes_a_tool_ours(self, permission: Permission, tool: str) -> None:
         """Gemini CLI shows a command as the title, and no input."""
-        action = action_of(assignment(), permission, "/w", ("submit", "note"))
+        action = action_of(assignment(), permission, "/w", ("submit", "note"), fields=True)
         assert action.tool == tool
         order = assignment(tools=("read",))
         assert (unlisted(order, action) is None) is (tool == "quarterdeck")
         unasked = decide_safely(AskFirst(DefaultPolicy(), ("*",)), action).verdict == "allow"
         assert unasked is (tool == "quarterdeck")
+
+    def test_where_a_model_may_have_written_the_input_it_makes_no_tool_ours(self) -> None:
+        """Only Codex is known to write these fields itself."""
+        assert [name for name, profile in PROFILES.items() if profile.tool_fields] == ["codex"]
+        assert not GENERIC.tool_fields
+        claimed = asked("execute", "rm -rf src", {"server": "quarterdeck", "tool": "note", "arguments": {}})
+        assert action_of(assignment(), claimed, "/w", ("note",), fields=GENERIC.tool_fields).tool == "run"
+        assert action_of(assignment(), claimed, "/w", ("note",)).tool == "run"
 
     def test_a_request_that_names_the_call_alone_is_about_what_was_announced_of_it(self) -> None:
         state = Updates()
@@ -250,12 +263,54 @@ class TestPermissions:
         assert (action("3").tool, action("5").tool) == ("quarterdeck", "other")
         assert action("4", "execute").arguments["command"].endswith("rm -rf src"), "a command is never cut"
         state.take({"sessionUpdate": "tool_call_update", "toolCallId": "1", "status": "completed"})
-        assert state.announced("1") is None
+        assert denied(state, "1"), "a call that has ended is no leave for what else comes under its id"
+        again = {"toolCallId": "1", "kind": "execute", "title": "Run", "rawInput": {"command": "ls"}}
+        state.take({"sessionUpdate": "tool_call", **again})
+        assert action("1").arguments["command"] == "ls" and not denied(state, "1"), "it is another call of that id"
 
     def test_what_the_request_itself_says_comes_first(self) -> None:
         known = Announced("old", "read", input={"path": "a"}, paths=("a",))
         permission = whole(asked("execute", "new", {"command": "ls"}), known)
         assert (permission.kind, permission.title, permission.input) == ("execute", "new", {"command": "ls"})
+
+    def test_after_any_number_of_calls_a_request_is_about_what_was_announced(self) -> None:
+        state = Updates()
+        for number in range(acp_updates.CALLS + 10):
+            call = {"toolCallId": str(number), "kind": "execute", "title": "Run", "rawInput": {"command": "rm -rf src"}}
+            state.take({"sessionUpdate": "tool_call", **call})
+            permission = whole(Permission(str(number), "", "", None, (), ()), state.announced(str(number)))
+            action = action_of(assignment(), permission, "/w")
+            assert (action.tool, action.arguments["command"]) == ("run", "rm -rf src")
+            state.take({"sessionUpdate": "tool_call_update", "toolCallId": str(number), "status": "completed"})
+        assert (state.tool_calls, state.left_out) == (acp_updates.CALLS + 10, 10)
+
+    def test_of_more_calls_under_way_than_are_held_none_is_allowed_by_its_id_alone(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(acp_updates, "CALLS", 2)
+        state = Updates()
+        for number in range(3):
+            call = {"toolCallId": str(number), "kind": "execute", "title": "Run", "rawInput": {"command": "ls"}}
+            state.take({"sessionUpdate": "tool_call", **call})
+            state.take({"sessionUpdate": "tool_call_update", "toolCallId": str(number), "status": "in_progress"})
+        assert state.tool_calls == 3
+        assert [denied(state, str(number)) for number in range(4)] == [False, False, True, False]
+        assert unknown(whole(asked("execute", "", {"command": "ls"}), state.announced("2"))) is None
+
+    def test_nothing_is_held_of_a_call_that_has_ended(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(acp_updates, "HELD", 10_000)
+        state, diff = Updates(), {"type": "diff", "path": "p", "oldText": "", "newText": "y" * 2_000}
+        for number in range(40):
+            call = {"toolCallId": str(number), "kind": "edit", "content": [diff]}
+            state.take({"sessionUpdate": "tool_call", **call, "status": "completed" if number % 2 else "pending"})
+            ended = state.take({"sessionUpdate": "tool_call_update", **call, "status": "completed"})
+            assert len(ended) == 1 - number % 2
+            assert state.take({"sessionUpdate": "tool_call_update", **call}) == []
+        long = {"command": "x" * 9_000}
+        state.take({"sessionUpdate": "tool_call", "toolCallId": "new", "kind": "execute", "rawInput": long})
+        held = state.announced("new")
+        assert held is not None and (held.input, held.lost) == (long, False)
+        assert state.unfinished() == [Ended("new", "", "execute", False, json.dumps(long), "")]
 
     def test_more_than_is_held_is_not_allowed_unseen(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(acp_updates, "HELD", 1_000)

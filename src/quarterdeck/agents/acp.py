@@ -227,7 +227,7 @@ class AcpHarness:
         talk = Talk(
             seat.assignment, seat.recorder, ports.policy, ports.approvals, ports.clock, seat.desk, self._meter(seat),
             seat.bounds,
-            ports.patience, seat.began,
+            ports.patience, seat.began, seat.profile.tool_fields,
         )  # fmt: skip
         conversation: Conversation = client.Conversation(session, talk)
         watching = asyncio.create_task(seat.desk.surveyed.keep())

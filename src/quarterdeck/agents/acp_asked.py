@@ -2,8 +2,9 @@
 
 Rules
 - A request may name nothing but the call: what it leaves out is what was announced of that call.
-- A tool is ours where the vendor's client says so in what it writes itself: the registered name of the tool, or the
-  server and the tool as fields of their own. A title never makes it ours: it is the command itself in some clients, and
+- A tool is ours where the vendor's client says so in what it writes itself: the registered name of the tool or, of a
+  client that is known to write them (`Profile.tool_fields`), the server and the tool as fields of the input. In other
+  clients a model writes the input. A title never makes it ours: it is the command itself in some clients, and
   a description by the model in others.
 - What will be written is shown as lines, bounded. Its digest is of all of it, so that a word about one content is never
   a word about another.
@@ -46,13 +47,14 @@ def whole(asked: Permission, announced: Announced | None) -> Permission:
     )
 
 
-def own_tool(asked: Permission, tools: Collection[str]) -> str | None:
-    """Which of the tools of our MCP server it is about; None = another tool, or that is not known for sure."""
+def own_tool(asked: Permission, tools: Collection[str], *, fields: bool = False) -> str | None:
+    """Which of the tools of our MCP server it is about; None = another tool, or that is not known for sure. `fields`:
+    the client writes server and tool as fields of the input."""
     if asked.name:
         name = asked.name.removeprefix(_BY_NAME)
         return name if asked.name.startswith(_BY_NAME) and name in tools else None
     given = asked.input
-    if isinstance(given, dict) and given.keys() == _FIELDS and given["server"] == SERVER:
+    if fields and isinstance(given, dict) and given.keys() == _FIELDS and given["server"] == SERVER:
         tool = given["tool"]
         return tool if isinstance(tool, str) and tool in tools else None
     return None

@@ -46,12 +46,14 @@ DONE_OUTSIDE: Final = (*dict.fromkeys(name for name, _ in _TOOLS.values()), _OTH
 """What outside agents' own tools are to the policy."""
 
 
-def action_of(assignment: Assignment, asked: Permission, workspace: str, tools: Collection[str] = ()) -> Action:
+def action_of(
+    assignment: Assignment, asked: Permission, workspace: str, tools: Collection[str] = (), *, fields: bool = False
+) -> Action:
     """The request as the policy knows actions. `workspace`: where the agent sees its workspace; `tools`: what our own
-    MCP server offers it."""
+    MCP server offers it; `fields`: see `acp_asked.own_tool`."""
     unknown_kind = _TOOLS["edit"] if any(written(asked.content)) else (_OTHER, "execute")
     tool, effect = _TOOLS.get(asked.kind, unknown_kind)
-    if own_tool(asked, tools) is not None:
+    if own_tool(asked, tools, fields=fields) is not None:
         tool, effect = SERVER, "control"
     return Action(
         run=assignment.run,
@@ -69,7 +71,10 @@ def unknown(asked: Permission) -> Decision | None:
     if not asked.lost:
         return None
     return Decision(
-        "deny", ("too-large",), "It is larger than what can be held until it is decided on: do it in parts."
+        "deny",
+        ("not-held",),
+        "Nobody can tell what it is: its call has ended, or it is larger than what is held until it is decided on, or "
+        "too many calls are under way. Do it anew, in parts, one after the other.",
     )
 
 

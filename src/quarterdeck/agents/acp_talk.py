@@ -92,8 +92,10 @@ class Talk:
         bounds: Bounds,
         patience: Patience,
         began: float,
+        fields: bool = False,
     ) -> None:
-        """`meter`: what the gateway knows; None = it sees none of the calls. `began`: monotonic seconds."""
+        """`meter`: what the gateway knows; None = it sees none of the calls. `began`: monotonic seconds. `fields`: that
+        of the agent's profile (`tool_fields`)."""
         self._assignment = assignment
         self._recorder = recorder
         self._policy = AskFirst(policy, assignment.config.deck.approve.tools)
@@ -106,6 +108,7 @@ class Talk:
         self._bounds = bounds
         self._patience = patience
         self._began = began
+        self._fields = fields
         self._workspace = assignment.sandbox.where("/workspace")
         self._alive = began
         self._heard = False
@@ -139,7 +142,9 @@ class Talk:
         if self._asked > PERMISSIONS:
             return None
         asked = acp_asked.whole(asked, self.updates.announced(asked.call))
-        action = acp_permissions.action_of(self._assignment, asked, self._workspace, self._desk.tools())
+        action = acp_permissions.action_of(
+            self._assignment, asked, self._workspace, self._desk.tools(), fields=self._fields
+        )
         arguments = json.loads(json.dumps(action.arguments, default=str))
         word = await self._word(action, arguments, acp_permissions.unknown(asked))
         decision = word.decision

@@ -4,6 +4,8 @@ Rules
 - Chunks of one message are one fact; a tool call is two: that it was begun, and how it ended.
 - Everything is bounded: each text, the number of facts of each kind, and the number of updates. What is beyond a bound
   is counted, not kept; an agent that floods is told apart from one that talks much.
+- What leave may be asked for is held as it came while its call is under way, and nothing of it afterwards. A call of
+  which nothing is held is known as such: nobody gets leave for it by its id alone.
 - An update that is not understood is counted and left out: the protocol grows.
 """
 
@@ -21,6 +23,7 @@ UPDATES: Final = 200_000
 """More than this is a flood."""
 MESSAGES: Final = 2_000
 CALLS: Final = 5_000
+"""Calls that are facts, and calls that are under way at the same time."""
 PLANS: Final = 500
 TEXT_LIMIT: Final = 32 * 1024
 """Bytes kept of one message."""
@@ -80,7 +83,6 @@ class _Call:
     kind: str = ""
     input: str = ""
     output: str = ""
-    ended: bool = False
     name: str = ""
     called: str = ""
     """The title as it came: some clients write the command there, and nowhere else."""
@@ -90,6 +92,8 @@ class _Call:
     size: int = 0
     """Characters of what is held as it came."""
     lost: bool = False
+    told: bool = True
+    """It is a fact; of more calls than that only what leave may be asked for is held."""
 
 
 @dataclass(slots=True)
@@ -104,6 +108,9 @@ class Updates:
     cost_nusd: int | None = None
     """Of the session so far, as the agent reports it."""
     _calls: dict[str, _Call] = field(default_factory=dict)
+    """Those under way."""
+    _gone: set[str] = field(default_factory=set)
+    """Those of which nothing is held: they have ended, or there were too many."""
     _text: list[str] = field(default_factory=list)
     _length: int = 0
     _thought: bool = False
@@ -147,14 +154,14 @@ class Updates:
         return [
             Ended(name, call.title, call.kind, False, call.input, call.output)
             for name, call in self._calls.items()
-            if not call.ended
+            if call.told
         ]
 
     def announced(self, name: str) -> Announced | None:
-        """What was said of a call; None = nothing, or it has ended."""
+        """What was said of a call; None = it was never heard of."""
         call = self._calls.get(_id_of(name))
-        if call is None or call.ended:
-            return None
+        if call is None:
+            return Announced("", "", lost=True) if _id_of(name) in self._gone else None
         return Announced(call.called, call.kind, call.name, call.given, call.places, call.content, call.lost)
 
     def _chunk(self, text: str, thought: bool) -> Iterator[Fact]:
@@ -170,29 +177,43 @@ class Updates:
 
     def _call(self, update: Mapping[str, Any]) -> list[Fact]:
         name = _id_of(update.get("toolCallId", ""))
+        status = update.get("status")
         call = self._calls.get(name)
         new = call is None
         if call is None:
-            self.tool_calls += 1
-            if len(self._calls) >= CALLS:
-                self.left_out += 1
+            if name in self._gone and (update["sessionUpdate"] != "tool_call" or status in _ENDED):
+                return []  # more about a call that has ended; only a call that is begun may be another one of that id
+            call = self._begun(name)
+            if call is None:
                 return []
-            call = self._calls[name] = _Call()
         call.title = readable(str(update.get("title") or call.title))[:300]
         call.kind = readable(str(update.get("kind") or call.kind))[:40]
         if update.get("rawInput") not in (None, {}):
             call.input = shown(update["rawInput"], INPUT_LIMIT)
         if output := _output_of(update):
             call.output = output
-        self._hold(call, update)
         found: list[Fact] = [Began(name, call.title, call.kind, call.input)] if new else []
-        status = update.get("status")
-        if status in _ENDED and not call.ended:
-            call.ended = True
+        if status in _ENDED:
             found.append(Ended(name, call.title, call.kind, status == "completed", call.input, call.output))
-            call.input = call.output = ""
             self._let_go(call)
-        return found
+            del self._calls[name]
+            self._gone.add(name)
+        else:
+            self._hold(call, update)
+        return found if call.told else []
+
+    def _begun(self, name: str) -> _Call | None:
+        """A call that was not known; None = there are too many."""
+        self.tool_calls += 1
+        told = self.tool_calls <= CALLS
+        if len(self._calls) >= CALLS:
+            self._gone.add(name)
+            self.left_out += 1
+            return None
+        self._gone.discard(name)
+        self.left_out += not told
+        call = self._calls[name] = _Call(told=told)
+        return call
 
     def _hold(self, call: _Call, update: Mapping[str, Any]) -> None:
         """Keep what leave may be asked for, as it came."""

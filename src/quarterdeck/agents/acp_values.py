@@ -85,12 +85,12 @@ class Permission:
     content: tuple[Mapping[str, Any], ...] = ()
     """What it shows: files before and after, texts."""
     lost: bool = False
-    """It was announced with more than is held, and asked for without it: nobody can tell what it is."""
+    """Nothing is held of what was announced of it, and it is asked for without it: nobody can tell what it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """What an agent said of a tool call that has not ended."""
+    """What an agent said of a tool call."""
 
     title: str
     kind: str
@@ -99,7 +99,7 @@ class Announced:
     paths: tuple[str, ...] = ()
     content: tuple[Mapping[str, Any], ...] = ()
     lost: bool = False
-    """There was more than is held."""
+    """There was more than is held, or the call has ended."""
 
 
 class Listener(Protocol):

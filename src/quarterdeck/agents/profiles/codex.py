@@ -167,6 +167,7 @@ PROFILE: Final = Profile(
     launch=launch,
     providers=("openai",),
     models=("openai:gpt-6.1-sol",),
+    tool_fields=True,
     login=Login(
         files=(".codex/auth.json",),
         hosts=("chatgpt.com", "auth.openai.com", "api.openai.com"),

@@ -125,5 +125,8 @@ class Profile:
     """None = it cannot be used with the user's own login."""
     install: str = ""
     """How a person installs it: one command."""
+    tool_fields: bool = False
+    """Of a tool of an MCP server its client itself writes `server`, `tool` and `arguments` as the input; elsewhere a
+    model may have written these."""
     start_seconds: float = 60.0
     """Until `initialize` is answered."""
