@@ -1,7 +1,8 @@
 """What the gateway reads in a request's body: limits, references, and what costs more than its tokens."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -76,6 +77,38 @@ def test_an_answer_is_held_under_every_name_that_stands_there(
     assert held <= 1_024
 
 
+# --- how deep it is ---------------------------------------------------------------------------------------
+
+
+def deep(levels: int, more: bytes = b"") -> bytes:
+    """A request of so many levels, itself included."""
+    return b'{"model":"a","messages":[],"x":' + b"[" * (levels - 1) + more + b"]" * (levels - 1) + b"}"
+
+
+def below(frames: int, work: Callable[[], bytes]) -> bytes:
+    """What comes of it on a stack of so many calls more."""
+    return work() if frames == 0 else below(frames - 1, work)
+
+
+@pytest.mark.parametrize("more", [b"", b'"x"', rb'"\ud83d"'])
+def test_whatever_is_read_can_be_written_again_on_a_much_deeper_stack(more: bytes) -> None:
+    """What could be read and not be written left its money set aside."""
+    asked = [read(Wire.MESSAGES, deep(wires.DEEPEST, more))]
+    for levels in range(wires.DEEPEST + 1, 1_000):
+        try:
+            asked.append(read(Wire.MESSAGES, deep(levels, more)))
+        except ValueError:
+            continue
+    for one in asked:
+        assert b'"model":"b"' in below(300, partial(wires.rewritten, one, "b"))
+
+
+def test_a_body_of_more_levels_is_refused_with_a_sentence() -> None:
+    for levels in (wires.DEEPEST + 2, 900, 100_000):
+        with pytest.raises(ValueError, match="nested too deep"):
+            read(Wire.MESSAGES, deep(levels, rb'"\ud83d"'))
+
+
 # --- what lies elsewhere ----------------------------------------------------------------------------------
 
 
@@ -89,7 +122,7 @@ def test_an_answer_is_held_under_every_name_that_stands_there(
         (Wire.RESPONSES, b'{"input":[{"id":"msg_1"}]}'),
         (Wire.RESPONSES, b'{"input":[{"type":"additional_tools","tools":[],"content":[{"file_id":"f"}]}]}'),
         (Wire.GEMINI, b'{"cached_content":"cachedContents/x"}'),
-        (Wire.MESSAGES, b'{"messages":' + b"[" * 900 + b'{"file_id":"f"}' + b"]" * 900 + b"}"),
+        (Wire.MESSAGES, b'{"messages":' + b"[" * 198 + b'{"file_id":"f"}' + b"]" * 198 + b"}"),
     ],
 )
 def test_a_reference_is_found_however_it_is_written(wire: Wire, raw: bytes) -> None:
@@ -142,8 +175,19 @@ def test_what_costs_more_than_its_tokens_does_not_leave(wire: Wire, body: dict[s
 
 @pytest.mark.parametrize("wire", Wire)
 @pytest.mark.parametrize(
+    "field", [{"plugins": [{"id": "web"}]}, {"web_search_options": {}}, {"search_parameters": {"mode": "on"}}]
+)
+def test_what_a_proxy_charges_for_besides_does_not_leave_in_any_format(wire: Wire, field: dict[str, Any]) -> None:
+    assert "charged beside the tokens" in wires.unmetered(request(wire, model="m", **field))
+
+
+@pytest.mark.parametrize("wire", Wire)
+@pytest.mark.parametrize(
     "field",
     [
+        {"preset": "@preset/dear"},
+        {"prompt_id": "dear"},
+        {"router_settings_override": {"fallbacks": [{"m": ["gpt-6-astra"]}]}},
         {"fallbacks": ["gpt-6-astra"]},
         {"fallbacks": [{"model": "gpt-6-astra", "messages": []}]},
         {"models": ["openai/gpt-6-astra"], "route": "fallback"},

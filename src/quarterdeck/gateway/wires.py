@@ -174,10 +174,14 @@ _LIMITS: Final[Mapping[Wire, tuple[str, ...]]] = {
 _COUNTS: Final[Mapping[Wire, tuple[str, ...]]] = {Wire.CHAT: ("n",), Wire.GEMINI: ("candidateCount", "candidate_count")}
 
 
+DEEPEST: Final = 200
+"""Levels of a request's body: what is read is read again and written again, where the stack may be deeper."""
+
+
 def read(where: Place, raw: bytes, query: str = "") -> Asked:
     """The request. `query`: as it came. Raises ValueError where its body is no JSON object."""
     try:
-        body = documents.read(raw)
+        body = documents.read(raw, DEEPEST)
     except RecursionError as error:
         raise ValueError("the body is nested too deep") from error
     if not isinstance(body, dict):
@@ -202,14 +206,18 @@ longer than what was sent."""
 _CHARGED_FIELDS: Final[Mapping[Wire, tuple[str, ...]]] = {
     Wire.MESSAGES: ("mcp_servers", "container"),
     Wire.RESPONSES: ("prompt",),
-    Wire.CHAT: ("web_search_options", "search_parameters", "plugins", "audio"),
+    Wire.CHAT: ("audio",),
     Wire.GEMINI: (),
 }
 """Fields that bring such tools, or an answer that is not text."""
 
+_CHARGED_ANYWHERE: Final = ("web_search_options", "search_parameters", "plugins")
+"""Such fields of vendors and proxies that speak several formats."""
+
 _ELSEWHERE: Final = (
     *("fallbacks", "context_window_fallbacks", "content_policy_fallbacks", "models", "model_list", "route", "provider"),
     *("user_config", "custom_llm_provider", "api_base", "base_url", "api_key", "deployment_id", "extra_body"),
+    *("preset", "prompt_id", "router_settings_override"),
 )
 """Fields of proxies, in no vendor's own format, by which a client chooses another model or another place."""
 
@@ -223,7 +231,7 @@ def unmetered(asked: Asked) -> str:
     for kind in _kinds(asked):
         if not _OWN_TOOLS[asked.wire].fullmatch(kind):
             return f"the tool {kind} runs at the provider and is charged beside the tokens"
-    for field in _CHARGED_FIELDS[asked.wire]:
+    for field in (*_CHARGED_FIELDS[asked.wire], *_CHARGED_ANYWHERE):
         if body.get(field) not in (None, [], ""):
             return f"what {field} brings is charged beside the tokens"
     for field in _ELSEWHERE:
