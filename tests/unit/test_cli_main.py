@@ -382,7 +382,8 @@ def test_any_text_is_a_toml_string(text: str) -> None:
 
 @pytest.mark.parametrize("usd", ["inf", "nan", "1e12"])
 @pytest.mark.parametrize(
-    "command", [["gateway", "--port", "0", "--budget"], ["run", "goal", "--budget"], ["budget", "r"]]
+    "command",
+    [["gateway", "--port", "0", "--budget"], ["run", "goal", "--budget"], ["resume", "r", "--budget"], ["budget", "r"]],
 )
 def test_a_budget_is_an_amount_of_money(command: list[str], usd: str, capsys: Capture) -> None:
     assert main([*command, usd]) == Exit.USAGE
