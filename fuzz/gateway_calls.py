@@ -4,14 +4,19 @@ Rules
 - A request is refused with a ValueError or read; what is read has a worst case that is positive, covers the longest
   answer that it allows, and can be priced and routed. For the model that it names it goes on byte for byte, unless its
   usage has to be asked for; with a limit it says that limit when it is read again.
+- What lies in a request beside text, or is called so, is measured without an error, and counts for something.
 - Whatever a provider sends passes unchanged, in chunks of any size, and comes to a usage that can be stored.
 """
 
+import base64
+import contextlib
 import json
+import zlib
 from collections.abc import Sequence
 from typing import Final
 
-from quarterdeck.gateway import estimates, routes, wires
+from quarterdeck.gateway import charges, estimates, inline, pages, pictures, routes, sounds, wires
+from quarterdeck.gateway.allowance import Spent
 from quarterdeck.gateway.meter import Meter
 from quarterdeck.gateway.wires import Operation, Place, Wire
 from quarterdeck.kernel.config import Price
@@ -29,11 +34,16 @@ WORDS = (
 WINDOW: Final = 100_000
 LIMIT: Final = 2_000
 PRICE: Final = Price(input=3.0, output=15.0, cache_read=0.3, cache_write=3.75)
+PDF: Final = (
+    b"%PDF-1.7\n2 0 obj\n<< /Type /Pages /Kids [3 0 R] /Count 1 >>\nendobj\n3 0 obj\n<< /Type /Page >>\nendobj\n"
+    b"4 0 obj\n<< /Type /ObjStm /Filter /FlateDecode >>\nstream\n" + zlib.compress(b"<<>>") + b"\nendstream\nendobj"
+)
 MODELS: Final = ("anthropic:a", "openai:b", "chat:c", "google:d")
 
 
 def one(data: bytes) -> None:
-    """Read it as a request and as an answer, in each format."""
+    """Read it as a request and as an answer in each format, and as what may lie in a request."""
+    _shown(data)
     for wire in Wire:
         _request(wire, data)
         _answer(wire, data)
@@ -47,6 +57,9 @@ def _request(wire: Wire, data: bytes) -> None:
     assert "qd-x" not in wires.upstream_path(asked, "m")
     routes.candidates(wire, asked.model, MODELS)
     assert isinstance(wires.unmetered(asked), str)
+    beside = charges.inline("anthropic:a", inline.pieces(wire, asked.body, inline.allowance(len(data))))
+    assert beside.size + beside.doubtful <= len(data)
+    assert 0 < estimates.prompt_bound(asked, WINDOW, estimates.BYTES_PER_TOKEN, beside) <= WINDOW
     bound = estimates.worst(asked, PRICE, WINDOW, 8_000, estimates.BYTES_PER_TOKEN)
     assert 0 < bound.input <= WINDOW
     assert bound.nusd >= cost(Usage(input=bound.input, output=bound.output), PRICE)
@@ -60,6 +73,15 @@ def _request(wire: Wire, data: bytes) -> None:
         assert held is not None and held <= LIMIT, (held, data)
     assert again.messages == asked.messages
     json.loads(asked.prefix)
+
+
+def _shown(data: bytes) -> None:
+    allowance = inline.allowance(len(data))
+    with contextlib.suppress(Spent):
+        assert pages.count(data, allowance) >= 0
+    width, height = pictures.extent(data)
+    assert (width > 0) == (height > 0)
+    assert sounds.seconds(data) >= 0
 
 
 def _answer(wire: Wire, data: bytes) -> None:
@@ -91,4 +113,12 @@ def seeds() -> Sequence[bytes]:
         {"candidates": [{"content": {"parts": [{"text": "x"}]}}], "usageMetadata": {"promptTokenCount": 3}},
     )
     streams = [f"data: {json.dumps(event)}\n\n".encode() for event in events]
-    return [*(json.dumps(body).encode() for body in requests), *streams, b"".join(streams)]
+    shown: tuple[bytes, ...] = (
+        PDF,
+        b"GIF89a\x09\x00\x09\x00\x00\x00\x00,\0\0\0\0\x09\0\x09\0",
+        b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data",
+    )
+    source = {"type": "base64", "media_type": "application/pdf", "data": base64.b64encode(PDF).decode()}
+    document = {"model": "a", "max_tokens": 9, "messages": [{"content": [{"type": "document", "source": source}]}]}
+    bodies = [json.dumps(body).encode() for body in (*requests, document)]
+    return [*bodies, *shown, *streams, b"".join(streams)]

@@ -80,9 +80,10 @@ def pdf(count: int) -> bytes:
 
 
 def showing(name: str, shown: list[bytes], **wishes: Any) -> dict[str, Any]:
-    """`body` with pictures and documents in it."""
+    """`body` with pictures, documents and files of text in it; `mime`: what they are called, else what they are."""
+    mime = wishes.pop("mime", "")
     made = body(name, **wishes)
-    parts = [_part(name, one) for one in shown]
+    parts = [_part(name, one, mime) for one in shown]
     text = wishes.get("text", "Look at that.")
     match name.partition(":")[0]:
         case "openai":
@@ -94,8 +95,8 @@ def showing(name: str, shown: list[bytes], **wishes: Any) -> dict[str, Any]:
     return made
 
 
-def _part(name: str, shown: bytes) -> dict[str, Any]:
-    mime = "application/pdf" if shown.startswith(b"%PDF") else "image/png"
+def _part(name: str, shown: bytes, mime: str) -> dict[str, Any]:
+    mime = mime or ("application/pdf" if shown.startswith(b"%PDF") else "image/png")
     data = base64.b64encode(shown).decode()
     url, picture = f"data:{mime};base64,{data}", mime == "image/png"
     match name.partition(":")[0]:

@@ -2,16 +2,20 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 from gateway_kit import CLAUDE, GEMINI, GPT, MODELS, PRICES, REAL_KEY, RUN, bench, body, client, path, pdf, png, showing
 
 from quarterdeck.doors import model_calls
-from quarterdeck.gateway import record
+from quarterdeck.gateway import inline, record
+from quarterdeck.gateway.allowance import Allowance
+from quarterdeck.gateway.inline import Piece
+from quarterdeck.gateway.wires import Wire
 from quarterdeck.govern.chain import DayCaps
 from quarterdeck.govern.port import Link
 from quarterdeck.kernel import events as e
@@ -485,6 +489,75 @@ async def test_callers_with_pictures_never_pass_a_cap_by_what_was_billed(tmp_pat
         settled_, reserved = await at.purse()
         assert cap * 0.5e9 < server.total.nusd <= settled_ <= cap * 1e9
         assert reserved == 0
+
+
+SAID = b" 31.2,99,1.78\n" * 4_000
+LIKE = {
+    "pdf": b"%PDF-1.4 /Type /Page\n" + SAID,
+    "gif": b"GIF89a\x01\x00\x01\x00\x00\x00\x00," + b"\0" * 9 + SAID,
+    "bmp": b"BMI,weight,height\n" + SAID,
+}
+
+
+@pytest.mark.parametrize("like", LIKE)
+@pytest.mark.parametrize("name", MODELS)
+async def test_a_text_that_begins_like_something_else_is_set_aside_for_as_the_text_that_is_billed(
+    tmp_path: Path, name: str, like: str
+) -> None:
+    async with ScriptedServer(roomy()) as server, bench(tmp_path, server) as at:
+        async with client(await at.grant()) as inside:
+            answer = await inside.post(path(name), json=showing(name, [LIKE[like]], mime="text/csv"))
+            assert answer.status_code == 200, answer.text
+        asked, answered = await at.events(2)
+        assert isinstance(asked, e.ModelAsked)
+        assert isinstance(answered, e.ModelAnswered)
+        assert server.total.nusd > len(SAID) / 4 * 1_000, "as a text"
+        assert server.total.nusd == answered.cost_nusd <= asked.reserved_nusd
+
+
+async def test_whoever_may_not_ask_any_more_makes_no_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked, pieces = list[Wire](), inline.pieces
+
+    def seen(wire: Wire, body: Mapping[str, Any], may: Allowance) -> tuple[Piece, ...]:
+        looked.append(wire)
+        return pieces(wire, body, may)
+
+    monkeypatch.setattr(inline, "pieces", seen)
+    async with (
+        ScriptedServer(roomy()) as server,
+        bench(tmp_path, server) as at,
+        client(await at.grant(turns=1)) as inside,
+    ):
+        answers = [await inside.post(path(CLAUDE), json=showing(CLAUDE, [pdf(2)])) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 400, 400]
+    assert "the limit of 1 model calls" in answers[2].text
+    assert len(looked) == 1
+
+
+async def test_a_large_document_is_counted_beside_everything_else(tmp_path: Path) -> None:
+    """Several at once, of one key and of another."""
+    large = pdf(3) + b" " * 1_500_000
+    async with ScriptedServer(roomy()) as server, bench(tmp_path, server) as at:
+        one, other = await at.grant(f"{RUN}.task.1"), await at.grant(f"{RUN}.task.2")
+        async with client(one) as inside, client(other) as beside:
+            asking = [each.post(path(CLAUDE), json=showing(CLAUDE, [large])) for each in (inside, inside, beside)]
+            assert [answer.status_code for answer in await asyncio.gather(*asking)] == [200] * 3
+        for asked in await at.events():
+            if isinstance(asked, e.ModelAsked):
+                assert asked.reserved_nusd < 200_000_000, "three pages, and no whole window"
+
+
+async def test_a_body_of_any_depth_leaves_nothing_set_aside(tmp_path: Path) -> None:
+    """Also one that is only just read, and has to be written again for a model of another name."""
+    async with ScriptedServer(scenario()) as server, bench(tmp_path, server) as at:
+        async with client(await at.grant()) as inside:
+            said = body(CLAUDE) | {"model": "quarterdeck"}
+            for levels in (3, 150, *range(850, 1_000)):
+                sent = json.dumps(said)[:-1] + ',"x":' + "[" * levels + "]" * levels + "}"
+                answer = await inside.post(path(CLAUDE), content=sent.encode())
+                assert answer.status_code == (200 if levels < 200 else 400), (levels, answer.text)
+        await server.idle()
+        assert (await at.purse())[1] == 0
 
 
 async def test_an_outcome_is_written_with_the_next_intent_and_before_it(

@@ -3,6 +3,7 @@
 import base64
 import json
 import struct
+import time
 import zlib
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quarterdeck.gateway import charges, estimates, inline, pages, pictures, sounds, wires
+from quarterdeck.gateway.allowance import Allowance, Spent
 from quarterdeck.gateway.charges import Inline
 from quarterdeck.gateway.inline import Document, Other, Picture, Piece, Sound
 from quarterdeck.gateway.wires import Asked, Operation, Place, Wire
@@ -26,6 +28,18 @@ EXTENDED = b"RIFF\0\0\0\0WEBPVP8X\0\0\0\0\0\0\0\0" + (1919).to_bytes(3, "little"
 
 def b64(data: bytes) -> str:
     return base64.b64encode(data).decode()
+
+
+def blob(kind: str, mime: str, data: str) -> dict[str, Any]:
+    return {"type": kind, "source": {"type": "base64", "media_type": mime, "data": data}}
+
+
+def counted(data: bytes) -> int:
+    return pages.count(data, inline.allowance(len(data)))
+
+
+def pieces(wire: Wire, body: dict[str, Any]) -> tuple[Piece, ...]:
+    return inline.pieces(wire, body, inline.allowance(len(json.dumps(body))))
 
 
 def request(wire: Wire, **body: Any) -> Asked:
@@ -69,7 +83,7 @@ def test_what_cannot_be_read_has_no_size(data: bytes) -> None:
 def test_nonsense_is_measured_without_a_word(start: bytes, rest: bytes) -> None:
     width, height = pictures.extent(start + rest)
     assert (width > 0) == (height > 0)
-    assert pages.count(start + rest) >= 0
+    assert counted(start + rest) >= 0
     assert sounds.seconds(start + rest) >= 0
 
 
@@ -107,12 +121,95 @@ def packed(head: bytes, content: bytes) -> bytes:
     ],
 )
 def test_the_pages_of_a_document_are_counted_or_not_known(data: bytes, count: int) -> None:
-    assert pages.count(data) == count
+    assert counted(data) == count
 
 
 def test_what_unpacks_to_too_much_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "_LARGEST", 10_000)
-    assert pages.count(pdf(LEAF, packed(b"/Type /ObjStm", b" " * 20_000))) == 0
+    assert counted(pdf(LEAF, packed(b"/Type /ObjStm", b" " * 20_000))) == 0
+
+
+@pytest.mark.parametrize("before", [*range(pages._WINDOW - 40, pages._WINDOW + 2), 3 * pages._WINDOW - 20])
+def test_what_stands_where_two_looks_meet_is_seen_once(before: int) -> None:
+    tree = b"<</Type/Pages /Kids [3 0 R 4 0 R] /Count 1>>"
+    assert counted(b"%PDF-1.7\n".ljust(before) + tree + LEAF) == 2
+    assert counted(b"%PDF-1.7\n".ljust(before) + LEAF * 3) == 3
+    assert counted(b"%PDF-1.7\n".ljust(before) + b"/P#61ge" + LEAF * 3) == 0
+
+
+@pytest.mark.parametrize("name", [b"/Type%b/Page", b"/Kids%b[3 0 R]", b"/Count%b900"])
+def test_what_stands_too_far_from_its_name_is_not_overlooked(name: bytes) -> None:
+    assert counted(pdf(LEAF, name % (b" " * 70))) == 0
+
+
+# --- what takes long --------------------------------------------------------------------------------------
+
+TINY = zlib.compress(b"x")
+SLOW = {
+    "arrays without an end": b"/Kids[" * 20_000,
+    "arrays that hold arrays": b"/Kids[" * 2_000 + b"]",
+    "streams without an end": (b"obj/ObjStm/FlateDecode stream\n" + TINY) * 10_000 + b" " * 400_000,
+    "streams with one end": (b"obj/ObjStm/FlateDecode stream\n" + TINY) * 10_000 + b" " * 400_000 + b"endstream",
+    "streams that hold much": packed(b"obj /ObjStm", b" " * 30_000_000) * 20,
+    "streams": packed(b"obj /ObjStm", b"x") * 8_000,
+    "pages": b"/Type/Page " * 60_000,
+    "pages that are far away": (b"/Type" + b" " * 64) * 10_000,
+    "numbers": b"/Count 1 " * 80_000,
+    "names": b"/#41" * 150_000,
+    "long names": b"/" + b"#41" * 200_000,
+    "marks": b"/" * 700_000,
+    "references": b"/Kids[" + b"1 0 R " * 3_000 + b"]" + b"/Kids[]" * 80_000,
+}
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_a_document_is_looked_through_in_a_time_in_proportion_to_its_length(name: str) -> None:
+    """Seconds of this thread's own computing: a small part of what each of them took when it was looked through again
+    for each of its parts, or whatever it unpacked to."""
+    body = {"messages": [{"content": [blob("document", "application/pdf", b64(b"%PDF-1.7\n" + SLOW[name]))]}]}
+    began = time.thread_time()
+    assert charges.inline("anthropic:claude-opus-5", pieces(Wire.MESSAGES, body)).size >= 0
+    assert time.thread_time() - began < 1.0
+
+
+def test_many_documents_share_what_may_be_looked_through() -> None:
+    bomb = blob("document", "application/pdf", b64(pdf(*[packed(b"/Type /ObjStm", b" " * 2_000_000)] * 4)))
+    body = {"messages": [{"content": [bomb] * 200}]}
+    began = time.thread_time()
+    found = pieces(Wire.MESSAGES, body)
+    assert time.thread_time() - began < 2.0, "1.6 GB when it is all unpacked"
+    assert charges.inline("anthropic:claude-opus-5", found).tokens is None
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        (
+            [blob("document", "application/pdf", b64(pdf(TREE, LEAF, LEAF)))],
+            Document(len(b64(pdf(TREE, LEAF, LEAF))), 2),
+        ),
+        ([blob("document", "application/pdf", b64(pdf(TREE, b" " * 600_000)))], Other(0)),
+        ([{}] * 10_000, Other(0)),
+    ],
+)
+def test_what_takes_long_is_not_done_where_others_wait_for_it(parts: list[Any], expected: Piece) -> None:
+    at_once = Allowance(inline.AT_ONCE)
+    assert inline.pieces(Wire.MESSAGES, {"messages": [{"content": parts}]}, at_once) == (expected,)
+    assert at_once.spent is isinstance(expected, Other)
+
+
+def test_nothing_is_looked_through_for_who_does_not_wait_any_more() -> None:
+    gone = inline.allowance(10_000_000)
+    gone.end()
+    with pytest.raises(Spent):
+        pages.count(pdf(TREE, LEAF, LEAF), gone)
+
+
+def test_a_sound_or_a_picture_of_very_many_parts_is_not_known() -> None:
+    began = time.thread_time()
+    assert sounds.seconds(b"RIFF\0\0\0\0WAVE" + b"junk\0\0\0\0" * 1_000_000 + wav(1, 100)[12:]) == 0
+    assert pictures.extent(GIF[:13] + b"!\xfe\1x\0" * 50_000 + GIF[13:]) == (0, 0)
+    assert time.thread_time() - began < 0.1
 
 
 # --- sound ------------------------------------------------------------------------------------------------
@@ -135,10 +232,6 @@ def test_the_length_of_a_sound_is_read_where_nothing_can_hide_in_it() -> None:
 
 PICTURE, PAGES, SPOKEN, TABLE = b64(PNG), b64(pdf(TREE, LEAF, LEAF)), b64(wav(1, 160_000)), b64(b"PK\3\4 a table")
 SIZED = Picture(len(PICTURE), 1920, 1080)
-
-
-def blob(kind: str, mime: str, data: str) -> dict[str, Any]:
-    return {"type": kind, "source": {"type": "base64", "media_type": mime, "data": data}}
 
 
 IMAGE = blob("image", "image/png", PICTURE)
@@ -176,7 +269,7 @@ FOUND: list[tuple[Wire, dict[str, Any], list[Piece]]] = [
                 {"type": "function_call_output", "output": [{"type": "input_file", "file_data": PAGES}]},
             ]
         },
-        [Document(len(PAGES), 2), SIZED],
+        [Document(len(PAGES), 2, text=True), SIZED],
     ),
     (
         Wire.RESPONSES,
@@ -216,7 +309,7 @@ FOUND: list[tuple[Wire, dict[str, Any], list[Piece]]] = [
     (
         Wire.GEMINI,
         {"contents": [{"parts": [{"functionResponse": {"parts": [{"inlineData": {"data": PAGES}}]}}]}]},
-        [Document(len(PAGES), 2)],
+        [Document(len(PAGES), 2, text=True)],
     ),
 ]
 
@@ -225,7 +318,7 @@ FOUND: list[tuple[Wire, dict[str, Any], list[Piece]]] = [
 def test_what_is_no_text_is_found_where_its_format_has_room_for_it(
     wire: Wire, body: dict[str, Any], expected: list[Piece]
 ) -> None:
-    assert sorted(map(str, inline.pieces(wire, body))) == sorted(map(str, expected))
+    assert sorted(map(str, pieces(wire, body))) == sorted(map(str, expected))
 
 
 URL = f"data:image/png;base64,{PICTURE}"
@@ -244,13 +337,73 @@ URL = f"data:image/png;base64,{PICTURE}"
     ],
 )
 def test_what_is_only_called_a_picture_is_text(wire: Wire, body: dict[str, Any]) -> None:
-    assert inline.pieces(wire, body) == ()
+    assert pieces(wire, body) == ()
 
 
 def test_more_pieces_than_anybody_takes_are_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inline, "MOST", 3)
-    pieces = inline.pieces(Wire.MESSAGES, {"messages": [{"content": [IMAGE] * 9}]})
-    assert charges.inline("anthropic:claude-opus-5", pieces).tokens is None
+    found = pieces(Wire.MESSAGES, {"messages": [{"content": [IMAGE] * 9}]})
+    assert charges.inline("anthropic:claude-opus-5", found).tokens is None
+
+
+@given(st.binary(max_size=80), st.integers(4, 30), st.booleans(), st.sampled_from(["", "\n", " = "]))
+def test_base64_is_read_in_pieces_as_it_is_in_one(data: bytes, piece: int, bare: bool, end: str) -> None:
+    said = b64(data)
+    said = (said.rstrip("=") if bare else said).replace("+", "-") + (end if bare or "=" not in end else "")
+    spaced = "\n".join(said[at : at + 7] for at in range(0, len(said), 7))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inline, "_PIECE", piece)
+        assert inline._decoded(said) == inline._decoded(spaced) == data
+        assert data.startswith(inline._decoded(spaced, 32))
+        assert inline._decoded(said, 32)[:20] == data[:20]
+        assert inline._decoded("QUJD=" + "A" * 40) == inline._decoded("QUJD" * 9 + "é") == b""
+
+
+# --- what may be text -------------------------------------------------------------------------------------
+
+SAID = b" hello world" * 1_000
+LIKE_GIF = b"GIF89a\x01\x00\x01\x00\x00\x00\x00," + b"\0" * 9 + SAID
+LIKE_PDF = b"%PDF-1.4 /Type /Page " + SAID
+
+
+def file_part(mime: str, data: bytes, **named: str) -> dict[str, Any]:
+    said = f"data:{mime};base64,{b64(data)}" if mime else b64(data)
+    return {"input": [{"content": [{"type": "input_file", "file_data": said, **named}]}]}
+
+
+def google(mime: str, data: bytes) -> dict[str, Any]:
+    return {"contents": [{"parts": [{"inlineData": {"mimeType": mime, "data": b64(data)}}]}]}
+
+
+@pytest.mark.parametrize("data", [LIKE_GIF, LIKE_PDF, b"BMI,weight,height\n" + SAID, b"MM\0*" + SAID, b"II*\0" + SAID])
+@pytest.mark.parametrize("mime", ["text/plain", "Text/CSV; charset=utf-8", "text/x-python"])
+def test_a_text_that_begins_like_something_else_is_set_aside_for_as_a_text(data: bytes, mime: str) -> None:
+    for wire, body in ((Wire.GEMINI, google(mime, data)), (Wire.RESPONSES, file_part(mime, data))):
+        asked = request(wire, **body)
+        beside = charges.inline("google:gemini-3.1-pro-preview", pieces(wire, dict(asked.body)))
+        assert beside.size == 0
+        assert estimates.prompt_bound(asked, 1_000_000, 2.0, beside) > len(b64(SAID)) / 2
+        assert estimates.too_long(asked, len(asked.raw) * 2 // 3, beside) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (file_part("", LIKE_PDF), [Document(len(b64(LIKE_PDF)), 1, text=True)]),
+        (file_part("", LIKE_PDF, filename="A.PDF"), [Document(len(b64(LIKE_PDF)), 1)]),
+        (file_part("", LIKE_PDF, filename="a.docx"), [Other(len(b64(LIKE_PDF)))]),
+        (file_part("application/octet-stream", LIKE_GIF), [Picture(len(b64(LIKE_GIF)), 1, 1, text=True)]),
+        (file_part("application/zip", LIKE_GIF), [Other(len(b64(LIKE_GIF)))]),
+        (file_part("audio/mp3", LIKE_GIF), [Other(len(b64(LIKE_GIF)))]),
+        (file_part("video/mp4", b"\0\0\0\x18ftypmif1"), [Other(16)]),
+        (file_part("image/png", LIKE_PDF), [Other(len(b64(LIKE_PDF)))]),
+        (file_part("image/bmp", b"BM" + SAID), [Picture(len(b64(b"BM" + SAID)))]),
+        (file_part("image/svg+xml", b"<svg/>"), [Picture(8, text=True)]),
+        (file_part("text/plain", SAID), []),
+    ],
+)
+def test_what_is_called_one_thing_and_begins_like_another(body: dict[str, Any], expected: list[Piece]) -> None:
+    assert list(pieces(Wire.RESPONSES, body)) == expected
 
 
 # --- what they are charged for ----------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from quarterdeck.gateway import charges, estimates, inline, routes, wires
 from quarterdeck.gateway.admission import Admission, Wanted, enter
+from quarterdeck.gateway.allowance import Allowance
 from quarterdeck.gateway.answers import Client, Tried, pass_on, passed, refuse
 from quarterdeck.gateway.estimates import Worst
 from quarterdeck.gateway.inline import Piece
@@ -45,8 +46,6 @@ _log = logging.getLogger(__name__)
 
 _LARGEST_REFUSAL: Final = 1024 * 1024
 """Bytes of a provider's error that are passed on."""
-_AT_ONCE: Final = 1024 * 1024
-"""Bytes of a request whose pictures and documents are measured at once."""
 _BETWEEN: Final = (502, 504)
 """Statuses of a proxy before the provider: the provider itself may have answered, and counted."""
 _UNKNOWN_WINDOW: Final = 1_000_000
@@ -107,10 +106,9 @@ class Calls:
             return await self._count(_Request(key, asked, headers, client), names[0])
         if why := wires.unmetered(asked):
             return await refuse(client, asked, f"Quarterdeck: not metered, so it does not leave: {why}", "not_metered")
-        if len(asked.raw) > _AT_ONCE:  # a document is read through, and others do not wait for that
-            pieces = await asyncio.to_thread(inline.pieces, asked.wire, asked.body)
-        else:
-            pieces = inline.pieces(asked.wire, asked.body)
+        if stopped := key.bound():  # whoever may not ask makes no work either
+            return await _limited(key, stopped, asked, client)
+        pieces = await _measured(key, asked)
         return await self._until_answered(_Request(key, asked, headers, client, pieces), list(names))
 
     async def _until_answered(self, request: _Request, names: list[str]) -> None:
@@ -119,8 +117,7 @@ class Calls:
         while True:
             number += 1
             if stopped := key.bound():
-                key.stop(stopped)
-                return await refuse(client, asked, f"Quarterdeck: {stopped.reason}.", "limit_reached")
+                return await _limited(key, stopped, asked, client)
             try:
                 tried = await self._try(request, step, number, names[0])
             except BudgetExhausted as error:
@@ -154,10 +151,11 @@ class Calls:
         """
         key, asked, ways = request.key, request.asked, self._ways(request.key)
         terms, limiter = self._terms(key, name), ways.limiter(name)
-        beside = charges.inline(name, request.pieces)
+        beside, model = charges.inline(name, request.pieces), name.partition(":")[2]
         if (tokens := estimates.too_long(asked, terms.window, beside)) is not None:
             raise _too_long(tokens, terms.window)
         bound = estimates.worst(asked, terms.price, terms.window, terms.longest, _rate(key, name), beside)
+        body = wires.rewritten(asked, model)  # what cannot be written is known before anything is set aside
         async with AsyncExitStack() as place:
             with key.claim():
                 wanted = Wanted(key, asked, name, step, number, bound, terms.price)
@@ -168,7 +166,7 @@ class Calls:
             probes.hit("model.intended")
             upstream = admitted.upstream
             leg = _Leg(self._book, request, admitted.intent, admitted.bound, self._clock)
-            tried = await leg.run(upstream, name, wires.rewritten(asked, name.partition(":")[2], admitted.limit))
+            tried = await leg.run(upstream, name, body, admitted.limit)
             if tried is not None:
                 await self._learn_failure(limiter, upstream, tried.failure)
                 return tried
@@ -256,10 +254,14 @@ class _Leg:
         self._closing = False
         self.metered: Metered | None = None
 
-    async def run(self, upstream: "Upstream", name: str, body: bytes) -> Tried | None:
-        """None = the client has what there is. Whatever happens, the call is closed on record."""
-        path = wires.upstream_path(self._asked, name.partition(":")[2])
+    async def run(self, upstream: "Upstream", name: str, body: bytes, limit: int | None) -> Tried | None:
+        """None = the client has what there is. Whatever happens, the call is closed on record. `limit`: tokens that
+        the answer has to be held to, where `body` allows more."""
+        model = name.partition(":")[2]
+        path = wires.upstream_path(self._asked, model)
         try:
+            if limit is not None:
+                body = wires.rewritten(self._asked, model, limit)
             async with upstream.forward(name, path, body, self._headers, whole=not self._asked.streams) as answer:
                 if answer.status >= 300:
                     return await self._refused(answer)
@@ -336,6 +338,25 @@ class _Leg:
         if self.metered is None and self._meter is not None:
             self.metered = self._meter.finish(self._bound.input, self._bound.output)
         return self.metered
+
+
+async def _measured(key: Key, asked: Asked) -> tuple[Piece, ...]:
+    """What lies in it beside text. Others do not wait for what takes long: it is done beside the loop, for one request
+    of a key at a time, and no longer than somebody waits for it."""
+    pieces = inline.pieces(asked.wire, asked.body, at_once := Allowance(inline.AT_ONCE))
+    if not at_once.spent:
+        return pieces
+    async with key.measuring:
+        allowance = inline.allowance(len(asked.raw))
+        try:
+            return await asyncio.to_thread(inline.pieces, asked.wire, asked.body, allowance)
+        finally:
+            allowance.end()
+
+
+async def _limited(key: Key, stopped: Stopped, asked: Asked, client: Client) -> None:
+    key.stop(stopped)
+    await refuse(client, asked, f"Quarterdeck: {stopped.reason}.", "limit_reached")
 
 
 def _rate(key: Key, name: str) -> float:

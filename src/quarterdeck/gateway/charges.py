@@ -9,6 +9,7 @@ Rules
 - Google: up to Gemini 2, 258 for each tile of a picture; from Gemini 3 on at most 2,240 for a picture or a page. Sound:
   32 a second, which some models charge several times as much for as text.
 - A server of one's own: what the open models that people serve are known to take at most.
+- What may be text counts by both, its characters and what it begins like.
 - Where a size is not known, the largest there is; where there is no largest, the window.
 Sources: platform.claude.com/docs (vision, PDF support), developers.openai.com/api/docs (images and vision, file
 inputs), ai.google.dev/gemini-api/docs (tokens, image understanding, media resolution); all as of November 2026.
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
-from quarterdeck.gateway.inline import Document, Picture, Piece, Sound
+from quarterdeck.gateway.inline import Document, Other, Picture, Piece, Sound
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class Inline:
     """Characters that are no text."""
     tokens: int | None = 0
     """At most; None = as many as the window has room for."""
+    doubtful: int = 0
+    """Characters that may be text: they count besides, and make nothing too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +84,17 @@ _SECOND: Final = {"google": 32 * 4, "openai": 10, "chat": 50}
 
 def inline(name: str, pieces: Iterable[Piece]) -> Inline:
     """What they come to for the model `provider:model`."""
-    size, tokens = 0, 0
+    size, tokens, doubtful = 0, 0, 0
     known = True
     for piece in pieces:
         each = _tokens(name, piece)
-        size += piece.size
+        if isinstance(piece, Other) or not piece.text:
+            size += piece.size
+        else:
+            doubtful += piece.size
         tokens += (each or 0) + _BESIDE
         known = known and each is not None
-    return Inline(size, tokens if known else None)
+    return Inline(size, tokens if known else None, doubtful)
 
 
 def _tokens(name: str, piece: Piece) -> int | None:

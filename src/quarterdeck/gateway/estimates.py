@@ -3,7 +3,8 @@
 Rules
 - The worst case, not the likely one: every byte of the request counts, at the dearest rate of the model's input (a
   cache write, where that is dearer), and the answer is as long as the request allows.
-- What lies in it beside text (pictures, documents, sound) counts by what its vendor charges for it, not by its bytes.
+- What lies in it beside text (pictures, documents, sound) counts by what its vendor charges for it, not by its bytes;
+  what may be text as well counts by both.
 - Nothing is longer than the model's context window. Where a part of the prompt lies elsewhere, the prompt counts as
   that long. Where longer prompts are taken at a dearer price, a prompt that may be one counts as one.
 - A request that does not limit its answer gets the model's own limit; the window, where that is not known.
@@ -59,7 +60,7 @@ def too_long(asked: Asked, window: int, inline: Inline = NOTHING) -> int | None:
 
     A window ends where the plain price does (models/windows.py): an agent shortens its prompt rather than paying more.
     """
-    tokens = int((len(asked.raw) - inline.size) / SURE)
+    tokens = int((len(asked.raw) - inline.size - inline.doubtful) / SURE)
     return tokens if tokens > window else None
 
 

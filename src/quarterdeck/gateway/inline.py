@@ -3,24 +3,42 @@
 Rules
 - Only where a format has room for such a thing: what stands in a tool's arguments or in a text is text, whatever it is
   called there.
-- What it is, its own first bytes say; what a request calls it counts only where they say nothing.
+- What it is, its media type and its own first bytes say together: a provider may go by either. Where they agree, or its
+  bytes say nothing, it is that. What is called text, or nothing at all, and begins like something else counts as both.
+  Where they contradict each other, nobody knows what it is.
 - How large it is (pixels, pages, seconds) is read from its header. What cannot be read is not guessed: 0.
 - A file of text is text.
+- What is looked through is paid for out of an allowance. Where that is spent, nobody knows what the rest is.
 Sources: the API references of platform.claude.com, developers.openai.com and ai.google.dev.
 """
 
 import base64
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Final
 
 from quarterdeck.gateway import bodies, pages, pictures, sounds
+from quarterdeck.gateway.allowance import Allowance, Spent
 from quarterdeck.gateway.wires import Wire
 
 MOST: Final = 4_000
 """Pieces of one request, more than any provider takes."""
+AT_ONCE: Final = 1024 * 1024
+"""Bytes that are looked through in about ten milliseconds, mostly fewer."""
 
-_ALPHABET: Final = str.maketrans("-_", "+/")
+_ANY: Final = 8 * 1024 * 1024
+_EACH: Final = 8
+"""Bytes that are looked through of any request, and for each of its own: a document is looked through several times,
+and holds more than it has."""
+_PART: Final = 128
+"""Bytes that could be looked through in the time that a part takes which holds nothing."""
+
+_ALPHABET: Final = bytes.maketrans(b"-_", b"+/")
+_PIECE: Final = 256 * 1024
+"""Characters that are decoded in one go: other threads wait that long."""
+_SPACE: Final = b" \t\r\n\f\v"
 _HEADER: Final = 256 * 1024
 """Bytes of a picture in which its size stands."""
 
@@ -32,6 +50,8 @@ class Picture:
     width: int = 0
     """Pixels; 0 = not known."""
     height: int = 0
+    text: bool = False
+    """Whether it may be text all the same, also below: then its characters count besides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +59,7 @@ class Document:
     size: int
     pages: int = 0
     """0 = not known."""
+    text: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +67,7 @@ class Sound:
     size: int
     seconds: float = 0.0
     """At most; 0 = not known."""
+    text: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,44 +80,115 @@ class Other:
 Piece = Picture | Document | Sound | Other
 
 
-def pieces(wire: Wire, body: Mapping[str, Any]) -> tuple[Piece, ...]:
-    """All of them, in any order."""
+class _Kind(StrEnum):
+    """What something may be."""
+
+    PICTURE = "image"
+    SOUND = "audio"
+    DOCUMENT = "pdf"
+    TEXT = "text"
+    OTHER = "other"
+    UNKNOWN = ""
+
+
+_CALLED: Final = (
+    (re.compile(r"image/.*"), _Kind.PICTURE),
+    (re.compile(r"audio/.*"), _Kind.SOUND),
+    (re.compile(r"application/pdf"), _Kind.DOCUMENT),
+    (re.compile(r"text/.*"), _Kind.TEXT),
+    (re.compile(r"|application/octet-stream"), _Kind.UNKNOWN),
+)
+
+
+def allowance(size: int) -> Allowance:
+    """What may be looked through of a request of so many bytes."""
+    return Allowance(_ANY + _EACH * size)
+
+
+def pieces(wire: Wire, body: Mapping[str, Any], may: Allowance) -> tuple[Piece, ...]:
+    """All of them, in any order. `may` is spent afterwards where it was not enough."""
     found: list[Piece] = []
-    for data, mime in _data(wire, body):
-        if len(found) >= MOST:
-            return (*found, Other(0))
-        if (piece := _piece(data, mime)) is not None:
-            found.append(piece)
+    try:
+        for data, mime in _data(wire, body, may):
+            if len(found) >= MOST:
+                return (*found, Other(0))
+            if (piece := _piece(data, mime, may)) is not None:
+                found.append(piece)
+    except Spent:
+        return (*found, Other(0))
     return tuple(found)
 
 
-def _piece(data: str, mime: str) -> Piece | None:
-    """What it is; None where it is text."""
+def _piece(data: str, mime: str, may: Allowance) -> Piece | None:
+    """What it is; None where it is text. Raises Spent."""
     size, start = len(data), _decoded(data, 32)
+    shown, called = _shown(start), _called(mime)
+    if shown is _Kind.UNKNOWN:
+        if called is _Kind.TEXT:
+            return None
+        shown = called if called in (_Kind.PICTURE, _Kind.SOUND) else _Kind.OTHER
+    if called not in (shown, _Kind.TEXT, _Kind.UNKNOWN):
+        return Other(size)
+    text = called is not shown or "+" in mime  # a picture that is written in XML
+    match shown:
+        case _Kind.DOCUMENT:
+            may.take(size)
+            return Document(size, pages.count(_decoded(data), may), text)
+        case _Kind.SOUND:
+            may.take(size)
+            return Sound(size, sounds.seconds(_decoded(data)), text)
+        case _Kind.PICTURE:
+            may.take(min(size, _HEADER))
+            return Picture(size, *pictures.extent(_decoded(data, _HEADER)), text)
+        case _:
+            return Other(size)
+
+
+def _shown(start: bytes) -> _Kind:
+    """What its first bytes say."""
     if start.startswith(b"%PDF"):
-        return Document(size, pages.count(_decoded(data)))
+        return _Kind.DOCUMENT
     if sounds.known(start):
-        return Sound(size, sounds.seconds(_decoded(data)))
-    if pictures.known(start) or mime.startswith("image/"):
-        return Picture(size, *pictures.extent(_decoded(data, _HEADER)))
-    return None if mime.startswith("text/") else Other(size)
+        return _Kind.SOUND
+    return _Kind.PICTURE if pictures.known(start) else _Kind.UNKNOWN
+
+
+def _called(mime: str) -> _Kind:
+    """What the request calls it."""
+    name = mime.partition(";")[0].strip().lower()
+    return next((kind for pattern, kind in _CALLED if pattern.fullmatch(name)), _Kind.OTHER)
 
 
 def _decoded(data: str, most: int | None = None) -> bytes:
     """The bytes, or their beginning; none where they cannot be read. In either alphabet, with or without its end: as
     leniently as a provider might read it, and never otherwise than it does."""
-    part = "".join((data if most is None else data[: most // 3 * 4]).split()).translate(_ALPHABET)
-    part = part.rstrip("=") if most is None else part[: len(part) // 4 * 4]
+    end = len(data) if most is None else min(len(data), most // 3 * 4)
+    made, rest = list[bytes](), b""
     try:
-        return base64.b64decode(part + "=" * (-len(part) % 4), validate=True)
-    except ValueError:  # of which binascii.Error is one
+        for at in range(0, end, _PIECE):
+            part = data[at : min(at + _PIECE, end)].encode("ascii").translate(_ALPHABET, _SPACE)
+            if b"=" in rest:
+                if part.strip(b"="):
+                    return b""  # it goes on behind its end
+                continue
+            rest += part
+            if b"=" not in rest:
+                whole = len(rest) // 4 * 4
+                made.append(base64.b64decode(rest[:whole], validate=True))
+                rest = rest[whole:]
+        if end == len(data) or b"=" in rest:
+            rest = rest.rstrip(b"=")
+            made.append(base64.b64decode(rest + b"=" * (-len(rest) % 4), validate=True))
+    except ValueError:  # of which binascii.Error and UnicodeEncodeError are some
         return b""
+    return b"".join(made)
 
 
-def _data(wire: Wire, body: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """(base64, media type) of each."""
+def _data(wire: Wire, body: Mapping[str, Any], may: Allowance) -> Iterator[tuple[str, str]]:
+    """(base64, media type) of each. Raises Spent."""
     left = _parts(wire, body)
     while left:
+        may.take(_PART)
         part = bodies.mapping(left.pop())
         left += _nested(wire, part)
         match wire:
@@ -119,9 +212,9 @@ def _openai(part: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         case "image_url" | "video_url" | "audio_url" as kind:
             yield from _url(bodies.mapping(part.get(kind)).get("url") or part.get(kind), f"{kind.partition('_')[0]}/")
         case "input_file":
-            yield from _file(part.get("file_data"))
+            yield from _file(part)
         case "file":
-            yield from _file(bodies.mapping(part.get("file")).get("file_data"))
+            yield from _file(bodies.mapping(part.get("file")))
         case "input_audio":
             said = bodies.mapping(part.get("input_audio")) or part
             yield _text(said.get("data")), f"audio/{_text(said.get('format'))}"
@@ -138,11 +231,13 @@ def _url(found: Any, mime: str) -> Iterator[tuple[str, str]]:
     yield (data, named) if head.endswith(";base64") else ("", mime)
 
 
-def _file(found: Any) -> Iterator[tuple[str, str]]:
-    if _text(found).startswith("data:"):
-        yield from _url(found, "")
+def _file(file: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    found, name = _text(file.get("file_data")), _text(file.get("filename")).lower()
+    named = "application/pdf" if name.endswith(".pdf") else "file/other" if name else ""
+    if found.startswith("data:"):
+        yield from _url(found, named)
     elif found:
-        yield _text(found), ""
+        yield found, named
 
 
 def _text(found: Any) -> str:

@@ -45,6 +45,8 @@ class Key:
     rates: dict[str, float] = field(default_factory=dict)
     """Bytes for a token of its prompts, by model, as measured. Its own: what one agent sends makes nobody else's calls
     look dearer."""
+    measuring: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by the request whose documents are read beside the loop: one of a key at a time."""
     models: Models | None = None
     """The ways to providers as its configuration has them; made by its first call."""
 

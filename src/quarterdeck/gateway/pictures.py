@@ -10,18 +10,18 @@ Sources: w3.org/TR/png, ITU-T T.81 (JPEG), w3.org/Graphics/GIF/spec-gif89a, RFC 
 import struct
 from typing import Final
 
-_STARTS: Final = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"RIFF", b"BM", b"II*\x00", b"MM\x00*")
+_STARTS: Final = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"RIFF")
 _FRAMES: Final = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 """Markers of a JPEG after which its size stands."""
 _BARE: Final = frozenset({0x00, 0x01, 0xFF, *range(0xD0, 0xD9)})
 """Markers that nothing belongs to, and that stand before no header."""
 _SEGMENTS: Final = 1_000
-"""Of a JPEG, before its points."""
+"""Of a JPEG before its points, of a GIF before its first frame."""
 _HEIC: Final = (b"ftyphei", b"ftyphev", b"ftypmif", b"ftypmsf", b"ftypavi")
 
 
 def known(start: bytes) -> bool:
-    """Whether these are the first bytes of a picture."""
+    """Whether these are the first bytes of a picture, and hardly of anything else: two letters are not enough."""
     if start.startswith(b"RIFF"):
         return start[8:12] == b"WEBP"
     return start.startswith(_STARTS) or start[4:].startswith(_HEIC)
@@ -62,12 +62,14 @@ def _jpeg(data: bytes) -> tuple[int, int]:
 
 def _gif(data: bytes) -> tuple[int, int]:
     width, height = struct.unpack("<HH", data[6:10])
-    at = 13 + (3 << (data[10] & 7) + 1 if data[10] & 0x80 else 0)
+    at, parts = 13 + (3 << (data[10] & 7) + 1 if data[10] & 0x80 else 0), 0
     while data[at] == 0x21:  # extensions before the first frame
         at += 2
         while data[at]:
-            at += 1 + data[at]
-        at += 1
+            at, parts = at + 1 + data[at], parts + 1
+        at, parts = at + 1, parts + 1
+        if parts > _SEGMENTS:
+            return 0, 0
     left, top, wide, high = struct.unpack("<HHHH", data[at + 1 : at + 9])
     return max(width, left + wide), max(height, top + high)
 

@@ -15,6 +15,8 @@ _MP3: Final = (b"\xff\xfb", b"\xff\xfa", b"\xff\xf3", b"\xff\xf2", b"\xff\xe3", 
 _STARTS: Final = (b"ID3", b"OggS", b"fLaC", b"FORM", b"\xff\xf1", b"\xff\xf9", *_MP3)
 _PLAIN: Final = (1, 3)
 """Samples as integers, or as fractions."""
+_CHUNKS: Final = 1_000
+"""Of a WAV, before the one that tells its form."""
 
 
 def known(start: bytes) -> bool:
@@ -29,7 +31,9 @@ def seconds(data: bytes) -> float:
     if not data.startswith(b"RIFF"):
         return 0.0
     at = 12
-    while at + 8 <= len(data):
+    for _ in range(_CHUNKS):
+        if at + 8 > len(data):
+            break
         name, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
         if name == b"fmt " and at + 24 <= len(data):
             kind, channels, rate, _, _, bits = struct.unpack("<HHIIHH", data[at + 8 : at + 24])

@@ -2,6 +2,7 @@
 
 Rules
 - A picture: by its pixels (PNG). A document: by its pages (PDF), each a picture and its text.
+- What is called text is text, whatever it begins like: it is billed by what it says.
 - In the place of its bytes stands as much text as comes to its tokens: what counts characters counts it rightly.
 - Independent of what anybody set aside for it: this is the side that bills.
 Source: the vision pages of platform.claude.com, developers.openai.com and ai.google.dev.
@@ -19,6 +20,7 @@ _OTHER: Final = 1_500
 """Tokens of a picture in another format."""
 _MARK: Final = ";base64,"
 _FIELDS: Final = ("data", "file_data", "image_url", "url")
+_TYPES: Final = ("media_type", "mimeType", "mime_type")
 
 
 def as_text(wire: Format, body: Any, chars_per_token: int) -> Any:
@@ -27,18 +29,25 @@ def as_text(wire: Format, body: Any, chars_per_token: int) -> Any:
         return [as_text(wire, each, chars_per_token) for each in body]
     if not isinstance(body, dict):
         return body
-    media = any(key in body for key in ("media_type", "mimeType", "mime_type"))
+    called = next((str(body[key]) for key in _TYPES if key in body), "")
     made = {}
     for key, value in body.items():
-        if key in _FIELDS and isinstance(value, str) and (_MARK in value or (key == "data" and media)):
-            made[key] = "p" * (_tokens(wire, value.rpartition(",")[2]) * chars_per_token)
+        if key in _FIELDS and isinstance(value, str) and (_MARK in value or (key == "data" and called)):
+            named, _, data = value.rpartition(",")
+            made[key] = _billed(wire, named.removeprefix("data:") or called, base64.b64decode(data), chars_per_token)
         else:
             made[key] = as_text(wire, value, chars_per_token)
     return made
 
 
-def _tokens(wire: Format, data: str) -> int:
-    shown = base64.b64decode(data)
+def _billed(wire: Format, called: str, shown: bytes, chars_per_token: int) -> str:
+    """Text that is billed as what is shown is."""
+    if called.startswith("text/"):
+        return shown.decode("utf-8", "replace")
+    return "p" * (_tokens(wire, shown) * chars_per_token)
+
+
+def _tokens(wire: Format, shown: bytes) -> int:
     if shown.startswith(b"%PDF"):
         return _PAGE * max(1, shown.count(b"/Type /Page\n"))
     if not shown.startswith(b"\x89PNG"):
