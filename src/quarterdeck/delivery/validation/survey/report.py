@@ -150,7 +150,7 @@ def _tests(edit: Edit) -> Iterator[dict[str, Any]]:
         return
     before, around = find_tests(path, old), of_module(new) if path.endswith(".py") else Silence.NONE
     for name, test in find_tests(path, new).items():
-        if name not in before or before[name].print != test.print:
+        if name not in before or not before[name].same(test):
             silence = max(test.silence, around)
             yield {"path": path, "name": name, "new": name not in before, "silence": silence}
 

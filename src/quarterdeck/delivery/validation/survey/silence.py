@@ -18,6 +18,8 @@ from quarterdeck.delivery.validation.survey.sources import AnyFunction, Function
 _MARKS = frozenset(["skip", "skipif", "skipIf", "skipUnless", "xfail", "expectedFailure"])
 _CALLS = frozenset(["skip", "skipTest", "xfail"])
 _OWNERS = frozenset(("", "pytest", "unittest", "self", "cls"))
+_SPOKEN_OF = re.compile(r"[sS]kip|xfail|expectedFailure")
+"""What stands in every function that says so, by `_MARKS`, `_CALLS` or `SkipTest`."""
 _FRAMES = re.compile(r"(async)?setUp(Class|Module)?$|setup_(method|class|function|module)$")
 
 
@@ -32,8 +34,11 @@ class Silence(IntEnum):
     ALWAYS = 3
 
 
-def of_function(node: AnyFunction) -> Silence:
-    """What a test says of itself."""
+def of_function(node: AnyFunction, text: str) -> Silence:
+    """What a test says of itself. `text`: how it is written."""
+    # Beyond ASCII, other signs are read as these.
+    if text.isascii() and not _SPOKEN_OF.search(text):
+        return Silence.NONE
     return max(_marked(node.decorator_list), _said(node.body))
 
 

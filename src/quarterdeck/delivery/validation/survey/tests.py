@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -32,6 +32,8 @@ _FOREIGN = {
         r"#\[ignore",
     ),
 }
+_BREAK = re.compile(r"\r\n?|\n")
+"""Where Python counts a line. `str.splitlines` knows more ends."""
 _CASE = re.compile(r"TestCase$|Tests?$")
 _GRAVITY = ("", "edited", "skipped elsewhere", "weaker", "skipped")
 MOSTLY = 0.6
@@ -41,10 +43,19 @@ MOSTLY = 0.6
 class Test(NamedTuple):
     """One test of a file."""
 
-    print: str = ""
-    """What it is made of, without places; "" = unknown."""
+    text: str = ""
+    """Its lines; "" = unknown."""
     node: AnyFunction | None = None
     silence: Silence = Silence.NONE
+
+    def same(self, other: Test) -> bool:
+        """Whether both are made of the same, wherever and however it is written."""
+        return self.text == other.text or self.print == other.print
+
+    @property
+    def print(self) -> str:
+        """What it is made of, without places; "" = unknown."""
+        return _dump(self.node) if self.node else ""
 
     @property
     def body(self) -> str:
@@ -68,6 +79,11 @@ class Weakened(NamedTuple):
     """What it tested was removed, too."""
 
 
+@lru_cache(maxsize=4096)
+def _dump(node: ast.AST) -> str:
+    return ast.dump(node)
+
+
 @lru_cache(maxsize=64)
 def find_tests(path: str, source: str) -> Mapping[str, Test]:
     """The tests in a file; a method is called `Class::method`."""
@@ -76,19 +92,26 @@ def find_tests(path: str, source: str) -> Mapping[str, Test]:
             return {match["name"]: Test() for match in re.finditer(pattern, source)}
     tree = parsed(source) if path.endswith(".py") else None
     found: dict[str, Test] = {}
+    lines = _BREAK.split(source) if tree else []
     for node in tree.body if tree else ():
         if isinstance(node, ast.ClassDef) and (node.name.startswith("Test") or any(map(_is_case, node.bases))):
             around, gone = of_class(node), set(_dropped(node.body))
             for inner in node.body:
                 if isinstance(inner, Function) and inner.name.startswith("test") and inner.name not in gone:
-                    found[f"{node.name}::{inner.name}"] = Test(ast.dump(inner), inner, max(around, of_function(inner)))
+                    found[f"{node.name}::{inner.name}"] = _test(inner, lines, around)
         elif isinstance(node, Function) and node.name.startswith("test"):
-            found[node.name] = Test(ast.dump(node), node, of_function(node))
+            found[node.name] = _test(node, lines)
     if tree:
         bases = {name_of(base) for node in tree.body if isinstance(node, ast.ClassDef) for base in node.bases}
         gone = set(_dropped(tree.body)) - bases  # a base is put away so that it does not run by itself
         found = {name: test for name, test in found.items() if gone.isdisjoint((name, name.partition("::")[0]))}
     return found
+
+
+def _test(node: AnyFunction, lines: Sequence[str], around: Silence = Silence.NONE) -> Test:
+    first = min([node.lineno, *(mark.lineno for mark in node.decorator_list)])
+    text = "\n".join(lines[first - 1 : node.end_lineno])
+    return Test(text, node, max(around, of_function(node, text)))
 
 
 def _dropped(body: Iterable[ast.stmt]) -> Iterator[str]:
@@ -130,7 +153,7 @@ def weakened(files: Iterable[tuple[str, str, str]], gone: set[str]) -> Iterator[
     `gone`: the functions and classes that the change removed from the code.
     """
     both = [(path, find_tests(path, old), find_tests(path, new)) for path, old, new in files]
-    bodies = {test.body for _, _, now in both for test in now.values() if test.print}
+    bodies: set[str] | None = None
     fresh = [(name, test) for _, was, now in both for name, test in now.items() if name not in was]
     named: dict[str, list[Test]] = {}
     for name, other in fresh:
@@ -140,7 +163,7 @@ def weakened(files: Iterable[tuple[str, str, str]], gone: set[str]) -> Iterator[
         for name, test in was.items():
             if name in now:
                 how = _how(test, now[name])
-            elif test.body in bodies:
+            elif test.body in (bodies := bodies or _bodies(both)):
                 how = ""
             elif moved := named.get(name.rpartition("::")[2]):
                 how = min((_moved(test, other) for other in moved), key=_GRAVITY.index)
@@ -152,6 +175,11 @@ def weakened(files: Iterable[tuple[str, str, str]], gone: set[str]) -> Iterator[
     for path, old, new in files:
         if (how := _whole(path, old, new)) != "":
             yield Weakened(path, "", how, False)
+
+
+def _bodies(both: Iterable[tuple[str, Mapping[str, Test], Mapping[str, Test]]]) -> set[str]:
+    """What the tests that are there now are made of, without their names."""
+    return {test.body for _, _, now in both for test in now.values() if test.node}
 
 
 def _moved(old: Test, new: Test) -> str:
@@ -168,7 +196,7 @@ def _how(old: Test, new: Test) -> str:
         return ""
     if min(new.silence, Silence.HERE) > old.silence:
         return "skipped" if new.silence >= Silence.HERE else "skipped elsewhere"
-    if new.print == old.print:
+    if new.same(old):
         return ""
     return "weaker" if assertions(new.node) < assertions(old.node) else "edited"
 
