@@ -64,6 +64,8 @@ _SAYS: Final[tuple[dict[str, Any], ...]] = (
         "params": {"sessionId": "s", "toolCall": _CALL, "options": _OPTIONS},
     },
     {"jsonrpc": "2.0", "id": "8", "method": "fs/read_text_file", "params": {"sessionId": "s", "path": "/etc/passwd"}},
+    {"jsonrpc": "2.0", "id": 0, "result": {"protocolVersion": 1, "agentCapabilities": {"mcpCapabilities": ""}}},
+    {"jsonrpc": "2.0", "id": 0, "result": {"protocolVersion": 1, "agentCapabilities": ""}},
 )
 
 
@@ -184,6 +186,7 @@ def seeds() -> Sequence[bytes]:
     found = [b"", b"\0\0\0" * 3]
     for number in range(len(_SAYS)):
         found += [bytes([0, 0, 0]) * turn + bytes([0, 1, number, 0, 0]) for turn in range(3)]
-    whole = [as_json(message) for message in _SAYS]
+    whole = [as_json(message) + end for message in _SAYS for end in (b"", b"\n")]
     found += [bytes([255, 0, min(255, len(text))]) + text[:255] for text in whole]
-    return [*found, b"\xff\0\x05[1,2]", b"\xff\0\x04null", b"\xff\0\xff" + b"[" * 255]
+    found += [b"\xff\0\x05[1,2]", b"\xff\0\x04null", b"\xff\0\xff" + b"[" * 255]
+    return list(dict.fromkeys(found))

@@ -79,7 +79,7 @@ def _check(way: Way, sides: Sides) -> None:
         assert found.text == sides.theirs
     if way in (Way.ENTITY,) and sides.path == "a.py" and sides.ours not in (sides.base, sides.theirs, None):
         plain = found.text.removeprefix("\ufeff")
-        assert sides.theirs == sides.base or not isinstance(syntax(plain), str)
+        assert sides.theirs == (sides.base or "") or not isinstance(syntax(plain), str)
     assert len(objections(sides, found.text)) <= 10
 
 

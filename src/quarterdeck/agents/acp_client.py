@@ -219,14 +219,13 @@ class Conversation:
                 why=f"{answer.protocol_version} instead of {PROTOCOL_VERSION}",
             )
         can, who = answer.agent_capabilities, answer.agent_info
-        sessions = can.session_capabilities if can is not None else None
         return Greeting(
             name=(who.name if who is not None else "")[:200],
             version=(who.version if who is not None else "")[:100],
             protocol=answer.protocol_version,
-            http_mcp=bool(can is not None and can.mcp_capabilities is not None and can.mcp_capabilities.http),
-            can_load=bool(can is not None and can.load_session),
-            can_resume=sessions is not None and sessions.resume is not None,
+            http_mcp=bool(_of(can, "mcp_capabilities", "http")),
+            can_load=bool(_of(can, "load_session")),
+            can_resume=_of(can, "session_capabilities", "resume") is not None,
             logins=tuple(method.id for method in answer.auth_methods or ()),
         )
 
@@ -305,6 +304,14 @@ class Conversation:
         except ValueError as error:  # pydantic's: an answer that is none
             why = str(error)[:500]
             raise AgentFailed(f"the agent's answer to {what} is not valid", FailureClass.TOOL, why=why) from error
+
+
+def _of(said: Any, *names: str) -> Any:
+    """A part of a part of an answer. None also where an agent wrote it as nobody knows it: the SDK leaves a plain value
+    there."""
+    for name in names:
+        said = getattr(said, name, None)
+    return said
 
 
 def _begun(session: str, answer: Any, *, resumed: bool = False) -> Begun:
