@@ -99,6 +99,12 @@ async def look(deck: Deck) -> float:
     return await deck.outside.timekeeper.look()
 
 
+async def scheduled(deck: Deck, count: int) -> bool:
+    """Whether there are so many records of a schedule."""
+    found = await deck.journal.read(ids.trigger_stream("nightly"))
+    return sum(isinstance(record.event, outside.TriggerScheduled) for record in found) >= count
+
+
 async def decided(deck: Deck, delivery: str) -> FiringView:
     async def there() -> FiringView | None:
         found = await deck.outside.firings.firing("nightly", delivery)
@@ -169,6 +175,39 @@ async def test_machines_whose_files_differ_keep_each_its_own_schedule_and_say_it
     said = [record.getMessage() for record in caplog.records if "another machine" in record.getMessage()]
     assert len(said) == 1
     assert "45 2 * * * (Europe/Berlin), this one's 30 2" in said[0]
+
+
+async def test_what_was_missed_is_known_after_a_restart_also_where_files_differ(place: Place) -> None:
+    configure(place, "once")
+    other = place.root / "other"
+    other.mkdir()
+    (other / DECK_FILE).write_text((place.home / DECK_FILE).read_text().replace("30 2 *", "45 2 *"))
+    clock = Clock(berlin("2026-06-01T12:00"))
+    for at, moment in ((clock.now, None), (berlin("2026-06-04T12:00"), "06-04"), (berlin("2026-06-06T12:00"), "06-06")):
+        clock.now = at
+        async with taking(place, clock) as deck:
+            later = Timekeeper(deck.journal, deck._parts.engine, OperatorsFile(other), clock, "another one")
+            await look(deck)
+            await until(deck, partial(scheduled, deck, 1))
+            await later.look()
+            await until(deck, partial(scheduled, deck, 2))
+            for time in ("00:30", "00:45") if moment else ():
+                assert (await decided(deck, f"clock/2026-{moment}T{time}Z")).status == "ordered"
+
+
+async def test_what_passed_while_the_file_had_another_schedule_was_not_missed(place: Place) -> None:
+    clock = Clock(berlin("2026-06-01T12:00"))
+    for count, (day, hours) in enumerate(((1, "2 *"), (4, "9 9"), (7, "2 *")), 1):
+        configure(place, "once")
+        file = place.home / DECK_FILE
+        file.write_text(file.read_text().replace("30 2 *", f"30 {hours}"))
+        clock.now = berlin(f"2026-06-0{day}T12:00")
+        async with taking(place, clock) as deck:
+            await look(deck)
+            await until(deck, partial(scheduled, deck, count))
+            await look(deck)
+            assert await deck.views.runs() == []
+            assert await deck.outside.firings.last("nightly") is None
 
 
 @pytest.mark.parametrize(("missed", "status", "runs"), [("skip", "refused", 0), ("once", "ordered", 1)])

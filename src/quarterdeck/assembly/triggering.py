@@ -6,6 +6,7 @@ Rules
 """
 
 import asyncio
+import hashlib
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
@@ -48,6 +49,11 @@ _log = logging.getLogger(__name__)
 CLONES: Final = "clones"
 _SETTLE_SECONDS: Final = 120.0
 _FOLLOW_SECONDS: Final = 1.0
+
+
+def _source(home: Path) -> str:
+    """The name of that home's deck.toml, which that of no other home or machine has."""
+    return hashlib.sha256(f"{own_label()}\n{home}".encode()).hexdigest()[:16]
 
 
 class _Clones:
@@ -110,7 +116,7 @@ class Outside:
         self.remotes = _Clones(clones, parts.workshop)
         self.github = Github(self.configured, read_secret, clock)
         self.receiving = Receiving(journal, engine, self.firings, self.configured, read_secret, clock)
-        self.timekeeper = Timekeeper(journal, engine, self.configured, clock)
+        self.timekeeper = Timekeeper(journal, engine, self.configured, clock, _source(home))
         self._gone = Gone(store, engine, clock)
         taking = Taking(journal, self.firings, starts, orders, self.remotes, self.configured, clock)
         publishing = Publishing(journal, engine, views, orders, self.remotes, self.github)

@@ -8,14 +8,14 @@ Rules
 - It is looked once in a minute at least: a machine that slept or a clock that was set is noticed then.
 - Each process that serves the deck looks at the schedules in its own file, and at what is on record since it last
   looked: what another one has fired is neither fired again nor taken for missed.
-- It puts a schedule on record when its own file gets one that is not the newest there. Where the files of two machines
-  differ, each of both schedules is kept: what another machine has on record moves nothing here but the moments that
-  both have. That they differ is said once.
+- It puts a schedule on record when its own file gets one that this file was not the last to have there, or that nobody
+  has had there. Where the files of two machines differ, each of both schedules is kept, also over a restart of either:
+  what another machine has on record moves nothing here but the moments that both have. That they differ is said once.
 """
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
@@ -62,7 +62,11 @@ class _Known:
     """Its moments up to here have been dealt with."""
     newest: _At | None = None
     """What was put on record last, by whichever process."""
-    since: float = 0.0
+    since: dict[_At, float] = field(default_factory=dict)
+    """Since when each that is on record holds, in whichever file."""
+    last: _At | None = None
+    """What was put on record last of its own file."""
+    held: float = 0.0
     """Since when that holds."""
     other: _At | None = None
     """What it was said of that another machine's file has it."""
@@ -77,7 +81,11 @@ async def outdated(job: Job) -> None:
 class Timekeeper:
     """Looks at the schedules of this process's file."""
 
-    def __init__(self, journal: Journal, engine: Engine, configured: Configured, clock: Clock) -> None:
+    def __init__(
+        self, journal: Journal, engine: Engine, configured: Configured, clock: Clock, source: str = ""
+    ) -> None:
+        """`source`: the name of the file, which no other one has and which stays; "" = there is one file alone."""
+        self._source = source
         self._journal = journal
         self._engine = engine
         self._configured = configured
@@ -112,12 +120,15 @@ class Timekeeper:
 
     async def _begin(self, name: str, known: _Known, at: _At, now: float) -> None:
         """Its file says this from now on. Where that is on record already, it holds since then."""
-        if known.newest != at:
-            event = TriggerScheduled(trigger=name, schedule=at[0], timezone=at[1], since=now)
-            job = port.record(event, " ".join(at))
+        since = known.held if known.last == at else known.since.get(at, now)
+        if known.last not in (None, at) or at not in known.since:
+            since = since if known.newest == at else now
+            event = TriggerScheduled(trigger=name, schedule=at[0], timezone=at[1], since=since, source=self._source)
+            job = port.record(event, " ".join((*at, self._source)).rstrip())
             await self._journal.commit(also=lambda tx: self._engine.defer(tx, job))
-            known.newest, known.since = at, now
-        known.own, known.upto = at, max(known.upto, known.since)
+            known.newest, known.last, known.held = at, at, since
+            known.since[at] = since
+        known.own, known.upto = at, max(known.upto, since)
 
     async def _fire(self, name: str, found: schedule.Due, section: TriggerSection) -> None:
         if found.moment is not None:
@@ -140,9 +151,12 @@ class Timekeeper:
             known.seq = page[-1].seq
             for record in page:
                 match record.event:
-                    case TriggerScheduled(schedule=at, timezone=timezone, since=since):
-                        if known.newest != (at, timezone):
-                            known.newest, known.since = (at, timezone), since
+                    case TriggerScheduled(schedule=fields, timezone=timezone, since=since, source=source):
+                        at = (fields, timezone)
+                        if known.newest != at:
+                            known.newest, known.since[at] = at, since
+                        if source in ("", self._source):
+                            known.last, known.held = at, since
                     case TriggerFired(delivery=delivery) | TriggerRefused(delivery=delivery):
                         found.append(moment_of(delivery) or 0.0)
         return found

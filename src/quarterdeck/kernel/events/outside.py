@@ -25,6 +25,8 @@ class TriggerScheduled(EventBase):
     timezone: str
     since: float
     """Seconds since the epoch."""
+    source: str = ""
+    """Whose deck.toml says so: a name that one home of one machine has. Empty = an earlier version did not tell."""
 
 
 class TriggerFired(EventBase):
