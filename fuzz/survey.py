@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 
 from quarterdeck.delivery.validation.findings import LINE, Survey, remarks
-from quarterdeck.delivery.validation.survey.report import Edit, survey, text_of
+from quarterdeck.delivery.validation.survey.report import Edit, Unread, survey, text_of
 from quarterdeck.kernel.config import ValidationSection
 from quarterdeck.kernel.entities import Task
 
@@ -43,7 +43,7 @@ _TASK = Task(id="a", title="A", paths=("**",))
 def one(data: bytes) -> None:
     """Survey a change of two files: a path's number and how often its text repeats, old and new text, twice."""
     edits: list[Edit] = []
-    unread: list[tuple[str, str]] = []
+    unread: list[Unread] = []
     for part in data.split(b"\0\0\0")[:2]:
         number, times = (*part[:2], 0, 0)[:2]
         path = _PATHS[number % len(_PATHS)]
@@ -51,7 +51,7 @@ def one(data: bytes) -> None:
         new *= max(1, min(2 ** (times % 12), _LONGEST // max(1, len(new))))
         texts = [text_of(text, python=path.endswith(".py")) for text in (old, new)]
         if texts[0] is None or texts[1] is None:
-            unread.append((path, texts[0] or ""))
+            unread.append(Unread(path, texts[0] or "", gone=not new))
         elif path not in [edit.path for edit in edits]:
             edits.append(Edit(path, texts[0], texts[1]))
     sources = {edit.path: edit.new for edit in edits if edit.path.endswith(".py")}

@@ -183,13 +183,49 @@ async def test_what_the_gate_runs_is_not_made_easier(place: Place, gate: str, ju
         gate=gate,
         deck="[limits]\nattempts = 1\n",
     )
+    (place.repository / "check").chmod(0o755)
+    place.commit({"README": "the check can be run\n"})
     more = 'echo \'{"scripts": {"test": "test ! -e BAD"}, "name": "a"}\' > package.json'
     async with carried(
         place, task("weakens", f"echo x > BAD; {weakens}", paths=["**"]), task("names", more, paths=["**"])
     ) as (_, result):
         said = f"the gate runs this, so that the task's paths must name it where it is to change: {judge}"
         assert said in one(result, "weakens").reason
-        assert said not in one(result, "names").reason
+        assert one(result, "names").status is TaskStatus.MERGED, one(result, "names").reason
+
+
+async def test_a_program_and_tests_that_the_gate_runs_itself_may_change_and_are_named(place: Place) -> None:
+    main = "import calc\nassert calc.add(1, 2) == 3\n"
+    place.begin(
+        {"calc.py": CODE.replace("-", "+"), "main.py": main, "tests/test_calc.py": f"import main\n{main}"},
+        gate="python3 main.py; PYTHONPATH=. python3 tests/test_calc.py",
+        deck="[limits]\nattempts = 1\n",
+    )
+    more = "echo 'assert calc.add(2, 2) == 4' >> {}"
+    async with carried(
+        place,
+        task("program", more.format("main.py"), paths=["**"]),
+        task("tests", more.format("tests/test_calc.py"), paths=["**"]),
+        task("names", "echo '# 1' >> calc.py", paths=["**"]),
+    ) as (deck, result):
+        assert result.status is RunStatus.DONE, [each.reason for each in result.tasks]
+        report = await deck.report(result.run)
+        for path in ("main.py", "tests/test_calc.py"):
+            assert f"{path}: the gate runs this: look at whether it still checks what it checked" in report
+        assert "calc.py: the gate runs this" not in report.replace("test_calc.py", "")
+
+
+async def test_a_test_that_fails_by_what_a_run_before_it_left_behind_is_not_bent(place: Place) -> None:
+    """It is run twice in one checkout, first as the change has it: what fails there then is looked at once more."""
+    leaves = TEST.replace("        self", "        open('made.txt', 'x').close()\n        self")
+    place.begin(
+        {"calc.py": CODE.replace("-", "+"), "test_calc.py": leaves.format("calc")}, deck="[limits]\nattempts = 1\n"
+    )
+    change = "sed -i '1i import sys' test_calc.py; echo '# mended' >> calc.py"
+    async with carried(place, work("calc", change)) as (deck, result):
+        assert result.status is RunStatus.DONE, one(result, "calc").reason
+        report = await deck.report(result.run)
+        assert "but not a second time in fresh checkouts of the base: test_calc.py::TestIt::test_add" in report
 
 
 PYTEST = "PYTHONPATH=runner python3 -uB -m pytest -p no:cacheprovider test_NAME.py"

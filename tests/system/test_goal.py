@@ -93,7 +93,10 @@ async def carry(deck: Deck, place: Place, **fields: Any) -> RunResult:
 @pytest.mark.parametrize("provider", PROVIDERS)
 async def test_a_goal_becomes_merged_commits(place: Place, provider: str) -> None:
     rules = (
-        rule("Role: planner", planned({"id": "a"}, {"id": "b", "needs": ["a"]})),
+        rule(
+            r"(?s)Role: planner.*## What the gate runs.*\n- check\.sh",
+            planned({"id": "a"}, {"id": "b", "needs": ["a"]}),
+        ),
         rule("Task: a\nRole: reviewer", ACCEPT),
         rule(r"(?s)Task: b\nRole: reviewer.*\+please", ACCEPT),
         rule("Task: b\nRole: reviewer", CHANGE),

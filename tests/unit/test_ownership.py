@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from quarterdeck.agents.command import task_document
 from quarterdeck.agents.port import Assignment
-from quarterdeck.agents.prompts import OWNERS, first_message
+from quarterdeck.agents.prompts import JUDGES, OWNERS, first_message
 from quarterdeck.delivery.plans.globs import glob_matches, within
 from quarterdeck.delivery.plans.ownership import (
     agent_of_task,
@@ -155,9 +155,12 @@ def test_a_planner_is_told_who_owns_what() -> None:
         config=fleet(*agents.values()),
         goal="g",
         owners=told,
+        judges="- Makefile",
     )
     assert f"## Who owns what\n{OWNERS}\n{told}" in first_message(assignment)
-    assert task_document(assignment)["owners"] == told
+    assert f"## What the gate runs\n{JUDGES}\n- Makefile" in first_message(assignment)
+    document = task_document(assignment)
+    assert (document["owners"], document["judges"]) == (told, "- Makefile")
 
 
 # --- the fleet --------------------------------------------------------------------------------------------

@@ -26,11 +26,20 @@ from quarterdeck.delivery.validation.findings import (
     pins,
     remarks,
 )
-from quarterdeck.delivery.validation.inspection import UNTRIED, fitted, idle_tests, survey, tried, wanted_trials
+from quarterdeck.delivery.validation.inspection import (
+    UNTRIED,
+    fitted,
+    idle_tests,
+    passing_with_tests,
+    survey,
+    tried,
+    wanted_trials,
+)
 from quarterdeck.delivery.validation.proof import (
     Proof,
     Trial,
     Verdict,
+    bent,
     fits,
     holding,
     idle,
@@ -361,11 +370,22 @@ def test_tests_may_go_where_they_are_the_task_or_their_subject_is_gone() -> None
 
 @pytest.mark.parametrize(
     ("path", "grave"),
-    [("app/a.py", False), ("tests/test_a.py", True), ("sub/pytest.ini", True), ("tests", True), ("names", False)],
+    [
+        ("app/a.py", False),
+        ("tests/test_a.py", True),
+        ("sub/pytest.ini", True),
+        ("tests", True),
+        ("names", False),
+        ("tests/data/a.png", False),
+        ("tests/fixture.js", False),
+    ],
 )
 def test_who_blinds_the_survey_gains_nothing(path: str, grave: bool) -> None:
-    (found,) = remarks(Survey(unseen=(Spot(path=path, line=0, what="not looked at"),)), TASK, ValidationSection())
+    spot = Spot(path=path, line=0, what="not looked at")
+    (found,) = remarks(Survey(unseen=(spot,)), TASK, ValidationSection())
     assert found.blocking is grave
+    gone = Survey(unseen=(spot.model_copy(update={"slight": True}),))
+    assert not blocking(remarks(gone, TASK, ValidationSection()))
 
 
 def test_a_survey_that_failed_vouches_for_nothing() -> None:
@@ -425,10 +445,17 @@ async def test_a_survey_that_fails_and_a_trial_that_cannot_be_made_are_named(end
     assert await survey(sandbox, change, edits[:1]) == Survey(failed=says)
     assert await survey(sandbox, change, edits) == Survey(failed=says, blind=True)
     trial = narrowed("pytest -q", PYTEST, (NEW,))
-    for ask in (tried, fitted):
-        found = await ask(sandbox, change, [], [trial], ChecksSection())
-        assert (UNTRIED in found) is (end.exit_code != 0)
-        assert not blocking(tuple(r for r in found if r.rule is Rule.NOT_LOOKED_AT))
+    found = await tried(sandbox, change, [], [trial], ChecksSection())
+    assert (UNTRIED in found) is (end.exit_code != 0)
+    assert not blocking(tuple(r for r in found if r.rule is Rule.NOT_LOOKED_AT))
+    assert (await fitted(sandbox, change, [], [trial], ChecksSection()) is None) is (end.exit_code != 0)
+    suspects = [(trial, (NEW,))]
+    assert not await passing_with_tests(sandbox, change, [], suspects, ChecksSection())
+
+
+def test_what_does_not_come_out_the_same_twice_is_only_named() -> None:
+    assert blocking((bent([NEW]),))
+    assert not blocking((bent([NEW], sure=False),))
 
 
 @pytest.mark.parametrize(("how", "grave"), [("deselects", True), ("narrows", False)])

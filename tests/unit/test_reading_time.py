@@ -13,9 +13,10 @@ import pytest
 
 from quarterdeck.agents.glancing import glance
 from quarterdeck.agents.touching import changed
+from quarterdeck.delivery.validation.builds import same_build
 from quarterdeck.delivery.validation.commands import ran_no_test
 from quarterdeck.delivery.validation.runners import RUNNERS, Runner
-from quarterdeck.delivery.validation.survey.formatting import formatting
+from quarterdeck.delivery.validation.survey.formatting import Effort, formatting
 from quarterdeck.delivery.validation.survey.imports import known
 from quarterdeck.delivery.validation.survey.options import narrows
 from quarterdeck.delivery.validation.survey.places import Places
@@ -70,12 +71,21 @@ def test_a_number_that_nobody_can_have_counted(runner: Runner, text: str) -> Non
 
 LATER = "x = 1\n"
 
+
+def records(by: int) -> str:
+    """A regenerated file: many lines that are all over it, and none of the others as it was."""
+    return "".join(f'{{\n"id": {n * by + by},\n"name": "{n}{by}",\n"tags": []\n}},\n' for n in range(1_100))
+
+
 READERS: dict[str, Callable[[], object]] = {
     "blank lines of a configuration": lambda: narrows("pytest.ini", "", "[pytest]\n" + "\n" * 20_000 + LATER),
     "blank lines of a source": lambda: known({"a.py": "\n" * 20_000 + LATER}),
     "dots of an import": lambda: known({"a.py": "from " + "." * 20_000}),
     "blank lines where names are bound": lambda: Places({"a.py": "\n" * 20_000 + LATER}).lacks("a", "b"),
     "attributes of a Rust test": lambda: find_tests("a.rs", "#[test]\n" * 4_000),
+    "open tags of Maven": lambda: same_build("pom.xml", b"<dependencies><scm>" * 10_000, b"<version>" * 20_000),
+    "a long line of Gradle": lambda: same_build("build.gradle", b"a" * 40_000, b"implementation '" + b"a:" * 20_000),
+    "a list of Gradle": lambda: same_build("settings.gradle", b"", b"include " + b"'a'," * 10_000 + b"("),
     "open comments": lambda: formatting("a.js", "a\n" + "/* " * 20_000, "a \n" + "/* " * 20_000),
     "open quotes": lambda: formatting("a.js", "a\n`" + "\\`" * 20_000, "a \n`" + "\\`" * 20_000),
     "escaped quotes of Python": lambda: surely_flat("'" + "\\'" * 20_000),
@@ -93,6 +103,15 @@ def test_a_file_that_an_agent_may_have_written(name: str) -> None:
         return list(found) if isinstance(found, Iterator) else found
 
     assert computing(read) < 0.4
+
+
+def test_a_file_that_was_made_anew_is_compared_for_a_while_and_all_of_a_change_for_some_time() -> None:
+    """Not for a cube of its length: that would be minutes for this one."""
+    old, new = records(1), records(7)
+    assert computing(lambda: formatting("a.json", old, new)) < 4
+    assert computing(lambda: formatting("a.md", old, new)) < 0.1
+    effort = Effort(1_000_000)
+    assert computing(lambda: [formatting("a.json", old, new, effort) for _ in range(30)]) < 4
 
 
 SOURCES = {

@@ -2,8 +2,9 @@
 
 import pytest
 
+from quarterdeck.delivery.validation.builds import same_build
 from quarterdeck.delivery.validation.commands import ran_no_test, recognise
-from quarterdeck.delivery.validation.judges import judges, same_scripts
+from quarterdeck.delivery.validation.judges import judges, may_judge, told
 from quarterdeck.delivery.validation.runners import CARGO, GO, JAVASCRIPT, NODE, PYTEST, UNITTEST, Runner
 
 HEADER = "=============== test session starts ================\nplatform linux -- Python 3.11.7, pytest-9.2.0\n"
@@ -21,6 +22,7 @@ BASE = frozenset(
         "check",
     }
     | {"tools/check.py", "check.js", "package.json", "tests/test_a.py", "tests/a.js", "app.py"}
+    | {"tools/__main__.py", "test.js", "app/__main__.py", "run_tests.py", "tests/run.sh", "tests/check.py", "pom.xml"}
 )
 """The files of a repository."""
 
@@ -194,13 +196,58 @@ def test_runners_are_found_behind_what_wraps_them(command: str, runners: tuple[R
         ("pytest -q tests/test_a.py", []),
         ("node --test tests/a.js", []),
         ("python3 app.py --help", []),
-        ("python3 app.py", ["app.py"]),
+        ("python3 app.py", []),
+        ("python3 tests/test_a.py", []),
+        ("python3 -m app", []),
+        ("node test.js", []),
+        ("python3 tests/check.py", []),
+        ("python3 run_tests.py", ["run_tests.py"]),
+        ("sh tests/run.sh", ["tests/run.sh"]),
+        ("python3 app.py; sh app.py", ["app.py"]),
+        ("bash -euo pipefail ci/run", ["ci/run"]),
+        ("bash -eu -o pipefail ./check.sh", ["check.sh"]),
+        ("bash -o pipefail -c 'sh check.sh'", ["check.sh"]),
+        ("bash -euo pipefail -c 'sh check.sh' check", ["check.sh"]),
+        ("bash -ce 'sh check.sh'", ["check.sh"]),
+        ("bash +e --norc --rcfile b.sh ./check.sh", ["check.sh"]),
+        ("bash -- ./check.sh", ["check.sh"]),
+        ("bash -euo pipefail", []),
+        (". ./check.sh", ["check.sh"]),
+        ("cd ci && source run", ["ci/run"]),
+        ("python3 -m tools", ["tools/__main__.py"]),
+        ("python3 -m run_tests", ["run_tests.py"]),
+        ("mvn -q test", ["pom.xml"]),
         ("sh", []),
         ("cat 'unbalanced", []),
     ],
 )
 def test_what_a_check_runs(command: str, files: list[str]) -> None:
     assert sorted(judges([command], BASE)) == files
+
+
+@pytest.mark.parametrize(
+    ("command", "files"),
+    [
+        ("python3 app.py", ["app.py"]),
+        ("python3 -m app", ["app.py", "app/__main__.py"]),
+        ("python3 tests/test_a.py && node test.js", ["test.js", "tests/test_a.py"]),
+        ("python3 tools/check.py", []),
+        ("python3 app.py; sh app.py", []),
+    ],
+)
+def test_a_program_that_a_check_runs_is_worth_a_look(command: str, files: list[str]) -> None:
+    assert sorted(may_judge([command], BASE)) == files
+
+
+def test_in_an_empty_tree_nothing_decides_yet() -> None:
+    assert judges(["npm test", "make", "./check"], frozenset()) == frozenset()
+
+
+def test_whoever_plans_is_told_what_a_task_has_to_name() -> None:
+    assert told(["make", "npm test", "python3 app.py"], BASE) == "- Makefile\n- package.json"
+    assert told(["pytest -q"], BASE) == ""
+    many = [f"sh ci/run{n}" for n in range(50)]
+    assert told(many, {f"ci/run{n}" for n in range(50)}).splitlines()[-1] == "- and 10 more"
 
 
 def test_a_build_of_gradle_is_what_its_files_say() -> None:
@@ -220,4 +267,86 @@ def test_a_build_of_gradle_is_what_its_files_say() -> None:
     ],
 )
 def test_of_a_package_its_scripts_count(after: bytes | None, same: bool) -> None:
-    assert same_scripts(b'{"scripts": {"test": "jest"}}', after) is same
+    assert same_build("web/package.json", b'{"scripts": {"test": "jest"}}', after) is same
+
+
+MAVEN = """\
+<project>
+  <parent><groupId>a</groupId><version>1</version></parent>
+  <version>1.0</version>
+  <properties><junit.version>5.9</junit.version><skipTests>false</skipTests></properties>
+  <dependencies>
+    <dependency><groupId>b</groupId><artifactId>c</artifactId></dependency>
+  </dependencies>
+  <build><plugins><plugin><artifactId>surefire</artifactId></plugin></plugins></build>
+</project>
+"""
+ONE = "<dependency><groupId>b</groupId><artifactId>c</artifactId></dependency>"
+TWO = f"{ONE}\n    {ONE.replace('>c<', '>d<')}"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        (ONE, TWO, True),
+        ("<version>1.0<", "<version>1.1<", True),
+        (">5.9<", ">5.10<", True),
+        ("  <build>", "  <repositories><repository><url>x</url></repository></repositories>\n  <build>", True),
+        ("<skipTests>false", "<skipTests>true", False),
+        (">surefire<", ">none<", False),
+        ("  <build>", "  <!-- <dependencies> --><modules></modules><!-- </dependencies> -->\n  <build>", False),
+        ("  <build>", "  <?a <dependencies> ?><modules></modules><?a </dependencies> ?>\n  <build>", False),
+    ],
+)
+def test_of_mavens_file_everything_counts_but_what_it_depends_on(old: str, new: str, same: bool) -> None:
+    assert old in MAVEN
+    assert same_build("pom.xml", MAVEN.encode(), MAVEN.replace(old, new).encode()) is same
+
+
+GRADLE = """\
+plugins {
+    id 'java'
+    id "org.springframework.boot" version '3.1.0'
+}
+version = '1.0'
+def slfVersion = "2.0"
+repositories { mavenCentral() }
+dependencies {
+    // what it needs
+    implementation 'a:b:1'
+    testImplementation("c:d:1")
+}
+test {
+    useJUnitPlatform()
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new", "same"),
+    [
+        ("build.gradle", "    implementation 'a:b:1'", "    implementation 'a:b:2'\n    api libs.guava", True),
+        ("build.gradle", "    implementation 'a:b:1'", '    implementation "a:b:$slfVersion"', True),
+        ("build.gradle", '("c:d:1")', '(platform("c:d:2"))', True),
+        ("app/build.gradle", "// what it needs", "// what it takes", True),
+        ("build.gradle", "version '3.1.0'", "version '3.2.0'", True),
+        ("build.gradle", "version = '1.0'", "version = '1.1'", True),
+        ("build.gradle", '"2.0"', '"2.1"', True),
+        ("build.gradle", "    useJUnitPlatform()", "    enabled = false", False),
+        ("build.gradle", "    useJUnitPlatform()", "    useJUnitPlatform()\n    include 'FooTest'", False),
+        ("build.gradle", "    useJUnitPlatform()", "    useJUnitPlatform()\n    exclude '**'", False),
+        ("build.gradle", "'a:b:1'", "'a:b:1'; tasks.test.enabled = false", False),
+        ("build.gradle", '"c:d:1"', '"c:d:${tasks.clear()}"', False),
+        ("build.gradle", "id 'java'", "id 'java'\n    id 'other'", False),
+        ("settings.gradle", "plugins {", "include ':app', ':lib'\nplugins {", True),
+        ("build.gradle.kts", "plugins {", "include ':app', ':lib'\nplugins {", False),
+        ("gradle.properties", "plugins {", "springVersion=3.1\nplugins {", True),
+        ("gradle.properties", "plugins {", "org.gradle.daemon=false\nplugins {", False),
+        ("Makefile", "plugins {", "plugins{", False),
+    ],
+)
+def test_of_gradles_files_everything_counts_but_what_they_declare(path: str, old: str, new: str, same: bool) -> None:
+    assert old in GRADLE
+    assert same_build(path, GRADLE.encode(), GRADLE.replace(old, new).encode()) is same
+    assert not same_build(path, GRADLE.encode(), None)
+    assert not same_build(path, GRADLE.encode(), GRADLE.encode() + b"\xe9")

@@ -1,20 +1,24 @@
 """What the survey of a change says, and what it leaves alone."""
 
 import ast
+import difflib
+import io
+import json
+import subprocess
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quarterdeck.delivery.validation.survey.formatting import blocks, formatting
+from quarterdeck.delivery.validation.survey.formatting import Effort, blocks, formatting
 from quarterdeck.delivery.validation.survey.imports import known
 from quarterdeck.delivery.validation.survey.names import invented
 from quarterdeck.delivery.validation.survey.needless import needless
-from quarterdeck.delivery.validation.survey.options import narrows
+from quarterdeck.delivery.validation.survey.options import judges, narrows
 from quarterdeck.delivery.validation.survey.places import Places
-from quarterdeck.delivery.validation.survey.report import Edit, survey, text_of
-from quarterdeck.delivery.validation.survey.sources import is_test
+from quarterdeck.delivery.validation.survey.report import Edit, Unread, main, survey, text_of
+from quarterdeck.delivery.validation.survey.sources import FOREIGN, is_test
 from quarterdeck.delivery.validation.survey.steering import steers
 from quarterdeck.delivery.validation.survey.tests import assertions, find_tests, weakened
 
@@ -25,7 +29,7 @@ FILLER = "".join(f"line_{n} = {n}\n" for n in range(10))
 
 
 def test_a_configuration_that_cannot_be_read_is_named_before_any_code() -> None:
-    unread = [*((f"a{n}.py", "") for n in range(200)), ("pytest.ini", "")]
+    unread = [*(Unread(f"a{n}.py") for n in range(200)), Unread("pytest.ini")]
     found = survey([], {}, unread=unread)["unseen"]
     assert found[0]["path"] == "pytest.ini"
     assert len(found) == 100
@@ -95,10 +99,28 @@ def test_formatting_is_unrelated_where_code_is_changed_for_real(edits: list[Edit
 @given(st.lists(st.sampled_from("abc\n")), st.lists(st.sampled_from("abc\n")))
 def test_blocks_turn_the_old_into_the_new(old: list[str], new: list[str]) -> None:
     built, at = [], 0
-    for a, b, c, d in blocks(old, new):
+    for a, b, c, d in blocks(old, new) or ():
         built += old[at:a] + new[c:d]
         at = b
     assert built + old[at:] == new
+
+
+@given(st.lists(st.sampled_from("abc\n")), st.lists(st.sampled_from("abc\n")))
+def test_blocks_are_those_of_the_standard_library(old: list[str], new: list[str]) -> None:
+    found = difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+    changed = [tuple(code[1:]) for code in found if code[0] != "equal"]
+    assert len(blocks(old, new) or ()) <= len(changed)
+    assert (blocks(old, new) == []) is (old == new)
+
+
+def test_what_takes_too_long_to_compare_is_left_out_and_costs_the_others_little() -> None:
+    old, new = ("".join(f'{{\n"id": {n * by}\n}},\n' for n in range(1_000)) for by in (1, 7))
+    for path in ("a.json", "a.md"):
+        assert formatting(path, old, new) == (path, [], True)
+    effort = Effort(1_000)
+    assert formatting("a.json", old, new, effort) == ("a.json", [], True)
+    assert formatting("b.py", *STYLE[1:], effort).spots == [(1, False)]
+    assert formatting("b.py", *STYLE[1:], Effort(10)).spots == []
 
 
 @given(st.text(max_size=200), st.text(max_size=200))
@@ -318,12 +340,72 @@ def test_one_odd_file_hides_nothing_of_the_others() -> None:
 
 
 def test_tests_that_cannot_be_looked_at_any_more_are_named() -> None:
-    told = survey([Edit("test_a.py", OLD, DEEP + OLD)], {}, unread=[("test_b.py", OLD), ("b.png", ""), ("c.py", "")])
+    unread = [Unread("test_b.py", OLD), Unread("b.png"), Unread("tests/b.png"), Unread("c.py")]
+    told = survey([Edit("test_a.py", OLD, DEEP + OLD)], {}, unread=unread)
     assert [(found["path"], found["how"]) for found in told["weakened"]] == [
         ("test_a.py", "unreadable"),
         ("test_b.py", "unreadable"),
     ]
     assert [spot["path"] for spot in told["unseen"]] == ["c.py"]
+
+
+@pytest.mark.parametrize(
+    ("path", "grave"),
+    [
+        ("tests/data/a.png", None),
+        ("tests/data/latin.txt", None),
+        ("web/__snapshots__/a.png", None),
+        ("testdata/big.sqlite", None),
+        ("tests/fixture.js", False),
+        ("tests/data/latin.py", False),
+        ("src/FooTest.java", None),
+        ("app/a.py", False),
+        ("tests/test_a.py", True),
+        ("tests/data/test_a.py", True),
+        ("tests/helping.py", True),
+        ("web/a.test.ts", True),
+        ("pyproject.toml", True),
+    ],
+)
+def test_only_what_a_runner_reads_matters_where_it_cannot_be_read(path: str, grave: bool | None) -> None:
+    named = [] if grave is None else [path]
+    assert [spot["path"] for spot in survey([], {}, unread=[Unread(path)])["unseen"]] == named
+    assert judges(path) is bool(grave)
+    assert [spot["slight"] for spot in survey([], {}, unread=[Unread(path, gone=True)])["unseen"]] == [True] * len(
+        named
+    )
+
+
+def test_sources_in_which_tests_are_found_are_known_wherever_it_is_asked() -> None:
+    found = {"it('a', f)", "func TestA(", "#[test]\nfn a("}
+    for suffix in FOREIGN:
+        assert any(find_tests(f"a{suffix}", source) for source in found), suffix
+
+
+def test_a_picture_is_nothing_and_a_test_that_is_none_is_something(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    git = ("git", "-c", "user.name=a", "-c", "user.email=a@example.org")
+    (tmp_path / "tests" / "data").mkdir(parents=True)
+    (tmp_path / "tests" / "data" / "old.bin").write_bytes(b"\0")
+    (tmp_path / "tests" / "test_old.py").write_bytes(b"\0")
+    for words in (("init", "-q"), ("add", "-A"), ("commit", "-qm", "a")):
+        subprocess.run((*git, *words), check=True)
+    (tmp_path / "tests" / "data" / "a.png").write_bytes(b"\x89PNG\0")
+    (tmp_path / "tests" / "data" / "latin.txt").write_bytes(b"caf\xe9")
+    (tmp_path / "tests" / "test_new.py").write_bytes(b"\0")
+    files = [
+        *[(path, path, "A") for path in ("tests/data/a.png", "tests/data/latin.txt", "tests/test_new.py")],
+        *[(path, path, "D") for path in ("tests/data/old.bin", "tests/test_old.py")],
+    ]
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps({"base": "HEAD", "files": files})))
+    main()
+    found = json.loads(capsys.readouterr().out)["unseen"]
+    assert [(spot["path"], spot["slight"]) for spot in found] == [
+        ("tests/test_new.py", False),
+        ("tests/test_old.py", True),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -505,6 +587,17 @@ def test_abstractions(source: str, says: str) -> None:
         ("def load_tests(loader, tests, pattern): ...\n", [("hooks", "load_tests")]),
         ("pytest.shared = 1\nself.assertEqual(1, 1)\nx.run = 1\nsetattr(x, y, 1)\nf().run = 2\nsetattr(*a)\n", []),
         ("def pytest_addoption(parser): ...\n", []),
+        ("from unittest import mock\ndef test_a(mock):\n    mock.run = 1\n    mock.fail = True\n", []),
+        ("from unittest.mock import Mock\nMock.run = 1\n", []),
+        ("from unittest import mock\nmock.patch.run = 1\n", []),
+        ("from unittest import case\ndef test_a(case, *, b=0):\n    def f(): case.run = 1\n", []),
+        ("from unittest import case\ndef test_a():\n    case = make()\n    case.run = 1\n", []),
+        ("from unittest import case\ndef f(case): ...\ncase.run = 1\n", [("patches", "case.run")]),
+        ("def f():\n    import unittest as u\n    u.TestCase.run = 1\n", [("patches", "u.TestCase.run")]),
+        (
+            "import unittest\ndef f(unittest=unittest): unittest.TestCase.run = 1\n",
+            [("patches", "unittest.TestCase.run")],
+        ),
         ("not python", []),
     ],
 )

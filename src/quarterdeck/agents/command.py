@@ -90,6 +90,8 @@ def task_document(assignment: Assignment) -> dict[str, Any]:
         ]
     if assignment.owners:
         document["owners"] = assignment.owners
+    if assignment.judges:
+        document["judges"] = assignment.judges
     if assignment.diff:
         document["diff"] = assignment.diff
     if assignment.evidence:

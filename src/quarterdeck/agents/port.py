@@ -88,6 +88,8 @@ class Assignment:
     """Names of the agents above a sub-agent, the outermost first; empty = dispatched by the run."""
     owners: str = ""
     """For a planner: who owns what, one agent a line."""
+    judges: str = ""
+    """For a planner: the files that decide what the gate checks, one a line; empty = there are none."""
     taken_up: bool = False
     """An earlier process of this incarnation worked in this workspace."""
     session: str = ""

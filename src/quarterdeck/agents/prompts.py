@@ -32,6 +32,10 @@ OWNERS: Final = """\
 A task that names no agent goes to the agent that owns all of its paths. Cut the work along these lines where you can;
 an agent that owns something may change nothing else."""
 
+JUDGES: Final = """\
+These files decide what is checked before anything lands. A change of one is sent back, unless the `paths` of its task
+name that very file: a pattern that it matches is not enough. Name it in the task that has to change it, in no other."""
+
 MEETINGS: Final = """\
 Nobody waits for the other, and both changes have to fit together in the end. Keep yours there as small as your task
 allows, leave to each what is its own, and record with `note` early what the other can rely on (a name, a signature)."""
@@ -68,6 +72,8 @@ def first_message(assignment: Assignment) -> str:
         parts.append(f"## Goal\n{assignment.goal}")
         if assignment.owners:
             parts.append(f"## Who owns what\n{OWNERS}\n{assignment.owners}")
+        if assignment.judges:
+            parts.append(f"## What the gate runs\n{JUDGES}\n{assignment.judges}")
     else:
         parts += _task(task)
     if assignment.plan is not None:

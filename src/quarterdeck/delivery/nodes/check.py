@@ -12,6 +12,7 @@ Rules
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,7 +20,7 @@ from pydantic import TypeAdapter
 
 from quarterdeck.delivery.nodes.node import Duty, Result
 from quarterdeck.delivery.nodes.workshop import Workshop
-from quarterdeck.delivery.validation import inspection, proof
+from quarterdeck.delivery.validation import builds, inspection, proof
 from quarterdeck.delivery.validation import judges as gatefiles
 from quarterdeck.delivery.validation.checks import deadly, headline, outlived, passed, run_checks, summary
 from quarterdeck.delivery.validation.findings import (
@@ -32,16 +33,19 @@ from quarterdeck.delivery.validation.findings import (
     listed,
     pins,
     remarks,
+    tried_out,
 )
 from quarterdeck.delivery.validation.validate import SYMLINK, encoding_problems, structure_problems
 from quarterdeck.journal.port import Journal
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import probes
+from quarterdeck.kernel.config import ChecksSection
 from quarterdeck.kernel.entities import Change, CheckResult, Feedback, Task
 from quarterdeck.kernel.events import Node, Outcome
 from quarterdeck.kernel.failures import BadConfiguration, FailureClass, SandboxDied
 from quarterdeck.workplace.history import FileChange
 from quarterdeck.workplace.mirror import Mirror
+from quarterdeck.workplace.port import Sandbox
 
 RESULTS = TypeAdapter(tuple[CheckResult, ...])
 
@@ -51,8 +55,8 @@ LFS_POINTER: Final = b"version https://git-lfs.github.com/spec/"
 ATTRIBUTES_LIMIT: Final = 1024 * 1024
 """Bytes of a `.gitattributes` that are looked at."""
 
-PACKAGE_BYTES: Final = 256 * 1024
-"""Of a `package.json` that is longer it cannot be told whether its scripts are the same."""
+BUILD_BYTES: Final = 256 * 1024
+"""Of a `package.json` and its like that is longer it cannot be told whether it does the same."""
 
 AGAIN_SECONDS: Final = 300.0
 """A check that took longer than this is not run again to find out whether it is flaky."""
@@ -98,28 +102,45 @@ class Check:
             reason = "the change was lost with the mirror that held it; it is made again"
             return Result(Outcome.FAILED, reason=reason, failure=FailureClass.INFRASTRUCTURE)
         changes = await mirror.changes(change.base, change.commit)
-        problems = await self._structure(duty, duty.task, change, changes, mirror)
+        existing = frozenset(await mirror.files(change.base))
+        problems = await self._structure(duty, duty.task, change, changes, mirror, existing)
         if problems:
             reason = f"the change is not acceptable: {problems[0]}"
             pieces = Feedback(source="structure", reason=reason[:2000], detail="\n".join(problems)[:24_000])
             return Result(Outcome.FAILED, reason=reason, failure=FailureClass.HANDOFF, feedback=(pieces,))
+        seen = tried_out(duty.task, changes, gatefiles.may_judge(config.deck.checks.gate, existing))
+        examination = Examination(
+            duty,
+            duty.task,
+            change,
+            changes,
+            mirror,
+            self._journal,
+            self._workshop,
+            levelled(seen, config.deck.validation),
+        )
         try:
-            return await Examination(duty, duty.task, change, changes, mirror, self._journal, self._workshop).result()
+            return await examination.result()
         except BadConfiguration as error:
             piece = Feedback(source="verify", reason=str(error)[:2000], detail=error.fix)
             return Result(Outcome.FAILED, reason=str(error), failure=FailureClass.TOOL, feedback=(piece,))
 
     async def _structure(
-        self, duty: Duty, task: Task, change: Change, changes: Sequence[FileChange], mirror: Mirror
+        self,
+        duty: Duty,
+        task: Task,
+        change: Change,
+        changes: Sequence[FileChange],
+        mirror: Mirror,
+        existing: frozenset[str],
     ) -> tuple[str, ...]:
         links = {
             item.path: (await mirror.show(change.commit, item.path, 4096) or b"").decode("utf-8", "replace")
             for item in changes
             if item.new_mode == SYMLINK
         }
-        existing = frozenset(await mirror.files(change.base))
         deck = duty.briefing.config.deck
-        judges = gatefiles.judges(deck.checks.gate, existing) - await _same_scripts(mirror, change, changes)
+        judges = gatefiles.judges(deck.checks.gate, existing) - await _same_builds(mirror, change, changes)
         started = duty.state.started
         author = duty.briefing.config.agents.get(started.agent) if started is not None else None
         problems = structure_problems(task, changes, existing, links, deck.limits, judges, author)
@@ -138,13 +159,13 @@ async def _attributes(mirror: Mirror, change: Change, changes: Sequence[FileChan
     return found
 
 
-async def _same_scripts(mirror: Mirror, change: Change, changes: Sequence[FileChange]) -> set[str]:
-    """The packages among these changes that run what they ran before."""
+async def _same_builds(mirror: Mirror, change: Change, changes: Sequence[FileChange]) -> set[str]:
+    """The packages and builds among these changes that do what they did before."""
     found = set()
     for item in changes:
-        if item.path.rpartition("/")[2] == gatefiles.PACKAGE and item.status == "M":
-            texts = [await mirror.show(commit, item.path, PACKAGE_BYTES) for commit in (change.base, change.commit)]
-            if gatefiles.same_scripts(*texts):
+        if item.path.rpartition("/")[2] in builds.KNOWN and item.status == "M":
+            before, after = [await mirror.show(at, item.path, BUILD_BYTES) for at in (change.base, change.commit)]
+            if builds.same_build(item.path, before, after):
                 found.add(item.path)
     return found
 
@@ -178,13 +199,15 @@ class Examination:
     mirror: Mirror
     journal: Journal
     workshop: Workshop
+    seen: tuple[Remark, ...] = ()
+    """What was found before anything was run."""
 
     async def result(self) -> Result:
         """How the check ends. Raises BadConfiguration where the environment cannot be built."""
         levels = self.duty.briefing.config.deck.validation
         look = inspection.worth_a_look(self.changes, levels)
         if not look and not self.task.verify:
-            return Result(Outcome.OK)
+            return Result(Outcome.OK, findings_blob=await self._named(self.seen) if self.seen else None)
         began = time.monotonic()
         checked = await self._checked("check", look)
         flake: tuple[Remark, ...] = ()
@@ -195,7 +218,7 @@ class Examination:
                 checked = Checked(checked.survey, checked.found, again.results)
         probes.hit("attempt.checked")
         blob = await self._recorded(checked.results, time.monotonic() - began) if checked.results else None
-        found = (*checked.found, *flake)
+        found = (*checked.found, *self.seen, *flake)
         if passed(checked.results) and not blocking(found):
             found += await self._tried(checked.survey, _patience(checked.results))
         named = await self._named(found) if found else None
@@ -210,10 +233,7 @@ class Examination:
         config = self.duty.briefing.config
 
         async def once() -> Checked:
-            place = self.workshop.checking(
-                config, self.mirror, f"{self.duty.attempt}-{name}", self.change.commit, self._announce
-            )
-            async with place as sandbox:
+            async with self._place(name, self.change.commit) as sandbox:
                 told = await inspection.survey(sandbox, self.change, self.changes) if look else Survey()
                 found = remarks(told, self.task, config.deck.validation)
                 if blocking(found):
@@ -248,23 +268,44 @@ class Examination:
         if not edited and (alone or not trials):
             return levelled((*empty, *idle), levels)
 
-        async def once() -> tuple[Remark, ...]:
-            place = self.workshop.checking(
-                config, self.mirror, f"{self.duty.attempt}-proof", self.change.commit, self._announce
-            )
-            checks = config.deck.checks
-            checks = checks.model_copy(update={"timeout": min(checks.timeout, patience)})
-            async with place as sandbox:
+        checks = config.deck.checks
+        checks = checks.model_copy(update={"timeout": min(checks.timeout, patience)})
+
+        async def once() -> tuple[tuple[Remark, ...], inspection.Suspects | None]:
+            async with self._place("proof", self.change.commit) as sandbox:
                 found = empty or await inspection.tried(sandbox, self.change, self.changes, trials, checks)
-                found = (*await inspection.fitted(sandbox, self.change, self.changes, edited, checks), *found)
-                return tuple(dict.fromkeys(found))
+                return found, await inspection.fitted(sandbox, self.change, self.changes, edited, checks)
 
         try:
-            return levelled((*await outlived(once), *idle), levels)
-        except SandboxDied:
-            return levelled(
-                (*empty, *idle), levels
-            )  # without the change its tests bring a sandbox down: they do not pass
+            found, suspects = await outlived(once)
+        except SandboxDied:  # without the change its tests bring a sandbox down: they do not pass
+            return levelled((*empty, *idle), levels)
+        untried = (inspection.UNTRIED,) if suspects is None else ()
+        bent = await self._bent(suspects, checks) if suspects else ()
+        return levelled(tuple(dict.fromkeys((*bent, *untried, *found, *idle))), levels)
+
+    async def _bent(self, suspects: inspection.Suspects, checks: ChecksSection) -> tuple[Remark, ...]:
+        """What is to be said of tests that seem to be bent, after another look in fresh checkouts of the base."""
+
+        async def failing() -> inspection.Suspects:
+            async with self._place("base", self.change.base) as sandbox:
+                return await inspection.failing(sandbox, suspects, checks)
+
+        async def passing() -> inspection.Suspects:
+            async with self._place("fit", self.change.base) as sandbox:
+                return await inspection.passing_with_tests(sandbox, self.change, self.changes, again, checks)
+
+        try:
+            again = await outlived(failing)
+            again = await outlived(passing) if again else ()
+        except (SandboxDied, BadConfiguration):
+            again = ()
+        return (proof.bent([test for _, tests in again or suspects for test in tests], sure=bool(again)),)
+
+    def _place(self, name: str, commit: str) -> AbstractAsyncContextManager[Sandbox]:
+        """A fresh checkout of a commit."""
+        config = self.duty.briefing.config
+        return self.workshop.checking(config, self.mirror, f"{self.duty.attempt}-{name}", commit, self._announce)
 
     async def _flaky(self, said: str) -> Remark:
         reason = f"{said}: it failed and then passed on the same tree"

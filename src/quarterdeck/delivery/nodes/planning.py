@@ -2,6 +2,7 @@
 
 Rules
 - A plan is accepted only if a plan file with the same content would be.
+- The planner is told which files decide what the gate checks: a task that has to change one must name it.
 - What is wrong is told to the next planning attempt in full.
 """
 
@@ -12,6 +13,7 @@ from quarterdeck.delivery.nodes.session import Seat, Sessions, agent_of
 from quarterdeck.delivery.nodes.workshop import Workshop
 from quarterdeck.delivery.plans.ownership import check_given, owners_told
 from quarterdeck.delivery.plans.plan import check_plan, repair_plan
+from quarterdeck.delivery.validation import judges
 from quarterdeck.journal.port import Journal
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.entities import Feedback, Plan
@@ -44,6 +46,7 @@ class Planning:
         created = duty.briefing.created
         mirror = await self._workshop.mirror(created.repository)
         await mirror.fetch(created.base)
+        gate = duty.briefing.config.deck.checks.gate
         seat = Seat(
             attempt=duty.attempt,
             task=ids.PLANNER_TASK,
@@ -54,7 +57,11 @@ class Planning:
             briefing=duty.briefing,
             mirror=mirror,
             base=created.base,
-            extras={"feedback": duty.feedback, "owners": owners_told(duty.briefing.config.agents)},
+            extras={
+                "feedback": duty.feedback,
+                "owners": owners_told(duty.briefing.config.agents),
+                "judges": judges.told(gate, await mirror.files(created.base)),
+            },
         )
         async with self._sessions.work(seat) as session:
             finished = session.finished

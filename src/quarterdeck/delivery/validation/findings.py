@@ -14,14 +14,16 @@ Rules
 - Options in pytest's configuration that leave out tests are as if these were skipped. What may be housekeeping is only
   named.
 - What replaces a part of the test framework sends the change back, and a hook into it is named: both are for all tests.
-- Who blinds the survey gains nothing: where it failed on a change of code or tests, or could not look at a test or at
-  the configuration of tests, it vouches for nothing, and the change is sent back. It is only named where nothing that
-  the survey finds would send a change back.
+- Who blinds the survey gains nothing: where it failed on a change of code or tests, or could not look at a source of
+  tests or at the configuration of tests, it vouches for nothing, and the change is sent back. It is only named where
+  nothing that the survey finds would send a change back, and where the change removes the file. What tests only read,
+  a picture or a recorded answer, is nothing that it would look into.
+- A program that the gate runs may be what the change is about: that it changed is named.
 - What the survey says was computed beside sources of an agent: it is bounded here, and never more than words.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -33,6 +35,7 @@ from quarterdeck.delivery.validation.survey.silence import Silence
 from quarterdeck.delivery.validation.survey.sources import is_test
 from quarterdeck.kernel.config import Level, ValidationSection
 from quarterdeck.kernel.entities import Task, Value
+from quarterdeck.workplace.history import FileChange
 
 SHOWN: Final = 20
 LINE: Final = 300
@@ -152,6 +155,14 @@ def remarks(survey: Survey, task: Task, levels: ValidationSection) -> tuple[Rema
     return levelled(tuple(_remarks(survey, task)), levels)
 
 
+def tried_out(task: Task, changes: Sequence[FileChange], programs: Collection[str]) -> tuple[Remark, ...]:
+    """What is worth a look of the programs that the gate runs, and which the task does not name. None of it blocks."""
+    problem = "the gate runs this: look at whether it still checks what it checked"
+    touched = {change.old_path if change.status == "R" else change.path for change in changes}
+    found = sorted(touched.intersection(programs).difference(pattern.lstrip("/") for pattern in task.paths))
+    return tuple(Remark(rule=Rule.WEAKENED_TESTS, path=path, problem=problem) for path in found)
+
+
 def levelled(found: Sequence[Remark], levels: ValidationSection) -> tuple[Remark, ...]:
     """Those findings whose rule is not off; none blocks whose rule only warns."""
     return tuple(
@@ -198,7 +209,9 @@ def _remarks(survey: Survey, task: Task) -> Iterator[Remark]:
         )
         yield Remark(rule=Rule.NOT_LOOKED_AT, problem=problem, blocking=survey.blind)
     for spot in survey.unseen:
-        yield Remark(rule=Rule.NOT_LOOKED_AT, path=spot.path, problem=spot.what, blocking=judges(spot.path))
+        yield Remark(
+            rule=Rule.NOT_LOOKED_AT, path=spot.path, problem=spot.what, blocking=judges(spot.path) and not spot.slight
+        )
 
 
 def _asks_to_remove(task: Task, test: str) -> bool:

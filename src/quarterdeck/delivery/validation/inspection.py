@@ -3,6 +3,9 @@
 Rules
 - The survey runs in the fresh checkout of the change, before anything of the change has run there.
 - The trial has a checkout of its own: the base, with the change's test files.
+- One red run accuses nobody. A test is only said to be bent where it failed in that trial, fails again in a fresh
+  checkout of the base with the environment of the base, and passes in another one with the change's test files put in:
+  neither what a run leaves behind nor what else the change brings has a part in it then.
 - An inspection that cannot be made is named and logged. A survey that failed vouches for nothing: what that means is
   decided by `findings`. A trial that cannot be made sends nothing back: the checks and the gate stand without it.
 """
@@ -10,7 +13,7 @@ Rules
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from importlib import resources
 from typing import Final
 
@@ -18,8 +21,8 @@ from pydantic import ValidationError
 
 from quarterdeck.delivery.validation import proof
 from quarterdeck.delivery.validation.checks import bounded
-from quarterdeck.delivery.validation.findings import Remark, Rule, Survey, only_tests
-from quarterdeck.delivery.validation.survey.options import FILES
+from quarterdeck.delivery.validation.findings import Remark, Rule, Survey, TestName, only_tests
+from quarterdeck.delivery.validation.survey.options import FILES, looked_into
 from quarterdeck.delivery.validation.survey.sources import MAX_BYTES, is_test
 from quarterdeck.delivery.validation.validate import SUBMODULE, SYMLINK
 from quarterdeck.kernel.config import ChecksSection, ValidationSection
@@ -38,6 +41,8 @@ UNTRIED: Final = Remark(
 )
 ANSWER: Final = 1024 * 1024
 OUTPUT: Final = 512 * 1024
+Suspects = Sequence[tuple[proof.Trial, tuple[TestName, ...]]]
+"""Tests that seem to be bent, by the trial that ran them."""
 _PACKAGE: Final = "quarterdeck.delivery.validation.survey"
 _START: Final = """
 import sys
@@ -72,12 +77,7 @@ def programs() -> dict[str, bytes]:
 def worth_a_look(changes: Sequence[FileChange], levels: ValidationSection) -> bool:
     """Whether the survey could say anything about these changes."""
     wanted = set(levels.model_dump().values()) != {"off"}
-    return wanted and any(_read_for_more(change.path) or change.status in "MR" for change in _plain(changes))
-
-
-def _read_for_more(path: str) -> bool:
-    """Whether the survey looks at more of such a file than its layout."""
-    return path.endswith(".py") or is_test(path) or FILES.search(path) is not None
+    return wanted and any(looked_into(change.path) or change.status in "MR" for change in _plain(changes))
 
 
 async def survey(sandbox: Sandbox, change: Change, changes: Sequence[FileChange]) -> Survey:
@@ -91,7 +91,7 @@ async def survey(sandbox: Sandbox, change: Change, changes: Sequence[FileChange]
     except ValidationError:
         said = bounded(done.stderr.decode("utf-8", "replace"), 2000)
         _log.warning("the survey of %s failed (exit %s): %s", change.attempt, done.exit_code, said)
-        blind = any(_read_for_more(change.path) for change in _plain(changes))
+        blind = any(looked_into(change.path) for change in _plain(changes))
         return Survey(failed=(", ".join(done.flags) or f"exit {done.exit_code}")[:200], blind=blind)
 
 
@@ -138,25 +138,43 @@ async def fitted(
     changes: Sequence[FileChange],
     trials: Sequence[proof.Trial],
     checks: ChecksSection,
-) -> tuple[Remark, ...]:
-    """Which of these tests failed before, and pass now without the rest of the change. Raises SandboxFailed.
+) -> Suspects | None:
+    """Which of these tests may have failed before, and pass now without the rest of the change; None = that could not
+    be tried. Raises SandboxFailed.
 
     In a checkout of the change, fresh or as `tried` leaves it.
     """
     if not trials:
         return ()
     if not await _taken_back(sandbox, change, changes, proof.rest):
-        return (UNTRIED,)
+        return None
     now = [(trial, await _tried(sandbox, trial, checks)) for trial in trials]
     passing = [(trial, proof.holding(trial, shown)) for trial, shown in now]
     if not any(tests for _, tests in passing):
         return ()
     if not await _taken_back(sandbox, change, changes, tuple):
-        return (UNTRIED,)
-    for trial, tests in passing:
-        if tests and (found := proof.fits(tests, await _tried(sandbox, trial, checks))):
-            return (proof.bent(found),)
-    return ()
+        return None
+    return await failing(sandbox, passing, checks)
+
+
+async def failing(sandbox: Sandbox, suspects: Suspects, checks: ChecksSection) -> Suspects:
+    """Those of the tests that fail in this checkout. Raises SandboxFailed."""
+    found = [(trial, proof.fits(tests, await _tried(sandbox, trial, checks))) for trial, tests in suspects if tests]
+    return tuple((trial, tests) for trial, tests in found if tests)
+
+
+async def passing_with_tests(
+    sandbox: Sandbox, change: Change, changes: Sequence[FileChange], suspects: Suspects, checks: ChecksSection
+) -> Suspects:
+    """Those of the tests that pass in this fresh checkout of the base once it has the change's test files. Raises
+    SandboxFailed."""
+    put = filter(is_test, [c.path for c in changes if c.status != "D"])
+    away = filter(is_test, [c.old_path if c.status == "R" else c.path for c in changes if c.status in "DR"])
+    if not await _restored(sandbox, change, change.commit, set(put), set(away)):
+        return ()
+    found = [(trial, tests, await _tried(sandbox, trial, checks)) for trial, tests in suspects]
+    held = [(trial, tuple(t for t in tests if t in proof.holding(trial, shown))) for trial, tests, shown in found]
+    return tuple((trial, tests) for trial, tests in held if tests)
 
 
 async def _taken_back(
@@ -168,11 +186,18 @@ async def _taken_back(
     """Put those of the changed files that are chosen back to how they are at the base; False = that failed."""
     back = {c.old_path if c.status == "R" else c.path for c in changes if c.status not in "AC"}
     away = {c.path for c in changes if c.status in "ARC"}
-    given = {"base": change.base, "back": sorted(chosen(tuple(back))), "away": sorted(chosen(tuple(away)))}
+    return await _restored(sandbox, change, change.base, chosen(tuple(back)), chosen(tuple(away)))
+
+
+async def _restored(
+    sandbox: Sandbox, change: Change, commit: str, back: Collection[str], away: Collection[str]
+) -> bool:
+    """Give these files what they hold in a commit, and take those away; False = that failed."""
+    given = {"base": commit, "back": sorted(back), "away": sorted(away)}
     done = await sandbox.exec(("python3", "-I", "-c", _TAKE_AWAY), stdin=json.dumps(given).encode(), timeout=SECONDS)
     if done.exit_code != 0:
         said = bounded(done.stderr.decode("utf-8", "replace"), 2000)
-        _log.warning("the base could not be restored for the trial of %s: %s", change.attempt, said)
+        _log.warning("the files for the trial of %s could not be restored: %s", change.attempt, said)
     return done.exit_code == 0
 
 

@@ -12,7 +12,8 @@ Rules
 - Behind a launcher that hides its runner no test can be told from another: what passes there is only named.
 - A change of nothing but tests needs no run: what passed with it passed without the rest, which is empty.
 - A test that failed as it was on the base, and passes there with the change's test files alone, was bent to fit:
-  nothing was mended. That is asked of tests that were edited, and of all around which anything in their file was.
+  nothing was mended. That is asked of tests that were edited, and of all around which anything in their file was. Where
+  it does not come out the same twice, it is only named.
 """
 
 import re
@@ -217,15 +218,20 @@ def edited(commands: Sequence[str], tests: Sequence[TestName]) -> tuple[Trial, .
     return tuple(trial for trial in trials(commands, [test for test in tests if not test.new]) if trial.exact)
 
 
-def bent(tests: Sequence[TestName]) -> Remark:
-    """The finding that what these tests expect was changed to fit."""
+def bent(tests: Sequence[TestName], *, sure: bool = True) -> Remark:
+    """The finding that what these tests expect was changed to fit. `sure`: it came out the same twice."""
     names = ", ".join(f"{test.path}::{test.name}" for test in tests[:5])
     more = f" and {len(tests) - 5} more" if len(tests) > 5 else ""
     problem = (
         f"this failed before, and passes now without the rest of the change: {names}{more}."
         " What the test expects was changed to fit, or what stands around it. Take that back, and mend the code"
     )
-    return Remark(rule=Rule.WEAKENED_TESTS, path=tests[0].path, problem=problem, blocking=True)
+    if not sure:
+        problem = (
+            f"this failed before, and passed without the rest of the change, but not a second time in fresh checkouts"
+            f" of the base: {names}{more}. Look at what became of it"
+        )
+    return Remark(rule=Rule.WEAKENED_TESTS, path=tests[0].path, problem=problem, blocking=sure)
 
 
 def vacuous(tests: Sequence[TestName], *, sure: bool) -> Remark:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from quarterdeck.delivery.validation.survey.sources import TESTS, is_test
+from quarterdeck.delivery.validation.survey.sources import FOREIGN, TESTS, holds_tests, is_test
 
 FILES = re.compile(r"(^|/)(\.?pytest\.ini|pyproject\.toml|setup\.cfg|tox\.ini|\.?pytest\.toml)$")
 _SECTION = re.compile(
@@ -38,7 +38,12 @@ _SHOWN = 100
 
 def judges(path: str) -> bool:
     """Whether that file, or that question of the survey, says which tests there are and what they hold."""
-    return path == TESTS or is_test(path) or FILES.search(path) is not None
+    return path == TESTS or holds_tests(path) or FILES.search(path) is not None
+
+
+def looked_into(path: str) -> bool:
+    """Whether the survey looks at more of such a file than its layout."""
+    return path.endswith(".py") or (is_test(path) and path.endswith(FOREIGN)) or FILES.search(path) is not None
 
 
 def narrows(path: str, old: str, new: str) -> Iterator[tuple[str, str]]:

@@ -4,6 +4,8 @@ Rules
 - In: the base, and what changed. Out: what there is to say, bounded, and what matters first.
 - A file or a question that cannot be looked at is left out and named: it hides nothing of the others.
 - A file whose tests could be read and now cannot be is told as if it were weakened.
+- Of what could not be read those files are named that the survey looks into: a picture or a recorded answer holds
+  nothing that it would find. A file that the change removes is slight: nothing is left of it to look at.
 """
 
 from __future__ import annotations
@@ -21,11 +23,11 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from quarterdeck.delivery.validation.survey.around import disturbed, loud
-from quarterdeck.delivery.validation.survey.formatting import formatting, unrelated
+from quarterdeck.delivery.validation.survey.formatting import Effort, formatting, unrelated
 from quarterdeck.delivery.validation.survey.imports import MANIFESTS, known
 from quarterdeck.delivery.validation.survey.names import invented
 from quarterdeck.delivery.validation.survey.needless import needless
-from quarterdeck.delivery.validation.survey.options import judges, narrows
+from quarterdeck.delivery.validation.survey.options import judges, looked_into, narrows
 from quarterdeck.delivery.validation.survey.places import Places
 from quarterdeck.delivery.validation.survey.silence import Silence, of_module
 from quarterdeck.delivery.validation.survey.sources import (
@@ -62,24 +64,39 @@ class Edit(NamedTuple):
     """"" = it is gone."""
 
 
+class Unread(NamedTuple):
+    """One changed file that cannot be read."""
+
+    path: str
+    old: str = ""
+    """What it held before, where that could be read."""
+    gone: bool = False
+
+
 def survey(
-    edits: Sequence[Edit], sources: Mapping[str, str], manifests: str = "", unread: Sequence[tuple[str, str]] = ()
+    edits: Sequence[Edit], sources: Mapping[str, str], manifests: str = "", unread: Sequence[Unread] = ()
 ) -> dict[str, Any]:
     """Everything there is to say.
 
-    `sources`: the Python files of the tree; `manifests`: what it declares; `unread`: the paths of changed files that
-    cannot be read, with their old text where that could be read.
+    `sources`: the Python files of the tree; `manifests`: what it declares; `unread`: the changed files that
+    cannot be read.
     """
     unseen: list[dict[str, Any]] = []
     odd = {edit for edit in edits if edit.path.endswith(".py") and not (lookable(edit.old) and lookable(edit.new))}
-    unread = [*unread, *((edit.path, edit.old if lookable(edit.old) else "") for edit in edits if edit in odd)]
+    unread = [
+        *unread,
+        *(Unread(edit.path, edit.old if lookable(edit.old) else "", not edit.new) for edit in edits if edit in odd),
+    ]
     edits = [edit for edit in edits if edit not in odd]
     code = [edit for edit in edits if edit.path.endswith(".py") and not is_test(edit.path)]
     gone = {name for edit in code for name in defined(edit.old) - defined(edit.new)}
     plain = {path: text for path, text in sources.items() if path.endswith(".py")}
-    layouts = _each(edits, lambda edit: [formatting(*edit)], unseen)
-    lost = {path for path, old in unread if is_test(path) and find_tests(path, old)}
-    unseen += [_spot(path, UNREAD) for path, _ in unread if path not in lost and (path.endswith(".py") or judges(path))]
+    effort = Effort()
+    layouts = _each(edits, lambda edit: [formatting(*edit, effort)], unseen)
+    lost = {path for path, old, _ in unread if is_test(path) and find_tests(path, old)}
+    unseen += [
+        {**_spot(path, UNREAD), "slight": gone} for path, _, gone in unread if path not in lost and looked_into(path)
+    ]
     ours = [edit for edit in edits if is_test(edit.path)]
     told = {
         "formatting": [{"path": path, **spot._asdict()} for path, spot in unrelated(layouts)],
@@ -100,7 +117,7 @@ def survey(
         ),
     }
     # What is cut off must not be what sends the change back.
-    unseen.sort(key=lambda spot: not judges(spot["path"]))
+    unseen.sort(key=lambda spot: spot.get("slight", False) or not judges(spot["path"]))
     return {key: value[: 2 * SHOWN if key == "around" else SHOWN] for key, value in {**told, "unseen": unseen}.items()}
 
 
@@ -195,14 +212,14 @@ def main() -> None:
     """Read the base and the changed files from stdin; print what was found."""
     wanted = json.load(sys.stdin)
     edits: list[Edit] = []
-    unread: list[tuple[str, str]] = []
+    unread: list[Unread] = []
     for path, old_path, status in wanted["files"]:
         old = _at(wanted["base"], old_path) if status != "A" else ""
         new = _here(path) if status != "D" else ""
         if old is not None and new is not None:
             edits.append(Edit(path, old, new))
         else:
-            unread.append((path, old or ""))
+            unread.append(Unread(path, old or "", status == "D"))
     sources: dict[str, str] = {}
     manifests: list[str] = []
     if any(edit.path.endswith(".py") for edit in edits):

@@ -3,6 +3,8 @@
 Rules
 - A source that cannot be parsed is none.
 - Whether a file is a test is told by its name and its folder.
+- What stands among tests and is no source is no test: pictures, recorded answers, what a test reads. Neither is a
+  source in a folder of such things, unless it is called like a test.
 """
 
 from __future__ import annotations
@@ -27,12 +29,26 @@ TEST_NAMES = re.compile(
     r"^(test_.*\.py|.*_test\.(py|go)|tests?\.py|conftest\.py|.*\.(test|spec)\.[cm]?[jt]sx?|.*_spec\.rb"
     r"|.*Tests?\.(java|kt))$"
 )
+FIXTURES = frozenset(
+    ("data", "testdata", "fixtures", "fixture", "resources", "samples", "examples", "snapshots", "__snapshots__")
+)
+"""Folders of what tests read."""
+FOREIGN = (".js", ".jsx", ".ts", ".tsx", ".mjs", ".cjs", ".go", ".rs")
+"""Sources beside Python in which tests are found."""
 
 
 def is_test(path: str) -> bool:
     """Whether this file is a test, or stands among tests."""
     *folders, name = path.split("/")
     return bool(TEST_FOLDERS.intersection(folders) or TEST_NAMES.match(name))
+
+
+def holds_tests(path: str) -> bool:
+    """Whether a runner may find tests in this file, and the survey could: by its name, or in Python by its folder."""
+    *folders, name = path.split("/")
+    if TEST_NAMES.match(name):
+        return name.endswith((".py", *FOREIGN))
+    return name.endswith(".py") and is_test(path) and not FIXTURES.intersection(folders)
 
 
 @lru_cache(maxsize=256)

@@ -3,6 +3,8 @@
 Rules
 - Replacing a part of the test framework (`unittest.TestCase.assertEqual = …`) is told wherever it stands, and under
   whatever name the framework goes in that file.
+- What a test puts in the place of something (`unittest.mock`) is no part of the framework. Neither is what a function
+  calls by a name of the framework that it has bound itself: a parameter `mock`, a local `case`.
 - So is a hook of pytest or unittest that decides which tests run, or how they end.
 - Only what the change brought is told.
 """
@@ -11,12 +13,12 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from quarterdeck.delivery.validation.survey.sources import Function, nodes, parsed
+from quarterdeck.delivery.validation.survey.sources import AnyFunction, Function, nodes, parsed
 
 _FRAMEWORK = re.compile(
-    r"(?:unittest|pytest|_pytest|TestCase|TestResult|TextTestResult|TestSuite)\.(?:.*\.)?"
+    r"(?:unittest(?!\.mock\.)|pytest|_pytest|TestCase|TestResult|TextTestResult|TestSuite)\.(?:.*\.)?"
     r"(?:assert\w*|fail\w*|raises|warns|run|main|debug|_callTestMethod|add(?:Failure|Error)|wasSuccessful)"
 )
 _SPOKEN_OF = re.compile(r"unittest|pytest|Test|load_tests")
@@ -54,10 +56,36 @@ def _found(source: str) -> Iterator[tuple[str, str]]:
     tree = parsed(source) if source else None
     everything = nodes(tree) if tree else ()
     meant = dict(pair for node in everything for pair in _named(node))
-    for node in everything:
-        if isinstance(node, Function) and node.name in _HOOKS:
-            yield "hooks", node.name
-        yield from (("patches", name) for name in _replaced(node) if _FRAMEWORK.fullmatch(_in_full(name, meant)))
+    yield from (("hooks", node.name) for node in everything if isinstance(node, Function) and node.name in _HOOKS)
+    patched = [(node, name) for node in everything for name in _replaced(node)]
+    patched = [(node, name) for node, name in patched if _FRAMEWORK.fullmatch(_in_full(name, meant))]
+    hidden = _hidden(everything, {_first(name) for _, name in patched if not _FRAMEWORK.fullmatch(name)})
+    yield from (("patches", name) for node, name in patched if _first(name) not in hidden.get(id(node), ()))
+
+
+def _first(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def _hidden(everything: Sequence[ast.AST], names: Collection[str]) -> Mapping[int, set[str]]:
+    """By node: those of the names that the functions around it have bound to something else than the file has."""
+    found: dict[int, set[str]] = {}
+    for node in everything if names else ():
+        if isinstance(node, Function) and (own := _bound(node).intersection(names)):
+            for inner in ast.walk(node):
+                found.setdefault(id(inner), set()).update(own)
+    return found
+
+
+def _bound(function: AnyFunction) -> set[str]:
+    """The names that a function binds, other than to something with a dotted name."""
+    given = function.args
+    names = {
+        each.arg for each in (*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg) if each
+    }
+    inside = list(ast.walk(function))
+    names |= {node.id for node in inside if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    return names - {name for node in inside for name, _ in _named(node)}
 
 
 def _named(node: ast.AST) -> Iterator[tuple[str, str]]:
