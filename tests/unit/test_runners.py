@@ -67,6 +67,8 @@ EMPTY = [
     ("pytest", 0, HEADER),
     ("python3 -m pytest -v tests", 0, HEADER),
     ("pytest -v; true", 0, HEADER + "plugins: a, b\n"),
+    ("pytest -v --junitxml=r.xml", 0, HEADER + "collected 5 items / 2 skipped\n\ntest_a.py "),
+    ("pytest --junitxml=r.xml", 0, "1 skipped, 1 subtests skipped in 0.01s"),
     # Noise pushed the summary out, or stands in its place.
     ("python -m unittest", 0, "x" * 500_000),
     ("cd sub && python -m unittest -q test_a", 0, "noise\n" * 50_000),
@@ -77,6 +79,14 @@ FINE = [
     ("pytest -q", 0, "1 passed, 2 skipped, 1 warning in 61.10s (0:01:01)"),
     ("pytest -q", 0, "=== 1 xfailed in 0.10s ==="),
     ("pytest -qq", 0, "."),
+    # pytest under -v from 9 on, and pytest-subtests.
+    ("pytest -v --junitxml=r.xml tests", 0, HEADER + "====== 1 passed, 2 subtests passed in 0.01s ======"),
+    ("pytest -q", 0, "2 passed, 1 skipped, 2 subtests passed in 0.03s"),
+    ("pytest -q", 0, "1 skipped, 2 subtests passed in 0.03s"),
+    # Plugins with words of their own.
+    ("pytest -v --junitxml=r.xml", 0, HEADER + "Results (0.05s):\n         2 passed\n         1 skipped\n"),
+    ("pytest -v --junitxml=r.xml", 0, HEADER + "======= All is well, in 0.10s =======\n"),
+    ("pytest a && pytest b", 0, "3 passed in 0.10s\n2 skipped in 0.01s"),
     ("pytest --version", 0, "pytest 9.2.0"),
     ("python -m unittest", 0, "Ran 2 tests in 0.000s\n\nOK (skipped=1)"),
     ("go test ./...", 0, "?   \texample.com/a\t[no test files]\nok  \texample.com/b\t0.002s"),

@@ -5,6 +5,7 @@ Rules
   follows would only repeat it.
 - A command passes when it exits 0 and nothing else speaks against it: no deadline, no limit, and no recognised test
   runner that executed nothing, or that passes with a test that has to fail.
+- A command of unittest that passed runs once more when all have passed, so that no other finds what that left.
 - Output that is kept is bounded: head and tail. A runner is judged by much more of it than is kept, and beside the
   event loop: whatever a command prints, everything else goes on.
 - A sandbox that dies is not a result: SandboxFailed goes to the caller, who blames nobody. Only what kills every
@@ -18,7 +19,16 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from quarterdeck.delivery.validation.commands import ran_no_test
-from quarterdeck.delivery.validation.evidence import REPORT_LIMIT, Report, Sabotage, asked, refused, sabotaged
+from quarterdeck.delivery.validation.evidence import (
+    ASKS_ITSELF,
+    NOTHING,
+    REPORT_LIMIT,
+    Report,
+    Sabotage,
+    asked,
+    refused,
+    sabotaged,
+)
 from quarterdeck.kernel.entities import CheckResult
 from quarterdeck.kernel.failures import SandboxDied
 from quarterdeck.workplace.port import HOME, ExecResult, Sandbox
@@ -58,12 +68,12 @@ async def run_checks(
     results: list[CheckResult] = []
     for command in commands:
         done, report = await _performed(sandbox, command, env or {}, timeout)
-        result = await asyncio.to_thread(judge, command, done, timeout, report)
-        if result.passed and await _passes_anyway(sandbox, command, env or {}, timeout, done.seconds):
-            result = result.model_copy(update={"reason": ANYWAY})
-        results.append(result)
-        if not result.passed:
-            break
+        results.append(await asyncio.to_thread(judge, command, done, timeout, report))
+        if not results[-1].passed:
+            return tuple(results)
+    for at, result in enumerate(results):
+        if await _passes_anyway(sandbox, result.command, env or {}, timeout, result.seconds):
+            return (*results[:at], result.model_copy(update={"reason": ANYWAY}))
     return tuple(results)
 
 
@@ -73,25 +83,32 @@ async def _performed(
     """The finished command, and the report that pytest was asked for. Raises SandboxFailed, SandboxDied."""
     report = asked(command, f"{sandbox.where(HOME)}/{secrets.token_hex(16)}.xml")
     given = {**env, **(report.env if report else {})}
-    if "PYTEST_ADDOPTS" in env:
+    if report and ("PYTEST_ADDOPTS" in env or not await _may_be_asked(sandbox, timeout)):
         report, given = None, dict(env)
     done = await _run(sandbox, command, given, timeout)
     if report is None:
         return done, None
-    if refused(done.exit_code, _text(done)):
+    if refused(done.exit_code):
         return await _run(sandbox, command, env, timeout), None
     said = await _run(sandbox, ("head", "-c", str(REPORT_LIMIT), report.path), {}, timeout)
-    return done, report.read(said.stdout.decode("utf-8", "replace"))
+    return done, await asyncio.to_thread(report.read, said.stdout.decode("utf-8", "replace"), _text(done))
+
+
+async def _may_be_asked(sandbox: Sandbox, timeout: float) -> bool:
+    """Whether no report of pytest is lost where we ask for one."""
+    return (await _run(sandbox, ASKS_ITSELF, {}, timeout)).exit_code == NOTHING
 
 
 async def _passes_anyway(
     sandbox: Sandbox, command: str, env: Mapping[str, str], timeout: float, seconds: float
 ) -> bool:
     """Whether a command of unittest that passed passes with a test that has to fail, too."""
-    wrong = sabotaged(command, secrets.token_hex(8), seconds)
+    token = secrets.token_hex(8)
+    wrong = sabotaged(command, token, seconds)
     if wrong is None or (wrong.file and not await _placed(sandbox, wrong)):
         return False
-    done = await _run(sandbox, wrong.command, env, timeout)
+    beside = {"COVERAGE_FILE": f"{sandbox.where(HOME)}/{token}", "PYTHONDONTWRITEBYTECODE": "1"}
+    done = await _run(sandbox, wrong.command, {**env, **beside}, timeout)
     if wrong.file:
         await _run(sandbox, ("rm", "-f", wrong.file), {}, timeout)
     return done.exit_code == 0
@@ -100,6 +117,8 @@ async def _passes_anyway(
 async def _placed(sandbox: Sandbox, wrong: Sabotage) -> bool:
     """Whether the test that has to fail lies where the command has to find it."""
     try:
+        if (await sandbox.call("stat", path=wrong.folder))["kind"] != "directory":
+            return False
         with contextlib.suppress(FileNotFoundError):
             if b"load_tests" in await sandbox.read(wrong.package):
                 return False

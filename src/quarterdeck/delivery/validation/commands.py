@@ -69,10 +69,25 @@ _FLAG: Final = re.compile(r"-[qvxslb]+|-r\w+|--[a-z-]+=\S*|--(?:quiet|verbose|ex
 """Options of pytest and unittest that take no other word."""
 _ELSEWHERE: Final = re.compile(r"[*?$~\[]|\.\.|(?<!\S)-C\b|--(?:directory|project|chdir|cwd|rootdir|pyargs)\b")
 """What may make a path mean something else than it says."""
+_VALUED: Final = frozenset({"--group", "--extra", "--with", "--python", "--only-group", "-X", "-W", "-n"})
+_STAYS: Final = re.compile(
+    r"(?!(?:UV|POETRY|PIPENV|RYE)_)[A-Za-z_]\w*=.*|\d[\d.]*[smhd]?|--?|-[aBEIOqsuv]+|-m"
+    r"|env|exec|command|time|nice|nohup|timeout|uv|poetry|pipenv|rye|coverage|run"
+    r"|--(?:frozen|locked|offline|no-sync|no-dev|dev|all-extras|all-groups|isolated|exact|quiet|no-interaction)"
+    r"|--(?:branch|append|parallel-mode|timid)|--(?:source|omit|include|rcfile|context|group|extra|with|python)=.*",
+    re.DOTALL,
+)
+"""What may stand before a runner and leaves it where it is; the value of an option of `_VALUED` as well."""
 ONLY_ASKS: Final = frozenset({"--version", "-V", "--help", "-h", "--collect-only", "--co", "--fixtures", "--markers"})
 
 _DIVERTS: Final = re.compile(r"[|<>`$]|(?<!&)&(?!&)|no:terminal")
 """What may keep a runner from running, or its output from us."""
+_END: Final = re.compile(
+    r"^(?:=+ .*\bin [\d.:]+ ?s\b.*=|Results \()|\d (?:passed|failed|xfailed|xpassed)\b", re.MULTILINE
+)
+"""A summary, in the words of pytest or of a plugin of it."""
+_TAIL: Final = 2_000
+"""Characters at the end of pytest's output in which its summary would be."""
 _HEADER: Final = re.compile(r"^=+ test session starts =+$", re.MULTILINE)
 _NOISE: Final = 60_000
 """Characters of output in which what follows a runner may have pushed its summary out."""
@@ -134,7 +149,7 @@ def _fell_silent(runner: Runner, command: str, text: str) -> bool:
         return False
     if runner is UNITTEST and "manage.py" not in command:
         return True
-    if runner is PYTEST and _HEADER.search(text) and not _QUIETEST.search(command):
+    if runner is PYTEST and _HEADER.search(text) and not _QUIETEST.search(command) and not _END.search(text[-_TAIL:]):
         return True
     return runner in (PYTEST, UNITTEST, GO, CARGO) and not text.strip()
 
@@ -147,22 +162,35 @@ def _comes_last(runner: Runner, command: str) -> bool:
 
 def recognise(command: str) -> tuple[tuple[Runner, ...], bool]:
     """The runners that a shell command starts, in order, and whether it starts something that may hide one."""
-    found: list[Runner] = []
-    hidden = False
-    for argv in _simple_commands(command):
-        rest = _unwrap(argv)
-        if not rest or ONLY_ASKS.intersection(rest[1:]):
+    started = list(_started(command))
+    return tuple(dict.fromkeys(runner for runner in started if runner is not None)), None in started
+
+
+def once(command: str, runner: Runner) -> bool:
+    """Whether the words of a shell command start this runner one time, and nothing after it that may start it again.
+
+    A loop starts what its words name as often as it likes.
+    """
+    started = list(_started(command, asks=True))
+    return started.count(runner) == 1 and None not in started[started.index(runner) :] and runner in _started(command)
+
+
+def _started(command: str, *, asks: bool = False) -> Iterator[Runner | None]:
+    """The runners that a shell command starts, in order and each time, and None for what may hide one.
+
+    `asks`: also those that are only asked something.
+    """
+    for rest in plain_commands(command):
+        if not asks and ONLY_ASKS.intersection(rest[1:]):
             continue
         name = PurePosixPath(rest[0]).name
         if name in SHELLS:
-            inner, inner_hidden = _inside_shell(rest)
-            found += inner
-            hidden = hidden or inner_hidden
+            inner = _inside_shell(rest)
+            yield from [None] if inner is None else _started(inner, asks=asks)
         elif (runner := _runner(name, rest)) is not None:
-            found.append(runner)
+            yield runner
         elif name in _LAUNCHERS or _is_script(rest[0]):
-            hidden = True
-    return tuple(dict.fromkeys(found)), hidden
+            yield None
 
 
 def sole(command: str) -> bool:
@@ -172,6 +200,20 @@ def sole(command: str) -> bool:
         return False
     rest = _unwrap(simple[0])
     return bool(rest) and PurePosixPath(rest[0]).name not in SHELLS | (_LAUNCHERS - {"bun"})
+
+
+def stays(command: str) -> bool:
+    """Whether the first plain command of a shell line is, as far as its wrappers go, run in the folder of the shell."""
+    simple = next(_simple_commands(command), [])
+    around = iter(simple[: len(simple) - len(_unwrap(simple))])
+    for word in around:
+        if word in _VALUED:
+            next(around, None)
+            continue
+        name = word if word.startswith("-") or "=" in word else PurePosixPath(word).name
+        if not _STAYS.fullmatch(name) and not _PYTHON.match(name):
+            return False
+    return True
 
 
 def words(command: str) -> list[str]:
@@ -209,11 +251,12 @@ def covers(command: str, path: str) -> bool:
     return any(each[: len(tail)] == tail[: len(each)] for each in modules for tail in tails)
 
 
-def _inside_shell(argv: Sequence[str]) -> tuple[tuple[Runner, ...], bool]:
+def _inside_shell(argv: Sequence[str]) -> str | None:
+    """The shell command in an argument of a shell."""
     for at, word in enumerate(argv[1:], start=1):
         if word.startswith("-") and word.endswith("c") and at + 1 < len(argv):
-            return recognise(argv[at + 1])
-    return (), True
+            return argv[at + 1]
+    return None
 
 
 def _runner(name: str, argv: Sequence[str]) -> Runner | None:

@@ -4,18 +4,22 @@ Rules
 - The code under test runs in the runner's process and can print whatever the runner would print, and end it then. So
   the last line of a runner is not enough where more can be had.
 - pytest is asked for a report of its own, under a name that is drawn for that one command. Where it must have written
-  one and there is none, it did not get to its end.
+  one and there is none, it did not get to its end. It is asked only where it starts once, so that the report is about
+  all of its tests, and where the project asks for none: there is one report a run, and who waits for it needs it.
 - unittest has no such report. A command of it that passed runs once more with a test that has to fail: where it passes
   again, it runs no tests.
 - Only what the words of a command leave no doubt about is asked for: nothing here may fail a command that is sound.
+- Nor may it change what the commands after it find: a second run comes after all of them, writes into no folder that
+  was not there, and has its coverage elsewhere.
 """
 
 import re
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Final
 
-from quarterdeck.delivery.validation.commands import recognise, sole, words
+from quarterdeck.delivery.validation.commands import once, recognise, sole, stays, words
 from quarterdeck.delivery.validation.runners import PYTEST, UNITTEST
 
 REPORT_LIMIT: Final = 256 * 1024
@@ -29,13 +33,18 @@ LONG: Final = 60.0
 
 _OWN: Final = re.compile(r"junit|PYTEST_ADDOPTS|(?<!\S)env\s+-")
 """It has a report of its own, or does not hand on what is asked of it."""
-_MAYBE: Final = re.compile(r"\|\||(?<!&)&(?!&)|[`$]|(?<!\S)(?:if|while|until|for|case)(?!\S)")
+_MAYBE: Final = re.compile(r"\|\||(?<!&)&(?!&)|[`$]|(?<!\S)(?:if|case)(?!\S)")
 """Whether the runner is started at all, or ends in time, is not told by the words."""
+_AGAIN: Final = re.compile(r"(?<!\S)(?:while|until|for|select|function)(?!\S)|\(\s*\)")
+"""What is written once is started as often as it comes round."""
+_WROTE: Final = re.compile(r"generated xml file: (.*)")
 _SUITE: Final = re.compile(r"<testsuite\b[^<>]*>")
 _COUNT: Final = re.compile(r"\b(tests|skipped)=\"(\d{1,9})\"")
 _EXPECTED: Final = 'type="pytest.xfail"'
 _PATTERN: Final = re.compile(r"(?<!\S)(?:-k|-p|-t|--pattern|--top-level-directory)")
 _MODULE: Final = re.compile(r"-m\s+unittest(?!\S)")
+_DATA: Final = re.compile(r"--data-file|COVERAGE_")
+"""What is measured is put where the command says, and may be needed."""
 _FAILS: Final = (
     "import unittest\n\n\nclass TestFails(unittest.TestCase):\n    def test_it(self):\n        self.fail()\n"
 )
@@ -55,25 +64,39 @@ class Report:
     def env(self) -> dict[str, str]:
         """How pytest is told, in the environment: that reaches it behind any wrapper.
 
-        The older family of reports, because tests may write properties that the newer one warns of.
+        The older family of reports, because tests may write properties that the newer one warns of. pytest takes these
+        words apart as a shell does.
         """
-        return {"PYTEST_ADDOPTS": f"-o junit_family=xunit1 --junitxml={self.path}"}
+        return {"PYTEST_ADDOPTS": f"-o junit_family=xunit1 {shlex.quote(f'--junitxml={self.path}')}"}
 
-    def read(self, text: str) -> "Report":
-        """The report with what its text says."""
-        return replace(self, executed=counted(text))
+    def read(self, text: str, output: str) -> "Report":
+        """The report with what its text says; `output`: of pytest, which may say that it wrote another one instead."""
+        elsewhere = any(self.path not in line for line in _WROTE.findall(output))
+        return replace(self, executed=counted(text), due=self.due and not elsewhere)
 
 
 def asked(command: str, path: str) -> Report | None:
     """What this shell command is asked for, as a file at `path`; None = nothing."""
-    if PYTEST not in recognise(command)[0] or _OWN.search(command):
+    if not once(command, PYTEST) or _OWN.search(command) or _AGAIN.search(command):
+        return None
+    if "$" in path:  # pytest takes it for a variable
         return None
     return Report(path, due=not _MAYBE.search(command))
 
 
-def refused(command_exit: int | None, output: str) -> bool:
-    """Whether pytest did not know what it was asked for."""
-    return command_exit == USAGE and "junit" in output
+ASKS_ITSELF: Final = """\
+git grep -qE --untracked -e 'junit-?xml|xmlpath|PYTEST_ADDOPTS' -- '*.ini' '*.toml' '*.cfg' '*.env' '*conftest.py' ||
+git grep -qE --untracked -e 'option[.]xmlpath' -- '*.py' ':(exclude)*_pytest/*'
+"""
+"""A shell command that says whether anything in the workspace asks pytest for a report, or may: `NOTHING` = no."""
+
+NOTHING: Final = 1
+"""The exit status with which git has found nothing."""
+
+
+def refused(command_exit: int | None) -> bool:
+    """Whether pytest may not have known what it was asked for. It says so before any test."""
+    return command_exit == USAGE
 
 
 def counted(text: str) -> int | None:
@@ -98,6 +121,11 @@ class Sabotage:
     text: str = _FAILS
 
     @property
+    def folder(self) -> str:
+        """Where the file is put: it has to be there, because a new folder would be taken for a package's name."""
+        return str(PurePosixPath(self.file).parent)
+
+    @property
     def package(self) -> str:
         """The file that may say by itself which tests there are: then nothing follows from one that is passed over."""
         return str(PurePosixPath(self.file).parent / "__init__.py") if self.file else ""
@@ -108,7 +136,9 @@ def sabotaged(command: str, token: str, seconds: float) -> Sabotage | None:
 
     `token`: what nobody can guess, letters and digits. `seconds`: how long the command took without.
     """
-    if recognise(command)[0] != (UNITTEST,) or not sole(command):
+    if recognise(command)[0] != (UNITTEST,) or not sole(command) or not _MODULE.search(command):
+        return None
+    if _DATA.search(command):
         return None
     name, *given = words(command)
     if PurePosixPath(name).name != UNITTEST.name:
@@ -120,7 +150,7 @@ def sabotaged(command: str, token: str, seconds: float) -> Sabotage | None:
         quick = _beside(command, names[0], rf"quarterdeck_{token} \g<0>")
         return None if quick is None or _PATTERN.search(command) else Sabotage(_MODULE.sub(r"\g<0> -f", quick.command))
     start = _start(given)
-    if start is None or _PATTERN.search(command):
+    if start is None or _PATTERN.search(command) or not stays(command):
         return None
     if seconds <= LONG:
         return Sabotage(command, str(PurePosixPath(start) / f"test_zz{token}.py"))

@@ -40,7 +40,9 @@ class _Words:
 
 
 _ANSI: Final = _Words(r"\x1b\[[0-9;?]*[A-Za-z]")
-_PYTEST: Final = _Words(r"^=*[ \t]*((?:\d{1,9} [a-z]+(?:, )?)+|no tests ran)[ \t]+in[ \t]+[\d.:]+ ?s", re.MULTILINE)
+_PYTEST: Final = _Words(
+    r"^=*[ \t]*((?:\d{1,9} [a-z]+(?: [a-z]+)?(?:, )?)+|no tests ran)[ \t]+in[ \t]+[\d.:]+ ?s", re.MULTILINE
+)
 _UNITTEST: Final = _Words(r"^Ran (\d{1,9}) tests? in ", re.MULTILINE)
 _UNITTEST_SKIPPED: Final = _Words(r"^(?:OK|FAILED|NO TESTS RAN) \([^)\n]*skipped=(\d{1,9})\b", re.MULTILINE)
 _GO_RAN: Final = _Words(r"^(?:ok|FAIL|---[ \t]+\w+:|===[ \t]+RUN)\s(?!.*\[no tests to run\])", re.MULTILINE)
@@ -71,7 +73,7 @@ def _pytest(output: str) -> int | None:
         return None
     ran = 0
     for line in lines:
-        for count, what in re.findall(r"(\d{1,9}) ([a-z]+)", line):
+        for count, what in re.findall(r"(\d{1,9}) (?:subtests )?([a-z]+)", line):
             if what in {"passed", "failed", "error", "errors", "xfailed", "xpassed"}:
                 ran += int(count)
     return ran
