@@ -23,11 +23,11 @@ demo: web ## the whole main job on a sample repository, with a scripted model an
 
 test: web ## all tests; what has a deck on SQLite and on PostgreSQL
 	@.ci/chromium
-	@$(BIN)/pytest -n 4 --dist loadgroup --store both tests $(ARGS)
+	@$(BIN)/pytest -n 3 --dist loadgroup --store both tests $(ARGS)
 
 test-postgres: web ## all tests once, with every deck in PostgreSQL but where a test is about SQLite
 	@.ci/chromium
-	@$(BIN)/pytest -n 4 --dist loadgroup --store postgres tests $(ARGS)
+	@$(BIN)/pytest -n 3 --dist loadgroup --store postgres tests $(ARGS)
 
 test-agents: .venv/made ## Claude Code, Codex, OpenCode and Gemini CLI, installed in build/agents, each before a scripted model
 	@$(BIN)/python -m test_agents $(ARGS)
