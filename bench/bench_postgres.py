@@ -42,7 +42,7 @@ def _children(pid: int) -> list[int]:
 def _used(pid: int) -> float:
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except FileNotFoundError:  # it has ended: its parent has its time
+    except (FileNotFoundError, ProcessLookupError):  # it has ended: its parent has its time
         return 0.0
     return sum(int(field) for field in fields[11:15]) / _TICK  # its own and of its children that have ended
 
