@@ -24,6 +24,8 @@ _GRAIN: Final = 256 * 1024
 _MOST: Final = 64 * _GRAIN
 """Bytes of a log as it begins again, of pages of 4 KiB."""
 
+_ZEROS: Final = memoryview(bytes(64 * 1024))
+
 
 def length(before: int, size: int) -> int:
     """How long the log should be that has `size` bytes now, and had `before` at the last look; `size` where it need not
@@ -31,6 +33,12 @@ def length(before: int, size: int) -> int:
     if size % _GRAIN == 0 or size >= _MOST or size - before > _GRAIN:
         return size
     return min(-(-2 * size // _GRAIN) * _GRAIN, _MOST)
+
+
+def _zeros(size: int) -> list[memoryview]:
+    """So many bytes of zeros, again and again the same few: one large piece would be memory to fill and to read."""
+    whole, rest = divmod(size, len(_ZEROS))
+    return [_ZEROS] * whole + [_ZEROS[:rest]] * (rest > 0)
 
 
 class Room:
@@ -53,7 +61,7 @@ class Room:
                 self._file = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
             size = os.fstat(self._file).st_size
             missing = length(self._seen, size) - size
-            self._seen = size + (os.pwrite(self._file, bytes(missing), size) if missing else 0)
+            self._seen = size + (os.pwritev(self._file, _zeros(missing), size) if missing else 0)
         except OSError:
             self._none = True
 
