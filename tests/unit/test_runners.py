@@ -306,6 +306,9 @@ TWO = f"{ONE}\n    {ONE.replace('>c<', '>d<')}"
         (">surefire<", ">none<", False),
         ("  <build>", "  <!-- <dependencies> --><modules></modules><!-- </dependencies> -->\n  <build>", False),
         ("  <build>", "  <?a <dependencies> ?><modules></modules><?a </dependencies> ?>\n  <build>", False),
+        ("  <build>", "  <scm>--></scm>\n  <build>", False),
+        ("<version>1.0<", "<version>]]><", False),
+        ("  <build>", "  <description>a -> b, 1 > 0</description>\n  <build>", True),
     ],
 )
 def test_of_mavens_file_everything_counts_but_what_it_depends_on(old: str, new: str, same: bool) -> None:
@@ -347,8 +350,12 @@ test {
         ("build.gradle", "    useJUnitPlatform()", "    useJUnitPlatform()\n    exclude '**'", False),
         ("build.gradle", "'a:b:1'", "'a:b:1'; tasks.test.enabled = false", False),
         ("build.gradle", '"c:d:1"', '"c:d:${tasks.clear()}"', False),
+        ("build.gradle", '"c:d:1"', '"c:d:${slfVersion}-$name.x"', True),
+        ("build.gradle", "version = '1.0'", "version  (  '1.1'  )", True),
+        ("build.gradle", "version = '1.0'", "version '1.1'", True),
         ("build.gradle", "id 'java'", "id 'java'\n    id 'other'", False),
         ("settings.gradle", "plugins {", "include ':app', ':lib'\nplugins {", True),
+        ("settings.gradle", "plugins {", "include( ':app' , ':lib' )\nplugins {", True),
         ("build.gradle.kts", "plugins {", "include ':app', ':lib'\nplugins {", False),
         ("gradle.properties", "plugins {", "springVersion=3.1\nplugins {", True),
         ("gradle.properties", "plugins {", "org.gradle.daemon=false\nplugins {", False),

@@ -5,6 +5,8 @@ Rules
 - Of Maven's and Gradle's files all counts but what a project declares of itself and of others: dependencies,
   repositories, versions. A line that could do anything else than declare counts.
 - What cannot be told is not the same.
+- An agent wrote one of the two, and everybody waits for the answer: no expression takes the same part of a line in more
+  than one way, or tries a run of space again from each of its characters.
 """
 
 import json
@@ -22,24 +24,26 @@ KNOWN: Final = _GRADLE | {PACKAGE, POM}
 
 # No comment or the like may open or close in what is left out, else what remains would not be what Maven reads.
 _OF_MAVEN: Final = re.compile(
-    r"<(dependencies|dependencyManagement|repositories|licenses|developers|scm)>(?:(?!</?\1>|<[!?]).)*</\1>"
-    r"|<(version|name|description|url|inceptionYear|[\w.-]*version)>[^<]*</\2>",
+    r"<(dependencies|dependencyManagement|repositories|licenses|developers|scm)>(?:(?!</?\1>|<[!?]|-->|\]\]>).)*</\1>"
+    r"|<(version|name|description|url|inceptionYear|[\w.-]*version)>(?:(?!-->|\]\]>)[^<])*</\2>",
     re.DOTALL,
 )
 _VERSION: Final = r"""["'][\w.+-]*["']"""
 _WHAT: Final = (
-    r"""(?:["'](?:[^"'\n()$\\]|\$\w+|\$\{[\w.]+\})*["']|libs\.[\w.]+"""
+    r"""(?:["'](?:[^"'\n()$\\]|\$(?=\w)|\$\{[\w.]+\})*["']|libs\.[\w.]+"""
     r"""|(?:project|kotlin|platform)\([ \t]*(?:["'][\w:./-]*["']|libs\.[\w.]+)[ \t]*\))"""
 )
 _OF_GRADLE: Final = re.compile(
     rf"""(?:(?:\w*(?:[iI]mplementation|[aA]pi|[cC]ompileOnly|[rR]untimeOnly|[aA]nnotationProcessor)|kapt|ksp|classpath"""
     rf"""|compile|runtime|testCompile|testRuntime)(?:[ \t]+{_WHAT}|[ \t]*\([ \t]*{_WHAT}[ \t]*\))"""
     rf"""|(?:mavenCentral|google|mavenLocal|gradlePluginPortal)\(\)"""
-    rf"""|(?:rootProject\.name|version|group|description)[ \t]*(?:=|\(|[ \t])[ \t]*["'][^"'\n$]*["'][ \t]*\)?"""
+    rf"""|(?:rootProject\.name|version|group|description)(?:[ \t]*[=(]|[ \t])[ \t]*["'][^"'\n$]*["'][ \t]*\)?"""
     rf"""|[\w.-]*[vV]ersion[ \t]*=[ \t]*[\w.+-]+|(?:val|def)[ \t]+\w*[vV]ersion[ \t]*=[ \t]*{_VERSION}"""
     r"""|//(?:(?!\*/).)*)?"""
 )
-_MODULES: Final = re.compile(r"""include[ \t]*\(?[ \t]*["'][\w:./-]+["'](?:[ \t]*,[ \t]*["'][\w:./-]+["'])*[ \t]*\)?""")
+_MODULES: Final = re.compile(
+    r"""include[ \t]*(?:\([ \t]*)?["'][\w:./-]+["'](?:[ \t]*,[ \t]*["'][\w:./-]+["'])*[ \t]*\)?"""
+)
 """In the settings alone: in a build it chooses tests."""
 _PLUGIN: Final = re.compile(
     rf"""^(id(?:[ \t]+["'][\w.-]+["']|\(["'][\w.-]+["']\))|kotlin\(["'][\w.-]+["']\))[ \t]+version[ \t]+{_VERSION}$"""
