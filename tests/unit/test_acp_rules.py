@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -121,6 +122,11 @@ class TestUpdates:
         recorder = Recorder(cast(Any, Nowhere()), cast(Any, None))
         asyncio.run(recorder.keep(facts))
         assert state.announced("\udcff1") is not None
+
+    @pytest.mark.parametrize("status", [[], {}, 3, None, "pending"])
+    def test_how_far_a_step_of_a_plan_is_may_be_told_in_an_odd_way(self, status: object) -> None:
+        (planned,) = Updates().take({"sessionUpdate": "plan", "entries": [{"content": "x", "status": status}]})
+        assert isinstance(planned, Planned) and planned.items[0].status == "open"
 
     def test_a_plan_that_did_not_change_is_no_news(self) -> None:
         state, entry = Updates(), {"content": "Look", "status": "in_progress", "priority": "high"}
@@ -311,6 +317,29 @@ class TestPermissions:
         held = state.announced("new")
         assert held is not None and (held.input, held.lost) == (long, False)
         assert state.unfinished() == [Ended("new", "", "execute", False, json.dumps(long), "")]
+
+    def test_what_is_held_is_measured_once(self) -> None:
+        """Each word about a call that holds much would stop everything else for as long as its measuring takes."""
+        state = Updates()
+        state.take({"sessionUpdate": "tool_call", "toolCallId": "1", "rawInput": [0] * 200_000})
+        began = time.thread_time()
+        for _ in range(1_000):
+            state.take({"sessionUpdate": "tool_call_update", "toolCallId": "1", "status": "in_progress"})
+        assert time.thread_time() - began < 2
+        held = state.announced("1")
+        assert held is not None
+        assert (held.input, held.lost) == ([0] * 200_000, False)
+
+    def test_what_comes_instead_of_what_is_held_counts_in_its_place(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(acp_updates, "HELD", 1_000)
+        state = Updates()
+        for part in ("rawInput", "title") * 10:
+            state.take({"sessionUpdate": "tool_call", "toolCallId": "1", part: "x" * 300})
+        held = state.announced("1")
+        assert held is not None and not held.lost
+        state.take({"sessionUpdate": "tool_call", "toolCallId": "2", "locations": [{"path": "x" * 500}]})
+        lost = state.announced("2")
+        assert lost is not None and lost.lost
 
     def test_more_than_is_held_is_not_allowed_unseen(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(acp_updates, "HELD", 1_000)

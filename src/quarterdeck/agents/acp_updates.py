@@ -5,7 +5,8 @@ Rules
 - Everything is bounded: each text, the number of facts of each kind, and the number of updates. What is beyond a bound
   is counted, not kept; an agent that floods is told apart from one that talks much.
 - What leave may be asked for is held as it came while its call is under way, and nothing of it afterwards. A call of
-  which nothing is held is known as such: nobody gets leave for it by its id alone.
+  which nothing is held is known as such: nobody gets leave for it by its id alone. What is held is measured when it
+  comes, and not again with each word about its call.
 - An update that is not understood is counted and left out: the protocol grows.
 """
 
@@ -89,11 +90,16 @@ class _Call:
     given: Any = None
     places: tuple[str, ...] = ()
     content: tuple[Mapping[str, Any], ...] = ()
-    size: int = 0
-    """Characters of what is held as it came."""
+    sizes: dict[str, int] = field(default_factory=dict)
+    """Characters of what is held as it came, by what it is."""
     lost: bool = False
     told: bool = True
     """It is a fact; of more calls than that only what leave may be asked for is held."""
+
+    @property
+    def size(self) -> int:
+        """Characters of what is held as it came."""
+        return sum(self.sizes.values())
 
 
 @dataclass(slots=True)
@@ -218,16 +224,19 @@ class Updates:
     def _hold(self, call: _Call, update: Mapping[str, Any]) -> None:
         """Keep what leave may be asked for, as it came."""
         call.name = _name_of(update) or call.name
-        call.called = str(update.get("title") or call.called)
-        given, content, places = (update.get(key) for key in ("rawInput", "content", "locations"))
+        title, given, content, places = (update.get(key) for key in ("title", "rawInput", "content", "locations"))
         before = call.size
+        if title:
+            call.called = str(title)
+            call.sizes["title"] = _size(call.called)
         if given not in (None, {}):
-            call.given = given
+            call.given, call.sizes["input"] = given, _size(given)
         if isinstance(content, list):
             call.content = tuple(part for part in content if isinstance(part, dict))
+            call.sizes["content"] = _size(content)
         if isinstance(places, list):
             call.places = tuple(str(place["path"]) for place in places if isinstance(place, dict) and "path" in place)
-        call.size = _size([call.called, call.given, list(call.content), list(call.places)])
+            call.sizes["places"] = _size(places)
         self._held += call.size - before
         if self._held > HELD:
             self._let_go(call)
@@ -235,7 +244,8 @@ class Updates:
 
     def _let_go(self, call: _Call) -> None:
         self._held -= call.size
-        call.called, call.given, call.content, call.places, call.size = "", None, (), (), 0
+        call.called, call.given, call.content, call.places = "", None, (), ()
+        call.sizes.clear()
 
     def _planned(self, entries: Any) -> list[Fact]:
         items = []
@@ -243,7 +253,7 @@ class Updates:
             text = readable(str(entry.get("content", "")))[:500].strip() if isinstance(entry, dict) else ""
             if text:
                 items.append(
-                    TodoItem.model_validate({"text": text, "status": _STATUS.get(entry.get("status"), "open")})
+                    TodoItem.model_validate({"text": text, "status": _STATUS.get(str(entry.get("status")), "open")})
                 )
         plan = tuple(items)
         if plan == self._plan:
