@@ -79,9 +79,9 @@ def _shown(data: bytes) -> None:
     allowance = inline.allowance(len(data))
     with contextlib.suppress(Spent):
         assert pages.count(data, allowance) >= 0
-    width, height = pictures.extent(data)
+    width, height = pictures.extent(data, inline.allowance(len(data)))
     assert (width > 0) == (height > 0)
-    assert sounds.seconds(data) >= 0
+    assert sounds.seconds(data, inline.allowance(len(data))) >= 0
 
 
 def _answer(wire: Wire, data: bytes) -> None:

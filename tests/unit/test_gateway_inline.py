@@ -38,6 +38,14 @@ def counted(data: bytes) -> int:
     return pages.count(data, inline.allowance(len(data)))
 
 
+def extent(data: bytes) -> tuple[int, int]:
+    return pictures.extent(data, inline.allowance(len(data)))
+
+
+def seconds(data: bytes) -> float:
+    return sounds.seconds(data, inline.allowance(len(data)))
+
+
 def pieces(wire: Wire, body: dict[str, Any]) -> tuple[Piece, ...]:
     return inline.pieces(wire, body, inline.allowance(len(json.dumps(body))))
 
@@ -52,13 +60,13 @@ def request(wire: Wire, **body: Any) -> Asked:
 @pytest.mark.parametrize("data", [PNG, JPEG + b"x" * 50, GIF, LOSSY, LOSSLESS, EXTENDED])
 def test_a_picture_says_how_large_it_is(data: bytes) -> None:
     assert pictures.known(data[:32])
-    assert pictures.extent(data) == (1920, 1080)
+    assert extent(data) == (1920, 1080)
 
 
 def test_the_picture_inside_of_a_picture_s_facts_is_not_the_picture() -> None:
     thumbnail = b"\xff\xd8\xff\xc0\x00\x0b\x08" + struct.pack(">HH", 9, 9) + b"\x01\x01\x11\x00\xff\xda"
     facts = b"\xff\xe1" + struct.pack(">H", 2 + len(thumbnail)) + thumbnail
-    assert pictures.extent(b"\xff\xd8" + facts + JPEG[2:] + b"xx") == (1920, 1080)
+    assert extent(b"\xff\xd8" + facts + JPEG[2:] + b"xx") == (1920, 1080)
 
 
 @pytest.mark.parametrize(
@@ -76,15 +84,15 @@ def test_the_picture_inside_of_a_picture_s_facts_is_not_the_picture() -> None:
     ],
 )
 def test_what_cannot_be_read_has_no_size(data: bytes) -> None:
-    assert pictures.extent(data) == (0, 0)
+    assert extent(data) == (0, 0)
 
 
 @given(st.sampled_from([PNG[:16], JPEG[:10], GIF[:6], LOSSY[:16], b"RIFF\0\0\0\0WAVE", b"%PDF-1.7\n"]), st.binary())
 def test_nonsense_is_measured_without_a_word(start: bytes, rest: bytes) -> None:
-    width, height = pictures.extent(start + rest)
+    width, height = extent(start + rest)
     assert (width > 0) == (height > 0)
     assert counted(start + rest) >= 0
-    assert sounds.seconds(start + rest) >= 0
+    assert seconds(start + rest) >= 0
 
 
 # --- documents --------------------------------------------------------------------------------------------
@@ -198,6 +206,56 @@ def test_what_takes_long_is_not_done_where_others_wait_for_it(parts: list[Any], 
     assert at_once.spent is isinstance(expected, Other)
 
 
+SMALL = {
+    "pictures of many parts": blob("image", "image/jpeg", b64(b"\xff\xd8" + b"\xff\xe0\0\2" * 999)),
+    "pictures before which much is said": blob("image", "image/gif", b64(GIF[:13] + b"!\xfe" + b"\1x" * 90_000)),
+    "pictures before which nothing is said": blob("image", "image/gif", b64(GIF[:13] + b"!\xfe\0" * 999)),
+    "pictures that hold nothing": blob("image", "image/png", ""),
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_many_small_things_take_longer_than_their_bytes(name: str) -> None:
+    """Where others wait for it, that is: the rest is looked at beside them."""
+    part = SMALL[name]
+    body = {"messages": [{"content": [part] * min(4_000, 1 + 1_000_000 // len(json.dumps(part)))}]}
+    at_once = Allowance(inline.AT_ONCE)
+    began = time.thread_time()
+    inline.pieces(Wire.MESSAGES, body, at_once)
+    assert time.thread_time() - began < 0.035
+    assert at_once.spent
+
+
+def test_pictures_as_they_are_mostly_made_are_looked_at_at_once() -> None:
+    usual = [
+        blob("image", "image/png", b64(PNG + b"x" * 30_000)),
+        blob("image", "image/jpeg", b64(JPEG + b"x" * 90_000)),
+    ]
+    at_once = Allowance(inline.AT_ONCE)
+    found = inline.pieces(Wire.MESSAGES, {"messages": [{"content": usual * 5}]}, at_once)
+    assert [each for each in found if isinstance(each, Picture) and each.width == 1920] == list(found)
+    assert not at_once.spent
+
+
+class Late(int):
+    """A number of bytes; nobody waits any more when they are counted."""
+
+    may: Allowance
+
+    def __rsub__(self, other: int) -> int:
+        self.may.end()
+        return other - int(self)
+
+
+def test_what_ends_while_it_is_counted_down_has_ended() -> None:
+    may, count = Allowance(100), Late(10)
+    count.may = may
+    may.take(count)
+    assert may.spent
+    with pytest.raises(Spent):
+        may.take(1)
+
+
 def test_nothing_is_looked_through_for_who_does_not_wait_any_more() -> None:
     gone = inline.allowance(10_000_000)
     gone.end()
@@ -207,8 +265,8 @@ def test_nothing_is_looked_through_for_who_does_not_wait_any_more() -> None:
 
 def test_a_sound_or_a_picture_of_very_many_parts_is_not_known() -> None:
     began = time.thread_time()
-    assert sounds.seconds(b"RIFF\0\0\0\0WAVE" + b"junk\0\0\0\0" * 1_000_000 + wav(1, 100)[12:]) == 0
-    assert pictures.extent(GIF[:13] + b"!\xfe\1x\0" * 50_000 + GIF[13:]) == (0, 0)
+    assert seconds(b"RIFF\0\0\0\0WAVE" + b"junk\0\0\0\0" * 1_000_000 + wav(1, 100)[12:]) == 0
+    assert extent(GIF[:13] + b"!\xfe\1x\0" * 50_000 + GIF[13:]) == (0, 0)
     assert time.thread_time() - began < 0.1
 
 
@@ -221,11 +279,11 @@ def wav(kind: int, size: int) -> bytes:
 
 
 def test_the_length_of_a_sound_is_read_where_nothing_can_hide_in_it() -> None:
-    assert 10 <= sounds.seconds(wav(1, 160_000)) < 10.1
-    assert sounds.seconds(wav(17, 160_000)) == 0, "packed samples"
-    assert sounds.seconds(b"\xff\xfb" + b"x" * 4_998) == 5.0
-    assert sounds.seconds(b"ID3\4\0\0\0\0\1\0" + b"t" * 128 + b"\xff\xfb" + b"x" * 4_860) == 5.0
-    assert sounds.seconds(b"fLaC" + b"x" * 5_000) == sounds.seconds(b"OggS" + b"x" * 5_000) == 0
+    assert 10 <= seconds(wav(1, 160_000)) < 10.1
+    assert seconds(wav(17, 160_000)) == 0, "packed samples"
+    assert seconds(b"\xff\xfb" + b"x" * 4_998) == 5.0
+    assert seconds(b"ID3\4\0\0\0\0\1\0" + b"t" * 128 + b"\xff\xfb" + b"x" * 4_860) == 5.0
+    assert seconds(b"fLaC" + b"x" * 5_000) == seconds(b"OggS" + b"x" * 5_000) == 0
 
 
 # --- where they lie ---------------------------------------------------------------------------------------

@@ -34,6 +34,8 @@ _EACH: Final = 8
 and holds more than it has."""
 _PART: Final = 128
 """Bytes that could be looked through in the time that a part takes which holds nothing."""
+_FOUND: Final = 1_500
+"""The same for one that holds something, however little."""
 
 _ALPHABET: Final = bytes.maketrans(b"-_", b"+/")
 _PIECE: Final = 256 * 1024
@@ -112,6 +114,7 @@ def pieces(wire: Wire, body: Mapping[str, Any], may: Allowance) -> tuple[Piece, 
         for data, mime in _data(wire, body, may):
             if len(found) >= MOST:
                 return (*found, Other(0))
+            may.take(_FOUND)
             if (piece := _piece(data, mime, may)) is not None:
                 found.append(piece)
     except Spent:
@@ -136,10 +139,10 @@ def _piece(data: str, mime: str, may: Allowance) -> Piece | None:
             return Document(size, pages.count(_decoded(data), may), text)
         case _Kind.SOUND:
             may.take(size)
-            return Sound(size, sounds.seconds(_decoded(data)), text)
+            return Sound(size, sounds.seconds(_decoded(data), may), text)
         case _Kind.PICTURE:
             may.take(min(size, _HEADER))
-            return Picture(size, *pictures.extent(_decoded(data, _HEADER)), text)
+            return Picture(size, *pictures.extent(_decoded(data, _HEADER), may), text)
         case _:
             return Other(size)
 

@@ -32,8 +32,6 @@ _WINDOW: Final = 64 * 1024
 """Bytes that are looked through in one go."""
 _REACH: Final = 128
 """Bytes, more than any match has."""
-_EACH: Final = 256
-"""Bytes that could be looked through in the time that something found takes."""
 
 _PAGE: Final = re.compile(rb"/Type\s{0,64}/Page(?![A-Za-z])")
 _KIDS: Final = re.compile(rb"/Kids(\s{0,64}\[)?")
@@ -92,7 +90,7 @@ def _found(pattern: re.Pattern[bytes], text: bytes, allowance: Allowance) -> Ite
         for match in pattern.finditer(text, at, at + _WINDOW + _REACH):
             if match.start() >= at + _WINDOW:
                 break
-            allowance.take(_EACH)
+            allowance.step()
             yield match
 
 

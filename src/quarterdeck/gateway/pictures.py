@@ -4,11 +4,14 @@ Rules
 - PNG, JPEG, GIF and WebP: what every provider takes. Of any other format, or where the header is not whole, nothing is
   known: 0 by 0.
 - Never smaller than what is shown: where a header says it twice, the larger one.
+- A header may be made of very many parts: each is paid for out of an allowance.
 Sources: w3.org/TR/png, ITU-T T.81 (JPEG), w3.org/Graphics/GIF/spec-gif89a, RFC 9649 (WebP).
 """
 
 import struct
 from typing import Final
+
+from quarterdeck.gateway.allowance import Allowance
 
 _STARTS: Final = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"RIFF")
 _FRAMES: Final = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
@@ -27,15 +30,15 @@ def known(start: bytes) -> bool:
     return start.startswith(_STARTS) or start[4:].startswith(_HEIC)
 
 
-def extent(data: bytes) -> tuple[int, int]:
-    """Width and height in pixels, of the beginning of a picture; (0, 0) where it cannot be read."""
+def extent(data: bytes, may: Allowance) -> tuple[int, int]:
+    """Width and height in pixels, of the beginning of a picture; (0, 0) where it cannot be read. Raises Spent."""
     try:
         if data.startswith(b"\x89PNG"):
             width, height = struct.unpack(">II", data[16:24])
         elif data.startswith(b"\xff\xd8"):
-            width, height = _jpeg(data)
+            width, height = _jpeg(data, may)
         elif data.startswith(b"GIF8"):
-            width, height = _gif(data)
+            width, height = _gif(data, may)
         elif data.startswith(b"RIFF") and data[8:12] == b"WEBP":
             width, height = _webp(data)
         else:
@@ -45,9 +48,10 @@ def extent(data: bytes) -> tuple[int, int]:
     return (width, height) if width and height else (0, 0)
 
 
-def _jpeg(data: bytes) -> tuple[int, int]:
+def _jpeg(data: bytes, may: Allowance) -> tuple[int, int]:
     at, width, height = 2, 0, 0
     for _ in range(_SEGMENTS):
+        may.step()
         if data[at] != 0xFF or data[at + 1] in _BARE:
             return 0, 0
         marker, length = data[at + 1], int(struct.unpack(">H", data[at + 2 : at + 4])[0])
@@ -60,12 +64,14 @@ def _jpeg(data: bytes) -> tuple[int, int]:
     return 0, 0
 
 
-def _gif(data: bytes) -> tuple[int, int]:
+def _gif(data: bytes, may: Allowance) -> tuple[int, int]:
     width, height = struct.unpack("<HH", data[6:10])
     at, parts = 13 + (3 << (data[10] & 7) + 1 if data[10] & 0x80 else 0), 0
     while data[at] == 0x21:  # extensions before the first frame
+        may.step()
         at += 2
-        while data[at]:
+        while data[at] and parts < _SEGMENTS:
+            may.step()
             at, parts = at + 1 + data[at], parts + 1
         at, parts = at + 1, parts + 1
         if parts > _SEGMENTS:

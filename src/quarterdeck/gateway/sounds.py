@@ -2,12 +2,15 @@
 
 Rules
 - WAV with plain samples says it; an MP3 has at least a thousand bytes a second (8 kbit/s, the least there is).
+- A WAV may be made of very many parts: each is paid for out of an allowance.
 - Every other format can hold silence in next to nothing: its length is not known, 0.
 Sources: the WAVE format (RFC 2361), ISO 11172-3 (MP3).
 """
 
 import struct
 from typing import Final
+
+from quarterdeck.gateway.allowance import Allowance
 
 _LEAST_MP3: Final = 1_000
 """Bytes of a second."""
@@ -24,14 +27,15 @@ def known(start: bytes) -> bool:
     return start.startswith(_STARTS) or (start.startswith(b"RIFF") and start[8:12] == b"WAVE")
 
 
-def seconds(data: bytes) -> float:
-    """Its length at most; 0 where it cannot be known."""
+def seconds(data: bytes, may: Allowance) -> float:
+    """Its length at most; 0 where it cannot be known. Raises Spent."""
     if data[_tag(data) :].startswith(_MP3):
         return len(data) / _LEAST_MP3
     if not data.startswith(b"RIFF"):
         return 0.0
     at = 12
     for _ in range(_CHUNKS):
+        may.step()
         if at + 8 > len(data):
             break
         name, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
