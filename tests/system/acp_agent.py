@@ -152,6 +152,11 @@ def step(action: dict[str, Any]) -> str | None:
     elif name == "announce":  # and ask with the id alone
         update("tool_call", status="pending", **value)
         STATE["answers"].append(leave({"toolCallId": value["toolCallId"]}))
+    elif name == "unclear":  # questions that say nothing of what is asked
+        for _ in range(value):
+            STATE["id"] += 1
+            send({"id": STATE["id"], "method": "session/request_permission", "params": {"sessionId": "s1"}})
+            STATE["answers"].append("error" in wait_for(STATE["id"]))
     elif name == "leave":
         STATE["answers"].append(leave(value))
     elif name == "model":

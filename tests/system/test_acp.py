@@ -12,7 +12,7 @@ import pytest
 from acp_kit import AGENT, QUICK, SUBMIT, Stage, stage
 from deck_kit import carried, events, git, place_at, task
 
-from quarterdeck.agents import acp_talk, acp_updates
+from quarterdeck.agents import acp_client, acp_talk, acp_updates
 from quarterdeck.agents.profiles import GENERIC
 from quarterdeck.agents.profiles.port import Context, Launch, Login
 from quarterdeck.assembly import open_deck
@@ -352,6 +352,15 @@ async def test_a_login_that_cannot_be_shared_comes_back_renewed_and_no_copy_stay
     assert (before.read_text(), before.stat().st_mode & 0o777) == ("2" if taken_up else "1", 0o600)
     there = await assignment.sandbox.exec(("ls", "-A", inside), timeout=20)
     assert there.stdout == b""
+
+
+async def test_questions_that_are_none_are_answered_and_nothing_waits_for_them(plain: Stage) -> None:
+    asked = {"permission": ["execute", "ls", {"command": "ls"}]}
+    finished = await plain.work({"unclear": acp_client.AT_ONCE + 1}, asked, WRITE, {"keep": "answers"}, SUBMIT)
+    assert finished.outcome is Outcome.OK, finished.reason
+    *unclear, last = await plain.answers()
+    assert unclear == [True] * (acp_client.AT_ONCE + 1)
+    assert last["optionId"] == "o-allow_once"
 
 
 async def test_more_requests_than_anybody_can_answer_end_it(plain: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

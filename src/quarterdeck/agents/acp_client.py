@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import json
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Mapping
 from typing import Any, Final, TypeVar
 
@@ -66,13 +67,19 @@ class _Pipe:
         self.first_junk = ""
         self.failure: AgentFailed | None = None
         self.over = asyncio.Event()
-        self.room = asyncio.Semaphore(AT_ONCE)
+        self._room = asyncio.Semaphore(AT_ONCE)
+        self._unanswered = Counter[int | str]()
+        """Permission requests, by their id."""
         self.repeating = False
         """What comes is an earlier session, told again."""
         self.heard = asyncio.Event()
         """Something that is a message has come."""
 
     async def send(self, message: dict[str, Any]) -> None:
+        if "method" not in message and self._unanswered[number := message.get("id", "")]:
+            # Whoever answers: the SDK does that itself where a request is none.
+            self._unanswered -= Counter([number])
+            self._room.release()
         data = json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
         try:
             await self._session.write(data + b"\n")
@@ -86,8 +93,9 @@ class _Pipe:
                 if message is None:
                     continue
                 self.heard.set()
-                if message.get("method") == _PERMISSION and "id" in message:
-                    await self.room.acquire()
+                if message.get("method") == _PERMISSION and message.get("id") is not None:
+                    await self._room.acquire()
+                    self._unanswered[message["id"]] += 1
                 if "id" in message:
                     return message
                 if message["method"] != _UPDATE:
@@ -149,9 +157,8 @@ def _is_sound(message: Mapping[str, Any]) -> bool:
 class _Client:
     """What an agent may ask of us. The SDK finds its methods by name."""
 
-    def __init__(self, listener: Listener, room: asyncio.Semaphore) -> None:
+    def __init__(self, listener: Listener) -> None:
         self._listener = listener
-        self._room = room
 
     async def request_permission(
         self, session_id: str, tool_call: ToolCallUpdate, options: list[PermissionOption], **_: Any
@@ -166,10 +173,7 @@ class _Client:
             name=name_in(tool_call.field_meta or {}),
             content=tuple(part.model_dump(by_alias=True, mode="json") for part in tool_call.content or ()),
         )
-        try:
-            chosen = await self._listener.permission(asked)
-        finally:
-            self._room.release()
+        chosen = await self._listener.permission(asked)
         if chosen is None:
             return RequestPermissionResponse(outcome=DeniedOutcome(outcome="cancelled"))
         return RequestPermissionResponse(outcome=AllowedOutcome(outcome="selected", option_id=chosen))
@@ -182,7 +186,7 @@ class Conversation:
         self._session = session
         self._pipe = _Pipe(session, listener)
         # the SDK wants its whole protocol; what is not there is answered with `method not found`
-        client: Any = _Client(listener, self._pipe.room)
+        client: Any = _Client(listener)
         self._agent = connect_to_agent(client, self._pipe)
 
     @property
