@@ -382,12 +382,31 @@ class TestPermissions:
             {"type": "diff", "path": path, "oldText": None, "newText": "x"}
             for path in ("/w/a.py", "/w/.git/hooks/pre-commit")
         )
-        for kind in ("edit", "", "other", "new"):
+        for kind in ("edit", "", "other", "new", "think", "read", "search", "fetch", "switch_mode"):
             asking = replace(asked(kind, "Edit", given_input, locations), content=content)
             action = action_of(assignment(), asking, "/w")
             assert action.arguments["paths"] == ["/workspace/a.py", "/workspace/.git/hooks/pre-commit"]
             decision = decide_safely(DefaultPolicy(), action)
             assert (decision.verdict, decision.rules) == ("deny", ("protected-path",)), kind
+
+    @pytest.mark.parametrize("locations", [(), ("/w/a.py",)])
+    @pytest.mark.parametrize(
+        "listed",
+        [
+            {"paths": ["/w/.git/config"]},
+            {"files": ["/w/a.py", "/w/.git/config"]},
+            {"path": "/w/a.py", "paths": [{"path": "/w/.git/config"}, 3]},
+        ],
+    )
+    def test_what_an_input_lists_are_paths_too(self, listed: Any, locations: tuple[str, ...]) -> None:
+        action = action_of(assignment(), asked("edit", "Edit", listed, locations), "/w")
+        assert "/workspace/.git/config" in action.arguments["paths"]
+        assert decide_safely(DefaultPolicy(), action).rules == ("protected-path",)
+
+    def test_a_command_that_shows_what_it_writes_is_a_command(self) -> None:
+        shown = ({"type": "diff", "path": "/w/a.py", "oldText": None, "newText": "x"},)
+        action = action_of(assignment(), replace(asked("execute", "Run", {"command": "x"}), content=shown), "/w")
+        assert (action.tool, action.effect, action.arguments["paths"]) == ("run", "execute", ["/workspace/a.py"])
 
     @given(st.lists(st.sampled_from("ab\n")), st.lists(st.sampled_from("ab\n")))
     def test_the_lines_shown_hold_the_whole_difference(self, old: list[str], new: list[str]) -> None:

@@ -3,7 +3,7 @@
 Rules
 - The policy is asked about the same tools as for the native loop, whatever the agent calls them; arguments are brought
   into one form (`path`, `paths`, `command`). Every file that it will write by its own account is one of the paths,
-  wherever it says so, and a request of no known kind that shows such a file is an edit.
+  wherever it says so, and a request that shows such a file is an edit, unless it is a command's.
 - The action holds all that is asked for, what will be written included: a person's word is bound to it.
 - A definition's `tools` hold here too: what is not on the list is denied. Tools of our own MCP server have a gate of
   their own and are let through, where it is certain that they are ours (`acp_asked`).
@@ -11,7 +11,7 @@ Rules
 - A request that comes after the work was cancelled is answered, with `cancelled`.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 from quarterdeck.agents.acp_asked import SERVER, changes, own_tool, texts, written
@@ -35,6 +35,7 @@ _TOOLS: Final[Mapping[str, tuple[str, Effect]]] = {
 _LISTED: Final[Mapping[str, str]] = {"delete": "edit", "move": "edit", "think": "", "switch_mode": ""}
 """Under which of our tools a definition lists them; "" = they need not be listed."""
 _PATH_KEYS: Final = ("path", "file_path", "filePath", "abs_path", "absolute_path", "filename", "file", "notebook_path")
+_LIST_KEYS: Final = ("paths", "file_paths", "filePaths", "files")
 _COMMAND_KEYS: Final = ("command", "cmd", "script")
 _ALLOWS: Final = ("allow_once", "allow_always")
 _REJECTS: Final = ("reject_once", "reject_always")
@@ -51,8 +52,9 @@ def action_of(
 ) -> Action:
     """The request as the policy knows actions. `workspace`: where the agent sees its workspace; `tools`: what our own
     MCP server offers it; `fields`: see `acp_asked.own_tool`."""
-    unknown_kind = _TOOLS["edit"] if any(written(asked.content)) else (_OTHER, "execute")
-    tool, effect = _TOOLS.get(asked.kind, unknown_kind)
+    tool, effect = _TOOLS.get(asked.kind, (_OTHER, "execute"))
+    if tool != _RUN and effect != "write" and any(written(asked.content)):
+        tool, effect = _TOOLS["edit"]
     if own_tool(asked, tools, fields=fields) is not None:
         tool, effect = SERVER, "control"
     return Action(
@@ -106,6 +108,7 @@ def _arguments(asked: Permission, tool: str, workspace: str) -> dict[str, Any]:
     if not isinstance(asked.input, dict) and asked.input is not None:
         found["input"] = asked.input
     paths = [str(found[key]) for key in _PATH_KEYS if isinstance(found.get(key), str)]
+    paths += [path for key in _LIST_KEYS for path in _listed_paths(found.get(key))]
     paths = list(dict.fromkeys((*paths, *asked.paths, *written(asked.content))))
     if paths:
         found["paths"] = [_inside(path, workspace) for path in paths]
@@ -125,6 +128,13 @@ def _arguments(asked: Permission, tool: str, workspace: str) -> dict[str, Any]:
     if asked.input in (None, {}) and (said := texts(asked.content)):
         found.setdefault("text", said)
     return found
+
+
+def _listed_paths(given: Any) -> Iterator[str]:
+    """The paths in a list of an input, by themselves or as fields of what it lists."""
+    for each in given if isinstance(given, list) else ():
+        fields = each if isinstance(each, dict) else {"path": each}
+        yield from (path for key in _PATH_KEYS if isinstance(path := fields.get(key), str))
 
 
 def _inside(path: str, workspace: str) -> str:
