@@ -108,6 +108,43 @@ def test_a_file_that_an_agent_may_have_written(name: str) -> None:
     assert computing(read) < 0.4
 
 
+BEGINS = {
+    "build.gradle": ('implementation "', "api(", "version ", "version = '", "def a_version = '", "// ", "id 'a' ", "a"),
+    "settings.gradle": ("include ", "include('a'", "rootProject.name "),
+    "pom.xml": ("<dependencies>", "<version>", "<a.version>", "<scm><name>", ""),
+}
+AGAIN = (
+    "$a",
+    "$aa",
+    "${a}",
+    "a",
+    " ",
+    "\t ",
+    "'",
+    '"',
+    "'a',",
+    "a:",
+    "(",
+    ")",
+    ".",
+    "/",
+    "-->",
+    "<!",
+    "<scm>",
+    "<version>",
+)
+
+
+@pytest.mark.parametrize("path", BEGINS)
+def test_whatever_stands_again_and_again_in_a_file_of_a_build(path: str) -> None:
+    """First a few times, or what takes twice as long for each would never end; then very often."""
+    for begin in BEGINS[path]:
+        for again in AGAIN:
+            for times, seconds in ((22, 0.1), (8_000, 0.1)):
+                data = f"{begin}{again * times}(\n".encode()
+                assert computing(lambda: same_build(path, b"", data)) < seconds, (begin, again, times)  # noqa: B023
+
+
 def test_a_file_that_was_made_anew_is_compared_for_a_while_and_all_of_a_change_for_some_time() -> None:
     """Not for a cube of its length: that would be minutes for this one."""
     old, new = records(1), records(7)
