@@ -57,6 +57,11 @@ EMPTY = [
     ("rspec", 0, "1 example, 0 failures, 2 pending"),
     ("phpunit", 0, "Tests: 3, Assertions: 0, Skipped: 4."),
     ("mvn test", 0, "Tests run: 1, Failures: 0, Errors: 0, Skipped: 2\n"),
+    # Behind options that take another word, and in a condition.
+    ("timeout -k 10 600 pytest", 0, "no tests ran in 0.01s"),
+    ("timeout --signal KILL 60 pytest", 5, ""),
+    ("time -p env -u A stdbuf -o L python3 -m unittest", 0, "Ran 0 tests in 0.000s\n\nOK"),
+    ("if pytest; then echo; else echo; fi", 0, "no tests ran in 0.01s"),
     # What they loaded ended the process.
     ("pytest -q", 0, " \n"),
     ("cd sub && python3 -m pytest -q tests/", 0, ""),
@@ -75,6 +80,10 @@ EMPTY = [
 ]
 
 FINE = [
+    # Nobody knows whether they were started.
+    ("if [ -d tests ]; then python3 -m unittest; fi", 0, ""),
+    ("if [ -d tests ]; then true; else python3 -m unittest; fi", 0, ""),
+    ("case $(uname) in Linux) pytest;; esac", 0, ""),
     ("pytest -q", 0, "3 passed in 0.10s"),
     ("pytest -q", 0, "1 passed, 2 skipped, 1 warning in 61.10s (0:01:01)"),
     ("pytest -q", 0, "=== 1 xfailed in 0.10s ==="),
@@ -187,6 +196,10 @@ def test_runners_are_found_behind_what_wraps_them(command: str, runners: tuple[R
         ("bash -eu ./ci/run a b", ["ci/run"]),
         ("A=1 timeout 60 bash -ec 'sh check.sh; ./b.sh'", ["b.sh", "check.sh"]),
         ("sh ./ci/../check.sh", ["check.sh"]),
+        ("timeout -k 5 60 ./check.sh", ["check.sh"]),
+        ("time -p env -u A -C . sh check.sh", ["check.sh"]),
+        ("if ./check.sh; then true; else sh b.sh; fi", ["b.sh", "check.sh"]),
+        ("while ! ./check.sh; do true; done", ["check.sh"]),
         ("cd ci && sh run", ["ci/run"]),
         ("nox -s tests", ["noxfile.py"]),
         ("make -j test | tee log", ["GNUmakefile", "Makefile", "makefile"]),

@@ -5,9 +5,9 @@ Rules
   directory, or nothing but skipped tests.
 - Two things must agree: the command starts a runner that we know (also behind `python -m`, `uv run`, `env`,
   `sh -c "…"` and the like), and the output says that no test ran.
-- Silence is evidence only of a runner that is never silent and whose output goes nowhere else: what it loaded ended the
-  process before any test, with an exit status of 0. Noise does not break it: a summary is the last that a runner says,
-  and the end of its output is kept.
+- Silence is evidence only of a runner that is never silent, whose output goes nowhere else, and that no condition keeps
+  from being started: what it loaded ended the process before any test, with an exit status of 0. Noise does not break
+  it: a summary is the last that a runner says, and the end of its output is kept.
 - Where pytest had to write a report, that counts and not what was printed: no report is silence.
 - Launchers that hide the runner (`make`, `npm test`, `tox`, a script of the repository, …) are judged by the output
   alone, and only when no runner in it reports an executed test.
@@ -16,7 +16,7 @@ Rules
 
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -40,7 +40,10 @@ from quarterdeck.delivery.validation.runners import (
     plain,
 )
 
-_SEPARATORS: Final = frozenset({"&&", "||", ";", "|", "&", "(", ")", ";;", "|&", "\n", "{", "}", "!", "then", "do"})
+_SEPARATORS: Final = frozenset(
+    {"&&", "||", ";", "|", "&", "(", ")", ";;", "|&", "\n", "{", "}", "!"}
+    | {"if", "then", "elif", "else", "while", "until", "do"}
+)
 _ASSIGNMENT: Final = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*=")
 _PYTHON: Final = re.compile(r"^(python|pypy)[0-9.]*$")
 SHELLS: Final = frozenset({"sh", "bash", "dash", "zsh", "ksh"})
@@ -51,7 +54,7 @@ _LAUNCHERS: Final = frozenset(
 _PREFIXES: Final = frozenset({"env", "exec", "command", "time", "nice", "nohup", "stdbuf", "xvfb-run", "npx", "bunx"})
 _RUN_WRAPPERS: Final = frozenset({"uv", "poetry", "pipenv", "pdm", "hatch", "rye", "pixi", "conda"})
 _WITH_VALUE: Final = frozenset(
-    {
+    (
         "--with",
         "--extra",
         "--group",
@@ -63,8 +66,19 @@ _WITH_VALUE: Final = frozenset(
         "--env-file",
         "-n",
         "-e",
-    }
+    )
 )
+"""Options of what runs something in an environment that take another word."""
+_VALUES: Final[Mapping[str, frozenset[str]]] = {
+    "timeout": frozenset(("-k", "--kill-after", "-s", "--signal")),
+    "env": frozenset(("-u", "--unset", "-C", "--chdir")),
+    "time": frozenset(("-f", "--format", "-o", "--output")),
+    "nice": frozenset(("-n", "--adjustment")),
+    "stdbuf": frozenset(("-i", "--input", "-o", "--output", "-e", "--error")),
+    "exec": frozenset(("-a",)),
+    "xvfb-run": frozenset(("-n", "--server-num", "-s", "--server-args", "-f", "--auth-file", "-e", "--error-file")),
+}
+"""The same of what only stands before a command; of anything else, those above."""
 _FLAG: Final = re.compile(r"-[qvxslb]+|-r\w+|--[a-z-]+=\S*|--(?:quiet|verbose|exitfirst|failfast|buffer|no-header)")
 """Options of pytest and unittest that take no other word."""
 _ELSEWHERE: Final = re.compile(r"[*?$~\[]|\.\.|(?<!\S)-C\b|--(?:directory|project|chdir|cwd|rootdir|pyargs)\b")
@@ -80,7 +94,7 @@ _STAYS: Final = re.compile(
 """What may stand before a runner and leaves it where it is; the value of an option of `_VALUED` as well."""
 ONLY_ASKS: Final = frozenset({"--version", "-V", "--help", "-h", "--collect-only", "--co", "--fixtures", "--markers"})
 
-_DIVERTS: Final = re.compile(r"[|<>`$]|(?<!&)&(?!&)|no:terminal")
+_DIVERTS: Final = re.compile(r"[|<>`$]|(?<!&)&(?!&)|no:terminal|(?<!\S)(?:if|case)(?!\S)")
 """What may keep a runner from running, or its output from us."""
 _END: Final = re.compile(
     r"^(?:=+ .*\bin [\d.:]+ ?s\b.*=|Results \()|\d (?:passed|failed|xfailed|xpassed)\b", re.MULTILINE
@@ -305,9 +319,9 @@ def _unwrap(argv: Sequence[str]) -> list[str]:
         if _ASSIGNMENT.match(rest[0]):
             rest = rest[1:]
         elif name == "timeout":
-            rest = _options_off(rest[1:])[1:]
+            rest = _options_off(rest[1:], _VALUES[name])[1:]
         elif name in _PREFIXES:
-            rest = _options_off(rest[1:])
+            rest = _options_off(rest[1:], _VALUES.get(name, _WITH_VALUE))
         elif name in _RUN_WRAPPERS and "run" in rest[1:]:
             rest = _options_off(rest[rest.index("run") + 1 :])
         elif name in {"pnpm", "yarn", "npm", "bundle"} and rest[1:2] in (["exec"], ["dlx"]):
@@ -321,12 +335,12 @@ def _unwrap(argv: Sequence[str]) -> list[str]:
     return rest
 
 
-def _options_off(words: list[str]) -> list[str]:
+def _options_off(words: list[str], valued: Collection[str] = _WITH_VALUE) -> list[str]:
     at = 0
     while at < len(words) and words[at].startswith("-"):
         if words[at] == "--":
             return words[at + 1 :]
-        at += 2 if words[at] in _WITH_VALUE else 1
+        at += 2 if words[at] in valued else 1
     return words[at:]
 
 
