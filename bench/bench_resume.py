@@ -38,6 +38,8 @@ LIMIT: Final = 1.0
 INTENTS: Final = ("model.asked", "tool.intended")
 OUTCOMES: Final = ("model.answered", "tool.done")
 _PATIENCE: Final = 240.0
+_CALLS: Final = 200
+"""Of an agent: more than there is time for."""
 
 _DECK: Final = """\
 [deck]
@@ -106,9 +108,11 @@ def make_scene(folder: Path, agents: int, backend: str) -> Scene:
         for n in range(1, agents + 1)
     )
     (folder / "plan.json").write_text(Plan(goal="Work", tasks=tasks).model_dump_json())
-    again = Turn(text="Once more.", actions=(act("run", command="sleep 0.5; date >> n.txt"),))
+    # Each call differs, or an agent that waits for slower ones is ended for going in circles.
+    commands = (f"sleep 0.5; echo {number} >> n.txt" for number in range(_CALLS))
+    turns = tuple(Turn(text="Once more.", actions=(act("run", command=command),)) for command in commands)
     scenario = Scenario(
-        rules=(Rule(turns=(again,), repeat=True),),
+        rules=(Rule(turns=turns, repeat=True),),
         latency=Latency(first_byte=0.05),
         prices={"scripted": Price(input=3.0, output=15.0)},
     )
