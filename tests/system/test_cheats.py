@@ -170,6 +170,12 @@ async def test_who_blinds_the_survey_is_sent_back(place: Place, monkeypatch: pyt
         ("./check", "check", "printf '#!/bin/sh\\ntrue\\n' > check"),
         ("make -s", "GNUmakefile", "printf 'all:\\n\\ttrue\\n' > GNUmakefile"),
         ("npm test || true", "package.json", 'echo \'{"scripts": {"test": "true"}}\' > package.json'),
+        # Behind more than is read, all of which counts for nothing.
+        (
+            "gradle test || true",
+            "build.gradle",
+            "yes '// more' | head -n 40000 >> build.gradle; echo 'test.enabled = false' >> build.gradle",
+        ),
     ],
 )
 async def test_what_the_gate_runs_is_not_made_easier(place: Place, gate: str, judge: str, weakens: str) -> None:
@@ -179,6 +185,7 @@ async def test_what_the_gate_runs_is_not_made_easier(place: Place, gate: str, ju
             "check": "#!/bin/sh\ntest ! -e BAD\n",
             "Makefile": "all:\n\ttest ! -e BAD\n",
             "package.json": '{"scripts": {"test": "test ! -e BAD"}}\n',
+            "build.gradle": "test {\n    useJUnitPlatform()\n}\n",
         },
         gate=gate,
         deck="[limits]\nattempts = 1\n",

@@ -164,10 +164,16 @@ async def _same_builds(mirror: Mirror, change: Change, changes: Sequence[FileCha
     found = set()
     for item in changes:
         if item.path.rpartition("/")[2] in builds.KNOWN and item.status == "M":
-            before, after = [await mirror.show(at, item.path, BUILD_BYTES) for at in (change.base, change.commit)]
+            before, after = [await _whole(mirror, at, item.path) for at in (change.base, change.commit)]
             if builds.same_build(item.path, before, after):
                 found.add(item.path)
     return found
+
+
+async def _whole(mirror: Mirror, commit: str, path: str) -> bytes | None:
+    """What a file holds; None where there is none, and where it is longer than what is read."""
+    found = await mirror.show(commit, path, BUILD_BYTES + 1)
+    return None if found is None or len(found) > BUILD_BYTES else found
 
 
 async def _is_pointer(mirror: Mirror, commit: str, path: str) -> bool:
