@@ -33,13 +33,14 @@ _WHAT: Final = (
     r"""(?:["'](?:[^"'\n()$\\]|\$(?=\w)|\$\{[\w.]+\})*["']|libs\.[\w.]+"""
     r"""|(?:project|kotlin|platform)\([ \t]*(?:["'][\w:./-]*["']|libs\.[\w.]+)[ \t]*\))"""
 )
+# No backslash anywhere: older Groovy takes `\u000a` and `\u0027` for what they stand for, in strings and comments, too.
 _OF_GRADLE: Final = re.compile(
     rf"""(?:(?:\w*(?:[iI]mplementation|[aA]pi|[cC]ompileOnly|[rR]untimeOnly|[aA]nnotationProcessor)|kapt|ksp|classpath"""
     rf"""|compile|runtime|testCompile|testRuntime)(?:[ \t]+{_WHAT}|[ \t]*\([ \t]*{_WHAT}[ \t]*\))"""
     rf"""|(?:mavenCentral|google|mavenLocal|gradlePluginPortal)\(\)"""
-    rf"""|(?:rootProject\.name|version|group|description)(?:[ \t]*[=(]|[ \t])[ \t]*["'][^"'\n$]*["'][ \t]*\)?"""
+    rf"""|(?:rootProject\.name|version|group|description)(?:[ \t]*[=(]|[ \t])[ \t]*["'][^"'\n$\\]*["'][ \t]*\)?"""
     rf"""|[\w.-]*[vV]ersion[ \t]*=[ \t]*[\w.+-]+|(?:val|def)[ \t]+\w*[vV]ersion[ \t]*=[ \t]*{_VERSION}"""
-    r"""|//(?:(?!\*/).)*)?"""
+    r"""|//(?:(?!\*/)[^\\\n])*)?"""
 )
 _MODULES: Final = re.compile(
     r"""include[ \t]*(?:\([ \t]*)?["'][\w:./-]+["'](?:[ \t]*,[ \t]*["'][\w:./-]+["'])*[ \t]*\)?"""
