@@ -40,7 +40,7 @@ _OF_GRADLE: Final = re.compile(
     rf"""|(?:mavenCentral|google|mavenLocal|gradlePluginPortal)\(\)"""
     rf"""|(?:rootProject\.name|version|group|description)(?:[ \t]*[=(]|[ \t])[ \t]*["'][^"'\n$\\]*["'][ \t]*\)?"""
     rf"""|[\w.-]*[vV]ersion[ \t]*=[ \t]*[\w.+-]+|(?:val|def)[ \t]+\w*[vV]ersion[ \t]*=[ \t]*{_VERSION}"""
-    r"""|//(?:(?!\*/)[^\\\n])*)?"""
+    r"""|//(?:(?!\*/|\"{3}|'{3})[^\\\n])*)?"""
 )
 _MODULES: Final = re.compile(
     r"""include[ \t]*(?:\([ \t]*)?["'][\w:./-]+["'](?:[ \t]*,[ \t]*["'][\w:./-]+["'])*[ \t]*\)?"""
