@@ -302,6 +302,27 @@ FOUND: list[tuple[Wire, dict[str, Any], list[Piece]]] = [
     ),
     (
         Wire.MESSAGES,
+        {
+            "messages": [
+                {
+                    "content": [
+                        {
+                            "type": "web_fetch_tool_result",
+                            "content": {
+                                "type": "web_fetch_result",
+                                "content": blob("document", "application/pdf", PAGES),
+                            },
+                        },
+                        {"type": "tool_use", "input": {"content": [IMAGE]}},
+                        {"type": "text", "text": "a"},
+                    ]
+                }
+            ]
+        },
+        [Document(len(PAGES), 2)],
+    ),
+    (
+        Wire.MESSAGES,
         {"messages": [{"content": [{"type": "document", "source": {"type": "content", "content": [IMAGE]}}]}]},
         [SIZED],
     ),

@@ -265,8 +265,9 @@ def _parts(wire: Wire, body: Mapping[str, Any]) -> list[Any]:
 def _nested(wire: Wire, part: Mapping[str, Any]) -> list[Any]:
     """Parts that a part holds."""
     if wire is Wire.MESSAGES:
-        held = part.get("content") if part.get("type") == "tool_result" else None
-        return [*bodies.listed(held), *bodies.listed(bodies.mapping(part.get("source")).get("content"))]
+        # Of whichever kind: what a tool of the vendor's found is told inside of what it says that it found.
+        held = bodies.listed(part.get("content"))
+        return [*held, *bodies.listed(bodies.mapping(part.get("source")).get("content"))]
     if wire is Wire.GEMINI:
         answer = bodies.mapping(part.get("functionResponse") or part.get("function_response"))
         return bodies.listed(answer.get("parts"))
