@@ -290,6 +290,7 @@ def test_the_length_of_a_sound_is_read_where_nothing_can_hide_in_it() -> None:
 
 PICTURE, PAGES, SPOKEN, TABLE = b64(PNG), b64(pdf(TREE, LEAF, LEAF)), b64(wav(1, 160_000)), b64(b"PK\3\4 a table")
 SIZED = Picture(len(PICTURE), 1920, 1080)
+DOUBTFUL = Document(len(PAGES), 2, text=True)
 
 
 IMAGE = blob("image", "image/png", PICTURE)
@@ -337,6 +338,13 @@ FOUND: list[tuple[Wire, dict[str, Any], list[Piece]]] = [
         {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": f"data:;base64,{PICTURE}"}]}]},
         [SIZED],
     ),
+    (
+        Wire.RESPONSES,
+        {"input": [{"content": [{"type": "input_image", "image_url": {"url": f"data:;base64,{PICTURE}"}}]}]},
+        [SIZED],
+    ),
+    (Wire.CHAT, {"messages": [{"content": [{"image_url": {"url": f"data:;base64,{PICTURE}"}}]}]}, [SIZED]),
+    (Wire.CHAT, {"messages": [{"content": [{"file": {"file_data": PAGES}}, {"text": "a"}]}]}, [DOUBTFUL]),
     (
         Wire.RESPONSES,
         {

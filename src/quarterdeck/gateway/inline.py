@@ -208,21 +208,15 @@ def _data(wire: Wire, body: Mapping[str, Any], may: Allowance) -> Iterator[tuple
 
 
 def _openai(part: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Of a part of a request in either of OpenAI's formats."""
-    match part.get("type"):
-        case "input_image" | "computer_screenshot":
-            yield from _url(part.get("image_url"), "image/")
-        case "image_url" | "video_url" | "audio_url" as kind:
-            yield from _url(bodies.mapping(part.get(kind)).get("url") or part.get(kind), f"{kind.partition('_')[0]}/")
-        case "input_file":
-            yield from _file(part)
-        case "file":
-            yield from _file(bodies.mapping(part.get("file")))
-        case "input_audio":
-            said = bodies.mapping(part.get("input_audio")) or part
-            yield _text(said.get("data")), f"audio/{_text(said.get('format'))}"
-        case _:
-            return
+    """Of a part of a request in either of OpenAI's formats. By its fields: some servers need no type to know a part."""
+    for kind in ("image_url", "video_url", "audio_url"):
+        if kind in part:
+            yield from _url(bodies.mapping(part[kind]).get("url") or part[kind], f"{kind.partition('_')[0]}/")
+    yield from _file(part)
+    yield from _file(bodies.mapping(part.get("file")))
+    said = bodies.mapping(part.get("input_audio")) or (part if part.get("type") == "input_audio" else {})
+    if said:
+        yield _text(said.get("data")), f"audio/{_text(said.get('format'))}"
 
 
 def _url(found: Any, mime: str) -> Iterator[tuple[str, str]]:
