@@ -598,6 +598,17 @@ def test_abstractions(source: str, says: str) -> None:
             "import unittest\ndef f(unittest=unittest): unittest.TestCase.run = 1\n",
             [("patches", "unittest.TestCase.run")],
         ),
+        ("import unittest as u\ndef f(a, u=u): u.TestCase.run = 1\n", [("patches", "u.TestCase.run")]),
+        ("import unittest as u\ndef f(*, a, u=u, b=0): u.TestCase.run = 1\n", [("patches", "u.TestCase.run")]),
+        (
+            "import unittest as u\ndef f():\n    global u\n    u = u\n    u.TestCase.run = 1\n",
+            [("patches", "u.TestCase.run")],
+        ),
+        ("import unittest as u\nu = u\nu.TestCase.run = 1\n", [("patches", "u.TestCase.run")]),
+        ("import unittest as u\nu.TestCase.run = 1\ndef f():\n    u = a.b\n", [("patches", "u.TestCase.run")]),
+        ("from a import TestCase\nTestCase.run = 1\n", []),
+        ("import unittest as u\ndef f(u, a=u): u.TestCase.run = 1\n", []),
+        ("import unittest as u\ndef f(u=None): u.TestCase.run = 1\n", []),
         ("not python", []),
     ],
 )

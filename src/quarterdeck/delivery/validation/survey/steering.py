@@ -6,6 +6,7 @@ Rules
 - What a test puts in the place of something (`unittest.mock`) is no part of the framework. Neither is what a function
   calls by a name of the framework that it has bound itself: a parameter `mock`, a local `case`.
 - So is a hook of pytest or unittest that decides which tests run, or how they end.
+- A name that a file gives to several things is each of them.
 - Only what the change brought is told.
 """
 
@@ -26,6 +27,8 @@ _SPOKEN_OF = re.compile(r"unittest|pytest|Test|load_tests")
 _DEEP = 4
 _LONG = 300
 """Characters of a dotted name that are looked at."""
+_MANY = 50
+"""Meanings of one name that are looked at."""
 _HOOKS = frozenset(
     f"pytest_{name}"
     for name in (
@@ -55,10 +58,13 @@ def _found(source: str) -> Iterator[tuple[str, str]]:
         return
     tree = parsed(source) if source else None
     everything = nodes(tree) if tree else ()
-    meant = dict(pair for node in everything for pair in _named(node))
+    meant: dict[str, set[str]] = {}
+    for name, what in (pair for node in everything for pair in _named(node)):
+        if name != what:
+            meant.setdefault(name, set()).add(what)
     yield from (("hooks", node.name) for node in everything if isinstance(node, Function) and node.name in _HOOKS)
     patched = [(node, name) for node in everything for name in _replaced(node)]
-    patched = [(node, name) for node, name in patched if _FRAMEWORK.fullmatch(_in_full(name, meant))]
+    patched = [(node, name) for node, name in patched if any(map(_FRAMEWORK.fullmatch, _in_full(name, meant)))]
     hidden = _hidden(everything, {_first(name) for _, name in patched if not _FRAMEWORK.fullmatch(name)})
     yield from (("patches", name) for node, name in patched if _first(name) not in hidden.get(id(node), ()))
 
@@ -85,7 +91,17 @@ def _bound(function: AnyFunction) -> set[str]:
     }
     inside = list(ast.walk(function))
     names |= {node.id for node in inside if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-    return names - {name for node in inside for name, _ in _named(node)}
+    outer = {name for node in inside if isinstance(node, (ast.Global, ast.Nonlocal)) for name in node.names}
+    return names - outer - {name for node in inside for name, _ in _named(node)} - set(_preset(given))
+
+
+def _preset(given: ast.arguments) -> Iterator[str]:
+    """The parameters that are something with a dotted name where nothing else is given for them."""
+    plain = [*given.posonlyargs, *given.args]
+    values = [*[None] * (len(plain) - len(given.defaults)), *given.defaults, *given.kw_defaults]
+    for each, value in zip([*plain, *given.kwonlyargs], values):  # noqa: B905 - Python 3.9 knows no `strict`
+        if value is not None and _dotted(value):
+            yield each.arg
 
 
 def _named(node: ast.AST) -> Iterator[tuple[str, str]]:
@@ -99,14 +115,15 @@ def _named(node: ast.AST) -> Iterator[tuple[str, str]]:
         yield from ((target.id, meant) for target in node.targets if meant and isinstance(target, ast.Name))
 
 
-def _in_full(name: str, meant: Mapping[str, str]) -> str:
-    """A dotted name by what its first part stands for, a few names deep."""
+def _in_full(name: str, meant: Mapping[str, Collection[str]]) -> set[str]:
+    """A dotted name by what its first part stands for, a few names deep: everything that it may be in this file."""
+    found, left = set[str](), [name[:_LONG]]
     for _ in range(_DEEP):
-        first, dot, rest = name.partition(".")
-        if first not in meant:
-            break
-        name = f"{meant[first]}{dot}{rest}"
-    return name[:_LONG]
+        parts = [each.partition(".") for each in left]
+        found.update("".join(part) for part in parts if part[0] not in meant)
+        left = [f"{what}{dot}{rest}"[:_LONG] for first, dot, rest in parts for what in sorted(meant.get(first, ()))]
+        left = left[:_MANY]
+    return found.union(left)
 
 
 def _replaced(node: ast.AST) -> Iterator[str]:
