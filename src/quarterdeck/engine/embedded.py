@@ -332,10 +332,7 @@ class EmbeddedEngine:
 
         def work(tx: Tx) -> None:
             for running in left:
-                if running.aborted:
-                    tx.run("job_done", id=running.id, owner=self._owner)
-                else:
-                    _give_back(tx, running.id, self._owner, 0.0, 0.0)
+                _give_back(tx, running.id, self._owner, 0.0, 0.0)
 
         try:
             await self._store.write(work)
@@ -345,7 +342,10 @@ class EmbeddedEngine:
 
 
 def _give_back(tx: Tx, id: int, owner: str, due: float, delay: float) -> None:
-    """Back to the queue, or into the job of the same key that was deferred meanwhile."""
+    """Back to the queue, or into the job of the same key that was deferred meanwhile. One that was to be cancelled has
+    ended: it must not wait there, or whoever defers its key anew would be cancelled with it."""
+    if tx.run("job_cancelled", id=id, owner=owner):
+        return
     if tx.run("job_hurry_twin", id=id, owner=owner, due=due, delay=delay):
         tx.run("job_done", id=id, owner=owner)
     else:

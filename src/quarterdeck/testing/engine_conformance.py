@@ -245,6 +245,37 @@ class EngineConformance:
         assert await engine.unfinished() == 0
         assert await engine.failed() == []
 
+    async def test_a_cancelled_job_that_wants_to_run_again_takes_nobody_with_it(self, bench: Bench) -> None:
+        engine, elsewhere = bench.engine(), bench.engine()
+        started, looked, seen = asyncio.Event(), asyncio.Event(), list[str]()
+
+        async def handle(one: Job) -> None:
+            seen.append(one.key)
+            match one.key:
+                case "k" if not started.is_set():
+                    started.set()
+                    try:
+                        await asyncio.Event().wait()
+                    except asyncio.CancelledError:  # as a sandbox does that cannot be closed on the way out
+                        raise Later(0.01, "the machine is not well") from None
+                case "k":  # a look at the queue takes place while it is performed
+                    await defer(bench, elsewhere, job("other", run="s"))
+                    await looked.wait()
+                    seen.append("ended")
+                case "anew":
+                    await defer(bench, elsewhere, job("k", lock="l"))
+                case _:
+                    looked.set()
+
+        await defer(bench, engine, job("k", lock="l"))
+        serving = asyncio.ensure_future(drain(engine, {"work": handle}))
+        await started.wait()
+        await bench.store.write(lambda tx: elsewhere.abort(tx, "r"))
+        await defer(bench, elsewhere, job("anew", lock="l", run="s"))
+        await serving
+        assert seen == ["k", "anew", "k", "other", "ended"]
+        assert await engine.unfinished() == 0
+
     async def test_cancelling_serve_gives_the_jobs_back(self, bench: Bench) -> None:
         engine = bench.engine()
         started, ended = asyncio.Event(), asyncio.Event()

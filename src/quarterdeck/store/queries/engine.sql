@@ -38,6 +38,10 @@ UPDATE jobs SET status = 'failed', owner = '', trace = :trace WHERE id = :id AND
 DELETE FROM jobs WHERE status = 'failed'
     AND id NOT IN (SELECT id FROM jobs WHERE status = 'failed' ORDER BY id DESC LIMIT :keep);
 
+-- name: job_cancelled
+-- A job that was to be cancelled does not go back to the queue.
+DELETE FROM jobs WHERE id = :id AND status = 'running' AND owner = :owner AND aborted = 1 RETURNING id;
+
 -- name: job_hurry_twin
 -- Before a job goes back: its key may have been deferred again meanwhile. Then that one does both.
 UPDATE jobs SET due = min(due, :due), delay = CASE WHEN :due < due THEN :delay ELSE delay END,
