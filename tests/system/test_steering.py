@@ -85,6 +85,30 @@ async def test_a_budget_is_raised_while_its_run_is_not_finished(place: Place) ->
             await deck.raise_budget(run, 5.0, by="ada")
 
 
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (("cancel", "pause"), RunStatus.CANCELLED),
+        (("pause", "cancel", "pause"), RunStatus.CANCELLED),
+        (("pause", "resume", "pause"), RunStatus.PAUSED),
+        (("cancel", "resume", "cancel"), RunStatus.CANCELLED),
+        (("cancel", "resume"), RunStatus.DONE),
+    ],
+)
+async def test_of_what_people_say_before_anybody_hears_the_last_word_counts(
+    place: Place, words: tuple[str, ...], status: RunStatus
+) -> None:
+    place.begin()
+    async with open_deck(place.settings) as deck:
+        run = await deck.create(place.order(task("a", "echo a > a.txt"), sandbox="none"))
+        for word in words:
+            await deck.control(run, word)
+        await deck.work(run)
+        view = await deck.views.run(run)
+        assert view.status is status
+        assert (view.finished_at is not None) is status.finished, "a cancelled run ends"
+
+
 async def test_more_money_reaches_who_ran_out_of_it_and_who_is_at_work(place: Place) -> None:
     """One task has ended for want of money and another was kept from beginning while a third is at work: all three are
     done with the new budget."""

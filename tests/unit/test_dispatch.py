@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from quarterdeck.delivery.assigning import INTEGRATOR, with_pieces
 from quarterdeck.delivery.closing import END_TASK
-from quarterdeck.delivery.conductor import funded
 from quarterdeck.delivery.dispatch import Decision, choose, decide
+from quarterdeck.delivery.wishes import cancellable, funded, pausable, resumable
 from quarterdeck.engine.port import Job
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
@@ -497,6 +497,37 @@ def test_more_money_for_a_run_that_has_just_ended_for_want_of_it_lets_it_go_on()
     other.end(other.job(Node.IMPLEMENT), Outcome.FAILED)
     assert other.finish().exit_code == Exit.FAILED
     assert funded(more, other.state) is None, "money was not what it wanted"
+
+
+def test_nothing_but_a_word_that_asks_for_it_takes_a_cancel_back() -> None:
+    world = World(plan(task("a")), config())
+    world.end(world.job(Node.IMPLEMENT), Outcome.EXHAUSTED)
+    world.control(e.RunCancelled(by="ada"))
+    assert not pausable(world.state), "it would neither end nor go on"
+    world.finish()
+    more = e.BudgetRaised(by="bob", budget_nusd=world.state.budget_nusd + 1)
+    assert funded(more, world.state) is None, "it was cancelled, whatever money it wanted before"
+    assert resumable(world.state)
+
+
+def test_a_run_that_is_paused_after_a_cancel_is_ended_by_another_one() -> None:
+    world = World(plan(task("a")), config())
+    world.control(e.RunCancelled(by="ada"))
+    world.control(e.RunPaused(by="bob"))  # as earlier versions did
+    world.end(world.job(Node.REPORT), Outcome.OK)
+    assert world.jobs == []
+    assert cancellable(world.state)
+    world.control(e.RunCancelled(by="ada"))
+    assert world.finish().status is RunStatus.CANCELLED
+    assert not cancellable(world.state)
+
+
+def test_there_is_nothing_to_go_on_with_in_a_run_that_is_done() -> None:
+    world = World(plan(task("a")), config())
+    world.through("a", Node.IMPLEMENT, Node.CHECK, Node.GATE)
+    assert resumable(world.state), "it has not ended"
+    assert world.finish().status is RunStatus.DONE
+    assert not resumable(world.state), "its report would be written, and people told, once more"
 
 
 @pytest.mark.parametrize(("node", "outcome"), [(Node.GATE, Outcome.HELD), (Node.REVIEW, Outcome.FAILED)])

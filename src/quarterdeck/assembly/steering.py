@@ -47,7 +47,7 @@ async def control(
             answer_blob=await feedback.save(parts.journal, (), (told,)) if told is not None else None,
         )
         detail = await parts.journal.put(e.encode(event))
-    await _order(parts, run, action, by, detail)
+    await _order(parts, run, action, by, detail, secrets.token_hex(_ID_BYTES))
 
 
 async def decide(
@@ -207,8 +207,8 @@ async def _wish(parts: Parts, run: str, action: str, event: e.EventBase) -> None
     await _order(parts, run, action, str(getattr(event, "by", parts.settings.user)), blob)
 
 
-async def _order(parts: Parts, run: str, action: str, by: str, detail_blob: str | None) -> None:
-    job = jobs.control(run, action, by=by, detail_blob=detail_blob)
+async def _order(parts: Parts, run: str, action: str, by: str, detail_blob: str | None, word: str = "") -> None:
+    job = jobs.control(run, action, by=by, detail_blob=detail_blob, word=word)
     await parts.journal.commit(also=lambda tx: parts.engine.defer(tx, job))
 
 

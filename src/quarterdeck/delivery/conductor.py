@@ -14,7 +14,7 @@ from collections.abc import Collection
 from typing import Final, Protocol
 
 from quarterdeck.delivery import feedback, jobs
-from quarterdeck.delivery.approval import retriable, short, waiting_nodes
+from quarterdeck.delivery.approval import waiting_nodes
 from quarterdeck.delivery.assigning import with_pieces
 from quarterdeck.delivery.blueprint import BLUEPRINTS
 from quarterdeck.delivery.briefing import Briefings
@@ -23,6 +23,7 @@ from quarterdeck.delivery.gate.mending import Unsettled
 from quarterdeck.delivery.routing import routed
 from quarterdeck.delivery.starting import PLACES, Permitted, crowded, frees_place, news_of, permit, starts_of
 from quarterdeck.delivery.trends import Trends
+from quarterdeck.delivery.wishes import WAIT, Line, cancellable, ends, funded, granted, pausable, resumable
 from quarterdeck.engine.port import Engine, Job, Later
 from quarterdeck.govern.approvals import Approvals
 from quarterdeck.govern.chain import run_purse
@@ -86,6 +87,7 @@ class Conductor:
         self._without_place: dict[str, None] = {}
         """Runs that wait for a free place, longest first: woken when one is free instead of looking again later."""
         self._states: dict[str, RunState] = {}
+        self._line = Line()
 
     async def state(self, run: str) -> RunState:
         """The run's state as of now."""
@@ -106,6 +108,16 @@ class Conductor:
 
     async def control(self, job: Job) -> None:
         """Handler of `run.control`: what a person wants becomes an event."""
+        if not self._line.next(job.run, job.key, self._clock.monotonic()):
+            raise Later(WAIT, "what was said before is heard first")
+        try:
+            await self._control(job)
+        except Later:
+            self._line.wait(job.run, job.key, self._clock.monotonic())
+            raise
+        self._line.heard(job.run, job.key)
+
+    async def _control(self, job: Job) -> None:
         claim = await self._journal.claim(ids.run_stream(job.run))
         state = await self.state(job.run)
         if job.payload["action"] == "budget" and (news := await self._news(state)):
@@ -136,14 +148,14 @@ class Conductor:
     async def _wish(self, job: Job, state: RunState) -> e.EventBase | None:
         by = str(job.payload["by"])
         match job.payload["action"]:
-            case "pause" if state.finished is None and not state.paused:
+            case "pause" if pausable(state):
                 return e.RunPaused(by=by)
-            case "cancel" if state.finished is None and not state.cancelled:
+            case "cancel" if cancellable(state):
                 return e.RunCancelled(by=by)
-            case "resume" | "retry" | "revert" | "budget" if _ends(state, str(job.payload["action"])):
+            case "resume" | "retry" | "revert" | "budget" if ends(state, str(job.payload["action"])):
                 # The end nodes tidy up what a resumed run would already use again.
-                raise Later(0.5, "the run is just ending")
-            case "resume":
+                raise Later(WAIT, "the run is just ending")
+            case "resume" if resumable(state):
                 blob = job.payload["detail_blob"]
                 return e.RunResumed.model_validate_json(await self._journal.get(str(blob)))
             case "budget":
@@ -317,33 +329,3 @@ class Conductor:
 def _waits_for(asked: e.ApprovalAsked) -> e.RunWaiting:
     words = f"{asked.title} waits to be approved: quarterdeck approve {asked.approval}"
     return e.RunWaiting(reason=words, approvals=(asked.approval,))
-
-
-def _ends(state: RunState, action: str) -> bool:
-    """Whether the run is just ending, and what a person wants has to wait for that."""
-    ending = state.node_running and state.node in (Node.REPORT, Node.RETROSPECTIVE)
-    return ending and (action != "budget" or state.exhausted)
-
-
-def funded(event: e.BudgetRaised, state: RunState) -> e.BudgetRaised | e.RunResumed | None:
-    """What more money comes to where the run stands; one that has ended for want of it meanwhile goes on. Pure."""
-    if event.budget_nusd <= state.budget_nusd:
-        return None
-    if state.finished is not None:
-        return e.RunResumed(by=event.by, budget_nusd=event.budget_nusd) if state.exhausted else None
-    return event.model_copy(update={"tasks": short(state)})
-
-
-def granted(event: e.EventBase, state: RunState) -> bool:
-    """Whether what a person wants still has a meaning where the run stands by now. Pure."""
-    match event:
-        case e.QuestionAnswered():
-            return state.finished is None
-        case e.TaskRetried():
-            return retriable(state, event.task)
-        case e.TaskReverted():
-            task = state.tasks.get(event.task)
-            landed = task is not None and task.status is TaskStatus.MERGED and task.commit == event.commit
-            return landed and state.finished is None
-        case _:
-            return False

@@ -24,11 +24,12 @@ def advance(run: str, delay: float = 0.0) -> Job:
     return Job(kind=ADVANCE, key=f"advance/{run}", lock=ids.run_stream(run), run=run, delay=delay, priority=10)
 
 
-def control(run: str, action: str, *, by: str, detail_blob: str | None = None) -> Job:
-    """Something a person wants of the run: `pause`, `resume`, `cancel`."""
+def control(run: str, action: str, *, by: str, detail_blob: str | None = None, word: str = "") -> Job:
+    """Something a person wants of the run: `pause`, `resume`, `cancel`. `word`: names this time of saying it, where
+    the same may be said, unsaid and said again before any of it is heard: the last word counts."""
     return Job(
         kind=CONTROL,
-        key=f"control/{run}/{action}/{detail_blob or ''}",
+        key=f"control/{run}/{action}/{detail_blob or ''}{word and f'/{word}'}",
         lock=ids.run_stream(run),
         run=run,
         payload={"action": action, "by": by, "detail_blob": detail_blob},
