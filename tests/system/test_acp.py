@@ -370,6 +370,16 @@ async def test_more_requests_than_anybody_can_answer_end_it(plain: Stage, monkey
     assert len([event for event in await plain.events() if isinstance(event, e.PermissionDecided)]) == 20
 
 
+async def test_a_request_about_much_counts_as_several(plain: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acp_talk, "PERMISSIONS", 20)
+    monkeypatch.setattr(acp_talk, "LIGHT", 1_000)
+    held = {"toolCallId": "1", "title": "Run", "kind": "execute", "rawInput": {"command": "ls", "why": "x" * 5_500}}
+    again = [{"leave": {"toolCallId": "1"}}] * 4
+    finished = await plain.work({"announce": held}, *again, {"await-cancel": ""})
+    assert finished.outcome is Outcome.FAILED and "more permissions" in finished.reason
+    assert len([event for event in await plain.events() if isinstance(event, e.PermissionDecided)]) == 3
+
+
 DEFINITION = """\
 ---
 name: outside

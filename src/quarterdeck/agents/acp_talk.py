@@ -43,6 +43,8 @@ _ARGUMENTS: Final = 16 * 1024
 _REFUSED: Final = 20
 PERMISSIONS: Final = 5_000
 """Requests of one attempt; more than this is a flood."""
+LIGHT: Final = 64 * 1024
+"""Characters of what was announced; a request about more of them counts as several, because all of it is read anew."""
 
 Why = Literal["task", "message", "nudge", "refused", "resumed"]
 Cut = Literal["wall", "silent", "stopped", "turns", "lingers", "flood"]
@@ -138,10 +140,11 @@ class Talk:
     async def permission(self, asked: Permission) -> str | None:
         """See `Listener`."""
         self._alive, self._heard = self._clock.monotonic(), True
-        self._asked += 1
+        announced = self.updates.announced(asked.call)
+        self._asked += 1 + (announced.size // LIGHT if announced is not None else 0)
         if self._asked > PERMISSIONS:
             return None
-        asked = acp_asked.whole(asked, self.updates.announced(asked.call))
+        asked = acp_asked.whole(asked, announced)
         action = acp_permissions.action_of(
             self._assignment, asked, self._workspace, self._desk.tools(), fields=self._fields
         )

@@ -168,7 +168,7 @@ class Updates:
         call = self._calls.get(_id_of(name))
         if call is None:
             return Announced("", "", lost=True) if _id_of(name) in self._gone else None
-        return Announced(call.called, call.kind, call.name, call.given, call.places, call.content, call.lost)
+        return Announced(call.called, call.kind, call.name, call.given, call.places, call.content, call.lost, call.size)
 
     def _chunk(self, text: str, thought: bool) -> Iterator[Fact]:
         if self._text and thought != self._thought:

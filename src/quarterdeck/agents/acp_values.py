@@ -100,6 +100,8 @@ class Announced:
     content: tuple[Mapping[str, Any], ...] = ()
     lost: bool = False
     """There was more than is held, or the call has ended."""
+    size: int = 0
+    """Characters that are held of it."""
 
 
 class Listener(Protocol):
