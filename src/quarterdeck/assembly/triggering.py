@@ -52,7 +52,8 @@ _FOLLOW_SECONDS: Final = 1.0
 
 
 def _source(home: Path) -> str:
-    """The name of that home's deck.toml, which that of no other home or machine has."""
+    """The name of that home's deck.toml, which that of no other home or machine has. It stays as long as the machine's
+    name does; where each container has a new one, what others have on record of the same schedule holds."""
     return hashlib.sha256(f"{own_label()}\n{home}".encode()).hexdigest()[:16]
 
 

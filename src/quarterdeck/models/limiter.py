@@ -13,7 +13,8 @@ Rules
 - First come, first served. Time and sleep are passed in.
 - Leave is given to a call once (`Leave`). A call that could not use it yet, because its money is not there, comes back
   without standing in line again and without taking another's turn; it stands in line anew only where the provider asked
-  meanwhile to be left alone, and takes nothing twice out of what all processes share.
+  meanwhile to be left alone, and takes nothing twice out of what all processes share. A slow start or an outage that
+  began meanwhile does not hold it back: as many go then as there is money for, and no line is used up by looking.
 - Where several processes share a provider (`Shared`), what one of them was told holds for all, calls leave at the rate
   that all of them have together, and no more are under way than all of them may have.
 """
