@@ -68,7 +68,7 @@ async def test_whoever_is_cancelled_while_closing_leaves_it_closed(provider: Pro
 
 
 async def test_probe_launches_and_leaves_nothing(provider: Provider, ground: Ground) -> None:
-    found = await provider.probe()
+    found = await provider.probe(anew=True)
     assert found.ok, found
     assert list(ground.workspaces.iterdir()) == []
     assert bool(found.warnings) is (provider.name == "none")
@@ -541,6 +541,36 @@ async def test_an_environment_comes_first_in_the_path(ground: Ground, writable: 
         assert ((await sandbox.exec("echo x > /env/new", timeout=20)).exit_code == 0) is writable
         assert await sandbox.read("/env/bin/tool", limit=2) == b"#!"
     assert (place / "new").exists() is writable
+
+
+@pytest.mark.sandbox
+async def test_what_passed_is_not_launched_again_by_the_next_process(ground: Ground) -> None:
+    real = (await Bubblewrap(ground).probe()).detail.split(" ")[0]
+    place, log = ground.root / "counting", ground.root / "log"
+    place.mkdir(mode=0o755)
+    log.touch()
+    log.chmod(0o666)
+
+    def script(then: str) -> None:
+        (place / "bwrap").write_text(f'#!/bin/sh\necho "$1" >>{log}\n{then}\n')
+        (place / "bwrap").chmod(0o755)
+
+    async def probed(*, anew: bool = False) -> tuple[bool, int]:
+        """Whether it works, and how often bwrap was started for that."""
+        before = log.read_text().count("\n")
+        found = await Bubblewrap(ground, system_path=str(place)).probe(anew=anew)
+        assert found.detail
+        return found.ok, log.read_text().count("\n") - before
+
+    script(f'exec {real} "$@"')
+    assert await probed() == (True, 2), "asked for its version, and launched"
+    assert await probed() == (True, 0)
+    assert await probed(anew=True) == (True, 1)
+    script(f'exec {real} "$@" # another one')
+    assert await probed() == (True, 2)
+    script('[ "$1" = --version ] && echo bubblewrap 0.11.0 && exit\nexit 1')
+    assert await probed() == (False, 2)
+    assert await probed() == (False, 1), "only what passed is not tried again"
 
 
 @pytest.mark.sandbox

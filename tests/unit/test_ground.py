@@ -118,7 +118,7 @@ def test_of_many_who_make_hold_and_clear_at_once_nobody_loses_what_is_held(tmp_p
 
 
 async def test_the_workers_files_of_a_version_that_nobody_runs_any_more_are_removed(tmp_path: Path) -> None:
-    python = await find_python()
+    python = await find_python(Ground(tmp_path / "home", shared=tmp_path / "shared"))
 
     def version(number: int) -> Ground:
         ground = Ground(tmp_path / "home", shared=tmp_path / "shared", programs={"version": b"%d" % number})
@@ -132,7 +132,7 @@ async def test_the_workers_files_of_a_version_that_nobody_runs_any_more_are_remo
     assert first.path.is_dir(), "another one runs it still"
     again.end()
     third = await ship(version(3), python)
-    assert sorted(third.path.parent.iterdir()) == sorted((second.path, third.path))
+    assert sorted(third.path.parent.glob(f"*{HELD}")) == sorted((second.path, third.path))
 
 
 def test_another_users_deck_is_not_stopped_by_grounds_that_are_roots(tmp_path: Path) -> None:

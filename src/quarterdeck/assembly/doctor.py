@@ -54,7 +54,7 @@ async def _sandboxes(parts: Parts) -> list[Check]:
     if sys.platform != "linux":
         detail = f"no sandbox on {platform.system()} yet: only --sandbox none, which isolates nothing"
         return [Check(name="sandbox", ok=False, detail=detail, fix="use Linux, or --sandbox none", level="warning")]
-    probe = await parts.providers["bubblewrap"].probe()
+    probe = await parts.providers["bubblewrap"].probe(anew=True)
     checks = [Check(name="sandbox", ok=probe.ok, detail=probe.detail, fix="" if probe.ok else probe.fix)]
     checks += [Check(name="sandbox", ok=False, detail=text, level="info") for text in probe.warnings]
     return checks

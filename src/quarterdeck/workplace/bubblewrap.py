@@ -4,7 +4,8 @@ Rules
 - bwrap itself starts with an empty environment (it is process 1 inside, and its environment can be read there) and
   never as root (root's uid would still own /proc/sys and ignore process limits).
 - A sandbox ends with its deck: bwrap dies with its parent, and everything inside dies with bwrap.
-- The probe is a real launch. Where it fails there are no agents, and it names what mends it.
+- The probe is a real launch, or one of the last day that passed under the same circumstances. Where it fails there are
+  no agents, and it names what mends it.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ import json
 import os
 import platform
 import select
+import shutil
 import sys
 import tempfile
 import time
@@ -23,7 +25,7 @@ from pathlib import Path
 from typing import Final
 
 from quarterdeck.kernel.failures import UNWELL, QuarterdeckError, SandboxFailed, SandboxUnavailable
-from quarterdeck.workplace import seccomp
+from quarterdeck.workplace import seccomp, tried
 from quarterdeck.workplace.bwrap import INSTALL, explained, find_bwrap
 from quarterdeck.workplace.channel import Channel
 from quarterdeck.workplace.ending import NamespaceEnder
@@ -88,13 +90,12 @@ class Bubblewrap:
         self.attach = self._provision.attach
         self.discard = self._provision.discard
 
-    async def probe(self) -> Probe:
+    async def probe(self, *, anew: bool = False) -> Probe:
         async with self._probing:
-            if self._passed is None:
-                found = await self._try()
-                if not found.ok:
-                    return found
-                self._passed = found
+            if anew or self._passed is None:
+                found = await self._try(anew)
+                self._passed = found if found.ok else None
+                return found
             return self._passed
 
     async def reap(self, keep: frozenset[str]) -> list[str]:
@@ -104,12 +105,15 @@ class Bubblewrap:
                 stray.kill()
         return await self._provision.reap(keep)
 
-    async def _try(self) -> Probe:
+    async def _try(self, anew: bool) -> Probe:
         if sys.platform != "linux":
             return Probe(ok=False, detail="there is no bubblewrap on this system", fix=_MACOS)
         spec = Spec(f"{_PROBE_ID}-{os.getpid()}-{os.urandom(4).hex()}", limits=Limits(disk_bytes=64 * 1024 * 1024))
         try:
             tools = await self._find()
+            parts = [tools.bwrap, tools.python.path, *_programs()]
+            if not anew and (said := tried.known(self._ground.bin, tools.files.path.name, parts)) is not None:
+                return Probe(ok=True, detail=said)
             sandbox = await self.create(spec)
             try:
                 result = await sandbox.exec("git --version && python3 --version", timeout=_START_DEADLINE)
@@ -122,7 +126,9 @@ class Bubblewrap:
             missing = (result.stdout + result.stderr).decode("utf-8", "replace").strip()
             return Probe(ok=False, detail=f"git or python3 is missing inside: {missing}", fix="apt install git python3")
         inside = ", ".join(result.stdout.decode("utf-8", "replace").split("\n")[:2])
-        return Probe(ok=True, detail=f"{tools.bwrap} {tools.version}; inside: {inside}")
+        detail = f"{tools.bwrap} {tools.version}; inside: {inside}"
+        tried.note(self._ground.bin, tools.files.path.name, parts, detail)
+        return Probe(ok=True, detail=detail)
 
     async def _find(self) -> Tools:
         """Find or make everything a launch needs, once."""
@@ -137,7 +143,7 @@ class Bubblewrap:
                         fix="use an x86_64 or aarch64 machine, or --sandbox none, which isolates nothing",
                     )
                 bwrap, version = await find_bwrap(self._ground, self._system_path)
-                python = await find_python()
+                python = await find_python(self._ground)
                 files = await ship(self._ground, python)
                 system = _system(_own_etc(self._ground), files.path, python)
                 self._tools = Tools(bwrap, version, python, system, seccomp.program(machine), files)
@@ -230,6 +236,12 @@ def _inside(spec: Spec, python: Interpreter) -> Inside:
         bridges={port: f"{BRIDGES}/{port}" for port in spec.bridges},
         limits=resource_limits(spec.limits),
     )
+
+
+def _programs() -> list[Path]:
+    """What the probe runs inside, as far as it is there."""
+    found = (shutil.which(name, path=SYSTEM_PATH) for name in ("git", "python3", "sh"))
+    return [Path(path) for path in found if path is not None]
 
 
 def _system(own_etc: Path, program: Path, python: Interpreter) -> System:

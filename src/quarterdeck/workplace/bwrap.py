@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from quarterdeck.kernel.failures import SandboxUnavailable
+from quarterdeck.workplace import tried
 from quarterdeck.workplace.ground import Ground
 from quarterdeck.workplace.shipping import publish, spawn
 
@@ -44,7 +45,7 @@ async def find_bwrap(ground: Ground, system_path: str) -> tuple[Path, str]:
         candidates.append(packaged)
     seen = []
     for candidate in candidates:
-        version = await _version(candidate)
+        version = await _version(candidate, ground)
         if version >= _OLDEST:
             return candidate, ".".join(map(str, version))
         seen.append(f"{candidate} is {'.'.join(map(str, version)) or 'broken'}")
@@ -74,14 +75,19 @@ def _packaged(ground: Ground) -> Path | None:
     return target / package.name / "_bin" / "bwrap"
 
 
-async def _version(bwrap: Path) -> tuple[int, ...]:
+async def _version(bwrap: Path, ground: Ground) -> tuple[int, ...]:
     """Its version; () where it cannot even say that."""
-    try:
-        process = await spawn([str(bwrap), "--version"], {})
-    except OSError:
-        return ()
-    output, _ = await process.communicate()
-    digits = output.decode("ascii", "replace").split()[-1:] or [""]
+    said = tried.known(ground.bin, "version", [bwrap])
+    if said is None:
+        try:
+            process = await spawn([str(bwrap), "--version"], {})
+        except OSError:
+            return ()
+        output, _ = await process.communicate()
+        said = output.decode("ascii", "replace")
+        if process.returncode == 0:
+            tried.note(ground.bin, "version", [bwrap], said)
+    digits = said.split()[-1:] or [""]
     return tuple(int(part) for part in digits[0].split(".") if part.isdigit())
 
 

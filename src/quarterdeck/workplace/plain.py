@@ -62,7 +62,7 @@ class Plain:
         self.reap = self._provision.reap
         self.discard = self._provision.discard
 
-    async def probe(self) -> Probe:
+    async def probe(self, *, anew: bool = False) -> Probe:
         try:
             self._ground.prepare()
             python, _ = await self._find()
@@ -74,7 +74,7 @@ class Plain:
         """What a worker runs with, and its files."""
         async with self._finding:
             if self._python is None:
-                self._python = await find_python()
+                self._python = await find_python(self._ground)
             if self._files is None or not self._files.path.is_dir():
                 self._files = await ship(self._ground, self._python)
             return self._python, self._files.path

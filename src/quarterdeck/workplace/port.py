@@ -251,8 +251,9 @@ class Provider(Protocol):
     @property
     def name(self) -> str: ...
 
-    async def probe(self) -> Probe:
-        """Try it for real. Cheap after the first time."""
+    async def probe(self, *, anew: bool = False) -> Probe:
+        """Try it for real. What passed is not tried again by anybody for a day, as long as nothing has changed that it
+        depends on; `anew`: but now."""
         ...
 
     async def create(self, spec: Spec) -> Sandbox:

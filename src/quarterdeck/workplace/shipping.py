@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from quarterdeck.kernel.failures import SandboxUnavailable
+from quarterdeck.workplace import tried
 from quarterdeck.workplace.ground import Ground, worker_uid
 from quarterdeck.workplace.holding import HELD, Held, being_made, clear, hold
 from quarterdeck.workplace.removal import remove_tree
@@ -92,8 +93,9 @@ def publish(new: Path, target: Path) -> None:
             raise
 
 
-async def find_python() -> Interpreter:
-    """The first interpreter that runs as the agents' uid: the system's, else the one that runs this.
+async def find_python(ground: Ground) -> Interpreter:
+    """The first interpreter that runs as the agents' uid: the system's, else the one that runs this. The ground is
+    prepared.
 
     Raises SandboxUnavailable where there is none.
     """
@@ -105,7 +107,10 @@ async def find_python() -> Interpreter:
         Interpreter(own / "bin" / version, own),
     ]
     for candidate in candidates:
+        if tried.known(ground.bin, "interpreter", [candidate.path]) is not None:
+            return candidate
         if await _runs([str(candidate.path), "-I", "-S", "-c", _CHECK]):
+            tried.note(ground.bin, "interpreter", [candidate.path])
             return candidate
     raise SandboxUnavailable(
         "there is no Python that an agent could run",

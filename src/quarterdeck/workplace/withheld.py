@@ -20,7 +20,7 @@ class Withheld:
         self.reap = behind.reap
         self.discard = behind.discard
 
-    async def probe(self) -> Probe:
+    async def probe(self, *, anew: bool = False) -> Probe:
         refused = self._refusal()
         return Probe(ok=False, detail=refused.message, fix=refused.fix)
 
