@@ -17,9 +17,8 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from quarterdeck.gateway import charges, estimates, inline, routes, wires
+from quarterdeck.gateway import charges, estimates, routes, wires
 from quarterdeck.gateway.admission import Admission, Wanted, enter
-from quarterdeck.gateway.allowance import Allowance
 from quarterdeck.gateway.answers import Client, Tried, pass_on, passed, refuse
 from quarterdeck.gateway.estimates import Worst
 from quarterdeck.gateway.inline import Piece
@@ -28,6 +27,7 @@ from quarterdeck.gateway.meter import Meter, Metered
 from quarterdeck.gateway.port import Stopped
 from quarterdeck.gateway.record import Book, Intent, done
 from quarterdeck.gateway.recovery import after
+from quarterdeck.gateway.understanding import understood
 from quarterdeck.gateway.wires import Asked, Operation
 from quarterdeck.govern.chain import OWN, kind_of
 from quarterdeck.kernel import probes
@@ -104,12 +104,12 @@ class Calls:
             return await refuse(client, asked, sentence, "model_not_allowed")
         if asked.place.operation is Operation.COUNT:
             return await self._count(_Request(key, asked, headers, client), names[0])
-        if why := wires.unmetered(asked):
-            return await refuse(client, asked, f"Quarterdeck: not metered, so it does not leave: {why}", "not_metered")
         if stopped := key.bound():  # whoever may not ask makes no work either
             return await _limited(key, stopped, asked, client)
-        pieces = await _measured(key, asked)
-        return await self._until_answered(_Request(key, asked, headers, client, pieces), list(names))
+        known = await understood(key, asked)
+        if why := known.unmetered:
+            return await refuse(client, asked, f"Quarterdeck: not metered, so it does not leave: {why}", "not_metered")
+        return await self._until_answered(_Request(key, asked, headers, client, known.pieces), list(names))
 
     async def _until_answered(self, request: _Request, names: list[str]) -> None:
         key, asked, client = request.key, request.asked, request.client
@@ -338,20 +338,6 @@ class _Leg:
         if self.metered is None and self._meter is not None:
             self.metered = self._meter.finish(self._bound.input, self._bound.output)
         return self.metered
-
-
-async def _measured(key: Key, asked: Asked) -> tuple[Piece, ...]:
-    """What lies in it beside text. Others do not wait for what takes long: it is done beside the loop, for one request
-    of a key at a time, and no longer than somebody waits for it."""
-    pieces = inline.pieces(asked.wire, asked.body, at_once := Allowance(inline.AT_ONCE))
-    if not at_once.spent:
-        return pieces
-    async with key.measuring:
-        allowance = inline.allowance(len(asked.raw))
-        try:
-            return await asyncio.to_thread(inline.pieces, asked.wire, asked.body, allowance)
-        finally:
-            allowance.end()
 
 
 async def _limited(key: Key, stopped: Stopped, asked: Asked, client: Client) -> None:

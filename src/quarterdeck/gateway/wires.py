@@ -14,8 +14,8 @@ Sources: the API references of platform.claude.com, developers.openai.com and ai
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 from urllib.parse import unquote, unquote_plus
@@ -100,6 +100,8 @@ class Asked:
     """The body as it came."""
     query: str = ""
     """What stands behind the path, without a key; goes on as it is."""
+    _known: dict[str, bool] = field(default_factory=dict, repr=False, compare=False)
+    """What was looked for in all of the body, and found or not: that is done once."""
 
     @property
     def wire(self) -> Wire:
@@ -132,12 +134,21 @@ class Asked:
     @property
     def elsewhere(self) -> bool:
         """Whether a part of the prompt does not stand in the request."""
-        return bodies.refers(self.body)
+        return self._once("elsewhere", bodies.refers)
 
     @property
     def long_cache(self) -> bool:
         """Whether the prompt may be written to a cache that is kept for an hour."""
-        return self.wire is Wire.MESSAGES and bodies.kept_an_hour(self.body)
+        return self.wire is Wire.MESSAGES and self._once("long cache", bodies.kept_an_hour)
+
+    def look_through(self) -> None:
+        """Look now for what is looked for in all of the body: that takes as long as it has values."""
+        _ = self.elsewhere, self.long_cache
+
+    def _once(self, what: str, look: Callable[[Mapping[str, Any]], bool]) -> bool:
+        if what not in self._known:
+            self._known[what] = look(self.body)
+        return self._known[what]
 
     def output_limit(self) -> int | None:
         """Tokens that the answer may have at most, over all its choices; None where the request does not say."""
@@ -178,8 +189,20 @@ DEEPEST: Final = 200
 """Levels of a request's body: what is read is read again and written again, where the stack may be deeper."""
 
 
+MOST: Final = 2_000_000
+"""Values of a request's body; the longest prompt that a model takes has a small part of it."""
+
+
+def values(raw: bytes) -> int:
+    """How many values a body has at most, about: by the marks with which one begins, or another one follows. In a text
+    they count, too."""
+    return len(raw) - len(raw.translate(None, b"{[,"))
+
+
 def read(where: Place, raw: bytes, query: str = "") -> Asked:
-    """The request. `query`: as it came. Raises ValueError where its body is no JSON object."""
+    """The request. `query`: as it came. Raises ValueError where its body is no JSON object, or has too many values."""
+    if len(raw) > MOST and values(raw) > MOST:
+        raise ValueError("the body has more values than any model takes")
     try:
         body = documents.read(raw, DEEPEST)
     except RecursionError as error:
@@ -231,12 +254,12 @@ def unmetered(asked: Asked) -> str:
     for kind in _kinds(asked):
         if not _OWN_TOOLS[asked.wire].fullmatch(kind):
             return f"the tool {kind} runs at the provider and is charged beside the tokens"
-    for field in (*_CHARGED_FIELDS[asked.wire], *_CHARGED_ANYWHERE):
-        if body.get(field) not in (None, [], ""):
-            return f"what {field} brings is charged beside the tokens"
-    for field in _ELSEWHERE:
-        if body.get(field) not in (None, [], {}, ""):
-            return f"{field} chooses another model or another place, and nobody here knows its price"
+    for name in (*_CHARGED_FIELDS[asked.wire], *_CHARGED_ANYWHERE):
+        if body.get(name) not in (None, [], ""):
+            return f"what {name} brings is charged beside the tokens"
+    for name in _ELSEWHERE:
+        if body.get(name) not in (None, [], {}, ""):
+            return f"{name} chooses another model or another place, and nobody here knows its price"
     edits = bodies.listed(bodies.mapping(body.get("context_management")).get("edits"))
     if any(str(bodies.mapping(edit).get("type")).startswith("compact") for edit in edits):
         return "a prompt that the provider shortens is charged beside the usage that it tells"
