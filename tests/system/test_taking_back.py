@@ -3,6 +3,7 @@
 Luck, here, is a file outside of the repository that the check uses up: with it a change passes once.
 """
 
+import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -14,8 +15,9 @@ from deck_kit import Place, one, place_at, run_events, task
 from gate_kit import BRANCH, RUN, Deck, decks, git, grounds
 
 from quarterdeck.assembly import open_deck
-from quarterdeck.delivery import feedback
+from quarterdeck.delivery import feedback, jobs
 from quarterdeck.kernel import events as e
+from quarterdeck.kernel import ids
 from quarterdeck.kernel.events import Outcome, RunStatus, TaskStatus
 from quarterdeck.workplace.ground import Ground
 
@@ -239,6 +241,44 @@ async def test_a_person_is_asked_first_where_that_is_wanted(place: Place, scratc
         result = await deck.result(run)
         assert result.status is RunStatus.DONE, result
         assert sorted(place.tree(result)) == ["lucky.txt", "next.txt"]
+
+
+async def test_what_is_taken_back_when_its_run_has_been_cancelled_is_not_merged_any_more(
+    place: Place, scratch: Path
+) -> None:
+    place.begin()
+    waits = task("b", f"until test -e {scratch}/go; do sleep 0.05; done; echo b > b.txt", needs=["a"])
+    async with open_deck(place.settings) as deck:
+        run = await deck.create(place.order(task("a", "echo a > a.txt"), waits, sandbox="none"))
+        work = asyncio.create_task(deck.work(run))
+        async for record in deck.journal.follow(ids.run_stream(run)):
+            if isinstance(record.event, e.TaskDispatched) and record.event.task == "b":
+                break
+        await deck.control(run, "cancel", by="ada")
+        await work
+        result = await deck.result(run)
+        landed = one(result, "a").commit
+        assert (result.status, one(result, "a").status) == (RunStatus.CANCELLED, TaskStatus.MERGED)
+        assert landed is not None
+        # Now the gate takes it back, which it had begun before, and says so.
+        branch = result.target.branch
+        back = git(place.repository, "commit-tree", "main^{tree}", "-p", branch, "-m", "Revert it")
+        git(place.repository, "update-ref", f"refs/heads/{branch}", back, landed)
+        told = e.TaskReverted(task="a", attempt=f"{run}.a.1", commit=landed, by=back, reason="it was taken back")
+        parts = deck._parts
+        job = jobs.control(run, "revert", by="gate", detail_blob=await parts.journal.put(e.encode(told)))
+        await parts.journal.commit(also=lambda tx: parts.engine.defer(tx, job))
+        await deck.work(run)
+        result = await deck.result(run)
+        taken = one(result, "a")
+        assert result.status is RunStatus.CANCELLED
+        assert (taken.status, taken.commit, taken.reason) == (TaskStatus.FAILED, None, "it was taken back")
+        (scratch / "go").touch()
+        await deck.control(run, "resume", by="ada")
+        await deck.work(run)
+        result = await deck.result(run)
+        assert result.status is RunStatus.DONE, result
+        assert sorted(place.tree(result)) == ["a.txt", "b.txt"], "nothing is built on what is not there"
 
 
 async def test_a_person_says_no_and_the_rest_is_held_with_the_command_to_type(place: Place, scratch: Path) -> None:

@@ -91,7 +91,7 @@ def granted(event: e.EventBase, state: RunState) -> bool:
             return retriable(state, event.task)
         case e.TaskReverted():
             task = state.tasks.get(event.task)
-            landed = task is not None and task.status is TaskStatus.MERGED and task.commit == event.commit
-            return landed and state.finished is None
+            # Also of a run that has ended: what it may go on from later is not there any more.
+            return task is not None and task.status is TaskStatus.MERGED and task.commit == event.commit
         case _:
             return False

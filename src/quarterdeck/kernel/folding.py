@@ -4,7 +4,8 @@ Rules
 - `apply` takes facts over; it decides nothing.
 - `run.resumed` gives unfinished and failed tasks their attempts anew; what is merged stays merged, and what an attempt
   had finished when it was stopped for no fault of its own is not done again.
-- A change that the gate has taken back after it had landed is like one that came back from the gate.
+- A change that the gate has taken back after it had landed is like one that came back from the gate. In a run that has
+  ended its task has failed: what goes on later does not build on it.
 - A person's word is taken over, and the node that waited for it ends by it.
 """
 
@@ -231,9 +232,13 @@ def _task_event(state: RunState, event: e.EventBase) -> None:
 
 
 def _reverted(state: RunState, event: e.TaskReverted) -> None:
-    """It goes on as if its change had come back from the gate instead of landing."""
+    """It goes on as if its change had come back from the gate instead of landing; in a run that has ended it failed."""
     task = task_state(state, event.task)
     if task.status is not TaskStatus.MERGED or task.commit != event.commit:
+        return
+    if state.finished is not None:
+        task.commit, task.node, task.status, task.added_blob = None, None, TaskStatus.FAILED, event.feedback_blob
+        task.reason, task.failure, task.kept = event.reason, None, None
         return
     _goes_on_again(state)
     if state.node in (Node.REPORT, Node.RETROSPECTIVE):

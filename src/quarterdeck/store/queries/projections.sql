@@ -63,8 +63,9 @@ UPDATE tasks SET status = 'merged', commit_sha = :commit, attempt = :attempt, re
 WHERE run = :run AND task = :task;
 
 -- name: project_task_reverted
--- task.reverted: its change is not on the target any more.
-UPDATE tasks SET status = 'gating', commit_sha = NULL, reason = :reason, updated_at = :at
+-- task.reverted: its change is not on the target any more; in a run that has ended nobody works on it.
+UPDATE tasks SET status = CASE WHEN EXISTS (SELECT 1 FROM runs WHERE runs.run = :run AND finished_at IS NOT NULL)
+    THEN 'failed' ELSE 'gating' END, commit_sha = NULL, reason = :reason, updated_at = :at
 WHERE run = :run AND task = :task AND status = 'merged';
 
 -- name: project_tasks_resumed
