@@ -9,6 +9,8 @@ Rules
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 from quarterdeck.assembly import steering
@@ -16,8 +18,8 @@ from quarterdeck.assembly.owning import Owning
 from quarterdeck.assembly.parts import Parts
 from quarterdeck.assembly.tidying import tidy
 from quarterdeck.assembly.triggering import Outside
+from quarterdeck.assembly.waking import AT_REST, Waking
 from quarterdeck.delivery import jobs
-from quarterdeck.kernel.events import RunStatus
 from quarterdeck.kernel.failures import QuarterdeckError, StoreUnavailable
 
 _log = logging.getLogger(__name__)
@@ -25,7 +27,6 @@ _log = logging.getLogger(__name__)
 FOLLOW_SECONDS: Final = 1.0
 """After how long a process that follows looks again by itself."""
 _LOOK_SECONDS: Final = 60.0
-_AT_REST: Final = (RunStatus.PAUSED, RunStatus.WAITING)
 
 
 class Working:
@@ -104,31 +105,18 @@ class Working:
             raise
 
     async def _keep_going(self) -> None:
-        """While this process owns the deck for long: wake, once each, runs that have no job left and have not ended,
-        and those with an approval that nobody gave in time; have the journal anchored every hour."""
-        woken = set[str]()
+        """While this process owns the deck for long: wake runs that have no job left and have not ended, and those with
+        an approval that nobody gave in time; have the journal anchored every hour."""
+        parts = self._parts
+        waking = Waking(parts.views, parts.engine, parts.conductor.revive, parts.clock)
         while True:
-            try:
-                await self._look(woken)
-            except StoreUnavailable:  # the engine says so; the next look does what this one did not
-                pass
-            except QuarterdeckError as error:
-                _log.warning("not everything could be kept going: %s", error)
-            except Exception:  # noqa: BLE001 - a bug of ours is recorded, and must not end it for good
-                _log.exception("the look at what has to be kept going broke off; the next one is in a minute")
+            for look in (waking.look, self._wake_overdue, partial(tidy, parts), self._owning.anchor):
+                await _looked(look)
             await asyncio.sleep(_LOOK_SECONDS)
 
-    async def _look(self, woken: set[str]) -> None:
-        parts = self._parts
-        for view in await parts.views.going():
-            going = view.status not in _AT_REST and view.run not in woken
-            if going and not await parts.engine.unfinished(view.run):
-                await parts.conductor.revive(view.run)
-                woken.add(view.run)
-        for run in await steering.overdue(parts):
+    async def _wake_overdue(self) -> None:
+        for run in await steering.overdue(self._parts):
             await self._wake(run)
-        await tidy(parts)
-        await self._owning.anchor()
 
     async def _wake(self, run: str) -> None:
         """Have somebody look at the run."""
@@ -137,7 +125,7 @@ class Working:
 
     async def _at_rest(self, run: str) -> bool:
         status = (await self._parts.views.run(run)).status
-        return (status.finished or status in _AT_REST) and not await self._parts.engine.unfinished(run)
+        return (status.finished or status in AT_REST) and not await self._parts.engine.unfinished(run)
 
     async def _stuck(self, run: str) -> QuarterdeckError:
         """Nothing is left to do and the run has not ended: a bug of ours, said with what is known of it."""
@@ -146,3 +134,15 @@ class Working:
         return QuarterdeckError(
             f"{run} cannot go on", why=why, fix=f"quarterdeck resume {run}; please report the trace"
         )
+
+
+async def _looked(look: Callable[[], Awaitable[None]]) -> None:
+    """Look; what goes wrong with it is recorded and keeps nothing else from being looked at."""
+    try:
+        await look()
+    except StoreUnavailable:  # the engine says so; the next look does what this one did not
+        pass
+    except QuarterdeckError as error:
+        _log.warning("not everything could be kept going: %s", error)
+    except Exception:  # noqa: BLE001 - a bug of ours is recorded, and must not end it for good
+        _log.exception("a look at what has to be kept going broke off; the next one is in a minute")
