@@ -18,7 +18,7 @@ from quarterdeck.delivery.order import Check, Cli
 from quarterdeck.settings import Settings, child_environment
 
 _SECONDS: Final = 10.0
-_VERSION: Final = re.compile(r"\d+\.\d+[\w.+-]*")
+_VERSION: Final = re.compile(r"(?<!\d)\d+\.\d+[\w.+-]*")
 
 
 async def known(settings: Settings) -> tuple[Cli, ...]:

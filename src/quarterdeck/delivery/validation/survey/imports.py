@@ -16,7 +16,9 @@ MANIFESTS = re.compile(
     r"(^|/)(pyproject\.toml|setup\.(cfg|py)|Pipfile|tox\.ini|noxfile\.py|environment\.ya?ml|[\w-]*requirements[\w-]*\.(txt|in)"
     r"|requirements/[\w./-]+\.(txt|in))$"
 )
-_IMPORT = re.compile(r"^[ \t]*(?:from\s+(\.*)((?:\w[\w.]*)?)\s+import\b|import\s+([\w., ]+))", re.MULTILINE)
+_IMPORT = re.compile(
+    r"^[ \t]*(?:from[ \t]+(?=[\w.])(\.*)((?:\w[\w.]*)?)[ \t]+import\b|import[ \t]+([\w., ]+))", re.MULTILINE
+)
 _WORD = re.compile(r"[A-Za-z][\w.-]*\w")
 
 
