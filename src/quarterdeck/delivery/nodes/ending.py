@@ -2,11 +2,14 @@
 
 Rules
 - Everything said comes from the journal and the repository, nothing from an agent's claim.
+- Each record is looked at once, and of a gate only what came while the run was there: a run may have a thousand
+  tasks, and a gate be years old.
 - Workspaces of the run are removed here and not before: until the run ends they are evidence.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field
+from typing import Final
 
 from quarterdeck.delivery.gate.merging import unusable
 from quarterdeck.delivery.nodes.node import Duty, Result
@@ -23,6 +26,21 @@ from quarterdeck.kernel.events import Node, Outcome, TaskStatus
 from quarterdeck.kernel.failures import BadRepository, GitFailed
 from quarterdeck.kernel.folding import fold
 from quarterdeck.workplace.mirror import Mirror
+
+_PAGE: Final = 2_000
+_SKEW: Final = 86_400.0
+"""Seconds by which a clock may have stepped back while the run was there."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What a run's records say, by attempt or task."""
+
+    handed: dict[str, str | None] = field(default_factory=dict)
+    """What attempts handed in."""
+    findings: dict[str, str] = field(default_factory=dict)
+    """What validation named about their changes."""
+    taken_back: dict[str, list[str]] = field(default_factory=dict)
 
 
 class Endings:
@@ -53,14 +71,14 @@ class Endings:
         mirror = await self._workshop.mirror(created.repository)
         view = await self._views.run(duty.run)
         planned = [r.event for r in records if isinstance(r.event, e.RunPlanned)]
-        gate = await self._records(ids.gate_stream(created.target))
+        gate = await self._of_gate(ids.gate_stream(created.target), records[0].at)
         rows = await self._views.tasks(duty.run)
         sha = await _tip(mirror, created)
         merged = [row.commit for row in rows if row.status is TaskStatus.MERGED and row.commit]
         lost = await missing(mirror, created.base, sha, merged)
         ways = {r.event.attempt: r.event.words for r in gate if isinstance(r.event, e.MergeResolved)}
-        tasks = [await self._line(row, records, row.commit in lost, ways.get(row.attempt or "", "")) for row in rows]
-        tasks = [replace(line, taken_back=_taken_back(line.task, records)) for line in tasks]
+        said = _said(records)
+        tasks = [await self._line(row, said, row.commit in lost, ways.get(row.attempt or "", "")) for row in rows]
         return Ending(
             run=duty.run,
             goal=created.goal,
@@ -72,21 +90,15 @@ class Endings:
             budget_nusd=view.budget_nusd,
             seconds=records[-1].at - records[0].at,
             warnings=planned[-1].warnings if planned else (),
-            flaky=(*_flakes(r.event for r in gate if r.at >= records[0].at), *(await self._flakes(records))),
+            flaky=(*_flakes(r.event for r in gate if r.at >= records[0].at), *(await self._flakes(said))),
             plan_only=created.plan_only,
             unseen=_unseen(records),
             short=fold(record.event for record in records).short,
         )
 
-    async def _line(self, row: TaskView, records: list[Record], gone: bool, merged: str) -> TaskLine:
-        handed = [
-            r.event
-            for r in records
-            if isinstance(r.event, e.NodeFinished)
-            and (r.event.node, r.event.attempt, r.event.outcome) == (Node.IMPLEMENT, row.attempt, Outcome.OK)
-        ]
-        blob = handed[-1].result_blob if handed else None
-        said = Submission.model_validate_json(await self._journal.get(blob)) if blob else None
+    async def _line(self, row: TaskView, said: _Said, gone: bool, merged: str) -> TaskLine:
+        blob = said.handed.get(row.attempt or "")
+        handed = Submission.model_validate_json(await self._journal.get(blob)) if blob else None
         return TaskLine(
             task=row.task,
             title=row.title,
@@ -94,29 +106,35 @@ class Endings:
             attempts=row.attempts,
             commit=row.commit,
             reason=row.reason,
-            summary=said.summary if said else "",
-            limitations=said.limitations if said else (),
+            summary=handed.summary if handed else "",
+            limitations=handed.limitations if handed else (),
             gone=gone,
             merged=merged,
-            findings=tuple(str(item) for item in await self._found(row.attempt, records)),
+            findings=tuple(str(item) for item in await self._found(said.findings.get(row.attempt or ""))),
+            taken_back=tuple(said.taken_back.get(row.task, ())),
         )
 
-    async def _found(self, attempt: str | None, records: list[Record]) -> tuple[Remark, ...]:
-        """What validation named about the change of that attempt."""
-        blobs = [
-            r.event.findings_blob
-            for r in records
-            if isinstance(r.event, e.NodeFinished) and r.event.attempt == attempt and r.event.findings_blob
-        ]
-        return REMARKS.validate_json(await self._journal.get(blobs[-1])) if blobs else ()
+    async def _found(self, blob: str | None) -> tuple[Remark, ...]:
+        """What validation named about a change."""
+        return REMARKS.validate_json(await self._journal.get(blob)) if blob else ()
 
-    async def _flakes(self, records: list[Record]) -> tuple[str, ...]:
+    async def _flakes(self, said: _Said) -> tuple[str, ...]:
         """The flakes of the tasks' own checks."""
-        attempts = dict.fromkeys(
-            r.event.attempt for r in records if isinstance(r.event, e.NodeFinished) and r.event.findings_blob
-        )
-        found = [remark for attempt in attempts for remark in await self._found(attempt, records)]
+        found = [remark for blob in said.findings.values() for remark in await self._found(blob)]
         return tuple(remark.problem for remark in found if remark.rule is Rule.FLAKY_CHECK)
+
+    async def _of_gate(self, stream: str, since: float) -> list[Record]:
+        """What is worth telling of what the gate did since then, whatever clocks did meanwhile."""
+        first, last = 0, (await self._journal.lengths(stream)).get(stream, 0)
+        while last - first > _PAGE:
+            middle = (first + last) // 2
+            found = await self._journal.read(stream, after=middle, limit=1)
+            first, last = (middle, last) if found and found[0].at < since - _SKEW else (first, middle)
+        told: list[Record] = []
+        while page := await self._journal.read(stream, after=first, limit=_PAGE):
+            told += [record for record in page if isinstance(record.event, e.MergeResolved | e.FlakeSeen)]
+            first = page[-1].seq
+        return told
 
     async def _records(self, stream: str) -> list[Record]:
         found: list[Record] = []
@@ -167,12 +185,18 @@ def _unseen(records: list[Record]) -> tuple[str, ...]:
     return tuple(task for task, reviewed in seen.items() if reviewed == "nobody")
 
 
-def _taken_back(task: str, records: list[Record]) -> tuple[str, ...]:
-    return tuple(
-        f"{event.commit[:12]} by {event.by[:12]}: {event.reason}"
-        for event in (record.event for record in records)
-        if isinstance(event, e.TaskReverted) and event.task == task
-    )
+def _said(records: Iterable[Record]) -> _Said:
+    said = _Said()
+    for event in (record.event for record in records):
+        if isinstance(event, e.TaskReverted):
+            line = f"{event.commit[:12]} by {event.by[:12]}: {event.reason}"
+            said.taken_back.setdefault(event.task, []).append(line)
+        elif isinstance(event, e.NodeFinished) and event.attempt is not None:
+            if event.findings_blob:
+                said.findings[event.attempt] = event.findings_blob
+            if (event.node, event.outcome) == (Node.IMPLEMENT, Outcome.OK):
+                said.handed[event.attempt] = event.result_blob
+    return said
 
 
 def _setbacks(records: list[Record]) -> list[Setback]:
