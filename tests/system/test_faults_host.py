@@ -438,7 +438,7 @@ async def test_a_launch_without_descriptors_leaves_none_behind(kind: Any, tmp_pa
     """With each number of spare descriptors, up to the first with which a sandbox works."""
     ground = Ground(tmp_path / "home")
     provider: Provider = kind(ground)
-    await (await provider.create(Spec("first"))).close()  # what a loop opens for its first child stays
+    await (await provider.create(Spec("first"))).close()
     before, failures, running = opened(), 0, descendants(os.getpid())
     try:
         for spare in range(40):

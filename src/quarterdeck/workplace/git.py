@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from quarterdeck.kernel.failures import GitFailed
+from quarterdeck.workplace.descriptors import see_room
 
 OUTPUT_LIMIT: Final = 64 * 1024 * 1024
 _STDERR_TAIL: Final = 16 * 1024
@@ -177,6 +178,7 @@ async def run_program(
 async def _start(
     command: Sequence[str], fed: bool, environment: Mapping[str, str], umask: int
 ) -> asyncio.subprocess.Process:
+    see_room()
     starting = asyncio.ensure_future(
         asyncio.create_subprocess_exec(
             *command,

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from quarterdeck.kernel.failures import GitFailed
+from quarterdeck.workplace.descriptors import see_room
 from quarterdeck.workplace.git import Git, encode, git_environment, options
 
 T = TypeVar("T")
@@ -107,6 +108,7 @@ class _Reader:
         """It has ended, or is about to: nobody asks it any more."""
         self.identity = _identity(path)
         self._left = b""
+        see_room()
         self._process = subprocess.Popen(
             ("git", *options(), *git.place, "cat-file", "--batch-command", "-z"),
             stdin=subprocess.PIPE,

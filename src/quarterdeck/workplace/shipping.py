@@ -19,6 +19,7 @@ from typing import Final
 
 from quarterdeck.kernel.failures import SandboxUnavailable
 from quarterdeck.workplace import tried
+from quarterdeck.workplace.descriptors import see_room
 from quarterdeck.workplace.ground import Ground, worker_uid
 from quarterdeck.workplace.holding import HELD, Held, being_made, clear, hold
 from quarterdeck.workplace.removal import remove_tree
@@ -141,6 +142,7 @@ async def spawn(
     prefix = () if dropped is None else _dropping(*dropped)
     if prefix:
         dropped = None
+    see_room()
     return await asyncio.create_subprocess_exec(
         *prefix,
         *argv,
