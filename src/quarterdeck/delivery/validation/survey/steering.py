@@ -118,6 +118,8 @@ def _named(node: ast.AST) -> Iterator[tuple[str, str]]:
 def _in_full(name: str, meant: Mapping[str, Collection[str]]) -> set[str]:
     """A dotted name by what its first part stands for, a few names deep: everything that it may be in this file."""
     found, left = set[str](), [name[:_LONG]]
+    if _first(name) not in meant:  # as most are
+        return set(left)
     for _ in range(_DEEP):
         parts = [each.partition(".") for each in left]
         found.update("".join(part) for part in parts if part[0] not in meant)
