@@ -81,6 +81,10 @@ CHEATS: dict[str, tuple[str, str]] = {
         f"{MENDS}; echo '*.txt working-tree-encoding=UTF-16' > .gitattributes",
         "working-tree-encoding has git refuse the files of other tasks",
     ),
+    "pads": (
+        f"{MENDS}; {{ yes '# more' | head -n 200000; echo '*.txt working-tree-encoding=UTF-16'; }} > .gitattributes",
+        "working-tree-encoding has git refuse the files of other tasks",
+    ),
     "judges": (f"{MENDS}; echo true > check.sh", JUDGE),
     "unlinks": (f"{MENDS}; rm check.sh; ln -s NAME.py check.sh", JUDGE),
 }

@@ -52,8 +52,8 @@ RESULTS = TypeAdapter(tuple[CheckResult, ...])
 LFS_POINTER: Final = b"version https://git-lfs.github.com/spec/"
 """How the file begins that stands for one that Git LFS keeps (its specification, version 1)."""
 
-ATTRIBUTES_LIMIT: Final = 1024 * 1024
-"""Bytes of a `.gitattributes` that are looked at."""
+ATTRIBUTES_LIMIT: Final = 16 * 1024 * 1024
+"""Bytes of a `.gitattributes` that are looked at: more than a change may hold."""
 
 BUILD_BYTES: Final = 256 * 1024
 """Of a `package.json` and its like that is longer it cannot be told whether it does the same."""
