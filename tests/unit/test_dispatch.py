@@ -760,3 +760,41 @@ def test_a_planner_that_had_its_attempts_asks_a_person() -> None:
     assert waits.reason.startswith("There is no plan after 2 attempts. The last one: plan failed")
     world.control(e.RunResumed(by="ada", answer_blob="a" * 64))
     assert world.job(Node.PLAN).payload["added_blob"] == "a" * 64
+
+
+def test_a_person_is_asked_for_other_words_only_where_they_can_help() -> None:
+    for failure, worded in ((FailureClass.HANDOFF, True), (FailureClass.REFUSED, True), (FailureClass.TRANSIENT, False)):
+        world = World(plan(task("a")), config(attempts=1, climbs={"planner": "human"}), planned=False)
+        world.end(world.job(Node.PLAN), Outcome.FAILED, failure=failure)
+        asked = next(event.reason for event in world.log if isinstance(event, e.RunWaiting))
+        assert ("--answer" in asked) is worded, asked
+        world.control(e.RunResumed(by="ada"))
+        assert names(world.jobs) == ["_plan:plan"], "and the cause may be gone without a word"
+
+
+@pytest.mark.parametrize("climbs", [{}, {"planner": "human"}])
+def test_a_planner_that_no_attempt_can_help_is_not_tried_again_and_the_run_says_why(climbs: dict[str, str]) -> None:
+    world = World(plan(task("a")), config(climbs=climbs), planned=False)
+    world.end(world.job(Node.PLAN), Outcome.FAILED, failure=FailureClass.AUTH)
+    finished = world.finish()
+    planned = [event for event in world.log if isinstance(event, e.NodeStarted) and event.node is Node.PLAN]
+    assert len(planned) == 1
+    assert (finished.status, finished.reason) == (RunStatus.FAILED, "no plan: plan failed")
+    world.control(e.RunResumed(by="ada"))
+    assert names(world.jobs) == ["_plan:plan"], "with a new key it is planned again"
+
+
+def test_more_money_while_a_run_without_a_plan_ends_for_want_of_it_lets_it_plan() -> None:
+    world = World(plan(task("a")), config(), planned=False)
+    world.end(world.job(Node.PLAN), Outcome.EXHAUSTED)
+    assert world.job(Node.REPORT)
+    world.control(e.BudgetRaised(by="ada", budget_nusd=9))
+    world.end(world.job(Node.REPORT), Outcome.OK)
+    assert names(world.jobs) == ["_plan:plan"]
+
+
+def test_a_run_without_a_plan_says_what_the_last_planner_said() -> None:
+    world = World(plan(task("a")), config(attempts=2), planned=False)
+    for _ in range(2):
+        world.end(world.job(Node.PLAN), Outcome.FAILED)
+    assert world.finish().reason == "no plan: plan failed"

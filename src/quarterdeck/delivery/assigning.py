@@ -26,7 +26,7 @@ from quarterdeck.kernel import events as e
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Feedback, Task
 from quarterdeck.kernel.events import Node
-from quarterdeck.kernel.failures import FailureClass
+from quarterdeck.kernel.failures import OWN_FAULT, FailureClass
 from quarterdeck.kernel.states import TaskState
 from quarterdeck.tools.bounds import bounded
 
@@ -92,6 +92,7 @@ def question(run: str, task: Task, current: TaskState, reason: str) -> str:
         f"The task {task.id} ({task.title}) is not done after {attempts} by {tried}. The last one: {reason[:3000]}\n"
         f"You can say what to do differently, and it is tried anew with your answer: "
         f'quarterdeck resume {run} --answer "..."\n'
+        f"Once its cause is gone, it is tried anew: quarterdeck retry {run}.{task.id}\n"
         f"You can look at what was tried: quarterdeck show {run}.{task.id}\n"
         f"You can end the run; what is merged stays: quarterdeck cancel {run}"
     )
@@ -106,10 +107,12 @@ def with_pieces(asked: str, pieces: Sequence[Feedback]) -> str:
     return f"{asked}\n\n{bounded(text, QUESTION - len(asked) - 2)[0]}"[:QUESTION]
 
 
-def planners_question(run: str, tries: int, reason: str) -> str:
-    """The same where there is no plan."""
+def planners_question(run: str, tries: int, last: e.NodeFinished) -> str:
+    """The same where there is no plan. What a provider or a machine did is not mended by other words for the goal."""
+    worded = last.failure is None or last.failure in OWN_FAULT
+    other = f'; or say how the goal is meant: quarterdeck resume {run} --answer "..."' if worded else ""
     return (
-        f"There is no plan after {tries} attempts. The last one: {reason[:2000]}\n"
-        f'Say how the goal is meant, and it is planned anew with your answer: quarterdeck resume {run} --answer "..."; '
+        f"There is no plan after {tries} attempts. The last one: {last.reason[:2000]}\n"
+        f"Once the cause is gone, it is planned anew: quarterdeck resume {run}{other}; "
         f"or end the run: quarterdeck cancel {run}"
     )

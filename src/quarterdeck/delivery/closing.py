@@ -71,7 +71,7 @@ def _planners_question(state: RunState, run: e.RunCreated, config: RunConfig) ->
         return ""
     if successor(PLANNER, (), config.agents, config.deck, expects="plan") != HUMAN:
         return ""
-    return planners_question(run.run, state.plan_number, last.reason)
+    return planners_question(run.run, state.plan_number, last)
 
 
 def _end_job(state: RunState, node: Node, attempt: str) -> Job:
@@ -105,7 +105,7 @@ def _why(state: RunState, tasks: list[TaskState]) -> str:
     if state.refused is not None:
         return state.refused.reason
     if state.plan_blob is None:
-        return f"no plan: {state.last.reason if state.last else 'the planner did not finish'}"
+        return f"no plan: {state.planned.reason if state.planned is not None else 'the planner did not finish'}"
     failed = [task.reason for task in tasks if task.status is TaskStatus.FAILED]
     return f"{len(failed)} of {len(tasks)} tasks failed: {failed[0]}" if failed else "not every task merged"
 

@@ -88,6 +88,8 @@ def decide(state: RunState, plan: Plan | None, config: RunConfig) -> Decision:
 def _planning(state: RunState, run: e.RunCreated, plan: Plan | None, config: RunConfig) -> Iterator[Move]:
     if state.node_running or state.paused or state.cancelled or state.exhausted:
         return
+    if state.node in (Node.REPORT, Node.RETROSPECTIVE):  # it was given up: the run ends
+        return
     added: str | None = None
     last = state.last if state.node in (Node.PLAN, Node.APPROVE) else None
     if last is not None and last.outcome is Outcome.OK and last.result_blob is not None:

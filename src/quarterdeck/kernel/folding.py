@@ -109,8 +109,9 @@ def _answered(state: RunState, event: e.QuestionAnswered) -> None:
 
 def _funded(state: RunState, event: e.BudgetRaised) -> None:
     state.budget_nusd = max(state.budget_nusd, event.budget_nusd)
+    unplanned = state.exhausted and state.plan_blob is None
     state.exhausted, state.short = False, ""
-    if not event.tasks:
+    if not event.tasks and not unplanned:
         return
     _goes_on_again(state)
     if state.node in (Node.REPORT, Node.RETROSPECTIVE):
@@ -331,6 +332,8 @@ def _run_node(state: RunState, event: e.NodeStarted | e.NodeFinished) -> None:
         state.answer_blob = None
     if event.node is Node.APPROVE:
         _plan_judged(state, event)
+    elif event.node is Node.PLAN:
+        state.planned = event
     elif event.node is Node.REPORT:
         state.report_blob, state.sha = event.result_blob, event.commit
     elif event.node is Node.RETROSPECTIVE:

@@ -130,6 +130,8 @@ class RunState:
     node_attempt: str | None = None
     node_running: bool = False
     last: e.NodeFinished | None = None
+    planned: e.NodeFinished | None = None
+    """How the planner ended, the last time."""
     plan_tries: int = 0
     """Planning attempts since the last `resume`."""
     plan_number: int = 0
