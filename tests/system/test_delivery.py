@@ -168,6 +168,11 @@ async def test_a_command_attempt_that_was_cut_off_starts_again_and_is_not_counte
         ("mkdir -p .quarterdeck; echo x > .quarterdeck/deck.toml", "these must never change: .quarterdeck/deck.toml"),
         ("true", "nothing differs from the base"),
         ("echo x > a.txt; exit 7", "ended with exit code 7"),
+        (
+            "echo so far; printf 'Traceback\\n\\033[31mKeyError: 1\\033[0m\\n\\n' >&2; exit 7",
+            "exit code 7: KeyError: 1",
+        ),
+        ("echo there is no such ticket; exit 7", "exit code 7: there is no such ticket"),
         ("echo x > a.txt; sleep 60", "was stopped after 1 s (limits.wall)"),
         ("ln -s .. a.txt", "the symbolic link a.txt leads out of the repository"),
         ("head -c 3000000 /dev/zero > a.txt", "bytes in changed files, at most 2000000 may be"),

@@ -150,7 +150,14 @@ class World:
     # --- as the node jobs do
 
     def end(
-        self, job: Job, outcome: Outcome, failure: FailureClass | None = None, *, advance: bool = True, blob: str = BLOB
+        self,
+        job: Job,
+        outcome: Outcome,
+        failure: FailureClass | None = None,
+        *,
+        advance: bool = True,
+        blob: str = BLOB,
+        reason: str = "",
     ) -> None:
         """Perform a job: its node ends so."""
         self.jobs.remove(job)
@@ -163,7 +170,7 @@ class World:
             outcome=outcome,
             task=None if own else name,
             attempt=attempt,
-            reason=f"{node} {outcome}",
+            reason=reason or f"{node} {outcome}",
             failure=failure or (FailureClass.BUDGET if outcome is Outcome.EXHAUSTED else None),
             change=change if node is Node.IMPLEMENT else None,
             feedback_blob=None if outcome is Outcome.OK and not job.payload.get("feedback_blob") else blob,
@@ -565,6 +572,18 @@ def test_a_failure_that_no_attempt_can_mend_ends_the_task_at_once() -> None:
     assert world.state.tasks["b"].reason == "needs a, which did not merge"
 
 
+def test_a_run_tells_the_reason_of_one_task_as_that_of_one_task() -> None:
+    said = {}
+    for failures in ((FailureClass.AUTH, FailureClass.AUTH), (FailureClass.AUTH, FailureClass.QUOTA)):
+        world = World(plan(task("a"), task("b"), task("c")), config())
+        for name, failure in zip("ab", failures, strict=True):
+            world.end(world.job(Node.IMPLEMENT, name), Outcome.FAILED, failure=failure, reason=f"{failure} it is")
+        world.through("c", Node.IMPLEMENT, Node.CHECK, Node.GATE)
+        said[failures[1]] = world.finish().reason
+    assert said[FailureClass.AUTH] == "2 of 3 tasks failed: auth it is"
+    assert said[FailureClass.QUOTA] == "2 of 3 tasks failed, not all for the same reason; a: auth it is"
+
+
 def test_a_block_by_very_many_tasks_fits_its_event() -> None:
     many = [task(f"n{number}-{'x' * 50}") for number in range(60)]
     world = World(plan(*many, task("last", *(one.id for one in many))), config(parallel=60))
@@ -763,7 +782,11 @@ def test_a_planner_that_had_its_attempts_asks_a_person() -> None:
 
 
 def test_a_person_is_asked_for_other_words_only_where_they_can_help() -> None:
-    for failure, worded in ((FailureClass.HANDOFF, True), (FailureClass.REFUSED, True), (FailureClass.TRANSIENT, False)):
+    for failure, worded in (
+        (FailureClass.HANDOFF, True),
+        (FailureClass.REFUSED, True),
+        (FailureClass.TRANSIENT, False),
+    ):
         world = World(plan(task("a")), config(attempts=1, climbs={"planner": "human"}), planned=False)
         world.end(world.job(Node.PLAN), Outcome.FAILED, failure=failure)
         asked = next(event.reason for event in world.log if isinstance(event, e.RunWaiting))
@@ -787,7 +810,7 @@ def test_a_planner_that_no_attempt_can_help_is_not_tried_again_and_the_run_says_
 def test_more_money_while_a_run_without_a_plan_ends_for_want_of_it_lets_it_plan() -> None:
     world = World(plan(task("a")), config(), planned=False)
     world.end(world.job(Node.PLAN), Outcome.EXHAUSTED)
-    assert world.job(Node.REPORT)
+    assert names(world.jobs) == ["_end:report"]
     world.control(e.BudgetRaised(by="ada", budget_nusd=9))
     world.end(world.job(Node.REPORT), Outcome.OK)
     assert names(world.jobs) == ["_plan:plan"]

@@ -6,7 +6,8 @@ Rules
 - It runs once, unless its handoff has not the form that it must have: then again in the same workspace, with the schema
   and an example (`handoff` in the task), as often as any agent is asked.
 - Exit 0 = finished: what differs from the base is the change. The last line of stdout, where it is a JSON object with
-  a `summary`, is the handoff. Any other exit = failed; the tail of stderr is the feedback for whoever tries next.
+  a `summary`, is the handoff. Any other exit = failed; the last line of stderr is told with the reason, and its tail is
+  the feedback for whoever tries next.
 - It cannot be resumed: after a crash the attempt starts again in a fresh workspace.
 - A sandbox that dies under it says nothing about the program: that goes to the caller, who blames nobody.
 - The intent is recorded before the program starts, the outcome after it ended. What it changes meanwhile is on record
@@ -31,6 +32,7 @@ from quarterdeck.kernel.events import HandoffRefused, HarnessFinished, HarnessSt
 from quarterdeck.kernel.failures import FailureClass, SandboxDied
 from quarterdeck.tools.bounds import bounded, readable
 from quarterdeck.tools.run import LAST_SIGNAL
+from quarterdeck.tools.shed.schemas import printable
 from quarterdeck.workplace.port import NO_GEAR, ExecResult, Gear
 
 OUTPUT_LIMIT: Final = 256 * 1024
@@ -38,6 +40,9 @@ OUTPUT_LIMIT: Final = 256 * 1024
 
 DETAIL_LIMIT: Final = 16 * 1024
 """Bytes of stderr that become feedback."""
+
+REASON_LIMIT: Final = 200
+"""Characters of its last line in the reason, which is told on one line of tables and messages."""
 
 _WRAPPER: Final = """
 umask 077
@@ -146,6 +151,8 @@ def judge(assignment: Assignment, result: ExecResult, wall: float) -> Finished:
         feedback = Feedback(source="agent", reason=reason, detail=bounded(found.reason, DETAIL_LIMIT)[0])
         return Finished(Outcome.FAILED, reason, FailureClass.HANDOFF, feedback=(feedback,))
     reason = f"`{assignment.agent.name}` {_ending(result, wall)}"
+    if result.exit_code is not None and (said := _last_line(stderr) or _last_line(stdout)):
+        reason += f": {said}"
     source: Any = "limit" if result.exit_code is None else "agent"
     detail = _tail(stderr or stdout, DETAIL_LIMIT)
     return Finished(
@@ -165,6 +172,12 @@ def _ending(result: ExecResult, wall: float) -> str:
     if 128 < result.exit_code <= 128 + LAST_SIGNAL:
         return f"was ended by signal {result.exit_code - 128}"
     return f"ended with exit code {result.exit_code}"
+
+
+def _last_line(text: str) -> str:
+    """The last line that is not empty, of what can be seen."""
+    said = next((line for line in reversed(text.splitlines()) if line.strip()), "")
+    return printable(" ".join(said.split()), REASON_LIMIT)
 
 
 def _tail(text: str, limit: int) -> str:

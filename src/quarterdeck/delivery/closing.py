@@ -89,7 +89,7 @@ def _finished(state: RunState, plan: Plan | None, sha: str) -> e.RunFinished:
     else:
         status = RunStatus.PARTIAL if merged or state.exhausted else RunStatus.FAILED
         code = Exit.BUDGET if state.exhausted else Exit.DENIED if _denied(state) else Exit.FAILED
-        reason = _why(state, tasks)
+        reason = _why(state, plan, tasks)
     return e.RunFinished(status=status, reason=reason[:4000], exit_code=code, sha=sha)
 
 
@@ -99,15 +99,20 @@ def _denied(state: RunState) -> bool:
     return denied and (state.plan_blob is None or state.refused is not None)
 
 
-def _why(state: RunState, tasks: list[TaskState]) -> str:
+def _why(state: RunState, plan: Plan | None, tasks: list[TaskState]) -> str:
     if state.exhausted:
         return f"{NO_MONEY}: {state.short}" if state.short else NO_MONEY
     if state.refused is not None:
         return state.refused.reason
     if state.plan_blob is None:
         return f"no plan: {state.planned.reason if state.planned is not None else 'the planner did not finish'}"
-    failed = [task.reason for task in tasks if task.status is TaskStatus.FAILED]
-    return f"{len(failed)} of {len(tasks)} tasks failed: {failed[0]}" if failed else "not every task merged"
+    names = [task.id for task in plan.tasks] if plan is not None else []
+    failed = {name: task.reason for name, task in zip(names, tasks, strict=True) if task.status is TaskStatus.FAILED}
+    if not failed:
+        return "not every task merged"
+    name, reason = next(iter(failed.items()))
+    alike = "" if len(set(failed.values())) == 1 else f", not all for the same reason; {name}"
+    return f"{len(failed)} of {len(tasks)} tasks failed{alike}: {reason}"
 
 
 def final(failure: FailureClass | None) -> bool:
