@@ -14,7 +14,7 @@ from typing import Literal
 
 import pytest
 import store_kit
-from deck_kit import Place, events, one, place_at, run_events, task
+from deck_kit import Place, events, git, one, place_at, run_events, task
 from test_goal import HAND_IN, planned, rule, scripted, writes
 
 from quarterdeck.assembly import Deck, open_deck
@@ -121,6 +121,19 @@ async def test_a_change_waits_and_what_is_denied_comes_back_better(place: Place)
         assert "human: ada denied the change: say please" in place.tree(result)["a.txt"]
         merged = [event for event in await run_events(deck, run) if isinstance(event, e.TaskMerged)]
         assert [event.reviewed for event in merged] == ["person"]
+
+
+async def test_a_run_that_waits_says_where_its_changes_have_brought_the_branch(place: Place) -> None:
+    approving(place, merge="always")
+    async with open_deck(place.settings) as deck:
+        run = await ordered(deck, place, task("a", "echo a > a.txt"), task("b", "echo b > b.txt"))
+        result = await deck.result(run)
+        assert result.target.sha == git(place.repository, "rev-parse", "HEAD"), "nothing has landed"
+        await decided(deck, (await deck.approvals())[0])
+        await deck.work(run)
+        result = await deck.result(run)
+        assert result.status is RunStatus.WAITING
+        assert [result.target.sha] == [task.commit for task in result.tasks if task.status is TaskStatus.MERGED]
 
 
 async def test_what_waited_when_its_run_was_cancelled_is_asked_again_when_it_goes_on(place: Place) -> None:

@@ -7,7 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quarterdeck.cli.amounts import duration, size, tokens, usd
+from quarterdeck.cli.showing import place
 from quarterdeck.cli.text import Column, Tone, cells, clean, fit, pad, paint, table
+from quarterdeck.delivery.order import RunResult, Target, TaskResult
+from quarterdeck.kernel.events import RunStatus, TaskStatus
 
 
 @pytest.mark.parametrize(
@@ -66,3 +69,18 @@ def test_colour_only_where_it_is_wanted() -> None:
     assert paint("x", Tone.BAD, color=True) == "\x1b[31mx\x1b[0m"
     lines = table([Column("status", status=True)], [("merged",)], color=True)
     assert lines[1] == "\x1b[32mmerged\x1b[0m"
+
+
+@pytest.mark.parametrize(
+    ("run", "task", "text"),
+    [
+        (RunStatus.WAITING, TaskStatus.MERGED, "work at 3f2a91c0de"),
+        (RunStatus.PARTIAL, TaskStatus.MERGED, "work at 3f2a91c0de"),
+        (RunStatus.WAITING, TaskStatus.WAITING, "nothing landed on work yet"),
+        (RunStatus.FAILED, TaskStatus.FAILED, "nothing landed on work"),
+    ],
+)
+def test_a_branch_stands_where_a_run_brought_it_or_nothing_landed(run: RunStatus, task: TaskStatus, text: str) -> None:
+    target = Target(branch="work", sha="3f2a91c0de5b" + "0" * 28)
+    tasks = (TaskResult(id="a", status=task), TaskResult(id="b", status=TaskStatus.PENDING))
+    assert place(RunResult(run="r-1", status=run, target=target, tasks=tasks, exit_code=0)) == text

@@ -34,6 +34,12 @@ def test_what_is_no_longer_on_the_branch_is_said() -> None:
     assert "**one**" not in section
 
 
+def test_a_branch_that_nothing_landed_on_is_nowhere() -> None:
+    assert "2 of 2 tasks merged into `work` at `ffffffffffff`, in" in report(ending())
+    failed = tuple(replace(line, status=TaskStatus.FAILED, commit=None) for line in ending().tasks)
+    assert "0 of 2 tasks merged into `work`, in" in report(replace(ending(), tasks=failed))
+
+
 def test_nothing_is_said_where_the_branch_holds_everything() -> None:
     assert "No longer on" not in report(ending())
 

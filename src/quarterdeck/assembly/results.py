@@ -47,19 +47,21 @@ async def result(parts: Parts, run: str) -> RunResult:
     rows = await parts.views.tasks(run)
     merged = {row.attempt for row in rows if row.status is TaskStatus.MERGED}
     limitations: list[str] = []
+    landed = view.base
     for record in await records(parts, ids.run_stream(run)):
         event = record.event
         handed_in = isinstance(event, e.NodeFinished) and event.node is Node.IMPLEMENT and event.outcome is Outcome.OK
         if isinstance(event, e.NodeFinished) and handed_in and event.attempt in merged and event.result_blob:
             said = Submission.model_validate_json(await parts.journal.get(event.result_blob))
             limitations += [f"{event.task}: {text}" for text in said.limitations]
+        landed = event.commit if isinstance(event, e.TaskMerged) and event.attempt in merged else landed
     open_code = _OPEN.get(view.status, Exit.FAILED)
     ended = view.finished_at if view.finished_at is not None else parts.clock.wall()
     return RunResult(
         run=run,
         status=view.status,
         reason=view.reason,
-        target=Target(branch=view.branch, sha=view.sha or view.base),
+        target=Target(branch=view.branch, sha=view.sha or landed),
         tasks=tuple(
             TaskResult(id=row.task, status=row.status, attempts=row.attempts, commit=row.commit, reason=row.reason)
             for row in rows

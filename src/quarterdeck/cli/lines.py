@@ -134,7 +134,8 @@ def _run(event: EventBase) -> Words:
             return detail("report stored")
         case e.RunFinished():
             tone = _RUN_TONE.get(event.status, Tone.WARN)
-            return say(because(f"{event.status}, target at {event.sha[:SHA]}", event.reason), tone)
+            landed = "" if event.status is RunStatus.FAILED else f", target at {event.sha[:SHA]}"
+            return say(because(f"{event.status}{landed}", event.reason), tone)
         case e.NodeStarted() | e.NodeFinished() | e.NodeDelayed():
             return node(event)
         case e.QuestionAnswered():

@@ -11,7 +11,7 @@ from quarterdeck.cli.call import Call
 from quarterdeck.cli.text import Column, clean, paint, status_tone
 from quarterdeck.delivery.order import RunResult
 from quarterdeck.kernel.entities import Usage, to_nusd
-from quarterdeck.kernel.events import RunStatus
+from quarterdeck.kernel.events import RunStatus, TaskStatus
 
 _SHA = 10
 
@@ -22,7 +22,7 @@ def show_result(call: Call, result: RunResult) -> None:
     if call.live:
         call.say("")
     status = paint(result.status, status_tone(result.status), color=call.color_out)
-    call.data(f"{result.run}  {status}  {result.target.branch} at {result.target.sha[:_SHA] or '-'}")
+    call.data(f"{result.run}  {status}  {place(result)}")
     if result.reason:
         call.data(f"  {clean(result.reason)}")
     if result.tasks:
@@ -42,6 +42,13 @@ def show_result(call: Call, result: RunResult) -> None:
         call.data(f"limitation: {clean(limitation)}")
     if hint := next_step(result):
         call.say(hint)
+
+
+def place(result: RunResult) -> str:
+    """Where the work is: a branch that nothing has landed on may be none, and stands where others left it."""
+    if any(task.status is TaskStatus.MERGED for task in result.tasks):
+        return f"{result.target.branch} at {result.target.sha[:_SHA] or '-'}"
+    return f"nothing landed on {result.target.branch}{'' if result.status.finished else ' yet'}"
 
 
 def next_step(result: RunResult) -> str:

@@ -59,6 +59,7 @@ class Target(Value):
 
     branch: str
     sha: str
+    """Where the branch stood at the run's end; before that the last change of the run that landed, or its base."""
 
 
 class TaskResult(Value):

@@ -73,11 +73,12 @@ def report(ending: Ending) -> str:
     """The report."""
     merged = [task for task in ending.tasks if task.status is TaskStatus.MERGED]
     open_tasks = [task for task in ending.tasks if task.status is not TaskStatus.MERGED]
+    tip = f" at `{ending.sha[:12]}`" if merged else ""
     lines = [
         f"# {ending.goal.strip().splitlines()[0][:200] if ending.goal.strip() else ending.run}",
         "",
         f"Run `{ending.run}`: {len(merged)} of {len(ending.tasks)} tasks merged into `{ending.branch}`"
-        f" at `{ending.sha[:12]}`, in {_duration(ending.seconds)}, for ${to_usd(ending.cost_nusd):.4f}"
+        f"{tip}, in {_duration(ending.seconds)}, for ${to_usd(ending.cost_nusd):.4f}"
         f" of ${to_usd(ending.budget_nusd):.2f}.",
         "",
     ]
