@@ -342,6 +342,23 @@ def test_a_repository_that_works(place: Place, make: Callable[[Place], Path], no
     subprocess.run(["git", "-C", str(repository), "fsck", "--strict"], check=True, capture_output=True)
 
 
+def test_what_an_order_lacks_and_is_only_not_committed_is_named(place: Place) -> None:
+    place.begin()
+    agents = place.repository / ".quarterdeck" / "agents"
+    for name in ("new", "newer"):
+        (agents / f"{name}.md").write_text(f"---\nname: {name}\nharness: command\ncommand: [true]\n---\n")
+    plan = place.plan(task("a", "true", agent="new"), task("b", "true", agent="new"))
+    code, _, said = place.call("run", "--plan", str(plan), "--repo", str(place.repository))
+    assert code == Exit.USAGE
+    assert "unknown agent `new`" in said and said.count("(known: ") == 1
+    files = ".quarterdeck/agents/new.md, .quarterdeck/agents/newer.md"
+    assert f"{files} are not committed as they are, and not used: git add .quarterdeck && git commit" in said
+    git(place.repository, "add", ".quarterdeck")
+    git(place.repository, "commit", "-qm", "agents")
+    code, _, said = place.call("run", "--plan", str(plan), "--repo", str(place.repository), "--agent", "nobody")
+    assert code == Exit.USAGE and "there is no agent 'nobody'" in said and "not committed" not in said
+
+
 def _checkout(repository: Path) -> dict[str, tuple[float, bytes]]:
     """Every file of a work tree and of what git knows about it: index, HEAD, settings."""
     found = {}

@@ -24,6 +24,7 @@ from quarterdeck.cli.inbox import told_to_wait
 from quarterdeck.cli.port import DeckApi
 from quarterdeck.cli.showing import show_result
 from quarterdeck.cli.text import Tone
+from quarterdeck.cli.unused import left_out, unused
 from quarterdeck.delivery.order import Order
 from quarterdeck.kernel.complaints import complaint
 from quarterdeck.kernel.config import RunConfig
@@ -33,7 +34,6 @@ from quarterdeck.kernel.failures import BadConfiguration, BadInput, BadRepositor
 from quarterdeck.kernel.prices import outdated
 from quarterdeck.settings import DECK_FILE, wider
 from quarterdeck.tools.shed.needs import WITHOUT
-from quarterdeck.workplace.repository import clean, examine
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -128,7 +128,7 @@ async def _run(call: Call, order: Order, config_of: str | None, issue: str | Non
             order = await deck.outside.for_issue(issue, order, here=here)
         if config_of is not None:
             order = order.model_copy(update={"config_of": await run_id(deck, config_of)})
-        call.run = await deck.create(order)
+        call.run = await _stored(call, deck, order)
         if order.config_of is not None:
             await _warn_wider(call, deck, order.config_of, order.repository)
         await _note(call, deck, call.run, order.repository)
@@ -142,6 +142,18 @@ async def _run(call: Call, order: Order, config_of: str | None, issue: str | Non
         served = await deck.served()
     detached(call, call.run, served=served)
     return Exit.DONE
+
+
+async def _stored(call: Call, deck: DeckApi, order: Order) -> str:
+    """The new run. What an order lacks may lie in the work tree and only not be committed: then that is said."""
+    try:
+        return await deck.create(order)
+    except BadRepository:
+        raise
+    except BadInput:
+        for line in await left_out(order.repository):
+            call.say(line, Tone.WARN)
+        raise
 
 
 @app.command()
@@ -175,7 +187,7 @@ def plan(
 
 async def _plan(call: Call, order: Order) -> int:
     async with call.deck() as deck:
-        call.run = await deck.create(order)
+        call.run = await _stored(call, deck, order)
         await _note(call, deck, call.run, order.repository)
         await follow(call, deck, call.run)
         result = await deck.result(call.run)
@@ -339,16 +351,8 @@ async def _note(call: Call, deck: DeckApi, run: str, repository: Path) -> None:
             call.warn(line.removeprefix(WITHOUT))
     if old := outdated(models_of(config), config.deck.prices, time.time()):
         call.warn(old)
-    place, common_directory, _ = await examine(repository)
-    if place == common_directory:
-        return
-    if not from_file and (place / ".quarterdeck" / DECK_FILE).exists():
-        call.say(f"note: .quarterdeck/{DECK_FILE} is not in the base commit and is not used; commit it", Tone.WARN)
-    try:
-        if not await clean(place):
-            call.say(f"note: {place} has uncommitted changes; they are not part of the run", Tone.WARN)
-    except BadRepository as error:  # it concerns the work tree, and the run does not use it
-        call.say(f"note: {error}", Tone.WARN)
+    for line in await unused(repository, from_file=from_file):
+        call.say(line, Tone.WARN)
 
 
 async def _warn_wider(call: Call, deck: DeckApi, run: str, repository: Path) -> None:

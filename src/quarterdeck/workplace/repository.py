@@ -155,9 +155,19 @@ async def clean(checkout: Path) -> bool:
 
     Raises BadRepository where git cannot tell, for example because a filter program of the user's is missing.
     """
+    return not await _status(checkout, "--untracked-files=normal")
+
+
+async def uncommitted(checkout: Path, folder: str) -> tuple[str, ...]:
+    """Files below that folder of a work tree that are not as they are committed. Raises BadRepository as `clean`."""
+    said = await _status(checkout, "--untracked-files=all", "--no-renames", "--", folder)
+    return tuple(entry[3:].decode("utf-8", "replace") for entry in said.split(b"\0") if len(entry) > len("?? "))
+
+
+async def _status(checkout: Path, *arguments: str) -> bytes:
     try:
         done = await Git("-C", str(checkout)).run(
-            "status", "--porcelain", "-z", "--untracked-files=normal", limit=1 << 16, may_cut=True
+            "status", "--porcelain", "-z", *arguments, limit=1 << 16, may_cut=True
         )
     except GitFailed as error:
         raise BadRepository(
@@ -165,4 +175,4 @@ async def clean(checkout: Path) -> bool:
             why=" ".join(error.why.split()),
             fix=f"git -C {shlex.quote(str(checkout))} status",
         ) from error
-    return not done.stdout
+    return done.stdout

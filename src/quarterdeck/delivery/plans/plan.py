@@ -92,8 +92,12 @@ def plan_problems(plan: Plan, agents: Collection[str] | None = None) -> tuple[Pr
     seen: set[str] = set()
     ids = {task.id for task in plan.tasks}
     found: list[Problem] = []
+    known = f" (known: {', '.join(sorted(agents)) or 'none'})" if agents is not None else ""
     for number, task in enumerate(plan.tasks):
-        found += [Problem(number, task.id, key, why) for key, why in _task_problems(task, ids, seen, agents)]
+        for key, why in _task_problems(task, ids, seen, agents):
+            told = key == "agent"
+            found.append(Problem(number, task.id, key, f"{why}{known if told else ''}"))
+            known = "" if told else known  # once for all tasks
         seen.add(task.id)
     if not found and (cycle := find_cycle(needs_of(plan))):
         chain = " needs ".join(f"`{task}`" for task in (*cycle, cycle[0]))
@@ -114,7 +118,7 @@ def _task_problems(
         if problem := glob_problem(path):
             yield "paths", f"{problem}: `{short(path)}`"
     if agents is not None and task.agent is not None and task.agent not in agents:
-        yield "agent", f"unknown agent `{short(task.agent)}` (known: {', '.join(sorted(agents)) or 'none'})"
+        yield "agent", f"unknown agent `{short(task.agent)}`"
     if any(not command.strip() for command in task.verify):
         yield "verify", "an empty command"
     if any("\0" in command for command in task.verify):
