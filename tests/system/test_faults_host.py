@@ -263,6 +263,24 @@ async def test_a_run_on_a_full_store_can_be_left_and_resumed(place: Place, monke
 
 
 @FILE
+async def test_a_deck_on_a_full_disk_is_said_to_be_that_and_doctor_looks_at_the_rest(place: Place) -> None:
+    with small(place.home, "4m"):
+        place.begin(gate=CALM)
+        assert place.call("ps")[0] == 0
+        fill(place.home)
+        code, _, err = place.call("ps")
+        assert code == Exit.FAILED and "disk is full" in err and "free some space on the disk of" in err
+        code, out, err = place.call("doctor")
+        assert code == Exit.FAILED and "1 problem to fix" in err
+        assert "git version" in out and "0.0 GiB free" in out
+        assert "✗ deck" in out and "disk is full" in out and "fix: free some space on the disk of" in out
+        (place.home / "fill").unlink()
+        with read_only(place.home):
+            code, out, err = place.call("doctor")
+            assert code == Exit.FAILED and "git version" in out and "✗ deck" in out and "Read-only file system" in out
+
+
+@FILE
 async def test_a_store_that_never_had_room_is_refused_in_words(place: Place) -> None:
     with small(place.home, "1m"):
         place.begin(gate=CALM)

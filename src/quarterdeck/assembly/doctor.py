@@ -2,6 +2,7 @@
 
 Rules
 - Looking changes nothing. What takes a real try (the sandbox) is really tried.
+- A deck that cannot be opened is one of the problems; what can be looked at without it is looked at all the same.
 """
 
 import os
@@ -9,6 +10,7 @@ import platform
 import shutil
 import sys
 import time
+from pathlib import Path
 
 from quarterdeck.assembly import clis
 from quarterdeck.assembly.colleagues import lacking, remedy, working
@@ -16,9 +18,10 @@ from quarterdeck.assembly.parts import Parts
 from quarterdeck.assembly.timing import WRONG
 from quarterdeck.delivery.order import Check
 from quarterdeck.kernel.clock import CopiedClock
+from quarterdeck.kernel.failures import QuarterdeckError
 from quarterdeck.kernel.price_list import DATED
 from quarterdeck.kernel.prices import OLD, age
-from quarterdeck.settings import DECK_FILE, operator_config, operator_outside, read_secret
+from quarterdeck.settings import DECK_FILE, Settings, operator_config, operator_outside, read_secret
 from quarterdeck.triggers.checking import flaw_of
 from quarterdeck.triggers.port import trigger_wanted
 from quarterdeck.workplace.git import Git
@@ -41,6 +44,12 @@ async def probe(parts: Parts) -> list[Check]:
     return [*found, *_keys(parts), _prices(parts), *clis.checks(await clis.known(parts.settings))]
 
 
+async def probe_unopened(settings: Settings, error: QuarterdeckError) -> list[Check]:
+    """The checks of a machine on which the deck cannot be opened, with why not."""
+    place = next(place for place in (settings.home, *settings.home.parents) if place.is_dir())
+    return [await _git(), _room(place), Check(name="deck", ok=False, detail=str(error), fix=error.fix)]
+
+
 async def _git() -> Check:
     if shutil.which("git") is None:
         return Check(name="git", ok=False, detail="not found", fix="install git 2.38 or newer")
@@ -61,9 +70,13 @@ async def _sandboxes(parts: Parts) -> list[Check]:
 
 
 def _disk(parts: Parts) -> Check:
-    free = min(shutil.disk_usage(place).free for place in (parts.settings.home, parts.ground.root))
+    return _room(parts.settings.home, parts.ground.root)
+
+
+def _room(*places: Path) -> Check:
+    free = min(shutil.disk_usage(place).free for place in places)
     ok = free >= _LOW_DISK
-    detail = f"{free / 1024**3:.1f} GiB free for {parts.settings.home} and {parts.ground.root}"
+    detail = f"{free / 1024**3:.1f} GiB free for {' and '.join(map(str, places))}"
     return Check(name="disk", ok=ok, detail=detail, fix="" if ok else "free at least 1 GiB", level="warning")
 
 

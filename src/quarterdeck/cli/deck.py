@@ -10,13 +10,14 @@ from typing import Annotated
 
 import typer
 
+from quarterdeck.cli import registry
 from quarterdeck.cli.amounts import plural
 from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
 from quarterdeck.cli.starter import AGENTS_README, starter
 from quarterdeck.cli.text import Tone, cells, clean, pad, paint
 from quarterdeck.delivery.detect import Detected, detect, reads
 from quarterdeck.delivery.order import Check
-from quarterdeck.kernel.failures import BadRepository, Conflicting, Exit
+from quarterdeck.kernel.failures import BadConfiguration, BadRepository, Conflicting, Exit, StoreUnavailable
 from quarterdeck.settings import DECK_FILE
 from quarterdeck.workplace.git import Git, decode
 from quarterdeck.workplace.repository import examine
@@ -86,8 +87,13 @@ def doctor(context: typer.Context, json: Json = False, no_input: NoInput = False
 
 
 async def _doctor(call: Call) -> int:
-    async with call.deck() as deck:
-        checks = await deck.probe()
+    settings = call.settings
+    try:
+        async with call.deck() as deck:
+            checks = await deck.probe()
+    except (StoreUnavailable, BadConfiguration) as error:
+        look = registry.load("quarterdeck.assembly", "probe_unopened", "The machine cannot be looked at")
+        checks = await look(settings, error)
     for check in checks:
         call.emit("check", check)
     for line in report(checks, color=call.color_out):

@@ -16,6 +16,7 @@ Rules
 
 import asyncio
 import os
+import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -37,6 +38,7 @@ Durability = Literal["full", "normal"]
 
 _BUSY_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.04
+_LEAST_ROOM: Final = 1 << 16
 
 _UNAVAILABLE: Final = frozenset(
     {
@@ -68,12 +70,22 @@ def _unavailable(path: Path, error: sqlite3.Error) -> StoreUnavailable:
         sqlite3.SQLITE_CORRUPT: f"restore {path} from a backup, or move it away to start anew",
         sqlite3.SQLITE_NOTADB: f"{path} is not a database of quarterdeck; move it away",
     }
-    kind = StoreLost if _primary(error) in _LOST else StoreUnavailable
+    kind, code, why = StoreLost if _primary(error) in _LOST else StoreUnavailable, _primary(error), str(error)
+    if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) and _full(path):
+        code, why = sqlite3.SQLITE_FULL, f"{why}, because the disk is full"
     return kind(
         f"The database {path} cannot be used",
-        why=str(error),
-        fix=fixes.get(_primary(error), f"check the disk and the permissions of {path}"),
+        why=why,
+        fix=fixes.get(code, f"check the disk and the permissions of {path}"),
     )
+
+
+def _full(path: Path) -> bool:
+    """Whether there is no room beside the database: SQLite says only that a file of its own could not be made there."""
+    try:
+        return shutil.disk_usage(path.parent).free < _LEAST_ROOM
+    except OSError:
+        return False
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
