@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quarterdeck.doors.model_calls import for_provider
 from quarterdeck.gateway import estimates, record, refusals, routes, wires
 from quarterdeck.gateway.meter import Meter
 from quarterdeck.gateway.wires import Asked, Operation, Place, Wire
@@ -520,3 +521,16 @@ def test_a_refusal_has_the_form_of_its_format(wire: Wire) -> None:
     said = json.loads(refusals.refusal(wire, "The budget is exhausted.", "budget_exhausted").body)
     assert said["error"]["message"] == "The budget is exhausted."
     assert ("type" in said) == (wire is Wire.MESSAGES)
+
+
+def test_what_a_client_says_to_a_proxy_behind_us_does_not_go_on() -> None:
+    ours = [("anthropic-beta", "a"), ("anthropic-version", "b"), ("x-stainless-lang", "c"), ("openai-beta", "d")]
+    others = [
+        ("x-portkey-config", '{"provider": "dear"}'),
+        ("x-litellm-tags", "dear"),
+        ("helicone-target-url", "https://elsewhere"),
+        ("cf-aig-custom-cost", "0"),
+        ("x-api-key", "qd-x"),
+        ("host", "a"),
+    ]
+    assert for_provider([*others[:3], *ours, *others[3:]]) == ours

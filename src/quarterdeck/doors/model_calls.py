@@ -29,6 +29,8 @@ _NOT_FOR_PROVIDERS: Final = frozenset(
         *("accept-encoding", "expect", "forwarded", "x-forwarded-for", "origin", "referer"),
     }
 )
+_FOR_PROXIES: Final = ("x-litellm-", "x-portkey-", "helicone-", "cf-aig-")
+"""How headers begin by which a client tells a proxy behind us where to ask, or which model, beside its body."""
 
 
 MOST_OF_KEY: Final = 256 * 1024 * 1024
@@ -77,6 +79,11 @@ class _Room:
             del self._of[secret]
 
 
+def for_provider(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Those headers of a request that go on. Pure. `headers`: with their names in lower case."""
+    return [pair for pair in headers if pair[0] not in _NOT_FOR_PROVIDERS and not pair[0].startswith(_FOR_PROXIES)]
+
+
 class _Share:
     """What one request holds of the room; nothing, where its key is not good."""
 
@@ -115,8 +122,8 @@ class ModelCalls:
         share = _Share(self._room, secret, kept=self._gateway.living(secret))
         try:
             raw = b"" if where.operation is Operation.LIST else await _body(receive, dict(headers), share)
-            passed = [pair for pair in headers if pair[0] not in _NOT_FOR_PROVIDERS]
-            return await _while_there(self._gateway.answer(where, secret, raw, query, passed, client), receive, client)
+            call = self._gateway.answer(where, secret, raw, query, for_provider(headers), client)
+            return await _while_there(call, receive, client)
         except _Unreadable as error:
             return await client.short(error.status, f"Quarterdeck: {error}\n".encode())
         finally:
