@@ -294,6 +294,27 @@ async def test_what_one_process_was_told_holds_for_all(store: Store) -> None:
     assert 80.0 < other.wait() <= 100.0
 
 
+async def test_what_was_heard_by_a_clock_that_was_ahead_holds_nobody(store: Store) -> None:
+    """The machine of the database began with a clock years ahead, which was set right since."""
+    year = 365 * 86_400.0
+
+    def ahead(tx: Tx) -> None:
+        now = float(tx.run("deck_now")[0]["now"])
+        tx.run("rate_heard", name="p", until=now + year, latest=now + 2 * year)
+
+    await store.write(ahead)
+    clock = _Clock()
+    told, other = (Limiter(clock, shared=SharedPace(store, "p", clock, _nothing)) for _ in range(2))
+    assert await told.enter(0.0) == 0.0
+    assert told.wait() == 0.0, "not for a year"
+    told.heard(100.0)
+    async with asyncio.timeout(10):
+        while (await store.read("rate_hold", name="p"))[0]["seconds"] > 100.0:
+            await store.changed(0, 1.0)
+    assert await other.enter(0.0) == 0.0
+    assert 80.0 < other.wait() <= 100.0, "what is said now is heard all the same"
+
+
 async def _nothing() -> int | None:
     return None
 

@@ -7,8 +7,8 @@ Rules
 - A process takes some calls of the present slice of time at once and lets them leave from that, so that most calls cost
   no transaction; what it does not use is lost with the slice. A slice is given no more than what the slices of the
   minute before it left over, and no more than its share.
-- Time is the database's clock, so that the machines need not agree on theirs. What was given out by a clock that was
-  ahead holds nobody.
+- Time is the database's clock, so that the machines need not agree on theirs. What was given out, or heard, by a clock
+  that was ahead holds nobody.
 - While the database is away, what was known last holds; nothing leaves beyond what was taken.
 - The operator's rates and places are a provider's, whichever key and server of it is called, and whichever machine's
   file says so (`agreed`); what a provider wants is that key's.
@@ -27,6 +27,7 @@ from quarterdeck.assembly.places import Places
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import Clock
 from quarterdeck.kernel.failures import StoreUnavailable
+from quarterdeck.models.limiter import LONGEST_HOLD
 from quarterdeck.store.port import Store, Tx
 
 _log = logging.getLogger(__name__)
@@ -39,6 +40,8 @@ _PARTS: Final = 4
 """Into how many parts the processes cut a slice's share."""
 _LOOK: Final = 5.0
 """Seconds after which it is looked again what others heard."""
+_LATEST: Final = LONGEST_HOLD + 60.0
+"""Seconds from now beyond which nobody can have been told to wait: another clock said so."""
 _PAUSE: Final = 1.0
 _SOON: Final = 0.01
 
@@ -123,7 +126,8 @@ class SharedPace:
             rows = await self._store.read("rate_hold", name=self._name)
         except StoreUnavailable:  # what this process heard itself holds
             return 0.0
-        return max(0.0, rows[0]["seconds"]) if rows else 0.0
+        seconds = max(0.0, rows[0]["seconds"]) if rows else 0.0
+        return seconds if seconds <= _LATEST else 0.0
 
     async def leave(self) -> float:
         """`Shared.leave`."""
@@ -178,7 +182,8 @@ class SharedPace:
 
     async def _tell(self, seconds: float) -> None:
         def work(tx: Tx) -> None:
-            tx.run("rate_heard", name=self._name, until=float(tx.run("deck_now")[0]["now"]) + seconds)
+            now = float(tx.run("deck_now")[0]["now"])
+            tx.run("rate_heard", name=self._name, until=now + seconds, latest=now + _LATEST)
 
         try:
             await self._store.write(work)

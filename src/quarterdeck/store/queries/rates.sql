@@ -16,9 +16,11 @@ ON CONFLICT (name, slice) DO UPDATE SET calls = granted.calls + excluded.calls;
 DELETE FROM granted WHERE name = :name AND (slice < :oldest OR slice > :newest);
 
 -- name: rate_heard
--- A provider wants to be left alone until then.
+-- A provider wants to be left alone until then. What is later than anybody can have been told was said by a clock that was
+-- ahead.
 INSERT INTO rates (name, until) VALUES (:name, :until)
-ON CONFLICT (name) DO UPDATE SET until = max(rates.until, excluded.until);
+ON CONFLICT (name) DO UPDATE SET
+    until = CASE WHEN rates.until > :latest THEN excluded.until ELSE max(rates.until, excluded.until) END;
 
 -- name: rate_hold
 -- For how many seconds from now a provider wants to be left alone; negative = no longer.
