@@ -317,6 +317,27 @@ async def test_cancel_while_a_change_is_in_the_gate(place: Place) -> None:
         assert (result.status, one(result, "a").status) == (RunStatus.CANCELLED, TaskStatus.CANCELLED)
 
 
+async def test_what_was_in_the_gate_at_a_cancel_is_not_made_again(place: Place) -> None:
+    open_door = "test ! -e a.txt || cat door"  # nobody writes to it in the beginning
+    place.begin({"check.sh": f"test -e door || mkfifo door; {open_door}\n"})
+    async with open_deck(place.settings) as owner, open_deck(place.settings) as other:
+        run = await owner.create(place.order(task("a", "echo a > a.txt"), sandbox="none"))
+        working = asyncio.create_task(owner.work(run))
+        await until(other, run, e.ChangeQueued)
+        for word in ("cancel", "resume", "cancel"):  # what is withdrawn twice is one thing, too
+            await other.control(run, word)
+        async with asyncio.timeout(15):
+            await working
+        assert (await owner.result(run)).status is RunStatus.CANCELLED
+        target = (await owner.result(run)).target.branch
+        git(place.repository, "branch", target, place.commit({"door": "open"}))
+        await owner.control(run, "resume")
+        await owner.work(run)
+        result = await owner.result(run)
+        assert (result.status, one(result, "a").attempts) == (RunStatus.DONE, 1)
+        assert (await owner.verify()).faults == ()
+
+
 @pytest.mark.embedded("among many workers, one that was killed counts as living until it has been silent")
 @pytest.mark.parametrize("point", ["workspace.ready", "gate.queued", "change.pinned"])
 async def test_cancel_when_nobody_works_on_it(place: Place, point: str) -> None:

@@ -594,13 +594,36 @@ def test_a_block_by_very_many_tasks_fits_its_event() -> None:
     assert world.state.tasks["last"].reason.endswith(" and more, which did not merge")
 
 
-def test_a_withdrawn_change_of_a_run_that_goes_on_is_made_again() -> None:
+def test_a_withdrawn_change_of_a_run_that_goes_on_goes_to_the_gate_again() -> None:
     world = World(plan(task("a")), config())
     world.through("a", Node.IMPLEMENT, Node.CHECK)
     gate = world.job(Node.GATE)
     world.record(e.RunCancelled(by="ada"))
     world.record(e.RunResumed(by="ada"))
     world.end(gate, Outcome.CANCELLED)
+    assert names(world.jobs) == ["a:gate"]
+    assert world.job(Node.GATE).payload["after"] == 3, "that it was withdrawn does not count as its end"
+
+
+def test_a_change_that_was_in_the_gate_when_its_run_was_cancelled_is_not_made_again() -> None:
+    world = World(plan(task("a"), task("b", "a")), config(reviewer=True))
+    world.through("a", Node.IMPLEMENT, Node.CHECK, Node.REVIEW)
+    world.control(e.RunCancelled(by="ada"))
+    assert world.finish().status is RunStatus.CANCELLED
+    world.control(e.RunResumed(by="ada"))
+    assert names(world.jobs) == ["a:gate"]
+    world.through("a", Node.GATE)
+    assert names(world.jobs) == ["b:implement"]
+
+
+def test_a_change_that_the_gate_judged_when_its_run_was_cancelled_is_made_again() -> None:
+    world = World(plan(task("a")), config())
+    world.through("a", Node.IMPLEMENT, Node.CHECK)
+    world.end(world.job(Node.GATE), Outcome.CONFLICT, advance=False)
+    world.record(e.RunCancelled(by="ada"))
+    world.advance()
+    world.finish()
+    world.control(e.RunResumed(by="ada"))
     assert names(world.jobs) == ["a:implement"]
 
 

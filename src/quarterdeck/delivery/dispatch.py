@@ -193,10 +193,13 @@ def _again(
     turn: Turn,
     config: RunConfig,
 ) -> Iterator[Move]:
+    if turn is Turn.CANCEL:  # withdrawn by a cancel that was taken back: the change is as good as it was
+        if not state.paused:
+            event = e.NodeStarted(node=last.node, task=task.id, attempt=current.attempt or "")
+            yield event, change_job(run.run, current, state.plan_blob, last.node)
+        return
     limit = config.deck.limits.attempts
     counted = current.conflicts if turn is Turn.RETURN else current.failures + current.rounds
-    if turn is Turn.CANCEL:  # withdrawn by a cancel that was taken back
-        counted = 0
     reason = last.reason or str(last.outcome)
     if final(last.failure):
         yield e.TaskFailed(task=task.id, reason=reason, failure=last.failure), None

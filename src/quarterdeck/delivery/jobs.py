@@ -73,14 +73,15 @@ def work(
     )
 
 
-def gate_submit(target: str, attempt: str, queued_blob: str) -> Job:
-    """Put a change into the gate's queue. `queued_blob`: the `ChangeQueued` event, encoded."""
+def gate_submit(target: str, attempt: str, queued_blob: str, epoch: int = 0) -> Job:
+    """Put a change into the gate's queue. `queued_blob`: the `ChangeQueued` event, encoded. `epoch`: under which its
+    attempt was claimed for that; what an earlier claim recorded is of an earlier visit."""
     return Job(
         kind=GATE_SUBMIT,
         key=f"submit/{attempt}",
         lock=ids.gate_stream(target),
         run="",  # not the run's: cancelling the run withdraws it through the gate
-        payload={"target": target, "queued_blob": queued_blob},
+        payload={"target": target, "queued_blob": queued_blob, "epoch": epoch},
         priority=5,
     )
 

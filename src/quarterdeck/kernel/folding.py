@@ -224,7 +224,7 @@ def _task_event(state: RunState, event: e.EventBase) -> None:
             task.status, task.reason = TaskStatus.BLOCKED, event.reason
         case e.TaskCancelled():
             task = task_state(state, event.task)
-            task.kept = task.passed if task.node is Node.APPROVE else task.kept
+            task.kept = task.passed if task.node is Node.APPROVE or _withdrawn(task.last) else task.kept
             task.status, task.running, task.last = TaskStatus.CANCELLED, False, None
         case e.TaskRetried() if task_state(state, event.task).status is not TaskStatus.MERGED:
             _retried(state, event)
@@ -263,6 +263,11 @@ def _not_its_fault(last: e.NodeFinished | None) -> bool:
     return last.outcome in (Outcome.EXHAUSTED, Outcome.HELD) or (
         last.node in (Node.REVIEW, Node.APPROVE) and last.outcome is Outcome.FAILED
     )
+
+
+def _withdrawn(last: e.NodeFinished | None) -> bool:
+    """Whether the merge gate gave the change back unjudged."""
+    return last is not None and last.node is Node.GATE and last.outcome in (Outcome.CANCELLED, Outcome.HELD)
 
 
 def _hopeless(last: e.NodeFinished | None) -> bool:

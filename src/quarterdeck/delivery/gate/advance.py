@@ -13,7 +13,7 @@ Rules
 """
 
 from collections.abc import Awaitable, Sequence
-from typing import Final
+from typing import Final, TypeGuard
 
 from quarterdeck.delivery import jobs
 from quarterdeck.delivery.gate import candidates, clashing, conflicts, merging
@@ -95,7 +95,7 @@ class Gate:
         if attempt in state.landed:
             await self._tell_landed(event, state.landed[attempt], last)
             return
-        if last is not None and isinstance(last.event, e.NodeFinished) and last.event.outcome is Outcome.CANCELLED:
+        if _withdrawn(last) and last.epoch >= int(job.payload.get("epoch") or 0):
             return  # its run was cancelled while it was on its way
         if state.find(attempt) is None and await self._book.cancelled(event.change.run):
             # The last record may be of an earlier visit, when it was held.
@@ -342,6 +342,11 @@ class Gate:
         if events := candidates.resolved(state, command, merges):
             await self._journal.append(claim, *events)
             probes.hit("gate.resolved")
+
+
+def _withdrawn(last: Record | None) -> TypeGuard[Record]:
+    """Whether the attempt's newest record says that its change was withdrawn."""
+    return last is not None and isinstance(last.event, e.NodeFinished) and last.event.outcome is Outcome.CANCELLED
 
 
 async def _unless_overtaken(work: Awaitable[None]) -> None:

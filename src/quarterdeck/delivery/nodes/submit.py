@@ -49,4 +49,4 @@ class Submit:
             intent_blob=await self._journal.put(duty.task.instructions[:INTENT].encode("utf-8", "replace")),
         )
         blob = await self._journal.put(e.encode(event))
-        return Result(Outcome.OK, waking=jobs.gate_submit(created.target, duty.attempt, blob))
+        return Result(Outcome.OK, waking=jobs.gate_submit(created.target, duty.attempt, blob, duty.claim.epoch))
