@@ -78,7 +78,8 @@ def test_isolation_is_complete() -> None:
     args = arguments(SYSTEM, Mounts(workspace=Path("/w")), seccomp_fd=7, info_fd=8)
     for flag in (
         *("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-net", "--unshare-cgroup-try"),
-        *("--disable-userns", "--assert-userns-disabled", "--die-with-parent", "--new-session", "--clearenv"),
+        *("--as-pid-1", "--disable-userns", "--assert-userns-disabled", "--die-with-parent", "--new-session"),
+        "--clearenv",
     ):
         assert flag in args
     assert args[args.index("--cap-drop") + 1] == "ALL"

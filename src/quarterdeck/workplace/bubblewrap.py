@@ -1,8 +1,8 @@
 """The provider `bubblewrap`: Linux namespaces, a seccomp filter and resource limits, without any right of root.
 
 Rules
-- bwrap itself starts with an empty environment (it is process 1 inside, and its environment can be read there) and
-  never as root (root's uid would still own /proc/sys and ignore process limits).
+- bwrap itself starts with an empty environment, and never as root (root's uid would still own /proc/sys and ignore
+  process limits). It makes the worker and stays outside.
 - A sandbox ends with its deck: bwrap dies with its parent, and everything inside dies with bwrap.
 - The probe is a real launch, or one of the last day that passed under the same circumstances. Where it fails there are
   no agents, and it names what mends it.

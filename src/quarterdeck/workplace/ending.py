@@ -5,6 +5,7 @@ Rules
   as ended, so that once it has, nothing is left.
 - What ending needs is held from the beginning: a process that is out of descriptors must still be able to end one.
 - A process is only signalled through a descriptor of it, or while its id cannot have passed to another.
+- It is ended once, whoever asks: one that is cancelled meanwhile leaves nobody behind who believes that it is over.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ class NamespaceEnder:
         self._process = process
         self._outer = _hold(process.pid)
         self._init: int | None = None
+        self._ending: asyncio.Task[None] | None = None
 
     def hold(self, pid: int | None) -> None:
         """Get hold of the first process, while it certainly still has its id."""
@@ -32,6 +34,12 @@ class NamespaceEnder:
                 self._init = os.pidfd_open(pid)
 
     async def end(self) -> None:
+        """SIGKILL everything inside and wait until it is gone. Idempotent."""
+        if self._ending is None or (self._ending.done() and not _well(self._ending)):
+            self._ending = asyncio.create_task(self._end())
+        await asyncio.shield(self._ending)
+
+    async def _end(self) -> None:
         init, self._init = self._init, None
         try:
             if init is None:
@@ -67,6 +75,10 @@ class NamespaceEnder:
                 signal.pidfd_send_signal(self._outer, number)
             else:
                 os.kill(self._process.pid, number)  # a child of ours that nobody has waited for keeps its id
+
+
+def _well(ending: asyncio.Task[None]) -> bool:
+    return not ending.cancelled() and ending.exception() is None
 
 
 def _hold(pid: int) -> int | None:

@@ -2,6 +2,8 @@
 
 Rules
 - Everything is unshared, every capability dropped, and no user namespace can be made inside.
+- The worker is process 1 inside: bubblewrap's own process there would hold the worker's pipes too, and every agent
+  could write into it. As process 1 the worker is also out of reach of signals from inside.
 - Read-only: /usr, single files of /etc, the mirror's objects, the worker. Of the host's /run, /var, /tmp and home
   directories nothing is there: a read-only mount does not stop a connection to a socket in it.
 - Every writable file system but the workspace, and a home that is kept, is a tmpfs of bounded size.
@@ -28,7 +30,8 @@ _MEBIBYTE: Final = 1024 * 1024
 
 _ISOLATION: Final = (
     *("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-net", "--unshare-cgroup-try"),
-    *("--disable-userns", "--assert-userns-disabled", "--die-with-parent", "--new-session", "--cap-drop", "ALL"),
+    *("--as-pid-1", "--disable-userns", "--assert-userns-disabled", "--die-with-parent", "--new-session"),
+    *("--cap-drop", "ALL"),
     *("--uid", _UID, "--gid", _UID, "--hostname", "sandbox", "--clearenv"),
 )
 

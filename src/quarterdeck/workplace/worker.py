@@ -227,7 +227,7 @@ class Worker:
         command = header["command"]
         self._hardening.join()
         argv = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
-        return self._running[header["id"]](
+        answer = self._running[header["id"]](
             argv,
             stdin=payload,
             env={**self._env, **header["env"]},
@@ -235,6 +235,8 @@ class Worker:
             timeout=header["timeout"],
             limit=header["limit"],
         )
+        worker_processes.bury()
+        return answer
 
     def _import(self, header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
         assert self._git is not None
@@ -293,8 +295,8 @@ def _limit(limits: dict[str, int]) -> None:
 
 def _harden() -> None:
     """Linux only. Other processes of the sandbox have the same uid: without this they could write into this one's
-    memory and answer in its place. It also becomes the parent of orphans, so that they are found at the end. In a
-    thread, because loading ctypes takes longer than the rest of the start."""
+    memory or its pipes and answer in its place. It also becomes the parent of orphans, so that they are found at the
+    end. In a thread, because loading ctypes takes longer than the rest of the start."""
     if not sys.platform.startswith("linux"):
         return
     import ctypes  # noqa: PLC0415 -- slow to load, and needed on Linux only
