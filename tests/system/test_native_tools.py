@@ -76,6 +76,20 @@ async def test_edit_says_what_is_wrong(deck: Kit) -> None:
     assert await deck.file("a.py") == "def f():\n    return 2\n\ndef g():\n    return 2\n"
 
 
+async def test_no_edit_makes_a_file_that_is_too_large(deck: Kit) -> None:
+    """Each of two million letters would become four thousand: that must not be tried in the deck's memory."""
+    text = "a" * 2_000_000
+    assert (await call(deck, "write", path="a.txt", content=text)).ok
+    grown = await call(deck, "edit", path="a.txt", old="a", new="b" * 4_000, all=True)
+    assert not grown.ok
+    assert "would be larger" in grown.text
+    assert await deck.sandbox.read("a.txt", limit=4_000_000) == text.encode()
+    wide = await call(deck, "edit", path="a.txt", old="a", new="\u4e2d\u4e2d", all=True)
+    assert not wide.ok
+    assert "more than" in wide.text
+    assert "first at line 1" in (await call(deck, "edit", path="a.txt", old="a", new="b", all=True)).text
+
+
 async def test_edit_keeps_the_line_ends_of_the_file(deck: Kit) -> None:
     await deck.sandbox.write("dos.txt", b"one\r\ntwo\r\n")
     assert (await call(deck, "edit", path="dos.txt", old="one\ntwo", new="1\n2")).ok

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quarterdeck.tools.bounds import bounded, readable
-from quarterdeck.tools.files import not_found, replaced
+from quarterdeck.tools.files import lines_of, not_found, replaced
 from quarterdeck.tools.schema import problems, standalone
 from quarterdeck.tools.toolbox import Toolbox
 
@@ -29,6 +29,51 @@ def test_replaced(content: str, old: str, new: str, answer: bool | None) -> None
 
 @given(st.text("ab\n ", max_size=40), st.text("ab\n ", min_size=1, max_size=8))
 def test_not_found_never_fails(content: str, old: str) -> None:
+    assert "does not occur" in not_found(content, old, "x")
+
+
+@given(st.text("ab\n", max_size=60), st.text("ab\n", min_size=1, max_size=3), st.integers(1, 5))
+def test_places_of_a_text(content: str, old: str, most: int) -> None:
+    starts, start = [], content.find(old)
+    while start >= 0:
+        starts.append(start)
+        start = content.find(old, start + len(old))
+    assert lines_of(content, old, most) == [content.count("\n", 0, start) + 1 for start in starts[:most]]
+
+
+@given(
+    st.lists(st.text("ab ", max_size=3), min_size=1, max_size=8),
+    st.lists(st.sampled_from(["a", "b", "ab"]), min_size=1, max_size=3),
+)
+def test_what_differs_only_in_whitespace_is_shown(lines: list[str], wanted: list[str]) -> None:
+    content, old = "\n".join(lines), "\n".join(f"   {line}  " for line in wanted)
+    stripped = [line.strip() for line in lines]
+    places = [n for n in range(len(lines)) if stripped[n : n + len(wanted)] == wanted]
+    said = not_found(content, old, "x")
+    assert ("only in whitespace" in said) is bool(places)
+    if places:
+        assert f"lines {places[0] + 1}-{places[0] + len(wanted)}:" in said
+
+
+MANY = 2_000_000
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("content", "old"),
+    [
+        pytest.param("," * MANY, ",", id="many places"),
+        pytest.param("\n" * MANY, "x\n" + "\n" * 20_000 + "y", id="many lines, and many wanted"),
+        pytest.param(
+            "ab" * 50 + "\n" + ("ba" * 5_000 + "\n") * 100, "ba" * 4_000 + "c", id="long lines that are alike"
+        ),
+        pytest.param(
+            "\n".join(f'"{n:08}": "{n * 2654435761 % 2**64:064x}",' for n in range(20_000)), "f" * 80, id="data"
+        ),
+    ],
+)
+def test_a_text_is_looked_for_in_a_time_in_proportion_to_the_file(content: str, old: str) -> None:
+    assert len(lines_of(content, old)) <= 20
     assert "does not occur" in not_found(content, old, "x")
 
 

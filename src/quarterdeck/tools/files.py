@@ -4,11 +4,14 @@ Rules
 - Files are read and written by the sandbox, never by the host.
 - What the agent got wrong (no such file, text not found) comes back as a result that says what to do instead.
 - `edit` replaces exactly one occurrence unless told otherwise; a text that is not unique is refused with its places.
+- What is done here with a file takes a time in proportion to its length, and makes none larger than a file may be.
 """
 
+import asyncio
 import difflib
+import heapq
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from quarterdeck.models.port import ToolSpec
@@ -20,6 +23,16 @@ from quarterdeck.tools.port import Edited, Effect, Replay, Surroundings, ToolRes
 MAX_FILE: Final = 8 * 1024 * 1024
 MAX_LINE: Final = 2_000
 READ_LINES: Final = 2_000
+
+_PLACES: Final = 20
+"""Places of a text that are named."""
+_NEAR_LINES: Final = 5_000
+"""Lines in which one that is alike is looked for."""
+_NEAR_LENGTH: Final = 120
+"""Characters of a line that are compared."""
+_NEAR_TRIED: Final = 10
+_ALIKE: Final = 0.6
+"""Ratio of difflib from which on two lines are alike."""
 
 
 async def _load(path: str, where: Surroundings) -> bytes | ToolResult:
@@ -187,21 +200,25 @@ class Edit:
             return failed("Not changed: `old` and `new` are the same.")
         count = loaded.count(old)
         if count == 0:
-            return failed(not_found(loaded, old, shown(path)))
+            return failed(await asyncio.to_thread(not_found, loaded, old, shown(path)))
         if count > 1 and not arguments.get("all", False):
-            places = ", ".join(str(line) for line in _lines_of(loaded, old)[:20])
+            places = ", ".join(map(str, lines_of(loaded, old)))
             return failed(
                 f"Not changed: `old` occurs {count} times in `{shown(path)}` (lines {places}). Add lines around it to "
                 "make it unique, or set `all: true`."
             )
+        if len(loaded) + count * (len(new) - len(old)) > MAX_FILE:
+            return failed(f"Not changed: the file would be larger than the {MAX_FILE} bytes that one may have here.")
         after = loaded.replace(old, new)
         try:
             data = after.encode()
         except UnicodeEncodeError:
             return failed("Not changed: `new` holds half a surrogate pair, which is not text.")
+        if len(data) > MAX_FILE:
+            return failed(f"Not changed: {len(data)} bytes are more than the {MAX_FILE} that a file may have here.")
         if (problem := await _store(path, data, where)) is not None:
             return problem
-        first = _lines_of(loaded, old)[0]
+        first = lines_of(loaded, old, 1)[0]
         times = "" if count == 1 else f" in {count} places"
         said = f"Changed `{shown(path)}`{times}, first at line {first}."
         return ToolResult(said, edited=Edited(shown(path), loaded, after))
@@ -240,11 +257,13 @@ def _in_style_of(content: str, old: str, new: str) -> tuple[str, str]:
     return old, new
 
 
-def _lines_of(content: str, old: str) -> list[int]:
-    """Line numbers where `old` begins."""
-    found, start = [], content.find(old)
-    while start >= 0:
-        found.append(content.count("\n", 0, start) + 1)
+def lines_of(content: str, old: str, most: int = _PLACES) -> list[int]:
+    """Line numbers of the first places where `old` begins. Pure."""
+    found: list[int] = []
+    line, counted, start = 1, 0, content.find(old)
+    while start >= 0 and len(found) < most:
+        line, counted = line + content.count("\n", counted, start), start
+        found.append(line)
         start = content.find(old, start + len(old))
     return found
 
@@ -256,14 +275,32 @@ def not_found(content: str, old: str, path: str) -> str:
         return f"{message} Leave out the line numbers that `read` shows."
     lines, wanted = content.split("\n"), [line.strip() for line in old.strip("\n").split("\n")]
     stripped = [line.strip() for line in lines]
-    for index in range(len(lines) - len(wanted) + 1):
-        if stripped[index : index + len(wanted)] == wanted:
-            there = "\n".join(lines[index : index + len(wanted)])[:MAX_LINE]
-            return f"{message} It differs only in whitespace from lines {index + 1}-{index + len(wanted)}:\n{there}"
-    target = max(wanted, key=len)
-    near = difflib.get_close_matches(target, [line for line in stripped if line][:20_000], n=1, cutoff=0.6)
-    if near:
-        index = stripped.index(near[0])
-        there = "\n".join(lines[max(0, index - 2) : index + 3])[:MAX_LINE]
-        return f"{message} The nearest is around line {index + 1}:\n{there}"
+    text, block = "\n".join(stripped), "\n".join(wanted)
+    place = f"\n{text}\n".find(f"\n{block}\n")
+    if place >= 0:
+        first = text.count("\n", 0, place)
+        there = "\n".join(lines[first : first + len(wanted)])[:MAX_LINE]
+        return f"{message} It differs only in whitespace from lines {first + 1}-{first + len(wanted)}:\n{there}"
+    if (near := _nearest(stripped, max(wanted, key=len))) is not None:
+        there = "\n".join(lines[max(0, near - 2) : near + 3])[:MAX_LINE]
+        return f"{message} The nearest is around line {near + 1}:\n{there}"
     return f"{message} Read the file again: it may have changed."
+
+
+def _nearest(lines: Sequence[str], target: str) -> int | None:
+    """The line that is most like `target`, from 0; None = none is alike. To compare two lines takes up to the cube of
+    their length, so that few are compared, and not to their end."""
+    matcher = difflib.SequenceMatcher(b=target[:_NEAR_LENGTH])
+
+    def promise(index: int) -> float:
+        matcher.set_seq1(lines[index][:_NEAR_LENGTH])
+        return matcher.quick_ratio()
+
+    def likeness(index: int) -> float:
+        matcher.set_seq1(lines[index][:_NEAR_LENGTH])
+        return matcher.ratio()
+
+    there = [index for index, line in enumerate(lines) if line][:_NEAR_LINES]
+    tried = heapq.nlargest(_NEAR_TRIED, there, key=promise)
+    best = max(tried, key=likeness, default=None)
+    return best if best is not None and likeness(best) >= _ALIKE else None
