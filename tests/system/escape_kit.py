@@ -139,7 +139,9 @@ ROWS: Final = (
         "fd = os.open('/proc/1/fd/1', os.O_WRONLY)\nos.write(fd, struct.pack('>II', len(frame), 0) + frame)",
         "none",
     ),
-    Row("end process 1", "os.kill(1, signal.SIGKILL)\nimport time; time.sleep(0.2)\nraise OSError('it goes on')", "none"),
+    Row(
+        "end process 1", "os.kill(1, signal.SIGKILL)\nimport time; time.sleep(0.2)\nraise OSError('it goes on')", "none"
+    ),
     Row("descriptors of the worker", "os.listdir('/proc/%d/fd' % os.getppid())", "none"),
     # -- the kernel
     Row("user namespace by unshare", "call(272, 97, 0x10000000)", optional=True),
