@@ -14,7 +14,7 @@ from quarterdeck.workplace.shipping import FILES
 from quarterdeck.workplace.worker_exec import Keeper, Run
 from quarterdeck.workplace.worker_files import Files
 from quarterdeck.workplace.worker_git_command import GitError, PrivateGit
-from quarterdeck.workplace.worker_git_directory import commit_body, object_id
+from quarterdeck.workplace.worker_git_directory import commit_body, object_id, remove, scratch_directory
 
 
 @given(st.lists(st.binary(max_size=60), max_size=20), st.integers(min_value=0, max_value=200))
@@ -121,6 +121,23 @@ def test_commit_is_gits(tmp_path: Path) -> None:
     for bad in ("a\0b",):
         with pytest.raises(ValueError, match="cannot hold"):
             commit_body("1" * 40, "2" * 40, bad, "A <a@b>", 1)
+
+
+def test_a_scratch_directory_goes_with_all_that_is_in_it_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "file").touch()
+    first, second = (Path(scratch_directory(str(tmp_path))) for _ in range(2))
+    assert first.stat().st_mode & 0o777 == 0o700
+    (first / "objects" / "ab").mkdir(parents=True)
+    (first / "objects" / "ab" / "cd").touch(mode=0o400)
+    (first / "file").symlink_to(tmp_path / "kept" / "file")
+    remove(str(first))
+    remove(str(first))
+    assert sorted(tmp_path.iterdir()) == sorted((tmp_path / "kept", second))
+    assert (tmp_path / "kept" / "file").exists()
+    (second / "link").symlink_to(tmp_path / "kept")
+    remove(str(second))
+    assert (tmp_path / "kept" / "file").exists(), "a link to a directory is not followed"
 
 
 def test_shipped_files_need_only_the_standard_library(tmp_path: Path) -> None:

@@ -28,7 +28,6 @@ from quarterdeck.workplace.worker_exec import Run
 from quarterdeck.workplace.worker_files import Files
 from quarterdeck.workplace.worker_git import Git
 from quarterdeck.workplace.worker_git_command import Cancelled
-from quarterdeck.workplace.worker_git_directory import preload
 
 TYPE_CHECKING = False  # loading `typing` would slow the start of every sandbox
 if TYPE_CHECKING:
@@ -49,7 +48,6 @@ class Worker:
         self._running: dict[int, Run] = {}
         self._sessions = worker_session.Sessions(self._send)
         self._hardening = threading.Thread(target=_harden, daemon=True)
-        self._preloading = threading.Thread(target=preload, daemon=True)
         self._env: dict[str, str] = {}
         self._configuration: dict[str, Any] = {}
         self._files: Files | None = None
@@ -181,7 +179,6 @@ class Worker:
         for wanted, path in header["bridges"]:
             bridges[wanted] = worker_bridge.start(path, 0 if header["ports_shared"] else wanted)
         self._hardening.start()
-        self._preloading.start()
         return {"python": sys.version.split()[0], "proxy_port": port, "bridges": bridges}, b""
 
     def _read(self, header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:

@@ -17,6 +17,7 @@ Rules
 # ruff: noqa: PTH112, PTH114, PTH116, PTH118, PTH120, PTH123, PTH208
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import threading
@@ -30,6 +31,7 @@ from quarterdeck.workplace.worker_git_directory import (
     commit_body,
     configuration,
     lay_out,
+    preload,
     put,
     remove,
     scratch_directory,
@@ -88,6 +90,8 @@ class Git:
     def export(self, arguments: dict[str, Any], cancelled: Callable[[], bool]) -> tuple[dict[str, Any], bytes]:
         """(`{"commit", "tree"}` or `{}` where nothing differs, pack). Raises GitError, ValueError."""
         with self._lock:
+            with contextlib.suppress(RuntimeError):  # no thread is left: it is loaded when it is needed
+                threading.Thread(target=preload, daemon=True).start()
             directory = scratch_directory(self._scratch)
             try:
                 return self._export(directory, arguments, cancelled)
