@@ -146,6 +146,23 @@ async def test_cheats_are_sent_back(place: Place) -> None:
         assert "test_rewords.py: the existing test `TestIt::test_add` was edited" in await deck.report(result.run)
 
 
+async def test_tests_that_no_runner_finds_any_more_were_removed(place: Place) -> None:
+    hidden = {
+        "renames": ("mv test_one.py cases_of_one.py", "test_one.py"),
+        "buries": ("mv test_two.py test_two.txt", "test_two.py"),
+        "spoils": ("printf '\\0' >> test_three.py; mv test_three.py three.bin", "test_three.py"),
+        "links": ("rm test_four.py; ln -s four.py test_four.py", "test_four.py"),
+    }
+    others = ("one", "two", "three", "four", "five")
+    place.begin(files(*hidden, "moves", *others), deck="[limits]\nattempts = 1\n")
+    moves = work("moves", f"{MENDS}; mkdir deep; mv test_five.py deep/test_all_of_five.py")
+    cheats = [work(name, f"{MENDS}; {script}") for name, (script, _) in hidden.items()]
+    async with carried(place, *cheats, moves) as (_, result):
+        for name, (_, path) in hidden.items():
+            assert f"{path}: the existing test `TestIt::test_add` was removed" in one(result, name).reason, name
+        assert one(result, "moves").status is TaskStatus.MERGED, one(result, "moves").reason
+
+
 async def test_what_a_deck_lets_pass_lands_and_is_named(place: Place) -> None:
     place.begin(files("calc"), deck='[validation]\nweakened_tests = "warn"\n')
     async with carried(place, work("calc", BENDS)) as (deck, result):

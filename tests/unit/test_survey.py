@@ -220,6 +220,10 @@ def test_tests_that_hold_less_than_before(new: str, says: list[tuple[str, str]])
 def test_a_test_that_moved_is_not_removed_and_one_may_go_with_what_it_tested() -> None:
     first, second = OLD.split("\n\n")
     assert not list(weakened([("test_a.py", OLD, first), ("test_b.py", "", second)], set()))
+    for home in ("tests/a.py", "a.py", "conftest.py"):
+        lost = list(weakened([("test_a.py", OLD, ""), (home, "", OLD)], set()))
+        assert lost and {found.how for found in lost} == {"removed"}, "where no runner looks for it"
+        assert not list(weakened([("tests/b.py", OLD, ""), (home, "", OLD)], set())), "nor did it before"
     assert not list(weakened([("test_a.py", OLD, ""), ("tests/sub/test_a.py", "", OLD)], set())), "to a new file"
     (found,) = weakened([("test_a.py", OLD, first)], {"g"})
     assert (found.how, found.gone) == ("removed", True)

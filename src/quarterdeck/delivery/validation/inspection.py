@@ -14,6 +14,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from importlib import resources
 from typing import Final
 
@@ -24,7 +25,6 @@ from quarterdeck.delivery.validation.checks import bounded
 from quarterdeck.delivery.validation.findings import Remark, Rule, Survey, TestName, only_tests
 from quarterdeck.delivery.validation.survey.options import FILES, looked_into
 from quarterdeck.delivery.validation.survey.sources import MAX_BYTES, is_test
-from quarterdeck.delivery.validation.validate import SUBMODULE, SYMLINK
 from quarterdeck.kernel.config import ChecksSection, ValidationSection
 from quarterdeck.kernel.entities import Change, Task
 from quarterdeck.workplace.history import FileChange
@@ -91,7 +91,7 @@ async def survey(sandbox: Sandbox, change: Change, changes: Sequence[FileChange]
     except ValidationError:
         said = bounded(done.stderr.decode("utf-8", "replace"), 2000)
         _log.warning("the survey of %s failed (exit %s): %s", change.attempt, done.exit_code, said)
-        blind = any(looked_into(change.path) for change in _plain(changes))
+        blind = any(looked_into(path) for change in _plain(changes) for path in (change.path, change.old_path) if path)
         return Survey(failed=(", ".join(done.flags) or f"exit {done.exit_code}")[:200], blind=blind)
 
 
@@ -208,9 +208,16 @@ async def _tried(sandbox: Sandbox, trial: proof.Trial, checks: ChecksSection) ->
 
 
 def _plain(changes: Sequence[FileChange]) -> list[FileChange]:
-    odd = {SYMLINK, SUBMODULE}
+    """The changes of plain files. One that became a link has gone, and one that a link became has come."""
+    found = []
+    for change in changes:
+        was, now = change.old_mode.startswith("100"), change.new_mode.startswith("100")
+        if was and not now:
+            found.append(replace(change, status="D"))
+        elif now:
+            found.append(change if was else replace(change, status="A"))
     # Code and configuration that are too large are named by the survey; anything else may be as large as it likes.
-    return [c for c in changes if (c.size <= MAX_BYTES or _named(c.path)) and not odd & {c.old_mode, c.new_mode}]
+    return [each for each in found if each.size <= MAX_BYTES or _named(each.path) or _named(each.old_path)]
 
 
 def _named(path: str) -> bool:

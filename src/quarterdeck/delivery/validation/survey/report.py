@@ -3,6 +3,7 @@
 Rules
 - In: the base, and what changed. Out: what there is to say, bounded, and what matters first.
 - A file or a question that cannot be looked at is left out and named: it hides nothing of the others.
+- A file of tests that got another kind of name is one that went and one that came: no runner finds its tests there.
 - A file whose tests could be read and now cannot be is told as if it were weakened.
 - Of what could not be read those files are named that the survey looks into: a picture or a recorded answer holds
   nothing that it would find. A file that the change removes is slight: nothing is left of it to look at.
@@ -34,6 +35,7 @@ from quarterdeck.delivery.validation.survey.sources import (
     MAX_BYTES,
     TESTS,
     defined,
+    found_by_name,
     is_test,
     levels,
     parsed,
@@ -216,6 +218,9 @@ def main() -> None:
     for path, old_path, status in wanted["files"]:
         old = _at(wanted["base"], old_path) if status != "A" else ""
         new = _here(path) if status != "D" else ""
+        if old is not None and found_by_name(old_path) and not found_by_name(path):
+            edits.append(Edit(old_path, old, ""))
+            old = ""
         if old is not None and new is not None:
             edits.append(Edit(path, old, new))
         else:

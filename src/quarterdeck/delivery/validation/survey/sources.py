@@ -43,6 +43,12 @@ def is_test(path: str) -> bool:
     return bool(TEST_FOLDERS.intersection(folders) or TEST_NAMES.match(name))
 
 
+def found_by_name(path: str) -> bool:
+    """Whether runners find tests in this file by its name, as they mostly look for them."""
+    name = path.rpartition("/")[2]
+    return name != "conftest.py" and TEST_NAMES.match(name) is not None
+
+
 def holds_tests(path: str) -> bool:
     """Whether a runner may find tests in this file, and the survey could: by its name, or in Python by its folder."""
     *folders, name = path.split("/")

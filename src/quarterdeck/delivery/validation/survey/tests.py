@@ -2,7 +2,8 @@
 
 Rules
 - A test is known by its name within its file. One that went to another file or got another name is not removed, but
-  looked at like one that stayed; one whose statements mostly live on in new tests is edited.
+  looked at like one that stayed; one whose statements mostly live on in new tests is edited. From a file that is called
+  like a test it can only go to another one: in any other file most runners look for none.
 - A test whose name is taken away again, by `del` or a constant, is none.
 - A test is skipped where it, its class or its file says so now and did not. Under a condition that is false here, or
   cannot be told here, it is only skipped elsewhere.
@@ -19,7 +20,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from quarterdeck.delivery.validation.survey.silence import Silence, of_class, of_function, of_module
-from quarterdeck.delivery.validation.survey.sources import AnyFunction, Function, name_of, parsed
+from quarterdeck.delivery.validation.survey.sources import AnyFunction, Function, found_by_name, name_of, parsed
 
 _FOREIGN = {
     (".js", ".jsx", ".ts", ".tsx", ".mjs", ".cjs"): (
@@ -153,22 +154,16 @@ def weakened(files: Iterable[tuple[str, str, str]], gone: set[str]) -> Iterator[
     `gone`: the functions and classes that the change removed from the code.
     """
     both = [(path, find_tests(path, old), find_tests(path, new)) for path, old, new in files]
-    bodies: set[str] | None = None
-    fresh = [(name, test) for _, was, now in both for name, test in now.items() if name not in was]
-    named: dict[str, list[Test]] = {}
-    for name, other in fresh:
-        named.setdefault(name.rpartition("::")[2], []).append(other)
-    rows = {row for _, test in fresh for row in test.rows}
+    homes: dict[bool, _Homes] = {}
     for path, was, now in both:
+        known = found_by_name(path)
         for name, test in was.items():
             if name in now:
                 how = _how(test, now[name])
-            elif test.body in (bodies := bodies or _bodies(both)):
-                how = ""
-            elif moved := named.get(name.rpartition("::")[2]):
-                how = min((_moved(test, other) for other in moved), key=_GRAVITY.index)
             else:
-                how = "edited" if test.rows and len(test.rows & rows) >= MOSTLY * len(test.rows) else "removed"
+                if known not in homes:
+                    homes[known] = _homes([each for each in both if not known or found_by_name(each[0])])
+                how = _gone(name, test, homes[known])
             if how:
                 used = {name_of(node) for node in ast.walk(test.node)} if test.node else set()
                 yield Weakened(path, name, how, name not in now and how != "edited" and bool(gone & used))
@@ -177,9 +172,34 @@ def weakened(files: Iterable[tuple[str, str, str]], gone: set[str]) -> Iterator[
             yield Weakened(path, "", how, False)
 
 
-def _bodies(both: Iterable[tuple[str, Mapping[str, Test], Mapping[str, Test]]]) -> set[str]:
+class _Homes(NamedTuple):
+    """Where tests that are not in their file any more may be."""
+
+    bodies: set[str]
     """What the tests that are there now are made of, without their names."""
-    return {test.body for _, _, now in both for test in now.values() if test.node}
+    named: Mapping[str, Sequence[Test]]
+    """The new ones, by the last part of their names."""
+    rows: set[str]
+    """Their statements."""
+
+
+def _homes(both: Iterable[tuple[str, Mapping[str, Test], Mapping[str, Test]]]) -> _Homes:
+    both = list(both)
+    fresh = [(name, test) for _, was, now in both for name, test in now.items() if name not in was]
+    named: dict[str, list[Test]] = {}
+    for name, test in fresh:
+        named.setdefault(name.rpartition("::")[2], []).append(test)
+    bodies = {test.body for _, _, now in both for test in now.values() if test.node}
+    return _Homes(bodies, named, {row for _, test in fresh for row in test.rows})
+
+
+def _gone(name: str, test: Test, homes: _Homes) -> str:
+    """What became of a test that is not in its file any more; "" = nothing."""
+    if test.body in homes.bodies:
+        return ""
+    if moved := homes.named.get(name.rpartition("::")[2]):
+        return min((_moved(test, other) for other in moved), key=_GRAVITY.index)
+    return "edited" if test.rows and len(test.rows & homes.rows) >= MOSTLY * len(test.rows) else "removed"
 
 
 def _moved(old: Test, new: Test) -> str:
