@@ -226,6 +226,18 @@ async def test_costs_are_the_same_by_every_dimension(deck: BoardDeck) -> None:
     assert [row.key for row in (await money.costs("day", 1)).rows] == ["2026-11-23"], "only today"
 
 
+async def test_who_has_landed_something_and_cost_nothing_is_there(deck: BoardDeck) -> None:
+    await deck.order(RUN)
+    attempt = await deck.start(RUN, "one")
+    await deck.run(RUN, e.TaskMerged(task="one", attempt=attempt, commit="c"))
+    money = Money(deck.store, deck.clock, lambda: DayCaps(user=5.0, deck=20.0))
+    dimensions: tuple[CostBy, ...] = ("user", "agent", "run", "day")
+    for by in dimensions:
+        (row,) = (await money.costs(by, 30)).rows
+        assert (row.changes, row.cost_usd, row.calls, row.per_change_usd) == (1, 0.0, 0, 0.0)
+    assert (await money.costs("model", 30)).rows == ()
+
+
 _BEFORE = """
 INSERT INTO runs
     (run, status, goal, repository, target, branch, base, budget_nusd, user, sandbox, created_at, updated_at)

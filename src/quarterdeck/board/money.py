@@ -22,6 +22,13 @@ MOST_DAYS: Final = 366
 MOST_ROWS: Final = 200
 _PURSES: Final = 50
 _DAY: Final = 86_400
+_NOTHING: Final[Row] = dict.fromkeys(
+    (
+        *("calls", "input", "cache_read", "cache_write", "output"),
+        *("cost_nusd", "estimated_nusd", "unverified_nusd"),
+    ),
+    0,
+)
 
 
 class Money:
@@ -47,7 +54,10 @@ class Money:
             ("purses_of_open_runs", {"limit": _PURSES}),
         )
         landed = {row["key"]: row["changes"] for row in changes}
-        found = [_row(row, landed.get(row["key"], 0)) for row in rows[:MOST_ROWS]]
+        found = [_row(row, landed.pop(row["key"], 0)) for row in rows[:MOST_ROWS]]
+        if len(rows) <= MOST_ROWS:  # who has landed something and cost nothing
+            free = sorted(landed.items(), key=lambda each: (-each[1], each[0]))
+            found += [_row({**_NOTHING, "key": key}, changes) for key, changes in free[: MOST_ROWS - len(found)]]
         if by == "day":
             found.sort(key=lambda row: row.key)
         return Costs(
