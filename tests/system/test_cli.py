@@ -157,3 +157,17 @@ def test_a_probe_really_puts_the_agent_to_work(
     assert (told["kind"], told["agent"], told["ok"]) == ("probe", "tried", code == Exit.DONE)
     assert why in told["why"]
     assert quarterdeck("agents", "--probe", "nobody", home=tmp_path, cwd=repository).returncode == Exit.NOT_FOUND
+
+
+def test_an_agent_that_is_a_file_of_the_repository_is_not_said_to_be_broken(repository: Path, tmp_path: Path) -> None:
+    (repository / "patch.py").write_text("open('ready.txt', 'w').write('ready')")
+    (repository / ".quarterdeck" / "agents").mkdir(parents=True)
+    for name, command in (("patcher", '["python3", "patch.py"]'), ("gone", '["nothing-of-that-name", "patch"]')):
+        definition = f"---\nname: {name}\nharness: command\ncommand: {command}\n---\n"
+        (repository / ".quarterdeck" / "agents" / f"{name}.md").write_text(definition)
+    git(repository, "add", ".")
+    git(repository, "commit", "-qm", "Agents")
+    done = quarterdeck("agents", "--probe", "patcher", home=tmp_path, cwd=repository)
+    assert done.returncode == Exit.USAGE and "its command needs patch.py" in done.stderr
+    done = quarterdeck("agents", "--probe", "claude", home=tmp_path, cwd=repository)
+    assert done.returncode == Exit.FAILED and done.stdout.count("`claude-agent-acp` is not on PATH") == 1

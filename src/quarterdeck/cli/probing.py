@@ -4,7 +4,8 @@ Rules
 - A probe is an ordinary run with one small task, in a repository made for it and removed afterwards: the same sandbox,
   gateway, login and checks as any other run, and on record like it.
 - It may spend little, has one attempt, and ends without asking anybody.
-- The repository's own definitions of agents are taken over, so that what is tried is what would work there.
+- The repository's own definitions of agents are taken over, so that what is tried is what would work there. An agent
+  whose program is a file of the repository is not tried: without the rest it fails, which says nothing about it.
 """
 
 import shutil
@@ -21,7 +22,7 @@ from quarterdeck.cli.port import DeckApi
 from quarterdeck.cli.text import Tone
 from quarterdeck.delivery.order import Order, RunResult
 from quarterdeck.kernel.config import RunConfig
-from quarterdeck.kernel.entities import Harness, to_nusd
+from quarterdeck.kernel.entities import Agent, Harness, to_nusd
 from quarterdeck.kernel.events import RunStatus
 from quarterdeck.kernel.failures import BadConfiguration, BadInput, Exit, NotFound, QuarterdeckError
 from quarterdeck.workplace.git import NO_CONFIGURATION, Git
@@ -52,23 +53,35 @@ tasks:
 async def probe_agents(call: Call, repository: Path, name: str) -> int:
     """Put an agent to work, or all that are installed; 0 where every one could."""
     async with call.deck() as deck:
-        names = await _names(deck, await deck.current(repository), name)
+        names = await _names(deck, await deck.current(repository), repository, name)
         bad = [agent for agent in names if not await _probed(call, deck, repository, agent)]
     return Exit.FAILED if bad else Exit.DONE
 
 
-async def _names(deck: DeckApi, config: RunConfig, name: str) -> list[str]:
+async def _names(deck: DeckApi, config: RunConfig, repository: Path, name: str) -> list[str]:
     if name != ALL:
         if name not in config.agents:
             raise NotFound(f"There is no agent {name}", fix="quarterdeck agents")
         if config.agents[name].expects != "submission":
             raise BadInput(f"{name} does not carry out tasks", fix="quarterdeck agents")
+        if (file := own_file(config.agents[name], repository)) is not None:
+            raise BadInput(
+                f"{name} cannot be tried apart from its repository",
+                why=f"its command needs {file}, and a probe has a repository of its own",
+                fix=f"quarterdeck run --plan FILE, with a small task for {name}",
+            )
         return [name]
     there = {cli.profile for cli in await deck.clis() if cli.installed}
     found = [agent.name for agent in config.agents.values() if agent.harness is Harness.ACP and agent.profile in there]
     if not found:
         raise BadConfiguration("None of the known command lines is installed", fix="quarterdeck doctor")
     return found
+
+
+def own_file(agent: Agent, repository: Path) -> str | None:
+    """The file of the repository that an agent's command names; None where it names none."""
+    named = agent.command if agent.harness is Harness.COMMAND else ()
+    return next((word for word in named if not Path(word).is_absolute() and (repository / word).is_file()), None)
 
 
 async def _probed(call: Call, deck: DeckApi, repository: Path, agent: str) -> bool:
@@ -81,7 +94,7 @@ async def _probed(call: Call, deck: DeckApi, repository: Path, agent: str) -> bo
             result = await _ran(deck, place, agent, call.settings.user)
             why = "" if result.status is RunStatus.DONE else result.tasks[0].reason or str(result.status)
         except QuarterdeckError as error:
-            why = ", ".join(part for part in (str(error), error.why, error.fix) if part)
+            why = ", ".join(part for part in (str(error), error.fix) if part)
     seconds = time.monotonic() - began
     cost = result.cost_usd if result is not None else 0.0
     run = result.run if result is not None else ""
