@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from quarterdeck.delivery.gate.checking import started_by
-from quarterdeck.delivery.gate.ledger import GateState, checks_key
+from quarterdeck.delivery.gate.ledger import GateState, Queued, checks_key
+from quarterdeck.delivery.gate.merging import message
 from quarterdeck.delivery.gate.orders import (
     Accuse,
     Clash,
@@ -738,3 +739,11 @@ class Walk(RuleBasedStateMachine):
 
 Walk.TestCase.settings = settings(stateful_step_count=40)
 TestWalk = Walk.TestCase
+
+
+def test_nothing_of_a_title_steers_the_terminal_of_whoever_reads_the_log() -> None:
+    change = Change(run="r-1", task="a", attempt="r-1.a.1", base="0" * 40, commit="1" * 40, tree="2" * 40)
+    queued = Queued(change, "Übung \x1b[31m\x00red\u202e\n\n 名", "x", "", "", None, 0.0)
+    subject, empty, *trailers = message(queued).splitlines()
+    assert (subject, empty) == ("Übung [31m red 名", "")
+    assert trailers[0] == "Quarterdeck-Run: r-1"

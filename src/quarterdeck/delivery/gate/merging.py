@@ -17,6 +17,7 @@ from quarterdeck.delivery.gate.ledger import GateState, Queued
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.failures import BadRepository, GitFailed
+from quarterdeck.tools.shed.schemas import printable
 from quarterdeck.workplace.afar import is_remote
 from quarterdeck.workplace.history import COMMITTER, LogEntry, Merge
 from quarterdeck.workplace.mirror import Mirror
@@ -35,6 +36,7 @@ NOTE_SECONDS: Final = 6.0
 """Time for writing one note; a lock that stands longer than git itself waits for one is a stale one."""
 
 _LANDED_LIMIT: Final = 300
+_TITLE: Final = 1000
 """Newest landed commits that are looked at for the other side of a conflict."""
 
 
@@ -154,4 +156,5 @@ def task_of(entry: LogEntry) -> tuple[str, str]:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.replace("\0", " ").split()) or "Untitled"
+    # A title comes from a model: nothing of it may steer the terminal of whoever reads the log.
+    return " ".join(printable(text, _TITLE).split()) or "Untitled"
