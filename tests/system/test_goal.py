@@ -262,6 +262,9 @@ async def test_a_missing_key_or_price_is_refused(place: Place) -> None:
         deck.write_text(deck.read_text().replace("[prices]", "[prices]\n#").replace('\n"anthropic', '\n#"anthropic'))
         code, _, err = await asyncio.to_thread(place.call, "run", "Make it so")
         assert (code, "the price of anthropic:scripted is not known" in err) == (Exit.USAGE, True), err
+        deck.write_text('[tiers]\nbrain = ["scripted"]\nhands = ["scripted"]\n')
+        code, _, err = await asyncio.to_thread(place.call, "run", "Make it so")
+        assert (code, "there is no model 'scripted'" in err) == (Exit.USAGE, True), "no price would mend it"
         assert (await asyncio.to_thread(place.call, "ps", "--json"))[:2] == (0, "")
 
 

@@ -249,13 +249,13 @@ def _check_models(parts: Parts, config: RunConfig, agent: Agent, why: str) -> No
 
 def _check_priced(parts: Parts, config: RunConfig, names: Iterable[str]) -> None:
     for name in names:
+        parts.fleet.models(config)(name)  # what names no model has no price either, and needs none
         if price_of(name, config.deck.prices) is None:
             raise BadConfiguration(
                 f"the price of {name} is not known",
                 why="what has no price has no budget",
                 fix=f'set [prices] "{name}" = {{ input = …, output = … }} (USD per million tokens)',
             )
-        parts.fleet.models(config)(name)
 
 
 async def check_sandbox(parts: Parts, config: RunConfig) -> None:

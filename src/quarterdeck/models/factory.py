@@ -174,7 +174,7 @@ class Models:
             raise BadConfiguration(
                 f"there is no model {name!r}",
                 why=f"a model is named provider:model, and the providers are {', '.join(MODULES)}",
-                fix="correct [tiers] in deck.toml or the agent's `model`",
+                fix="correct it where it is named: [tiers] in deck.toml, the agent's `model`, or --model",
             )
         section = self._sections.get(name, ModelSection())
         source = section.api_key_env or provider
