@@ -159,6 +159,14 @@ def test_a_probe_really_puts_the_agent_to_work(
     assert quarterdeck("agents", "--probe", "nobody", home=tmp_path, cwd=repository).returncode == Exit.NOT_FOUND
 
 
+def test_where_there_is_nothing_of_a_kind_that_is_said(repository: Path, tmp_path: Path) -> None:
+    done = quarterdeck("triggers", "fire", "nightly", home=tmp_path, cwd=repository)
+    assert done.returncode == Exit.NOT_FOUND
+    assert "next: declare it as [triggers.NAME] in deck.toml of the deck's home; there is none yet" in done.stderr
+    done = quarterdeck("tools", "check", home=tmp_path, cwd=repository)
+    assert done.returncode == Exit.DONE and "no tool server is approved" in done.stderr
+
+
 def test_an_agent_that_is_a_file_of_the_repository_is_not_said_to_be_broken(repository: Path, tmp_path: Path) -> None:
     (repository / "patch.py").write_text("open('ready.txt', 'w').write('ready')")
     (repository / ".quarterdeck" / "agents").mkdir(parents=True)

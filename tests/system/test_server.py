@@ -120,6 +120,7 @@ def test_a_port_that_is_taken_and_a_run_that_the_server_cannot_carry_are_explain
         told = " ".join(err.split())
         assert code == Exit.USAGE
         assert "cannot be listened on" in told and "quarterdeck up --port 0" in told, told
+        assert "this deck has a server already" in told and f"open {server.url}, or" in told, told
         code, out, err = said(place, "run", "a goal", "--json", ANTHROPIC_API_KEY="only-here")
         told = " ".join(err.split())
         assert code == Exit.USAGE, out

@@ -267,6 +267,18 @@ CASES: list[tuple[str, EventBase, str, str]] = [
         "docs.1",
         "turns reached: 60 of 60",
     ),
+    (
+        "attempt",
+        e.LimitReached(limit="wall", used=5.00072, allowed=5, complete_blob="b"),
+        "docs.1",
+        "wall reached: 5 of 5",
+    ),
+    (
+        "attempt",
+        e.LimitReached(limit="tokens", used=2_000_123, allowed=2_000_000, complete_blob="b"),
+        "docs.1",
+        "tokens reached: 2,000,123 of 2,000,000",
+    ),
     ("attempt", e.ChangeExported(change=CHANGE, pack_bytes=2048), "docs.1", "change of 2 files, 2.0 KiB"),
     ("attempt", e.CheckRan(results_blob="b", passed=False, seconds=5), "docs.1", "checks failed in 5.0s"),
     (

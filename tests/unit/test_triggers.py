@@ -36,6 +36,7 @@ def section(**changes: Any) -> TriggerSection:
         ({"secret_env": None}, "anybody could start runs"),
         ({"labels": (), "command": None}, "labels or a command"),
         ({"repository": "../shop"}, "absolute path, or OWNER/NAME"),
+        ({"goal": None, "plan": "plan.yaml"}, "plan has to be an absolute path, not 'plan.yaml'"),
         ({"repository": "/srv/shop"}, "repository = OWNER/NAME"),
         ({"goal": None}, "either a goal or a plan"),
         ({"plan": "/plan.yaml"}, "either a goal or a plan"),

@@ -116,7 +116,7 @@ async def serving(
     private = Endpoint(doors(Way.SOCKET), parts.ground.sockets)
     behind = [asyncio.create_task(_kept(shown.live))]
     try:
-        where, number = await _listen(public, host, port)
+        where, number = await _listen(public, host, port, home)
         tried = asyncio.Event()
         behind.append(asyncio.create_task(_own(private, home, tried)))
         await tried.wait()
@@ -130,12 +130,24 @@ async def serving(
         await private.close()
 
 
-async def _listen(endpoint: Endpoint, host: str, port: int) -> tuple[str, int]:
+async def _listen(endpoint: Endpoint, host: str, port: int, home: Path) -> tuple[str, int]:
     try:
         return await endpoint.listen(host, port)
     except BadConfiguration as error:
-        fix = "quarterdeck up --port 0   (any port that is free; or end what listens there)"
-        raise BadConfiguration(error.message, why=error.why, fix=fix) from error
+        why, fix = error.why, "quarterdeck up --port 0   (any port that is free; or end what listens there)"
+        if await _served(home):
+            why = f"{why}; this deck has a server already, which may be what listens there"
+            fix = f"open http://{error.message.partition(' ')[0]}, or {fix}"
+        raise BadConfiguration(error.message, why=why, fix=fix) from error
+
+
+async def _served(home: Path) -> bool:
+    """Whether another process serves the home's unix socket."""
+    try:
+        async with held(home / _LOCK, timeout=0):
+            return False
+    except Conflicting:
+        return True
 
 
 async def _own(endpoint: Endpoint, home: Path, tried: asyncio.Event) -> None:

@@ -174,8 +174,9 @@ class Outside:
         """Put a message of a person's own making on record, as if it had come; its name. Raises NotFound, BadInput."""
         section = self.configured().triggers.get(name)
         if section is None:
-            known = ", ".join(sorted(self.configured().triggers)) or "there is none: [triggers.NAME] in deck.toml"
-            raise NotFound(f"there is no trigger {name}", fix=f"one of: {known}")
+            known = ", ".join(sorted(self.configured().triggers))
+            declare = "declare it as [triggers.NAME] in deck.toml of the deck's home; there is none yet"
+            raise NotFound(f"there is no trigger {name}", fix=f"one of: {known}" if known else declare)
         if section.kind != "cron" and payload is None:
             raise BadInput(
                 f"the trigger {name} needs a message", fix=f"quarterdeck triggers fire {name} --payload FILE"

@@ -47,7 +47,8 @@ def words(event: EventBase) -> Words:
             words = plural(event.blocking or event.warnings, "blocking finding" if event.blocking else "finding")
             return say(because(words, event.first), Tone.BAD if event.blocking else Tone.WARN)
         case e.LimitReached():
-            return say(f"limit of {event.limit} reached: {event.used:g} of {event.allowed:g}", Tone.WARN)
+            used, allowed = (f"{value:,.1f}".removesuffix(".0") for value in (event.used, event.allowed))
+            return say(f"limit of {event.limit} reached: {used} of {allowed}", Tone.WARN)
         case e.QuestionAsked():
             return detail(because("asks", event.question), Tone.WARN)
         case e.NoteRecorded():

@@ -109,6 +109,10 @@ async def _check(call: Call, repository: Path, names: tuple[str, ...]) -> int:
             _show(call, view)
     for name, why in failed.items():
         call.say(f"{name}: {why}", Tone.BAD)
+    if not names and not any(view.approved for view in found):
+        call.say(
+            "no tool server is approved: quarterdeck tools lists them, quarterdeck tools approve NAME lets one start"
+        )
     return Exit.FAILED if failed else Exit.DONE
 
 

@@ -135,9 +135,9 @@ class TriggerSection(Value):
         if (self.goal is None) == (self.plan is None):
             raise ValueError("a trigger has either a goal or a plan")
         if not is_remote(self.repository) and not self.repository.startswith(("/", "~/")):
-            raise ValueError("repository is an absolute path, or OWNER/NAME on the GitHub server")
+            raise ValueError("repository has to be an absolute path, or OWNER/NAME on the GitHub server")
         if self.plan is not None and not self.plan.startswith(("/", "~/")):
-            raise ValueError("plan is an absolute path")
+            raise ValueError(f"plan has to be an absolute path, not {self.plan[:200]!r}")
         if flaw := {"github": self._github, "webhook": self._webhook, "cron": self._cron}[self.kind]():
             raise ValueError(flaw)
         return self
