@@ -1,8 +1,10 @@
 """The report of a run, from what is on record."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from quarterdeck.delivery.report import Ending, TaskLine, report
+from quarterdeck.demo.screen import next_steps
 from quarterdeck.kernel.events import TaskStatus
 
 COMMITS = {"one": "1" * 40, "two": "2" * 40}
@@ -38,6 +40,18 @@ def test_a_branch_that_nothing_landed_on_is_nowhere() -> None:
     assert "2 of 2 tasks merged into `work` at `ffffffffffff`, in" in report(ending())
     failed = tuple(replace(line, status=TaskStatus.FAILED, commit=None) for line in ending().tasks)
     assert "0 of 2 tasks merged into `work`, in" in report(replace(ending(), tasks=failed))
+
+
+def test_who_has_reviewed_nothing_is_said_in_plain_words() -> None:
+    two = replace(ending(), unseen=("one", "two"))
+    assert "Nobody has reviewed 2 of these 2 changes: one, two." in report(two)
+    assert "Nobody has reviewed this change: one." in report(replace(two, tasks=two.tasks[:1], unseen=("one",)))
+
+
+def test_the_demo_ends_with_commands_that_can_be_typed(tmp_path: Path) -> None:
+    there = next_steps("/usr/bin/quarterdeck", tmp_path)
+    first, *rest = next_steps(None, tmp_path)
+    assert first[0] == f'export PATH="{tmp_path}:$PATH"' and tuple(rest) == there
 
 
 def test_nothing_is_said_where_the_branch_holds_everything() -> None:

@@ -194,7 +194,8 @@ def _keys(parts: Parts) -> list[Check]:
         Check(
             name="tiers",
             ok=bool(tiers),
-            detail=", ".join(f"{name}: {', '.join(models)}" for name, models in tiers.items()) or "none set",
+            detail=", ".join(f"{name}: {', '.join(models)}" for name, models in tiers.items())
+            or "none set for all repositories; one may set its own",
             fix="" if tiers else f'[tiers] brain = ["anthropic:…"] and hands = ["…"] in {where}',
             level="info",
         ),

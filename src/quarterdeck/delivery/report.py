@@ -92,7 +92,8 @@ def report(ending: Ending) -> str:
             lines += [f"  - to look at: {_line(text)}" for text in task.findings[:10]]
         if ending.unseen:
             names = ", ".join(ending.unseen[:20])
-            lines += ["", f"Nobody has reviewed {len(ending.unseen)} of these {len(merged)} changes: {names}."]
+            these = f"{len(ending.unseen)} of these {len(merged)} changes" if len(merged) > 1 else "this change"
+            lines += ["", f"Nobody has reviewed {these}: {names}."]
         lines.append("")
     lines += _gone(ending, [task for task in merged if task.gone])
     lines += _taken_back(ending)

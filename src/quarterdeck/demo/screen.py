@@ -7,12 +7,14 @@ Rules
 """
 
 import json
+import shutil
 import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -141,7 +143,7 @@ def report(story: Story, proof: Proof, seconds: float, kept: str, *, no_color: b
     for amount, what in _cost(story, proof, seconds):
         _row(screen, ((amount, 8, ""),), what, indent=2)
     _heading(screen, "The same on your own repository")
-    for command, why in _NEXT:
+    for command, why in next_steps(shutil.which("quarterdeck"), Path(sys.executable).parent):
         screen.print(Text.assemble("  ", (command.ljust(39), "bold"), (f"  # {why}", "dim")), soft_wrap=True)
     screen.print()
     screen.print(Text.assemble(("The model was scripted.", "bold"), " Everything else was real."), soft_wrap=True)
@@ -199,6 +201,14 @@ _NEXT: Final = (
     ("$EDITOR .quarterdeck/deck.toml", "name your models under [tiers], then commit it"),
     ('quarterdeck run "WHAT YOU WANT"', "lands on a branch of its own"),
 )
+
+
+def next_steps(found: str | None, folder: Path) -> tuple[tuple[str, str], ...]:
+    """Commands, and what they are for. found: the program on the PATH; folder: where this one is, which `make demo`
+    starts without it being there."""
+    if found is not None:
+        return _NEXT
+    return ((f'export PATH="{folder}:$PATH"', "where this demo's quarterdeck is"), *_NEXT)
 
 
 def _kept(screen: Console, story: Story, kept: str) -> None:
