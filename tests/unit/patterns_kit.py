@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, product
 from pathlib import Path
-from re import _constants as c  # type: ignore[attr-defined]
-from re import _parser  # type: ignore[attr-defined]
+from re import _constants as c  # type: ignore[attr-defined]  # typeshed leaves it out
+from re import _parser  # type: ignore[attr-defined]  # typeshed leaves it out
 from typing import Any, Final
 
 import quarterdeck
@@ -219,7 +219,7 @@ def _one(kind: Any, value: Any, signs: Sequence[str]) -> list[str]:
 
 def _characters(kind: Any, value: Any, signs: Sequence[str]) -> list[str]:
     node = _parser.SubPattern(_parser.State(), [(kind, value)])
-    fits = re._compiler.compile(node).fullmatch  # type: ignore[attr-defined]
+    fits = re._compiler.compile(node).fullmatch  # type: ignore[attr-defined]  # typeshed leaves it out
     found = [sign for sign in signs if fits(sign)][:5]
     if not found and kind is c.IN:
         found = [chr(v if k is c.LITERAL else v[0]) for k, v in value if k in (c.LITERAL, c.RANGE)][:5]

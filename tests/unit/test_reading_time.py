@@ -142,7 +142,7 @@ def test_whatever_stands_again_and_again_in_a_file_of_a_build(path: str) -> None
         for again in AGAIN:
             for times, seconds in ((22, 0.1), (8_000, 0.1)):
                 data = f"{begin}{again * times}(\n".encode()
-                assert computing(lambda: same_build(path, b"", data)) < seconds, (begin, again, times)  # noqa: B023
+                assert computing(lambda: same_build(path, b"", data)) < seconds, (begin, again, times)  # noqa: B023 - called at once
 
 
 def test_a_file_that_was_made_anew_is_compared_for_a_while_and_all_of_a_change_for_some_time() -> None:
