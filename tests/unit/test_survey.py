@@ -248,6 +248,34 @@ def test_a_test_that_went_elsewhere_holds_no_less(fresh: str, says: list[str]) -
     assert [(weak.name, weak.how) for weak in found] == [("test_b", how) for how in says]
 
 
+HELD = "def test_a():\n    x = f()\n    assert x == 1\n    assert g(x)\n"
+
+
+@pytest.mark.parametrize(
+    ("new", "how"),
+    [
+        (HELD.replace("    x =", "    return\n    x ="), "weaker"),
+        (HELD.replace("    assert g", "    raise SystemExit\n    assert g"), "weaker"),
+        (HELD.replace("    x =", "    if 1:\n        return\n    x ="), "weaker"),
+        (HELD.replace("    assert g", "    if False:\n        assert g"), "weaker"),
+        (HELD.replace("    assert g", "    if True:\n        pass\n    else:\n        assert g"), "weaker"),
+        (HELD.replace("    assert g", "    while 0:\n        assert g"), "weaker"),
+        (HELD.replace("g(x)", "g(x) or True"), "weaker"),
+        (HELD.replace("    assert g", "    def later():\n        assert g"), "weaker"),
+        (HELD.replace("    assert g", "    if x:\n        return\n    assert g"), "edited"),
+        (HELD.replace("    assert g", "    def now():\n        assert g") + "    now()\n", "edited"),
+        (HELD.replace("    assert g", "    @hook\n    def now():\n        assert g"), "edited"),
+        (HELD.replace("    assert g", "    class Fake:\n        def do(self):\n            assert g"), "edited"),
+        (HELD.replace("    assert g", "    with raises(E):\n        raise E\n    assert g"), "edited"),
+        (HELD.replace("    assert g", "    for _ in y:\n        continue\n    assert g"), "edited"),
+    ],
+)
+def test_what_is_never_run_holds_nothing(new: str, how: str) -> None:
+    (found,) = weakened([("test_a.py", HELD, new)], set())
+    assert (found.name, found.how) == ("test_a", how)
+    assert not list(weakened([("test_a.py", new, new)], set()))
+
+
 def test_a_test_that_went_elsewhere_with_fewer_assertions_was_edited() -> None:
     fresh = "def test_a(n):\n    assert f(n) == n + 1\n"
     (found,) = weakened([("test_a.py", OLD, OLD.split("\n\n")[1]), ("test_b.py", "", fresh)], set())
@@ -324,6 +352,8 @@ def test_a_new_test_is_told_with_how_silent_it_is() -> None:
         ("self.assertEqual(a, b)", 1),
         ("with pytest.raises(E): f()", 1),
         ("f()", 0),
+        ("assert x or True", 0),
+        ("assert x or y", 1),
     ],
 )
 def test_assertions_are_counted(source: str, count: int) -> None:

@@ -7,7 +7,8 @@ Rules
 - A test whose name is taken away again, by `del` or a constant, is none.
 - A test is skipped where it, its class or its file says so now and did not. Under a condition that is false here, or
   cannot be told here, it is only skipped elsewhere.
-- A test is weaker where it lost things that it held against the code, and got none for them.
+- A test is weaker where it lost things that it held against the code, and got none for them. What is surely never run
+  is lost.
 - A removed test that used something which the change removes from the code has gone for a reason.
 """
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -135,10 +136,10 @@ def _is_case(base: ast.expr) -> bool:
 
 
 def assertions(node: ast.AST) -> set[str]:
-    """The things that a test holds against the code. `assert True` holds nothing."""
+    """The things that a test holds against the code. What is never run holds nothing, nor does `assert True`."""
     found = set()
-    for inner in ast.walk(node):
-        if isinstance(inner, ast.Assert) and not isinstance(inner.test, ast.Constant):
+    for inner in _run(node):
+        if isinstance(inner, ast.Assert) and not _idle(inner.test):
             found.add(ast.dump(inner.test))
         elif isinstance(inner, ast.Call):
             name = name_of(inner.func).lower()
@@ -146,6 +147,54 @@ def assertions(node: ast.AST) -> set[str]:
             if name in ("raises", "warns", "fail", "expect") or (name.startswith("assert") and not idle):
                 found.add(ast.dump(inner))
     return found
+
+
+def _idle(test: ast.expr) -> bool:
+    """Whether a condition says nothing: a constant, or one beside which everything else is the same."""
+    if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.Or):
+        return any(isinstance(value, ast.Constant) and value.value for value in test.values)
+    return isinstance(test, ast.Constant)
+
+
+def _run(node: ast.AST) -> Iterator[ast.AST]:
+    """What of a test may be run: nothing behind a `return`, under a constant that is false, or in a function of its own
+    that nothing in it speaks of."""
+    spoken = {each.id for each in ast.walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)}
+    left = [node]
+    while left:
+        each = left.pop()
+        yield each
+        never = _never(each)
+        for field, value in ast.iter_fields(each):
+            if field == never:
+                continue
+            parts = [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, ast.AST)]
+            own = not isinstance(each, ast.ClassDef)
+            left += [part for part in _until_it_leaves(parts) if not (own and _unheard(part, spoken))]
+
+
+def _unheard(node: ast.AST, spoken: Collection[str]) -> bool:
+    return isinstance(node, Function) and node.name not in spoken and not node.decorator_list
+
+
+def _never(node: ast.AST) -> str:
+    """The part of a statement that its condition keeps from being run; "" = none."""
+    if not isinstance(node, (ast.If, ast.While)) or not isinstance(node.test, ast.Constant):
+        return ""
+    return "body" if not node.test.value else "orelse" if isinstance(node, ast.If) else ""
+
+
+def _until_it_leaves(body: list[ast.AST]) -> list[ast.AST]:
+    """Statements up to the first that goes on nowhere behind it."""
+    end = next((at for at, each in enumerate(body) if _leaves(each)), len(body))
+    return body[: end + 1]
+
+
+def _leaves(node: ast.AST) -> bool:
+    """Whether nothing that stands behind it is run."""
+    if isinstance(node, ast.If) and isinstance(node.test, ast.Constant):
+        return any(map(_leaves, node.body if node.test.value else node.orelse))
+    return isinstance(node, (ast.Return, ast.Raise, ast.Continue, ast.Break))
 
 
 def weakened(files: Iterable[tuple[str, str, str]], gone: set[str]) -> Iterator[Weakened]:
