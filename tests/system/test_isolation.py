@@ -23,14 +23,16 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypedDict
 
 import pytest
 from escape_kit import ROWS, Row, judged, program
 
+from quarterdeck.doors.model_calls import Receive, Scope, Send
+from quarterdeck.doors.serve import Endpoint
 from quarterdeck.kernel.failures import QuarterdeckError
 from quarterdeck.testing.sandbox_conformance import opened
 from quarterdeck.workplace import shipping
@@ -39,6 +41,7 @@ from quarterdeck.workplace.ground import Ground
 from quarterdeck.workplace.mirror import Mirror
 from quarterdeck.workplace.plain import Plain
 from quarterdeck.workplace.port import Exported, Limits, Spec
+from quarterdeck.workplace.proxy import Indexes, Proxies
 from quarterdeck.workplace.workspaces import Workspaces
 
 pytestmark = [
@@ -454,6 +457,98 @@ async def files_beside_the_workspace(here: Scene) -> None:
         assert place.stat().st_mode & 0o777 == 0o700
 
 
+_FLOOD: Final = """
+import os, socket, sys
+held = []
+for _ in range(1000):
+    try:
+        one = socket.socket(socket.AF_UNIX)
+        one.connect(sys.argv[1])
+        held.append(one)
+    except OSError:
+        break
+open("begun", "w").write("x")
+open("go").read()
+"""
+
+
+async def connections_without_end(here: Scene) -> None:
+    """One sandbox takes few of the descriptors of the deck's process, and none of another sandbox's connections."""
+    async with _proxies(here) as proxies:
+        socket_path = await proxies.socket(("a.example",))
+        spec = Spec("flood", proxy_socket=socket_path, limits=LIMITS)
+        async with (
+            opened(Bubblewrap(here.ground), spec) as sandbox,
+            opened(Bubblewrap(here.ground), replace(spec, id="flooded")) as other,
+        ):
+            await sandbox.exec("mkfifo begun go", timeout=20)
+            before = _descriptors()
+            flooding = asyncio.create_task(sandbox.exec(["python3", "-c", _FLOOD, "/proxy/proxy"], timeout=60))
+            await sandbox.exec("read x < begun", timeout=60)
+            assert _descriptors() - before < 200
+            asked = await other.exec(["python3", "-c", _ASK, "proxy", "b.example:443"], timeout=20)
+            assert b" 403 " in asked.stdout, asked
+            await sandbox.exec("echo x > go", timeout=20)
+            assert (await flooding).exit_code == 0
+
+
+async def connections_to_the_gateway_without_end(here: Scene) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise AssertionError("nobody asks anything")
+
+    endpoint = Endpoint(app, here.ground.sockets)
+    try:
+        spec = Spec("flood", bridges={8377: await endpoint.open()}, limits=LIMITS)
+        async with opened(Bubblewrap(here.ground), spec) as sandbox:
+            await sandbox.exec("mkfifo begun go", timeout=20)
+            before = _descriptors()
+            flooding = asyncio.create_task(sandbox.exec(["python3", "-c", _FLOOD, "/bridges/8377"], timeout=60))
+            await sandbox.exec("read x < begun", timeout=60)
+            assert _descriptors() - before < 200
+            await sandbox.exec("echo x > go", timeout=20)
+            assert (await flooding).exit_code == 0
+    finally:
+        await endpoint.close()
+
+
+_ASK: Final = """
+import os, socket, sys
+print(os.listdir("/proxy"))
+one = socket.socket(socket.AF_UNIX)
+one.connect("/proxy/" + sys.argv[1])
+one.sendall(b"CONNECT " + sys.argv[2].encode() + b" HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
+print(one.recv(1000).decode())
+"""
+
+
+async def the_way_out_of_others(here: Scene) -> None:
+    """A sandbox sees the socket of the list that it was given, and of no other."""
+    async with _proxies(here) as proxies:
+        port = here.facts["port"]
+        wide, narrow = await proxies.socket((f"127.0.0.1:{port}",)), await proxies.socket(("a.example",))
+        for at, answer in ((wide, b" 200 "), (narrow, b" 403 ")):
+            async with opened(Bubblewrap(here.ground), Spec("way", proxy_socket=at, limits=LIMITS)) as sandbox:
+                asked = await sandbox.exec(["python3", "-c", _ASK, at.name, f"127.0.0.1:{port}"], timeout=20)
+                assert asked.stdout.startswith(f"['{at.name}']".encode()), asked
+                assert answer in asked.stdout, asked
+
+
+@contextlib.asynccontextmanager
+async def _proxies(here: Scene) -> AsyncIterator[Proxies]:
+    async def indexes() -> Indexes:
+        return Indexes(())
+
+    proxies = Proxies(here.ground.sockets, indexes)
+    try:
+        yield proxies
+    finally:
+        await proxies.close()
+
+
+def _descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 SCENARIOS: Final[dict[str, Scenario]] = {
     scenario.__name__.replace("_", " "): scenario
     for scenario in (
@@ -473,6 +568,9 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         alternates_to_another_private_repository,
         bad_packs,
         files_beside_the_workspace,
+        connections_without_end,
+        connections_to_the_gateway_without_end,
+        the_way_out_of_others,
     )
 }
 
@@ -523,6 +621,7 @@ def _import_late_modules() -> None:
     with scene() as here:
         asyncio.run(_warm(here))
         asyncio.run(fifo_where_the_host_reads(here))
+        asyncio.run(connections_to_the_gateway_without_end(here))
 
 
 @contextlib.contextmanager

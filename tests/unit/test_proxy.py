@@ -2,6 +2,10 @@
 
 import asyncio
 import contextlib
+import socket
+import subprocess
+import sys
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quarterdeck.workplace.callers import Callers, caller
 from quarterdeck.workplace.hosts import Refused, Target, is_inner, is_listed, parse_target
 from quarterdeck.workplace.proxy import Bounds, Indexes, Proxies, Proxy
 
@@ -195,5 +200,57 @@ async def test_one_proxy_for_each_list_and_default_means_the_indexes(tmp_path: P
         finally:
             await proxies.close()
             await proxies.close()
+        assert first.path.parent != other.path.parent, "a sandbox sees the whole folder"
         assert not first.path.exists()
         assert not first.path.parent.exists()
+
+
+async def test_a_name_server_that_does_not_answer_holds_up_nobody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, over = threading.Semaphore(0), threading.Event()
+
+    def silent(*_: object, **__: object) -> list[object]:
+        asked.release()
+        over.wait(60)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", silent)
+    async with running(tmp_path, "*.example") as proxy:
+        asking = [
+            asyncio.create_task(ask(proxy, f"CONNECT n{n}.example:443 HTTP/1.1\r\nHost: x\r\n\r\n".encode()))
+            for n in range(64)
+        ]
+        try:
+            while not asked.acquire(blocking=False):
+                await asyncio.sleep(0)
+            async with asyncio.timeout(20):
+                assert await asyncio.gather(*(asyncio.to_thread(str, n) for n in range(40)))
+        finally:
+            over.set()
+            await asyncio.gather(*asking)
+
+
+def test_connections_are_counted_for_each_caller() -> None:
+    one, other = socket.socketpair()
+    with one, other:
+        assert caller(one) == "", "this process is in no sandbox"
+        assert caller(None) == ""
+        callers = Callers(each=1, others=2)
+        assert [callers.enter(one), callers.enter(one), callers.enter(one)] == ["", "", None]
+        callers.leave("")
+        assert callers.enter(other) == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="credentials of a peer are Linux's")
+def test_who_left_a_connection_to_others_is_counted_too(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+        code = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
+        subprocess.run([sys.executable, "-c", code, str(tmp_path / "s")], check=True)
+        accepted, _ = listener.accept()
+        with accepted:
+            callers = Callers(each=1)
+            assert [callers.enter(accepted), callers.enter(accepted)] == [caller(accepted), None]
+            assert caller(accepted) != ""

@@ -3,12 +3,15 @@ costs more than all that was done for it.
 
 Rules
 - A head waits for what comes within the same turn of the event loop, and no longer. Nothing else waits.
+- Where callers are counted, a connection too many of one of them ends at once.
 """
 
 import asyncio
 from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from quarterdeck.workplace.callers import Callers
 
 
 class Gathered:
@@ -57,9 +60,27 @@ class Gathered:
 class GatheringProtocol(HttpToolsProtocol):
     """uvicorn's protocol, over such a transport."""
 
+    def __init__(self, *arguments: Any, callers: Callers | None = None, **more: Any) -> None:
+        """`callers`: who has how many connections here; None = nobody counts."""
+        super().__init__(*arguments, **more)
+        self._callers = callers
+        self._caller: str | None = None
+
     def connection_made(self, transport: Any) -> None:
+        if self._callers is not None:
+            self._caller = self._callers.enter(transport.get_extra_info("socket"))
+            if self._caller is None:
+                transport.abort()
+                return
         self._gathered = Gathered(transport, self.loop)
         super().connection_made(cast(asyncio.Transport, self._gathered))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._callers is not None:
+            if self._caller is None:
+                return
+            self._callers.leave(self._caller)
+        super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
         self._gathered.begin()

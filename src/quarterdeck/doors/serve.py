@@ -2,7 +2,8 @@
 
 Rules
 - Served inside the process that owns the deck, in its event loop. Signals are the command line's business.
-- The socket can be used by us and by the user that sandboxes run as, by nobody else.
+- The socket can be used by us and by the user that sandboxes run as, by nobody else. Each sandbox has a bounded number
+  of connections to it.
 - The server's library is loaded when something is served for the first time.
 """
 
@@ -15,11 +16,13 @@ import shutil
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from quarterdeck.doors.model_calls import Receive, Scope, Send
 from quarterdeck.kernel.failures import BadConfiguration, SandboxFailed
+from quarterdeck.workplace.callers import Callers
 from quarterdeck.workplace.ground import share, socket_folder
 
 _log = logging.getLogger(__name__)
@@ -96,7 +99,7 @@ class Endpoint:
                     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
                     listener.bind(str(path))
                     share(path, 0o660)
-                    await self._serve(listener)
+                    await self._serve(listener, Callers())
                 except OSError as error:
                     raise SandboxFailed("the gateway's socket cannot be made", why=str(error)) from error
                 self._path = path
@@ -135,14 +138,15 @@ class Endpoint:
             raise BadConfiguration(f"{path} cannot be served", why=error.strerror or str(error)) from error
         await self._serve(listener)
 
-    async def _serve(self, listener: socket.socket) -> None:
+    async def _serve(self, listener: socket.socket, callers: Callers | None = None) -> None:
+        """`callers`: bounds the connections of each sandbox."""
         uvicorn = await asyncio.to_thread(importlib.import_module, "uvicorn")
         kind = "patience.PatientProtocol" if self._patient else "gathering.GatheringProtocol"
         module, _, protocol = f"quarterdeck.doors.{kind}".rpartition(".")
         http: Any = getattr(await asyncio.to_thread(importlib.import_module, module), protocol)
         config = uvicorn.Config(
             self._app,
-            http=http,
+            http=http if callers is None else partial(http, callers=callers),
             limit_concurrency=_MOST if self._patient else None,
             ws="none",
             loop="none",

@@ -5,23 +5,29 @@ Rules
 - Names are resolved here, once, and the connection goes to the address that was checked: never to the machine itself,
   its networks or a cloud's metadata service, unless the list names that address itself or the operator configured that
   host as a package index.
-- One connection carries one request. Time, bytes and the number of connections are bounded.
+- One connection carries one request. Time, bytes and the number of connections are bounded; how many a sandbox may
+  have is decided at the door, before it has said anything.
+- Each proxy's socket lies in a folder of its own: a sandbox sees the folder, and reaches no other list.
+- Names are resolved on a few threads of their own: a name server that does not answer holds up nobody else.
 - Every answer is written down: who was let through, who was refused and why.
 """
 
 import asyncio
 import base64
 import shutil
+import socket
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 import h11
 
+from quarterdeck.workplace.callers import Callers
 from quarterdeck.workplace.ground import share, socket_folder
 from quarterdeck.workplace.hosts import Refused, Target, is_address, is_inner, is_listed, normal, parse_target
 
@@ -30,6 +36,7 @@ DEFAULT: Final = "default"
 
 _CHUNK: Final = 64 * 1024
 _HEAD_LIMIT: Final = 64 * 1024
+_RESOLVERS: Final = ThreadPoolExecutor(4, thread_name_prefix="names")
 _HOP_BY_HOP: Final = frozenset(
     b"connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer upgrade host".split()
 )
@@ -80,6 +87,7 @@ class Proxy:
         self._bounds = bounds
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.Task[None]] = set()
+        self._callers = Callers()
 
     async def start(self) -> None:
         """Listen. The socket can be used by us and by the user that sandboxes run as."""
@@ -104,6 +112,10 @@ class Proxy:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
+        caller = self._callers.enter(writer.get_extra_info("socket"))
+        if caller is None:
+            writer.transport.abort()
+            return
         self._open.add(task)
         try:
             with closing(writer):
@@ -117,6 +129,7 @@ class Proxy:
             return
         finally:
             self._open.discard(task)
+            self._callers.leave(caller)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         client = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEAD_LIMIT)
@@ -166,7 +179,7 @@ class Proxy:
     async def _resolve(self, target: Target) -> str:
         if is_address(target.host):
             return target.host  # the list names this very address
-        answers = await asyncio.get_running_loop().getaddrinfo(target.host, target.port, type=1)
+        answers = await asyncio.get_running_loop().run_in_executor(_RESOLVERS, _addresses, target.host, target.port)
         addresses = [str(answer[4][0]) for answer in answers]
         if target.host in self._trusted:
             return addresses[0]
@@ -230,7 +243,7 @@ class Proxies:
         self._ask = indexes
         self._indexes: Indexes | None = None
         self._proxies: dict[tuple[str, ...], Proxy] = {}
-        self._folder: Path | None = None
+        self._folders: list[Path] = []
         self._lock = asyncio.Lock()
 
     async def proxy(self, hosts: Collection[str]) -> Proxy:
@@ -251,9 +264,9 @@ class Proxies:
             for proxy in self._proxies.values():
                 await proxy.close()
             self._proxies.clear()
-            if self._folder is not None:
-                shutil.rmtree(self._folder, ignore_errors=True)
-                self._folder = None
+            for folder in self._folders:
+                shutil.rmtree(folder, ignore_errors=True)
+            self._folders.clear()
 
     async def _start(self, key: tuple[str, ...]) -> Proxy:
         if self._indexes is None:
@@ -262,10 +275,8 @@ class Proxies:
         trusted = self._indexes.configured if DEFAULT in key else ()
         if DEFAULT in key:
             hosts += self._indexes.hosts
-        if self._folder is None:
-            self._folder = socket_folder(self._root)
-        path = self._folder / str(len(self._proxies))
-        proxy = Proxy(path, hosts, trusted=trusted, upstream=self._indexes.upstream)
+        self._folders.append(socket_folder(self._root))
+        proxy = Proxy(self._folders[-1] / "proxy", hosts, trusted=trusted, upstream=self._indexes.upstream)
         await proxy.start()
         return proxy
 
@@ -280,6 +291,10 @@ class Indexes:
     """Those that the operator named, rather than the tools' own defaults."""
     upstream: str | None = None
     """URL of the HTTP proxy that this machine must use."""
+
+
+def _addresses(host: str, port: int) -> list[tuple[Any, ...]]:
+    return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
 
 
 def _credentials(upstream: str) -> list[tuple[bytes, bytes]]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import socket
 
 PORT = 3128
-_CONNECTIONS = 64
+CONNECTIONS = 64
 _CHUNK = 65536
 
 
@@ -32,7 +32,7 @@ def start(socket_path: str, port: int) -> int:
 
 
 def _accept(listener: socket.socket, path: str) -> None:
-    slots = threading.BoundedSemaphore(_CONNECTIONS)
+    slots = threading.BoundedSemaphore(CONNECTIONS)
     while True:
         slots.acquire()
         try:
