@@ -33,6 +33,38 @@ def workshop(provider: Slow) -> Workshop:
     return Workshop(given, Path("mirrors"), cast("Environments", None), cast("Proxies", None))
 
 
+async def test_a_server_that_does_not_answer_keeps_nobody_from_another_repository(tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    identity = ("-c", "user.name=Ada", "-c", "user.email=ada@localhost")
+    for command in (
+        ("init", "-q", str(here)),
+        (*identity, "-C", str(here), "commit", "-q", "--allow-empty", "-m", "x"),
+    ):
+        await asyncio.to_thread(subprocess.run, ["git", *command], check=True)
+    asked, left = asyncio.Event(), asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        left.set()
+
+    nothing = cast("Environments", None), cast("Proxies", None)
+    made = Workshop({}, tmp_path / "mirrors", *nothing)
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        hangs = asyncio.create_task(made.mirror(f"git://127.0.0.1:{port}/there"))
+        await asked.wait()
+        async with asyncio.timeout(20):
+            mirror = await made.mirror(str(here))
+        assert not hangs.done()
+        assert await made.mirror(str(here)) is mirror
+        hangs.cancel()
+        await asyncio.gather(hangs, return_exceptions=True)
+        await left.wait()
+
+
 async def test_who_is_done_does_not_wait_and_the_end_does() -> None:
     provider = Slow()
     made = workshop(provider)

@@ -4,6 +4,7 @@ Rules
 - A sandbox gets the mirror's objects and the environment read-only; only its workspace is its own.
 - The environment is the one of the commit's lock files; it is built once and shared.
 - A checkout for checks is fresh, and gone afterwards.
+- A repository whose server does not answer keeps nobody from another one.
 - Nobody waits while a sandbox is closed and its workspace removed, save whoever asks for the same one again, the deck's
   end, and work that was cancelled: another process goes on with that, in the same workspace.
 - Few are removed at a time, and a new sandbox waits where many are being left. What a closing that failed leaves behind
@@ -12,6 +13,7 @@ Rules
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -58,14 +60,15 @@ class Workshop:
         self._environments = environments
         self._proxies = proxies
         self._open: dict[str, Mirror] = {}
-        self._opening = asyncio.Lock()
+        self._opening: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """By repository."""
         self._leaving: dict[str, asyncio.Task[None]] = {}
         """By workspace: what is done about it beside everything else."""
         self._removing = asyncio.Semaphore(_REMOVING)
 
     async def mirror(self, repository: str) -> Mirror:
         """The mirror of that repository, a path of this machine or a URL. Raises BadRepository, GitFailed."""
-        async with self._opening:
+        async with self._opening[repository]:
             mirror = self._open.get(repository)
             if mirror is None or not mirror.path.is_dir():  # somebody removed it: what it is made from is still there
                 mirror = self._open[repository] = await self._opened(repository)
