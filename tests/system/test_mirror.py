@@ -429,6 +429,24 @@ async def test_a_checked_out_branch_moves_only_when_named_and_clean(mirror: Mirr
     assert git(repository, "status", "--porcelain") == ""
 
 
+async def test_a_branch_that_the_user_switches_to_meanwhile_is_not_moved(mirror: Mirror, repository: Path) -> None:
+    commit, base = await imported(mirror, repository, edit("x\n", "new.txt"), "1")
+    git(repository, "branch", "mine")
+    # A filter of the user's runs when the work tree is looked at: in that moment another branch is switched to.
+    git(
+        repository,
+        "config",
+        "filter.switch.clean",
+        f"git --git-dir={repository}/.git symbolic-ref HEAD refs/heads/mine; cat",
+    )
+    (repository / ".git" / "info" / "attributes").write_text("a.txt filter=switch\n")
+    os.utime(repository / "a.txt", (1, 1))
+    await mirror.land("main", base, commit, into_checkout=repository)
+    assert git(repository, "rev-parse", "mine") == base
+    assert not (repository / "new.txt").exists()
+    assert git(repository, "rev-parse", "main") == commit, "nothing holds it any more"
+
+
 async def test_concurrent_landings_lose_cleanly(mirror: Mirror, repository: Path) -> None:
     made = [await imported(mirror, repository, edit(f"{i}\n"), str(i)) for i in range(8)]
     outcome = await asyncio.gather(*(mirror.land("out", None, c) for c, _ in made), return_exceptions=True)

@@ -121,16 +121,20 @@ class Here:
         if tip != old:
             raise Conflicting(f"the branch {branch} moved", why=f"it is at {tip}, not at {old}")
         await self._take(mirror, new)
-        holding = await holders(self._git, branch)
-        if into_checkout is not None and _among(into_checkout, holding):
-            await _fast_forward(into_checkout, branch, new)
-        elif holding:
-            raise BadRepository(
-                f"the branch {branch} is checked out in {holding[0]}",
-                fix="switch that work tree to another branch, or name the branch with --into while it is clean",
-            )
-        else:
+        for _ in range(_TRIES):
+            holding = await holders(self._git, branch)
+            if into_checkout is not None and _among(into_checkout, holding):
+                if await _fast_forward(into_checkout, branch, new):
+                    return
+                continue  # the user has switched to another branch just now
+            if holding:
+                raise BadRepository(
+                    f"the branch {branch} is checked out in {holding[0]}",
+                    fix="switch that work tree to another branch, or name the branch with --into while it is clean",
+                )
             await self._move(branch, old, new)
+            return
+        raise Conflicting(f"the branch {branch} is checked out in {into_checkout} and then again it is not")
 
     async def _take(self, mirror: Path, commit: str) -> None:
         await self._git.run(
@@ -174,7 +178,8 @@ def _among(path: Path, others: Iterable[Path]) -> bool:
     return path.resolve() in {other.resolve() for other in others}
 
 
-async def _fast_forward(checkout: Path, branch: str, new: str) -> None:
+async def _fast_forward(checkout: Path, branch: str, new: str) -> bool:
+    """Move the branch and its work tree; False where the branch is not checked out there any more."""
     git = Git("-C", str(checkout), environment={"GIT_REFLOG_ACTION": "quarterdeck"})
     if not await clean(checkout):
         raise BadRepository(
@@ -182,6 +187,9 @@ async def _fast_forward(checkout: Path, branch: str, new: str) -> None:
             fix=f"git -C {shlex.quote(str(checkout))} stash --include-untracked",
         )
     for _ in range(_LOCK_TRIES):
+        # The user may be just switching branches, which is what the lock is held for: what is merged into is HEAD.
+        if (await git.run("symbolic-ref", "--quiet", "HEAD", ok=range(256))).text != f"refs/heads/{branch}":
+            return False
         done = await git.run(
             "merge",
             "--quiet",
@@ -202,3 +210,4 @@ async def _fast_forward(checkout: Path, branch: str, new: str) -> None:
         if "would be overwritten" in why:
             raise BadRepository(f"files in {checkout} are in the way", why=why, fix="move them, or land elsewhere")
         raise Conflicting(f"the branch {branch} cannot be fast-forwarded in {checkout}", why=why)
+    return True
