@@ -16,9 +16,11 @@ from gate_kit import BRANCH, RUN, Deck, decks, git, grounds
 
 from quarterdeck.assembly import open_deck
 from quarterdeck.delivery import feedback, jobs
+from quarterdeck.journal.pruning import prune
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.events import Outcome, RunStatus, TaskStatus
+from quarterdeck.testing import stories
 from quarterdeck.workplace.ground import Ground
 
 
@@ -181,6 +183,29 @@ async def test_never_means_that_people_are_told(deck: Deck) -> None:
     (told,) = await deck.events(journal, e.CulpritFound)
     assert isinstance(told, e.CulpritFound)
     assert (told.action, told.attempt) == ("tell", f"{RUN}.lucky.1")
+
+
+@pytest.mark.parametrize("how", ["ended", "ended, and heard more since", "was taken out of the record"])
+async def test_what_a_run_landed_that_has_ended_stays(deck: Deck, how: str) -> None:
+    journal, engine, gate = await deck.process()
+    checks = (lucky(deck.scratch),)
+    await deck.queue(journal, engine, "lucky", {"LUCKY": "x"}, gate=checks)
+    await deck.serve(engine, gate)
+    run = await journal.claim(ids.run_stream(RUN))
+    finished = e.RunFinished(status=RunStatus.DONE, exit_code=0, sha=deck.tip or "")
+    await journal.append(run, stories.created(RUN), finished)
+    if how.endswith("since"):
+        told = e.TaskReverted(task="other", attempt=f"{RUN}.other.1", commit="1" * 40, by="2" * 40, reason="red")
+        await journal.append(run, told)
+    if how.endswith("record"):
+        assert deck.store is not None
+        await prune(deck.store, journal, [RUN], "ada")
+        assert await journal.last(ids.run_stream(RUN)) is None
+    await deck.queue(journal, engine, "next", {"next.txt": "n"}, gate=checks, run="r-00000000002")
+    await deck.serve(engine, gate)
+    assert deck.subjects() == ["Do lucky"], "nobody is there to do it again"
+    assert deck.wished == []
+    assert (await deck.outcome(journal, "next", "r-00000000002")).outcome is Outcome.HELD
 
 
 # --- whole runs -------------------------------------------------------------------------------------------

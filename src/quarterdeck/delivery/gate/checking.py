@@ -132,9 +132,21 @@ class Book:
         return found
 
     async def ended(self, run: str) -> bool:
-        """Whether the run has ended."""
-        last = await self._journal.last(ids.run_stream(run))
-        return last is not None and isinstance(last.event, e.RunFinished)
+        """Whether the run has ended. One that was taken out of the record had."""
+        stream = ids.run_stream(run)
+        last = await self._journal.last(stream)
+        if last is None:
+            return (await self._journal.lengths(stream)).get(stream, 0) > 0
+        if not isinstance(last.event, e.TaskReverted):
+            return isinstance(last.event, e.RunFinished)
+        # That may be heard of after the end, which stands somewhere before it then.
+        ended, after = False, 0
+        while records := await self._journal.read(stream, after=after):
+            for record in records:
+                if isinstance(record.event, e.RunFinished | e.RunResumed | e.TaskRetried):
+                    ended = isinstance(record.event, e.RunFinished)
+            after = records[-1].seq
+        return ended
 
     def deferring(self, *work: Job) -> Also:
         """Defers these jobs in the transaction of a commit."""
