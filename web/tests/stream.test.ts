@@ -28,6 +28,7 @@ class Server {
     const headers = init.headers as Record<string, string>;
     this.asked.push({ url, last: headers["Last-Event-ID"] });
     for (const tell of this.#waiting.splice(0)) tell();
+    if (this.status === 0) throw new TypeError("Failed to fetch");
     if (this.status !== 200) return new Response("no", { status: this.status });
     return new Response(new ReadableStream({ start: (writer) => void this.#writers.push(writer) }));
   };
@@ -179,6 +180,16 @@ test("a server that refuses is asked again, later each time, and its status is k
   const lost = seen.links.at(-1);
   assert.equal(lost?.state === "lost" && lost.status, 401);
   assert.ok((waits[0] ?? 0) <= 625 && (waits[7] ?? 0) >= 11_250 && Math.max(...waits) <= 18_750, String(waits));
+  stream.close();
+});
+
+test("a server that is not there is named in words of ours, with what starts it", async () => {
+  const { server, seen, stream } = opened();
+  server.status = 0;
+  stream.open();
+  await seen.until(() => seen.links.at(-1)?.state === "lost");
+  const lost = seen.links.at(-1);
+  assert.match(lost?.state === "lost" ? lost.why : "", /does not answer.*quarterdeck up/);
   stream.close();
 });
 

@@ -105,6 +105,9 @@ export class Stream {
       signal: connection.signal,
       cache: "no-store",
       credentials: "same-origin",
+    }).catch(() => {
+      // Each browser has words of its own for it, and none of them helps.
+      throw new Error("the server does not answer (quarterdeck up starts it)");
     });
     if (!answer.ok || !answer.body) throw new StreamRefused(answer.status);
     const parser = new Parser(this.#lastId);
