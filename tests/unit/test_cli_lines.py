@@ -551,6 +551,8 @@ def test_a_progress_view_shows_changes_and_not_every_step() -> None:
     assert seen.take(record("attempt", asked)) is None
     assert seen.take(record("attempt", ended)) is None
     assert seen.take(record("run", ended)) is not None
+    waits = e.NodeStarted(node=Node.APPROVE, task="docs", attempt=f"{RUN}.docs.1")
+    assert seen.take(record("run", waits)) is None, "what a person is asked is told by the approval's own record"
     foreign = CHANGE.model_copy(update={"attempt": "r-0other.docs.1"})
     assert (
         seen.take(record("gate", e.ChangeReturned(attempt=foreign.attempt, outcome=Outcome.FAILED, reason=""))) is None

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quarterdeck.cli.amounts import duration, size, tokens, usd
-from quarterdeck.cli.showing import place
+from quarterdeck.cli.showing import next_step, place
 from quarterdeck.cli.text import Column, Tone, cells, clean, fit, pad, paint, table
 from quarterdeck.delivery.order import RunResult, Target, TaskResult
 from quarterdeck.kernel.events import RunStatus, TaskStatus
@@ -84,3 +84,9 @@ def test_a_branch_stands_where_a_run_brought_it_or_nothing_landed(run: RunStatus
     target = Target(branch="work", sha="3f2a91c0de5b" + "0" * 28)
     tasks = (TaskResult(id="a", status=task), TaskResult(id="b", status=TaskStatus.PENDING))
     assert place(RunResult(run="r-1", status=run, target=target, tasks=tasks, exit_code=0)) == text
+
+
+def test_what_waits_goes_on_by_itself_only_where_a_server_works_on_it() -> None:
+    waits = RunResult(run="r-1", status=RunStatus.WAITING, target=Target(branch="work", sha=""), exit_code=3)
+    assert next_step(waits, served=False).endswith("then quarterdeck resume r-1")
+    assert next_step(waits, served=True).endswith("then it goes on by itself")

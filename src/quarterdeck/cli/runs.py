@@ -299,7 +299,7 @@ async def carry(call: Call, deck: DeckApi, run: str, *, since: float = 0.0) -> i
         await deck.moved(run)
         await follow(call, deck, run, since=shown)
     result = await deck.result(run)
-    show_result(call, result)
+    show_result(call, result, served=result.status is RunStatus.WAITING and await deck.served())
     return result.exit_code
 
 

@@ -80,7 +80,8 @@ def node(event: e.NodeStarted | e.NodeFinished | e.NodeDelayed) -> Words:
     """A node of the blueprint."""
     doing = _DOING[event.node]
     if isinstance(event, e.NodeStarted):
-        quiet = event.node in (Node.IMPLEMENT, Node.REPORT, Node.RETROSPECTIVE)
+        # Who works on it, and what a person is asked, is told by the record beside it.
+        quiet = event.node in (Node.IMPLEMENT, Node.APPROVE, Node.REPORT, Node.RETROSPECTIVE)
         return (detail if quiet else say)(doing, Tone.BUSY)
     if isinstance(event, e.NodeDelayed):
         return say(because(f"{doing} is tried again in {duration(event.seconds)}", event.reason), Tone.WARN)

@@ -16,8 +16,9 @@ from quarterdeck.kernel.events import RunStatus, TaskStatus
 _SHA = 10
 
 
-def show_result(call: Call, result: RunResult) -> None:
-    """The end of a run: one JSON line, or what landed, what did not and why, and what comes next."""
+def show_result(call: Call, result: RunResult, *, served: bool = False) -> None:
+    """The end of a run: one JSON line, or what landed, what did not and why, and what comes next. served: a server
+    goes on with it by itself."""
     call.emit(None, result)
     if call.live:
         call.say("")
@@ -40,7 +41,7 @@ def show_result(call: Call, result: RunResult) -> None:
     call.data(f"cost {usd(to_nusd(result.cost_usd))} · {_used(result.tokens)} · {duration(result.wall_s)}")
     for limitation in result.limitations:
         call.data(f"limitation: {clean(limitation)}")
-    if hint := next_step(result):
+    if hint := next_step(result, served=served):
         call.say(hint)
 
 
@@ -51,14 +52,15 @@ def place(result: RunResult) -> str:
     return f"nothing landed on {result.target.branch}{'' if result.status.finished else ' yet'}"
 
 
-def next_step(result: RunResult) -> str:
+def next_step(result: RunResult, *, served: bool) -> str:
     """What a person would type next."""
     run = result.run
     match result.status:
         case RunStatus.DONE:
             return f"next: git log --oneline {result.target.branch}" if result.target.sha else ""
         case RunStatus.WAITING:
-            return f"next: quarterdeck inbox (answer or approve what waits), then quarterdeck resume {run}"
+            then = "it goes on by itself" if served else f"quarterdeck resume {run}"
+            return f"next: quarterdeck inbox (answer or approve what waits), then {then}"
         case RunStatus.PARTIAL | RunStatus.FAILED:
             return f"next: quarterdeck show {run} --report"
         case _:
