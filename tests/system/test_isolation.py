@@ -149,7 +149,7 @@ async def _mirrored(ground: Ground, clone: Path, head: str) -> Path:
 async def inside(here: Scene, row: Row) -> str:
     spec = Spec("row", objects=(here.objects,), limits=LIMITS, env={"QD_ROW": json.dumps(here.facts)})
     async with opened(Bubblewrap(here.ground), spec) as sandbox:
-        result = await sandbox.exec(["python3", "-c", program(row)], timeout=60)
+        result = await sandbox.exec(["python3", "-IS", "-c", program(row)], timeout=60)
         return judged(result.exit_code, result.stdout + result.stderr)
 
 
@@ -157,12 +157,12 @@ async def outside(here: Scene, row: Row) -> str:
     environment = {"QD_ROW": json.dumps(here.facts)}
     if row.control == "agent":
         async with opened(Plain(here.ground), Spec("control", env=environment)) as sandbox:
-            result = await sandbox.exec(["python3", "-c", program(row)], timeout=60)
+            result = await sandbox.exec(["python3", "-IS", "-c", program(row)], timeout=60)
             return judged(result.exit_code, result.stdout + result.stderr)
     python = shutil.which("python3", path="/usr/bin:/usr/local/bin")
     assert python is not None
     process = await asyncio.create_subprocess_exec(
-        *(python, "-c", program(row)),
+        *(python, "-IS", "-c", program(row)),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
