@@ -7,10 +7,12 @@ Rules
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+
+import pytest
 
 from quarterdeck.store.opening import open_url
 from quarterdeck.store.port import Store
@@ -95,6 +97,14 @@ def words(path: Path) -> str:
 
 def _text(value: object) -> str:
     return bytes(value).decode(errors="replace") if isinstance(value, bytes | memoryview) else str(value)
+
+
+def first_on_both(why: str, rows: Iterable[Any]) -> list[Any]:
+    """Rows of a parametrized test, of which only the first runs on PostgreSQL, too: in what they differ is gone before
+    anything of it comes to a database. `why`: in what that is."""
+    first, *others = rows
+    alone = pytest.mark.embedded(f"{why}; the first row is on both")
+    return [first, *(pytest.param(*(row if isinstance(row, tuple) else (row,)), marks=alone) for row in others)]
 
 
 async def open_at(path: Path) -> Store:

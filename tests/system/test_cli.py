@@ -138,10 +138,13 @@ def test_a_process_that_stays_for_other_runs_says_so(repository: Path, tmp_path:
 
 @pytest.mark.parametrize(
     ("program", "code", "why"),
-    [
-        ("open('ready.txt', 'w').write('ready')", Exit.DONE, ""),
-        ("print('all done!')", Exit.FAILED, "nothing differs"),
-    ],
+    store_kit.first_on_both(
+        "what differs is what the agent does",
+        [
+            ("open('ready.txt', 'w').write('ready')", Exit.DONE, ""),
+            ("print('all done!')", Exit.FAILED, "nothing differs"),
+        ],
+    ),
 )
 def test_a_probe_really_puts_the_agent_to_work(
     repository: Path, tmp_path: Path, program: str, code: int, why: str

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import store_kit
 from deck_kit import CRITIC, REVIEWER, Place, carried, events, git, one, place_at, run_events, task
 from store_kit import open_at
 
@@ -163,21 +164,27 @@ async def test_a_command_attempt_that_was_cut_off_starts_again_and_is_not_counte
 
 @pytest.mark.parametrize(
     ("script", "says"),
-    [
-        ("echo x > a.txt; echo y > elsewhere.txt", "outside of the task's paths (a.txt): elsewhere.txt"),
-        ("mkdir -p .quarterdeck; echo x > .quarterdeck/deck.toml", "these must never change: .quarterdeck/deck.toml"),
-        ("true", "nothing differs from the base"),
-        ("echo x > a.txt; exit 7", "ended with exit code 7"),
-        (
-            "echo so far; printf 'Traceback\\n\\033[31mKeyError: 1\\033[0m\\n\\n' >&2; exit 7",
-            "exit code 7: KeyError: 1",
-        ),
-        ("echo there is no such ticket; exit 7", "exit code 7: there is no such ticket"),
-        ("echo x > a.txt; sleep 60", "was stopped after 1 s (limits.wall)"),
-        ("ln -s .. a.txt", "the symbolic link a.txt leads out of the repository"),
-        ("head -c 3000000 /dev/zero > a.txt", "bytes in changed files, at most 2000000 may be"),
-        ("kill -9 $PPID", "ended by signal 9"),
-    ],
+    store_kit.first_on_both(
+        "what the agent did is another reason",
+        [
+            ("echo x > a.txt; echo y > elsewhere.txt", "outside of the task's paths (a.txt): elsewhere.txt"),
+            (
+                "mkdir -p .quarterdeck; echo x > .quarterdeck/deck.toml",
+                "these must never change: .quarterdeck/deck.toml",
+            ),
+            ("true", "nothing differs from the base"),
+            ("echo x > a.txt; exit 7", "ended with exit code 7"),
+            (
+                "echo so far; printf 'Traceback\\n\\033[31mKeyError: 1\\033[0m\\n\\n' >&2; exit 7",
+                "exit code 7: KeyError: 1",
+            ),
+            ("echo there is no such ticket; exit 7", "exit code 7: there is no such ticket"),
+            ("echo x > a.txt; sleep 60", "was stopped after 1 s (limits.wall)"),
+            ("ln -s .. a.txt", "the symbolic link a.txt leads out of the repository"),
+            ("head -c 3000000 /dev/zero > a.txt", "bytes in changed files, at most 2000000 may be"),
+            ("kill -9 $PPID", "ended by signal 9"),
+        ],
+    ),
 )
 async def test_bad_attempts_fail_with_a_reason(place: Place, script: str, says: str) -> None:
     place.begin(deck="[limits]\nattempts = 1\n", wall=1 if "limits.wall" in says else 60)
@@ -190,13 +197,16 @@ async def test_bad_attempts_fail_with_a_reason(place: Place, script: str, says: 
 
 @pytest.mark.parametrize(
     "script",
-    [
-        "echo x > a.txt; rm -rf .git",
-        "echo x > a.txt; git add -A; git -c user.name=x -c user.email=x@y commit -qm mine; git checkout -q --detach",
-        "echo x > a.txt; rm -rf .git; git init -q .; git add a.txt",
-        "echo x > a.txt; echo 'gitdir: /nowhere' > .gitx; rm -rf .git; mv .gitx .git",
-        "echo x > a.txt; printf '[core]\\nfsmonitor = touch /workspace/b\\n' > .git/config; touch .git/index.lock",
-    ],
+    store_kit.first_on_both(
+        "what the agent did to its own git is not looked at",
+        [
+            "echo x > a.txt; rm -rf .git",
+            "echo x > a.txt; git add .; git -c user.name=x -c user.email=x@y commit -qm mine; git checkout -q --detach",
+            "echo x > a.txt; rm -rf .git; git init -q .; git add a.txt",
+            "echo x > a.txt; echo 'gitdir: /nowhere' > .gitx; rm -rf .git; mv .gitx .git",
+            "echo x > a.txt; printf '[core]\\nfsmonitor = touch /workspace/b\\n' > .git/config; touch .git/index.lock",
+        ],
+    ),
 )
 async def test_whatever_an_agent_does_to_its_git_its_files_are_the_change(place: Place, script: str) -> None:
     place.begin()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import store_kit
 from deck_kit import Place, events, one, place_at
 from test_faults_host import at, delays, descriptors, waited_out
 
@@ -133,7 +134,7 @@ PASSING: Final[dict[str, dict[str, Passing]]] = {
 }
 
 
-@pytest.mark.parametrize("provider", PASSING)
+@pytest.mark.parametrize("provider", store_kit.first_on_both("what differs is how the model is spoken to", PASSING))
 async def test_what_passes_costs_no_attempt_and_does_nothing_twice(place: Place, provider: str) -> None:
     rows = PASSING[provider]
     async with ScriptedServer(script({name: (row.fault,) for name, row in rows.items()})) as server:
@@ -177,7 +178,12 @@ async def test_a_machine_without_descriptors_for_a_call_delays_it_and_blames_no_
             assert place.tree(result) == {"a.txt": "once"}
 
 
-@pytest.mark.parametrize(("provider", "kind"), [("anthropic", Kind.SPEND_LIMIT), ("openai", Kind.FORBIDDEN)])
+@pytest.mark.parametrize(
+    ("provider", "kind"),
+    store_kit.first_on_both(
+        "what differs is what the model's server says", [("anthropic", Kind.SPEND_LIMIT), ("openai", Kind.FORBIDDEN)]
+    ),
+)
 async def test_what_only_a_person_can_mend_stops_its_task_at_once_and_is_taken_up_by_retry(
     place: Place, provider: str, kind: Kind
 ) -> None:

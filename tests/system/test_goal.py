@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import store_kit
 from deck_kit import Place, carried, events, one, place_at, run_events, task
 
 from quarterdeck.assembly import Deck, open_deck
@@ -90,7 +91,7 @@ async def carry(deck: Deck, place: Place, **fields: Any) -> RunResult:
     return await deck.result(run)
 
 
-@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("provider", store_kit.first_on_both("what differs is how the model is spoken to", PROVIDERS))
 async def test_a_goal_becomes_merged_commits(place: Place, provider: str) -> None:
     rules = (
         rule(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import store_kit
 from kill_kit import MakeScene, carry_on, newest_run, order, scenes
 
 from quarterdeck.delivery.nodes.node import MAX_DEATHS
@@ -227,7 +228,9 @@ def test_killed_with_everything_it_started(scene: MakeScene) -> None:
     assert 1 <= verdict.redone.agents <= FEW.parallel
 
 
-@pytest.mark.parametrize("victim", ["bwrap", "worker", "everything"])
+@pytest.mark.parametrize(
+    "victim", store_kit.first_on_both("what differs is what dies in the sandbox", ["everything", "bwrap", "worker"])
+)
 def test_a_sandbox_killed_under_a_living_deck_is_nobodys_fault(victim: str, scene: MakeScene) -> None:
     """Under a command agent, a tool, the check of a task and the check of a merged tree."""
     few = scene(Size(commands=2, natives=1, seconds=0.5, parallel=4, checks=0.5))
