@@ -4,6 +4,8 @@ Rules
 - A test is known by its name within its file. One that went to another file or got another name is not removed, but
   looked at like one that stayed; one whose statements mostly live on in new tests is edited. From a file that is called
   like a test it can only go to another one: in any other file most runners look for none.
+- In other languages than Python a test is known by how it is written: nothing but space may differ. It is weaker where
+  lines went that held something, and none came.
 - A test whose name is taken away again, by `del` or a constant, is none.
 - A test is skipped where it, its class or its file says so now and did not. Under a condition that is false here, or
   cannot be told here, it is only skipped elsewhere.
@@ -34,6 +36,24 @@ _FOREIGN = {
         r"#\[ignore",
     ),
 }
+_HOLDS = {
+    ".go": re.compile(r"\bt\.(?:Error|Fatal|Fail)\w*\(|\b(?:assert|require)\.\w"),
+    ".rs": re.compile(r"\b(?:assert\w*|panic|unreachable)!|\.(?:unwrap|expect)\w*\("),
+}
+_HOLDS_SCRIPT = re.compile(r"\b(?:expect|assert|should)")
+"""What a line says that holds something against the code."""
+_ASIDE = ("//", "/*", "*")
+"""How lines begin that are comments."""
+_PART = re.compile(r"[{};]")
+_FRAME = " \t(){}[];,"
+"""What is left of a line when all around it is gone."""
+_SIGN = re.compile(
+    r"""//[^\n]*|/\*.*?(?:\*/|\Z)|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`|[()\[\]{}]""", re.DOTALL
+)
+_LONGEST = 20_000
+"""Characters of a test in another language; of a longer one it is not known what it is made of."""
+_ROUNDS = 8
+"""How often a source is looked through for where its tests end, all in all."""
 _BREAK = re.compile(r"\r\n?|\n")
 """Where Python counts a line. `str.splitlines` knows more ends."""
 _CASE = re.compile(r"TestCase$|Tests?$")
@@ -52,6 +72,9 @@ class Test(NamedTuple):
 
     def same(self, other: Test) -> bool:
         """Whether both are made of the same, wherever and however it is written."""
+        if self.node is None or other.node is None:
+            unknown = not self.text or not other.text
+            return unknown or "".join(self.text.split()) == "".join(other.text.split())
         return self.text == other.text or self.print == other.print
 
     @property
@@ -91,7 +114,15 @@ def find_tests(path: str, source: str) -> Mapping[str, Test]:
     """The tests in a file; a method is called `Class::method`."""
     for suffixes, (pattern, _) in _FOREIGN.items():
         if path.endswith(suffixes):
-            return {match["name"]: Test() for match in re.finditer(pattern, source)}
+            written: dict[str, Test] = {}
+            room = _LONGEST + _ROUNDS * len(source)
+            for match in re.finditer(pattern, source):
+                # Two of a name cannot be told apart.
+                known = match["name"] not in written and room > 0
+                text = _written(path, source, match) if known else ""
+                room -= len(text) or _LONGEST
+                written[match["name"]] = Test(text)
+            return written
     tree = parsed(source) if path.endswith(".py") else None
     found: dict[str, Test] = {}
     lines = _BREAK.split(source) if tree else []
@@ -108,6 +139,20 @@ def find_tests(path: str, source: str) -> Mapping[str, Test]:
         gone = set(_dropped(tree.body)) - bases  # a base is put away so that it does not run by itself
         found = {name: test for name, test in found.items() if gone.isdisjoint((name, name.partition("::")[0]))}
     return found
+
+
+def _written(path: str, source: str, match: re.Match[str]) -> str:
+    """A test in another language, up to where its brackets close; "" = that is not known."""
+    block = path.endswith((".go", ".rs"))
+    start, depth = match.start("name") if block else match.start(), 0
+    for sign in _SIGN.finditer(source, start, start + _LONGEST):
+        if sign[0] in "([{":
+            depth += 1
+        elif sign[0] in ")]}":
+            depth -= 1
+            if depth <= 0 and (not block or sign[0] == "}"):
+                return source[start : sign.end()]
+    return ""
 
 
 def _test(node: AnyFunction, lines: Sequence[str], around: Silence = Silence.NONE) -> Test:
@@ -208,11 +253,11 @@ def weakened(files: Iterable[tuple[str, str, str]], gone: set[str]) -> Iterator[
         known = found_by_name(path)
         for name, test in was.items():
             if name in now:
-                how = _how(test, now[name])
+                how = _how(path, test, now[name])
             else:
                 if known not in homes:
                     homes[known] = _homes([each for each in both if not known or found_by_name(each[0])])
-                how = _gone(name, test, homes[known])
+                how = _gone(path, name, test, homes[known])
             if how:
                 used = {name_of(node) for node in ast.walk(test.node)} if test.node else set()
                 yield Weakened(path, name, how, name not in now and how != "edited" and bool(gone & used))
@@ -242,27 +287,43 @@ def _homes(both: Iterable[tuple[str, Mapping[str, Test], Mapping[str, Test]]]) -
     return _Homes(bodies, named, {row for _, test in fresh for row in test.rows})
 
 
-def _gone(name: str, test: Test, homes: _Homes) -> str:
+def _gone(path: str, name: str, test: Test, homes: _Homes) -> str:
     """What became of a test that is not in its file any more; "" = nothing."""
     if test.body in homes.bodies:
         return ""
     if moved := homes.named.get(name.rpartition("::")[2]):
-        return min((_moved(test, other) for other in moved), key=_GRAVITY.index)
+        return min((_moved(path, test, other) for other in moved), key=_GRAVITY.index)
     return "edited" if test.rows and len(test.rows & homes.rows) >= MOSTLY * len(test.rows) else "removed"
 
 
-def _moved(old: Test, new: Test) -> str:
+def _moved(path: str, old: Test, new: Test) -> str:
     """What became of a test that may be this one now. Other words, but no fewer, are nothing."""
-    how = _how(old, new)
+    how = _how(path, old, new)
     if how == "edited" and old.node and new.node:
         return "edited" if len(assertions(new.node)) < len(assertions(old.node)) else ""
     return how
 
 
-def _how(old: Test, new: Test) -> str:
+def _how_written(path: str, old: Test, new: Test) -> str:
+    """The same of a test in another language: it is weaker where nothing but lines went, and one of them held something
+    against the code."""
+    if old.same(new):
+        return ""
+    holds = _HOLDS.get(path[-3:], _HOLDS_SCRIPT)
+    before, after = (_lines(test.text) for test in (old, new))
+    return "weaker" if after <= before and any(map(holds.search, before - after)) else "edited"
+
+
+def _lines(text: str) -> set[str]:
+    """What the lines of a test say, and each part between braces, without comments."""
+    lines = (line for line in text.splitlines() if not line.lstrip().startswith(_ASIDE))
+    return {part.strip(_FRAME) for line in lines for part in _PART.split(line)} - {""}
+
+
+def _how(path: str, old: Test, new: Test) -> str:
     """What became of a test that is still there; "" = nothing."""
     if old.node is None or new.node is None:
-        return ""
+        return _how_written(path, old, new)
     if min(new.silence, Silence.HERE) > old.silence:
         return "skipped" if new.silence >= Silence.HERE else "skipped elsewhere"
     if new.same(old):
