@@ -2,12 +2,13 @@
 them over as the conductor does, and holds what always has to hold against each event and state."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import pytest
 
 from quarterdeck.delivery.assigning import INTEGRATOR
 from quarterdeck.delivery.closing import END_TASK
-from quarterdeck.delivery.dispatch import Decision, decide
+from quarterdeck.delivery.dispatch import Decision, decide, revived
 from quarterdeck.engine.port import Job
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
@@ -107,6 +108,7 @@ class World:
         for _ in range(20 * len(self.plan.tasks) + 20):
             decision = self.news() or self.decide()
             if not decision:
+                self.check_revived()
                 return
             for event in decision.events:
                 self.record(event)
@@ -215,6 +217,21 @@ class World:
         if isinstance(event, e.NodeStarted) and event.node in (*WORKING, Node.PLAN, Node.GATE):
             assert not self.state.paused
             assert not self.state.cancelled
+
+    def check_revived(self) -> None:
+        """Whoever loses the jobs gets them again as they were, with all that they need to know."""
+        again = {job.key: job for job in revived(self.state, self.plan, self.config)}
+        running = {(task.attempt, task.node) for task in self.state.tasks.values() if task.running}
+        if self.state.node_running:
+            running.add((self.state.node_attempt, self.state.node))
+        for job in self.jobs:
+            node = Node(str(job.payload["node"]))
+            if (job.payload["attempt"], node) not in running:
+                continue  # nobody waits for it any more
+            if node is Node.PLAN:
+                assert job.payload["added_blob"] in (None, self.state.answer_blob)
+                job = replace(job, payload={**job.payload, "added_blob": self.state.answer_blob})
+            assert again[job.key] == job
 
     def check_state(self) -> None:
         assert self.state.active <= self.config.deck.deck.max_parallel

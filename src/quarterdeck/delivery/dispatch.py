@@ -255,7 +255,6 @@ def _dispatch(
     attempt = ids.attempt_id(run.run, task.id, number)
     chosen = to or assigned(task, current, config)
     agent = config.agents.get(chosen.agent)
-    native = agent is not None and agent.harness is Harness.NATIVE
     faults = current.faults if chosen.agent == current.agent else 0
     tier = raised(agent, config.deck, faults) if agent is not None else None
     event = e.TaskDispatched(
@@ -267,7 +266,7 @@ def _dispatch(
         tier=tier if agent is not None and tier != agent.tier else None,
         feedback_blob=current.feedback_blob,
         added_blob=added_blob,
-        carry=current.change.commit if native and current.change is not None else None,
+        carry=_carried(current, chosen.agent, config),
     )
     job = jobs.work(
         run.run,
@@ -281,6 +280,13 @@ def _dispatch(
         carry=event.carry,
     )
     return event, job
+
+
+def _carried(current: TaskState, name: str, config: RunConfig) -> str | None:
+    """The earlier work on the task that this agent goes on from."""
+    agent = config.agents.get(name)
+    native = agent is not None and agent.harness is Harness.NATIVE
+    return current.change.commit if native and current.change is not None else None
 
 
 # --- dispatch ---------------------------------------------------------------------------------------------
@@ -349,24 +355,35 @@ def _overlap(one: Task, other: Task) -> bool:
 
 
 def revived(state: RunState, plan: Plan | None, config: RunConfig) -> tuple[Job, ...]:
-    """The jobs of the nodes that are running, for a run that has lost them. They go on from what is on record."""
+    """The jobs of the nodes that are running, for a run that has lost them: as they were deferred, with all that they
+    need to know. They go on from what is on record."""
     run = state.created
     if run is None or state.finished is not None:
         return ()
     found = []
     for task in plan.tasks if plan is not None else ():
         current = task_state(state, task.id)
-        if current.running and current.node is not None and current.attempt is not None:
-            job = jobs.work(
-                run.run,
-                current.node,
-                current.attempt,
-                plan_blob=state.plan_blob,
-                agent=current.agent or agent_of_task(task, config),
-                tier=current.tier,
-                feedback_blob=current.feedback_blob,
-            )
-            found.append(job)
-    if state.node_running and state.node is not None and state.node_attempt is not None:
+        if not current.running or current.node is None or current.attempt is None:
+            continue
+        if current.node is not Node.IMPLEMENT:
+            found.append(change_job(run.run, current, state.plan_blob, current.node))
+            continue
+        agent = current.agent or agent_of_task(task, config)
+        job = jobs.work(
+            run.run,
+            Node.IMPLEMENT,
+            current.attempt,
+            plan_blob=state.plan_blob,
+            agent=agent,
+            tier=current.tier,
+            feedback_blob=current.feedback_blob,
+            added_blob=current.added_blob,
+            carry=_carried(current, agent, config),
+        )
+        found.append(job)
+    if state.node_running and state.node is Node.PLAN and state.node_attempt is not None:
+        told, added = state.feedback_blob, state.answer_blob
+        found.append(jobs.work(run.run, Node.PLAN, state.node_attempt, feedback_blob=told, added_blob=added))
+    elif state.node_running and state.node is not None and state.node_attempt is not None:
         found.append(jobs.work(run.run, state.node, state.node_attempt, plan_blob=state.plan_blob))
     return tuple(found)

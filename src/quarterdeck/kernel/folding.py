@@ -321,6 +321,7 @@ def _node_event(state: RunState, event: e.NodeStarted | e.NodeFinished) -> None:
 def _run_node(state: RunState, event: e.NodeStarted | e.NodeFinished) -> None:
     if isinstance(event, e.NodeStarted):
         state.node, state.node_attempt, state.node_running, state.last = event.node, event.attempt, True, None
+        state.feedback_blob = event.feedback_blob
         state.endings += event.node is Node.REPORT
         if event.node is Node.APPROVE:
             state.asks += 1

@@ -129,6 +129,8 @@ class RunState:
     """The run's own node: plan, report or retrospective."""
     node_attempt: str | None = None
     node_running: bool = False
+    feedback_blob: str | None = None
+    """What the run's own node was told when it began."""
     last: e.NodeFinished | None = None
     planned: e.NodeFinished | None = None
     """How the planner ended, the last time."""
