@@ -121,6 +121,34 @@ async def test_any_path_and_object_format_works(tmp_path: Path, name: str, argum
     assert await mirror.fsck() == []
 
 
+async def test_a_repository_made_anew_in_another_format_is_told_from_the_one_before(tmp_path: Path) -> None:
+    first = make(tmp_path / "repository")
+    await Mirror.open(tmp_path / "m", first)
+    first.rename(tmp_path / "former")
+    second = make(tmp_path / "repository", "--object-format=sha256")
+    with pytest.raises(BadRepository, match="another object format"):
+        await Mirror.open(tmp_path / "m", second)
+
+
+async def test_a_branch_is_found_however_it_is_kept(tmp_path: Path, repository: Path) -> None:
+    mirror = await Mirror.open(tmp_path / "m", repository)
+    base = git(repository, "rev-parse", "HEAD")
+    git(repository, "branch", "a/b")
+    git(repository, "branch", "other")
+    git(repository, "symbolic-ref", "refs/heads/link", "refs/heads/a/b")
+    for packed in (False, True):
+        if packed:
+            git(repository, "pack-refs", "--all")
+            assert not (repository / ".git" / "refs" / "heads" / "a" / "b").exists()
+        assert [await mirror.tip(name) for name in ("a/b", "other", "link")] == [base] * 3
+        assert [await mirror.tip(name) for name in ("a", "b", "a/b/c", "othe", "heads/other", "gone")] == [None] * 6
+    git(repository, "branch", "-D", "other")
+    assert await mirror.tip("other") is None
+    git(repository, "commit", "-q", "--allow-empty", "-m", "Second")
+    git(repository, "branch", "-f", "a/b")
+    assert await mirror.tip("a/b") == await mirror.tip("link") == git(repository, "rev-parse", "HEAD") != base
+
+
 async def test_commits_that_are_no_tips_detached_heads_and_linked_work_trees(tmp_path: Path, repository: Path) -> None:
     first = git(repository, "rev-parse", "HEAD")
     git(repository, "commit", "-q", "--allow-empty", "-m", "Second")

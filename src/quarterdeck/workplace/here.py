@@ -75,7 +75,9 @@ class Here:
     async def tip(self, branch: str) -> str | None:
         """The commit of a branch; None = no such branch."""
         ref = f"refs/heads/{branch}"
-        return refs.loose(self.common_dir / ref) or await refs.read(self._git, ref)
+        if (found := refs.loose(self.common_dir / ref)) is not None or refs.absent(self.common_dir, ref):
+            return found
+        return await refs.read(self._git, ref)
 
     async def in_the_way(self, branch: str) -> str | None:
         """A branch beside which this one cannot exist: git keeps `a/b` below `a`."""

@@ -74,8 +74,8 @@ class Mirror(History):
         """
         place, common_dir, object_format = await examine(repository)
         mirror = cls(root / folders.name_of(os.fsencode(common_dir)), Here(place, common_dir), depot)
-        await mirror._made(root, object_format)
-        if await mirror._own.text("rev-parse", "--show-object-format") != object_format:
+        made = await mirror._made(root, object_format)
+        if not made and await mirror._own.text("rev-parse", "--show-object-format") != object_format:
             raise BadRepository(
                 f"{repository} has another object format than when it was used before",
                 fix=f"if no run of the old repository is unfinished, remove {mirror.path}",
@@ -95,13 +95,16 @@ class Mirror(History):
                 await mirror._made(root, await origin.object_format())
         return mirror
 
-    async def _made(self, root: Path, object_format: str) -> None:
+    async def _made(self, root: Path, object_format: str) -> bool:
+        """Whether it was made now."""
         if self.path.exists():
-            return
+            return False
         folders.make_root(root)
         async with held(root / f"{self.path.name}.lock", timeout=fetching.TIMEOUT):
-            if not self.path.exists():
-                await folders.create(self.path, self.origin.identity, object_format)
+            if self.path.exists():
+                return False
+            await folders.create(self.path, self.origin.identity, object_format)
+            return True
 
     @property
     def shallow(self) -> bool:

@@ -8,9 +8,13 @@ Rules
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Final
 
-from quarterdeck.workplace.git import Completed, Git
+from quarterdeck.workplace.git import Completed, Git, encode
 from quarterdeck.workplace.history import ID
+
+_LARGEST: Final = 4 * 1024 * 1024
+"""Bytes of packed refs that are read rather than asked for."""
 
 
 def stands_in(loose: Path, commit: str) -> bool:
@@ -36,9 +40,21 @@ def loose(path: Path) -> str | None:
 
 
 def absent(repository: Path, ref: str) -> bool:
-    """Whether a ref is surely not there: it has no file of its own, and none is kept in another way."""
-    others = (repository / "packed-refs", repository / "reftable", repository / ref)
-    return sys.platform == "linux" and (repository / "refs").is_dir() and not any(other.exists() for other in others)
+    """Whether a ref is surely not there: it has no file of its own, and is not kept in another way. To be asked after
+    `loose`: packing writes a ref among the others before it takes its own file away."""
+    others = (repository / "reftable", repository / ref)
+    if sys.platform != "linux" or not (repository / "refs").is_dir() or any(other.exists() for other in others):
+        return False
+    return not _may_be_packed(repository / "packed-refs", ref)
+
+
+def _may_be_packed(file: Path, ref: str) -> bool:
+    try:
+        return file.stat().st_size > _LARGEST or b" %s\n" % encode(ref) in file.read_bytes()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
 
 
 async def read(git: Git, ref: str) -> str | None:

@@ -44,14 +44,12 @@ async def examine(repository: Path) -> tuple[Path, Path, str]:
     """
     repository = _directory(repository)
     git = Git("-C", str(repository))
-    done = await git.run(
-        "rev-parse", "--path-format=absolute", "--git-common-dir", "--is-bare-repository", ok=range(256)
-    )
+    asked = ("--path-format=absolute", "--git-common-dir", "--is-bare-repository", "--show-object-format")
+    done = await git.run("rev-parse", *asked, ok=range(256))
     if done.exit_code != 0:
         raise _unusable(repository, done.complaint)
-    directory, bare = done.text.rsplit("\n", 1)
+    directory, bare, object_format = done.text.rsplit("\n", 2)
     common_dir = _real(directory)
-    object_format = await git.text("rev-parse", "--show-object-format")
     top = await git.run("rev-parse", "--show-toplevel", ok=range(256))
     place = common_dir if bare == "true" or top.exit_code != 0 else Path(top.text)
     if not _exists(place):
