@@ -102,6 +102,11 @@ def _from_the_future(place: Place) -> tuple[Path, ...]:
     return (place.repository,)
 
 
+def _no_head(place: Place) -> tuple[Path, ...]:
+    (place.repository / ".git" / "HEAD").unlink()
+    return (place.repository,)
+
+
 def _git_file_to_nowhere(place: Place) -> tuple[Path, ...]:
     folder = place.root / "plain"
     folder.mkdir()
@@ -159,7 +164,8 @@ def _branch_in_the_way(place: Place) -> tuple[Path, ...]:
         (_broken_settings, ("git cannot use", "bad config line 1 in file .git/config")),
         (_work_tree_elsewhere, ("should be /nowhere, which does not exist", "config --unset core.worktree")),
         (_from_the_future, ("git cannot use", "repo version")),
-        (_git_file_to_nowhere, ("plain is not a git repository", "/nowhere")),
+        (_git_file_to_nowhere, ("plain is not a git repository", "/nowhere", "plain/.git, which git cannot use")),
+        (_no_head, ("repository is not a git repository", "repository/.git, which git cannot use as it is")),
         (_deck_out_of_the_tree, ("deck.toml is not a file at", "inside of the commit only")),
         (_of_another_user, ("belongs to another user", "safe.directory")),
         (_read_only, ("repository cannot be written", "is read-only for this user", "clone of it with --repo")),

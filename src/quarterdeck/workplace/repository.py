@@ -68,7 +68,7 @@ async def examine(repository: Path) -> tuple[Path, Path, str]:
 def _directory(path: Path) -> Path:
     if not path.is_dir():
         what = "is not a directory" if path.exists() else "does not exist"
-        raise BadRepository(f"{path} {what}", fix="name a git repository with --repo")
+        raise BadRepository(f"{path} {what}", fix="put it back there, or order a run of another with --repo")
     if not is_text(os.fspath(path)):
         raise BadRepository(
             f"the path {os.fsencode(path)!r} is not UTF-8 text", why="it could not be recorded", fix="rename it"
@@ -110,9 +110,10 @@ def _unusable(repository: Path, complaint: str) -> BadRepository:
         return BadRepository(f"{repository} belongs to another user", why="git does not trust it", fix=fix)
     if "not a git repository" in complaint:
         why = "" if "(or any" in complaint else " ".join(complaint.split())
-        return BadRepository(
-            f"{repository} is not a git repository", why=why, fix="git init, then commit; or use --repo"
-        )
+        inside, fix = repository / ".git", "git init, then commit; or use --repo"
+        if os.path.lexists(inside):  # `git init` over what is left of one would hide what is wrong with it
+            fix = f"mend {inside}, which git cannot use as it is; or use --repo"
+        return BadRepository(f"{repository} is not a git repository", why=why, fix=fix)
     return BadRepository(f"git cannot use {repository}", why=complaint, fix=f"git -C {repository} status")
 
 
