@@ -17,7 +17,7 @@ from quarterdeck.delivery.order import Order
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.events import Node, Outcome, RunStatus, TaskStatus
-from quarterdeck.kernel.failures import Conflicting, Exit, QuarterdeckError
+from quarterdeck.kernel.failures import Conflicting, Exit, NotFound, QuarterdeckError
 from quarterdeck.workplace.ground import Ground
 
 pytestmark = pytest.mark.sandbox
@@ -193,6 +193,18 @@ async def test_bad_attempts_fail_with_a_reason(place: Place, script: str, says: 
         assert says in one(result, "a").reason
         assert place.repository.joinpath("check.sh").exists()
         assert says in await deck.report(result.run)
+
+
+async def test_attempts_that_never_began_for_want_of_an_environment_say_so(place: Place) -> None:
+    place.begin(deck='[limits]\nattempts = 2\n[sandbox]\nsetup = ["echo ERROR: no such package; echo bye; exit 3"]\n')
+    async with carried(place, task("a", "echo x > a.txt"), task("b", "echo x > b.txt")) as (deck, result):
+        for name in ("a", "b"):
+            assert "ended with 3: ERROR: no such package" in one(result, name).reason
+            with pytest.raises(NotFound, match=r"never began.*no such package") as told:
+                await deck.resolve(f"{result.run}.{name}.2")
+            assert told.value.fix == f"quarterdeck show {result.run}.{name}"
+        with pytest.raises(NotFound, match="there is no run, task or attempt"):
+            await deck.resolve(f"{result.run}.a.3")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 from quarterdeck.kernel.config import SandboxSection
 from quarterdeck.kernel.failures import BadConfiguration
 from quarterdeck.workplace.bubblewrap import Bubblewrap
-from quarterdeck.workplace.environment import Environments
+from quarterdeck.workplace.environment import Environments, telling
 from quarterdeck.workplace.ground import Ground
 from quarterdeck.workplace.mirror import Mirror
 from quarterdeck.workplace.packages import Packages
@@ -37,6 +37,8 @@ class Place:
     provider: Provider
     mirror: Mirror
     repository: Path
+    ground: Ground
+    proxies: Proxies
 
 
 def git(where: Path, *arguments: str) -> str:
@@ -76,7 +78,7 @@ async def place(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
     try:
         mirror = await Mirror.open(ground.mirrors, repository)
         one, two = (Environments(ground.environments, proxies, Packages({})) for _ in range(2))
-        yield Place(one, two, provider, mirror, repository)
+        yield Place(one, two, provider, mirror, repository, ground, proxies)
     finally:
         await proxies.close()
         ground.destroy()
@@ -142,6 +144,45 @@ async def test_a_build_that_fails_says_why_and_leaves_nothing(place: Place) -> N
         assert "the reason" in caught.value.why
         assert caught.value.fix
     assert await place.provider.reap(frozenset()) == []
+
+
+async def test_what_has_just_failed_is_not_built_again_for_each_who_asks(place: Place) -> None:
+    commit, clock, builds = await commit_of(place), [100.0], list[tuple[str, ...]]()
+    environments = Environments(place.ground.environments, place.proxies, Packages({}), lambda: clock[0])
+    section = SandboxSection(
+        setup=("echo 'ERROR: no such package'; echo 'notice: update me'; exit 3",), setup_network=()
+    )
+
+    async def announce(commands: tuple[str, ...]) -> None:
+        builds.append(commands)
+
+    async def ask(section: SandboxSection = section) -> BadConfiguration:
+        with pytest.raises(BadConfiguration, match="ended with 3: ERROR: no such package") as caught:
+            await environments.get(place.mirror, commit, section, place.provider, announce)
+        return caught.value
+
+    first, *others = await asyncio.gather(ask(), ask(), ask())
+    assert len(builds) == 1
+    assert {(str(error), error.fix) for error in others} == {(str(first), first.fix)}
+    await ask(section.model_copy(update={"disk_mb": 4096}))
+    assert len(builds) == 2, "with other settings it may be built"
+    clock[0] += 61.0
+    await ask()
+    assert len(builds) == 3, "what was wrong may be over"
+
+
+@pytest.mark.parametrize(
+    ("output", "line"),
+    [
+        ("Obtaining x\nERROR: No matching distribution found for y\n\n[notice] A new release of pip", "No matching"),
+        ("fatal: bad object\n", "fatal: bad object"),
+        ("make: one\nmake: two\n \n", "make: two"),
+        ("terrorise\nthe last", "the last"),
+        ("", ""),
+    ],
+)
+def test_the_line_that_says_why_is_found(output: str, line: str) -> None:
+    assert line in telling(output)
 
 
 async def test_what_a_killed_build_left_behind_is_not_used(place: Place) -> None:

@@ -24,9 +24,20 @@ async def resolve(views: Views, id: str) -> tuple[str, str]:
     if len(exact or found) == 1:
         return (exact or found)[0]
     if not found:
+        await _not_begun(views, id)
         raise NotFound(f"there is no run, task or attempt {id}", fix="quarterdeck ps")
     some = ", ".join(full for _, full in found[:5])
     raise Conflicting(f"{id} could be {len(found)} things", why=some, fix="write more of the id")
+
+
+async def _not_begun(views: Views, id: str) -> None:
+    """Raises NotFound for an attempt that its task was given and that never came to work: it has no record."""
+    task, _, number = id.rpartition(".")
+    run = task.partition(".")[0]
+    rows = await views.tasks(run) if number.isdigit() and run != task else []
+    for row in rows:
+        if f"{run}.{row.task}" == task and 0 < int(number) <= row.attempts:
+            raise NotFound(f"the attempt {id} never began", why=row.reason, fix=f"quarterdeck show {task}")
 
 
 async def _inside(views: Views, run: str, id: str) -> list[tuple[str, str]]:

@@ -5,7 +5,8 @@ Rules
   the same key is never built twice, not even by two processes at once.
 - It is built in a sandbox of its own that reaches only the hosts of `setup_network`; agents never write to it.
 - It counts only once its record is written, last: what a killed build left behind is removed and built again.
-- A build that fails says which command, and shows the tail of its output and what the proxy refused.
+- A build that fails says which command, the line that says why, the tail of its output, and what the proxy refused. Who
+  asks for the same within a minute is told the same: ten tasks of a run do not each wait for what cannot be built.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -35,6 +37,9 @@ _VERSION: Final = "1"
 _MEGA: Final = 1024 * 1024
 _FILE_LIMIT: Final = 16 * _MEGA
 _TAIL: Final = 4000
+_LINE: Final = 300
+_FAILED_SECONDS: Final = 60.0
+_ERROR: Final = re.compile(r"\berror\b|\bfatal\b", re.IGNORECASE)
 _ROOM: Final = 4
 """An environment may take this many times the disk of a workspace."""
 _LOCKS: Final = 64
@@ -69,15 +74,19 @@ class Environments:
     """The environments of one deck.
 
     `root`: where they lie. `proxies`: the ways out for builds. `packages`: what this machine's package tools are
-    configured for.
+    configured for. `now`: a clock that never goes back, in seconds.
     """
 
-    def __init__(self, root: Path, proxies: Proxies, packages: Packages) -> None:
+    def __init__(
+        self, root: Path, proxies: Proxies, packages: Packages, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self._root = root
         self._proxies = proxies
         self._packages = packages
         self._interpreter = ""
         self._building: dict[str, asyncio.Lock] = {}
+        self._now = now
+        self._failed: dict[tuple[str, str], tuple[float, BadConfiguration]] = {}
 
     async def get(
         self,
@@ -108,10 +117,24 @@ class Environments:
                 _make_root(self._root)
                 async with held(self._root / f"{name}.lock", timeout=section.setup_timeout + 60):
                     if not self._ready(name):
+                        asked = name, section.model_dump_json()
+                        self._tell(asked)
                         if announce is not None:
                             await announce(recipe.setup)
-                        await self._build(path, mirror, commit, section, provider, recipe)
+                        try:
+                            await self._build(path, mirror, commit, section, provider, recipe)
+                        except BadConfiguration as error:
+                            self._failed[asked] = self._now(), error
+                            raise
         return path
+
+    def _tell(self, asked: tuple[str, str]) -> None:
+        """Raises BadConfiguration where the same has just failed, with why."""
+        since = self._now() - _FAILED_SECONDS
+        self._failed = {each: failed for each, failed in self._failed.items() if failed[0] > since}
+        if asked in self._failed:
+            error = self._failed[asked][1]
+            raise BadConfiguration(error.message, why=error.why, fix=error.fix)
 
     def _ready(self, name: str) -> bool:
         record = self._root / f"{name}.json"
@@ -263,7 +286,17 @@ def _failed(command: str, result: ExecResult, proxy: Proxy | None) -> BadConfigu
         fix = "raise [sandbox] disk_mb"
     elif refused:
         fix = f"if it needs them, add these hosts to [sandbox] setup_network: {', '.join(refused[:10])}"
-    return BadConfiguration(f"the environment cannot be built: `{command}` {ended}", why=output, fix=fix)
+    return BadConfiguration(
+        f"the environment cannot be built: `{command}` {ended}", why=f"{telling(output)}\n{output}".strip(), fix=fix
+    )
+
+
+def telling(output: str) -> str:
+    """The line of a build's output that says most likely why it failed: the last that speaks of an error, else the
+    last. What follows an error is often advice about something else."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line for line in lines if _ERROR.search(line)]
+    return (errors or lines or [""])[-1][:_LINE]
 
 
 async def _python_version() -> str:
