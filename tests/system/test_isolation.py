@@ -237,6 +237,35 @@ async def many_small_files(here: Scene) -> None:
         assert (result.exit_code, result.flags) == (None, ("disk",)), result
 
 
+_NAMELESS: Final = """
+import mmap, os, socket, sys
+how, held = sys.argv[1], []
+ours, theirs = socket.socketpair()
+for _ in range(16):
+    file = os.open("x", os.O_CREAT | os.O_RDWR)
+    os.unlink("x")
+    for _ in range(20):
+        os.write(file, os.urandom(1 << 20))
+    if how == "mapped":
+        held.append(mmap.mmap(file, 4096))
+    elif how == "in flight":
+        socket.send_fds(ours, [b"x"], [file])
+    if how != "open":
+        os.close(file)
+open("ready", "w").close()
+import time; time.sleep(600)
+"""
+
+
+async def files_without_a_name(here: Scene) -> None:
+    for how in ("open", "mapped", "in flight"):
+        async with opened(Bubblewrap(here.ground), Spec("nameless", limits=LIMITS)) as sandbox:
+            result = await sandbox.exec(["python3", "-c", _NAMELESS, how], timeout=60)
+            assert (result.exit_code, result.flags) == (None, ("disk",)), (how, result)
+            fits = await sandbox.exec("head -c 20000000 /dev/zero > y; exec 3< y; rm y; sleep 1", timeout=60)
+            assert fits.exit_code == 0, fits
+
+
 async def full_tmpfs(here: Scene) -> None:
     async with opened(Bubblewrap(here.ground), Spec("tmpfs", limits=LIMITS)) as sandbox:
         for place in ("/tmp", "/dev/shm", "/home/agent"):
@@ -557,6 +586,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         six_processes_over_memory,
         one_big_file,
         many_small_files,
+        files_without_a_name,
         full_tmpfs,
         daemon_after_close,
         daemon_after_kill_of_bwrap,

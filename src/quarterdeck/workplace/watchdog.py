@@ -4,8 +4,9 @@ files that fill the disk.
 Rules
 - Memory is the proportional share (PSS) of all processes of a sandbox; the cheaper resident size is an upper bound of
   it, so PSS is only read where that bound is above the limit.
-- Disk is what the workspace's files occupy, plus a kibibyte for each entry. It is walked only when the file system has
-  lost a noticeable part of what the sandbox may still use, or when the last walk is old.
+- Disk is what the workspace's files occupy, plus a kibibyte for each entry, and what is open there without a name. That
+  is looked at only when the file system has lost a noticeable part of what the sandbox may still use, or when the last
+  look is old.
 - The verdict is a pure function. What cannot be looked into is not assumed to be empty: it counts against a sandbox as
   soon as the file system has lost more than the sandbox may use.
 - It looks from outside: nothing inside can make itself unreadable to it. Looking never follows a link.
@@ -18,12 +19,13 @@ import signal
 import stat
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
 from quarterdeck.kernel.failures import UNWELL
+from quarterdeck.workplace.nameless import nameless
 from quarterdeck.workplace.port import Limits, Stats
 
 Verdict = Literal["memory", "disk"]
@@ -88,10 +90,12 @@ class Watchdog:
         self._home = home
         self._limits = limits
         self._begun = _free(workspace)
+        self._device = _device(workspace)
         self._walked_free = self._begun
         self._walked_at = float("-inf")
         self._walk_cost = 0.0
         self._disk = (0, 0)
+        self._hidden = 0
 
     def look(self) -> Usage:
         """Measure now. Blocking; milliseconds. Raises OSError where the machine does not let us look."""
@@ -105,13 +109,17 @@ class Watchdog:
         if should_walk(
             used=self._disk[0], limit=self._limits.disk_bytes, lost_since=lost_since, age=age, cost=self._walk_cost
         ):
-            self._walk(free)
+            self._walk(free, pids)
         used, unknown = self._disk
         return Usage(memory, used, len(pids), unknown, max(self._begun - free, 0))
 
-    def _walk(self, free: int) -> None:
+    def _walk(self, free: int, pids: Sequence[int]) -> None:
         begun = time.monotonic()
-        self._disk = self._occupied()
+        used, unknown = self._occupied()
+        lost = self._begun - free
+        held, hidden = nameless(pids, self._device, mapped=lost > max(used, self._limits.disk_bytes // 2))
+        self._disk = used + held, unknown + min(hidden, self._hidden)  # what is only passing by is nobody's fault
+        self._hidden = hidden
         self._walked_at = time.monotonic()
         self._walk_cost = self._walked_at - begun
         self._walked_free = free
@@ -123,13 +131,14 @@ class Watchdog:
     def stats(self) -> Stats:
         """Exact figures. Blocking."""
         pids = descendants(self._root)
-        self._walk(_free(self._workspace))
+        self._walk(_free(self._workspace), pids)
         return Stats(sum(_proportional(pid) for pid in pids), self._disk[0], len(pids))
 
     def kill(self, spare: frozenset[int]) -> bool:
         """SIGKILL all processes of the sandbox but `spare`; whether none was left at the end. Raises OSError where the
         machine does not let us look."""
         deadline = time.monotonic() + _KILL_TIME
+        self._walked_at = float("-inf")  # what only they held is gone with them
         while time.monotonic() < deadline:
             doomed = [pid for pid in descendants(self._root) if pid not in spare and _lives(pid)]
             if not doomed:
@@ -235,6 +244,13 @@ def _free(path: Path) -> int:
     except OSError:  # the workspace was removed meanwhile
         return 0
     return info.f_bfree * info.f_frsize + info.f_ffree * _ENTRY
+
+
+def _device(path: Path) -> int:
+    try:
+        return path.stat().st_dev
+    except OSError:  # as above
+        return -1
 
 
 def occupied(path: Path) -> tuple[int, int]:
