@@ -224,6 +224,37 @@ async def six_processes_over_memory(here: Scene) -> None:
         assert (result.exit_code, result.flags) == (None, ("memory",)), result
 
 
+_KERNEL_MEMORY: Final = {
+    "unix sockets": (
+        "import os, socket, time\nfor _ in range(3):\n    if os.fork() == 0: break\nheld = []\n"
+        "for _ in range(400):\n    held += socket.socketpair()\n    for one in held[-2:]:\n"
+        "        one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 24)\n        one.setblocking(False)\n"
+        "        try:\n            while True: one.send(b'x' * 4096)\n        except BlockingIOError: pass"
+    ),
+    "TCP sockets": (
+        "import socket, time\nlistener = socket.create_server(('127.0.0.1', 0), backlog=1000)\nheld = []\n"
+        "for _ in range(200):\n    one = socket.create_connection(listener.getsockname())\n    held += [one, listener.accept()[0]]\n"
+        "    for each in held[-2:]:\n        each.setblocking(False)\n"
+        "        try:\n            while True: each.send(b'x' * 65536)\n        except BlockingIOError: pass"
+    ),
+    "page tables": (
+        "import mmap, os, time\nfor _ in range(7):\n    if os.fork() == 0: break\n"
+        "held = mmap.mmap(-1, 48 << 30, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000, mmap.PROT_READ)\n"
+        "for n in range(0, 32 << 30, 2 << 20): held[n]"
+    ),
+}
+"""Each takes several times what the sandbox may use."""
+
+
+async def memory_of_the_kernel(here: Scene) -> None:
+    for name, code in _KERNEL_MEMORY.items():
+        async with opened(Bubblewrap(here.ground), Spec("kernel", limits=LIMITS)) as sandbox:
+            result = await sandbox.exec(["python3", "-c", f"{code}\ntime.sleep(600)"], timeout=60)
+            assert (result.exit_code, result.flags) == (None, ("memory",)), (name, result)
+            fits = "import socket; held = [socket.socketpair() for _ in range(200)]; import time; time.sleep(1)"
+            assert (await sandbox.exec(["python3", "-c", fits], timeout=60)).exit_code == 0
+
+
 async def one_big_file(here: Scene) -> None:
     async with opened(Bubblewrap(here.ground), Spec("disk", limits=LIMITS)) as sandbox:
         result = await sandbox.exec("head -c 100000000 /dev/zero > big; stat -c %s big", timeout=60)
@@ -584,6 +615,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         fork_bomb,
         one_process_over_memory,
         six_processes_over_memory,
+        memory_of_the_kernel,
         one_big_file,
         many_small_files,
         files_without_a_name,

@@ -139,6 +139,16 @@ def test_shared_memory_segments_stay_small(machine: str, size: int, expected: in
     assert answer(machine, "shmget", 0, size) == expected
 
 
+@pytest.mark.parametrize("machine", MACHINES)
+def test_nothing_is_kept_in_the_kernel_that_nobody_counts(machine: str) -> None:
+    assert answer(machine, "msgget", 0, 0) == error(errno.ENOSYS)
+    assert [answer(machine, "semget", 0, n) for n in (0, 17, 64)] == [ALLOW] * 3
+    assert [answer(machine, "semget", 0, n) for n in (65, 0xFFFFFFFF)] == [error(errno.EINVAL)] * 2
+    heard = [option for option in range(100) if answer(machine, "setsockopt", 3, 1, option) == error(0)]
+    assert heard == [7, 8, 32, 33], "SO_SNDBUF, SO_RCVBUF, and both by force"
+    assert {answer(machine, "setsockopt", 3, level, 7) for level in (0, 6, 41)} == {ALLOW}
+
+
 def test_another_architecture_ends_the_process() -> None:
     program = seccomp.program("x86_64")
     assert run(program, 1, audit=0x40000003) == seccomp.KILL

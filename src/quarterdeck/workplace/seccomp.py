@@ -6,6 +6,7 @@ Rules
 - Refused calls fail with an error a program can handle; a call by another architecture's convention ends the process,
   because its numbers would mean something else here.
 - `clone3` hides its flags behind a pointer, so it is answered with ENOSYS, and the C library falls back to `clone`.
+- How large a socket's buffer is to be is heard and not heeded, as the kernel itself may do: the watchdog counts them.
 - Arguments that the kernel reads as 32 bits are compared as 32 bits: high bits must not help to slip through.
 
 Sources: linux/seccomp.h, linux/filter.h, linux/audit.h; the call tables of x86-64 and of asm-generic (aarch64).
@@ -32,6 +33,11 @@ _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 _UNIX, _INET, _INET6, _NETLINK = 1, 2, 10, 16
 _NETLINK_ROUTE = 0
 _SHARED_MEMORY_LIMIT: Final = 64 * 1024
+_SEMAPHORES: Final = 64
+"""Of one set: there may be 32,000 sets, and the kernel holds 64 bytes for each semaphore."""
+_SOL_SOCKET: Final = 1
+_BUFFER_SIZES: Final = (7, 8, 32, 33)
+"""SO_SNDBUF, SO_RCVBUF and the same by force."""
 
 _REFUSED: Final = {
     # looking into, and taking over, other processes
@@ -93,6 +99,7 @@ _ABSENT: Final = {
     "io_uring_register": (427, 427),
     "memfd_create": (319, 279),
     "memfd_secret": (447, 447),
+    "msgget": (68, 186),
 }
 _CONDITIONAL: Final = {
     "clone": (56, 220),
@@ -100,6 +107,8 @@ _CONDITIONAL: Final = {
     "socket": (41, 198),
     "socketpair": (53, 199),
     "shmget": (29, 194),
+    "semget": (64, 190),
+    "setsockopt": (54, 208),
 }
 
 
@@ -186,6 +195,15 @@ def _rules() -> dict[str, list[Instruction]]:
             (_LOAD, 0, 0, _low(1)),
             (_GREATER, 0, 1, _SHARED_MEMORY_LIMIT),
             _answer(errno.EINVAL),
+            allow,
+        ],
+        "semget": [(_LOAD, 0, 0, _low(1)), (_GREATER, 0, 1, _SEMAPHORES), _answer(errno.EINVAL), allow],
+        "setsockopt": [
+            (_LOAD, 0, 0, _low(1)),
+            (_EQUAL, 0, len(_BUFFER_SIZES) + 2, _SOL_SOCKET),
+            (_LOAD, 0, 0, _low(2)),
+            *((_EQUAL, left, int(left == 0), size) for left, size in zip((3, 2, 1, 0), _BUFFER_SIZES, strict=True)),
+            _answer(0),
             allow,
         ],
     }

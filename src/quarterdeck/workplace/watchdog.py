@@ -2,8 +2,8 @@
 files that fill the disk.
 
 Rules
-- Memory is the proportional share (PSS) of all processes of a sandbox; the cheaper resident size is an upper bound of
-  it, so PSS is only read where that bound is above the limit.
+- Memory is the proportional share (PSS) of all processes of a sandbox, and what the kernel holds for them beside it
+  (`kernel_memory`). The cheaper resident size is an upper bound of PSS, which is only read where that is too much.
 - Disk is what the workspace's files occupy, plus a kibibyte for each entry, and what is open there without a name. That
   is looked at only when the file system has lost a noticeable part of what the sandbox may still use, or when the last
   look is old.
@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from quarterdeck.kernel.failures import UNWELL
+from quarterdeck.workplace.kernel_memory import in_sockets, page_tables, resident
 from quarterdeck.workplace.nameless import nameless
 from quarterdeck.workplace.port import Limits, Stats
 
@@ -37,7 +38,6 @@ _ENTRY: Final = 1024
 _DEPTH: Final = 200
 _KILL_TIME: Final = 5.0
 _KILL_PAUSE: Final = 0.005
-_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +100,9 @@ class Watchdog:
     def look(self) -> Usage:
         """Measure now. Blocking; milliseconds. Raises OSError where the machine does not let us look."""
         pids = descendants(self._root)
-        memory = sum(_resident(pid) for pid in pids)
-        if memory > self._limits.memory_bytes:
-            memory = sum(_proportional(pid) for pid in pids)
+        memory = in_sockets(pids, self._limits.memory_bytes)
+        if memory + sum(_resident(pid) for pid in pids) > self._limits.memory_bytes:
+            memory += sum(_proportional(pid) for pid in pids)
         free = _free(self._workspace)
         age = time.monotonic() - self._walked_at
         lost_since = self._walked_free - free
@@ -132,7 +132,8 @@ class Watchdog:
         """Exact figures. Blocking."""
         pids = descendants(self._root)
         self._walk(_free(self._workspace), pids)
-        return Stats(sum(_proportional(pid) for pid in pids), self._disk[0], len(pids))
+        memory = in_sockets(pids, self._limits.memory_bytes) + sum(_proportional(pid) for pid in pids)
+        return Stats(memory, self._disk[0], len(pids))
 
     def kill(self, spare: frozenset[int]) -> bool:
         """SIGKILL all processes of the sandbox but `spare`; whether none was left at the end. Raises OSError where the
@@ -216,25 +217,28 @@ def _lives(pid: int) -> bool:
 
 
 def _resident(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_bytes().split()[1]) * _PAGE
-    except OSError as error:
-        _ended_meanwhile(error)
-        return 0
-    except IndexError:
-        return 0
+    status = _status(pid)
+    return resident(status) + page_tables(status)
 
 
 def _proportional(pid: int) -> int:
     try:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_bytes().splitlines():
             if line.startswith(b"Pss:"):
-                return int(line.split()[1]) * 1024
+                return int(line.split()[1]) * 1024 + page_tables(_status(pid))
     except PermissionError:
         return _resident(pid)
     except OSError as error:
         _ended_meanwhile(error)
     return 0
+
+
+def _status(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/status").read_bytes()
+    except OSError as error:
+        _ended_meanwhile(error)
+        return b""
 
 
 def _free(path: Path) -> int:
