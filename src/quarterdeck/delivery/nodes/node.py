@@ -17,7 +17,7 @@ from quarterdeck.delivery import feedback as feedback_store
 from quarterdeck.delivery import jobs
 from quarterdeck.delivery.briefing import Briefing, Briefings
 from quarterdeck.engine.port import Engine, Job, Later
-from quarterdeck.journal.port import Claim, Journal
+from quarterdeck.journal.port import Claim, Entry, Journal
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids, probes
 from quarterdeck.kernel.attempts import AttemptState, apply_attempt
@@ -105,8 +105,8 @@ class Nodes:
         """Perform one node and record its end."""
         duty = await self._duty(job)
         probes.hit("attempt.claimed")
-        if duty.node in duty.state.nodes:
-            await self._journal.commit(also=lambda tx: self._engine.defer(tx, jobs.advance(duty.run)))
+        if (ended := duty.state.nodes.get(duty.node)) is not None:
+            await self._say_again(duty, ended)
             return
         try:
             result = await self._performers[duty.node](duty)
@@ -120,6 +120,15 @@ class Nodes:
             _log.exception("node %s of %s failed", duty.node, duty.attempt)
             result = _bug(error)
         await self._record(duty, result)
+
+    async def _say_again(self, duty: Duty, ended: e.NodeFinished) -> None:
+        """Wake the run for an end that is on record. It looks at the newest record: should anything that is no end have
+        come behind, it would never hear of it."""
+        advance = jobs.advance(duty.run)
+        last = await self._journal.last(duty.claim.stream)
+        hidden = last is not None and not isinstance(last.event, e.NodeFinished)
+        entries = (Entry(duty.claim, (ended,)),) if hidden else ()
+        await self._journal.commit(*entries, also=lambda tx: self._engine.defer(tx, advance))
 
     async def _duty(self, job: Job) -> Duty:
         attempt, node = str(job.payload["attempt"]), Node(str(job.payload["node"]))
