@@ -10,11 +10,13 @@ from deck_kit import AGENT, SHELL, Place, one, place_at, run_events, task
 from test_goal import HAND_IN, rule, scripted, writes
 
 from quarterdeck.assembly import open_deck
+from quarterdeck.engine.port import Job
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.events import RunStatus, TaskStatus
 from quarterdeck.kernel.failures import BadInput, Conflicting, NotFound
 from quarterdeck.models.scripted.scenario import Turn, act
+from quarterdeck.triggers import port
 from quarterdeck.workplace.ground import Ground
 
 
@@ -107,6 +109,23 @@ async def test_of_what_people_say_before_anybody_hears_the_last_word_counts(
         view = await deck.views.run(run)
         assert view.status is status
         assert (view.finished_at is not None) is status.finished, "a cancelled run ends"
+
+
+async def test_who_waits_for_a_persons_word_performs_what_concerns_the_world_outside_too(place: Place) -> None:
+    place.begin(deck='[approve]\nplan = "always"\n')
+    async with open_deck(place.settings) as deck:
+        run = await deck.create(place.order(task("a", "echo a > a.txt"), sandbox="none"))
+        await deck.work(run)
+        assert (await deck.views.run(run)).status is RunStatus.WAITING
+        waiting, parts = asyncio.create_task(deck.moved(run)), deck._parts
+        job = Job(kind=port.CLOCK, key="k", lock="k", run="")  # a message, a result: whatever comes meanwhile
+        await parts.journal.commit(also=lambda tx: parts.engine.defer(tx, job))
+        mark = 0
+        while await parts.engine.unfinished():
+            mark = await parts.store.changed(mark, 5.0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert await parts.engine.failed() == [], "it would never be done"
 
 
 async def test_more_money_reaches_who_ran_out_of_it_and_who_is_at_work(place: Place) -> None:

@@ -70,7 +70,7 @@ class Working:
             elif await self._may_own():
                 await self._owning.begin()
                 if await parts.engine.unfinished():
-                    await parts.engine.serve(parts.handlers, until_idle=True)
+                    await parts.engine.serve(self._handlers, until_idle=True)
             mark = await parts.store.changed(mark, FOLLOW_SECONDS)
 
     async def serve(self, drain: float = 0.0) -> None:
