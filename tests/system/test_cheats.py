@@ -154,10 +154,15 @@ async def test_tests_that_no_runner_finds_any_more_were_removed(place: Place) ->
         "links": ("rm test_four.py; ln -s four.py test_four.py", "test_four.py"),
     }
     others = ("one", "two", "three", "four", "five")
-    place.begin(files(*hidden, "moves", *others), deck="[limits]\nattempts = 1\n")
+    place.begin(
+        {**files(*hidden, "moves", *others), "sub/tox.ini": "[pytest]\ntestpaths = .\n"},
+        deck="[limits]\nattempts = 1\n",
+    )
     moves = work("moves", f"{MENDS}; mkdir deep; mv test_five.py deep/test_all_of_five.py")
     cheats = [work(name, f"{MENDS}; {script}") for name, (script, _) in hidden.items()]
-    async with carried(place, *cheats, moves) as (_, result):
+    unset = work("unset", "mv sub/tox.ini sub/old.ini", paths=["**"], verify=["true"])
+    async with carried(place, *cheats, moves, unset) as (deck, result):
+        assert "sub/tox.ini: `testpaths (no longer set)` may leave tests out" in await deck.report(result.run)
         for name, (_, path) in hidden.items():
             assert f"{path}: the existing test `TestIt::test_add` was removed" in one(result, name).reason, name
         assert one(result, "moves").status is TaskStatus.MERGED, one(result, "moves").reason

@@ -787,13 +787,28 @@ TOML, INI = "[tool.pytest.ini_options]\n", "[pytest]\n"
             f"{TOML}testpaths = [\n    'one',\n]\npython_functions = 'x_*'\nminversion = '7'\n",
             ["testpaths = [ 'one', ]", "python_functions = 'x_*'"],
         ),
-        ("pytest.ini", f"{INI}# addopts = -k x\naddopts = -q\n", []),
+        ("pytest.ini", f"{INI}# addopts = -k x\naddopts = -q\n", ["pytest.ini"]),
+        ("sub/.pytest.ini", "[other]\n", [".pytest.ini"]),
         ("notes.ini", f"{INI}addopts = -k x\n", []),
     ],
 )
 def test_options_that_leave_out_tests(path: str, new: str, says: list[str]) -> None:
     assert [name for _, name in narrows(path, "", new)] == says
     assert list(narrows(path, new, f"{new}\n# more\n")) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new", "says"),
+    [
+        ("pytest.ini", f"{INI}python_files = check_*.py\n", f"{INI}addopts = -q\n", ["python_files (no longer set)"]),
+        ("setup.cfg", "[tool:pytest]\ntestpaths = tests more\n", "", ["testpaths (no longer set)"]),
+        ("pyproject.toml", f"{TOML}python_functions = 'a_*'\n", "[x]\n", ["python_functions (no longer set)"]),
+        ("pyproject.toml", f"{TOML}testpaths = 'a'\n", f"{TOML}testpaths = 'b'\n", ["testpaths = 'b'"]),
+        ("pytest.ini", f"{INI}addopts = -q\n", f"{INI}", []),
+    ],
+)
+def test_what_says_no_more_which_files_are_tests(path: str, old: str, new: str, says: list[str]) -> None:
+    assert [name for _, name in narrows(path, old, new)] == says
 
 
 def test_options_that_leave_out_single_tests_are_grave() -> None:

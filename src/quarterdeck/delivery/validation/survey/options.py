@@ -3,7 +3,8 @@
 Rules
 - `addopts` is looked at, and what says which files and names are tests, in the files and sections that pytest reads
   them from.
-- An option that was there already, with the same value, is the base's affair.
+- An option that was there already, with the same value, is the base's affair. What said which files are tests and says
+  it no more is told, and so is a new file that keeps pytest from reading the others.
 - What leaves out single tests or all of them (`--deselect`, `-k`, `--collect-only`) is told apart from what may be
   housekeeping (`--ignore`, `-m`, a plugin that is turned off or loaded, where tests are looked for).
 """
@@ -16,6 +17,8 @@ from collections.abc import Iterator
 from quarterdeck.delivery.validation.survey.sources import FOREIGN, TESTS, holds_tests, is_test
 
 FILES = re.compile(r"(^|/)(\.?pytest\.ini|pyproject\.toml|setup\.cfg|tox\.ini|\.?pytest\.toml)$")
+_ALONE = re.compile(r"(^|/)\.?pytest\.(?:ini|toml)$")
+"""Whatever it holds, pytest reads no other file beside it."""
 _SECTION = re.compile(
     r"^\[(?:pytest|tool:pytest|tool\.pytest(?:\.ini_options)?)\][^\n]*\n(.*?)(?=^\[[\w.:\"-]+\]|\Z)", re.M | re.S
 )
@@ -48,9 +51,21 @@ def looked_into(path: str) -> bool:
 
 def narrows(path: str, old: str, new: str) -> Iterator[tuple[str, str]]:
     """`deselects` or `narrows`, and the option: of a file that becomes another one."""
-    if FILES.search(path):
-        before = set(_found(old))
-        yield from dict.fromkeys(found for found in _found(new) if found not in before)
+    if not FILES.search(path):
+        return
+    before = set(_found(old))
+    found = dict.fromkeys(each for each in _found(new) if each not in before)
+    yield from found
+    kept = set(_chosen(new))
+    yield from (("narrows", f"{key} (no longer set)") for key in dict.fromkeys(_chosen(old)) if key not in kept)
+    if not old and not found and _ALONE.search(path):
+        yield "narrows", path.rpartition("/")[2]
+
+
+def _chosen(source: str) -> Iterator[str]:
+    """What is said of which files and names are tests."""
+    for section in _SECTION.findall(source):
+        yield from (key for key, _ in _CHOOSES.findall(_COMMENT.sub("", section)))
 
 
 def _found(source: str) -> Iterator[tuple[str, str]]:

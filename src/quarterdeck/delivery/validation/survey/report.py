@@ -3,7 +3,8 @@
 Rules
 - In: the base, and what changed. Out: what there is to say, bounded, and what matters first.
 - A file or a question that cannot be looked at is left out and named: it hides nothing of the others.
-- A file of tests that got another kind of name is one that went and one that came: no runner finds its tests there.
+- A file of tests, or of pytest's options, that got another kind of name is one that went and one that came: no runner
+  finds there what it holds.
 - A file whose tests could be read and now cannot be is told as if it were weakened.
 - Of what could not be read those files are named that the survey looks into: a picture or a recorded answer holds
   nothing that it would find. A file that the change removes is slight: nothing is left of it to look at.
@@ -28,7 +29,7 @@ from quarterdeck.delivery.validation.survey.formatting import Effort, formatting
 from quarterdeck.delivery.validation.survey.imports import MANIFESTS, known
 from quarterdeck.delivery.validation.survey.names import invented
 from quarterdeck.delivery.validation.survey.needless import needless
-from quarterdeck.delivery.validation.survey.options import judges, looked_into, narrows
+from quarterdeck.delivery.validation.survey.options import FILES, judges, looked_into, narrows
 from quarterdeck.delivery.validation.survey.places import Places
 from quarterdeck.delivery.validation.survey.silence import Silence, of_module
 from quarterdeck.delivery.validation.survey.sources import (
@@ -218,7 +219,7 @@ def main() -> None:
     for path, old_path, status in wanted["files"]:
         old = _at(wanted["base"], old_path) if status != "A" else ""
         new = _here(path) if status != "D" else ""
-        if old is not None and found_by_name(old_path) and not found_by_name(path):
+        if old is not None and any(known(old_path) and not known(path) for known in (found_by_name, FILES.search)):
             edits.append(Edit(old_path, old, ""))
             old = ""
         if old is not None and new is not None:
