@@ -133,6 +133,41 @@ async def test_another_lock_file_or_command_is_another_environment(place: Place)
     assert len(list(one.parent.glob("*.lock")) if one else ()) == 1
 
 
+async def test_what_was_built_with_code_that_is_not_merged_serves_nobody_else(place: Place) -> None:
+    """A change that says as much of its packages as another one does not run on what the other's code has built."""
+    await commit_of(place)
+    section = SandboxSection(setup=('cp *.py "$QUARTERDECK_ENV/"',), setup_network=())
+
+    async def built(branch: str, start: str, text: str) -> tuple[Path, str]:
+        git(place.repository, "switch", "-qC", branch, start)
+        (place.repository / "requirements.txt").write_text("# one more\n")
+        (place.repository / "thing.py").write_text(text)
+        git(place.repository, "commit", "-qam", text)
+        path = await place.environments.get(place.mirror, await commit_of(place), section, place.provider)
+        assert path is not None
+        return path, (path / "thing.py").read_text()
+
+    hostile, _ = await built("hostile", "main", "HOOK = 1\n")
+    sound, text = await built("sound", "main", "VALUE = 2\n")
+    assert sound != hostile
+    assert text == "VALUE = 2\n"
+    assert await built("later", "sound", "VALUE = 3\n") == (sound, text)
+    git(place.repository, "switch", "-q", "hostile")
+    for one in (place.environments, place.again):  # nor does one who was told of neither
+        assert await one.get(place.mirror, await commit_of(place), section, place.provider) == hostile
+
+
+async def test_a_commit_that_nobody_knows_any_more_serves_nobody(place: Place) -> None:
+    commit = await commit_of(place)
+    section = SandboxSection(setup=("true",), setup_network=())
+    path = await place.environments.get(place.mirror, commit, section, place.provider)
+    assert path is not None
+    gone = path.with_name(f"{path.name.partition('.')[0]}.{'1' * 40}")
+    for end in ("", ".json"):
+        path.with_name(path.name + end).rename(gone.with_name(gone.name + end))
+    assert await place.again.get(place.mirror, commit, section, place.provider) == path
+
+
 async def test_a_build_that_fails_says_why_and_leaves_nothing(place: Place) -> None:
     commit = await commit_of(place)
     section = SandboxSection(

@@ -1,8 +1,10 @@
 """Environments: what a repository's commands need installed, built once and shared read-only.
 
 Rules
-- An environment belongs to the contents of the files that decide it, to the setup commands and to the interpreter:
-  the same key is never built twice, not even by two processes at once.
+- An environment belongs to the contents of the files that decide it, to the setup commands and to the interpreter: the
+  same key is not built twice, not even by two processes at once, but for the next rule.
+- To build one may run code of the commit that it is built at (setup.py, a build back end, `make deps`). It serves that
+  commit, and those that have it in their history: nothing that was not merged decides what others run on.
 - It is built in a sandbox of its own that reaches only the hosts of `setup_network`; agents never write to it.
 - It counts only once its record is written, last: what a killed build left behind is removed and built again.
 - A build that fails says which command, the line that says why, the tail of its output, and what the proxy refused. Who
@@ -18,12 +20,13 @@ import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from quarterdeck.kernel.config import SandboxSection
-from quarterdeck.kernel.failures import BadConfiguration, SandboxFailed
+from quarterdeck.kernel.failures import BadConfiguration, GitFailed, SandboxFailed
 from quarterdeck.workplace.ground import worker_uid
 from quarterdeck.workplace.lock import held
 from quarterdeck.workplace.mirror import Mirror
@@ -43,6 +46,7 @@ _ERROR: Final = re.compile(r"\berror\b|\bfatal\b", re.IGNORECASE)
 _ROOM: Final = 4
 """An environment may take this many times the disk of a workspace."""
 _LOCKS: Final = 64
+_SERVED: Final = 4096
 _VERSION_DEADLINE: Final = 30.0
 _CERTIFICATES: Final = "/workspace/.git/quarterdeck-certificates.pem"
 _DAY: Final = 86400.0
@@ -87,6 +91,8 @@ class Environments:
         self._building: dict[str, asyncio.Lock] = {}
         self._now = now
         self._failed: dict[tuple[str, str], tuple[float, BadConfiguration]] = {}
+        self._served: dict[tuple[str, str], bool] = {}
+        """Whether the first of two commits is in the history of the second."""
 
     async def get(
         self,
@@ -108,16 +114,18 @@ class Environments:
         if not recipe.setup:
             return None
         # Without a sandbox nothing can be mounted at a fixed place: such an environment is one of its own.
-        name = recipe.key if provider.name != "none" else f"{recipe.key}-none"
-        path = self._root / name
+        key = recipe.key if provider.name != "none" else f"{recipe.key}-none"
         if len(self._building) >= _LOCKS:  # whoever waits for one that is dropped is kept apart by the file lock
             self._building = {each: lock for each, lock in self._building.items() if lock.locked()}
-        async with self._building.setdefault(name, asyncio.Lock()):
-            if not self._ready(name):
+        async with self._building.setdefault(key, asyncio.Lock()):
+            path = await self._ready(key, mirror, commit)
+            if path is None:
                 _make_root(self._root)
-                async with held(self._root / f"{name}.lock", timeout=section.setup_timeout + 60):
-                    if not self._ready(name):
-                        asked = name, section.model_dump_json()
+                async with held(self._root / f"{key}.lock", timeout=section.setup_timeout + 60):
+                    path = await self._ready(key, mirror, commit)
+                    if path is None:
+                        path = self._root / f"{key}.{commit}"
+                        asked = path.name, section.model_dump_json()
                         self._tell(asked)
                         if announce is not None:
                             await announce(recipe.setup)
@@ -136,12 +144,27 @@ class Environments:
             error = self._failed[asked][1]
             raise BadConfiguration(error.message, why=error.why, fix=error.fix)
 
-    def _ready(self, name: str) -> bool:
-        record = self._root / f"{name}.json"
-        if not record.exists():
-            return False
-        os.utime(record)  # its last use, for `prune`
-        return True
+    async def _ready(self, key: str, mirror: Mirror, commit: str) -> Path | None:
+        """The environment of that key that a commit may use; None = there is none."""
+        for record in sorted(self._root.glob(f"{key}.*.json")):
+            if await self._serves(mirror, record.stem.rpartition(".")[2], commit):
+                with suppress(FileNotFoundError):  # removed just now
+                    os.utime(record)  # its last use, for `prune`
+                    return record.with_suffix("")
+        return None
+
+    async def _serves(self, mirror: Mirror, built: str, commit: str) -> bool:
+        if built == commit:
+            return True
+        if (known := self._served.get((built, commit))) is None:
+            if len(self._served) >= _SERVED:
+                self._served.clear()
+            try:
+                known = await mirror.ancestor(built, commit)
+            except GitFailed:  # a commit of another repository, or one that was never merged and is gone
+                known = False
+            self._served[built, commit] = known
+        return known
 
     async def _recipe(self, mirror: Mirror, commit: str, section: SandboxSection, gate: Sequence[str]) -> Recipe:
         if section.setup == ():
@@ -231,7 +254,9 @@ class Environments:
             if time.time() - record.stat().st_mtime >= idle_seconds:
                 record.unlink()
                 remove_tree(self._root / record.stem)
-                (self._root / f"{record.stem}.lock").unlink(missing_ok=True)
+                key = record.stem.partition(".")[0]
+                if not any(self._root.glob(f"{key}.*.json")):
+                    (self._root / f"{key}.lock").unlink(missing_ok=True)
                 removed.append(record.stem)
         return removed
 

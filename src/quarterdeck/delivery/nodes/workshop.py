@@ -2,7 +2,7 @@
 
 Rules
 - A sandbox gets the mirror's objects and the environment read-only; only its workspace is its own.
-- The environment is the one of the commit's lock files; it is built once and shared.
+- The environment is the one of the commit's lock files; it is built once and shared by what is merged.
 - A checkout for checks is fresh, and gone afterwards.
 - A repository whose server does not answer keeps nobody from another one.
 - Nobody waits while a sandbox is closed and its workspace removed, save whoever asks for the same one again, the deck's
