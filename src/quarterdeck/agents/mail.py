@@ -11,6 +11,7 @@ Rules
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
@@ -18,7 +19,10 @@ from typing import Final
 from quarterdeck.journal.port import Journal
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
+from quarterdeck.kernel.failures import StoreUnavailable
 from quarterdeck.models.port import Flaw
+
+_log = logging.getLogger(__name__)
 
 KEPT: Final = 50
 """Messages that one attempt is told at most when it begins."""
@@ -71,7 +75,13 @@ class Mail:
                 for stream, length in (await journal.lengths(ids.mail_stream(f"{run}."))).items():
                     attempt = stream.removeprefix(ids.mail_stream(""))
                     if attempt in self._listeners and length > told.get(attempt, 0):
-                        told[attempt] = await self._catch_up(journal, attempt, told.get(attempt, 0))
+                        try:
+                            told[attempt] = await self._catch_up(journal, attempt, told.get(attempt, 0))
+                        except StoreUnavailable:
+                            raise
+                        except Exception:  # noqa: BLE001 - recorded; whoever else listens has to hear all the same
+                            _log.exception("what was said to %s could not be told", attempt)
+                            told[attempt] = length
 
     async def _catch_up(self, journal: Journal, attempt: str, after: int) -> int:
         for record in await journal.read(ids.mail_stream(attempt), after=after):

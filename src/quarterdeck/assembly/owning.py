@@ -9,6 +9,7 @@ Rules
 """
 
 import asyncio
+import logging
 import os
 import socket
 from typing import Final
@@ -21,6 +22,8 @@ from quarterdeck.journal.deck import note
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.failures import StoreUnavailable
 from quarterdeck.workplace.ground import sweep
+
+_log = logging.getLogger(__name__)
 
 _KEPT_ENVIRONMENTS: Final = 20
 _AGAIN_SECONDS: Final = 1.0
@@ -87,4 +90,7 @@ class Owning:
             try:
                 await self._parts.mail.rounds(self._parts.journal)
             except StoreUnavailable:  # said by the engine; the next round begins where this one ended
+                await asyncio.sleep(_AGAIN_SECONDS)
+            except Exception:  # noqa: BLE001 - a bug of ours is recorded, and must not make this process deaf for good
+                _log.exception("the round for mail broke off; the next one begins anew")
                 await asyncio.sleep(_AGAIN_SECONDS)
