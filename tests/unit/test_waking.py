@@ -113,6 +113,16 @@ async def _done(job: object) -> None:
     """Nothing is left to do."""
 
 
+async def test_a_run_that_was_cancelled_is_brought_to_its_end(deck: _Deck) -> None:
+    await deck.order("r-1")
+    log = Log(deck.store, SystemClock())
+    claim = await log.claim(ids.run_stream("r-1"))
+    await log.append(claim, e.RunCancelled(by="ada"))
+    assert await deck.look() == ["r-1"]
+    await log.append(claim, e.RunFinished(status=e.RunStatus.CANCELLED, exit_code=130, sha="0" * 40))
+    assert await deck.look(PAUSES[1]) == []
+
+
 async def test_who_waits_for_a_person_is_left_alone(deck: _Deck) -> None:
     await deck.order("r-1")
     log = Log(deck.store, SystemClock())

@@ -251,9 +251,8 @@ class Views:
         return [run_of(row) for row in await self._store.read("view_runs")]
 
     async def going(self) -> list[RunView]:
-        """The runs that have not ended, newest first."""
-        views = [run_of(row) for row in await self._store.read("view_runs_open")]
-        return [view for view in views if not view.status.finished]
+        """The runs that have not ended, newest first; one that was cancelled has not before its report is written."""
+        return [run_of(row) for row in await self._store.read("view_runs_open")]
 
     async def ended(self, names: Iterable[str]) -> set[str]:
         """Those of these runs that have ended."""
