@@ -514,7 +514,23 @@ async def files_beside_the_workspace(here: Scene) -> None:
         await sandbox.exec("echo x > ../beside; echo x > /workspace/../beside; cp /bin/sh s; chmod 4755 s", timeout=20)
         place = here.ground.place("beside")
         assert sorted(entry.name for entry in place.iterdir()) == ["owner.json", "scratch", "w"]
-        assert place.stat().st_mode & 0o777 == 0o700
+        assert place.stat().st_mode & 0o777 == (0o700 if os.geteuid() else 0o710)
+
+
+async def the_record_of_a_workspace(here: Scene) -> None:
+    """Root's deck writes it and believes it: without a sandbox, too, agents neither change it nor lead it elsewhere."""
+    async with opened(Plain(here.ground), Spec("record", limits=LIMITS)) as sandbox:
+        record = here.ground.place("record") / "owner.json"
+        before = record.read_text()
+        done = await sandbox.exec(
+            "rm -f ../owner.json; echo x > ../owner.json; ln -s /x ../owner.new; ls ..", timeout=20
+        )
+        if os.geteuid():  # it is the agent's own user who wrote it
+            return
+        assert record.read_text() == before, done
+        assert not record.with_suffix(".new").is_symlink()
+        assert record.parent.stat().st_uid == 0
+        assert (await sandbox.exec("echo x > file; cat file", timeout=20)).stdout == b"x\n"
 
 
 _FLOOD: Final = """
@@ -630,6 +646,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         alternates_to_another_private_repository,
         bad_packs,
         files_beside_the_workspace,
+        the_record_of_a_workspace,
         connections_without_end,
         connections_to_the_gateway_without_end,
         the_way_out_of_others,

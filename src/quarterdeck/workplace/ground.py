@@ -5,8 +5,8 @@ Rules
   reach lies in a root-owned directory it can traverse: a home below root's own 0700 directory could not be entered.
 - Started by anybody else, everything lies in the deck's home and belongs to that user.
 - The programs that all decks of this machine run alike are there once for all of root's.
-- A workspace is `<workspaces>/<id>/w`; `<id>` is 0700, so that a setuid file an agent leaves in it is of no use to
-  anybody on the host.
+- A workspace is `<workspaces>/<id>/w`; nobody but the uid that agents run as passes through `<id>`, so that a setuid
+  file that an agent leaves in it is of no use to anybody on the host.
 - A root-owned ground remembers the home it belongs to, so that it can be removed when that home is gone.
 """
 

@@ -1,8 +1,9 @@
 """The directories of workspaces, and the record of who works in them.
 
 Rules
-- `<workspaces>/<id>/` is 0700 and belongs to the uid that agents run as; `w` in it is the workspace, `home` the home
-  where it is kept. The sandbox sees only these, so the record beside them cannot be forged from inside.
+- In `<workspaces>/<id>/`, `w` is the workspace and `home` the home where it is kept. Both belong to the uid that agents
+  run as; the folder does not, where that is another one than ours, and nobody but that one may pass through it. So the
+  record beside them cannot be forged, nor what we write there be led elsewhere, also without a sandbox.
 - A process is named by its id, its start time and the boot it belongs to; a bare process id is never killed.
 - A workspace whose owner lives is nobody else's to end or to remove. Where the machine does not let us look whether it
   lives, that is an error, never a no.
@@ -124,7 +125,8 @@ class Workspaces:
         """Make it. Raises FileExistsError."""
         place = self._ground.place(id)
         place.mkdir(mode=0o700)
-        for directory in (place, place / "w", place / "scratch"):
+        _keep(place)
+        for directory in (place / "w", place / "scratch"):
             _own(directory)
         return place / "w"
 
@@ -135,7 +137,9 @@ class Workspaces:
             return  # no /proc: nothing could be recognised later
         text = json.dumps([asdict(process) for process in processes if process is not None])
         record = self._ground.place(id) / _RECORD
+        _keep(record.parent)
         new = record.with_suffix(".new")
+        new.unlink(missing_ok=True)
         new.write_text(text, encoding="utf-8")
         new.replace(record)
 
@@ -169,9 +173,17 @@ class Workspaces:
         remove_tree(going)
 
 
+def _keep(place: Path) -> None:
+    """Have the folder of a workspace be ours, and let the agents' uid pass through."""
+    dropped = worker_uid()
+    if dropped is not None:
+        os.chown(place, 0, dropped[1])
+        place.chmod(0o710)
+
+
 def _own(directory: Path) -> None:
     """Make a directory for the uid that agents run as, where it is missing."""
-    if directory.is_symlink():  # its parent belongs to that uid too: nothing of ours may be led elsewhere
+    if directory.is_symlink():  # of before, when its parent belonged to that uid: nothing of ours may be led elsewhere
         directory.unlink()
     directory.mkdir(mode=0o700, exist_ok=True)
     dropped = worker_uid()
