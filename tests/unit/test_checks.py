@@ -14,6 +14,7 @@ from quarterdeck.delivery.validation.checks import (
     outlived,
     passed,
     summary,
+    told,
 )
 from quarterdeck.delivery.validation.evidence import Report
 from quarterdeck.kernel.entities import CheckResult
@@ -80,8 +81,32 @@ def test_the_summary_shows_what_failed() -> None:
     assert "$ pytest -q\n[exit 1, 2.0 s]" in text
     assert "E assert 1 == 2" in text
     assert "fine" not in text
-    assert headline(results) == "`pytest -q` failed: exit 1"
+    assert headline(results) == "`pytest -q` failed: exit 1: assert 1 == 2"
     assert headline(results[:1]) == ""
+
+
+@pytest.mark.parametrize(
+    ("output", "line"),
+    [
+        (
+            "E   AssertionError: no\n=== summary ===\nFAILED tests/t.py::test_x - AssertionError: no\n1 failed in 0.1s",
+            "FAILED tests/t.py::test_x - AssertionError: no",
+        ),
+        (
+            "Traceback\nAssertionError: -1800 != 180\n\nRan 1 test\n\nFAILED (failures=1)",
+            "AssertionError: -1800 != 180",
+        ),
+        ("src/a.py:3:1: F401 `os` imported\nFound 1 error.", "src/a.py:3:1: F401 `os` imported"),
+        ("ok x\n--- FAIL: TestB (0.00s)\nFAIL\nexit status 1", "--- FAIL: TestB (0.00s)"),
+        ("error[E0308]: mismatched types", "error[E0308]: mismatched types"),
+        ("\x1b[31merror: no such thing\x1b[0m", "error: no such thing"),
+        ("12:30:05: all is well\nit is not good", ""),
+        ("x" * 400_000 + " AssertionError: far away", ""),
+        ("", ""),
+    ],
+)
+def test_what_failed_is_told_in_the_line_that_names_it(output: str, line: str) -> None:
+    assert told(output) == line
 
 
 @pytest.mark.parametrize("deaths", range(LIVES + 1))

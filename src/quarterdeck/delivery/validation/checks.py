@@ -14,6 +14,7 @@ Rules
 
 import asyncio
 import contextlib
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, TypeVar
@@ -31,6 +32,8 @@ from quarterdeck.delivery.validation.evidence import (
 )
 from quarterdeck.kernel.entities import CheckResult
 from quarterdeck.kernel.failures import SandboxDied
+from quarterdeck.tools.bounds import readable
+from quarterdeck.tools.shed.schemas import printable
 from quarterdeck.workplace.port import HOME, ExecResult, Sandbox
 
 T = TypeVar("T")
@@ -43,6 +46,14 @@ READ_LIMIT: Final = 512 * 1024
 
 KEEP_LIMIT: Final = 12 * 1024
 """Characters of a command's output that are kept."""
+
+LINE_LIMIT: Final = 300
+"""Characters of a line of output that are looked at, and told with the reason."""
+
+_NAMES: Final = re.compile(
+    r"(?:E +|FAILED +(?!\()|ERROR +|FAIL: +|--- FAIL: +)\S|[\w.]*(?:Error|Exception): "
+    r"|[^\s:]*[./][^\s:]*:\d+(?::\d+)?: |error(?:\[\w+\])?: "
+)
 
 ANYWAY: Final = "unittest executed no test: it passes with a test that has to fail, too"
 
@@ -181,8 +192,16 @@ def headline(results: Sequence[CheckResult]) -> str:
     for result in results:
         if not result.passed:
             why = result.reason or f"exit {result.exit_code}"
-            return f"`{bounded(result.command, 200)}` failed: {why}"
+            said = "" if result.reason else told(result.output)
+            return f"`{bounded(result.command, 200)}` failed: {why}{f': {said}' if said else ''}"
     return ""
+
+
+def told(output: str) -> str:
+    """The last line of a check's output that names what failed, as test runners, compilers and linters write it; ""
+    where there is none: any other line would say as little as the exit code."""
+    found = [line for line in readable(output).splitlines() if _NAMES.match(line[:LINE_LIMIT].lstrip())]
+    return " ".join(printable(found[-1].strip(), LINE_LIMIT).removeprefix("E ").split()) if found else ""
 
 
 def summary(results: Sequence[CheckResult], limit: int = 20_000) -> str:
