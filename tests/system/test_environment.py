@@ -114,6 +114,23 @@ async def test_it_is_built_once_and_sees_the_workspace_of_whoever_uses_it(place:
         await place.provider.discard("user")
 
 
+async def test_what_is_installed_does_not_say_how_much_it_is(place: Place) -> None:
+    """A limit of 64 MB holds while a command runs, and afterwards, whatever programs it has brought."""
+    commit = await commit_of(place)
+    fill = (
+        'mkdir -p "$QUARTERDECK_ENV/bin"; printf "#!/bin/sh\\necho 1\\n" > "$QUARTERDECK_ENV/bin/du"; '
+        'chmod +x "$QUARTERDECK_ENV/bin/du"; '
+        'for n in 1 2 3 4 5 6 7 8; do head -c 10000000 /dev/zero > "$QUARTERDECK_ENV/$n"; done'
+    )
+    for command, said in (
+        (fill, r"takes 76 MB, more than 64|ended \(disk\)"),
+        (f"{fill}; sleep 600", r"ended \(disk\)"),
+    ):
+        section = SandboxSection(setup=(command,), setup_network=(), disk_mb=16)
+        with pytest.raises(BadConfiguration, match=said):
+            await place.environments.get(place.mirror, commit, section, place.provider)
+
+
 async def test_another_lock_file_or_command_is_another_environment(place: Place) -> None:
     commit = await commit_of(place)
     section = SandboxSection(setup=("true",), setup_network=())

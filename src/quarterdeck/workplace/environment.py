@@ -35,6 +35,7 @@ from quarterdeck.workplace.port import ENVIRONMENT, ExecResult, Limits, Provider
 from quarterdeck.workplace.proxy import Proxies, Proxy
 from quarterdeck.workplace.removal import remove_tree
 from quarterdeck.workplace.setup import deciding_files, detect_setup
+from quarterdeck.workplace.watchdog import occupied
 
 _VERSION: Final = "1"
 _MEGA: Final = 1024 * 1024
@@ -212,7 +213,7 @@ class Environments:
                 result = await sandbox.exec(command, timeout=max(left, 1.0))
                 if result.exit_code != 0:
                     raise _failed(command, result, proxy)
-                await _measure(sandbox, spec.limits.disk_bytes)
+                await _measure(path, spec.limits.disk_bytes)
             if not confined:
                 await _follow_workspace(sandbox)
         except BaseException:
@@ -287,9 +288,11 @@ def _certificates(file: Path | None, confined: bool) -> str | None:
     return _CERTIFICATES if confined else str(file)
 
 
-async def _measure(sandbox: Sandbox, limit: int) -> None:
-    result = await sandbox.exec('du -sk "$QUARTERDECK_ENV"', timeout=120.0)
-    size = int((result.stdout.split() or [b"0"])[0]) * 1024
+async def _measure(path: Path, limit: int) -> None:
+    """From outside: a program that was just installed would say what it likes."""
+    size, unknown = await asyncio.to_thread(occupied, path)
+    if unknown:
+        raise BadConfiguration("the environment cannot be measured", why=f"{unknown} of its folders cannot be read")
     if size > limit:
         raise BadConfiguration(
             f"the environment takes {size // _MEGA} MB, more than {limit // _MEGA}", fix="raise [sandbox] disk_mb"

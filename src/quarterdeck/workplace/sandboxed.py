@@ -98,13 +98,15 @@ class WorkerSandbox:
         root_pid: int,
         home: Path | None = None,
     ) -> None:
-        """`root_pid`: process above all of the sandbox; `home`: what else of it lies on the disk."""
+        """`root_pid`: process above all of the sandbox; `home`: one that is kept, which lies on the disk too."""
         self._spec = spec
         self._channel = channel
         self._ender = ender
         self._root_pid = root_pid
         self._workspace = workspace
-        self._watchdog = Watchdog(root_pid, workspace, spec.limits, home)
+        built = spec.environment if spec.environment_writable else None
+        also = [place for place in (home, built) if place is not None]
+        self._watchdog = Watchdog(root_pid, workspace, spec.limits, *also)
         self._spare: frozenset[int] = frozenset()
         self._active: dict[object, set[Verdict]] = {}
         self._closing = False

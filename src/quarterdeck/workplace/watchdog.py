@@ -82,12 +82,13 @@ def pause(*, busy: bool, cost: float) -> float:
 
 
 class Watchdog:
-    """Measures one sandbox: all processes below `root_pid`, and the files of `workspace` and of a home that is kept."""
+    """Measures one sandbox: all processes below `root_pid`, and the files of `workspace` and of what else it can write
+    that lies on the disk (`also`)."""
 
-    def __init__(self, root_pid: int, workspace: Path, limits: Limits, home: Path | None = None) -> None:
+    def __init__(self, root_pid: int, workspace: Path, limits: Limits, *also: Path) -> None:
         self._root = root_pid
         self._workspace = workspace
-        self._home = home
+        self._also = also
         self._limits = limits
         self._begun = _free(workspace)
         self._device = _device(workspace)
@@ -125,7 +126,7 @@ class Watchdog:
         self._walked_free = free
 
     def _occupied(self) -> tuple[int, int]:
-        found = [occupied(place) for place in (self._workspace, self._home) if place is not None]
+        found = [occupied(place) for place in (self._workspace, *self._also)]
         return sum(used for used, _ in found), sum(unknown for _, unknown in found)
 
     def stats(self) -> Stats:
