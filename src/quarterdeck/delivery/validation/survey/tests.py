@@ -52,7 +52,7 @@ _SIGN = re.compile(
 )
 _LONGEST = 20_000
 """Characters of a test in another language; of a longer one it is not known what it is made of."""
-_ROUNDS = 8
+_ROUNDS = 2
 """How often a source is looked through for where its tests end, all in all."""
 _BREAK = re.compile(r"\r\n?|\n")
 """Where Python counts a line. `str.splitlines` knows more ends."""

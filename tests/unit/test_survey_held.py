@@ -1,0 +1,85 @@
+"""What a test holds against the code, and what became of one in another language than Python."""
+
+import pytest
+
+from quarterdeck.delivery.validation.survey.report import Edit, survey
+from quarterdeck.delivery.validation.survey.tests import weakened
+
+HELD = "def test_a():\n    x = f()\n    assert x == 1\n    assert g(x)\n"
+
+
+@pytest.mark.parametrize(
+    ("new", "how"),
+    [
+        (HELD.replace("    x =", "    return\n    x ="), "weaker"),
+        (HELD.replace("    assert g", "    raise SystemExit\n    assert g"), "weaker"),
+        (HELD.replace("    x =", "    if 1:\n        return\n    x ="), "weaker"),
+        (HELD.replace("    assert g", "    if False:\n        assert g"), "weaker"),
+        (HELD.replace("    assert g", "    if True:\n        pass\n    else:\n        assert g"), "weaker"),
+        (HELD.replace("    assert g", "    while 0:\n        assert g"), "weaker"),
+        (HELD.replace("g(x)", "g(x) or True"), "weaker"),
+        (HELD.replace("    assert g", "    def later():\n        assert g"), "weaker"),
+        (HELD.replace("    assert g", "    if x:\n        return\n    assert g"), "edited"),
+        (HELD.replace("    assert g", "    def now():\n        assert g") + "    now()\n", "edited"),
+        (HELD.replace("    assert g", "    @hook\n    def now():\n        assert g"), "edited"),
+        (HELD.replace("    assert g", "    class Fake:\n        def do(self):\n            assert g"), "edited"),
+        (HELD.replace("    assert g", "    with raises(E):\n        raise E\n    assert g"), "edited"),
+        (HELD.replace("    assert g", "    for _ in y:\n        continue\n    assert g"), "edited"),
+    ],
+)
+def test_what_is_never_run_holds_nothing(new: str, how: str) -> None:
+    (found,) = weakened([("test_a.py", HELD, new)], set())
+    assert (found.name, found.how) == ("test_a", how)
+    assert not list(weakened([("test_a.py", new, new)], set()))
+
+
+SCRIPT = """\
+describe('calc', () => {
+  it('adds', async () => {
+    const x = await add(1, 2) // ")}"
+    expect(x).toBe(3)
+    expect(x).toMatchObject({ a: [`)`] })
+  })
+  it('says', () => { expect(say()).toBe('a') })
+})
+"""
+GO = 'func TestAdd(t *testing.T) {\n\tif got := Add(1, 2); got != 3 {\n\t\tt.Errorf("%d }", got)\n\t}\n\tlog()\n}\n'
+RUST = "#[test]\nfn adds() -> Result<(), E> {\n    let x = add(1, 2)?;\n    assert_eq!(x, 3);\n    Ok(())\n}\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "cut", "put", "says"),
+    [
+        ("a.test.js", SCRIPT, "    expect(x).toBe(3)\n", "", [("adds", "weaker")]),
+        ("a.test.js", SCRIPT, "expect(say()).toBe('a')", "", [("says", "weaker")]),
+        ("a.test.js", SCRIPT, "    expect(x).toBe(3)\n", "    // expect(x).toBe(3)\n", [("adds", "weaker")]),
+        ("a.test.js", SCRIPT, "toBe(3)", "toBe(4)", [("adds", "edited")]),
+        ("a.test.js", SCRIPT, "    const x", "    return\n    const x", [("adds", "edited")]),
+        ("a.test.js", SCRIPT, "    expect(x).toBe(3)\n", "    checked(x)\n", [("adds", "edited")]),
+        ("a.test.js", SCRIPT, "{ expect(say())", "{\n    expect( say())", []),
+        ("a.test.js", SCRIPT, "  it('says'", "  it('new', () => { expect(1).toBe(n()) })\n  it('says'", []),
+        ("a.test.js", SCRIPT, "'a') })\n", "'a') })\n  it('new', () => { expect(1).toBe(n()) })\n", []),
+        ("a.test.js", SCRIPT, "'a') })\n", "'a') })\n  describe('b', () => { it('adds', () => { f() }) })\n", []),
+        ("a.test.js", SCRIPT, "it('adds', async", "it.only('adds', async", [("adds", "edited")]),
+        (
+            "a_test.go",
+            GO,
+            '\tif got := Add(1, 2); got != 3 {\n\t\tt.Errorf("%d }", got)\n\t}\n',
+            "",
+            [("TestAdd", "weaker")],
+        ),
+        ("a_test.go", GO, "got != 3", "got != 4", [("TestAdd", "edited")]),
+        ("a_test.go", GO, "\tlog()\n", "", [("TestAdd", "edited")]),
+        ("tests/a.rs", RUST, "    assert_eq!(x, 3);\n", "", [("adds", "weaker")]),
+        ("tests/a.rs", RUST, "(x, 3)", "(x, 4)", [("adds", "edited")]),
+        ("tests/a.rs", RUST, "    let x", "\tlet x", []),
+    ],
+)
+def test_what_became_of_a_test_in_another_language(
+    path: str, old: str, cut: str, put: str, says: list[tuple[str, str]]
+) -> None:
+    assert cut in old
+    new = old.replace(cut, put)
+    assert [(found.name, found.how) for found in weakened([(path, old, new)], set())] == says
+    brought = [test["name"] for test in survey([Edit(path, old, new)], {})["tests"] if not test["new"]]
+    assert brought == [name for name, _ in says]
