@@ -20,6 +20,7 @@ from quarterdeck.workplace import wire
 
 _STDERR_KEPT: Final = 8192
 _CHUNK: Final = 256 * 1024
+_LAST_SECONDS: Final = 1.0
 _CLASSES: Final[dict[str, type[OSError]]] = {
     "FileNotFoundError": FileNotFoundError,
     "IsADirectoryError": IsADirectoryError,
@@ -153,11 +154,13 @@ class Channel:
         self._fail("the sandbox was closed")
 
     async def close(self) -> None:
-        """End the protocol and wait for the process, which the caller has killed. Idempotent."""
+        """End the protocol and wait for the process, which the caller has killed, and its pipes. Idempotent."""
         self.abandon()
         assert self.process.stdin is not None
         self.process.stdin.close()
         await self.process.wait()
+        # Who held the other ends of the pipes is gone; once that has been read, ours are closed too.
+        await asyncio.wait(self._tasks, timeout=_LAST_SECONDS)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
