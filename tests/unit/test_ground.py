@@ -180,9 +180,12 @@ def test_workspaces_belong_to_the_agents_uid_and_are_closed(tmp_path: Path) -> N
     ground.home.mkdir()
     ground.prepare()
     workspace = Workspaces(ground).create("a")
-    info = workspace.parent.stat()
-    assert info.st_mode & 0o777 == 0o700
-    assert info.st_uid == (worker_uid() or (os.geteuid(), 0))[0]
+    folder, inside = workspace.parent.stat(), workspace.stat()
+    agents = worker_uid()
+    assert folder.st_uid == os.geteuid(), "what is written beside the workspace is the deck's"
+    assert folder.st_mode & 0o777 == (0o700 if agents is None else 0o710)
+    assert agents is None or folder.st_gid == agents[1]
+    assert inside.st_uid == (agents or (os.geteuid(), 0))[0]
     with pytest.raises(FileExistsError):
         Workspaces(ground).create("a")
 
