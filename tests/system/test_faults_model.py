@@ -210,6 +210,21 @@ ROWS = (
         failure=FailureClass.AUTH,
     ),
     Row(
+        "a model that its server does not have: the other one is asked",
+        hit(Kind.UNKNOWN_MODEL, times=0),
+        (Kind.UNKNOWN_MODEL, *AGAIN),
+        ("asked", "erred configuration", *OTHER),
+        second=True,
+    ),
+    Row(
+        "a model that its server does not have, and no other: a person has to act",
+        hit(Kind.UNKNOWN_MODEL, times=0),
+        (Kind.UNKNOWN_MODEL,),
+        ("asked", "erred configuration", "incident configuration"),
+        log="",
+        failure=FailureClass.CONFIGURATION,
+    ),
+    Row(
         "too large: made shorter, not sent again as it was",
         hit(Kind.TOO_LARGE, times=0, step=1),
         (None, Kind.TOO_LARGE, None),

@@ -178,6 +178,25 @@ async def test_a_machine_without_descriptors_for_a_call_delays_it_and_blames_no_
             assert place.tree(result) == {"a.txt": "once"}
 
 
+@pytest.mark.embedded("what is asked of models, and what is said of it, is the same on both databases")
+async def test_models_that_there_are_not_end_a_task_at_once_and_say_what_to_correct(place: Place) -> None:
+    """Neither another attempt, nor an abler model, nor another agent would find them."""
+    missing = at_first(Kind.UNKNOWN_MODEL, times=0)
+    rule = Rule(match=Match(first="Task: a\n"), turns=(once("a"), SUBMIT), faults=(missing,))
+    async with ScriptedServer(script({}).model_copy(update={"rules": (rule,)})) as server:
+        begin(place, server, "anthropic")
+        async with open_deck(place.settings) as deck:
+            run = await deck.create(place.order(work("a")))
+            await deck.work(run)
+            result = await deck.result(run)
+            task = one(result, "a")
+            assert (result.status, result.exit_code, task.attempts) == (RunStatus.FAILED, Exit.FAILED, 1)
+            assert [asked.model for asked in of(server, run, "a")] == ["scripted", "second"]
+            assert "correct the model's name" in task.reason
+            (incident,) = await record(deck, result, "a", e.IncidentOpened)
+            assert (incident.failure, incident.subject) == (FailureClass.CONFIGURATION, "openai:second")
+
+
 @pytest.mark.parametrize(
     ("provider", "kind"),
     store_kit.first_on_both(

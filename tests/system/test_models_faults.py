@@ -79,6 +79,7 @@ REPLACED = {
     Kind.TIMEOUT_ERROR: FailureClass.TRANSIENT,
     Kind.UNAUTHORIZED: FailureClass.AUTH,
     Kind.FORBIDDEN: FailureClass.AUTH,
+    Kind.UNKNOWN_MODEL: FailureClass.CONFIGURATION,
     Kind.TOO_LARGE: FailureClass.CONTEXT,
     Kind.CONTEXT_EXCEEDED: FailureClass.CONTEXT,
     Kind.CONTENT_FILTER: FailureClass.REFUSED,

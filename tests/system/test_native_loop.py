@@ -422,6 +422,7 @@ async def test_when_retries_are_used_up_the_next_model_goes_on(bench: Kit) -> No
     [
         (Kind.UNAUTHORIZED, FailureClass.AUTH, 1),
         (Kind.SPEND_LIMIT, FailureClass.QUOTA, 1),
+        (Kind.UNKNOWN_MODEL, FailureClass.CONFIGURATION, 1),
         (Kind.REFUSAL, FailureClass.REFUSED, 1),
         (Kind.OVERLOADED, FailureClass.TRANSIENT, 5),
     ],
@@ -442,7 +443,7 @@ async def test_an_unknown_price_is_refused_and_names_the_key(bench: Kit) -> None
     async with bench.native(scenario(SUBMIT)) as wire:
         finished = await wire.work(AGENT, config=config)
         assert len(wire.server.requests) == 0
-    assert finished.outcome is Outcome.FAILED
+    assert (finished.outcome, finished.failure) == (Outcome.FAILED, FailureClass.CONFIGURATION)
     assert "[prices]" in finished.reason
 
 

@@ -181,7 +181,7 @@ async def test_a_key_is_not_led_elsewhere() -> None:
     ):
         failure = await answer.refusal()
     assert len(server.heads) == 1
-    assert failure.kind is FailureClass.REFUSED
+    assert failure.kind is FailureClass.CONFIGURATION
     assert "http://127.0.0.1:1/steal" in failure.why
 
 

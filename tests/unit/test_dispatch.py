@@ -597,10 +597,13 @@ def test_a_person_is_asked_for_other_words_only_where_they_can_help() -> None:
         assert names(world.jobs) == ["_plan:plan"], "and the cause may be gone without a word"
 
 
+@pytest.mark.parametrize("failure", [FailureClass.AUTH, FailureClass.CONFIGURATION])
 @pytest.mark.parametrize("climbs", [{}, {"planner": "human"}])
-def test_a_planner_that_no_attempt_can_help_is_not_tried_again_and_the_run_says_why(climbs: dict[str, str]) -> None:
+def test_a_planner_that_no_attempt_can_help_is_not_tried_again_and_the_run_says_why(
+    climbs: dict[str, str], failure: FailureClass
+) -> None:
     world = World(plan(task("a")), config(climbs=climbs), planned=False)
-    world.end(world.job(Node.PLAN), Outcome.FAILED, failure=FailureClass.AUTH)
+    world.end(world.job(Node.PLAN), Outcome.FAILED, failure=failure)
     finished = world.finish()
     planned = [event for event in world.log if isinstance(event, e.NodeStarted) and event.node is Node.PLAN]
     assert len(planned) == 1

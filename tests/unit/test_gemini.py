@@ -158,7 +158,7 @@ WAIT = detail("RetryInfo", retryDelay="34.07s")
             FailureClass.CONTEXT,
             None,
         ),
-        (404, "NOT_FOUND", "models/x is not found", None, FailureClass.REFUSED, None),
+        (404, "NOT_FOUND", "models/x is not found", None, FailureClass.CONFIGURATION, None),
         (503, "UNAVAILABLE", "The model is overloaded.", None, FailureClass.TRANSIENT, None),
         (400, "INVALID_ARGUMENT", "Unknown name \"x\"", ["odd", {"@type": 7}], FailureClass.BUG, None),
     ],

@@ -36,7 +36,9 @@ def test_the_wait_grows_and_is_never_nothing(jitter: float) -> None:
     assert waits[0] >= 0.5
 
 
-@pytest.mark.parametrize("failure", [FailureClass.QUOTA, FailureClass.REFUSED, FailureClass.BUDGET])
+@pytest.mark.parametrize(
+    "failure", [FailureClass.QUOTA, FailureClass.CONFIGURATION, FailureClass.REFUSED, FailureClass.BUDGET]
+)
 def test_what_does_not_help_is_not_tried(failure: FailureClass) -> None:
     assert next_try(failure, 1, None, 0.5) is None
 

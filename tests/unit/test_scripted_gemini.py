@@ -147,6 +147,7 @@ def test_streams_that_break() -> None:
         (Kind.SERVER_ERROR, 500, "INTERNAL"),
         (Kind.UNAUTHORIZED, 400, "INVALID_ARGUMENT"),
         (Kind.FORBIDDEN, 403, "PERMISSION_DENIED"),
+        (Kind.UNKNOWN_MODEL, 404, "NOT_FOUND"),
     ],
 )
 def test_errors_are_googles(kind: Kind, status: int, name: str) -> None:

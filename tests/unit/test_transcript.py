@@ -227,6 +227,8 @@ T, A, C, L = FailureClass.TRANSIENT, FailureClass.AUTH, FailureClass.CONTEXT, Fa
         ([("m", L)] * 3, 1, "other"),
         ([("m", FailureClass.REFUSED)], 1, "other"),
         ([("m", FailureClass.QUOTA)], 1, "give up"),
+        ([("m", FailureClass.CONFIGURATION)], 1, "other"),
+        ([("m", FailureClass.CONFIGURATION)], 0, "give up"),
         ([("m", T), ("m", L), ("m", T)], 0, "again"),
     ],
 )
@@ -254,5 +256,5 @@ def test_what_follows_keeps_to_the_table(errors: list[tuple[str, FailureClass]],
     if found.do == "other":
         assert RECOVERY[kind].failover
         assert others
-    if RECOVERY[kind].stops_run:
+    if RECOVERY[kind].stops_run and not RECOVERY[kind].failover:
         assert found.do == ("again" if kind is A and renewed and errors.count((model, A)) == 1 else "give up")

@@ -48,6 +48,7 @@ ANTHROPIC: dict[Kind, tuple[int, str, str]] = {
     Kind.TIMEOUT_ERROR: (504, "timeout_error", ""),
     Kind.UNAUTHORIZED: (401, "authentication_error", "invalid x-api-key"),
     Kind.FORBIDDEN: (403, "permission_error", ""),
+    Kind.UNKNOWN_MODEL: (404, "not_found_error", "model: scripted"),
     Kind.BILLING: (402, "billing_error", ""),
     Kind.TOO_LARGE: (413, "request_too_large", ""),
     Kind.CONTEXT_EXCEEDED: (400, "invalid_request_error", "prompt is too long: 210000 tokens > 200000 maximum"),
@@ -77,6 +78,7 @@ OPENAI: dict[Kind, tuple[int, str, str | None]] = {
     Kind.SERVER_ERROR: (500, "server_error", None),
     Kind.UNAUTHORIZED: (401, "invalid_request_error", "invalid_api_key"),
     Kind.FORBIDDEN: (403, "invalid_request_error", "model_not_available"),
+    Kind.UNKNOWN_MODEL: (404, "invalid_request_error", "model_not_found"),
     Kind.CONTEXT_EXCEEDED: (400, "invalid_request_error", "context_length_exceeded"),
     Kind.CONTENT_FILTER: (400, "invalid_request_error", "content_filter"),
 }

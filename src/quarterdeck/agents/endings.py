@@ -67,13 +67,17 @@ def model_failed(error: ModelFailed, fix: str) -> Finished:
 
 def fix(error: ModelFailed, model: str, assignment: Assignment) -> str:
     """What a person can do where nothing else helps."""
-    provider, again = model.partition(":")[0], f"then: quarterdeck resume {assignment.run} --retry"
+    provider, retry = model.partition(":")[0], f"quarterdeck resume {assignment.run} --retry"
+    again = f"then: {retry}"
     match error.kind:
         case FailureClass.AUTH:
             variable = key_variable(model, assignment.config.deck.models.get(model))
             return f"give {variable} a key that {provider} accepts for {model}, {again}"
         case FailureClass.QUOTA:
             return f"raise the spend limit or add credit at {provider}, {again}"
+        case FailureClass.CONFIGURATION:
+            # A run keeps the configuration that it began with.
+            return f"{error.fix}, and order a new run; where no file had to be corrected: {retry}"
         case _:
             return f"{error.fix}, {again}" if error.fix else ""
 

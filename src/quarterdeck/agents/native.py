@@ -51,7 +51,14 @@ class NativeHarness:
         except StaleClaim:
             raise
         except QuarterdeckError as error:
-            failure = error.kind if isinstance(error, ModelFailed) else error.failure
+            failure = _class_of(error)
             if failure is FailureClass.INFRASTRUCTURE:
                 raise
             return endings.failed(f"{error}{f' ({error.fix})' if error.fix else ''}", failure)
+
+
+def _class_of(error: QuarterdeckError) -> FailureClass:
+    """What an attempt that `error` ended has failed by. No other attempt has another configuration."""
+    if isinstance(error, ModelFailed):
+        return error.kind
+    return FailureClass.CONFIGURATION if isinstance(error, BadConfiguration) else error.failure

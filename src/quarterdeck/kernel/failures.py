@@ -25,6 +25,8 @@ class FailureClass(StrEnum):
     """The key is refused."""
     QUOTA = "quota"
     """The account's limit is reached."""
+    CONFIGURATION = "configuration"
+    """What is set cannot work: a model that its server does not have, or a server that is elsewhere."""
     CONTEXT = "context"
     """The prompt is longer than the model's window."""
     TRUNCATED = "truncated"
@@ -71,6 +73,9 @@ RECOVERY: Final[dict[FailureClass, Recovery]] = {
         1, False, False, True, True, "The key is read again; only a new one is tried, once. Else an incident is opened."
     ),
     FailureClass.QUOTA: Recovery(0, False, False, True, True, "Never retried; a person has to raise the limit."),
+    FailureClass.CONFIGURATION: Recovery(
+        0, False, True, True, True, "The tier's next model is asked; else a person has to correct what is set."
+    ),
     FailureClass.CONTEXT: Recovery(1, False, False, True, False, "The context is compacted, then one retry."),
     FailureClass.TRUNCATED: Recovery(
         2, False, True, True, False, "Nothing of the reply is executed; the model is asked again, smaller."

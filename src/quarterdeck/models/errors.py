@@ -3,8 +3,8 @@
 Rules
 - What is said about the cause (type, code, wording) outweighs the status: a 429 for want of money is never retried.
 - Rate limits, overload, server errors and anything of the connection are transient.
-- A request that the provider does not understand is a bug of ours; a model that it does not have is refused, so that
-  the tier's next model is asked.
+- A request that the provider does not understand is a bug of ours; a model that it does not have, and a server that
+  sends us elsewhere, are matters of what is set: no attempt mends them.
 - A failure names the model; what a proxy says in HTML is said without its tags.
 Sources: the error pages of platform.claude.com/docs and developers.openai.com/docs; error_details.proto of google.rpc.
 """
@@ -58,10 +58,9 @@ _REFUSED: Final = frozenset(
         "invalid_prompt",
         "bio_policy",
         "misalignment_policy_violation",
-        "model_not_found",
-        "not_found_error",
     }
 )
+_UNKNOWN: Final = frozenset({"model_not_found", "not_found_error"})
 _AUTH: Final = frozenset(
     {"authentication_error", "permission_error", "invalid_api_key", "API_KEY_INVALID", "PERMISSION_DENIED"}
 )
@@ -99,13 +98,14 @@ _CLASSES: Final = (
     (_QUOTA, FailureClass.QUOTA),
     (_CONTEXT, FailureClass.CONTEXT),
     (_REFUSED, FailureClass.REFUSED),
+    (_UNKNOWN, FailureClass.CONFIGURATION),
     (_AUTH, FailureClass.AUTH),
 )
 _BY_STATUS: Final = {
     401: FailureClass.AUTH,
     402: FailureClass.QUOTA,
     403: FailureClass.AUTH,
-    404: FailureClass.REFUSED,
+    404: FailureClass.CONFIGURATION,
     408: FailureClass.TRANSIENT,
     409: FailureClass.TRANSIENT,
     413: FailureClass.CONTEXT,
@@ -141,24 +141,30 @@ def grew_too_fast(error: WireError) -> bool:
 
 def failed(model: str, error: WireError, *, billed: bool = False, usage: Usage | None = None) -> ModelFailed:
     """The failure of a call to `model` that ended with `error`."""
-    why = " ".join(part for part in (error.code or error.type, error.message[:500]) if part)
+    why, kind = " ".join(part for part in (error.code or error.type, error.message[:500]) if part), classify(error)
     return ModelFailed(
         f"{model} failed with HTTP {error.status}" if error.status is not None else f"{model} failed in its answer",
-        classify(error),
+        kind,
         retry_after=error.retry_after,
         billed=billed,
         usage=usage,
         ramp=grew_too_fast(error),
         why=why or "no reason is given",
-        fix="correct the model's name, or the address of its server" if error.status == 404 else "",
+        fix=_correct(model) if kind is FailureClass.CONFIGURATION else "",
     )
+
+
+def _correct(model: str) -> str:
+    provider, _, name = model.partition(":")
+    pull = f"ollama pull {name}, or " if provider == "ollama" else ""
+    return f"{pull}correct the model's name, or the address of its server"
 
 
 def redirected(model: str, status: int, where: str) -> ModelFailed:
     """The failure of a call that was to go elsewhere: a key is not sent where it was not configured for."""
     why = f"its server sends calls on to {where[:500] or 'nowhere'}"
     fix = "correct the address of the model's server"
-    return ModelFailed(f"{model} failed with HTTP {status}", FailureClass.REFUSED, why=why, fix=fix)
+    return ModelFailed(f"{model} failed with HTTP {status}", FailureClass.CONFIGURATION, why=why, fix=fix)
 
 
 def read_body(status: int | None, body: Any, retry_after: float | None = None, fallback: str = "") -> WireError:

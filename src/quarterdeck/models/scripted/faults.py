@@ -30,6 +30,7 @@ class Kind(StrEnum):
     TIMEOUT_ERROR = "timeout_error"
     UNAUTHORIZED = "unauthorized"
     FORBIDDEN = "forbidden"
+    UNKNOWN_MODEL = "unknown_model"
     BILLING = "billing"
     TOO_LARGE = "too_large"
     CONTEXT_EXCEEDED = "context_exceeded"
@@ -104,6 +105,7 @@ _ANTHROPIC: Final[dict[Kind, tuple[int, str, str]]] = {
     Kind.TIMEOUT_ERROR: (504, "timeout_error", "Request timed out"),
     Kind.UNAUTHORIZED: (401, "authentication_error", "invalid x-api-key"),
     Kind.FORBIDDEN: (403, "permission_error", "Your API key does not have permission to use the specified resource."),
+    Kind.UNKNOWN_MODEL: (404, "not_found_error", "model: scripted"),
     Kind.BILLING: (402, "billing_error", "Your credit balance is too low."),
     Kind.TOO_LARGE: (413, "request_too_large", "Request exceeds the maximum size"),
     Kind.CONTEXT_EXCEEDED: (400, "invalid_request_error", "prompt is too long: 210000 tokens > 200000 maximum"),
@@ -120,6 +122,7 @@ _OPENAI: Final[dict[Kind, tuple[int, str, str | None, str]]] = {
     Kind.TIMEOUT_ERROR: (504, "server_error", "timeout", "The request timed out."),
     Kind.UNAUTHORIZED: (401, "invalid_request_error", "invalid_api_key", "Incorrect API key provided."),
     Kind.FORBIDDEN: (403, "invalid_request_error", "model_not_available", "You do not have access to this model."),
+    Kind.UNKNOWN_MODEL: (404, "invalid_request_error", "model_not_found", "The model `scripted` does not exist."),
     Kind.BILLING: (429, "insufficient_quota", "credit_balance_exhausted", "Your credit balance is exhausted."),
     Kind.TOO_LARGE: (413, "invalid_request_error", "request_too_large", "The request is too large."),
     Kind.CONTEXT_EXCEEDED: (
@@ -145,6 +148,7 @@ _GOOGLE: Final[dict[Kind, tuple[int, str, str]]] = {
     Kind.TIMEOUT_ERROR: (504, "DEADLINE_EXCEEDED", "The request timed out."),
     Kind.UNAUTHORIZED: (400, "INVALID_ARGUMENT", "API key not valid. Please pass a valid API key."),
     Kind.FORBIDDEN: (403, "PERMISSION_DENIED", "Permission denied on the model."),
+    Kind.UNKNOWN_MODEL: (404, "NOT_FOUND", "models/scripted is not found for API version v1beta."),
     Kind.BILLING: (400, "FAILED_PRECONDITION", "User location or billing is not enabled for the API use."),
     Kind.TOO_LARGE: (400, "INVALID_ARGUMENT", "Request payload size exceeds the limit: 20971520 bytes."),
     Kind.CONTEXT_EXCEEDED: (
