@@ -25,7 +25,7 @@ from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.config import DeckConfig, ModelSection, RunConfig
 from quarterdeck.kernel.entities import Agent
 from quarterdeck.kernel.events import ModelErred, Outcome, ToolDone
-from quarterdeck.kernel.failures import FailureClass, QuarterdeckError, WorkspaceOverLimit
+from quarterdeck.kernel.failures import FailureClass, ModelFailed, QuarterdeckError, WorkspaceOverLimit
 from quarterdeck.models.port import Deadlines, ToolSpec
 from quarterdeck.models.scripted.faults import Fault, Kind
 from quarterdeck.models.scripted.heard import Format
@@ -211,9 +211,28 @@ async def test_a_server_that_does_not_even_say_its_window(bench: Kit, free_port:
     assert await journal(bench) == OTHER
     alone = both.model_copy(update={"deck": both.deck.model_copy(update={"tiers": {"hands": ("chat:unlisted",)}})})
     async with bench.native(scenario(ONCE, SUBMIT), clock=clock, urls=urls) as made:
-        finished = await made.work(AGENT, 2, config=alone)
-    assert finished.failure is FailureClass.TRANSIENT
+        with pytest.raises(ModelFailed) as caught:
+            await made.work(AGENT, 2, config=alone)
+    assert caught.value.kind is FailureClass.INFRASTRUCTURE, "it delays the work, and nobody is to blame"
     assert await journal(bench, SECOND) == ()
+
+
+async def test_a_server_that_is_not_there_delays_the_work_which_goes_on_where_it_was(
+    bench: Kit, free_port: int
+) -> None:
+    urls = {"anthropic": f"http://127.0.0.1:{free_port}"}
+    async with bench.native(scenario(ONCE, SUBMIT), clock=Still(), urls=urls) as made:
+        for calls in (5, 6):
+            with pytest.raises(ModelFailed, match="cannot be reached") as caught:
+                await made.work(AGENT)
+            assert caught.value.kind is FailureClass.INFRASTRUCTURE
+            assert await journal(bench) == FAILS * calls, "and looks again, once each time"
+    async with bench.native(scenario(ONCE, SUBMIT)) as made:
+        finished = await made.work(AGENT)
+    assert finished.outcome is Outcome.OK
+    assert await journal(bench) == (*FAILS * 6, *DONE)
+    assert await log(bench) == "once\n"
+    await money(bench)
 
 
 # --- cancelling -------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ Sources: platform.claude.com/docs (errors, streaming, stop reasons), developers.
 """
 
 import json
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -364,6 +365,13 @@ def test_a_connection_that_fails_says_where_and_why(error: Exception, says: str,
     assert (str(failed), failed.billed) == (says, billed)
     assert failed.kind is (FailureClass.INFRASTRUCTURE if here else FailureClass.TRANSIENT)
     assert ("address" in failed.fix) == (not billed and not here)
+    assert failed.unreached == ("cannot be reached" in says)
+
+
+def test_who_answers_and_says_no_was_reached() -> None:
+    certificate = _caused(Unsent("no"), ssl.SSLCertVerificationError(1, "certificate verify failed"))
+    assert not connection.broken("m", "http://here", certificate).unreached
+    assert not connection.broken("m", "http://here", Unsent("the proxy p answered HTTP 407")).unreached
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ Rules
   tier's next model, or give up. A model that had to be left stays left for this attempt.
 - A failed call costs what the adapter counted or estimated of it; where it may have been billed and nothing is known
   (it hung before the first event), its whole reservation counts as spent.
-- What this machine refuses (no descriptor for a connection) is its own trouble: no model is left because of it.
+- What this machine refuses (no descriptor for a connection) is its own trouble: no model is left because of it. A
+  server that nobody reaches is such a trouble too, once every other model was asked: another attempt would not find it.
 - A provider that wants to be left alone for longer than is waited for is not asked; that too is on record.
 - A refused key is tried again only where reading it again gave another one.
 - A call cut off, by a crash or because the work was cancelled, may have been billed: its whole reservation counts as
@@ -171,7 +172,7 @@ class ModelCalls:
         if isinstance(failure, NotAsked):
             if RECOVERY[failure.kind].failover and rest:
                 return rest[0]
-            raise failure
+            raise _as_trouble(failure)
         errors = [
             (error.model, error.failure)
             for error in self._log.state.errors
@@ -179,7 +180,7 @@ class ModelCalls:
         ]
         todo = after(errors, len(rest), failure.retry_after, self._ports.rng.random(), failure.renewed)
         if todo.do == "give up":
-            raise failure
+            raise _as_trouble(failure)
         if todo.do == "other":
             return rest[0]
         if todo.seconds > 0:
@@ -359,7 +360,7 @@ class ModelCalls:
                 seconds = next_try(error.kind, tried, error.retry_after, self._ports.rng.random())
                 if seconds is None or self._left() <= 0 or (error.kind is FailureClass.AUTH and not error.renewed):
                     raise NotAsked(
-                        error.message, error.kind, retry_after=error.retry_after, why=error.why, fix=error.fix
+                        error.message, error.kind, unreached=error.unreached, why=error.why, fix=error.fix
                     ) from error
             await self._ports.sleep(min(seconds, max(0.0, self._left())))
 
@@ -368,6 +369,13 @@ class ModelCalls:
         size = await model.window()
         own = self._assignment.agent.limits.context
         return context.window_of(min(size, own) if own else size, section.max_output or DEFAULT_OUTPUT)
+
+
+def _as_trouble(failure: ModelFailed) -> ModelFailed:
+    """The failure that nothing more can be tried against now; that nobody was there is a trouble of the machine."""
+    if failure.unreached:
+        failure.kind = FailureClass.INFRASTRUCTURE
+    return failure
 
 
 def _too_late(name: str) -> NotAsked:

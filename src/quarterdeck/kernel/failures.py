@@ -218,8 +218,8 @@ class ModelFailed(QuarterdeckError):
 
     `kind` decides the recovery; `retry_after` is the provider's wish in seconds; `billed` says whether the
     provider may have charged for the call although no usage arrived; `usage` is what it charged, as far as that is
-    known or can be estimated (`estimated`). `ramp`: the provider finds that its use grew too fast. `renewed`: the key
-    that was refused is no longer the one that a further call would use.
+    known or can be estimated (`estimated`). `ramp`: the provider finds that its use grew too fast. `unreached`: nobody
+    was there to be asked. `renewed`: the key that was refused is no longer the one that a further call would use.
     """
 
     exit_code = Exit.UNREACHABLE
@@ -234,12 +234,14 @@ class ModelFailed(QuarterdeckError):
         usage: "Usage | None" = None,
         estimated: bool = False,
         ramp: bool = False,
+        unreached: bool = False,
         why: str = "",
         fix: str = "",
     ) -> None:
         super().__init__(message, why=why, fix=fix)
         self.kind = kind
         self.retry_after = retry_after
+        self.unreached = unreached
         self.billed = billed
         self.usage = usage
         self.estimated = estimated

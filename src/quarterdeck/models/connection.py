@@ -3,14 +3,16 @@
 Rules
 - What cannot have reached the other side costs nothing and names the address; what broke off may have been billed.
 - What this machine itself refuses (no descriptor, no memory) is not the provider's fault.
+- Where nobody was there at all, somebody may be later. A certificate or a proxy that says no is there.
 - The reason is what the system said at the bottom of the exceptions, not the name of the last one.
 """
 
 import os
+import ssl
 from typing import Final
 
 from quarterdeck.kernel.failures import UNWELL, FailureClass, ModelFailed
-from quarterdeck.models.http.port import HttpFailed, Unsent
+from quarterdeck.models.http.port import HttpFailed, NotPickedUp, Unsent
 
 _DEPTH: Final = 10
 """Causes of causes that are looked at."""
@@ -23,8 +25,9 @@ def broken(model: str, address: str, cause: BaseException) -> ModelFailed:
         return ModelFailed(f"{model} cannot be called from here", FailureClass.INFRASTRUCTURE, why=words(cause))
     if not unsent:
         return ModelFailed(f"{model} broke off", FailureClass.TRANSIENT, billed=True, why=words(cause))
-    fix = "check the network and the address of the model's server"
-    return ModelFailed(f"{model} cannot be reached at {address}", FailureClass.TRANSIENT, why=words(cause), fix=fix)
+    nobody = isinstance(cause, NotPickedUp) or (below is not None and not isinstance(below, ssl.SSLError))
+    fix, what = "check the network and the address of the model's server", f"{model} cannot be reached at {address}"
+    return ModelFailed(what, FailureClass.TRANSIENT, unreached=nobody, why=words(cause), fix=fix)
 
 
 def words(cause: BaseException) -> str:
