@@ -244,12 +244,13 @@ def test_a_broken_deck(shared: Place, content: str | bytes, words: tuple[str, ..
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("[checks]\ngat = []\n", ("unknown key checks.gat", "write checks.gate instead, and commit it")),
-        ("# \udcff", ("is not UTF-8 text", "and commit it")),
-        ("#" * 1_100_000, ("is longer than the 1048576 bytes", "and commit it")),
+        ("[checks]\ngat = []\n", ("unknown key checks.gat", "write checks.gate instead; then commit the file")),
+        ("# \udcff", ("is not UTF-8 text", "then commit the file")),
+        ("[triggers.x]\nkind = 'cron'\n", ("move it to deck.toml in the deck's home", "then commit the file")),
+        ("#" * 1_100_000, ("is longer than the 1048576 bytes", "then commit the file")),
         ("", ("there is nothing that checks the merged result", "set [checks] gate", "and commit it")),
     ],
-    ids=["key", "not-utf8", "too-long", "no-gate"],
+    ids=["key", "not-utf8", "operators", "too-long", "no-gate"],
 )
 def test_a_broken_deck_of_the_repository(place: Place, content: str, words: tuple[str, ...]) -> None:
     (place.repository / ".quarterdeck" / "deck.toml").write_bytes(os.fsencode(content))
@@ -312,9 +313,12 @@ def test_two_agents_of_one_name(shared: Place) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("---\nharnes: command\n---\n", ("did you mean `harness`?", "mend .quarterdeck/agents/x.md, and commit it")),
+        (
+            "---\nharnes: command\n---\n",
+            ("did you mean `harness`?", "mend .quarterdeck/agents/x.md; then commit the file"),
+        ),
         ("---\nname: shell\n---\n", ("`shell` is also the name of .quarterdeck/agents/shell.md",)),
-        ("# \udcff", (".quarterdeck/agents/x.md is not UTF-8 text", "and commit it")),
+        ("# \udcff", (".quarterdeck/agents/x.md is not UTF-8 text", "then commit the file")),
     ],
     ids=["key", "twin", "not-utf8"],
 )
@@ -354,6 +358,23 @@ def test_options_that_cannot_be_used(shared: Place, options: tuple[str, ...], wo
 
 
 @ANYWHERE
+def test_a_plan_on_standard_input(shared: Place) -> None:
+    command = [sys.executable, "-m", "quarterdeck.cli.main", "run", "--plan", "-", "--repo", str(shared.repository)]
+    environment = {**os.environ, "QUARTERDECK_HOME": str(shared.home), **store_kit.told(shared.home / "deck.db")}
+    done = subprocess.run(
+        command,
+        cwd=shared.root,
+        env=environment,
+        input=plan(v=2),
+        text=True,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, "only version 1" in done.stderr) == (Exit.USAGE, True), done.stderr
+
+
+@ANYWHERE
 @pytest.mark.parametrize("command", ["run", "plan"])
 @pytest.mark.parametrize(
     ("goal", "words"),
@@ -384,6 +405,8 @@ COMMANDS: list[tuple[tuple[str, ...], int, tuple[str, ...]]] = [
     (("frobnicate",), Exit.USAGE, ("No such command 'frobnicate'", "quarterdeck --help")),
     (("run",), Exit.USAGE, ("There is neither a goal nor a plan",)),
     (("run", "x", "--config-of", "nope"), Exit.NOT_FOUND, ("there is no run",)),
+    (("budget", "nope", "nan"), Exit.USAGE, ("nan is no amount between 0 and",)),
+    (("resume", "nope", "--budget", "nan"), Exit.USAGE, ("nan is no amount between 0 and",)),
     (("audit", "verify", "nope"), Exit.NOT_FOUND, ("nope",)),
 ]
 
@@ -500,6 +523,34 @@ def reachable() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         yield Path(name)
+
+
+@pytest.mark.embedded("is about addresses of databases")
+@pytest.mark.parametrize("url", ["mysql://ada:secret@host/deck", "sqlite:///deck.db"])
+def test_a_database_that_no_deck_lies_in(shared: Place, url: str) -> None:
+    kind = url.partition(":")[0]
+    for command in ("ps", "up"):
+        said = call(shared, command, QUARTERDECK_DATABASE_URL=url)
+        assert_refused(said, Exit.USAGE, f"of the kind {kind!r}", "QUARTERDECK_DATABASE_URL=postgresql://")
+        assert "secret" not in said.err
+    code, out, _ = _doctor(shared, url)
+    assert (code, "✗ deck" in out, "git version" in out) == (Exit.FAILED, True, True)
+
+
+@pytest.mark.embedded("is about a client that is not there")
+def test_doctor_looks_at_the_machine_without_the_client_of_postgresql(
+    shared: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "quarterdeck.store.postgres", raising=False)
+    monkeypatch.delitem(sys.modules, "quarterdeck.store.session", raising=False)
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    code, out, _ = _doctor(shared, "postgresql://host/deck")
+    assert (code, "pip install" in out, "git version" in out) == (Exit.FAILED, True, True)
+
+
+def _doctor(place: Place, url: str) -> tuple[int, str, str]:
+    said = call(place, "doctor", QUARTERDECK_DATABASE_URL=url)
+    return said.code, said.out, said.err
 
 
 def test_a_home_whose_name_is_no_text(shared: Place) -> None:

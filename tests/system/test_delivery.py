@@ -203,8 +203,9 @@ async def test_attempts_that_never_began_for_want_of_an_environment_say_so(place
             with pytest.raises(NotFound, match=r"never began.*no such package") as told:
                 await deck.resolve(f"{result.run}.{name}.2")
             assert told.value.fix == f"quarterdeck show {result.run}.{name}"
-        with pytest.raises(NotFound, match="there is no run, task or attempt"):
-            await deck.resolve(f"{result.run}.a.3")
+        for number in ("3", "²", "9" * 5_000):
+            with pytest.raises(NotFound, match="there is no run, task or attempt"):
+                await deck.resolve(f"{result.run}.a.{number}")
 
 
 @pytest.mark.parametrize(

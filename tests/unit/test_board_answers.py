@@ -238,6 +238,20 @@ async def test_who_has_landed_something_and_cost_nothing_is_there(deck: BoardDec
     assert (await money.costs("model", 30)).rows == ()
 
 
+async def test_who_is_left_out_of_the_costs_is_told_also_where_nobody_cost_anything(
+    deck: BoardDeck, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for run in (RUN, OTHER):
+        await deck.order(run)
+        attempt = await deck.start(run, "one")
+        await deck.run(run, e.TaskMerged(task="one", attempt=attempt, commit="c"))
+    money = Money(deck.store, deck.clock, lambda: DayCaps(user=5.0, deck=20.0))
+    assert not (await money.costs("run", 30)).cut
+    monkeypatch.setattr("quarterdeck.board.money.MOST_ROWS", 1)
+    costs = await money.costs("run", 30)
+    assert (len(costs.rows), costs.cut) == (1, True)
+
+
 _BEFORE = """
 INSERT INTO runs
     (run, status, goal, repository, target, branch, base, budget_nusd, user, sandbox, created_at, updated_at)

@@ -130,7 +130,7 @@ def _committed() -> Iterator[None]:
     try:
         yield
     except BadConfiguration as error:
-        raise BadConfiguration(error.message, why=error.why, fix=f"{error.fix}, and commit it") from error
+        raise BadConfiguration(error.message, why=error.why, fix=f"{error.fix}; then commit the file") from error
 
 
 def _below(path: str, folder: str) -> bool:

@@ -5,8 +5,12 @@ Rules
 - Nothing begins with nothing: the unset variable of a script must not name a run.
 """
 
+from typing import Final
+
 from quarterdeck.journal.views import Views
 from quarterdeck.kernel.failures import Conflicting, NotFound
+
+_DIGITS: Final = 10
 
 
 async def resolve(views: Views, id: str) -> tuple[str, str]:
@@ -34,7 +38,7 @@ async def _not_begun(views: Views, id: str) -> None:
     """Raises NotFound for an attempt that its task was given and that never came to work: it has no record."""
     task, _, number = id.rpartition(".")
     run = task.partition(".")[0]
-    rows = await views.tasks(run) if number.isdigit() and run != task else []
+    rows = await views.tasks(run) if number.isdecimal() and len(number) < _DIGITS and run != task else []
     for row in rows:
         if f"{run}.{row.task}" == task and 0 < int(number) <= row.attempts:
             raise NotFound(f"the attempt {id} never began", why=row.reason, fix=f"quarterdeck show {task}")

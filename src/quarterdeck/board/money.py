@@ -54,15 +54,15 @@ class Money:
             ("purses_of_open_runs", {"limit": _PURSES}),
         )
         landed = {row["key"]: row["changes"] for row in changes}
-        found = [_row(row, landed.pop(row["key"], 0)) for row in rows[:MOST_ROWS]]
-        if len(rows) <= MOST_ROWS:  # who has landed something and cost nothing
-            free = sorted(landed.items(), key=lambda each: (-each[1], each[0]))
-            found += [_row({**_NOTHING, "key": key}, changes) for key, changes in free[: MOST_ROWS - len(found)]]
+        known = [_row(row, landed.pop(row["key"], 0)) for row in rows]
+        free = sorted(landed.items(), key=lambda each: (-each[1], each[0]))  # who has landed something and cost nothing
+        known += [_row({**_NOTHING, "key": key}, changes) for key, changes in free]
+        found = known[:MOST_ROWS]
         if by == "day":
             found.sort(key=lambda row: row.key)
         return Costs(
             rows=tuple(found),
-            cut=len(rows) > MOST_ROWS,
+            cut=len(known) > len(found),
             caps=tuple(_purse(row, self._caps()) for row in (*of_day, *of_runs)),
             burn=tuple(Burn(at=float(row["start"]), usd=to_usd(row["cost_nusd"])) for row in burn),
             burn_s=float(step),

@@ -1,10 +1,29 @@
-"""How amounts look to a person: money, time, tokens, bytes, counts. Pure.
+"""How amounts look to a person: money, time, tokens, bytes, counts; and how money is given. Pure.
 
 Rules
 - As many digits as a person acts on, no more. Scripts get exact numbers from `--json`.
+- What a person gives is held against its bounds from inside: `nan` is neither below nor above any.
 """
 
+from typing import Any, Final
+
+import typer
+
 from quarterdeck.kernel.entities import to_usd
+
+_MOST: Final = 1_000_000_000
+
+
+def money(help: str) -> Any:
+    """The option by which a person gives an amount of USD."""
+    return typer.Option(help=help, metavar="USD", show_default=False, callback=number)
+
+
+def number(value: float | None) -> float | None:
+    """An amount as a person gave it. Raises typer.BadParameter."""
+    if value is not None and not 0 <= value <= _MOST:
+        raise typer.BadParameter(f"{value:g} is no amount between 0 and {_MOST:,} USD")
+    return value
 
 
 def usd(nusd: int) -> str:

@@ -17,7 +17,14 @@ from quarterdeck.cli.starter import AGENTS_README, starter
 from quarterdeck.cli.text import Tone, cells, clean, pad, paint
 from quarterdeck.delivery.detect import Detected, detect, reads
 from quarterdeck.delivery.order import Check
-from quarterdeck.kernel.failures import BadConfiguration, BadRepository, Conflicting, Exit, StoreUnavailable
+from quarterdeck.kernel.failures import (
+    BadConfiguration,
+    BadRepository,
+    Conflicting,
+    Exit,
+    MissingPart,
+    StoreUnavailable,
+)
 from quarterdeck.settings import DECK_FILE
 from quarterdeck.workplace.git import Git, decode
 from quarterdeck.workplace.repository import examine
@@ -91,7 +98,7 @@ async def _doctor(call: Call) -> int:
     try:
         async with call.deck() as deck:
             checks = await deck.probe()
-    except (StoreUnavailable, BadConfiguration) as error:
+    except (StoreUnavailable, BadConfiguration, MissingPart) as error:
         look = registry.load("quarterdeck.assembly", "probe_unopened", "The machine cannot be looked at")
         checks = await look(settings, error)
     for check in checks:

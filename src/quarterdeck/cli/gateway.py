@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from quarterdeck.cli.amounts import plural, usd
+from quarterdeck.cli.amounts import number, plural, usd
 from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
 from quarterdeck.kernel.entities import to_nusd
 from quarterdeck.kernel.failures import Exit
@@ -25,7 +25,7 @@ def gateway(
         list[str] | None,
         typer.Option(help="Model that may be asked, provider:model; again for more.  [default: those of all tiers]"),
     ] = None,
-    budget: Annotated[float, typer.Option(help="What may be spent, USD.", metavar="USD", min=0, max=1e9)] = 5.0,
+    budget: Annotated[float, typer.Option(help="What may be spent, USD.", metavar="USD", callback=number)] = 5.0,
     host: Annotated[str, typer.Option(help="Address to listen on.", metavar="ADDRESS")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 = any.", metavar="N", min=0, max=65535)] = 7374,
     json: Json = False,

@@ -81,7 +81,14 @@ async def _names(deck: DeckApi, config: RunConfig, repository: Path, name: str) 
 def own_file(agent: Agent, repository: Path) -> str | None:
     """The file of the repository that an agent's command names; None where it names none."""
     named = agent.command if agent.harness is Harness.COMMAND else ()
-    return next((word for word in named if not Path(word).is_absolute() and (repository / word).is_file()), None)
+    return next((word for word in named if not Path(word).is_absolute() and _is_file(repository / word)), None)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # too long for a name, such as a script that stands in the command itself
+        return False
 
 
 async def _probed(call: Call, deck: DeckApi, repository: Path, agent: str) -> bool:

@@ -11,13 +11,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from pydantic import ValidationError
 
 from quarterdeck.agents.routing import models_of
-from quarterdeck.cli.amounts import plural, usd
+from quarterdeck.cli.amounts import money, plural, usd
 from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
 from quarterdeck.cli.following import follow
 from quarterdeck.cli.inbox import told_to_wait
@@ -42,10 +42,7 @@ Goal = Annotated[
 ]
 Repository = Annotated[Path, typer.Option("--repo", help="The git repository to work on.", metavar="DIR")]
 Run = Annotated[str, typer.Argument(help="Id of the run, or its beginning.", metavar="RUN")]
-Budget = Annotated[
-    float | None,
-    typer.Option(help="What the run may spend at most.", metavar="USD", min=0, max=1e9, show_default=False),
-]
+Budget = Annotated[float | None, money("What the run may spend at most.")]
 Base = Annotated[
     str | None, typer.Option(help="Revision to start from.  [default: HEAD]", metavar="REV", show_default=False)
 ]
@@ -62,12 +59,16 @@ Sandbox = Annotated[
 Detach = Annotated[bool, typer.Option("--detach", help="Return at once; the run goes on without a terminal.")]
 
 
+_STANDARD_INPUT: Final = Path("/dev/stdin")
+
+
 @app.command()
 def run(
     context: typer.Context,
     goal: Goal = None,
     plan: Annotated[
-        Path | None, typer.Option(help="Plan file; skips the planner.", metavar="FILE", show_default=False)
+        Path | None,
+        typer.Option(help="Plan file, - is standard input; skips the planner.", metavar="FILE", show_default=False),
     ] = None,
     issue: Annotated[
         str | None,
@@ -106,7 +107,7 @@ def run(
         )
     order = _order(
         goal=_wanted(goal, "run"),
-        plan_path=plan.absolute() if plan else None,
+        plan_path=_file(plan) if plan else None,
         repository=repo.absolute(),
         base=base,
         into=into,
@@ -120,6 +121,10 @@ def run(
     source = context.get_parameter_source("repo")
     here = source is not None and source.name != "DEFAULT"
     raise typer.Exit(drive(_run(call, order, config_of, issue, here=here, detach=detach)))
+
+
+def _file(plan: Path) -> Path:
+    return _STANDARD_INPUT if plan == Path("-") else plan.absolute()
 
 
 async def _run(call: Call, order: Order, config_of: str | None, issue: str | None, *, here: bool, detach: bool) -> int:
@@ -207,9 +212,7 @@ def resume(
     answer: Annotated[
         str | None, typer.Option(help="Answer to what the run asks.", metavar="TEXT", show_default=False)
     ] = None,
-    budget: Annotated[
-        float | None, typer.Option(help="New budget of the run.", metavar="USD", min=0, max=1e9, show_default=False)
-    ] = None,
+    budget: Annotated[float | None, money("New budget of the run.")] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Try again what did not merge in a finished run.")] = False,
     json: Json = False,
     no_input: NoInput = False,

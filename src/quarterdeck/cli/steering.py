@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from quarterdeck.cli.amounts import number
 from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
 from quarterdeck.cli.port import DeckApi
 from quarterdeck.cli.runs import run_id
@@ -48,7 +49,7 @@ def retry(
 def budget(
     context: typer.Context,
     run: Run,
-    usd: Annotated[float, typer.Argument(help="The run's new budget.", metavar="USD", min=0, max=1e9)],
+    usd: Annotated[float, typer.Argument(help="The run's new budget.", metavar="USD", callback=number)],
     json: Json = False,
     no_input: NoInput = False,
 ) -> None:

@@ -53,7 +53,10 @@ def up(
     try:
         drive(_up(call, host, port, tuple(name or ()), work=not no_work))
     except Stop:
-        call.say("ended in order; runs that had not ended go on with the next quarterdeck up, or with resume")
+        call.say(
+            "ended in order; runs that had not ended go on where another process works on them, with the next "
+            "quarterdeck up, or with resume"
+        )
     raise typer.Exit(Exit.DONE)
 
 

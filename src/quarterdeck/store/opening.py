@@ -2,13 +2,14 @@
 
 Rules
 - The PostgreSQL store and its client are loaded only where they are used.
+- What is neither is named by its kind alone: an address may hold a password.
 """
 
 import importlib
 from pathlib import Path
 from typing import Final, cast
 
-from quarterdeck.kernel.failures import MissingPart
+from quarterdeck.kernel.failures import BadConfiguration, MissingPart
 from quarterdeck.settings import Settings
 from quarterdeck.store.port import Store
 from quarterdeck.store.sqlite import SqliteStore
@@ -17,6 +18,8 @@ FILE: Final = "deck.db"
 """The embedded database, in the home."""
 _POSTGRES: Final = "quarterdeck.store.postgres"
 _CLIENT: Final = "psycopg"
+_KINDS: Final = ("postgresql", "postgres")
+"""How URLs of it begin."""
 
 
 async def open_store(settings: Settings) -> Store:
@@ -28,8 +31,15 @@ async def open_store(settings: Settings) -> Store:
 
 async def open_url(url: str) -> Store:
     """The store at that address: a URL of PostgreSQL, or the path of an SQLite file. Raises as `open_store` does."""
-    if "://" not in url and "=" not in url:
+    kind, apart, _ = url.partition("://")
+    if not apart and "=" not in url:
         return await SqliteStore.open(Path(url))
+    if apart and "=" not in kind and kind not in _KINDS:
+        raise BadConfiguration(
+            f"a deck cannot lie in a database of the kind {kind[:30]!r}",
+            why="it lies in PostgreSQL, or in one file of SQLite",
+            fix="QUARTERDECK_DATABASE_URL=postgresql://USER:PASSWORD@HOST/DATABASE, or none: then it is in its home",
+        )
     try:
         module = importlib.import_module(_POSTGRES)
     except ModuleNotFoundError as error:
