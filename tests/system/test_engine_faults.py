@@ -5,6 +5,7 @@ has.
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TypeVar
@@ -228,7 +229,7 @@ async def test_labels_may_be_long(bench: Bench) -> None:
 # --- time -------------------------------------------------------------------------------------------------
 
 
-async def test_a_step_of_the_databases_clock_strikes_nobody_off(bench: Bench) -> None:
+async def test_a_step_of_the_databases_clock_strikes_nobody_off(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     clock = _Clock()
     onlooker, other = engine_on(bench, bench.store, clock), bench.engine()
     await onlooker.try_own()
@@ -240,9 +241,11 @@ async def test_a_step_of_the_databases_clock_strikes_nobody_off(bench: Bench) ->
     await other.standing.sign_of_life()
     await onlooker.standing.rescue()
     assert await bench.store.read("worker_known", worker=other.standing.manager.worker)
+    assert "struck off" not in caplog.text
     clock.ahead = 45.0
     await onlooker.standing.rescue()
     assert not await bench.store.read("worker_known", worker=other.standing.manager.worker)
+    assert f"(process {os.getpid()}) gives no sign of life and was struck off" in caplog.text
 
 
 async def test_a_sign_of_life_from_the_future_saves_no_dead_worker(bench: Bench) -> None:

@@ -22,6 +22,7 @@ from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Submission, to_usd
 from quarterdeck.kernel.events import Node, Outcome, RunStatus, TaskStatus
 from quarterdeck.kernel.failures import Exit, NotFound
+from quarterdeck.workplace.afar import is_remote
 
 _DIGEST: Final = re.compile(rb"\b[0-9a-f]{64}\b")
 _WAIT_SECONDS: Final = 5.0
@@ -61,7 +62,9 @@ async def result(parts: Parts, run: str) -> RunResult:
         run=run,
         status=view.status,
         reason=view.reason,
-        target=Target(branch=view.branch, sha=view.sha or landed),
+        target=Target(
+            branch=view.branch, sha=view.sha or landed, remote=view.repository if is_remote(view.repository) else ""
+        ),
         tasks=tuple(
             TaskResult(id=row.task, status=row.status, attempts=row.attempts, commit=row.commit, reason=row.reason)
             for row in rows

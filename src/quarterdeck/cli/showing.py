@@ -4,12 +4,13 @@ Rules
 - What was asked for is data and goes to stdout; what to do next is prose and goes to stderr.
 """
 
+import shlex
 from collections.abc import Sequence
 
 from quarterdeck.cli.amounts import duration, tokens, usd
 from quarterdeck.cli.call import Call
 from quarterdeck.cli.text import Column, clean, paint, status_tone
-from quarterdeck.delivery.order import RunResult
+from quarterdeck.delivery.order import RunResult, Target
 from quarterdeck.kernel.entities import Usage, to_nusd
 from quarterdeck.kernel.events import RunStatus, TaskStatus
 
@@ -57,7 +58,7 @@ def next_step(result: RunResult, *, served: bool) -> str:
     run = result.run
     match result.status:
         case RunStatus.DONE:
-            return f"next: git log --oneline {result.target.branch}" if result.target.sha else ""
+            return f"next: {_look(result.target)}" if result.target.sha else ""
         case RunStatus.WAITING:
             then = "it goes on by itself" if served else f"quarterdeck resume {run}"
             return f"next: quarterdeck inbox (answer or approve what waits), then {then}"
@@ -65,6 +66,13 @@ def next_step(result: RunResult, *, served: bool) -> str:
             return f"next: quarterdeck show {run} --report"
         case _:
             return f"next: quarterdeck resume {run}"
+
+
+def _look(target: Target) -> str:
+    """The command that shows what landed: of a branch that is elsewhere, with fetching it."""
+    if target.remote:
+        return f"git fetch {shlex.quote(target.remote)} {target.branch} && git log --oneline FETCH_HEAD"
+    return f"git log --oneline {target.branch}"
 
 
 def _used(usage: Usage) -> str:

@@ -60,6 +60,8 @@ class Target(Value):
     branch: str
     sha: str
     """Where the branch stood at the run's end; before that the last change of the run that landed, or its base."""
+    remote: str = ""
+    """Address of the repository that has the branch; empty = the one of this machine that the run was given."""
 
 
 class TaskResult(Value):

@@ -42,6 +42,8 @@ from quarterdeck.kernel.failures import Fenced, StoreUnavailable
 from quarterdeck.store.port import Store, Tx
 from quarterdeck.store.session import address
 
+_log = logging.getLogger(__name__)
+
 _CONNECTIONS: Final = 4
 _LAST_WORD: Final = 2.0
 """Seconds for a sign of life that is overdue: it tells what others think by now."""
@@ -232,15 +234,24 @@ class Standing:
         dead = silent(self._listened, heard, now)
         if not dead and not (await self._store.read("jobs_of_the_dead"))[0]["n"]:
             return
-        while await self._store.write(partial(self._strike, dead=dead)) == _RESCUED:
+        while True:
+            told, tried = await self._store.write(partial(self._strike, dead=dead))
+            for text in told:
+                _log.warning("%s gives no sign of life and was struck off; what it had begun goes on elsewhere", text)
+            if tried < _RESCUED:
+                return
             dead = ()
 
-    def _strike(self, tx: Tx, dead: tuple[Heard, ...]) -> int:
-        """Strike these off, as long as they are still silent, and give back what the dead had in their hands; of how
-        many jobs that was tried."""
-        for one in dead:
-            tx.run("worker_strike", worker=one.worker, beat=one.beat)
-        return len(tx.run("jobs_rescue", poison=POISON_DEATHS, trace=poisoned(), keep=KEPT_FAILURES, limit=_RESCUED))
+    def _strike(self, tx: Tx, dead: tuple[Heard, ...]) -> tuple[list[str], int]:
+        """Strike these off, as long as they are still silent, and give back what the dead had in their hands: the
+        workers' names, and of how many jobs that was tried."""
+        told = [
+            f"the worker on {row['host']} (process {row['pid']})"
+            for one in dead
+            for row in tx.run("worker_strike", worker=one.worker, beat=one.beat)
+        ]
+        tried = tx.run("jobs_rescue", poison=POISON_DEATHS, trace=poisoned(), keep=KEPT_FAILURES, limit=_RESCUED)
+        return told, len(tried)
 
     # --- its end --------------------------------------------------------------------------------------------
 

@@ -108,9 +108,10 @@ SELECT p.id, (extract(epoch FROM p.last_heartbeat) * 1000000)::bigint AS beat,
 FROM procrastinate_workers AS p LEFT JOIN workers AS w ON w.id = p.id ORDER BY p.id;
 
 -- name: worker_strike
--- Strike a worker off, unless it gave another sign of life meanwhile.
-DELETE FROM procrastinate_workers
-WHERE id = :worker AND (extract(epoch FROM last_heartbeat) * 1000000)::bigint = :beat;
+-- Strike a worker off, unless it gave another sign of life meanwhile; who it was.
+DELETE FROM procrastinate_workers AS p
+WHERE p.id = :worker AND (extract(epoch FROM p.last_heartbeat) * 1000000)::bigint = :beat
+RETURNING (SELECT host FROM workers AS w WHERE w.id = p.id) AS host, (SELECT pid FROM workers AS w WHERE w.id = p.id) AS pid;
 
 -- name: queues_waiting
 -- How many jobs wait in each queue, and for how long the oldest of them has.
