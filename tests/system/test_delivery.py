@@ -16,6 +16,7 @@ from quarterdeck.assembly import Deck, open_deck
 from quarterdeck.delivery.order import Order
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
+from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.events import Node, Outcome, RunStatus, TaskStatus
 from quarterdeck.kernel.failures import Conflicting, Exit, NotFound, QuarterdeckError
 from quarterdeck.workplace.ground import Ground
@@ -144,6 +145,35 @@ async def test_a_reviewer_that_has_ended_is_not_put_to_work_again(place: Place) 
         streams = await deck.journal.streams(f"attempt/{run}.a.1.review")
         counts = [sum(isinstance(x, e.HarnessStarted) for x in await events(deck, name)) for name in streams]
         assert counts == [1, 2]
+
+
+class _Backwards(SystemClock):
+    """A wall clock that is behind itself at each look."""
+
+    def __init__(self) -> None:
+        self._now = super().wall()
+
+    def wall(self) -> float:
+        self._now -= 0.001
+        return self._now
+
+
+async def test_a_review_that_is_tried_again_is_made_again_whatever_clocks_say(place: Place) -> None:
+    fails_first = CRITIC.replace("bad=", "d['attempt'] == 1 and sys.exit(1); bad=")
+    place.begin(
+        {".quarterdeck/agents/critic.md": REVIEWER.format(code=json.dumps(fails_first))},
+        deck='[review]\nagent = "critic"\n[limits]\nattempts = 1\n',
+    )
+    async with open_deck(place.settings, _Backwards()) as deck:
+        run = await deck.create(place.order(task("a", "echo a > a.txt")))
+        await deck.work(run)
+        assert "the reviewer" in one(await deck.result(run), "a").reason
+        await deck.control(run, "resume")
+        await deck.work(run)
+        assert (await deck.result(run)).status is RunStatus.DONE, (await deck.result(run)).reason
+        streams = await deck.journal.streams(f"attempt/{run}.a.1.review")
+        counts = [sum(isinstance(x, e.HarnessStarted) for x in await events(deck, name)) for name in streams]
+        assert counts == [1, 1]
 
 
 async def test_a_command_attempt_that_was_cut_off_starts_again_and_is_not_counted(place: Place) -> None:

@@ -65,6 +65,8 @@ class Duty:
     carry: str | None
     since: float
     """When an earlier try at this node ended, which does not count any more; 0 = there was none."""
+    earlier: int = 0
+    """And the place of that in the attempt's stream."""
 
     @property
     def run(self) -> str:
@@ -134,11 +136,12 @@ class Nodes:
         attempt, node = str(job.payload["attempt"]), Node(str(job.payload["node"]))
         run, task_id, number = ids.split_attempt(attempt)
         claim = await self._journal.claim(ids.attempt_stream(attempt))
-        state, after, since, past = AttemptState(), 0, 0.0, int(job.payload.get("after") or 0)
+        state, after, since, earlier = AttemptState(), 0, 0.0, 0
+        past = int(job.payload.get("after") or 0)
         while records := await self._journal.read(claim.stream, after=after):
             for record in records:
                 if record.seq <= past and isinstance(record.event, e.NodeFinished) and record.event.node is node:
-                    since = record.at
+                    since, earlier = record.at, record.seq
                 else:
                     apply_attempt(state, record.event, record.at)
             after = records[-1].seq
@@ -162,6 +165,7 @@ class Nodes:
             )[-feedback_store.KEPT :],
             carry=_text(job, "carry"),
             since=since,
+            earlier=earlier,
         )
 
     async def _failed(self, duty: Duty, error: QuarterdeckError) -> Result:

@@ -69,9 +69,9 @@ class Reviews:
         while tries < deck.limits.attempts:
             number += 1
             attempt = ids.child_attempt(duty.attempt, "review", number)
-            state, ended_at = await self._state(attempt)
+            state = await self._state(attempt)
             ended = state.nodes.get(Node.REVIEW)
-            if ended is not None and ended_at <= duty.since:
+            if ended is not None and ended.earlier != duty.earlier:
                 continue  # of an earlier try at this node
             if ended is not None:
                 result = await self._on_record(ended)
@@ -146,6 +146,7 @@ class Reviews:
             failure=result.failure,
             feedback_blob=await feedback_store.save(self._journal, (), result.feedback),
             result_blob=result.result_blob,
+            earlier=duty.earlier,
         )
         await self._journal.append(claim, event)
 
@@ -158,14 +159,13 @@ class Reviews:
             result_blob=event.result_blob,
         )
 
-    async def _state(self, attempt: str) -> tuple[AttemptState, float]:
-        """The attempt's state, and when its newest event was recorded."""
-        state, after, at = AttemptState(), 0, 0.0
+    async def _state(self, attempt: str) -> AttemptState:
+        state, after = AttemptState(), 0
         while records := await self._journal.read(ids.attempt_stream(attempt), after=after):
             for record in records:
                 apply_attempt(state, record.event, record.at)
-            after, at = records[-1].seq, records[-1].at
-        return state, at
+            after = records[-1].seq
+        return state
 
 
 def _final(result: Result) -> bool:

@@ -200,6 +200,9 @@ class NodeFinished(EventBase):
     base: str | None = None
     record: int = 0
     """Its place in the attempt's stream; filled where the run takes it over."""
+    earlier: int = 0
+    """Of a reviewer's end: the place in the attempt's stream of an earlier end of its review, which does not count any
+    more when this one was heard; 0 = there was none."""
 
 
 class TaskEscalated(EventBase):
