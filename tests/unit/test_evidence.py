@@ -29,6 +29,7 @@ SUITE = '<?xml version="1.0" encoding="utf-8"?><testsuites name="pytest tests"><
         ("pytest tests/unit; ./more.sh", None),
         ("pytest -q && pytest -q --collect-only", None),
         ("for each in a b; do pytest $each; done", None),
+        ("ls tests | xargs -n 1 pytest", None),
         ("while read each; do pytest $each; done < list", None),
         ("try() { pytest $1; }; try a && try b", None),
         ("pytest $MORE", False),

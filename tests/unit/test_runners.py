@@ -84,6 +84,7 @@ FINE = [
     ("if [ -d tests ]; then python3 -m unittest; fi", 0, ""),
     ("if [ -d tests ]; then true; else python3 -m unittest; fi", 0, ""),
     ("case $(uname) in Linux) pytest;; esac", 0, ""),
+    ("xargs -r -a list python3 -m unittest", 0, ""),
     ("pytest -q", 0, "3 passed in 0.10s"),
     ("pytest -q", 0, "1 passed, 2 skipped, 1 warning in 61.10s (0:01:01)"),
     ("pytest -q", 0, "=== 1 xfailed in 0.10s ==="),
@@ -182,6 +183,9 @@ def test_what_pytest_reports_counts_and_not_what_is_printed(
         ("./node_modules/.bin/jest", (JAVASCRIPT,)),
         ("node --import x --test a.js", (NODE,)),
         ("ruff check .\npytest", (PYTEST,)),
+        ("flock -w 5 /tmp/lock pytest && eval 'go' test", (PYTEST, GO)),
+        ("flock /tmp/lock -c 'cargo test -q'", (CARGO,)),
+        ("ls tests | xargs -n 1 sudo -u ada setsid pytest", (PYTEST,)),
     ],
 )
 def test_runners_are_found_behind_what_wraps_them(command: str, runners: tuple[Runner, ...]) -> None:
@@ -200,6 +204,10 @@ def test_runners_are_found_behind_what_wraps_them(command: str, runners: tuple[R
         ("time -p env -u A -C . sh check.sh", ["check.sh"]),
         ("if ./check.sh; then true; else sh b.sh; fi", ["b.sh", "check.sh"]),
         ("while ! ./check.sh; do true; done", ["check.sh"]),
+        ("sh < check.sh; bash -s <b.sh", ["b.sh", "check.sh"]),
+        ("sh <<x", []),
+        ("eval ./check.sh --fast; echo a | xargs -I x ./b.sh x", ["b.sh", "check.sh"]),
+        ("flock -n lock ./check.sh; flock lock -c 'sh b.sh'", ["b.sh", "check.sh"]),
         ("cd ci && sh run", ["ci/run"]),
         ("nox -s tests", ["noxfile.py"]),
         ("make -j test | tee log", ["GNUmakefile", "Makefile", "makefile"]),

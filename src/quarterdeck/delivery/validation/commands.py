@@ -51,7 +51,10 @@ _LAUNCHERS: Final = frozenset(
     {"make", "gmake", "ninja", "tox", "nox", "just", "task", "invoke", "rake", "gradle", "gradlew", "meson", "bazel"}
     | {"npm", "pnpm", "yarn", "bun", "hatch", "pdm"}
 )
-_PREFIXES: Final = frozenset({"env", "exec", "command", "time", "nice", "nohup", "stdbuf", "xvfb-run", "npx", "bunx"})
+_PREFIXES: Final = frozenset(
+    {"env", "exec", "command", "time", "nice", "nohup", "stdbuf", "xvfb-run", "npx", "bunx"}
+    | {"sudo", "setsid", "ionice", "xargs"}
+)
 _RUN_WRAPPERS: Final = frozenset({"uv", "poetry", "pipenv", "pdm", "hatch", "rye", "pixi", "conda"})
 _WITH_VALUE: Final = frozenset(
     (
@@ -77,6 +80,10 @@ _VALUES: Final[Mapping[str, frozenset[str]]] = {
     "stdbuf": frozenset(("-i", "--input", "-o", "--output", "-e", "--error")),
     "exec": frozenset(("-a",)),
     "xvfb-run": frozenset(("-n", "--server-num", "-s", "--server-args", "-f", "--auth-file", "-e", "--error-file")),
+    "sudo": frozenset(("-u", "--user", "-g", "--group", "-C", "-D", "--chdir", "-h", "-p", "-T")),
+    "ionice": frozenset(("-c", "--class", "-n", "--classdata")),
+    "xargs": frozenset(("-a", "--arg-file", "-d", "-E", "-I", "-L", "-n", "--max-args", "-P", "--max-procs", "-s")),
+    "flock": frozenset(("-E", "--conflict-exit-code", "-w", "--timeout", "--wait")),
 }
 """The same of what only stands before a command; of anything else, those above."""
 _FLAG: Final = re.compile(r"-[qvxslb]+|-r\w+|--[a-z-]+=\S*|--(?:quiet|verbose|exitfirst|failfast|buffer|no-header)")
@@ -94,7 +101,7 @@ _STAYS: Final = re.compile(
 """What may stand before a runner and leaves it where it is; the value of an option of `_VALUED` as well."""
 ONLY_ASKS: Final = frozenset({"--version", "-V", "--help", "-h", "--collect-only", "--co", "--fixtures", "--markers"})
 
-_DIVERTS: Final = re.compile(r"[|<>`$]|(?<!&)&(?!&)|no:terminal|(?<!\S)(?:if|case)(?!\S)")
+_DIVERTS: Final = re.compile(r"[|<>`$]|(?<!&)&(?!&)|no:terminal|(?<!\S)(?:if|case|xargs)(?!\S)")
 """What may keep a runner from running, or its output from us."""
 _END: Final = re.compile(
     r"^(?:=+ .*\bin [\d.:]+ ?s\b.*=|Results \()|\d (?:passed|failed|xfailed|xpassed)\b", re.MULTILINE
@@ -312,7 +319,8 @@ def _simple_commands(command: str) -> Iterator[list[str]]:
 
 
 def _unwrap(argv: Sequence[str]) -> list[str]:
-    """The argv without what only wraps it: assignments, `env`, `timeout 5`, `uv run`, `python -m`, and the like."""
+    """The argv without what only wraps it: assignments, `env`, `timeout 5`, `uv run`, `python -m`, and the like. What
+    is told a line is a shell that is."""
     rest = list(argv)
     while rest:
         name = PurePosixPath(rest[0]).name
@@ -320,6 +328,11 @@ def _unwrap(argv: Sequence[str]) -> list[str]:
             rest = rest[1:]
         elif name == "timeout":
             rest = _options_off(rest[1:], _VALUES[name])[1:]
+        elif name == "flock":  # its file, then a command or `-c LINE`
+            rest = _options_off(rest[1:], _VALUES[name])[1:]
+            rest = ["sh", "-c", *rest[1:]] if rest[:1] in (["-c"], ["--command"]) else rest
+        elif name == "eval":
+            return ["sh", "-c", " ".join(rest[1:])]
         elif name in _PREFIXES:
             rest = _options_off(rest[1:], _VALUES.get(name, _WITH_VALUE))
         elif name in _RUN_WRAPPERS and "run" in rest[1:]:

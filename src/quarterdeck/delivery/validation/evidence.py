@@ -35,7 +35,7 @@ _OWN: Final = re.compile(r"junit|PYTEST_ADDOPTS|(?<!\S)env\s+-")
 """It has a report of its own, or does not hand on what is asked of it."""
 _MAYBE: Final = re.compile(r"\|\||(?<!&)&(?!&)|[`$]|(?<!\S)(?:if|case)(?!\S)")
 """Whether the runner is started at all, or ends in time, is not told by the words."""
-_AGAIN: Final = re.compile(r"(?<!\S)(?:while|until|for|select|function)(?!\S)|\(\s*\)")
+_AGAIN: Final = re.compile(r"(?<!\S)(?:while|until|for|select|function|xargs)(?!\S)|\(\s*\)")
 """What is written once is started as often as it comes round."""
 _WROTE: Final = re.compile(r"generated xml file: (.*)")
 _SUITE: Final = re.compile(r"<testsuite\b[^<>]*>")

@@ -145,11 +145,16 @@ def _options(words: Sequence[str], known: Collection[str]) -> Iterator[str]:
 
 
 def _given_to_shell(words: Sequence[str]) -> Iterator[Named]:
-    """What a shell is told to run: a file, or with `-c` a line."""
+    """What a shell is told to run: a file, also as its input, or with `-c` a line."""
     line = skip = False
     for word in words:
         if skip:
             skip = False
+        elif word == "<":
+            continue
+        elif word.startswith("<") and not word.startswith("<<"):
+            yield (word[1:],), True
+            return
         elif len(word) > 1 and word[0] in "-+":
             long = word.startswith("--")
             line = line or (not long and word[0] == "-" and "c" in word)
