@@ -94,6 +94,7 @@ async def test_a_budget_is_raised_while_its_run_is_not_finished(place: Place) ->
         (("pause", "cancel", "pause"), RunStatus.CANCELLED),
         (("pause", "resume", "pause"), RunStatus.PAUSED),
         (("cancel", "resume", "cancel"), RunStatus.CANCELLED),
+        (("cancel", "resume", "pause"), RunStatus.PAUSED),
         (("cancel", "resume"), RunStatus.DONE),
     ],
 )

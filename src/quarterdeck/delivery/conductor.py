@@ -23,7 +23,7 @@ from quarterdeck.delivery.gate.mending import Unsettled
 from quarterdeck.delivery.routing import routed
 from quarterdeck.delivery.starting import PLACES, Permitted, crowded, frees_place, news_of, permit, starts_of
 from quarterdeck.delivery.trends import Trends
-from quarterdeck.delivery.wishes import WAIT, Line, cancellable, ends, funded, granted, pausable, resumable
+from quarterdeck.delivery.wishes import WAIT, cancellable, ends, funded, granted, pausable, resumable
 from quarterdeck.engine.port import Engine, Job, Later
 from quarterdeck.govern.approvals import Approvals
 from quarterdeck.govern.chain import run_purse
@@ -87,7 +87,6 @@ class Conductor:
         self._without_place: dict[str, None] = {}
         """Runs that wait for a free place, longest first: woken when one is free instead of looking again later."""
         self._states: dict[str, RunState] = {}
-        self._line = Line()
 
     async def state(self, run: str) -> RunState:
         """The run's state as of now."""
@@ -108,16 +107,8 @@ class Conductor:
 
     async def control(self, job: Job) -> None:
         """Handler of `run.control`: what a person wants becomes an event."""
-        if not self._line.next(job.run, job.key, self._clock.monotonic()):
+        if await self._engine.overtakes(job):
             raise Later(WAIT, "what was said before is heard first")
-        try:
-            await self._control(job)
-        except Later:
-            self._line.wait(job.run, job.key, self._clock.monotonic())
-            raise
-        self._line.heard(job.run, job.key)
-
-    async def _control(self, job: Job) -> None:
         claim = await self._journal.claim(ids.run_stream(job.run))
         state = await self.state(job.run)
         if job.payload["action"] == "budget" and (news := await self._news(state)):

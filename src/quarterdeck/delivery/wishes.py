@@ -1,4 +1,4 @@
-"""What becomes of a wish of a person where the run stands by the time that it is heard. Pure, but for the line.
+"""What becomes of a wish of a person where the run stands by the time that it is heard. Pure.
 
 Rules
 - A wish is acknowledged before it is heard, and others may have said something meanwhile: what has no meaning any more
@@ -6,7 +6,7 @@ Rules
 - Nothing takes a cancel back but a word that asks for it: to go on, or to try a task again. A pause does not, nor does
   more money.
 - Who says no again to a run that was cancelled and paused ends it.
-- A wish that has to wait is not overtaken: the last word counts.
+- A wish that has to wait is not overtaken, whichever process hears it: the last word counts.
 """
 
 from typing import Final
@@ -18,37 +18,6 @@ from quarterdeck.kernel.states import RunState
 
 WAIT: Final = 0.5
 """Seconds after which a wish that has to wait is looked at again."""
-_GONE: Final = 10.0
-"""Seconds after which one that did not come back is waited for no longer: another worker has it."""
-
-
-class Line:
-    """The wishes of one process that wait for their run to end, in the order in which they were said."""
-
-    def __init__(self) -> None:
-        self._waiting: dict[str, dict[str, float]] = {}
-        """By run; when each was there last, by the monotonic clock."""
-
-    def next(self, run: str, key: str, now: float) -> bool:
-        """Whether it is this one's turn; it stands in line where it is not."""
-        waiting = self._waiting.get(run, {})
-        for other in [other for other, at in waiting.items() if now - at > _GONE and other != key]:
-            del waiting[other]
-        if next(iter(waiting), key) == key:
-            return True
-        waiting[key] = now
-        return False
-
-    def wait(self, run: str, key: str, now: float) -> None:
-        """It has to wait, in its place."""
-        self._waiting.setdefault(run, {})[key] = now
-
-    def heard(self, run: str, key: str) -> None:
-        """It was heard, and whoever is behind it is next."""
-        waiting = self._waiting.get(run, {})
-        waiting.pop(key, None)
-        if not waiting:
-            self._waiting.pop(run, None)
 
 
 def pausable(state: RunState) -> bool:

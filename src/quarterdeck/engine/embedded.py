@@ -108,6 +108,9 @@ class EmbeddedEngine:
     async def workers(self) -> tuple[Worker, ...]:
         return ()
 
+    async def overtakes(self, job: Job) -> bool:
+        return bool((await self._store.read("jobs_ahead", run=job.run, lock=job.lock, kind=job.kind))[0]["n"])
+
     async def failed(self) -> list[tuple[Job, str]]:
         return [(job_of(row), row["trace"]) for row in await self._store.read("jobs_failed")]
 

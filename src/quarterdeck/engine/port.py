@@ -4,7 +4,8 @@ Rules
 - A job is deferred in the same transaction as the events that cause it.
 - A job whose worker died is given to another worker. So a handler must be able to run again: it claims its stream,
   reads what is on record and goes on from there.
-- Two jobs with the same lock never run at the same time; they run in the order of deferring.
+- Two jobs with the same lock never run at the same time; they run in the order of deferring, but for one that is to
+  wait (`Later`, a delay): others pass it.
 - A job whose `key` is already waiting is not deferred twice (one that already runs does not count).
 """
 
@@ -144,6 +145,11 @@ class Engine(Protocol):
 
     async def unfinished(self, run: str = "") -> int:
         """How many jobs (of that run) are waiting or running; those that wait in the background do not count."""
+        ...
+
+    async def overtakes(self, job: Job) -> bool:
+        """Whether a job in hand was deferred after one of its kind, run and lock that still waits: `Later` lets others
+        pass. Where the order counts, it comes later too."""
         ...
 
     async def failed(self) -> list[tuple[Job, str]]:

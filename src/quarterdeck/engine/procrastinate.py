@@ -124,6 +124,9 @@ class ProcrastinateEngine:
         rows = await self._store.read("jobs_unfinished_here", run=run, mine=" ".join(self._long()))
         return int(rows[0]["n"])
 
+    async def overtakes(self, job: Job) -> bool:
+        return bool((await self._store.read("jobs_ahead", run=job.run, lock=job.lock, kind=job.kind))[0]["n"])
+
     async def failed(self) -> list[tuple[Job, str]]:
         return [(job_of(row), row["trace"]) for row in await self._store.read("jobs_failed")]
 

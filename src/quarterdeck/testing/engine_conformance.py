@@ -148,6 +148,23 @@ class EngineConformance:
         assert seen == ["k"] * 3
         assert await engine.failed() == []
 
+    async def test_whoever_passes_a_job_that_was_to_wait_can_know(self, bench: Bench) -> None:
+        engine, beside = bench.engine(), bench.engine()
+        told: list[tuple[str, bool]] = []
+
+        async def handle(one: Job) -> None:
+            passes = await engine.overtakes(one)
+            assert await beside.overtakes(one) is passes, "whoever asks"
+            told.append((one.key, passes))
+            if passes or len(told) == 1:
+                raise Later(0.2 if len(told) == 1 else 0.01, "not yet")
+
+        first, second = job("first", lock="l"), job("second", lock="l")
+        await defer(bench, engine, first, second, job("else", lock="l", kind="else"), job("not", run="s", lock="l"))
+        await drain(engine, {"work": handle, "else": handle})
+        assert told[:4] == [("first", False), ("second", True), ("else", False), ("not", False)]
+        assert told[-2:] == [("first", False), ("second", False)], "and come in their order"
+
     async def test_a_delayed_job_waits_and_hinders_nobody(self, bench: Bench) -> None:
         engine = bench.engine()
         order: list[str] = []

@@ -74,6 +74,11 @@ SELECT id FROM jobs WHERE status = 'running' AND aborted = 1;
 SELECT count(*) AS n FROM jobs
 WHERE (status = 'running' OR (status = 'waiting' AND priority >= 0)) AND (:run = '' OR run = :run);
 
+-- name: jobs_ahead
+-- How many jobs of a kind wait that were deferred before the one of their lock that runs: they were to wait, and it came.
+SELECT count(*) AS n FROM jobs WHERE run = :run AND lock = :lock AND kind = :kind AND status = 'waiting'
+    AND id < (SELECT id FROM jobs AS r WHERE r.lock = :lock AND r.status = 'running');
+
 -- name: jobs_failed
 -- Failed jobs, newest first.
 SELECT kind, key, lock, run, payload, priority, trace FROM jobs WHERE status = 'failed' ORDER BY id DESC;
