@@ -103,7 +103,7 @@ async def drive(
                 title = PROFILES[name].title
                 if found.installation is None:
                     return Verdict(title, "", failed={"start": found.missing})
-                wanted = {key: scene for key, scene in scenes.SCENES.items() if not chosen or key in chosen}
+                wanted = scenes.wanted(chosen)
                 return await play(stage, wanted, Verdict(title, found.installation.version), until)
 
         # The one that takes longest begins first; told is in the order that was asked for.

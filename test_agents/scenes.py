@@ -7,7 +7,7 @@ Rules
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from quarterdeck.models.scripted.faults import Fault, Kind
@@ -258,3 +258,9 @@ async def mixed(stage: Stage) -> None:
     _metered(stage, "mixed", ran)
     formats = {str(asked.format) for asked in stage.server.requests if asked.scenario == stage.name("mixed")}
     expect({"messages", "responses"} <= formats, f"only {sorted(formats)} were spoken")
+
+
+def wanted(chosen: Sequence[str]) -> dict[str, Scene]:
+    """The scenes of these names (none = all), with what they need played before them."""
+    named = {*chosen, *(("allow",) if "budget" in chosen else ())}
+    return {name: scene for name, scene in SCENES.items() if name in named or not chosen}
