@@ -52,7 +52,7 @@ from quarterdeck.engine.queues import (
     untaken,
     urgent,
 )
-from quarterdeck.engine.rows import IDLE_SECONDS, THROTTLE, columns_of, job_of, trace_of
+from quarterdeck.engine.rows import IDLE_SECONDS, THROTTLE, columns_of, job_of, trace_of, worker_of
 from quarterdeck.engine.seats import Pace, Seat
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import Clock
@@ -152,7 +152,7 @@ class ProcrastinateEngine:
 
     async def workers(self) -> tuple[Colleague, ...]:
         alive = await self._store.read("workers_alive")
-        return tuple(_colleague(row) for row in alive if not set(QUEUES).isdisjoint(row["queues"].split()))
+        return tuple(worker_of(row) for row in alive if not set(QUEUES).isdisjoint(row["queues"].split()))
 
     # --- being a worker -------------------------------------------------------------------------------------
 
@@ -382,12 +382,6 @@ class ProcrastinateEngine:
                 if self._leaving:
                     break
                 await asyncio.sleep(self.illness.pause())
-
-
-def _colleague(row: Row) -> Colleague:
-    return Colleague(
-        row["host"], row["pid"], tuple(row["labels"].split()), row["busy"], row["capacity"], bool(row["draining"])
-    )
 
 
 def _job(job: theirs.Job) -> Job:

@@ -1,4 +1,4 @@
-"""A job as the database has it, and what is kept of one that failed. Pure.
+"""A job and a worker as the database has them, and what is kept of a job that failed. Pure.
 
 Rules
 - A trace may hold what no text may: the bytes of file names that are no UTF-8. It is kept with those written out.
@@ -8,7 +8,7 @@ import json
 import traceback
 from typing import Any, Final
 
-from quarterdeck.engine.port import MAX_TRACE, Job
+from quarterdeck.engine.port import MAX_TRACE, Job, Worker
 from quarterdeck.store.port import Row
 
 IDLE_SECONDS: Final = 60.0
@@ -27,6 +27,12 @@ def job_of(row: Row) -> Job:
         payload=json.loads(row["payload"]),
         priority=row["priority"],
     )
+
+
+def worker_of(row: Row) -> Worker:
+    """The worker of a row."""
+    labels = tuple(row["labels"].split())
+    return Worker(row["host"], row["pid"], labels, row["busy"], row["capacity"], bool(row["draining"]))
 
 
 def columns_of(job: Job) -> dict[str, Any]:
