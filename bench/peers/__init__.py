@@ -2,7 +2,8 @@
 
 Rules
 - Each peer has a directory with `requirements.txt` (exact versions, hashes) and scripts that print one JSON object. Its
-  environment is made at first use, and again when the requirements change; afterwards nothing needs a network.
+  environment is made at first use, and again when the requirements change or the interpreter that this is run with, so
+  that all run on the same one; afterwards nothing needs a network.
 - `quarterdeck` is a peer like the others, in this environment.
 - A script starts with next to nothing in its environment: no keys, no proxies, and telemetry has nothing to go by.
 """
@@ -36,7 +37,7 @@ def python(peer: str) -> Path:
     if peer == OURS:
         return Path(sys.executable)
     requirements = HERE / peer / "requirements.txt"
-    place, wanted = BUILD / peer, hashlib.sha256(requirements.read_bytes()).hexdigest()
+    place, wanted = BUILD / peer, made_from(requirements.read_bytes(), sys.version, os.path.realpath(sys.executable))
     interpreter, stamp = place / "bin" / "python", place / "made"
     if stamp.exists() and stamp.read_text() == wanted:
         return interpreter
@@ -48,6 +49,11 @@ def python(peer: str) -> Path:
     _done([*install, str(requirements)], 600)
     stamp.write_text(wanted)
     return interpreter
+
+
+def made_from(requirements: bytes, *interpreter: str) -> str:
+    """What an environment is made from, as one digest. Pure."""
+    return hashlib.sha256(b"\0".join([requirements, *(text.encode() for text in interpreter)])).hexdigest()
 
 
 def _done(command: list[str], seconds: float) -> None:
