@@ -112,6 +112,20 @@ async def test_of_what_people_say_before_anybody_hears_the_last_word_counts(
         assert (view.finished_at is not None) is status.finished, "a cancelled run ends"
 
 
+async def test_a_word_is_passed_on_also_where_the_run_is_as_it_says_by_now(place: Place) -> None:
+    """Somebody may have said the contrary meanwhile, and not been heard yet: as here, where nobody serves."""
+    place.begin()
+    async with open_deck(place.settings) as deck:
+        run = await deck.create(place.order(task("a", "echo a > a.txt"), sandbox="none"))
+        await deck.control(run, "pause")
+        await deck.settle()
+        await deck.control(run, "resume")
+    assert place.call("pause", run)[0] == 0
+    async with open_deck(place.settings) as deck:
+        await deck.work(run)
+        assert (await deck.views.run(run)).status is RunStatus.PAUSED
+
+
 async def test_who_waits_for_a_persons_word_performs_what_concerns_the_world_outside_too(place: Place) -> None:
     place.begin(deck='[approve]\nplan = "always"\n')
     async with open_deck(place.settings) as deck:

@@ -95,6 +95,7 @@ CASES: list[tuple[str, EventBase, str, str]] = [
     ("run", e.RunReported(report_blob=None, retrospective_blob=None), "run", "report stored"),
     ("run", e.RunFinished(status=RunStatus.DONE, exit_code=0, sha=SHA), "run", "done, target at 3f2a91c0de"),
     ("run", e.RunFinished(status=RunStatus.FAILED, reason="no", exit_code=1, sha=SHA), "run", "failed: no"),
+    ("run", e.RunFinished(status=RunStatus.CANCELLED, reason="cancelled", exit_code=130, sha=SHA), "run", "cancelled"),
     (
         "attempt",
         e.AttemptStarted(

@@ -94,8 +94,11 @@ def test_what_waits_goes_on_by_itself_only_where_a_server_works_on_it() -> None:
 
 def test_a_branch_that_is_elsewhere_is_looked_at_with_what_fetches_it() -> None:
     there = Target(branch="quarterdeck/r-1", sha="3f2a", remote="file:///srv/up stream.git")
-    done = RunResult(run="r-1", status=RunStatus.DONE, target=there, exit_code=0)
+    tasks = (TaskResult(id="a", status=TaskStatus.MERGED),)
+    done = RunResult(run="r-1", status=RunStatus.DONE, target=there, exit_code=0, tasks=tasks)
     seen = next_step(done, served=False)
     assert seen == "next: git fetch 'file:///srv/up stream.git' quarterdeck/r-1 && git log --oneline FETCH_HEAD"
     here = done.model_copy(update={"target": Target(branch="quarterdeck/r-1", sha="3f2a")})
     assert next_step(here, served=False) == "next: git log --oneline quarterdeck/r-1"
+    only_planned = here.model_copy(update={"tasks": ()})
+    assert next_step(only_planned, served=False) == "next: quarterdeck show r-1", "there is no such branch"

@@ -134,8 +134,8 @@ def _run(event: EventBase) -> Words:
             return detail("report stored")
         case e.RunFinished():
             tone = _RUN_TONE.get(event.status, Tone.WARN)
-            landed = "" if event.status is RunStatus.FAILED else f", target at {event.sha[:SHA]}"
-            return say(because(f"{event.status}{landed}", event.reason), tone)
+            landed = f", target at {event.sha[:SHA]}" if event.status in (RunStatus.DONE, RunStatus.PARTIAL) else ""
+            return say(because(f"{event.status}{landed}", event.reason if event.reason != event.status else ""), tone)
         case e.NodeStarted() | e.NodeFinished() | e.NodeDelayed():
             return node(event)
         case e.QuestionAnswered():

@@ -264,10 +264,12 @@ def cancel(context: typer.Context, run: Run, json: Json = False, no_input: NoInp
 async def _control(call: Call, run: str, action: str, wanted: RunStatus) -> None:
     async with call.deck() as deck:
         call.run = run = await run_id(deck, run)
-        status = (await deck.views.run(run)).status
+        view = await deck.views.run(run)
+        status = view.status
         if status.finished and status is not wanted:
             raise Conflicting(f"{run} is already {status}", fix=f"quarterdeck show {run}")
-        if status is not wanted:
+        # Also where it is so by now: the contrary may have been said, and not been heard yet.
+        if view.finished_at is None or await deck.attended():
             await deck.control(run, action)
             await deck.settle()
             status = (await deck.views.run(run)).status

@@ -48,7 +48,7 @@ def show_result(call: Call, result: RunResult, *, served: bool = False) -> None:
 
 def place(result: RunResult) -> str:
     """Where the work is: a branch that nothing has landed on may be none, and stands where others left it."""
-    if any(task.status is TaskStatus.MERGED for task in result.tasks):
+    if _landed(result):
         return f"{result.target.branch} at {result.target.sha[:_SHA] or '-'}"
     return f"nothing landed on {result.target.branch}{'' if result.status.finished else ' yet'}"
 
@@ -58,7 +58,7 @@ def next_step(result: RunResult, *, served: bool) -> str:
     run = result.run
     match result.status:
         case RunStatus.DONE:
-            return f"next: {_look(result.target)}" if result.target.sha else ""
+            return f"next: {_look(result.target) if _landed(result) else f'quarterdeck show {run}'}"
         case RunStatus.WAITING:
             then = "it goes on by itself" if served else f"quarterdeck resume {run}"
             return f"next: quarterdeck inbox (answer or approve what waits), then {then}"
@@ -66,6 +66,10 @@ def next_step(result: RunResult, *, served: bool) -> str:
             return f"next: quarterdeck show {run} --report"
         case _:
             return f"next: quarterdeck resume {run}"
+
+
+def _landed(result: RunResult) -> bool:
+    return any(task.status is TaskStatus.MERGED for task in result.tasks)
 
 
 def _look(target: Target) -> str:
