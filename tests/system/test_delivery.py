@@ -230,10 +230,13 @@ async def test_attempts_that_never_began_for_want_of_an_environment_say_so(place
     async with carried(place, task("a", "echo x > a.txt"), task("b", "echo x > b.txt")) as (deck, result):
         for name in ("a", "b"):
             assert "ended with 3: ERROR: no such package" in one(result, name).reason
+            assert "correct [sandbox] setup" in one(result, name).reason
+            assert one(result, name).reason.count("ERROR") == 2, "once in the command, once as what it said"
+            assert one(result, name).attempts == 1, "another one would have the same environment"
             with pytest.raises(NotFound, match=r"never began.*no such package") as told:
-                await deck.resolve(f"{result.run}.{name}.2")
+                await deck.resolve(f"{result.run}.{name}.1")
             assert told.value.fix == f"quarterdeck show {result.run}.{name}"
-        for number in ("3", "²", "9" * 5_000):
+        for number in ("2", "²", "9" * 5_000):
             with pytest.raises(NotFound, match="there is no run, task or attempt"):
                 await deck.resolve(f"{result.run}.a.{number}")
 

@@ -314,9 +314,9 @@ def _failed(command: str, result: ExecResult, proxy: Proxy | None) -> BadConfigu
         fix = "raise [sandbox] disk_mb"
     elif refused:
         fix = f"if it needs them, add these hosts to [sandbox] setup_network: {', '.join(refused[:10])}"
-    return BadConfiguration(
-        f"the environment cannot be built: `{command}` {ended}", why=f"{telling(output)}\n{output}".strip(), fix=fix
-    )
+    told = telling(output)
+    why = output if output.startswith(told) else f"{told}\n{output}"
+    return BadConfiguration(f"the environment cannot be built: `{command}` {ended}", why=why, fix=fix)
 
 
 def telling(output: str) -> str:

@@ -4,7 +4,7 @@ Rules
 - A node's result is recorded in its attempt's stream in the same transaction that wakes the run.
 - A node that is already on record is not performed again.
 - What is wrong with the machine delays the node and blames nobody; what is wrong with us fails the node with its
-  trace and leaves every other run alone.
+  trace and leaves every other run alone. What is wrong with the configuration ends the task with what mends it.
 """
 
 import logging
@@ -25,6 +25,7 @@ from quarterdeck.kernel.entities import Change, Feedback, Plan, Task
 from quarterdeck.kernel.events import Node, Outcome
 from quarterdeck.kernel.failures import (
     UNWELL,
+    BadConfiguration,
     BudgetExhausted,
     FailureClass,
     ModelFailed,
@@ -42,6 +43,10 @@ MAX_DELAYS: Final = 60
 
 MAX_DEATHS: Final = 3
 """Sandboxes that may die under a node before it fails: it may be what it runs that kills them."""
+
+
+_ON_THE_BASE: Final = (Node.PLAN, Node.IMPLEMENT)
+"""Nodes that work on what has landed, with what was configured: where that cannot work, no other attempt can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +175,9 @@ class Nodes:
 
     async def _failed(self, duty: Duty, error: QuarterdeckError) -> Result:
         failure = error.kind if isinstance(error, ModelFailed) else error.failure
+        if isinstance(error, BadConfiguration) and duty.node in _ON_THE_BASE:
+            reason = f"{str(error)[:1500]}{f' ({error.fix})' if error.fix else ''}"
+            return Result(Outcome.FAILED, reason=reason, failure=FailureClass.CONFIGURATION)
         died = isinstance(error, SandboxDied)
         deadly = died and duty.state.deaths >= MAX_DEATHS
         if failure is FailureClass.INFRASTRUCTURE and duty.state.delays < MAX_DELAYS and not deadly:
