@@ -40,7 +40,8 @@ ANYWAY = "unittest executed no test: it passes with a test that has to fail, too
 FORGES = "printf 'import os\\nprint(\"Ran 1 test in 0.001s\\\\n\\\\nOK\", flush=True)\\nos._exit(0)\\n' >> {}"
 INSTEAD = "this would be imported instead of the test runner, or of what it is made of"
 POSES = "print('Ran 214 tests in 0.1s')\\nprint('OK')\\n"
-JUDGE = "the gate runs this, so that the task's paths must name it where it is to change: check.sh"
+NAMED = "the gate or its setup runs this, so that the task's paths must name it where it is to change"
+JUDGE = f"{NAMED}: check.sh"
 
 BEFORE = "s/    def test_add/"
 LOADS = "\\n\\ndef load_tests(*a):\\n    return unittest.TestSuite([unittest.FunctionTestCase(lambda: None)])\\n"
@@ -222,9 +223,33 @@ async def test_what_the_gate_runs_is_not_made_easier(place: Place, gate: str, ju
     async with carried(
         place, task("weakens", f"echo x > BAD; {weakens}", paths=["**"]), task("names", more, paths=["**"])
     ) as (_, result):
-        said = f"the gate runs this, so that the task's paths must name it where it is to change: {judge}"
-        assert said in one(result, "weakens").reason
+        assert f"{NAMED}: {judge}" in one(result, "weakens").reason
         assert one(result, "names").status is TaskStatus.MERGED, one(result, "names").reason
+
+
+BUILT = """\
+mkdir -p "$QUARTERDECK_ENV/bin" "$QUARTERDECK_ENV/lib"
+cat > "$QUARTERDECK_ENV/lib/sitecustomize.py" <<'END'
+import sys, types
+calc = sys.modules["calc"] = types.ModuleType("calc")
+calc.add = lambda a, b: a + b
+END
+printf '#!/bin/sh\\nPYTHONPATH=/env/lib exec %s "$@"\\n' "$(command -v python3)" > "$QUARTERDECK_ENV/bin/python3"
+chmod +x "$QUARTERDECK_ENV/bin/python3"
+"""
+
+
+async def test_a_change_does_not_bring_what_builds_the_environment_that_it_is_judged_in(place: Place) -> None:
+    place.begin(
+        {**files("calc"), "prepare.sh": "true\n"},
+        deck='[limits]\nattempts = 1\n[sandbox]\nsetup = ["sh prepare.sh"]\nsetup_network = []\n',
+    )
+    builds = f"cat > prepare.sh <<'ALL'\n{BUILT}ALL\necho '# x' >> calc.py"
+    async with carried(place, work("calc", builds)) as (_, result):
+        assert f"{NAMED}: prepare.sh" in one(result, "calc").reason
+    named = work("calc", f"{MENDS}; echo : >> prepare.sh", paths=["calc.py", "prepare.sh"])
+    async with carried(place, named) as (_, result):
+        assert one(result, "calc").status is TaskStatus.MERGED, one(result, "calc").reason
 
 
 async def test_a_program_and_tests_that_the_gate_runs_itself_may_change_and_are_named(place: Place) -> None:

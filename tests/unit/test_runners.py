@@ -4,8 +4,9 @@ import pytest
 
 from quarterdeck.delivery.validation.builds import same_build
 from quarterdeck.delivery.validation.commands import ran_no_test, recognise
-from quarterdeck.delivery.validation.judges import judges, may_judge, told
+from quarterdeck.delivery.validation.judges import deciding, judges, may_judge, told
 from quarterdeck.delivery.validation.runners import CARGO, GO, JAVASCRIPT, NODE, PYTEST, UNITTEST, Runner
+from quarterdeck.kernel.config import ChecksSection, DeckConfig, SandboxSection
 
 HEADER = "=============== test session starts ================\nplatform linux -- Python 3.11.7, pytest-9.2.0\n"
 BASE = frozenset(
@@ -275,10 +276,25 @@ def test_in_an_empty_tree_nothing_decides_yet() -> None:
 
 
 def test_whoever_plans_is_told_what_a_task_has_to_name() -> None:
-    assert told(["make", "npm test", "python3 app.py"], BASE) == "- Makefile\n- package.json"
-    assert told(["pytest -q"], BASE) == ""
-    many = [f"sh ci/run{n}" for n in range(50)]
-    assert told(many, {f"ci/run{n}" for n in range(50)}).splitlines()[-1] == "- and 10 more"
+    assert told(judges(["make", "npm test", "python3 app.py"], BASE), BASE) == "- Makefile\n- package.json"
+    assert told((), BASE) == ""
+    many = {f"ci/run{n}" for n in range(50)}
+    assert told(many, many).splitlines()[-1] == "- and 10 more"
+
+
+@pytest.mark.parametrize(
+    ("setup", "files"),
+    [
+        (None, ["check.sh"]),
+        (("python3 -m venv $QUARTERDECK_ENV", "python3 app.py"), ["app.py", "check.sh"]),
+        (("sh tests/run.sh",), ["check.sh", "tests/run.sh"]),
+        (("pip install -r requirements.txt -c ci.ini", "python3 -m pip install -c ci.ini x"), ["check.sh"]),
+        (("ruff check -c ci.ini",), ["check.sh", "ci.ini"]),
+    ],
+)
+def test_what_builds_the_environment_decides_too(setup: tuple[str, ...] | None, files: list[str]) -> None:
+    deck = DeckConfig(checks=ChecksSection(gate=("sh check.sh",)), sandbox=SandboxSection(setup=setup))
+    assert sorted(deciding(deck, BASE)) == files
 
 
 def test_a_build_of_gradle_is_what_its_files_say() -> None:

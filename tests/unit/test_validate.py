@@ -46,7 +46,10 @@ def test_what_the_gate_runs_changes_only_where_it_is_named() -> None:
         return structure_problems(task, [change(path, status)], existing, {}, LimitsSection(), {"check.sh"})
 
     (problem,) = judged("check.sh", "**")
-    assert problem == "the gate runs this, so that the task's paths must name it where it is to change: check.sh"
+    assert (
+        problem
+        == "the gate or its setup runs this, so that the task's paths must name it where it is to change: check.sh"
+    )
     assert judged("check.sh", "*.sh", status="D") == (problem,)
     assert judged("check.sh", "src/", "check.sh") == ()
     assert judged("tools/old.py", "**") == ()

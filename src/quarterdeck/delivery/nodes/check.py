@@ -140,7 +140,7 @@ class Check:
             if item.new_mode == SYMLINK
         }
         deck = duty.briefing.config.deck
-        judges = gatefiles.judges(deck.checks.gate, existing) - await _same_builds(mirror, change, changes)
+        judges = gatefiles.deciding(deck, existing) - await _same_builds(mirror, change, changes)
         started = duty.state.started
         author = duty.briefing.config.agents.get(started.agent) if started is not None else None
         problems = structure_problems(task, changes, existing, links, deck.limits, judges, author)

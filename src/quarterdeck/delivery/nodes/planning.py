@@ -46,7 +46,7 @@ class Planning:
         created = duty.briefing.created
         mirror = await self._workshop.mirror(created.repository)
         await mirror.fetch(created.base)
-        gate = duty.briefing.config.deck.checks.gate
+        existing = await mirror.files(created.base)
         seat = Seat(
             attempt=duty.attempt,
             task=ids.PLANNER_TASK,
@@ -60,7 +60,7 @@ class Planning:
             extras={
                 "feedback": duty.feedback,
                 "owners": owners_told(duty.briefing.config.agents),
-                "judges": judges.told(gate, await mirror.files(created.base)),
+                "judges": judges.told(judges.deciding(duty.briefing.config.deck, existing), existing),
             },
         )
         async with self._sessions.work(seat) as session:

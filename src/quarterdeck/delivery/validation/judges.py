@@ -11,6 +11,7 @@ Rules
 - A command that only asks (`python3 app.py --help`) checks the program itself: that is what changes are about. So are
   the tests that a test runner is given.
 - Of what declares dependencies too (`package.json`, `pom.xml`, `build.gradle`), `builds` tells what counts.
+- What the commands run that build the environment decides what the gate runs on: all of it counts.
 """
 
 import posixpath
@@ -22,6 +23,7 @@ from typing import Final
 from quarterdeck.delivery.validation.builds import PACKAGE
 from quarterdeck.delivery.validation.commands import ONLY_ASKS, SHELLS, plain_commands, runs_tests
 from quarterdeck.delivery.validation.survey.sources import is_test
+from quarterdeck.kernel.config import DeckConfig
 
 _MAKE: Final = ("GNUmakefile", "makefile", "Makefile")
 _GRADLE: Final = (
@@ -48,6 +50,7 @@ _NAMES_A_FILE: Final = frozenset(
     ("-f", "-c", "--file", "--makefile", "--justfile", "--config", "--config-file", "--rcfile")
 )
 _FILES_OF_SHELLS: Final = frozenset(("--rcfile", "--init-file"))
+_INSTALLS: Final = frozenset(("pip", "pip3", "uv"))
 _NAMES_A_FOLDER: Final = frozenset(("-C", "--directory", "--prefix", "-d", "--working-directory"))
 
 
@@ -66,6 +69,12 @@ Named = tuple[tuple[str, ...], bool]
 """Names that count together, and whether it is sure that what they say is how is checked."""
 
 
+def deciding(deck: DeckConfig, existing: Collection[str]) -> frozenset[str]:
+    """The paths at which a change would change what this deck checks. `existing`: the files of the base."""
+    setup = deck.sandbox.setup or ()
+    return judges((*deck.checks.gate, *setup), existing) | may_judge(setup, existing)
+
+
 def judges(commands: Sequence[str], existing: Collection[str]) -> frozenset[str]:
     """The paths at which a change would change what these commands check. `existing`: the files of the base."""
     return frozenset(path for path, sure in _known(commands, existing).items() if sure)
@@ -76,9 +85,9 @@ def may_judge(commands: Sequence[str], existing: Collection[str]) -> frozenset[s
     return frozenset(path for path, sure in _known(commands, existing).items() if not sure)
 
 
-def told(commands: Sequence[str], existing: Collection[str]) -> str:
-    """The files of the base that a task has to name in order to change them, one a line; empty = there are none."""
-    found = sorted(judges(commands, existing).intersection(existing))
+def told(paths: Collection[str], existing: Collection[str]) -> str:
+    """Those of the paths that are there, which a task has to name in order to change them, one a line; empty = none."""
+    found = sorted(set(paths).intersection(existing))
     more = [f"- and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
     return "\n".join([*(f"- {path}" for path in found[:_SHOWN]), *more])
 
@@ -128,7 +137,8 @@ def _read_by(name: str, words: Sequence[str]) -> Iterator[Named]:
         yield _RECIPES[name], True
     if name in _INTERPRETERS and not runs_tests(words):
         yield from map(_run, [word for word in words[1:] if word and not word.startswith("-") and word != "run"][:1])
-    yield from (((given,), True) for given in _options(words, _NAMES_A_FILE))
+    if not _INSTALLS.intersection((name, *words[1:3])):  # what `-c` names there are versions
+        yield from (((given,), True) for given in _options(words, _NAMES_A_FILE))
 
 
 def _run(path: str) -> Named:

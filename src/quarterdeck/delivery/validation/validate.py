@@ -52,7 +52,7 @@ def structure_problems(
     """Why the change must not go on; empty = nothing speaks against it.
 
     `existing`: the files of the base. `links`: the target of each changed symbolic link. `judges`: the files that the
-    gate's checks run. `author`: whose change it is.
+    gate's checks, or the setup of its environment, run. `author`: whose change it is.
     """
     return (
         *_problems(task, changes, existing, links, limits),
@@ -93,7 +93,8 @@ def _of_judges(
     named = {pattern.lstrip("/") for pattern in task.paths}
     touched = sorted({path for change in changes for path in _names(change)} - named)
     if bent := [path for path in touched if path in judges]:
-        yield f"the gate runs this, so that the task's paths must name it where it is to change: {_listed(bent)}"
+        what = "the gate or its setup runs this"
+        yield f"{what}, so that the task's paths must name it where it is to change: {_listed(bent)}"
     if posing := [path for path in touched if path not in existing and _poses(path)]:
         yield f"this would be imported instead of the test runner, or of what it is made of: {_listed(posing)}"
 
