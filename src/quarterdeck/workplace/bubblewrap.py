@@ -32,6 +32,7 @@ from quarterdeck.workplace.ending import NamespaceEnder
 from quarterdeck.workplace.ground import Ground
 from quarterdeck.workplace.holding import Held
 from quarterdeck.workplace.mounts import HostTrees, check_bridges
+from quarterdeck.workplace.nameless import may_look
 from quarterdeck.workplace.port import ENVIRONMENT, HOME, WORKSPACE, Limits, Probe, Spec
 from quarterdeck.workplace.profile import BRIDGES, ETC, OWN_ETC, PROGRAM, PROXY, Mounts, System, arguments
 from quarterdeck.workplace.provision import Provision
@@ -53,6 +54,10 @@ _START_DEADLINE: Final = 30.0
 _PROBE_ID: Final = "_probe"
 _ROOT_NAMES: Final = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 
+_BLIND: Final = (
+    "root may not look into agents' processes here (no CAP_SYS_PTRACE): what they have open and deleted does not count "
+    "as disk; start the container with --cap-add SYS_PTRACE, or Quarterdeck as an ordinary user"
+)
 _MACOS: Final = "bubblewrap needs Linux; on this system only --sandbox none works, and it isolates nothing"
 
 
@@ -113,7 +118,7 @@ class Bubblewrap:
             tools = await self._find()
             parts = [tools.bwrap, tools.python.path, *_programs()]
             if not anew and (said := tried.known(self._ground.bin, tools.files.path.name, parts)) is not None:
-                return Probe(ok=True, detail=said)
+                return Probe(ok=True, detail=said, warnings=_warnings())
             sandbox = await self.create(spec)
             try:
                 result = await sandbox.exec("git --version && python3 --version", timeout=_START_DEADLINE)
@@ -128,7 +133,7 @@ class Bubblewrap:
         inside = ", ".join(result.stdout.decode("utf-8", "replace").split("\n")[:2])
         detail = f"{tools.bwrap} {tools.version}; inside: {inside}"
         tried.note(self._ground.bin, tools.files.path.name, parts, detail)
-        return Probe(ok=True, detail=detail)
+        return Probe(ok=True, detail=detail, warnings=_warnings())
 
     async def _find(self) -> Tools:
         """Find or make everything a launch needs, once."""
@@ -236,6 +241,11 @@ def _inside(spec: Spec, python: Interpreter) -> Inside:
         bridges={port: f"{BRIDGES}/{port}" for port in spec.bridges},
         limits=resource_limits(spec.limits),
     )
+
+
+def _warnings() -> tuple[str, ...]:
+    """What is weaker on this machine than elsewhere."""
+    return () if may_look() else (_BLIND,)
 
 
 def _programs() -> list[Path]:

@@ -11,9 +11,9 @@ import socket
 import struct
 import sys
 from collections import Counter
-from pathlib import Path
 from typing import Final, Protocol
 
+from quarterdeck.workplace.namespaces import first_of
 from quarterdeck.workplace.worker_bridge import CONNECTIONS
 
 EACH: Final = CONNECTIONS + 8
@@ -61,9 +61,5 @@ def caller(connection: Connection | None) -> str:
         said = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     except OSError:  # no unix socket
         return ""
-    own = Path("/proc/self/ns/pid").readlink()
-    try:
-        found = Path(f"/proc/{_CREDENTIALS.unpack(said)[0]}/ns/pid").readlink()
-    except OSError:
-        return _GONE
-    return "" if found == own else str(found)
+    first = first_of(_CREDENTIALS.unpack(said)[0])
+    return _GONE if first is None else str(first or "")

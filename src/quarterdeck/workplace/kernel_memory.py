@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from quarterdeck.kernel.failures import UNWELL
+from quarterdeck.workplace.namespaces import first_of
 
 _KIBIBYTE: Final = 1024
 _TABLES: Final = ("tcp", "tcp6", "udp", "udp6")
@@ -42,7 +43,7 @@ def in_sockets(pids: Iterable[int], limit: int) -> int:
     OSError where the machine does not let us look."""
     for pid in pids:
         try:
-            if Path(f"/proc/{pid}/ns/net").readlink() == Path("/proc/self/ns/net").readlink():
+            if first_of(pid) == 0:  # it has no network of its own
                 return 0
             number = _number(Path(f"/proc/{pid}/net/sockstat").read_bytes())
             tables = _TABLES if number * _LARGEST > limit else ()

@@ -5,17 +5,32 @@ Rules
 - Where one may be that cannot be measured (on its way through a socket, mapped and closed, of a process that does not
   let us look), that is said as unknown: it is not assumed to be empty.
 - A machine that does not let us look (no descriptor left) is an OSError.
+- Root's deck may have been left without the right to look into the processes of agents, as it is in a container. That
+  is no agent's doing: then nobody looks, and the probe says so.
 """
 
 import os
 import stat
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 from quarterdeck.kernel.failures import UNWELL
+from quarterdeck.workplace.ground import worker_uid
+from quarterdeck.workplace.namespaces import status
 
+_SYS_PTRACE: Final = 19
+"""Its number in linux/capability.h."""
 _PASSED = b"scm_fds:"
 """In what /proc says of a socket: how many descriptors wait in it."""
+
+
+def may_look() -> bool:
+    """Whether this process may see what agents' processes have open."""
+    if worker_uid() is None:  # they are its own user's, or below a namespace of that user
+        return True
+    held = int((status(os.getpid(), "CapEff") or ["0"])[0], 16)
+    return bool(held >> _SYS_PTRACE & 1)
 
 
 def nameless(pids: Iterable[int], device: int, *, mapped: bool) -> tuple[int, int]:

@@ -10,6 +10,8 @@ Rules
 import os
 from pathlib import Path
 
+from quarterdeck.workplace.namespaces import first_of, parent
+
 
 def strays(workspaces: Path) -> list[int]:
     """Process ids of such children below the directory of workspaces; none where there is no /proc."""
@@ -18,7 +20,7 @@ def strays(workspaces: Path) -> list[int]:
     for entry in Path("/proc").glob("[0-9]*"):
         pid = int(entry.name)
         place = _place(pid, mark)
-        if place is not None and _inner(pid) and _place(_parent(pid), mark) != place:
+        if place is not None and first_of(pid) == pid and _place(parent(pid), mark) != place:
             found.append(pid)
     return found
 
@@ -32,21 +34,3 @@ def _place(pid: int, mark: bytes) -> bytes | None:
     if os.path.basename(program) != b"bwrap":  # noqa: PTH119 - bytes, which Path does not take
         return None
     return next((argument for argument in arguments if argument.startswith(mark)), None)
-
-
-def _inner(pid: int) -> bool:
-    """Whether it is the first process of a process namespace below ours."""
-    levels = _status(pid, "NSpid")
-    return len(levels) > len(_status(os.getpid(), "NSpid")) and levels[-1] == "1"
-
-
-def _parent(pid: int) -> int:
-    return int((_status(pid, "PPid") or ["0"])[0])
-
-
-def _status(pid: int, name: str) -> list[str]:
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines()
-    except OSError:
-        return []
-    return next((line.split()[1:] for line in lines if line.startswith(f"{name}:")), [])

@@ -26,7 +26,7 @@ from typing import Final, Literal
 
 from quarterdeck.kernel.failures import UNWELL
 from quarterdeck.workplace.kernel_memory import in_sockets, page_tables, resident
-from quarterdeck.workplace.nameless import nameless
+from quarterdeck.workplace.nameless import may_look, nameless
 from quarterdeck.workplace.port import Limits, Stats
 
 Verdict = Literal["memory", "disk"]
@@ -92,6 +92,7 @@ class Watchdog:
         self._limits = limits
         self._begun = _free(workspace)
         self._device = _device(workspace)
+        self._may_look = may_look()
         self._walked_free = self._begun
         self._walked_at = float("-inf")
         self._walk_cost = 0.0
@@ -117,8 +118,8 @@ class Watchdog:
     def _walk(self, free: int, pids: Sequence[int]) -> None:
         begun = time.monotonic()
         used, unknown = self._occupied()
-        lost = self._begun - free
-        held, hidden = nameless(pids, self._device, mapped=lost > max(used, self._limits.disk_bytes // 2))
+        mapped = self._begun - free > max(used, self._limits.disk_bytes // 2)
+        held, hidden = nameless(pids, self._device, mapped=mapped) if self._may_look else (0, 0)
         self._disk = used + held, unknown + min(hidden, self._hidden)  # what is only passing by is nobody's fault
         self._hidden = hidden
         self._walked_at = time.monotonic()
