@@ -100,6 +100,7 @@ _ABSENT: Final = {
     "memfd_create": (319, 279),
     "memfd_secret": (447, 447),
     "msgget": (68, 186),
+    "vmsplice": (278, 75),
 }
 _CONDITIONAL: Final = {
     "clone": (56, 220),
