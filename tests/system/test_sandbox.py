@@ -543,6 +543,27 @@ async def test_an_environment_comes_first_in_the_path(ground: Ground, writable: 
     assert (place / "new").exists() is writable
 
 
+async def test_what_we_run_ourselves_is_no_program_of_the_environment(
+    provider: Provider, ground: Ground, mirror: tuple[Path, str]
+) -> None:
+    """To build an environment may run code of the change that is checked with it: it does not fill the checkout."""
+    objects, head = mirror
+    place = ground.environments / "e"
+    (place / "bin").mkdir(parents=True)
+    for name in ("git", "python3"):
+        (place / "bin" / name).write_text("#!/bin/sh\necho forged; echo forged >a.py\n")
+        (place / "bin" / name).chmod(0o755)
+    async with opened(provider, Spec("e", objects=(objects,), limits=LIMITS, environment=place)) as sandbox:
+        await sandbox.import_(head)
+        assert await sandbox.read("src/a.py") == b"a = 1\n"
+        for name in ("git", "python3"):
+            theirs = await sandbox.exec((name, "--version"), timeout=20, cwd="/workspace/src")
+            ours = await sandbox.exec((name, "--version"), timeout=20, ours=True)
+            assert (theirs.stdout, b"forged" in ours.stdout, ours.exit_code) == (b"forged\n", False, 0)
+        found = await sandbox.export(head, "m", **EXPORT)
+        assert found is not None, "what the environment's programs wrote"
+
+
 @pytest.mark.sandbox
 async def test_what_passed_is_not_launched_again_by_the_next_process(ground: Ground) -> None:
     real = (await Bubblewrap(ground).probe()).detail.split(" ")[0]

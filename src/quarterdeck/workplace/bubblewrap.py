@@ -216,13 +216,9 @@ async def _started(
 
 
 def _inside(spec: Spec, python: Interpreter) -> Inside:
-    path = [SYSTEM_PATH]
-    if spec.environment is not None:
-        path.insert(0, f"{ENVIRONMENT}/bin")
-    if python.prefix is not None:
-        path.append(str(python.prefix / "bin"))
+    path = SYSTEM_PATH if python.prefix is None else f"{SYSTEM_PATH}:{python.prefix / 'bin'}"
     env = {
-        "PATH": ":".join(path),
+        "PATH": path if spec.environment is None else f"{ENVIRONMENT}/bin:{path}",
         "HOME": HOME,
         "TMPDIR": "/tmp",
         "LANG": "C.UTF-8",
@@ -234,6 +230,7 @@ def _inside(spec: Spec, python: Interpreter) -> Inside:
         places={WORKSPACE: WORKSPACE, **({ENVIRONMENT: ENVIRONMENT} if spec.environment is not None else {})},
         objects=tuple(f"/objects/{number}" for number in range(len(spec.objects))),
         env=env,
+        path=path,
         scratch="/tmp",
         confined=False,
         proxy=None if spec.proxy_socket is None else f"{PROXY}/{spec.proxy_socket.name}",

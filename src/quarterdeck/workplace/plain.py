@@ -145,19 +145,21 @@ class _Ender:
 
 
 def _inside(spec: Spec, workspace: Path, scratch: Path, python: Interpreter, given: Mapping[str, Path]) -> Inside:
-    path = [SYSTEM_PATH, str(python.path.parent)]
-    places = {WORKSPACE: str(workspace), HOME: str(scratch), **{inside: str(path) for inside, path in given.items()}}
-    if spec.environment is not None:
-        path.insert(0, str(spec.environment / "bin"))
-        places[ENVIRONMENT] = str(spec.environment)
+    path = f"{SYSTEM_PATH}:{python.path.parent}"
     if sys.platform == "darwin":
-        path.append("/opt/homebrew/bin")
+        path += ":/opt/homebrew/bin"
+    first = ""
+    places = {WORKSPACE: str(workspace), HOME: str(scratch), **{inside: str(real) for inside, real in given.items()}}
+    if spec.environment is not None:
+        first = f"{spec.environment / 'bin'}:"
+        places[ENVIRONMENT] = str(spec.environment)
     home = str(scratch)
-    env = {"PATH": ":".join(path), "HOME": home, "TMPDIR": home, "LANG": "C.UTF-8", "USER": "agent", "LOGNAME": "agent"}
+    env = {"PATH": first + path, "HOME": home, "TMPDIR": home, "LANG": "C.UTF-8", "USER": "agent", "LOGNAME": "agent"}
     return Inside(
         places=places,
         objects=tuple(str(directory) for directory in spec.objects),
         env={**env, **spec.env},
+        path=path,
         scratch=home,
         confined=True,
         proxy=None if spec.proxy_socket is None else str(spec.proxy_socket),

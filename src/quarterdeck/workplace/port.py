@@ -198,9 +198,11 @@ class Sandbox(Protocol):
         timeout: float,
         output_limit: int = 64 * 1024,
         cwd: str = WORKSPACE,
+        ours: bool = False,
     ) -> ExecResult:
         """Run `sh -c command` (str) or an argv (sequence) and wait for it. Output beyond `output_limit` bytes a stream
         is cut in the middle (head and tail are kept) and flagged. At the timeout the whole process group is killed.
+        `ours`: its programs are the machine's, also where the environment has brought others of the same names.
         Raises SandboxFailed only where the sandbox itself is gone, or a command failed and the machine's disk is full.
         """
         ...

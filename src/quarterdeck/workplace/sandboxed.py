@@ -49,6 +49,8 @@ class Inside:
     """Real directory (as the worker sees it) of `/workspace` and `/env`."""
     objects: tuple[str, ...]
     env: Mapping[str, str]
+    path: str
+    """Where the machine keeps its programs: what we run ourselves is never one that an environment has brought."""
     scratch: str
     confined: bool
     """The worker itself must keep file operations in the workspace, because nothing else does."""
@@ -115,6 +117,7 @@ class WorkerSandbox:
         self._striking = asyncio.Lock()
         self._watching: asyncio.Task[None] | None = None
         self._places: Mapping[str, str] = {}
+        self._path = ""
         self._ports: Mapping[int, int] = {}
         self._sessions = 0
 
@@ -134,6 +137,7 @@ class WorkerSandbox:
             "places": dict(inside.places),
             "objects": list(inside.objects),
             "env": dict(inside.env),
+            "path": inside.path,
             "scratch": inside.scratch,
             "confined": inside.confined,
             "proxy": inside.proxy,
@@ -147,7 +151,7 @@ class WorkerSandbox:
             answer, _ = await self._channel.request("configure", arguments, deadline=_START_DEADLINE)
         except OSError as error:
             raise SandboxFailed("a port inside the sandbox cannot be opened", why=str(error)) from error
-        self._places, self._ports = inside.places, ports_of(answer, inside.bridges)
+        self._places, self._path, self._ports = inside.places, inside.path, ports_of(answer, inside.bridges)
         # nothing has been run yet: what is there now keeps the sandbox alive
         self._spare = frozenset(descendants(self._root_pid))
         self._watching = asyncio.create_task(self._watch())
@@ -161,10 +165,11 @@ class WorkerSandbox:
         timeout: float,
         output_limit: int = 64 * 1024,
         cwd: str = WORKSPACE,
+        ours: bool = False,
     ) -> ExecResult:
         arguments = {
             "command": command if isinstance(command, str) else list(command),
-            "env": dict(env or {}),
+            "env": {**(env or {}), **({"PATH": self._path} if ours else {})},
             "timeout": timeout,
             "limit": output_limit,
             "cwd": cwd,

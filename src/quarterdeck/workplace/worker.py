@@ -164,7 +164,7 @@ class Worker:
         places = dict(header["places"])
         workspace = places["/workspace"]
         self._files = Files(workspace, places, header["confined"])
-        self._git = Git(workspace, header["objects"], self._env, header["scratch"])
+        self._git = Git(workspace, header["objects"], {**self._env, "PATH": header["path"]}, header["scratch"])
         if header["left_behind"]:
             _unlock(os.path.join(workspace, ".git"))
         port = None

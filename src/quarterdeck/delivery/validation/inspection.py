@@ -85,7 +85,7 @@ async def survey(sandbox: Sandbox, change: Change, changes: Sequence[FileChange]
     files = [(item.path, item.old_path or item.path, item.status) for item in _plain(changes)]
     command = ("python3", "-I", "-c", _START, sandbox.where(PROGRAM))
     request = json.dumps({"base": change.base, "files": files}).encode()
-    done = await sandbox.exec(command, stdin=request, timeout=SECONDS, output_limit=ANSWER)
+    done = await sandbox.exec(command, stdin=request, timeout=SECONDS, output_limit=ANSWER, ours=True)
     try:
         return Survey.model_validate_json(done.stdout)
     except ValidationError:
@@ -194,7 +194,8 @@ async def _restored(
 ) -> bool:
     """Give these files what they hold in a commit, and take those away; False = that failed."""
     given = {"base": commit, "back": sorted(back), "away": sorted(away)}
-    done = await sandbox.exec(("python3", "-I", "-c", _TAKE_AWAY), stdin=json.dumps(given).encode(), timeout=SECONDS)
+    command = ("python3", "-I", "-c", _TAKE_AWAY)
+    done = await sandbox.exec(command, stdin=json.dumps(given).encode(), timeout=SECONDS, ours=True)
     if done.exit_code != 0:
         said = bounded(done.stderr.decode("utf-8", "replace"), 2000)
         _log.warning("the files for the trial of %s could not be restored: %s", change.attempt, said)
