@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ from quarterdeck.workplace.bubblewrap import Bubblewrap
 from quarterdeck.workplace.ground import Ground, share, socket_folder, worker_uid
 from quarterdeck.workplace.plain import Plain
 from quarterdeck.workplace.port import HOME, WORKSPACE, Limits, Provider, Spec
-from quarterdeck.workplace.workspaces import Process
+from quarterdeck.workplace.workspaces import Process, Workspaces
 
 CHECKS = checks()
 
@@ -562,6 +563,77 @@ async def test_what_we_run_ourselves_is_no_program_of_the_environment(
             assert (theirs.stdout, b"forged" in ours.stdout, ours.exit_code) == (b"forged\n", False, 0)
         found = await sandbox.export(head, "m", **EXPORT)
         assert found is not None, "what the environment's programs wrote"
+
+
+async def test_many_commands_at_once_take_little_of_the_memory(provider: Provider) -> None:
+    limits = Limits(memory_bytes=128 * 1024 * 1024, processes=400)
+    async with opened(provider, Spec("many", limits=limits)) as sandbox:
+        await sandbox.exec("mkfifo begun", timeout=20)
+        waiting = [asyncio.create_task(sandbox.exec("echo x >begun; exec sleep 600", timeout=900)) for _ in range(40)]
+        begun = await sandbox.exec("exec 3<>begun; for n in $(seq 40); do read x <&3; done; echo all", timeout=60)
+        assert begun.stdout == b"all\n", [task.result() for task in waiting if task.done()][:1]
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+
+_ORPHANS = """
+import os, select
+for number in range(150):
+    while True:
+        try:
+            child = os.fork()
+        except BlockingIOError:  # so many are left
+            select.select([], [], [], 0.01)
+            continue
+        break
+    if child == 0:
+        try:
+            if os.fork() == 0 and number % 2:
+                os.setsid()
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.sandbox
+async def test_orphans_do_not_use_up_the_processes_of_a_sandbox(ground: Ground) -> None:
+    """Neither while a command leaves them behind, nor afterwards; and no command is taken for one."""
+    limits = Limits(memory_bytes=LIMITS.memory_bytes, processes=40)
+    async with opened(Bubblewrap(ground), Spec("o", limits=limits)) as sandbox:
+        made, *others = await asyncio.gather(
+            sandbox.exec(["python3", "-c", _ORPHANS], timeout=30),
+            *(sandbox.exec(f"exit {number}", timeout=30) for number in (1, 2, 3)),
+        )
+        assert (made.exit_code, made.flags) == (0, ()), made
+        assert [done.exit_code for done in others] == [1, 2, 3]
+        left = await sandbox.exec("grep -l '^State:.Z' /proc/[0-9]*/status", timeout=30)
+        assert left.stdout == b"", "zombies"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a thread has a niceness of its own on Linux only")
+async def test_what_agents_run_gives_way_to_the_deck(provider: Provider, ground: Ground) -> None:
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    async with opened(provider, Spec("nice", limits=LIMITS)) as sandbox:
+        for _ in range(2):
+            done = await sandbox.exec("nice; nice -n -5 nice 2>/dev/null", timeout=20)
+            assert [int(said) - own for said in done.stdout.split()] == [5, 5]
+        session = await sandbox.open(["nice"], timeout=20)
+        assert int(await session.read()) - own == 5
+        await session.kill()
+        occupation = Workspaces(ground).occupation("nice")
+        assert occupation is not None
+        for process in (occupation.root, *occupation.also):  # the worker is one of them: it answers whatever they do
+            assert os.getpriority(os.PRIO_PROCESS, process.pid) == own
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="who goes first is Linux's to say")
+async def test_a_machine_without_memory_ends_sandboxes_before_anything_else(provider: Provider) -> None:
+    own = await asyncio.to_thread(Path("/proc/self/oom_score_adj").read_text)
+    async with opened(provider, Spec("first", limits=LIMITS)) as sandbox:
+        assert (await sandbox.exec("cat /proc/self/oom_score_adj", timeout=20)).stdout == b"1000\n"
+    assert int(own) < 1000, "or this shows nothing"
 
 
 @pytest.mark.sandbox

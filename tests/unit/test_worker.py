@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from quarterdeck.workplace.removal import remove_tree
 from quarterdeck.workplace.shipping import FILES
 from quarterdeck.workplace.worker_exec import Keeper, Run
 from quarterdeck.workplace.worker_files import Files
@@ -61,6 +62,22 @@ def test_run_in_a_thread_can_be_cancelled(tmp_path: Path) -> None:
     header, _ = answers[0]
     assert header["exit_code"] is None
     assert header["flags"] == []
+
+
+@pytest.mark.parametrize("way", ["as here", "as on macOS before Python 3.13"])
+@pytest.mark.parametrize(
+    ("script", "code"), [("exit 3", 3), ("kill -9 $$", 137), ("kill -TERM $$; sleep 600", 143), ("true", 0)]
+)
+def test_an_exit_code_is_that_of_a_shell(
+    way: str, script: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if way != "as here":
+        monkeypatch.delattr(os, "waitid", raising=False)
+        monkeypatch.delattr(os, "pidfd_open", raising=False)
+    header, output = Run()(
+        ["/bin/sh", "-c", f"echo said; {script}"], stdin=b"", env={}, cwd=str(tmp_path), timeout=20, limit=100
+    )
+    assert (header["exit_code"], header["flags"], output) == (code, [], b"said\n")
 
 
 @pytest.fixture
@@ -121,6 +138,19 @@ def test_commit_is_gits(tmp_path: Path) -> None:
     for bad in ("a\0b",):
         with pytest.raises(ValueError, match="cannot hold"):
             commit_body("1" * 40, "2" * 40, bad, "A <a@b>", 1)
+
+
+def test_folders_without_end_in_a_scratch_directory_are_left(tmp_path: Path) -> None:
+    scratch = scratch_directory(str(tmp_path))
+    inner = os.open(scratch, os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("d", dir_fd=inner)
+        deeper = os.open("d", os.O_RDONLY, dir_fd=inner)
+        os.close(inner)
+        inner = deeper
+    os.close(inner)
+    remove(scratch)
+    remove_tree(Path(scratch))
 
 
 def test_a_scratch_directory_goes_with_all_that_is_in_it_and_nothing_else(tmp_path: Path) -> None:

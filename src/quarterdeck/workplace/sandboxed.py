@@ -85,6 +85,8 @@ def resource_limits(limits: Limits) -> dict[str, int]:
         "RLIMIT_AS": max(16 * limits.memory_bytes, 64 * 1024**3),
         "RLIMIT_CPU": limits.cpu_seconds,
         "RLIMIT_CORE": 0,
+        "RLIMIT_NICE": 0,
+        "RLIMIT_RTPRIO": 0,
     }
 
 

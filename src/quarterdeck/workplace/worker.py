@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 _SEARCH = "import sys; sys.path.insert(0, sys.argv[1]); from quarterdeck.workplace.worker import search; search()"
+_STACK = 2 * 1024 * 1024
+"""Bytes of a thread's: all of them count against what the worker may use, and a connection or a command takes one."""
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -107,10 +109,15 @@ class Worker:
             return
         self._running[number] = Run()
         try:
-            threading.Thread(target=self._answer, args=(number, slow[operation], header, payload), daemon=True).start()
+            work = (number, slow[operation], header, payload)
+            threading.Thread(target=self._answer_slowly, args=work, daemon=True).start()
         except RuntimeError as error:  # the sandbox's process limit counts threads
             self._running.pop(number, None)
             self._send(*_no_thread(number, operation, str(error)))
+
+    def _answer_slowly(self, *work: Any) -> None:
+        worker_processes.step_back()
+        self._answer(*work)
 
     def _answer(
         self,
@@ -290,6 +297,16 @@ def _limit(limits: dict[str, int]) -> None:
             sys.stderr.write(f"limit {name} not set: {error}\n")
 
 
+def _first_to_go() -> None:
+    """Linux only. A machine that runs out of memory ends what runs here before anything else: agents can have the
+    kernel hold more for them than a watchdog can count."""
+    try:
+        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+            file.write("1000")
+    except OSError:  # no Linux, or a machine that does not let us say so
+        return
+
+
 def _harden() -> None:
     """Linux only. Other processes of the sandbox have the same uid: without this they could write into this one's
     memory or its pipes and answer in its place. It also becomes the parent of orphans, so that they are found at the
@@ -359,6 +376,8 @@ def main() -> None:
     os.dup2(2, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    _first_to_go()
+    threading.stack_size(_STACK)
     worker = Worker(source, sink)
     try:
         worker.serve()

@@ -6,6 +6,7 @@ Rules
 - Memory for output is bounded: the head and the tail of each stream are kept, however much a command prints.
 - A command is over when its leader is, even where a background child keeps the pipes open; what that child prints
   afterwards is read and thrown away, so that it does not die of a broken pipe.
+- Orphans are collected while it runs: they count against the sandbox's process limit.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import subprocess
 import threading
 import time
 from collections import deque
+
+from quarterdeck.workplace.worker_processes import bury, collect, start, status
 
 TYPE_CHECKING = False  # loading `typing` would slow the start of every sandbox
 if TYPE_CHECKING:
@@ -94,7 +97,7 @@ class Run:
         begun = time.monotonic()
         out, err = Keeper(limit), Keeper(limit)
         try:
-            process = subprocess.Popen(
+            process = start(
                 argv,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -111,7 +114,7 @@ class Run:
         self._leader = process.pid
         timed_out = self._attend(process, stdin, out, err, begun + timeout)
         self._leader = None
-        code = process.wait()
+        code = collect(process)
         killed = timed_out or self._cancelled.is_set()
         exit_code = None if killed else (128 - code if code < 0 else code)
         return _answer(exit_code, out, err, time.monotonic() - begun, timed_out)
@@ -126,10 +129,13 @@ class Run:
             pipes.selector.register(exit_fd, selectors.EVENT_READ, "exit")
         timed_out = False
         kill_at: float | None = None
-        pause = 0.0005
+        pause, looked = 0.0005, 0.0
         try:
-            while not _ended(process.pid):
+            while status(process) is None:
                 now = time.monotonic()
+                if now - looked >= _TICK:
+                    bury()
+                    looked = now
                 if kill_at is None and (now >= deadline or self._cancelled.is_set()):
                     timed_out = not self._cancelled.is_set()
                     send(process.pid, signal.SIGTERM)
@@ -253,14 +259,6 @@ def watch(pid: int) -> int | None:
         return int(opener(pid))
     except OSError:
         return None
-
-
-def _ended(pid: int) -> bool:
-    """Whether the child has ended; it stays unreaped, so that its process group's number cannot be given away."""
-    try:
-        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-    except ChildProcessError:
-        return True
 
 
 def send(group: int, number: int) -> None:

@@ -15,6 +15,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from quarterdeck.workplace.worker_processes import collect, start
+
 _TIMEOUT = 300.0
 """Seconds that one command may take."""
 _SAFE = (
@@ -74,7 +76,7 @@ class PrivateGit:
         self, *arguments: str, stdin: bytes = b"", bound: int | None = None, ok: tuple[int, ...] = (0,)
     ) -> bytes:
         """Standard output. Raises GitError; ValueError beyond `bound` bytes; Cancelled."""
-        process = subprocess.Popen(
+        process = start(
             [*self._prefix, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -87,7 +89,7 @@ class PrivateGit:
             out, err = self._talk(process, stdin, bound)
         finally:
             process.kill()
-            process.wait()
+            collect(process)
         if process.returncode not in ok:
             raise GitError(f"git {arguments[0]}: {err.decode('utf-8', 'replace').strip()[-2000:] or _end(process)}")
         self.said = err.decode("utf-8", "replace")

@@ -64,12 +64,13 @@ def scratch_directory(parent: str) -> str:
 
 def remove(directory: str) -> None:
     """Delete a scratch directory; what resists is left to the sandbox's end. No link is followed."""
-    for folder, _, files in os.walk(directory, topdown=False):  # `shutil` would be slow to load
-        for name in files:
+    with contextlib.suppress(RecursionError):  # agents can write there, and have made folders without end
+        for folder, _, files in os.walk(directory, topdown=False):  # `shutil` would be slow to load
+            for name in files:
+                with contextlib.suppress(OSError):
+                    os.unlink(os.path.join(folder, name))
             with contextlib.suppress(OSError):
-                os.unlink(os.path.join(folder, name))
-        with contextlib.suppress(OSError):
-            os.rmdir(folder)
+                os.rmdir(folder)
 
 
 def checked(text: str) -> str:

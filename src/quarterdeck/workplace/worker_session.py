@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable
 
 from quarterdeck.workplace.worker_exec import TERM_GRACE, send, watch
-from quarterdeck.workplace.worker_processes import MARK, bury, end_marked, status
+from quarterdeck.workplace.worker_processes import MARK, bury, collect, end_marked, start, status, step_back
 
 TYPE_CHECKING = False  # loading `typing` would slow the start of every sandbox
 if TYPE_CHECKING:
@@ -123,9 +123,10 @@ class _Session:
     # -- the session's own thread ------------------------------------------------------------------------------------
 
     def run(self) -> None:
+        step_back()
         number = self._order["id"]
         try:
-            process = subprocess.Popen(
+            process = start(
                 self._order["command"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -159,7 +160,7 @@ class _Session:
             self._selector.register(fd, selectors.EVENT_READ)
         while True:
             now = time.monotonic()
-            self._look(process.pid, now)
+            self._look(process, now)
             if self._ends and self._status is not None:
                 return
             self._move(now)
@@ -197,10 +198,11 @@ class _Session:
             elif not wanted and fd in known:
                 self._selector.unregister(fd)
 
-    def _look(self, pid: int, now: float) -> None:
+    def _look(self, process: subprocess.Popen[bytes], now: float) -> None:
         """Whether the leader has ended, and whether it has to."""
+        pid = process.pid
         if self._status is None:
-            found = status(pid)
+            found = status(process)
             if found is not None:
                 self._status, self._ended_at = found, now
                 if self._exit is not None:
@@ -341,7 +343,7 @@ class _Session:
     def _finish(self, process: subprocess.Popen[bytes]) -> None:
         send(process.pid, signal.SIGKILL)
         end_marked(self._mark)
-        process.wait()
+        collect(process)
         bury()
         ending = self._ending()
         self._close_bell()
