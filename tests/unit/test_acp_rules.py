@@ -200,6 +200,27 @@ class TestPermissions:
         assert action_of(assignment(), asked("new kind", "x", "text"), "/w").effect == "execute"
 
     @pytest.mark.parametrize(
+        ("kind", "one", "other"),
+        [
+            ("edit", {"paths": [{"path": "a", "content": "x"}]}, {"paths": [{"path": "a", "content": "y"}]}),
+            ("edit", {"path": {"name": "a"}, "file": "b"}, {"path": {"name": "c"}, "file": "b"}),
+            ("execute", {"command": ["rm", "a b"]}, {"command": ["rm", "a", "b"]}),
+            ("execute", {"command": ["a", "b"]}, {"command": "a b", "given": {"command": ["a", "b"]}}),
+        ],
+    )
+    def test_a_word_about_one_input_is_none_about_another(
+        self, kind: str, one: dict[str, Any], other: dict[str, Any]
+    ) -> None:
+        actions = [action_of(assignment(), asked(kind, "Do", fields), "/w") for fields in (one, other)]
+        assert len({action_hash(action.tool, action.arguments) for action in actions}) == 2
+
+    def test_an_input_that_says_no_more_is_not_told_twice(self) -> None:
+        fields = {"paths": ["/w/a", "b"], "path": "/w/c", "content": "x"}
+        told = action_of(assignment(), asked("edit", "Do", fields), "/w").arguments
+        assert told["paths"] == ["/workspace/c", "/workspace/a", "b"]
+        assert "given" not in told
+
+    @pytest.mark.parametrize(
         ("permission", "tool"),
         [
             (replace(asked("other", "Hand in", {"summary": "x"}), name="mcp__quarterdeck__submit"), "quarterdeck"),

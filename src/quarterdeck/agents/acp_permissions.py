@@ -42,6 +42,8 @@ _REJECTS: Final = ("reject_once", "reject_always")
 _RUN: Final = "run"
 _OTHER: Final = "other"
 _CHANGES, _DIGEST = "changes", "changes_sha256"
+_GIVEN: Final = "given"
+"""What of an input stands in the action in another form, as it came."""
 
 DONE_OUTSIDE: Final = (*dict.fromkeys(name for name, _ in _TOOLS.values()), _OTHER)
 """What outside agents' own tools are to the policy."""
@@ -127,7 +129,25 @@ def _arguments(asked: Permission, tool: str, workspace: str) -> dict[str, Any]:
         found |= {_CHANGES: lines, _DIGEST: digest}
     if asked.input in (None, {}) and (said := texts(asked.content)):
         found.setdefault("text", said)
+    if isinstance(asked.input, dict) and (replaced := _replaced(asked.input, found)):
+        found[_GIVEN] = replaced
     return found
+
+
+def _replaced(given: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """What of an input is in the action in another form that says less."""
+    return {
+        key: value
+        for key, value in given.items()
+        if key == _GIVEN or (found[key] != value and not _says_it_all(key, value))
+    }
+
+
+def _says_it_all(key: str, value: Any) -> bool:
+    """Whether a path, or a list of them, is among those of the action."""
+    return isinstance(value, str) or (
+        key == "paths" and isinstance(value, list) and all(isinstance(each, str) for each in value)
+    )
 
 
 def _listed_paths(given: Any) -> Iterator[str]:
