@@ -127,6 +127,14 @@ async def test_a_tunnel_to_a_listed_address(tmp_path: Path) -> None:
         assert [access.refused for access in proxy.log] == [""]
 
 
+async def test_too_many_connections_are_not_a_host_that_is_not_on_the_list(tmp_path: Path) -> None:
+    async with running(tmp_path, "a.example", bounds=Bounds(connections=0)) as proxy:
+        answer = await ask(proxy, b"CONNECT a.example:443 HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 502 ")
+        assert b"more than 0 connections at once" in answer
+        assert proxy.refusals() == ()
+
+
 async def test_a_plain_request_is_forwarded_without_what_was_meant_for_the_proxy(tmp_path: Path) -> None:
     async with far_server() as port, running(tmp_path, f"127.0.0.1:{port}") as proxy:
         head = f"POST http://127.0.0.1:{port}/a?b HTTP/1.1\r\nHost: evil\r\nProxy-Authorization: secret\r\n"

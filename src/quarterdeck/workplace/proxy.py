@@ -167,7 +167,8 @@ class Proxy:
 
     async def _connect(self, target: Target) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if len(self._open) > self._bounds.connections:
-            raise Refused(f"more than {self._bounds.connections} connections at once")
+            # Whose host it is has nothing to do with it: nobody is to be told to put it on the list.
+            raise ConnectionError(f"more than {self._bounds.connections} connections at once")
         if not is_listed(target.host, target.port, self._allow):
             raise Refused(f"port {target.port} of this host is not on the list")
         async with asyncio.timeout(self._bounds.connect_seconds):
