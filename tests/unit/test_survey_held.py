@@ -3,6 +3,7 @@
 import pytest
 
 from quarterdeck.delivery.validation.survey.report import Edit, survey
+from quarterdeck.delivery.validation.survey.silence import Silence
 from quarterdeck.delivery.validation.survey.tests import weakened
 
 HELD = "def test_a():\n    x = f()\n    assert x == 1\n    assert g(x)\n"
@@ -83,3 +84,82 @@ def test_what_became_of_a_test_in_another_language(
     assert [(found.name, found.how) for found in weakened([(path, old, new)], set())] == says
     brought = [test["name"] for test in survey([Edit(path, old, new)], {})["tests"] if not test["new"]]
     assert brought == [name for name, _ in says]
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "cut", "put", "says"),
+    [
+        # Another name, and otherwise the same, or mostly.
+        ("a.test.js", SCRIPT, "it('adds'", "it('adds two'", []),
+        ("a_test.go", GO, "TestAdd", "TestSum", []),
+        ("tests/a.rs", RUST, "adds", "sums", []),
+        (
+            "a.test.js",
+            SCRIPT,
+            "it('adds', async () => {\n",
+            "it('adds two', async () => {\n    f()\n",
+            [("adds", "edited")],
+        ),
+        ("a.test.js", SCRIPT, "it('says', () => { expect(say()).toBe('a') })", "", [("says", "removed")]),
+        # One that is skipped is not one that is gone.
+        ("a.test.js", SCRIPT, "it('adds'", "it.skip('adds'", [("adds", "skipped")]),
+        ("a.test.js", SCRIPT, "it('adds'", "xit('adds'", [("adds", "skipped")]),
+        ("a.test.js", SCRIPT, "it('adds'", "it.skip('other'", [("adds", "skipped")]),
+        ("a.test.js", SCRIPT, "it('adds'", "it.skipIf(old())('adds'", [("adds", "skipped elsewhere")]),
+        ("a.test.js", SCRIPT, "    const x", "    this.skip()\n    const x", [("adds", "skipped")]),
+        ("a.test.js", SCRIPT, "    const x", "    if (y) this.skip()\n    const x", [("adds", "skipped elsewhere")]),
+        ("a.test.js", SCRIPT, "describe('calc'", "describe.skip('calc'", [("", "skipped")]),
+        (
+            "a.test.js",
+            SCRIPT,
+            "describe('calc'",
+            "const d = x ? describe : describe.skip\nd('calc'",
+            [("", "skipped elsewhere")],
+        ),
+        ("a_test.go", GO, "\tif got", "\tt.Skip()\n\tif got", [("TestAdd", "skipped")]),
+        ("a_test.go", GO, "\tif got", "\tif !false { t.SkipNow() }\n\tif got", [("TestAdd", "skipped")]),
+        (
+            "a_test.go",
+            GO,
+            "\tif got",
+            "\tif short() {\n\t\tt.Skip()\n\t}\n\tif got",
+            [("TestAdd", "skipped elsewhere")],
+        ),
+        ("tests/a.rs", RUST, "#[test]\n", "#[test]\n#[ignore]\n", [("adds", "skipped")]),
+        ("tests/a.rs", RUST, "#[test]\n", '#[ignore = "slow"]\n#[test]\n', [("adds", "skipped")]),
+        ("tests/a.rs", RUST, "#[test]\n", "#[test]\n#[cfg_attr(windows, ignore)]\n", [("adds", "skipped elsewhere")]),
+        # What is new and skipped takes nothing away from what was there.
+        ("a.test.js", SCRIPT, "  it('says'", "  it.todo('new')\n  it('says'", []),
+        ("a_test.go", GO, "func TestAdd", "func TestNew(t *testing.T) {\n\tt.Skip()\n}\n\nfunc TestAdd", []),
+        ("tests/a.rs", RUST, "#[test]\n", "#[test]\n#[ignore]\nfn new() {}\n\n#[test]\n", []),
+    ],
+)
+def test_another_name_is_not_the_end_of_a_test_and_a_mark_is(
+    path: str, old: str, cut: str, put: str, says: list[tuple[str, str]]
+) -> None:
+    assert cut in old
+    new = old.replace(cut, put)
+    assert [(found.name, found.how) for found in weakened([(path, old, new)], set())] == says
+    assert not list(weakened([(path, new, new)], set()))
+
+
+SKIPS = "import pytest\n\n\n@pytest.mark.skip\nclass TestB:\n    def test_a(self):\n        assert f()\n"
+
+
+def test_a_test_that_moved_to_where_all_is_skipped_is_skipped() -> None:
+    old = SKIPS.replace("@pytest.mark.skip\n", "").replace("TestB", "TestA")
+    assert [found.how for found in weakened([("test_a.py", old, SKIPS)], set())] == ["skipped"]
+    assert [found.how for found in weakened([("test_a.py", old, ""), ("test_b.py", "", SKIPS)], set())] == ["skipped"]
+    whole = f"import pytest\npytestmark = pytest.mark.skip\n{old}"
+    assert [found.how for found in weakened([("test_a.py", old, ""), ("test_b.py", "", whole)], set())] == ["skipped"]
+    assert not list(weakened([("test_a.py", SKIPS, old)], set()))
+
+
+@pytest.mark.parametrize(
+    ("path", "new"),
+    [("test_new.py", SKIPS), ("test_new.py", f"pytestmark = skip\n{SKIPS}"), ("a.test.js", "xit('a', f)")],
+)
+def test_of_a_new_file_nothing_that_was_there_is_skipped(path: str, new: str) -> None:
+    found = survey([Edit(path, "", new)], {})
+    assert not found["weakened"]
+    assert [test["silence"] for test in found["tests"]] == [Silence.ALWAYS]

@@ -192,7 +192,8 @@ def _remarks(survey: Survey, task: Task) -> Iterator[Remark]:
         grave = not spot.slight and not asked
         yield Remark(rule=Rule.UNRELATED_HUNKS, path=spot.path, line=spot.line, problem=what, blocking=grave)
     for test in survey.weakened:
-        said = _WEAKENED.get(test.how, "this test was changed").format(test.name or "the whole file")
+        said = _WEAKENED.get(test.how, "this test was changed")
+        said = said.format(test.name) if test.name else said.replace("the existing test `{}`", "this file of tests")
         meant = test.gone or only_tests(task.paths) or _asks_to_remove(task, test.name)
         grave = test.how == "patches" or (test.how in _LESS and not meant)
         yield Remark(rule=Rule.WEAKENED_TESTS, path=test.path, problem=said, blocking=grave)

@@ -4,8 +4,7 @@ Rules
 - A test is known by its name within its file. One that went to another file or got another name is not removed, but
   looked at like one that stayed; one whose statements mostly live on in new tests is edited. From a file that is called
   like a test it can only go to another one: in any other file most runners look for none.
-- In other languages than Python a test is known by how it is written: nothing but space may differ. It is weaker where
-  lines went that held something, and none came.
+- A test in another language is known by how it is written (`foreign`).
 - A test whose name is taken away again, by `del` or a constant, is none.
 - A test is skipped where it, its class or its file says so now and did not. Under a condition that is false here, or
   cannot be told here, it is only skipped elsewhere.
@@ -22,38 +21,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from quarterdeck.delivery.validation.survey import foreign
 from quarterdeck.delivery.validation.survey.silence import Silence, of_class, of_function, of_module
 from quarterdeck.delivery.validation.survey.sources import AnyFunction, Function, found_by_name, name_of, parsed
 
-_FOREIGN = {
-    (".js", ".jsx", ".ts", ".tsx", ".mjs", ".cjs"): (
-        r"""(?<![\w.])(?:it|test)(?:\.only)?\(\s*(?P<q>["'`])(?P<name>.+?)(?P=q)""",
-        r"\b(?:it|test|describe)\.(?:skip|todo)\b|(?<![\w.])x(?:it|describe|test)\(",
-    ),
-    (".go",): (r"(?m)^func (?P<name>Test\w+)\(", r"\bt\.Skip(?:f|Now)?\("),
-    (".rs",): (
-        r"#\[(?:\w+::)?test\]\s*(?:#\[[^\]]{0,400}\]\s*){0,20}(?:pub )?(?:async )?fn (?P<name>\w+)",
-        r"#\[ignore",
-    ),
-}
-_HOLDS = {
-    ".go": re.compile(r"\bt\.(?:Error|Fatal|Fail)\w*\(|\b(?:assert|require)\.\w"),
-    ".rs": re.compile(r"\b(?:assert\w*|panic|unreachable)!|\.(?:unwrap|expect)\w*\("),
-}
-_HOLDS_SCRIPT = re.compile(r"\b(?:expect|assert|should)")
-"""What a line says that holds something against the code."""
-_ASIDE = ("//", "/*", "*")
-"""How lines begin that are comments."""
-_PART = re.compile(r"[{};]")
-_FRAME = " \t(){}[];,"
-"""What is left of a line when all around it is gone."""
-_SIGN = re.compile(
-    r"""//[^\n]*|/\*.*?(?:\*/|\Z)|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`|[()\[\]{}]""", re.DOTALL
-)
-_LONGEST = 20_000
-"""Characters of a test in another language; of a longer one it is not known what it is made of."""
-_ROUNDS = 2
-"""How often a source is looked through for where its tests end, all in all."""
 _BREAK = re.compile(r"\r\n?|\n")
 """Where Python counts a line. `str.splitlines` knows more ends."""
 _CASE = re.compile(r"TestCase$|Tests?$")
@@ -73,8 +44,7 @@ class Test(NamedTuple):
     def same(self, other: Test) -> bool:
         """Whether both are made of the same, wherever and however it is written."""
         if self.node is None or other.node is None:
-            unknown = not self.text or not other.text
-            return unknown or "".join(self.text.split()) == "".join(other.text.split())
+            return foreign.alike(self.text, other.text)
         return self.text == other.text or self.print == other.print
 
     @property
@@ -84,12 +54,15 @@ class Test(NamedTuple):
 
     @property
     def body(self) -> str:
-        return re.sub(r"name='\w+'", "", self.print, count=1)
+        """What it is made of, without its name; "" = unknown."""
+        return re.sub(r"name='\w+'", "", self.print, count=1) if self.node else foreign.plain(self.text)
 
     @property
     def rows(self) -> set[str]:
         """Its statements, each on a row."""
-        body = [row.strip() for node in self.node.body for row in ast.unparse(node).splitlines()] if self.node else []
+        if self.node is None:
+            return foreign.rows(self.text)
+        body = [row.strip() for node in self.node.body for row in ast.unparse(node).splitlines()]
         return {row for row in body if not row.startswith(('"""', "'"))}
 
 
@@ -112,17 +85,8 @@ def _dump(node: ast.AST) -> str:
 @lru_cache(maxsize=64)
 def find_tests(path: str, source: str) -> Mapping[str, Test]:
     """The tests in a file; a method is called `Class::method`."""
-    for suffixes, (pattern, _) in _FOREIGN.items():
-        if path.endswith(suffixes):
-            written: dict[str, Test] = {}
-            room = _LONGEST + _ROUNDS * len(source)
-            for match in re.finditer(pattern, source):
-                # Two of a name cannot be told apart.
-                known = match["name"] not in written and room > 0
-                text = _written(path, source, match) if known else ""
-                room -= len(text) or _LONGEST
-                written[match["name"]] = Test(text)
-            return written
+    if foreign.spoken(path):
+        return {name: Test(text, None, silence) for name, text, silence in foreign.tests(path, source)}
     tree = parsed(source) if path.endswith(".py") else None
     found: dict[str, Test] = {}
     lines = _BREAK.split(source) if tree else []
@@ -139,20 +103,6 @@ def find_tests(path: str, source: str) -> Mapping[str, Test]:
         gone = set(_dropped(tree.body)) - bases  # a base is put away so that it does not run by itself
         found = {name: test for name, test in found.items() if gone.isdisjoint((name, name.partition("::")[0]))}
     return found
-
-
-def _written(path: str, source: str, match: re.Match[str]) -> str:
-    """A test in another language, up to where its brackets close; "" = that is not known."""
-    block = path.endswith((".go", ".rs"))
-    start, depth = match.start("name") if block else match.start(), 0
-    for sign in _SIGN.finditer(source, start, start + _LONGEST):
-        if sign[0] in "([{":
-            depth += 1
-        elif sign[0] in ")]}":
-            depth -= 1
-            if depth <= 0 and (not block or sign[0] == "}"):
-                return source[start : sign.end()]
-    return ""
 
 
 def _test(node: AnyFunction, lines: Sequence[str], around: Silence = Silence.NONE) -> Test:
@@ -261,20 +211,21 @@ def weakened(files: Iterable[tuple[str, str, str]], gone: set[str]) -> Iterator[
             if how:
                 used = {name_of(node) for node in ast.walk(test.node)} if test.node else set()
                 yield Weakened(path, name, how, name not in now and how != "edited" and bool(gone & used))
+    moved = any(name not in now for _, was, now in both for name in was)
     for path, old, new in files:
-        if (how := _whole(path, old, new)) != "":
+        if (how := _whole(path, old, new, moved)) != "":
             yield Weakened(path, "", how, False)
 
 
 class _Homes(NamedTuple):
     """Where tests that are not in their file any more may be."""
 
-    bodies: set[str]
-    """What the tests that are there now are made of, without their names."""
+    bodies: Mapping[str, Silence]
+    """What the tests that are there now are made of, without their names, and how silent the loudest of each is."""
     named: Mapping[str, Sequence[Test]]
     """The new ones, by the last part of their names."""
     rows: set[str]
-    """Their statements."""
+    """The statements of those that are run."""
 
 
 def _homes(both: Iterable[tuple[str, Mapping[str, Test], Mapping[str, Test]]]) -> _Homes:
@@ -283,14 +234,16 @@ def _homes(both: Iterable[tuple[str, Mapping[str, Test], Mapping[str, Test]]]) -
     named: dict[str, list[Test]] = {}
     for name, test in fresh:
         named.setdefault(name.rpartition("::")[2], []).append(test)
-    bodies = {test.body for _, _, now in both for test in now.values() if test.node}
-    return _Homes(bodies, named, {row for _, test in fresh for row in test.rows})
+    bodies: dict[str, Silence] = {}
+    for test in (test for _, _, now in both for test in now.values() if test.body):
+        bodies[test.body] = min(test.silence, bodies.get(test.body, Silence.ALWAYS))
+    return _Homes(bodies, named, {row for _, test in fresh if test.silence < Silence.HERE for row in test.rows})
 
 
 def _gone(path: str, name: str, test: Test, homes: _Homes) -> str:
     """What became of a test that is not in its file any more; "" = nothing."""
     if test.body in homes.bodies:
-        return ""
+        return _quieter(test.silence, homes.bodies[test.body])
     if moved := homes.named.get(name.rpartition("::")[2]):
         return min((_moved(path, test, other) for other in moved), key=_GRAVITY.index)
     return "edited" if test.rows and len(test.rows & homes.rows) >= MOSTLY * len(test.rows) else "removed"
@@ -304,41 +257,28 @@ def _moved(path: str, old: Test, new: Test) -> str:
     return how
 
 
-def _how_written(path: str, old: Test, new: Test) -> str:
-    """The same of a test in another language: it is weaker where nothing but lines went, and one of them held something
-    against the code."""
-    if old.same(new):
-        return ""
-    holds = _HOLDS.get(path[-3:], _HOLDS_SCRIPT)
-    before, after = (_lines(test.text) for test in (old, new))
-    return "weaker" if after <= before and any(map(holds.search, before - after)) else "edited"
-
-
-def _lines(text: str) -> set[str]:
-    """What the lines of a test say, and each part between braces, without comments."""
-    lines = (line for line in text.splitlines() if not line.lstrip().startswith(_ASIDE))
-    return {part.strip(_FRAME) for line in lines for part in _PART.split(line)} - {""}
-
-
 def _how(path: str, old: Test, new: Test) -> str:
     """What became of a test that is still there; "" = nothing."""
-    if old.node is None or new.node is None:
-        return _how_written(path, old, new)
-    if min(new.silence, Silence.HERE) > old.silence:
-        return "skipped" if new.silence >= Silence.HERE else "skipped elsewhere"
+    if quieter := _quieter(old.silence, new.silence):
+        return quieter
     if new.same(old):
         return ""
+    if old.node is None or new.node is None:
+        return "weaker" if foreign.weaker(path, old.text, new.text) else "edited"
     return "weaker" if assertions(new.node) < assertions(old.node) else "edited"
 
 
-def _whole(path: str, old: str, new: str) -> str:
-    """Whether more of a whole file is skipped than before, or more tests of another language."""
-    if not new:
-        return ""  # its tests have gone with it
-    for suffixes, (_, skip) in _FOREIGN.items():
-        if path.endswith(suffixes):
-            return "skipped" if len(re.findall(skip, new)) > len(re.findall(skip, old)) else ""
-    before, after = of_module(old), of_module(new)
-    if min(after, Silence.HERE) <= before:
+def _quieter(old: Silence, new: Silence) -> str:
+    """Whether a test is skipped that was not; "" = no."""
+    if min(new, Silence.HERE) <= old:
         return ""
-    return "skipped" if after >= Silence.HERE else "skipped elsewhere"
+    return "skipped" if new >= Silence.HERE else "skipped elsewhere"
+
+
+def _whole(path: str, old: str, new: str, moved: bool) -> str:
+    """Whether more of a whole file is skipped than before. `moved`: a new one may hold tests that were there."""
+    if not new or not (old or moved or path.endswith("conftest.py")):
+        return ""
+    if foreign.spoken(path):
+        return _quieter(Silence.NONE, foreign.whole(old, new))
+    return _quieter(of_module(old), of_module(new))
