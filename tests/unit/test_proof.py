@@ -48,6 +48,7 @@ from quarterdeck.delivery.validation.proof import (
     rest,
     trials,
     unrun,
+    unwatched,
     verdict,
 )
 from quarterdeck.delivery.validation.runners import (
@@ -200,6 +201,26 @@ def test_new_tests_that_no_command_runs_are_named(commands: list[str], named: bo
     found = unrun(commands, [NEW, NEW.model_copy(update={"new": False}), TestName(path="a.js", name="a", new=True)])
     says = ["tests/test_a.py: the new test `TestA::test_new` is run by no verify command"] if named else []
     assert [(str(remark), remark.blocking) for remark in found] == [(said, False) for said in says]
+
+
+@pytest.mark.parametrize(
+    ("command", "old", "new", "named"),
+    [
+        ("pytest -q tests", "tests/test_a.py", "src/test_a.py", True),
+        ("python3 -m unittest tests.test_a", "tests/test_a.py", "tests/test_b.py", True),
+        ("pytest -q tests", "tests/test_a.py", "tests/sub/test_b.py", False),
+        ("pytest -q tests", "tests/help.py", "src/help.py", False),
+        ("pytest -q src", "tests/test_a.py", "more/test_a.py", False),
+        ("pytest -q", "tests/test_a.py", "src/test_a.py", False),
+        ("make test", "tests/test_a.py", "src/test_a.py", False),
+    ],
+)
+def test_tests_do_not_move_to_where_no_check_runs_them(command: str, old: str, new: str, named: bool) -> None:
+    moved = FileChange(path=new, old_path=old, status="R", old_mode="100644", new_mode="100644", size=9)
+    found = unwatched([command], TASK, [moved])
+    assert [(remark.path, remark.blocking) for remark in found] == ([(new, True)] if named else [])
+    assert not unwatched([command, "make test"], TASK, [moved]), "who knows what that runs"
+    assert not blocking(unwatched([command], TASK.model_copy(update={"paths": ("tests/",)}), [moved]))
 
 
 def test_new_tests_that_do_not_count_prove_nothing() -> None:

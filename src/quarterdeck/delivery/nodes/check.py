@@ -108,7 +108,9 @@ class Check:
             reason = f"the change is not acceptable: {problems[0]}"
             pieces = Feedback(source="structure", reason=reason[:2000], detail="\n".join(problems)[:24_000])
             return Result(Outcome.FAILED, reason=reason, failure=FailureClass.HANDOFF, feedback=(pieces,))
-        seen = tried_out(duty.task, changes, gatefiles.may_judge(config.deck.checks.gate, existing))
+        gate = config.deck.checks.gate
+        seen = tried_out(duty.task, changes, gatefiles.may_judge(gate, existing))
+        seen += proof.unwatched((*gate, *duty.task.verify), duty.task, changes)
         examination = Examination(
             duty,
             duty.task,

@@ -25,7 +25,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from quarterdeck.delivery.validation.commands import covers, recognise, sole
-from quarterdeck.delivery.validation.findings import Remark, Rule, TestName
+from quarterdeck.delivery.validation.findings import Remark, Rule, TestName, only_tests
 from quarterdeck.delivery.validation.runners import (
     ANY,
     BUN,
@@ -39,7 +39,9 @@ from quarterdeck.delivery.validation.runners import (
     Runner,
 )
 from quarterdeck.delivery.validation.survey.silence import Silence
-from quarterdeck.delivery.validation.survey.sources import is_test
+from quarterdeck.delivery.validation.survey.sources import found_by_name, is_test
+from quarterdeck.kernel.entities import Task
+from quarterdeck.workplace.history import FileChange
 
 MOST: Final = 40
 """Tests that a command is narrowed to; beyond that all of its tests run."""
@@ -266,6 +268,25 @@ def unrun(commands: Sequence[str], tests: Sequence[TestName]) -> tuple[Remark, .
         Remark(rule=Rule.NEW_TESTS, path=test.path, problem=what.format(test.name))
         for test in tests
         if commands and test.new and test.path.endswith(".py") and not any(covers(each, test.path) for each in commands)
+    )
+
+
+def unwatched(commands: Sequence[str], task: Task, changes: Sequence[FileChange]) -> tuple[Remark, ...]:
+    """The test files that moved to where none of these commands, of the gate and of the task, runs them any more."""
+    moved = [
+        each for each in changes if each.status == "R" and each.path.endswith(".py") and found_by_name(each.old_path)
+    ]
+    what = "the tests of `{}` moved here, where no check runs them: let them lie where they are run"
+    return tuple(
+        Remark(
+            rule=Rule.WEAKENED_TESTS,
+            path=each.path,
+            problem=what.format(each.old_path),
+            blocking=not only_tests(task.paths),
+        )
+        for each in moved
+        if any(covers(command, each.old_path) for command in commands)
+        and not any(covers(command, each.path) for command in commands)
     )
 
 
