@@ -116,6 +116,17 @@ async def test_nothing_is_kept_for_a_key_that_is_not_good_nor_too_much_for_one_t
                     continue
 
 
+async def test_what_a_body_of_many_values_takes_once_it_is_read_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_calls, "MOST_OF_KEY", 1_000_000)
+    async with ScriptedServer(scenario()) as server, bench(tmp_path, server) as at, client(await at.grant()) as inside:
+        values = await inside.post(path(CLAUDE), json=body(CLAUDE) | {"metadata": [{}] * 30_000})
+        assert (values.status_code, server.total.requests) == (429, 0)
+        text = await inside.post(path(CLAUDE), json=body(CLAUDE) | {"metadata": "word " * 18_000})
+        assert text.status_code == 200
+
+
 async def test_a_model_that_is_not_the_key_s_is_refused_with_those_that_are(tmp_path: Path) -> None:
     async with ScriptedServer(scenario()) as server, bench(tmp_path, server) as at:
         opened = await at.grant(models=(CLAUDE, "ollama:whatever"))

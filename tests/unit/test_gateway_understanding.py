@@ -1,7 +1,9 @@
 """What is learned of a request before anything is set aside: others do not wait for it."""
 
 import asyncio
+import gc
 import json
+import threading
 import time
 from typing import Any, cast
 
@@ -73,3 +75,37 @@ def test_more_values_than_any_model_takes_are_not_even_read(values: str) -> None
     with pytest.raises(ValueError, match="more values than any model takes"):
         wires.read(Place(Wire.MESSAGES, Operation.CALL), raw)
     assert time.thread_time() - began < 0.2
+
+
+async def test_a_request_that_is_given_up_is_counted_as_one_until_it_is_let_go_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun, goes_on, ended = threading.Event(), threading.Event(), list[bool]()
+    look_through = Asked.look_through
+
+    def slowly(asked: Asked) -> None:
+        begun.set()
+        goes_on.wait(20)
+        look_through(asked)
+        ended.append(True)
+
+    monkeypatch.setattr(Asked, "look_through", slowly)
+    key = Key("qd-x", cast(Grant, None))
+    given_up = asyncio.create_task(understood(key, request({"messages": [{}] * 15_000})))
+    await asyncio.to_thread(begun.wait, 20)
+    given_up.cancel()
+    await asyncio.sleep(0)
+    assert key.measuring.locked(), "its values are still held"
+    goes_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await given_up
+    assert ended == [True]
+    assert not key.measuring.locked()
+
+
+def test_a_body_of_as_many_values_as_are_read_is_read_in_a_part_of_a_second() -> None:
+    raw = b'{"messages":[' + b'{"file":{}},' * (wires.MOST // 3 - 2) + b"0]}"
+    began = time.thread_time()
+    assert len(wires.read(Place(Wire.CHAT, Operation.CALL), raw).body["messages"]) == wires.MOST // 3 - 1
+    assert time.thread_time() - began < 0.5
+    assert gc.isenabled()

@@ -4,7 +4,7 @@ Rules
 - Plain ASGI: a framework would copy every chunk once more.
 - A client that goes away cancels its call; a call that broke off breaks the client's connection.
 - The key is looked at before the body: of a request without a living one nothing is kept. What the bodies under way
-  hold is bounded, for each key and for all.
+  hold is bounded, for each key and for all; a body of very many values holds many times its bytes.
 - The virtual key is read here and goes no further; of the request's headers only what concerns the provider goes on.
 """
 
@@ -37,6 +37,10 @@ MOST_OF_KEY: Final = 256 * 1024 * 1024
 """Bytes of bodies of one key that are held at once."""
 MOST: Final = 1024 * 1024 * 1024
 """The same of all keys."""
+_VALUE: Final = 100
+"""Bytes that each value of a body takes besides, once it is read."""
+_SMALL: Final = 64 * 1024
+"""Bytes of a body of which that is not worth to be counted."""
 
 
 def virtual_key(headers: Iterable[tuple[str, str]], query: str) -> str:
@@ -122,6 +126,8 @@ class ModelCalls:
         share = _Share(self._room, secret, kept=self._gateway.living(secret))
         try:
             raw = b"" if where.operation is Operation.LIST else await _body(receive, dict(headers), share)
+            if len(raw) > _SMALL:
+                share.take(_VALUE * min(wires.values(raw), wires.MOST))
             call = self._gateway.answer(where, secret, raw, query, for_provider(headers), client)
             return await _while_there(call, receive, client)
         except _Unreadable as error:

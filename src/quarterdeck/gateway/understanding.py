@@ -2,7 +2,8 @@
 
 Rules
 - Others do not wait for what takes long. A request of few values that holds little beside text is looked at at once;
-  any other one beside the loop, one request of a key at a time, and no longer than somebody waits for it.
+  any other one beside the loop, one request of a key at a time. Where nobody waits for it any more that ends soon, and
+  the next one begins when it has.
 - All of it is looked through here: whoever asks for it later has it at hand.
 """
 
@@ -38,10 +39,12 @@ async def understood(key: Key, asked: Asked) -> Understood:
             return found
     async with key.measuring:
         allowance = inline.allowance(len(asked.raw))
+        looking = asyncio.ensure_future(asyncio.to_thread(_look, asked, allowance))
         try:
-            return await asyncio.to_thread(_look, asked, allowance)
+            return await asyncio.shield(looking)
         finally:
             allowance.end()
+            await asyncio.wait([looking])  # until then it holds the request, which nobody may count as gone
 
 
 def _look(asked: Asked, may: Allowance) -> Understood:

@@ -12,6 +12,7 @@ Rules
 Sources: the API references of platform.claude.com, developers.openai.com and ai.google.dev.
 """
 
+import gc
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -189,8 +190,10 @@ DEEPEST: Final = 200
 """Levels of a request's body: what is read is read again and written again, where the stack may be deeper."""
 
 
-MOST: Final = 2_000_000
-"""Values of a request's body; the longest prompt that a model takes has a small part of it."""
+MOST: Final = 1_000_000
+"""Values of a request's body, more than the longest prompt that a model takes has: read in a part of a second."""
+_MANY: Final = 1024 * 1024
+"""Bytes of a body that may have very many."""
 
 
 def values(raw: bytes) -> int:
@@ -204,13 +207,24 @@ def read(where: Place, raw: bytes, query: str = "") -> Asked:
     if len(raw) > MOST and values(raw) > MOST:
         raise ValueError("the body has more values than any model takes")
     try:
-        body = documents.read(raw, DEEPEST)
+        body = documents.read(raw, DEEPEST) if len(raw) <= _MANY else _read(raw)
     except RecursionError as error:
         raise ValueError("the body is nested too deep") from error
     if not isinstance(body, dict):
         raise ValueError("the body is not a JSON object")
     kept = "&".join(part for part in query.split("&") if part and unquote_plus(part.partition("=")[0]) != "key")
     return Asked(where, body, raw, kept)
+
+
+def _read(raw: bytes) -> Any:
+    """A large body. Nothing in it can be garbage yet: to look for some over and over takes longer than to read it."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return documents.read(raw, DEEPEST)
+    finally:
+        if collecting:
+            gc.enable()
 
 
 # --- what cannot be metered -------------------------------------------------------------------------------
