@@ -74,7 +74,9 @@ class Here:
 
     async def tip(self, branch: str) -> str | None:
         """The commit of a branch; None = no such branch."""
-        ref = f"refs/heads/{branch}"
+        return await self._ref(f"refs/heads/{branch}")
+
+    async def _ref(self, ref: str) -> str | None:
         if (found := refs.loose(self.common_dir / ref)) is not None or refs.absent(self.common_dir, ref):
             return found
         return await refs.read(self._git, ref)
@@ -163,10 +165,10 @@ class Here:
 
     async def note(self, mirror: Path, commit: str, text: str) -> None:
         """Write the note of a commit, in place of an older one of ours. Raises GitFailed."""
-        if await note_of(self._git, commit) == text.strip():
+        if await self._ref(NOTES) is not None and await note_of(self._git, commit) == text.strip():
             return
         for _ in range(_TRIES):
-            old = await refs.read(self._git, NOTES)
+            old = await self._ref(NOTES)
             # fast-import writes its ref by compare-and-swap, which `git notes` does not.
             stream = note_stream(commit, text, old)
             done = await self._git.run("fast-import", "--quiet", "--date-format=now", stdin=stream, ok=range(256))

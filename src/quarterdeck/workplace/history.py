@@ -9,9 +9,10 @@ Rules
 
 import posixpath
 import re
+import sys
 import tempfile
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -155,12 +156,16 @@ class Kept(Generic[T]):
             self._found.move_to_end(key)
             return self._found[key]
         found = await read()
-        large = isinstance(found, bytes | tuple) and len(found) > _LARGEST_KEPT
+        large = isinstance(found, bytes | tuple | Mapping) and len(found) > _LARGEST_KEPT
         if not large and all(ID.fullmatch(commit) for commit in commits):
             self._found[key] = found
             if len(self._found) > self._most:
                 self._found.popitem(last=False)
         return found
+
+    def known(self, *commits: str) -> T | None:
+        """What is kept of these commits, None = nothing is."""
+        return self._found.get(commits)
 
 
 class History:
@@ -169,9 +174,10 @@ class History:
     def __init__(self, git: Git, objects: Objects) -> None:
         self._git = git
         self._objects = objects
-        self._files = Kept[tuple[str, ...]](_KEPT_LISTS)
+        self._modes = Kept[Mapping[str, str]](_KEPT_LISTS)
         self._trees = Kept[str](_KEPT)
         self._changes = Kept[tuple[FileChange, ...]](_KEPT_LISTS)
+        self._logs = Kept[tuple[LogEntry, ...]](_KEPT_LISTS)
         self._shown = Kept[bytes | None](_KEPT)
         self._followed = Kept[str | None](_KEPT)
 
@@ -309,8 +315,7 @@ class History:
 
     async def _follow(self, commit: str, path: str) -> str | None:
         for _ in range(_MAX_LINKS):
-            listing = await self._git.run("ls-tree", "-z", commit, "--", path, env={"GIT_LITERAL_PATHSPECS": "1"})
-            mode = listing.stdout[:6].decode("ascii")
+            mode = await self._mode(commit, path)
             if mode != SYMLINK:
                 return path if mode.startswith("100") else None
             target = decode(await self.show(commit, path, 4096) or b"")
@@ -319,17 +324,29 @@ class History:
                 return None
         return None
 
+    async def _mode(self, commit: str, path: str) -> str:
+        """What a path is at a commit, as git says it in six digits; empty = nothing, or (where the listing of all files
+        is known) a directory."""
+        if (modes := self._modes.known(commit)) is not None:
+            return modes.get(path, "")
+        listing = await self._git.run("ls-tree", "-z", commit, "--", path, env={"GIT_LITERAL_PATHSPECS": "1"})
+        return listing.stdout[:6].decode("ascii")
+
     async def ancestor(self, a: str, b: str) -> bool:
         """Whether `a` is `b` or one of its ancestors."""
+        if a == b and ID.fullmatch(a):
+            return True
         return (await self._git.run("merge-base", "--is-ancestor", a, b, ok=(0, 1))).exit_code == 0
 
     async def files(self, commit: str) -> tuple[str, ...]:
         """Every path of a commit's tree."""
-        return await self._files.of((commit,), (), partial(self._listed, commit))
+        return tuple(await self._modes.of((commit,), (), partial(self._listed, commit)))
 
-    async def _listed(self, commit: str) -> tuple[str, ...]:
-        done = await self._git.run("ls-tree", "-r", "-z", "--name-only", "--full-tree", commit)
-        return tuple(decode(name) for name in done.stdout.split(b"\0") if name)
+    async def _listed(self, commit: str) -> Mapping[str, str]:
+        """Every path, and what it is."""
+        done = await self._git.run("ls-tree", "-r", "-z", "--full-tree", commit)
+        lines = (line.partition(b"\t") for line in done.stdout.split(b"\0") if line)
+        return {decode(name): sys.intern(head[:6].decode("ascii")) for head, _, name in lines}
 
     async def attributed(self, commit: str, attribute: str, value: str, paths: Sequence[str]) -> tuple[str, ...]:
         """Those of `paths` to which the commit's `.gitattributes` give this attribute."""
@@ -344,6 +361,11 @@ class History:
     async def log(self, old: str | None, new: str, paths: Sequence[str] = ()) -> tuple[LogEntry, ...]:
         """The commits of `new` that `old` does not have (None = all), oldest first; those that changed one of the
         literal `paths`, where any are given."""
+        if old is None or paths:
+            return await self._between(old, new, *paths)
+        return await self._logs.of((old, new), (), partial(self._between, old, new))
+
+    async def _between(self, old: str | None, new: str, *paths: str) -> tuple[LogEntry, ...]:
         return await self._logged("--topo-order", "--reverse", new if old is None else f"{old}..{new}", "--", *paths)
 
     async def newest(self, commit: str, most: int) -> tuple[LogEntry, ...]:

@@ -11,6 +11,7 @@ Rules
 """
 
 import os
+import re
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -38,6 +39,8 @@ _NAMESPACE: Final = "refs/quarterdeck/"
 _LONGEST_BRANCH: Final = 1_000
 _LONGEST_PART: Final = 240
 """Bytes; a file name may have 255, and git appends `.lock`."""
+_PLAIN: Final = re.compile(r"[a-z0-9]+(?:[-_/][a-z0-9]+)*")
+"""A branch's name about which git need not be asked: those of runs are all like that."""
 _KNOWN: Final = 10_000
 """How many commits are remembered as being here."""
 PACK_BYTES: Final = 64 * 1024 * 1024
@@ -131,6 +134,8 @@ class Mirror(History):
             return False
         if len(encode(name)) > _LONGEST_BRANCH or any(len(encode(part)) > _LONGEST_PART for part in name.split("/")):
             return False
+        if _PLAIN.fullmatch(name):
+            return True
         return (await self._own.run("check-ref-format", f"refs/heads/{name}", ok=range(256))).exit_code == 0
 
     async def in_the_way(self, branch: str) -> str | None:
@@ -149,7 +154,11 @@ class Mirror(History):
         pin = f"{_NAMESPACE}base/{commit}"
         if refs.stands_in(self.path / pin, commit) or await self.read_ref(pin) == commit:
             return
-        if self.depot is None or not await self.has(commit):
+        if self.depot is None:
+            here = await self._whole(commit)
+        else:
+            here = await self.has(commit)
+        if not here:
             try:
                 await self.origin.fetch(self.path, commit, pin)
                 return
@@ -157,6 +166,15 @@ class Mirror(History):
                 if self.depot is None or not await self._from_depot(self.depot, commit):
                     raise
         await self.set_ref(pin, commit, None)
+
+    async def _whole(self, commit: str) -> bool:
+        """Whether a commit is here with all that it needs: asked of git, because a fetch that was cut off leaves parts
+        behind. What was made here needs no other process to be brought."""
+        (found,) = await self._objects.look(f"{commit}^{{commit}}")
+        if found is None:
+            return False
+        walk = await self._own.run("rev-list", "--objects", "--quiet", commit, "--not", "--all", ok=range(256))
+        return walk.exit_code == 0
 
     async def land(self, branch: str, old: str | None, new: str, *, into_checkout: Path | None = None) -> None:
         """Move a branch of the repository from `old` (None = it must not exist) forward to `new`.

@@ -6,6 +6,7 @@ Rules
 """
 
 import os
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,9 @@ from typing import Final
 from quarterdeck.kernel.failures import BadRepository, GitFailed
 from quarterdeck.workplace.git import Git, decode
 
+_EXAMINED: Final = re.compile(r"(.*)\n(true|false)\n(sha[0-9]+)(?:\n(.*))?", re.DOTALL)
+"""Its git directory, whether it is bare, its object format, its work tree."""
+_HEAD: Final = "HEAD^{commit}"
 _BROKEN: Final = ("bad object", "missing blob", "missing tree", "missing commit", "is corrupt", "unable to read")
 
 
@@ -45,21 +49,20 @@ async def examine(repository: Path) -> tuple[Path, Path, str]:
     repository = _directory(repository)
     git = Git("-C", str(repository))
     asked = ("--path-format=absolute", "--git-common-dir", "--is-bare-repository", "--show-object-format")
-    done = await git.run("rev-parse", *asked, ok=range(256))
-    if done.exit_code != 0:
+    done = await git.run("rev-parse", *asked, "--show-toplevel", ok=range(256))
+    told = _EXAMINED.fullmatch(done.text)  # where there is no work tree, that alone is not answered
+    if told is None:
         raise _unusable(repository, done.complaint)
-    directory, bare, object_format = done.text.rsplit("\n", 2)
+    directory, bare, object_format, top = told.groups()
     common_dir = _real(directory)
-    top = await git.run("rev-parse", "--show-toplevel", ok=range(256))
-    place = common_dir if bare == "true" or top.exit_code != 0 else Path(top.text)
+    place = common_dir if bare == "true" or done.exit_code != 0 else Path(top)
     if not _exists(place):
         fix = f"git --git-dir={shlex.quote(str(common_dir))} config --unset core.worktree"
         raise BadRepository(f"the work tree of {repository} should be {place}, which does not exist", fix=fix)
-    head = await git.run("rev-parse", "--verify", "--quiet", "HEAD^{commit}", ok=range(256))
     refs = await git.run("for-each-ref", "--count=1", ok=range(256))
     if refs.exit_code != 0 or "broken ref" in refs.complaint:
         raise _damaged(repository, refs.complaint)
-    if head.exit_code != 0 and not refs.stdout:
+    if not refs.stdout and (await git.run("rev-parse", "--verify", "--quiet", _HEAD, ok=range(256))).exit_code != 0:
         fix = f"git -C {shlex.quote(str(repository))} commit --allow-empty -m 'Start'"
         raise BadRepository(f"{repository} has no commits", fix=fix)
     return place, common_dir, object_format
