@@ -54,6 +54,8 @@ USER: Final = 61234
 SECRET: Final = "qd-planted-secret"
 MEBIBYTE: Final = 1024 * 1024
 LIMITS: Final = Limits(memory_bytes=192 * MEBIBYTE, disk_bytes=48 * MEBIBYTE, processes=48)
+ROOMY: Final = replace(LIMITS, memory_bytes=768 * MEBIBYTE)
+"""As much as a thousand sockets are taken to hold: whoever has them is not ended for it at the next look."""
 
 
 # -- the host's side: what is there to be reached ----------------------------------------------------------------------
@@ -552,7 +554,7 @@ async def connections_without_end(here: Scene) -> None:
     """One sandbox takes few of the descriptors of the deck's process, and none of another sandbox's connections."""
     async with _proxies(here) as proxies:
         socket_path = await proxies.socket(("a.example",))
-        spec = Spec("flood", proxy_socket=socket_path, limits=LIMITS)
+        spec = Spec("flood", proxy_socket=socket_path, limits=ROOMY)
         async with (
             opened(Bubblewrap(here.ground), spec) as sandbox,
             opened(Bubblewrap(here.ground), replace(spec, id="flooded")) as other,
@@ -574,7 +576,7 @@ async def connections_to_the_gateway_without_end(here: Scene) -> None:
 
     endpoint = Endpoint(app, here.ground.sockets)
     try:
-        spec = Spec("flood", bridges={8377: await endpoint.open()}, limits=LIMITS)
+        spec = Spec("flood", bridges={8377: await endpoint.open()}, limits=ROOMY)
         async with opened(Bubblewrap(here.ground), spec) as sandbox:
             await sandbox.exec("mkfifo begun go", timeout=20)
             before = _descriptors()
