@@ -91,17 +91,16 @@ def pages() -> dict[str, str]:
     return {**filled, "openapi.json": openapi()}
 
 
-def stale() -> list[str]:
-    """Names of the pages that are missing or out of date, or that nothing makes any more."""
+def stale(made: Mapping[str, str]) -> list[str]:
+    """Names of the pages that are missing or out of date, or that nothing makes any more. `made`: `pages`."""
     written = {path.name: path.read_text(encoding="utf-8") for path in PAGES.iterdir()}
-    made = pages()
-    return sorted(name for name in written | made if written.get(name) != made.get(name))
+    return sorted(name for name in {*written, *made} if written.get(name) != made.get(name))
 
 
 def main() -> None:
     """Write every page that is out of date."""
     made = pages()
-    for name in stale():
+    for name in stale(made):
         path = PAGES / name
         if name in made:
             path.write_text(made[name], encoding="utf-8")

@@ -101,12 +101,18 @@ def imported(node: ast.AST) -> list[str]:
     return []
 
 
+def ours(name: str) -> bool:
+    return name.split(".", maxsplit=1)[0] == "quarterdeck"
+
+
 def local_imports(path: Path) -> Iterator[str]:
+    if not any(getattr(node, "col_offset", 0) and any(map(ours, imported(node))) for node in nodes(path)):
+        return  # all stand at the beginning of a line, as in most files: no function has to be walked through
     for function in nodes(path):
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             for node in ast.walk(function):
                 for name in imported(node):
-                    if name.split(".")[0] == "quarterdeck":
+                    if ours(name):
                         yield f"line {getattr(node, 'lineno', 0)} imports {name} inside a function"
 
 

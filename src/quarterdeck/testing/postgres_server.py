@@ -9,6 +9,7 @@ Rules
   binaries are copied into the directory.
 """
 
+import atexit
 import fcntl
 import importlib.util
 import os
@@ -69,22 +70,17 @@ class Server:
     def create(self, template: str = "template1") -> str:
         """A new database, a copy of another one to which nobody is connected; its name."""
         name = f"deck_{secrets.token_hex(6)}"
-        with self._connected() as connection:
-            make = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY")
-            connection.execute(make.format(sql.Identifier(name), sql.Identifier(template)))
+        make = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY")
+        self._order(make.format(sql.Identifier(name), sql.Identifier(template)))
         return name
 
     def rename(self, name: str, to: str) -> None:
         """Give a database another name."""
-        with self._connected() as connection:
-            connection.execute(
-                sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(name), sql.Identifier(to))
-            )
+        self._order(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(name), sql.Identifier(to)))
 
     def drop(self, name: str) -> None:
         """Remove a database, whoever is connected to it."""
-        with self._connected() as connection:
-            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        self._order(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def databases(self) -> list[str]:
         """Their names."""
@@ -127,6 +123,8 @@ class Server:
 
     def leave(self) -> None:
         """This process does not use it any more; the last one to leave ends it."""
+        if (kept := _kept.pop((os.getpid(), self.directory), None)) is not None:
+            kept.close()
         os.close(self.pipe)
 
     def stop(self) -> None:
@@ -144,12 +142,39 @@ class Server:
 
         _until(answers)
 
+    def _order(self, command: sql.Composed) -> None:
+        """Do something about a database. The connection for that stays: to make one costs the server as much as half of
+        what is ordered."""
+        place = (os.getpid(), self.directory)
+        if (kept := _kept.get(place)) is not None:
+            try:
+                kept.execute(command)
+                return
+            except psycopg.OperationalError:
+                if not kept.closed:
+                    raise
+                kept.close()  # the server was ended or restarted meanwhile
+        if not _kept:
+            atexit.register(_close)
+        _kept[place] = psycopg.connect(self.url(), autocommit=True)
+        _kept[place].execute(command)
+
     @contextmanager
     def _connected(self) -> Iterator["psycopg.Connection[tuple[object, ...]]"]:
         connection = psycopg.connect(self.url(), autocommit=True)
         try:
             yield connection
         finally:
+            connection.close()
+
+
+_kept: Final[dict[tuple[int, Path], "psycopg.Connection[tuple[object, ...]]"]] = {}
+"""Of each process, to each server: the connection that orders databases."""
+
+
+def _close() -> None:
+    for (process, _), connection in _kept.items():
+        if process == os.getpid():
             connection.close()
 
 
