@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from quarterdeck.kernel.config import SandboxSection
-from quarterdeck.kernel.failures import BadConfiguration
+from quarterdeck.kernel.failures import BadConfiguration, SandboxFailed
 from quarterdeck.workplace.bubblewrap import Bubblewrap
 from quarterdeck.workplace.environment import Environments, telling
 from quarterdeck.workplace.ground import Ground
@@ -221,6 +222,34 @@ async def test_what_has_just_failed_is_not_built_again_for_each_who_asks(place: 
     clock[0] += 61.0
     await ask()
     assert len(builds) == 3, "what was wrong may be over"
+
+
+FETCH = "python3 -c 'import urllib.request as u; u.urlopen(\"http://127.0.0.1:%d/\", timeout=20)'"
+
+
+async def test_what_cannot_be_reached_now_is_no_mistake_of_the_configuration(place: Place) -> None:
+    commit, clock = await commit_of(place), [100.0]
+    environments = Environments(place.ground.environments, place.proxies, Packages({}), lambda: clock[0])
+    with socket.socket() as kept:
+        kept.bind(("127.0.0.1", 0))  # nobody listens
+        port = kept.getsockname()[1]
+        section = SandboxSection(
+            setup=(f"env -u no_proxy -u NO_PROXY {FETCH % port}",), setup_network=(f"127.0.0.1:{port}",)
+        )
+        for _ in range(2):
+            with pytest.raises(SandboxFailed, match="cannot be built now") as caught:
+                await environments.get(place.mirror, commit, section, place.provider)
+            assert "127.0.0.1 cannot be reached" in caught.value.why
+    served = await asyncio.start_server(_answer, "127.0.0.1", port)
+    async with served:
+        clock[0] += 61.0
+        assert await environments.get(place.mirror, commit, section, place.provider) is not None
+
+
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+    writer.close()
 
 
 @pytest.mark.parametrize(

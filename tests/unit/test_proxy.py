@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -132,7 +133,20 @@ async def test_too_many_connections_are_not_a_host_that_is_not_on_the_list(tmp_p
         answer = await ask(proxy, b"CONNECT a.example:443 HTTP/1.1\r\nHost: x\r\n\r\n")
         assert answer.startswith(b"HTTP/1.1 502 ")
         assert b"more than 0 connections at once" in answer
-        assert proxy.refusals() == ()
+        assert proxy.refusals() == proxy.unreached(0.0) == ()
+
+
+async def test_a_host_that_is_away_is_told_until_there_is_a_connection_to_it(tmp_path: Path) -> None:
+    async with far_server() as port:
+        pass  # nobody listens any more
+    request = f"CONNECT 127.0.0.1:{port} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    async with running(tmp_path, f"127.0.0.1:{port}") as proxy:
+        assert (await ask(proxy, request)).startswith(b"HTTP/1.1 502 ")
+        assert proxy.unreached(0.0) == ("127.0.0.1",)
+        assert proxy.unreached(time.monotonic()) == proxy.refusals() == ()
+        async with await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", port):
+            assert (await ask(proxy, request)).startswith(b"HTTP/1.1 200 ")
+        assert proxy.unreached(0.0) == ()
 
 
 async def test_a_plain_request_is_forwarded_without_what_was_meant_for_the_proxy(tmp_path: Path) -> None:

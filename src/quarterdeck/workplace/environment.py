@@ -72,6 +72,10 @@ class Recipe:
         return digest.hexdigest()[:32]
 
 
+class _Away(SandboxFailed):
+    """What a build needs cannot be reached now."""
+
+
 Announce = Callable[[tuple[str, ...]], Awaitable[None]]
 
 
@@ -91,7 +95,7 @@ class Environments:
         self._interpreter = ""
         self._building: dict[str, asyncio.Lock] = {}
         self._now = now
-        self._failed: dict[tuple[str, str], tuple[float, BadConfiguration]] = {}
+        self._failed: dict[tuple[str, str], tuple[float, BadConfiguration | _Away]] = {}
         self._served: dict[tuple[str, str], bool] = {}
         """Whether the first of two commits is in the history of the second."""
 
@@ -109,7 +113,8 @@ class Environments:
 
         `gate`: the commands that check the work. `announce` is told the commands before a build starts, because it can
         take minutes.
-        Raises BadConfiguration where a setup command fails, SandboxFailed, Conflicting.
+        Raises BadConfiguration where a setup command fails, SandboxFailed (also where it could not reach a host that it
+        may), Conflicting.
         """
         recipe = await self._recipe(mirror, commit, section, gate)
         if not recipe.setup:
@@ -132,18 +137,18 @@ class Environments:
                             await announce(recipe.setup)
                         try:
                             await self._build(path, mirror, commit, section, provider, recipe)
-                        except BadConfiguration as error:
+                        except (BadConfiguration, _Away) as error:
                             self._failed[asked] = self._now(), error
                             raise
         return path
 
     def _tell(self, asked: tuple[str, str]) -> None:
-        """Raises BadConfiguration where the same has just failed, with why."""
+        """Raises BadConfiguration or SandboxFailed where the same has just failed, with why."""
         since = self._now() - _FAILED_SECONDS
         self._failed = {each: failed for each, failed in self._failed.items() if failed[0] > since}
         if asked in self._failed:
             error = self._failed[asked][1]
-            raise BadConfiguration(error.message, why=error.why, fix=error.fix)
+            raise type(error)(error.message, why=error.why, fix=error.fix)
 
     async def _ready(self, key: str, mirror: Mirror, commit: str) -> Path | None:
         """The environment of that key that a commit may use; None = there is none."""
@@ -212,7 +217,7 @@ class Environments:
                 left = section.setup_timeout - (time.monotonic() - began)
                 result = await sandbox.exec(command, timeout=max(left, 1.0))
                 if result.exit_code != 0:
-                    raise _failed(command, result, proxy)
+                    raise _failed(command, result, proxy, began)
                 await _measure(path, spec.limits.disk_bytes)
             if not confined:
                 await _follow_workspace(sandbox)
@@ -299,7 +304,8 @@ async def _measure(path: Path, limit: int) -> None:
         )
 
 
-def _failed(command: str, result: ExecResult, proxy: Proxy | None) -> BadConfiguration | SandboxFailed:
+def _failed(command: str, result: ExecResult, proxy: Proxy | None, began: float) -> BadConfiguration | SandboxFailed:
+    """What a setup command that failed means. began: when the build did, by the monotonic clock."""
     output = (result.stdout + b"\n" + result.stderr).decode("utf-8", "replace").strip()[-_TAIL:]
     ended = (
         f"ended with {result.exit_code}" if result.exit_code is not None else f"was ended ({', '.join(result.flags)})"
@@ -307,6 +313,9 @@ def _failed(command: str, result: ExecResult, proxy: Proxy | None) -> BadConfigu
     refused = proxy.refusals() if proxy is not None else ()
     if "died" in result.flags:
         return SandboxFailed(f"the sandbox of the environment died in `{command}`", why=output)
+    if proxy is not None and (away := proxy.unreached(began)):
+        why = f"{', '.join(away[:10])} cannot be reached"
+        return _Away(f"the environment cannot be built now: `{command}` {ended}", why=why)
     fix = "correct [sandbox] setup, or try it in a fresh clone"
     if "timeout" in result.flags:
         fix = "raise [sandbox] setup_timeout"

@@ -16,6 +16,7 @@ import asyncio
 import base64
 import shutil
 import socket
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
@@ -61,6 +62,14 @@ class Access:
     port: int
     refused: str = ""
     """Why; empty = it was let through."""
+    unreached: str = ""
+    """Why there was no connection to a host that is on the list; empty = there was one."""
+    at: float = 0.0
+    """When it was answered, by a clock that never goes back, in seconds."""
+
+
+class _Crowded(ConnectionError):
+    """The sandbox holds too many connections."""
 
 
 class Proxy:
@@ -109,6 +118,14 @@ class Proxy:
         """Hosts that were refused, in the order they were first asked for."""
         return tuple(dict.fromkeys(access.host for access in self.log if access.refused))
 
+    def unreached(self, since: float) -> tuple[str, ...]:
+        """Listed hosts that there was no connection to from then on, and never one after that."""
+        last = {(access.host, access.port): access for access in self.log if access.at >= since and not access.refused}
+        return tuple(dict.fromkeys(access.host for access in last.values() if access.unreached))
+
+    def _note(self, target: Target, *, refused: str = "", unreached: str = "") -> None:
+        self.log.append(Access(target.host, target.port, refused, unreached, time.monotonic()))
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -142,14 +159,15 @@ class Proxy:
             target = parse_target(method, request.target.decode("latin-1"))
             far_reader, far_writer = await self._connect(target)
         except Refused as refused:
-            self.log.append(Access(target.host, target.port, str(refused)))
+            self._note(target, refused=str(refused))
             await _refuse(writer, client, 403, f"{target.host}: {refused}")
             return
         except (OSError, TimeoutError) as error:
-            self.log.append(Access(target.host, target.port))
-            await _refuse(writer, client, 502, f"{target.host}: {str(error) or 'no connection'}")
+            why = str(error) or "no connection"
+            self._note(target, unreached="" if isinstance(error, _Crowded) else why)
+            await _refuse(writer, client, 502, f"{target.host}: {why}")
             return
-        self.log.append(Access(target.host, target.port))
+        self._note(target)
         with closing(far_writer):
             if target.path:
                 await self._forward(client, request, target, reader, far_writer)
@@ -168,7 +186,7 @@ class Proxy:
     async def _connect(self, target: Target) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if len(self._open) > self._bounds.connections:
             # Whose host it is has nothing to do with it: nobody is to be told to put it on the list.
-            raise ConnectionError(f"more than {self._bounds.connections} connections at once")
+            raise _Crowded(f"more than {self._bounds.connections} connections at once")
         if not is_listed(target.host, target.port, self._allow):
             raise Refused(f"port {target.port} of this host is not on the list")
         async with asyncio.timeout(self._bounds.connect_seconds):
