@@ -4,7 +4,8 @@ Rules
 - A test is known by how it is written: nothing but space and its name may differ. Of two of one name in a file, and of
   one whose end is not found, it is not known what they are made of.
 - It is weaker where lines went that held something against the code, and none came.
-- It is skipped where it is marked so, or skips itself. Under a condition it is only skipped elsewhere.
+- It is skipped where it is marked so, or skips itself. Under a condition it is only skipped elsewhere. What is still
+  to be written (`it.todo`) is none yet.
 - A source is looked through twice at most for where its tests end.
 """
 
@@ -15,12 +16,13 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from quarterdeck.delivery.validation.survey.silence import Silence
+from quarterdeck.delivery.validation.survey.sources import SCRIPTS
 
 _NAMED = r"""\(\s*(?P<q>["'`])(?P<name>.+?)(?P=q)"""
 _CHOSEN = r"""\.(?P<chosen>skipIf|runIf|each)(?:\((?:[^()]|\([^()]*\)){0,2000}\)|`[^`]{0,2000}`)"""
 _TESTS = {
-    (".js", ".jsx", ".ts", ".tsx", ".mjs", ".cjs"): re.compile(
-        rf"""(?<![\w.$])(?P<mark>x?)(?:it|test)(?:\.(?P<how>only|skip|todo|fails|concurrent))?(?:{_CHOSEN})?{_NAMED}"""
+    SCRIPTS: re.compile(
+        rf"""(?<![\w.$])(?P<mark>x?)(?:it|test)(?:\.(?P<how>only|skip|fails|concurrent))?(?:{_CHOSEN})?{_NAMED}"""
     ),
     (".go",): re.compile(r"(?m)^func (?P<name>Test\w+)\("),
     (".rs",): re.compile(
@@ -44,7 +46,7 @@ _SURELY = re.compile(r"\bif[ (]+(?:true|!false)[ )]*\{\Z")
 _SHORT = 30
 """Characters in which such a condition stands."""
 _IF = re.compile(r"\bif\b|\?|&&|\|\|")
-_MARK = re.compile(r"\Ax|\.(?:skip|todo)\b")
+_MARK = re.compile(r"\Ax|\.skip\b")
 _BLOCKS = re.compile(r"\b(?:describe|context|suite)\.(?:skip|todo)\s{0,9}\(|(?<![\w.$])x(?:describe|context)\(")
 """Skips all tests in it."""
 _HANDED_ON = re.compile(
@@ -112,7 +114,7 @@ def _marked(match: re.Match[str]) -> Silence:
     """What stands before a test's name."""
     said = match.groupdict()
     mark, how = said.get("mark") or "", said.get("how") or ""
-    if mark == "x" or how in ("skip", "todo") or "#[ignore" in mark + how:
+    if mark == "x" or how == "skip" or "#[ignore" in mark + how:
         return Silence.ALWAYS
     return Silence.ELSEWHERE if said.get("chosen") in ("skipIf", "runIf") or "ignore" in mark + how else Silence.NONE
 

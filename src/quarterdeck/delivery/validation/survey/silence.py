@@ -18,8 +18,8 @@ from quarterdeck.delivery.validation.survey.sources import AnyFunction, Function
 _MARKS = frozenset(["skip", "skipif", "skipIf", "skipUnless", "xfail", "expectedFailure"])
 _CALLS = frozenset(["skip", "skipTest", "xfail"])
 _OWNERS = frozenset(("", "pytest", "unittest", "self", "cls"))
-_SPOKEN_OF = re.compile(r"[sS]kip|xfail|expectedFailure")
-"""What stands in every function that says so, by `_MARKS`, `_CALLS` or `SkipTest`."""
+_SPOKEN_OF = re.compile(r"[sS]kip|xfail|expectedFailure|parametrize")
+"""What stands in every function that says so, by `_MARKS`, `_CALLS`, `SkipTest` or with nothing to run it with."""
 _FRAMES = re.compile(r"(async)?setUp(Class|Module)?$|setup_(method|class|function|module)$")
 
 
@@ -69,12 +69,17 @@ def _mark(mark: ast.expr) -> Silence:
     call = mark if isinstance(mark, ast.Call) else None
     name = name_of(call.func if call else mark)
     if name not in _MARKS:
-        return Silence.NONE
+        return Silence.ALWAYS if name == "parametrize" and call and _empty(call.args[1:2]) else Silence.NONE
     named = [given.value for given in call.keywords if given.arg == "condition"] if call else []
     positional = call.args if call and name != "skip" else []
     if not positional and not named:
         return Silence.ALWAYS
     return _under((positional or named)[0], name == "skipUnless")
+
+
+def _empty(given: list[ast.expr]) -> bool:
+    """Whether there is nothing to run a test with."""
+    return any(isinstance(each, (ast.List, ast.Tuple)) and not each.elts for each in given)
 
 
 def _under(test: ast.expr, negated: bool = False) -> Silence:

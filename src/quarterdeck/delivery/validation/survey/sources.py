@@ -33,7 +33,8 @@ FIXTURES = frozenset(
     ("data", "testdata", "fixtures", "fixture", "resources", "samples", "examples", "snapshots", "__snapshots__")
 )
 """Folders of what tests read."""
-FOREIGN = (".js", ".jsx", ".ts", ".tsx", ".mjs", ".cjs", ".go", ".rs")
+SCRIPTS = (".js", ".jsx", ".ts", ".tsx", ".mjs", ".cjs")
+FOREIGN = (*SCRIPTS, ".go", ".rs")
 """Sources beside Python in which tests are found."""
 
 
@@ -45,7 +46,9 @@ def is_test(path: str) -> bool:
 
 def found_by_name(path: str) -> bool:
     """Whether runners find tests in this file by its name, as they mostly look for them."""
-    name = path.rpartition("/")[2]
+    *folders, name = path.split("/")
+    if "__tests__" in folders and name.endswith(SCRIPTS):
+        return True
     return name != "conftest.py" and TEST_NAMES.match(name) is not None
 
 

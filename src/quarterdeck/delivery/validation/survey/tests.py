@@ -138,22 +138,27 @@ def assertions(node: ast.AST) -> set[str]:
             found.add(ast.dump(inner.test))
         elif isinstance(inner, ast.Call):
             name = name_of(inner.func).lower()
-            idle = bool(inner.args) and all(isinstance(given, ast.Constant) for given in inner.args)
+            idle = bool(inner.args) and all(map(_fixed, inner.args))
             if name in ("raises", "warns", "fail", "expect") or (name.startswith("assert") and not idle):
                 found.add(ast.dump(inner))
     return found
 
 
 def _idle(test: ast.expr) -> bool:
-    """Whether a condition says nothing: a constant, or one beside which everything else is the same."""
+    """Whether a condition says nothing: a constant, a tuple that is not empty, or what holds beside a constant."""
     if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.Or):
         return any(isinstance(value, ast.Constant) and value.value for value in test.values)
-    return isinstance(test, ast.Constant)
+    return _fixed(test) or (isinstance(test, ast.Tuple) and bool(test.elts))
+
+
+def _fixed(node: ast.AST) -> bool:
+    """Whether it is the same whatever the code does."""
+    return not any(isinstance(each, ast.Name) for each in ast.walk(node))
 
 
 def _run(node: ast.AST) -> Iterator[ast.AST]:
-    """What of a test may be run: nothing behind a `return`, under a constant that is false, or in a function of its own
-    that nothing in it speaks of."""
+    """What of a test may be run, and may fail: nothing behind a `return`, under a constant that is false, over an empty
+    list, where every failure is passed over, or in a function of its own that nothing in it speaks of."""
     spoken = {each.id for each in ast.walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)}
     left = [node]
     while left:
@@ -173,10 +178,34 @@ def _unheard(node: ast.AST, spoken: Collection[str]) -> bool:
 
 
 def _never(node: ast.AST) -> str:
-    """The part of a statement that its condition keeps from being run; "" = none."""
-    if not isinstance(node, (ast.If, ast.While)) or not isinstance(node.test, ast.Constant):
-        return ""
-    return "body" if not node.test.value else "orelse" if isinstance(node, ast.If) else ""
+    """The part of a statement that is surely not run, or cannot fail; "" = none."""
+    if isinstance(node, (ast.If, ast.While)) and isinstance(node.test, ast.Constant):
+        return "body" if not node.test.value else "orelse" if isinstance(node, ast.If) else ""
+    empty = isinstance(node, ast.For) and isinstance(node.iter, (ast.List, ast.Tuple)) and not node.iter.elts
+    deaf = isinstance(node, ast.Try) and any(map(_passes_over, node.handlers))
+    mute = isinstance(node, (ast.With, ast.AsyncWith)) and any(_suppresses(item.context_expr) for item in node.items)
+    return "body" if empty or deaf or mute else ""
+
+
+def _passes_over(handler: ast.excepthandler) -> bool:
+    """Whether a failed assertion ends here, and nothing follows."""
+    assert isinstance(handler, ast.ExceptHandler)
+    caught = handler.type is None or _catches(handler.type)
+    return caught and all(isinstance(each, (ast.Pass, ast.Continue)) or _says_nothing(each) for each in handler.body)
+
+
+def _says_nothing(node: ast.stmt) -> bool:
+    return isinstance(node, (ast.Expr, ast.Return)) and isinstance(node.value, (ast.Constant, type(None)))
+
+
+def _suppresses(call: ast.expr) -> bool:
+    return isinstance(call, ast.Call) and name_of(call.func) == "suppress" and any(map(_catches, call.args))
+
+
+def _catches(kind: ast.expr) -> bool:
+    """Whether that is what a failed assertion raises, or one of its kinds is."""
+    kinds = kind.elts if isinstance(kind, ast.Tuple) else [kind]
+    return any(name_of(each) in ("AssertionError", "Exception", "BaseException") for each in kinds)
 
 
 def _until_it_leaves(body: list[ast.AST]) -> list[ast.AST]:
