@@ -101,6 +101,11 @@ def test_the_summary_shows_what_failed() -> None:
         ("error[E0308]: mismatched types", "error[E0308]: mismatched types"),
         ("\x1b[31merror: no such thing\x1b[0m", "error: no such thing"),
         ("12:30:05: all is well\nit is not good", ""),
+        (
+            "E   assert 1 == 2\nt/a.py:2: AssertionError\nt/a.py:9: UserWarning: old\n1 failed",
+            "t/a.py:2: AssertionError",
+        ),
+        ("a.py:3: error: no  [x]\na.py:3: note: see there\na.c:1:2: warning: unused", "a.py:3: error: no [x]"),
         ("x" * 400_000 + " AssertionError: far away", ""),
         ("", ""),
     ],

@@ -52,7 +52,7 @@ LINE_LIMIT: Final = 300
 
 _NAMES: Final = re.compile(
     r"(?:E +|FAILED +(?!\()|ERROR +|FAIL: +|--- FAIL: +)\S|[\w.]*(?:Error|Exception): "
-    r"|(?=[^\s:]*[./])[^\s:]+:\d+(?::\d+)?: |error(?:\[\w+\])?: "
+    r"|(?=[^\s:]*[./])[^\s:]+:\d+(?::\d+)?: (?!\w*[wW]arning:|note:)|error(?:\[\w+\])?: "
 )
 
 ANYWAY: Final = "unittest executed no test: it passes with a test that has to fail, too"
