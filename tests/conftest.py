@@ -22,6 +22,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from audit_kit import hear
 from hypothesis import HealthCheck, settings
 
 from quarterdeck.testing.forked import FORKS
@@ -115,7 +116,7 @@ settings.load_profile("quick")
 _strip_environment()
 _watch_children()
 _write_into_memory()
-sys.addaudithook(_guard)
+hear(_guard, "socket.connect", "socket.getaddrinfo")
 gc.disable()  # what collecting makes stays
 
 

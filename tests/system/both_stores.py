@@ -13,7 +13,6 @@ Rules
 """
 
 import os
-import sys
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from urllib.parse import unquote
 
 import pytest
 import store_kit
+from audit_kit import hear
 
 _SERVED: Final = frozenset({"empty_url", "own_server", "postgres_url", "workers_url"})
 """Fixtures that give a test a database of its own on a server."""
@@ -63,7 +63,7 @@ def _note(environment: Mapping[Any, Any] | None) -> None:
         _decks.add(Path(place) if place else Path(home) / _DECK)
 
 
-sys.addaudithook(_watch)
+hear(_watch, "sqlite3.connect", "subprocess.Popen", "quarterdeck.testing.start")
 
 
 # --- where a test runs --------------------------------------------------------------------------------------

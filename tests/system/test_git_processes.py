@@ -1,10 +1,7 @@
 """What needs no git process starts none: each costs a run some milliseconds of the machine."""
 
 import asyncio
-import os
 import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +11,22 @@ from deck_kit import git
 from quarterdeck.kernel.failures import BadRepository
 from quarterdeck.workplace.mirror import Mirror
 
-_started: list[str] | None = None
-"""The subcommands of git that this process has started since somebody asked for them; None = nobody does."""
-
-
-def _watch(event: str, arguments: tuple[Any, ...]) -> None:
-    if event == "subprocess.Popen" and _started is not None:
-        words = [os.fsdecode(word) for word in arguments[1]]
-        if words[0] == "git":
-            bare = [word for at, word in enumerate(words) if "-c" not in (word, words[at - 1])]
-            left = [word for at, word in enumerate(bare[1:], 1) if not word.startswith("-") and bare[at - 1] != "-C"]
-            _started.append(left[0])
-
-
-sys.addaudithook(_watch)
-
 
 @pytest.fixture
-def started() -> Iterator[list[str]]:
-    """What was started; to be cleared before what is asked about."""
-    global _started
-    _started = []
-    yield _started
-    _started = None
+def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The subcommands of git that were started one by one; to be cleared before what is asked about."""
+    said: list[str] = []
+    start = asyncio.create_subprocess_exec
+
+    async def noted(*words: str, **options: Any) -> asyncio.subprocess.Process:
+        if words[0] == "git":
+            own = [word for at, word in enumerate(words) if at and "-c" not in (word, words[at - 1])]
+            own = [word for at, word in enumerate(own) if "-C" not in (word, own[at - 1])]
+            said.append(next(word for word in own if not word.startswith("-")))
+        return await start(*words, **options)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", noted)
+    return said
 
 
 @pytest.fixture
@@ -88,7 +78,7 @@ async def test_where_files_are_listed_none_is_asked_for(mirror: Mirror, reposito
     assert await mirror.files(base) == ("astray.md", "folder/file.md", "link.md")
     assert [await mirror.followed(base, path) for path in asked] == alone
     assert alone == ["folder/file.md", "folder/file.md", None, None, None]
-    assert [word for word in started if word != "cat-file"] == ["ls-tree"]
+    assert started == ["ls-tree"]
 
 
 def put_commit_alone(repository: Path, mirror: Mirror, commit: str) -> None:
