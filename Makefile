@@ -8,6 +8,9 @@ SECONDS ?= 60
 BIN := .venv/bin
 # By file, so that what a file reads or imports once is not read by every worker.
 UNIT := $(BIN)/pytest -n $(JOBS) --maxprocesses 8 --dist loadfile tests/unit
+# Two workers more than processors: with one more, two processors had nothing to do for a tenth of the time, because tests
+# wait: for processes, for who takes over from the dead, for each other.
+ALL := $(BIN)/pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 2)) --maxprocesses 6 --dist loadgroup
 
 # Without kept bytecode every start pays for compiling anew, and every test run for rewriting the tests' assertions.
 unexport PYTHONDONTWRITEBYTECODE
@@ -23,11 +26,11 @@ demo: web ## the whole main job on a sample repository, with a scripted model an
 
 test: web ## all tests; what has a deck on SQLite and on PostgreSQL
 	@.ci/chromium
-	@$(BIN)/pytest -n 3 --dist loadgroup --store both tests $(ARGS)
+	@$(ALL) --store both tests $(ARGS)
 
 test-postgres: web ## all tests once, with every deck in PostgreSQL but where a test is about SQLite
 	@.ci/chromium
-	@$(BIN)/pytest -n 3 --dist loadgroup --store postgres tests $(ARGS)
+	@$(ALL) --store postgres tests $(ARGS)
 
 test-agents: .venv/made ## Claude Code, Codex, OpenCode and Gemini CLI, installed in build/agents, each before a scripted model
 	@$(BIN)/python -m test_agents $(ARGS)
