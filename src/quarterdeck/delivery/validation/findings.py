@@ -224,7 +224,9 @@ def _asks_to_remove(task: Task, test: str) -> bool:
 
 _PROSE: Final = (".md", ".rst", ".txt")
 _PINS: Final = re.compile(
-    r"(?!.*\b(?:and|fix)\b)(?:(?:add|write|extend|improve|increase|more|pin)\b.*\b(?:tests?|coverage)|cover|test)\b",
+    r"(?!.*\b(?:and|fix)\b)(?:(?:(?:add|writ|extend|improv|increas|creat|complet|pin)(?:e|s|es|ed|ing)?"
+    r"|more|new|additional)\b.*\b(?:(?:unit)?tests?|testcases?|coverage)|(?:unit|regression|integration)[ -]?tests?"
+    r"|tests? (?:for|of|that)|covers?|test)\b",
     re.IGNORECASE,
 )
 """A title that asks for tests and nothing else."""
