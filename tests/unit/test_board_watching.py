@@ -115,6 +115,15 @@ async def test_one_refused_key_is_one_thing_to_mend_however_many_it_stops(deck: 
     assert _needs(live)[0].id == need.id
 
 
+async def test_a_model_that_there_is_not_is_no_matter_of_going_on(deck: BoardDeck) -> None:
+    missing = e.IncidentOpened(failure=FailureClass.CONFIGURATION, subject=MODEL, reason="404", fix="correct its name")
+    await deck.order(RUN)
+    await deck.attempt(await deck.start(RUN, "one"), missing)
+    (need,) = _needs(await deck.live())
+    assert (need.title, need.next) == (f"{MODEL}: it is not there", f"quarterdeck show {RUN}")
+    assert "correct its name" in need.detail
+
+
 async def test_the_same_question_of_two_agents_is_answered_twice(deck: BoardDeck) -> None:
     await deck.order(RUN)
     for task in ("one", "two"):

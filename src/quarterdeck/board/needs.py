@@ -18,7 +18,7 @@ from quarterdeck.board.agents import AgentCell
 from quarterdeck.board.port import Action, ApprovalRow, NeedKind, NeedRow, Severity
 from quarterdeck.board.scene import Ended, Incident, Notice, Scene, Stuck, Waiting
 from quarterdeck.journal.gate_rows import RED
-from quarterdeck.kernel.failures import Exit
+from quarterdeck.kernel.failures import Exit, FailureClass
 
 MOST_RUNS: Final = 20
 """Runs that one row names."""
@@ -173,6 +173,7 @@ def _incident(incident: Incident) -> _Need:
             run=incident.run,
         )
     detail = f"{incident.reason}\n{incident.fix}".strip()
+    frozen = incident.failure == FailureClass.CONFIGURATION  # a run keeps its own: what helps stands in the fix
     return _Need(
         f"incident:{incident.failure}:{incident.subject}",
         "incident",
@@ -180,7 +181,7 @@ def _incident(incident: Incident) -> _Need:
         f"{incident.subject}: {_FAILURES.get(incident.failure, incident.failure)}",
         detail,
         incident.at,
-        f"quarterdeck resume {incident.run} --retry",
+        f"quarterdeck show {incident.run}" if frozen else f"quarterdeck resume {incident.run} --retry",
         ("resume", "open"),
         run=incident.run,
         task=_task_of(incident.attempt),
@@ -191,6 +192,7 @@ def _incident(incident: Incident) -> _Need:
 _FAILURES: Final = {
     "auth": "the key is refused",
     "quota": "the account's limit is reached",
+    "configuration": "it is not there",
     "budget": "the budget is used up",
 }
 
