@@ -83,6 +83,9 @@ READERS: dict[str, Callable[[], object]] = {
     "dots of an import": lambda: known({"a.py": "from " + "." * 20_000}),
     "blank lines where names are bound": lambda: Places({"a.py": "\n" * 20_000 + LATER}).lacks("a", "b"),
     "attributes of a Rust test": lambda: find_tests("a.rs", "#[test]\n" * 4_000),
+    "blocks of Go before what skips": lambda: find_tests(
+        "a_test.go", "".join(f"func Test{n}(t T) {{{'{' * 4_000}{'t.Skip()' * 700}{'}' * 4_001}\n" for n in range(9))
+    ),
     "tests without an end": lambda: find_tests("a.test.js", "".join(f"it('{n}'(" for n in range(20_000))),
     "open tags of Maven": lambda: same_build("pom.xml", b"<dependencies><scm>" * 10_000, b"<version>" * 20_000),
     "a long line of Gradle": lambda: same_build("build.gradle", b"a" * 40_000, b"implementation '" + b"a:" * 20_000),

@@ -123,16 +123,17 @@ def _said(path: str, text: str) -> Silence:
     """What a test says itself. In its outermost block it is always said, unless the line begins with a condition."""
     skips = [match.start() for match in _SKIPS.get(path[-3:], _SKIPS_SCRIPT).finditer(text)]
     found, signs = Silence.NONE, _SIGN.finditer(text)
-    sign, opened = next(signs, None), list[int]()
+    sign, opened, deeper = next(signs, None), list[bool](), 0
     for at in skips:
         while sign is not None and sign.start() < at:
             if sign[0] == "{":
-                opened.append(sign.end())
+                sure = not opened or _SURELY.search(text, max(0, sign.end() - _SHORT), sign.end()) is not None
+                opened.append(sure)
+                deeper += not sure
             elif sign[0] == "}" and opened:
-                opened.pop()
+                deeper -= not opened.pop()
             sign = next(signs, None)
         line = text[max(text.rfind("\n", 0, at), text.rfind("{", 0, at)) + 1 : at]
-        deeper = [end for end in opened[1:] if not _SURELY.search(text, max(0, end - _SHORT), end)]
         found = max(found, Silence.ELSEWHERE if deeper or _IF.search(line) else Silence.ALWAYS)
     return found
 
