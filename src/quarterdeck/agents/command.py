@@ -30,9 +30,8 @@ from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Agent, Feedback, Submission
 from quarterdeck.kernel.events import HandoffRefused, HarnessFinished, HarnessStarted, LimitReached, Outcome
 from quarterdeck.kernel.failures import FailureClass, SandboxDied
-from quarterdeck.tools.bounds import bounded, readable
+from quarterdeck.tools.bounds import bounded, printable, readable
 from quarterdeck.tools.run import LAST_SIGNAL
-from quarterdeck.tools.shed.schemas import printable
 from quarterdeck.workplace.port import NO_GEAR, ExecResult, Gear
 
 OUTPUT_LIMIT: Final = 256 * 1024

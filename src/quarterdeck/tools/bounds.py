@@ -21,6 +21,12 @@ def readable(data: bytes | str) -> str:
     return _UNPRINTABLE.sub("\ufffd", text).replace("\x1b", "\ufffd")
 
 
+def printable(text: str, limit: int) -> str:
+    """The text without characters that cannot be seen, on at most `limit` characters."""
+    kept = "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text[: limit * 2])
+    return kept if len(kept) <= limit else f"{kept[: limit - 1]}…"
+
+
 def bounded(text: str, limit: int = DEFAULT_LIMIT) -> tuple[str, bool]:
     """(text of at most `limit` UTF-8 bytes, whether its middle was cut). Head and tail get half each."""
     data = text.encode("utf-8", "replace")

@@ -17,7 +17,7 @@ from quarterdeck.delivery.gate.ledger import GateState, Queued
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.failures import BadRepository, GitFailed
-from quarterdeck.tools.shed.schemas import printable
+from quarterdeck.tools.bounds import printable
 from quarterdeck.workplace.afar import is_remote
 from quarterdeck.workplace.history import COMMITTER, LogEntry, Merge
 from quarterdeck.workplace.mirror import Mirror

@@ -32,8 +32,7 @@ from quarterdeck.delivery.validation.evidence import (
 )
 from quarterdeck.kernel.entities import CheckResult
 from quarterdeck.kernel.failures import SandboxDied
-from quarterdeck.tools.bounds import readable
-from quarterdeck.tools.shed.schemas import printable
+from quarterdeck.tools.bounds import printable, readable
 from quarterdeck.workplace.port import HOME, ExecResult, Sandbox
 
 T = TypeVar("T")

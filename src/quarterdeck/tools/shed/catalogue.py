@@ -16,8 +16,9 @@ from typing import Any, Final
 
 from quarterdeck.kernel import ids
 from quarterdeck.models.port import ToolSpec
+from quarterdeck.tools.bounds import printable
 from quarterdeck.tools.port import Effect, Replay
-from quarterdeck.tools.shed.schemas import Unfit, cleaned, printable
+from quarterdeck.tools.shed.schemas import Unfit, cleaned
 
 MAX_TOOLS: Final = 1_000
 """Of one server."""

@@ -13,6 +13,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from quarterdeck.tools.bounds import printable
+
 MAX_BYTES: Final = 8 * 1024
 """Of a schema, as JSON."""
 MAX_DEPTH: Final = 12
@@ -168,9 +170,3 @@ _KEYWORDS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "minItems": _count,
     "maxItems": _count,
 }
-
-
-def printable(text: str, limit: int) -> str:
-    """The text without characters that cannot be seen, on at most `limit` characters."""
-    kept = "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text[: limit * 2])
-    return kept if len(kept) <= limit else f"{kept[: limit - 1]}…"
