@@ -1,6 +1,7 @@
 """The rules of this repository that no linter knows, checked on the source as text and as syntax trees."""
 
 import ast
+import gc
 import re
 import subprocess
 import tokenize
@@ -78,6 +79,16 @@ def tree(path: Path) -> ast.Module:
 @cache
 def nodes(path: Path) -> tuple[ast.AST, ...]:
     return tuple(ast.walk(tree(path)))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _trees_are_let_go_of() -> Iterator[None]:
+    """Millions of nodes: nobody looks through them for garbage, and no later test of this process carries them."""
+    gc.disable()
+    yield
+    tree.cache_clear()
+    nodes.cache_clear()
+    gc.enable()
 
 
 @cache
