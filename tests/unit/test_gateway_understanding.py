@@ -107,5 +107,5 @@ def test_a_body_of_as_many_values_as_are_read_is_read_in_a_part_of_a_second() ->
     raw = b'{"messages":[' + b'{"file":{}},' * (wires.MOST // 3 - 2) + b"0]}"
     began = time.thread_time()
     assert len(wires.read(Place(Wire.CHAT, Operation.CALL), raw).body["messages"]) == wires.MOST // 3 - 1
-    assert time.thread_time() - began < 0.5
+    assert time.thread_time() - began < 1.0  # it takes a fifth of that
     assert gc.isenabled()
