@@ -43,10 +43,10 @@ async def turns_of_others(asked: Asked) -> tuple[Understood, int]:
 @pytest.mark.parametrize(
     ("body", "unmetered"),
     [
-        ({"messages": [{}] * 15_000}, ""),
-        ({"messages": [{"content": [{"text": "a"}] * 15_000}]}, ""),
-        ({"tools": [{}] * 15_000}, ""),
-        ({"tools": [{"type": "web_search_20250305"}, *[{}] * 15_000]}, "web_search_20250305 runs at the provider"),
+        ({"messages": [{}] * 150_000}, ""),
+        ({"messages": [{"content": [{"text": "a"}] * 150_000}]}, ""),
+        ({"tools": [{}] * 150_000}, ""),
+        ({"tools": [{"type": "web_search_20250305"}, *[{}] * 150_000]}, "web_search_20250305 runs at the provider"),
     ],
 )
 async def test_a_request_of_very_many_values_is_looked_at_beside_everything_else(
