@@ -162,8 +162,11 @@ class EngineConformance:
         first, second = job("first", lock="l"), job("second", lock="l")
         await defer(bench, engine, first, second, job("else", lock="l", kind="else"), job("not", run="s", lock="l"))
         await drain(engine, {"work": handle, "else": handle})
-        assert told[:4] == [("first", False), ("second", True), ("else", False), ("not", False)]
-        assert told[-2:] == [("first", False), ("second", False)], "and come in their order"
+        said = [one for one in told if one[0] in ("first", "second")]
+        assert said[:2] == [("first", False), ("second", True)]
+        assert set(said[2:-2]) <= {("second", True)}, "however often it is looked at"
+        assert said[-2:] == [("first", False), ("second", False)], "and come in their order"
+        assert sorted(one for one in told if one not in said) == [("else", False), ("not", False)]
 
     async def test_a_delayed_job_waits_and_hinders_nobody(self, bench: Bench) -> None:
         engine = bench.engine()
