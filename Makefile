@@ -8,9 +8,9 @@ SECONDS ?= 60
 BIN := .venv/bin
 # By file, so that what a file reads or imports once is not read by every worker.
 UNIT := $(BIN)/pytest -n $(JOBS) --maxprocesses 8 --dist loadfile tests/unit
-# Two workers more than processors: with one more, two processors had nothing to do for a tenth of the time, because tests
-# wait: for processes, for who takes over from the dead, for each other.
-ALL := $(BIN)/pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 2)) --maxprocesses 6 --dist loadgroup
+# A worker more than processors: tests wait, for processes and for who takes over from the dead. With two more the
+# processors were busier and no run was shorter.
+ALL := $(BIN)/pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses 6 --dist loadgroup
 
 # Without kept bytecode every start pays for compiling anew, and every test run for rewriting the tests' assertions.
 unexport PYTHONDONTWRITEBYTECODE
