@@ -9,7 +9,7 @@ BIN := .venv/bin
 # By file, so that what a file reads or imports once is not read by every worker.
 UNIT := $(BIN)/pytest -n $(JOBS) --maxprocesses 8 --dist loadfile tests/unit
 # A worker more than processors: tests wait, for processes and for who takes over from the dead. With two more the
-# processors were busier and no run was shorter.
+# processors were busier, and the one run that was timed was no shorter.
 ALL := $(BIN)/pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses 6 --dist loadgroup
 
 # Without kept bytecode every start pays for compiling anew, and every test run for rewriting the tests' assertions.
