@@ -9,7 +9,23 @@ from typing import Any
 
 import httpx2
 import pytest
-from gateway_kit import CLAUDE, GEMINI, GPT, MODELS, PRICES, REAL_KEY, RUN, bench, body, client, path, pdf, png, showing
+from gateway_kit import (
+    CLAUDE,
+    GEMINI,
+    GPT,
+    LOCAL,
+    MODELS,
+    PRICES,
+    REAL_KEY,
+    RUN,
+    bench,
+    body,
+    client,
+    path,
+    pdf,
+    png,
+    showing,
+)
 
 from quarterdeck.doors import model_calls
 from quarterdeck.gateway import inline, record
@@ -268,6 +284,53 @@ async def test_a_client_that_leaves_closes_the_call(tmp_path: Path) -> None:
         assert isinstance(erred, e.ModelErred)
         assert erred.cost_nusd == asked.reserved_nusd, "nobody knows what it cost"
         assert await at.purse() == (asked.reserved_nusd, 0)
+
+
+async def test_a_client_that_reads_slowly_holds_the_provider_up_and_gets_all_of_it(tmp_path: Path) -> None:
+    said = b'data: {"choices":[{"index":0,"delta":{"content":"%b"}}]}\n\n' % (b"x" * 4_000)
+    usage = b'{"prompt_tokens":10,"completion_tokens":20,"total_tokens":30}'
+    last = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":%b}\n\ndata: [DONE]\n\n' % usage
+    count, sent, stuck = 4_000, 0, asyncio.Event()  # 16 MB: more than all buffers on the way
+
+    async def told(writer: asyncio.StreamWriter) -> None:
+        """`stuck` is set when nothing moved for many turns of the loop, which is everybody's here."""
+        drained = asyncio.ensure_future(writer.drain())
+        turns = 0
+        while not drained.done():
+            await asyncio.sleep(0)
+            turns += 1
+            if turns == 5_000:
+                stuck.set()
+        await drained
+
+    async def provide(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        head = await reader.readuntil(b"\r\n\r\n")
+        size = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length"))
+        await reader.readexactly(int(size.partition(b":")[2]))
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
+        for _ in range(count):
+            writer.write(said)
+            await told(writer)
+            sent += 1
+        writer.write(last)
+        writer.close()
+
+    asked = {**body(LOCAL), "stream_options": {"include_usage": True}}
+    async with await asyncio.start_server(provide, "127.0.0.1") as listening, ScriptedServer(scenario()) as server:
+        url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+        async with (
+            bench(tmp_path, server, base=url) as at,
+            client(await at.grant()) as inside,
+            inside.stream("POST", path(LOCAL), json=asked) as answer,
+        ):
+            await asyncio.wait_for(stuck.wait(), 20)
+            assert sent * len(said) < 8 * 1024 * 1024, "somebody kept what nobody read"
+            found = b"".join([part async for part in answer.aiter_bytes()])
+            assert found == said * count + last
+            events = await at.events(2)
+    assert isinstance(events[1], e.ModelAnswered)
+    assert (events[1].usage.output, events[1].estimated) == (20, False)
 
 
 async def test_no_money_stays_behind_of_calls_that_were_left_at_any_moment(tmp_path: Path) -> None:

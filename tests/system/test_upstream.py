@@ -137,6 +137,10 @@ class Pieces:
     async def chunk(self, due: float = math.inf) -> bytes:
         return self._left.pop(0) if self._left else b""
 
+    async def pour(self, sink: Callable[[bytes], bool], due: Callable[[], float] = lambda: math.inf) -> None:
+        while len(self._left) > 1 and sink(self._left.pop(0)):
+            continue
+
 
 @pytest.mark.parametrize(
     ("pieces", "known"),
@@ -154,6 +158,40 @@ async def test_the_last_part_is_known_as_such_where_it_came_with_the_end(
     assert b"".join(chunk for chunk, _ in found) == b"".join(pieces)
     assert found[-1] == known
     assert not any(over for _, over in found[:-1])
+
+
+async def test_what_is_poured_is_without_the_key_too() -> None:
+    body, found = Pieces(b"it is sk-a-key", b"-of-some-length, ", b"really", b"the end"), list[bytes]()
+    answer = Answer("chat:a", "http://h", 200, [], body, None, ("sk-a-key-of-some-length",))
+
+    def sink(piece: bytes) -> bool:
+        found.append(piece)
+        return True
+
+    await answer.pour(sink)
+    assert found == [b"it is ", b"[key], ", b"really"]
+    assert await answer.piece() == b"the end"
+
+
+async def test_silence_while_it_is_poured_is_told_as_such() -> None:
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n")
+        await reader.read()
+        writer.close()
+
+    deadlines = Deadlines(connect=5, first_byte=5, idle=0.05, total=60)
+    async with await asyncio.start_server(speak, "127.0.0.1") as listening:
+        url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+        models = make_factory(keys={"chat": None}, base_urls={"chat": url}, deadlines=deadlines)
+        upstream = await models.upstream("chat:a")
+        async with upstream.forward("chat:a", "/x", b"{}") as answer:
+            assert await answer.piece() == b"a"
+            with pytest.raises(ModelFailed, match="silent") as failed:
+                await answer.pour(lambda piece: True)
+        await models.close()
+    assert failed.value.billed
+    assert failed.value.why == "the next event took over 0.05 s"
 
 
 async def test_what_an_error_status_means_can_be_asked() -> None:

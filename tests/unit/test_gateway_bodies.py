@@ -253,6 +253,10 @@ class Reader:
     def begun(self) -> bool:
         return bool(self.heads)
 
+    @property
+    def at_once(self) -> None:
+        return None
+
     async def head(self, status: int, headers: Iterable[tuple[str, str]]) -> None:
         self.heads.append(status)
 

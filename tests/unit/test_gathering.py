@@ -1,8 +1,13 @@
 """What a server writes together, and what never waits."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any
 
 from quarterdeck.doors.gathering import Gathered
+from quarterdeck.doors.model_calls import AT_ONCE
+from quarterdeck.doors.serve import Endpoint
 
 
 class _Wire(asyncio.Transport):
@@ -55,3 +60,35 @@ async def test_what_was_said_before_the_end_is_sent() -> None:
     await asyncio.sleep(0)
     assert (wire.writes, wire.closed) == ([b"all of it"], True)
     assert gathered.get_write_buffer_size() == 7
+
+
+async def test_parts_are_written_at_once_until_the_client_does_not_keep_up(tmp_path: Path) -> None:
+    part, written, read = b"x" * 65_536, list[bool](), asyncio.Event()
+
+    async def app(
+        scope: MutableMapping[str, Any],
+        receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
+        send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
+    ) -> None:
+        write = scope["extensions"][AT_ONCE]["write"]
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"first", "more_body": True})
+        while not written or written[-1]:
+            written.append(write(part))
+        read.set()
+        await send({"type": "http.response.body", "body": b"last", "more_body": False})
+
+    endpoint = Endpoint(app, tmp_path)
+    try:
+        host, port = await endpoint.listen("127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(host, port, limit=4096)
+        writer.write(b"GET / HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n")
+        await asyncio.wait_for(read.wait(), 10)
+        body = (await asyncio.wait_for(reader.read(), 10)).partition(b"\r\n\r\n")[2]
+        writer.close()
+    finally:
+        await endpoint.close()
+    chunk = b"%x\r\n%b\r\n"
+    parts = b"".join(chunk % (len(one), one) for one in [b"first", *[part] * len(written), b"last"])
+    assert body == parts + b"0\r\n\r\n"
+    assert len(written) > 1, "a buffer is room for more than one"

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gzip
+import math
 import ssl
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -219,6 +220,122 @@ async def test_a_server_is_held_up_by_who_reads_slowly() -> None:
         assert line._held < 2 * 1024 * 1024
         assert len(await whole(line)) == size
         await client.end(line)
+
+
+def poured(*parts: bytes, ended: bytes = b"") -> bytes:
+    """Parts of a body in chunks."""
+    return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + ended
+
+
+async def streaming() -> Line:
+    """A line whose answer has begun, with nothing of its body."""
+    line = Line()
+    line.connection_made(Sink())
+    line.send(b"", b"")
+    line.data_received(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+    await line.answered()
+    return line
+
+
+async def pouring(
+    line: Line, sink: Callable[[bytes], bool], due: Callable[[], float] = lambda: math.inf
+) -> "asyncio.Task[None]":
+    task = asyncio.create_task(line.pour(sink, due))
+    await asyncio.sleep(0)
+    return task
+
+
+def kept(found: list[bytes], *, more: bool = True) -> Callable[[bytes], bool]:
+    """A sink that keeps what comes."""
+
+    def sink(piece: bytes) -> bool:
+        found.append(piece)
+        return more
+
+    return sink
+
+
+async def test_pieces_are_poured_in_the_turn_in_which_they_come_and_the_last_is_left() -> None:
+    line, found = await streaming(), list[bytes]()
+    pour = await pouring(line, kept(found))
+    line.data_received(poured(b"a", b"b"))
+    line.data_received(b"1\r\nc")
+    assert found == [b"ab", b"c"], "nobody had a turn between"
+    line.data_received(b"\r\n" + poured(b"the last", ended=b"0\r\n\r\n"))
+    await asyncio.wait_for(pour, DEADLINE)
+    assert found == [b"ab", b"c"]
+    assert await line.chunk() == b"the last"
+    assert line.over
+
+
+async def test_who_has_enough_gets_the_rest_when_he_asks() -> None:
+    line, found = await streaming(), list[bytes]()
+    pour = await pouring(line, kept(found, more=False))
+    line.data_received(poured(b"a"))
+    line.data_received(poured(b"b"))
+    await asyncio.wait_for(pour, DEADLINE)
+    assert (found, await line.chunk()) == ([b"a"], b"b")
+    line.data_received(poured(b"c"))
+    await asyncio.wait_for(line.pour(kept(found)), DEADLINE)
+    assert (found, await line.chunk()) == ([b"a"], b"c"), "what waits already is not poured"
+
+
+async def test_what_is_poured_ends_with_a_break_a_deadline_or_a_failure_of_the_sink() -> None:
+    now = asyncio.get_running_loop().time
+    line, found = await streaming(), list[bytes]()
+    pour = await pouring(line, kept(found))
+    line.data_received(poured(b"a"))
+    line.eof_received()
+    await asyncio.wait_for(pour, DEADLINE)
+    with pytest.raises(Broken):
+        await line.chunk()
+
+    line, dues = await streaming(), [now() + DEADLINE, now() + 0.05]
+    pour = await pouring(line, lambda piece: True, lambda: dues.pop(0))
+    line.data_received(poured(b"a"))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(pour, DEADLINE * 2)
+    assert not dues
+
+    def fails(piece: bytes) -> bool:
+        raise ValueError(piece)
+
+    line = await streaming()
+    pour = await pouring(line, fails)
+    line.data_received(poured(b"a"))
+    with pytest.raises(ValueError, match="a"):
+        await asyncio.wait_for(pour, DEADLINE)
+    line.data_received(poured(b"b"))
+    assert await line.chunk() == b"b"
+
+
+@given(st.lists(st.integers(0, 60), max_size=8), st.lists(st.booleans(), max_size=8))
+def test_pouring_loses_and_repeats_nothing_however_the_answer_is_cut(cuts: list[int], more: list[bool]) -> None:
+    said = poured(b"one ", b"two ", b"three ", b"four", ended=b"0\r\n\r\n")
+
+    async def fed() -> bytes:
+        line, found, wishes = await streaming(), list[bytes](), [*more]
+
+        def sink(piece: bytes) -> bool:
+            found.append(piece)
+            return wishes.pop() if wishes else True
+
+        async def read() -> None:
+            while piece := await line.chunk():
+                found.append(piece)
+                await line.pour(sink)
+
+        reader = asyncio.create_task(read())
+        ends = [*sorted(cuts), len(said)]
+        for start, end in zip([0, *ends], ends, strict=False):
+            if said[start:end]:
+                line.data_received(said[start:end])
+            if start % 2:
+                await asyncio.sleep(0)
+        await asyncio.wait_for(reader, DEADLINE)
+        return b"".join(found)
+
+    assert asyncio.run(fed()) == b"one two three four"
 
 
 # --- failures ---------------------------------------------------------------------------------------------

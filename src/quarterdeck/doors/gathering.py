@@ -3,14 +3,17 @@ costs more than all that was done for it.
 
 Rules
 - A head waits for what comes within the same turn of the event loop, and no longer. Nothing else waits.
+- The parts of an answer can be written at once, without a coroutine for each: the extension `AT_ONCE` of a request.
 - Where callers are counted, a connection too many of one of them ends at once.
 """
 
 import asyncio
+from functools import partial
 from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from quarterdeck.doors.model_calls import AT_ONCE
 from quarterdeck.workplace.callers import Callers
 
 
@@ -85,3 +88,16 @@ class GatheringProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self._gathered.begin()
         super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        if self.cycle is not None:
+            self.scope["extensions"] = {AT_ONCE: {"write": partial(_write, self.cycle)}}
+
+
+def _write(answer: RequestResponseCycle, part: bytes) -> bool:
+    assert answer.chunked_encoding  # whoever says how long the body is has no such way
+    if answer.disconnected:
+        return False
+    answer.transport.write(b"%x\r\n%b\r\n" % (len(part), part))
+    return not answer.flow.write_paused

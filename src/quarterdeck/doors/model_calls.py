@@ -22,6 +22,11 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+AT_ONCE: Final = "quarterdeck.at_once"
+"""Extension of a request (ASGI 3, `scope["extensions"]`): its `write` takes a part of the body, after the first was
+sent, and says whether the next can go that way as well. The end of the body is sent as ever. Not for an answer whose
+head says its length."""
+
 _NOT_FOR_PROVIDERS: Final = frozenset(
     {
         *("authorization", "x-api-key", "x-goog-api-key", "cookie", "host", "content-length", "content-encoding"),
@@ -116,7 +121,7 @@ class ModelCalls:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, query = scope["path"], scope.get("query_string", b"").decode("latin-1")
         headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
-        client = _Sender(send)
+        client = _Sender(send, scope.get("extensions", {}).get(AT_ONCE, {}).get("write"))
         where = wires.place(scope["method"], path)
         if where is None:
             if scope["method"] in ("GET", "HEAD") and path == "/":
@@ -203,14 +208,18 @@ def _inflated(data: bytes, share: _Share, *, gzip_wrapped: bool) -> bytes:
 class _Sender:
     """The client, over ASGI."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, at_once: Callable[[bytes], bool] | None) -> None:
         self._send = send
+        self.at_once = at_once
         self.begun = False
         self.ended = False
         """It has its whole answer."""
 
     async def head(self, status: int, headers: Iterable[tuple[str, str]]) -> None:
         self.begun = True
+        headers = [*headers]
+        if any(name.lower() == "content-length" for name, _ in headers):
+            self.at_once = None
         named = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers]
         await self._send({"type": "http.response.start", "status": status, "headers": named})
 

@@ -5,7 +5,7 @@ Rules
 - What is not worth trying again at once says so.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -25,6 +25,12 @@ class Client(Protocol):
     @property
     def begun(self) -> bool:
         """Whether it has got anything."""
+        ...
+
+    @property
+    def at_once(self) -> Callable[[bytes], bool] | None:
+        """Sends a part of the body without waiting, once a part was sent by `body`; says whether the next can go so as
+        well. None = there is no such way to this client."""
         ...
 
     async def head(self, status: int, headers: Iterable[tuple[str, str]]) -> None: ...

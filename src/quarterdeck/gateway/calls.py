@@ -307,12 +307,23 @@ class _Leg:
         probes.hit("model.replied")
 
     async def _passed_on(self, answer: "Answer", meter: Meter) -> None:
-        """Each piece as it comes; the client has it before it is read here."""
+        """Each piece as it comes; the client has it before it is read here. Where the client keeps up, nobody is woken
+        for one: hundreds of streams are many pieces."""
+        at_once = self._client.at_once
+
+        def on(piece: bytes) -> bool:
+            assert at_once is not None  # it is poured only then
+            more = at_once(piece)
+            meter.read(piece)
+            return more
+
         while piece := await answer.piece():
             try:
                 await (self._client.end(piece) if answer.over else self._client.body(piece))
             finally:
                 meter.read(piece)
+            if at_once is not None and not answer.over:
+                await answer.pour(on)
 
     async def _broken(self, error: ModelFailed) -> Tried | None:
         """The connection was not made, or broke."""

@@ -19,7 +19,7 @@ Rules
 import json
 import math
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import Any, Final, Protocol
@@ -57,6 +57,11 @@ class Body(Protocol):
 
     async def chunk(self, due: float = math.inf) -> bytes:
         """What has come since; empty = it is over. Raises HttpFailed; TimeoutError at `due`, by the loop's clock."""
+        ...
+
+    async def pour(self, sink: Callable[[bytes], bool], due: Callable[[], float] = lambda: math.inf) -> None:
+        """Hand on what comes, as it comes, while `sink` takes more; the last part is for `chunk`. Raises TimeoutError
+        at `due`, which is asked again after each piece."""
         ...
 
 
@@ -117,6 +122,29 @@ class Answer:
             return self._redactor.rest()
         except HttpFailed as error:
             raise connection.broken(self._name, self._address, error) from error
+
+    async def pour(self, sink: Callable[[bytes], bool]) -> None:
+        """Hand on each piece in the turn of the event loop in which it comes, as long as `sink` says that it takes
+        more. What comes then, the last part and a break are for `piece`. Raises ModelFailed."""
+        pace, due = self._pace, math.inf
+
+        def until() -> float:
+            nonlocal due
+            due = math.inf if pace is None else pace.due()
+            return due
+
+        def on(chunk: bytes) -> bool:
+            if pace is not None:
+                pace.alive()
+            out = self._redactor.feed(chunk)
+            return sink(out) if out else True
+
+        try:
+            await self._body.pour(on, until)
+        except TimeoutError as error:
+            if pace is None:
+                raise
+            raise pace.silent(due) from error
 
     async def chunks(self, *, plain: bool = False) -> AsyncGenerator[bytes]:
         """The body, as it arrives. `plain`: without the compression that its headers name. Raises ModelFailed."""

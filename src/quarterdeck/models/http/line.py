@@ -6,6 +6,7 @@ Rules
 - An answer ends where its head says (RFC 9112, 6.3), or with the connection where it says nothing. What ends before
   that is broken. Answers that are only on the way to one (1xx) are passed over.
 - Nobody who reads slowly makes us keep much: the server is held up.
+- What many small pieces cost is the waking of who waits for each: `pour` hands them on without that.
 - A line is used again only when both sides have said all they had to say.
 """
 
@@ -13,6 +14,7 @@ import asyncio
 import math
 import select
 import ssl
+from collections.abc import Callable
 from typing import Final, cast
 
 import httptools
@@ -34,6 +36,8 @@ class Line(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._due = math.inf
+        self._sink: Callable[[bytes], bool] | None = None
+        self._next_due: Callable[[], float] = lambda: math.inf
         self._parser: httptools.HttpResponseParser | None = None
         self._error: Broken | None = None
         self._surplus = False
@@ -79,13 +83,23 @@ class Line(asyncio.Protocol):
             if self._error is not None:
                 raise self._error
             await self._wait(due)
-        found = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-        self._parts.clear()
-        self._held = 0
-        if self._paused and self._transport is not None:
-            self._paused = False
-            self._transport.resume_reading()
-        return found
+        return self._taken()
+
+    async def pour(self, sink: Callable[[bytes], bool], due: Callable[[], float] = lambda: math.inf) -> None:
+        """Hand what comes of the body to `sink` in the very turn of the loop in which it comes, as long as `sink` says
+        that it takes more. Returns when it does not, and when the end is there: that and the last part are `chunk`'s,
+        as is what waits already.
+
+        `due`: when something must have come, by the loop's clock; asked again after each piece. Raises TimeoutError
+        then, and what `sink` raises.
+        """
+        if self._parts or self._complete or self._error is not None:
+            return
+        self._sink, self._next_due = sink, due
+        try:
+            await self._wait(due())
+        finally:
+            self._sink = None
 
     @property
     def over(self) -> bool:
@@ -160,6 +174,27 @@ class Line(asyncio.Protocol):
         else:
             self._waiter.set_exception(TimeoutError())
 
+    def _pour(self, sink: Callable[[bytes], bool]) -> None:
+        assert self._waiter is not None  # whoever pours waits
+        try:
+            if sink(self._taken()):
+                self._due = self._next_due()
+                return
+        except Exception as error:  # noqa: BLE001 - it is raised where it is poured
+            self._waiter.set_exception(error)
+        self._sink = None
+        self._wake()
+
+    def _taken(self) -> bytes:
+        """What has come."""
+        found = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        self._parts.clear()
+        self._held = 0
+        if self._paused and self._transport is not None:
+            self._paused = False
+            self._transport.resume_reading()
+        return found
+
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
@@ -179,7 +214,10 @@ class Line(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._fail("what the server says is no HTTP", error.__context__ or error)
             self.drop()
-        self._wake()
+        if self._sink is None or self._complete or self._error is not None:
+            self._wake()
+        elif self._parts and self._waiter is not None and not self._waiter.done():
+            self._pour(self._sink)
 
     def eof_received(self) -> None:
         if self._headed and self._to_the_end:
