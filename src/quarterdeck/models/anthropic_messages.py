@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from quarterdeck.kernel.entities import Usage
 from quarterdeck.models import errors
+from quarterdeck.models.growing import Growing
 from quarterdeck.models.port import Block, Message, Opaque, Request, StopReason, Text, ToolCall, ToolOutcome
 from quarterdeck.models.reply import Draft, DraftCall, Part
 
@@ -84,12 +85,52 @@ def _block(block: Block) -> dict[str, Any] | None:
             return dict(block.data) if block.vendor == VENDOR else None
 
 
+class _Block:
+    """A block of the answer, as far as it came."""
+
+    def __init__(self, begun: dict[str, Any]) -> None:
+        self._begun = begun
+        self._grown: dict[str, Growing] = {}
+
+    def grow(self, delta: dict[str, Any]) -> None:
+        match delta.get("type"):
+            case "text_delta":
+                self._add("text", delta["text"])
+            case "input_json_delta":
+                self._add("json", delta["partial_json"])
+            case "thinking_delta":
+                self._add("thinking", delta["thinking"])
+            case "signature_delta":
+                self._begun["signature"] = delta["signature"]
+            case _:
+                return
+
+    def _add(self, name: str, piece: str) -> None:
+        if name not in self._grown:
+            self._grown[name] = Growing()
+            self._grown[name].add(self._begun.get(name, "") if name != "json" else "")
+        self._grown[name].add(piece)
+
+    def part(self) -> Part | None:
+        grown = {name: str(text) for name, text in self._grown.items()}
+        arguments, block = grown.pop("json", ""), {**self._begun, **grown}
+        match block.get("type"):
+            case "text":
+                return Text(text=block.get("text", ""))
+            case "tool_use":
+                return DraftCall(block["id"], block["name"], arguments)
+            case "thinking" | "redacted_thinking":
+                return Opaque(vendor=VENDOR, data=block)
+            case _:
+                return None
+
+
 class MessagesFold:
     """Collects a stream of Messages events."""
 
     def __init__(self, model: str) -> None:
         self._model = model
-        self._blocks: dict[int, dict[str, Any]] = {}
+        self._blocks: dict[int, _Block] = {}
         self._usage: dict[str, Any] = {}
         self._stop = ""
         self._ended = False
@@ -104,9 +145,9 @@ class MessagesFold:
             case "message_start":
                 self._count(event.get("message", {}).get("usage"))
             case "content_block_start":
-                self._blocks[event["index"]] = {**event["content_block"], "json": ""}
+                self._blocks[event["index"]] = _Block(dict(event["content_block"]))
             case "content_block_delta":
-                self._grow(self._blocks[event["index"]], event["delta"])
+                self._blocks[event["index"]].grow(event["delta"])
             case "message_delta":
                 self._stop = event.get("delta", {}).get("stop_reason") or self._stop
                 self._count(event.get("usage"), final=True)
@@ -120,23 +161,9 @@ class MessagesFold:
             self._usage |= {key: value for key, value in usage.items() if value is not None}
             self._ended = self._ended or final
 
-    @staticmethod
-    def _grow(block: dict[str, Any], delta: dict[str, Any]) -> None:
-        match delta.get("type"):
-            case "text_delta":
-                block["text"] = block.get("text", "") + delta["text"]
-            case "input_json_delta":
-                block["json"] += delta["partial_json"]
-            case "thinking_delta":
-                block["thinking"] = block.get("thinking", "") + delta["thinking"]
-            case "signature_delta":
-                block["signature"] = delta["signature"]
-            case _:
-                return
-
     def draft(self) -> Draft:
         return Draft(
-            parts=tuple(part for _, block in sorted(self._blocks.items()) if (part := _part(block)) is not None),
+            parts=tuple(part for _, block in sorted(self._blocks.items()) if (part := block.part()) is not None),
             stop=_STOPS.get(self._stop) if self._stopped else None,
             usage=self._counted(),
             over_window=self._stopped and self._stop == "model_context_window_exceeded",
@@ -155,15 +182,3 @@ class MessagesFold:
             output=self._usage["output_tokens"],
             long_write=(self._usage.get("cache_creation") or {}).get("ephemeral_1h_input_tokens", 0),
         )
-
-
-def _part(block: dict[str, Any]) -> Part | None:
-    match block.get("type"):
-        case "text":
-            return Text(text=block.get("text", ""))
-        case "tool_use":
-            return DraftCall(block["id"], block["name"], block["json"])
-        case "thinking" | "redacted_thinking":
-            return Opaque(vendor=VENDOR, data={key: value for key, value in block.items() if key != "json"})
-        case _:
-            return None

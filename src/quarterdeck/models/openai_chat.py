@@ -7,10 +7,12 @@ Rules
 """
 
 import json
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from quarterdeck.kernel.entities import Usage
 from quarterdeck.models import errors
+from quarterdeck.models.growing import Growing
 from quarterdeck.models.port import Message, Request, StopReason, Text, ToolCall, ToolOutcome
 from quarterdeck.models.reply import Draft, DraftCall, Part, overlapping
 
@@ -72,15 +74,24 @@ def _call(call: ToolCall) -> dict[str, Any]:
     return {"id": call.id, "type": "function", "function": function}
 
 
+@dataclass(slots=True)
+class _Call:
+    """A tool call, as far as it came."""
+
+    id: str = ""
+    name: str = ""
+    arguments: Growing = field(default_factory=Growing)
+
+
 class ChatFold:
     """Collects a stream of chunks. `turn` makes the ids that the server does not give unique."""
 
     def __init__(self, model: str, turn: int) -> None:
         self._model = model
         self._turn = turn
-        self._text = ""
-        self._refusal = ""
-        self._calls: dict[int, DraftCall] = {}
+        self._text = Growing()
+        self._refusal = Growing()
+        self._calls: dict[int, _Call] = {}
         self._finish = ""
         self._usage: dict[str, Any] | None = None
         self._begun = False
@@ -92,27 +103,26 @@ class ChatFold:
         self._usage = event.get("usage") or self._usage
         for choice in event.get("choices") or ():
             delta = choice.get("delta") or {}
-            self._text += delta.get("content") or ""
-            self._refusal += delta.get("refusal") or ""
+            self._text.add(delta.get("content") or "")
+            self._refusal.add(delta.get("refusal") or "")
             for position, call in enumerate(delta.get("tool_calls") or ()):
                 self._grow(call.get("index", position), call)
             self._finish = choice.get("finish_reason") or self._finish
 
     def _grow(self, index: int, part: dict[str, Any]) -> None:
-        old = self._calls.get(index, DraftCall("", "", ""))
+        call = self._calls.setdefault(index, _Call())
         function = part.get("function") or {}
-        self._calls[index] = DraftCall(
-            id=old.id or part.get("id") or "",
-            name=old.name or function.get("name") or "",
-            arguments=old.arguments + (function.get("arguments") or ""),
-        )
+        call.id = call.id or part.get("id") or ""
+        call.name = call.name or function.get("name") or ""
+        call.arguments.add(function.get("arguments") or "")
 
     def draft(self) -> Draft:
-        parts: list[Part] = [Text(text=self._text or self._refusal)]
+        refusal = str(self._refusal)
+        parts: list[Part] = [Text(text=str(self._text) or refusal)]
         for index, call in sorted(self._calls.items()):
-            parts.append(DraftCall(call.id or f"call_{self._turn}_{index}", call.name, call.arguments))
+            parts.append(DraftCall(call.id or f"call_{self._turn}_{index}", call.name, str(call.arguments)))
         stop = _STOPS.get(self._finish)
-        if stop is StopReason.END and self._refusal:
+        if stop is StopReason.END and refusal:
             stop = StopReason.REFUSED
         return Draft(tuple(parts), stop, self._counted(), begun=self._begun, ended=str(self._finish))
 
