@@ -1,6 +1,8 @@
 """What a server writes together, and what never waits."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -92,3 +94,27 @@ async def test_parts_are_written_at_once_until_the_client_does_not_keep_up(tmp_p
     parts = b"".join(chunk % (len(one), one) for one in [b"first", *[part] * len(written), b"last"])
     assert body == parts + b"0\r\n\r\n"
     assert len(written) > 1, "a buffer is room for more than one"
+
+
+async def test_a_request_is_let_go_of_with_its_end_and_waits_for_nobody_who_looks_for_garbage(tmp_path: Path) -> None:
+    seen = list["weakref.ref[Any]"]()
+
+    async def app(scope: MutableMapping[str, Any], receive: Any, send: Callable[[Any], Awaitable[None]]) -> None:
+        seen.append(weakref.ref(send.__self__))  # type: ignore[attr-defined]  # the server's answer
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"all", "more_body": False})
+
+    endpoint, collecting = Endpoint(app, tmp_path), gc.isenabled()
+    gc.disable()
+    try:
+        host, port = await endpoint.listen("127.0.0.1", 0)
+        for _ in range(3):
+            reader, writer = await asyncio.open_connection(host, port)
+            writer.write(b"GET / HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n")
+            await asyncio.wait_for(reader.read(), 10)
+            writer.close()
+        await endpoint.close()
+        assert [each() for each in seen] == [None] * 3
+    finally:
+        if collecting:
+            gc.enable()

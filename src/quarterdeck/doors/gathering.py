@@ -8,6 +8,7 @@ Rules
 """
 
 import asyncio
+import weakref
 from functools import partial
 from typing import Any, cast
 
@@ -92,12 +93,14 @@ class GatheringProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
         if self.cycle is not None:
-            self.scope["extensions"] = {AT_ONCE: {"write": partial(_write, self.cycle)}}
+            # An answer holds its request: what that holds in turn must not keep it until somebody looks for garbage.
+            self.scope["extensions"] = {AT_ONCE: {"write": partial(_write, weakref.ref(self.cycle))}}
 
 
-def _write(answer: RequestResponseCycle, part: bytes) -> bool:
-    assert answer.chunked_encoding  # whoever says how long the body is has no such way
-    if answer.disconnected:
+def _write(held: weakref.ref[RequestResponseCycle], part: bytes) -> bool:
+    answer = held()
+    if answer is None or answer.disconnected:
         return False
+    assert answer.chunked_encoding  # whoever says how long the body is has no such way
     answer.transport.write(b"%x\r\n%b\r\n" % (len(part), part))
     return not answer.flow.write_paused
