@@ -206,12 +206,17 @@ class TestPermissions:
             ("edit", {"path": {"name": "a"}, "file": "b"}, {"path": {"name": "c"}, "file": "b"}),
             ("execute", {"command": ["rm", "a b"]}, {"command": ["rm", "a", "b"]}),
             ("execute", {"command": ["a", "b"]}, {"command": "a b", "given": {"command": ["a", "b"]}}),
+            ("edit", {"path": "a", "paths": "x"}, {"path": "a", "paths": "y"}),
+            ("edit", {"path": "a", "changes": "x"}, {"path": "a", "changes": "y"}),
+            ("edit", {"path": "a", "changes_sha256": "x"}, {"path": "a", "changes_sha256": "y"}),
         ],
     )
     def test_a_word_about_one_input_is_none_about_another(
         self, kind: str, one: dict[str, Any], other: dict[str, Any]
     ) -> None:
-        actions = [action_of(assignment(), asked(kind, "Do", fields), "/w") for fields in (one, other)]
+        shown = {"type": "diff", "path": "a", "oldText": "1", "newText": "2"}
+        asking = [replace(asked(kind, "Do", fields), content=(shown,)) for fields in (one, other)]
+        actions = [action_of(assignment(), each, "/w") for each in asking]
         assert len({action_hash(action.tool, action.arguments) for action in actions}) == 2
 
     def test_an_input_that_says_no_more_is_not_told_twice(self) -> None:

@@ -144,10 +144,10 @@ def _replaced(given: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, A
 
 
 def _says_it_all(key: str, value: Any) -> bool:
-    """Whether a path, or a list of them, is among those of the action."""
-    return isinstance(value, str) or (
-        key == "paths" and isinstance(value, list) and all(isinstance(each, str) for each in value)
-    )
+    """Whether it is a path, or a list of them: those are among the action's."""
+    if key == "path":
+        return isinstance(value, str)
+    return key == "paths" and isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
 def _listed_paths(given: Any) -> Iterator[str]:
