@@ -235,6 +235,34 @@ async def test_a_server_that_is_not_there_delays_the_work_which_goes_on_where_it
     await money(bench)
 
 
+async def test_a_server_that_is_there_again_has_all_its_tries(bench: Kit, free_port: int) -> None:
+    urls = {"anthropic": f"http://127.0.0.1:{free_port}"}
+    async with bench.native(scenario(ONCE, SUBMIT), clock=Still(), urls=urls) as made:
+        with pytest.raises(ModelFailed, match="cannot be reached"):
+            await made.work(AGENT)
+    starting = (Fault(kind=Kind.OVERLOADED, times=4, step=0),)
+    async with bench.native(scenario(ONCE, SUBMIT, faults=starting), clock=Still()) as made:
+        finished = await made.work(AGENT)
+    assert finished.outcome is Outcome.OK
+    assert await journal(bench) == (*FAILS * 9, *DONE)
+
+
+async def test_where_nobody_was_reached_all_models_are_asked_again(bench: Kit, free_port: int) -> None:
+    nobody = f"http://127.0.0.1:{free_port}"
+    both = tier("anthropic:scripted", "openai:second")
+    urls = {"anthropic": nobody, "openai": f"{nobody}/v1"}
+    async with bench.native(scenario(ONCE, SUBMIT), clock=Still(), urls=urls) as made:
+        with pytest.raises(ModelFailed, match="cannot be reached") as caught:
+            await made.work(AGENT, config=both)
+    assert caught.value.kind is FailureClass.INFRASTRUCTURE
+    second = ("asked second", "erred transient")
+    assert await journal(bench) == (*FAILS * 5, *second * 5)
+    async with bench.native(scenario(ONCE, SUBMIT), clock=Still(), urls={"openai": urls["openai"]}) as made:
+        finished = await made.work(AGENT, config=both)
+    assert finished.outcome is Outcome.OK
+    assert await journal(bench) == (*FAILS * 5, *second * 5, *DONE)
+
+
 # --- cancelling -------------------------------------------------------------------------------------------
 
 CUT_OFF = ("asked", "erred infrastructure estimated")

@@ -10,6 +10,7 @@ Rules
   (it hung before the first event), its whole reservation counts as spent.
 - What this machine refuses (no descriptor for a connection) is its own trouble: no model is left because of it. A
   server that nobody reaches is such a trouble too, once every other model was asked: another attempt would not find it.
+  What follows then is told by `outages`.
 - A provider that wants to be left alone for longer than is waited for is not asked; that too is on record.
 - A refused key is tried again only where reading it again gave another one.
 - A call cut off, by a crash or because the work was cancelled, may have been billed: its whole reservation counts as
@@ -26,7 +27,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from quarterdeck.agents import context
+from quarterdeck.agents import context, outages
 from quarterdeck.agents.attempt_log import CLOSING, AttemptLog
 from quarterdeck.agents.context import Window
 from quarterdeck.agents.limits import Reached
@@ -123,8 +124,7 @@ class ModelCalls:
     @property
     def model(self) -> str:
         """The model that is asked next."""
-        asked = self._log.state.model
-        return asked if asked in self._candidates else self._candidates[0]
+        return outages.first_to_ask(self._candidates, self._log.state.model, self._log.state.errors)
 
     async def heal(self) -> None:
         """Close a call that was cut off and has no outcome yet."""
@@ -172,15 +172,11 @@ class ModelCalls:
         if isinstance(failure, NotAsked):
             if RECOVERY[failure.kind].failover and rest:
                 return rest[0]
-            raise _as_trouble(failure)
-        errors = [
-            (error.model, error.failure)
-            for error in self._log.state.errors
-            if error.failure is not FailureClass.INFRASTRUCTURE
-        ]
+            raise outages.as_trouble(failure)
+        errors = outages.tried(self._log.state.errors, failure)
         todo = after(errors, len(rest), failure.retry_after, self._ports.rng.random(), failure.renewed)
         if todo.do == "give up":
-            raise _as_trouble(failure)
+            raise outages.as_trouble(failure)
         if todo.do == "other":
             return rest[0]
         if todo.seconds > 0:
@@ -329,6 +325,7 @@ class ModelCalls:
             usage=usage or Usage(),
             cost_nusd=spent,
             estimated=failed.estimated or (usage is None and spent > 0),
+            unreached=failed.unreached,
         )
         more = [
             e.TranscriptExtended(step=asked.step, message_blob=await self._log.put(encode(said(text))), why="truncated")
@@ -369,13 +366,6 @@ class ModelCalls:
         size = await model.window()
         own = self._assignment.agent.limits.context
         return context.window_of(min(size, own) if own else size, section.max_output or DEFAULT_OUTPUT)
-
-
-def _as_trouble(failure: ModelFailed) -> ModelFailed:
-    """The failure that nothing more can be tried against now; that nobody was there is a trouble of the machine."""
-    if failure.unreached:
-        failure.kind = FailureClass.INFRASTRUCTURE
-    return failure
 
 
 def _too_late(name: str) -> NotAsked:

@@ -58,6 +58,8 @@ class ModelErred(EventBase):
     """What the failed call cost, or may have cost."""
     estimated: bool = False
     """`usage` and `cost_nusd` are estimates: the wire did not say what was charged."""
+    unreached: bool = False
+    """Nobody was there to be asked."""
 
 
 class ToolsGiven(EventBase):
