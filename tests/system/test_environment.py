@@ -239,7 +239,8 @@ async def test_what_cannot_be_reached_now_is_no_mistake_of_the_configuration(pla
         for _ in range(2):
             with pytest.raises(SandboxFailed, match="cannot be built now") as caught:
                 await environments.get(place.mirror, commit, section, place.provider)
-            assert "127.0.0.1 cannot be reached" in caught.value.why
+            assert caught.value.why.startswith("127.0.0.1 cannot be reached\n")
+            assert "HTTP Error 502" in caught.value.why, "and what the command said"
     served = await asyncio.start_server(_answer, "127.0.0.1", port)
     async with served:
         clock[0] += 61.0

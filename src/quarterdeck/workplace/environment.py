@@ -314,7 +314,7 @@ def _failed(command: str, result: ExecResult, proxy: Proxy | None, began: float)
     if "died" in result.flags:
         return SandboxFailed(f"the sandbox of the environment died in `{command}`", why=output)
     if proxy is not None and (away := proxy.unreached(began)):
-        why = f"{', '.join(away[:10])} cannot be reached"
+        why = f"{', '.join(away[:10])} cannot be reached\n{output}".strip()  # which may say what else is wrong
         return _Away(f"the environment cannot be built now: `{command}` {ended}", why=why)
     fix = "correct [sandbox] setup, or try it in a fresh clone"
     if "timeout" in result.flags:
