@@ -62,6 +62,7 @@ describe('calc', () => {
 })
 """
 GO = 'func TestAdd(t *testing.T) {\n\tif got := Add(1, 2); got != 3 {\n\t\tt.Errorf("%d }", got)\n\t}\n\tlog()\n}\n'
+COMMENTED = "  /* it('says', () => { expect(say()).toBe('a') }) */"
 RUST = "#[test]\nfn adds() -> Result<(), E> {\n    let x = add(1, 2)?;\n    assert_eq!(x, 3);\n    Ok(())\n}\n"
 
 
@@ -78,7 +79,6 @@ RUST = "#[test]\nfn adds() -> Result<(), E> {\n    let x = add(1, 2)?;\n    asse
         ("a.test.js", SCRIPT, "  it('says'", "  it('new', () => { expect(1).toBe(n()) })\n  it('says'", []),
         ("a.test.js", SCRIPT, "'a') })\n", "'a') })\n  it('new', () => { expect(1).toBe(n()) })\n", []),
         ("a.test.js", SCRIPT, "'a') })\n", "'a') })\n  describe('b', () => { it('adds', () => { f() }) })\n", []),
-        ("a.test.js", SCRIPT, "it('adds', async", "it.only('adds', async", [("adds", "edited")]),
         (
             "a_test.go",
             GO,
@@ -133,6 +133,17 @@ def test_what_became_of_a_test_in_another_language(
             "const d = x ? describe : describe.skip\nd('calc'",
             [("", "skipped elsewhere")],
         ),
+        ("a.test.js", SCRIPT, "it('adds'", "it.only('adds'", [("adds", "edited"), ("", "skipped")]),
+        ("a.test.js", SCRIPT, "it('adds'", "it.only('new', f)\n  it('adds'", [("", "skipped")]),
+        ("a.test.js", SCRIPT, "describe('calc'", "describe.only('calc'", [("", "skipped")]),
+        ("a.test.js", SCRIPT, "describe('calc'", "fdescribe('calc'", [("", "skipped")]),
+        # What stands in a comment is gone; what only looks like one in a text is none.
+        ("a.test.js", SCRIPT, "  it('says'", "  // it('says'", [("says", "removed")]),
+        ("a.test.js", SCRIPT, "  it('says', () => { expect(say()).toBe('a') })", COMMENTED, [("says", "removed")]),
+        ("a.test.js", SCRIPT, "  it('says'", "  f('a /* b'); g('src/**/*.js')\n  it('says'", []),
+        ("a.test.js", SCRIPT, "describe('calc'", "/** it('x', f) */\ndescribe('calc'", []),
+        ("a_test.go", GO, "func", "/*\nfunc", [("TestAdd", "removed")]),
+        ("tests/a.rs", RUST, "#[test]", "fn f() {} /*\n#[test]", [("adds", "removed")]),
         ("a_test.go", GO, "\tif got", "\tt.Skip()\n\tif got", [("TestAdd", "skipped")]),
         ("a_test.go", GO, "\tif got", "\tif !false { t.SkipNow() }\n\tif got", [("TestAdd", "skipped")]),
         (

@@ -4,8 +4,9 @@ Rules
 - A test is known by how it is written: nothing but space and its name may differ. Of two of one name in a file, and of
   one whose end is not found, it is not known what they are made of.
 - It is weaker where lines went that held something against the code, and none came.
-- It is skipped where it is marked so, or skips itself. Under a condition it is only skipped elsewhere. What is still
-  to be written (`it.todo`) is none yet.
+- It is skipped where it is marked so, skips itself, or another one of its file is to be run alone. Under a condition it
+  is only skipped elsewhere. What is still to be written (`it.todo`) is none yet.
+- What stands in a comment is no test: in one that begins a line, because elsewhere such signs mostly stand in a text.
 - A source is looked through twice at most for where its tests end.
 """
 
@@ -49,12 +50,15 @@ _IF = re.compile(r"\bif\b|\?|&&|\|\|")
 _MARK = re.compile(r"\Ax|\.skip\b")
 _BLOCKS = re.compile(r"\b(?:describe|context|suite)\.(?:skip|todo)\s{0,9}\(|(?<![\w.$])x(?:describe|context)\(")
 """Skips all tests in it."""
+_ALONE = re.compile(r"(?m)^[ \t]*(?:(?:\w+\.)?(?:it|test|describe|context|suite)\.only\b|f(?:it|describe|context)\()")
+"""Skips all others of its file."""
 _HANDED_ON = re.compile(
     r"\b(?:describe|context|suite)\.(?:skipIf\b|skip\b(?!\s{0,9}\())|\b(?:it|test)\.skip\b(?!\s{0,9}\()"
 )
 """May do so."""
 _ASIDE = ("//", "/*", "*")
 """How lines begin that are comments."""
+_COMMENT = re.compile(r"(?ms)^[ \t]*//[^\n]*|(?:^[ \t]*/\*|/\*(?=[ \t]*$)).*?(?:\*/|\Z)")
 _PART = re.compile(r"[{};]")
 _FRAME = " \t(){}[];,"
 """What is left of a line when all around it is gone."""
@@ -86,7 +90,13 @@ def tests(path: str, source: str) -> Iterator[Written]:
     pattern = next(pattern for suffixes, pattern in _TESTS.items() if path.endswith(suffixes))
     found: dict[str, Written] = {}
     room = _LONGEST + _ROUNDS * len(source)
+    comments = _COMMENT.finditer(source)
+    comment = next(comments, None)
     for match in pattern.finditer(source):
+        while comment is not None and comment.end() <= match.start():
+            comment = next(comments, None)
+        if comment is not None and comment.start() <= match.start():
+            continue
         name, twin = match["name"], found.get(match["name"])
         text = _text(path, source, match) if twin is None and room > 0 else ""
         room -= len(text) or _LONGEST
@@ -140,7 +150,7 @@ def _said(path: str, text: str) -> Silence:
 
 def whole(old: str, new: str) -> Silence:
     """Whether more of a whole file is skipped than before."""
-    if len(_BLOCKS.findall(new)) > len(_BLOCKS.findall(old)):
+    if any(len(skips.findall(new)) > len(skips.findall(old)) for skips in (_BLOCKS, _ALONE)):
         return Silence.ALWAYS
     return Silence.ELSEWHERE if len(_HANDED_ON.findall(new)) > len(_HANDED_ON.findall(old)) else Silence.NONE
 
