@@ -127,7 +127,7 @@ def test_what_takes_too_long_to_compare_is_left_out_and_costs_the_others_little(
 def test_nothing_breaks_the_survey(old: str, new: str) -> None:
     told = survey([Edit("a.py", old, new), Edit("test_a.py", old, new)], {"a.py": new, "test_a.py": new})
     assert set(told) == {"formatting", "tests", "around", "weakened", "symbols", "abstractions", "unseen"}
-    assert told["unseen"] == []
+    assert all("does not know its syntax" in spot["what"] for spot in told["unseen"])
 
 
 # --- tests ------------------------------------------------------------------------------------------------
@@ -353,6 +353,24 @@ def test_tests_that_cannot_be_looked_at_any_more_are_named() -> None:
         ("test_b.py", "unreadable"),
     ]
     assert [spot["path"] for spot in told["unseen"]] == ["c.py"]
+
+
+def test_what_only_a_newer_python_knows_is_named_and_excuses_nothing() -> None:
+    newer = "syntax :=> to come\n"
+    uses = "from a import f\n\n\ndef test_f():\n    assert f() == 1\n"
+    edits = [
+        Edit("test_a.py", OLD, newer + OLD),
+        Edit("test_b.py", newer + OLD, newer),
+        Edit("a.py", "def f():\n    return 1\n", f"{newer}def f():\n    return 1\n"),
+        Edit("test_c.py", uses, ""),
+    ]
+    told = survey(edits, {})
+    assert [(found["path"], found["how"], found["gone"]) for found in told["weakened"]] == [
+        ("test_a.py", "unreadable", False),
+        ("test_c.py", "removed", False),
+    ]
+    assert [(spot["path"], spot["slight"]) for spot in told["unseen"]] == [("test_b.py", True), ("a.py", True)]
+    assert "does not know its syntax" in told["unseen"][0]["what"]
 
 
 @pytest.mark.parametrize(

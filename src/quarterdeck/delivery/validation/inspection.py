@@ -1,7 +1,8 @@
 """Looks at a change in sandboxes: the survey of its files, and the trial of its new tests.
 
 Rules
-- The survey runs in the fresh checkout of the change, before anything of the change has run there.
+- The survey runs in the fresh checkout of the change, before anything of the change has run there, by the newest Python
+  of the machine: an older one does not know what is written in newer ones.
 - The trial has a checkout of its own: the base, with the change's test files.
 - One red run accuses nobody. A test is only said to be bent where it failed in that trial, fails again in a fresh
   checkout of the base with the environment of the base, and passes in another one with the change's test files put in:
@@ -51,6 +52,13 @@ from quarterdeck.delivery.validation.survey.report import main
 del sys.path[0]
 main()
 """
+NEWEST: Final = """\
+for python in python3.14 python3.13 python3.12 python3.11; do
+  if "$python" -I -c 'import ast' 2>/dev/null; then exec "$python" "$@"; fi
+done
+exec python3 "$@"
+"""
+"""Runs the newest Python that is there."""
 _TAKE_AWAY: Final = """
 import json, pathlib, subprocess, sys
 given = json.load(sys.stdin)
@@ -83,7 +91,7 @@ def worth_a_look(changes: Sequence[FileChange], levels: ValidationSection) -> bo
 async def survey(sandbox: Sandbox, change: Change, changes: Sequence[FileChange]) -> Survey:
     """What there is to say about the change that is checked out in this sandbox. Raises SandboxFailed."""
     files = [(item.path, item.old_path or item.path, item.status) for item in _plain(changes)]
-    command = ("python3", "-I", "-c", _START, sandbox.where(PROGRAM))
+    command = ("sh", "-c", NEWEST, "sh", "-I", "-c", _START, sandbox.where(PROGRAM))
     request = json.dumps({"base": change.base, "files": files}).encode()
     done = await sandbox.exec(command, stdin=request, timeout=SECONDS, output_limit=ANSWER, ours=True)
     try:

@@ -7,7 +7,8 @@ Rules
   finds there what it holds.
 - A file whose tests could be read and now cannot be is told as if it were weakened.
 - Of what could not be read those files are named that the survey looks into: a picture or a recorded answer holds
-  nothing that it would find. A file that the change removes is slight: nothing is left of it to look at.
+  nothing that it would find. A file that the change removes is slight: nothing is left of it to look at. So is what is
+  no Python that this one knows: it may be that of a newer one.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ ROOM = 100
 FLAT = 60
 """Levels of a syntax tree that nothing here fails on: less than ten calls within each other are made for a level."""
 UNREAD = "this could not be looked at, so that nothing is known of it"
+_PYTHON = f" (Python {sys.version_info[0]}.{sys.version_info[1]} does not know its syntax)"
 SOURCES = (".py", ".pyi", ".pyx")
 
 _T = TypeVar("_T")
@@ -74,6 +76,8 @@ class Unread(NamedTuple):
     old: str = ""
     """What it held before, where that could be read."""
     gone: bool = False
+    strange: bool = False
+    """It is no Python that this one knows."""
 
 
 def survey(
@@ -85,20 +89,25 @@ def survey(
     cannot be read.
     """
     unseen: list[dict[str, Any]] = []
+    effort = Effort()
     odd = {edit for edit in edits if edit.path.endswith(".py") and not (lookable(edit.old) and lookable(edit.new))}
     unread = [
         *unread,
         *(Unread(edit.path, edit.old if lookable(edit.old) else "", not edit.new) for edit in edits if edit in odd),
     ]
     edits = [edit for edit in edits if edit not in odd]
+    layouts = _each(edits, lambda edit: [formatting(*edit, effort)], unseen)
+    strange = {edit for edit in edits if edit.path.endswith(".py") and _strange(edit.new)}
+    unread = [*unread, *(Unread(edit.path, edit.old, strange=True) for edit in edits if edit in strange)]
+    edits = [edit for edit in edits if edit not in strange]
     code = [edit for edit in edits if edit.path.endswith(".py") and not is_test(edit.path)]
     gone = {name for edit in code for name in defined(edit.old) - defined(edit.new)}
     plain = {path: text for path, text in sources.items() if path.endswith(".py")}
-    effort = Effort()
-    layouts = _each(edits, lambda edit: [formatting(*edit, effort)], unseen)
-    lost = {path for path, old, _ in unread if is_test(path) and find_tests(path, old)}
+    lost = {one.path for one in unread if is_test(one.path) and find_tests(one.path, one.old)}
     unseen += [
-        {**_spot(path, UNREAD), "slight": gone} for path, _, gone in unread if path not in lost and looked_into(path)
+        {**_spot(one.path, f"{UNREAD}{_PYTHON if one.strange else ''}"), "slight": one.gone or one.strange}
+        for one in unread
+        if one.path not in lost and looked_into(one.path)
     ]
     ours = [edit for edit in edits if is_test(edit.path)]
     told = {
@@ -122,6 +131,11 @@ def survey(
     # What is cut off must not be what sends the change back.
     unseen.sort(key=lambda spot: spot.get("slight", False) or not judges(spot["path"]))
     return {key: value[: 2 * SHOWN if key == "around" else SHOWN] for key, value in {**told, "unseen": unseen}.items()}
+
+
+def _strange(source: str) -> bool:
+    """Whether this Python does not know what is written there, as a newer one may."""
+    return bool(source.strip()) and parsed(source) is None
 
 
 def lookable(source: str) -> bool:
