@@ -6,8 +6,10 @@ has.
 
 import asyncio
 import os
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import TypeVar
 
 import psycopg
@@ -15,12 +17,17 @@ import pytest
 from procrastinate.manager import JobManager
 from test_engine_workers import Bench, bench
 
+from quarterdeck.assembly.parts import make
 from quarterdeck.engine.port import Handler, Job, Later
 from quarterdeck.engine.procrastinate import ProcrastinateEngine
 from quarterdeck.engine.seats import Pace, Seat
+from quarterdeck.journal.log import Log
+from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.failures import Fenced, StoreUnavailable
+from quarterdeck.settings import Settings
+from quarterdeck.store.opening import open_url
 from quarterdeck.store.port import Ask, Dialect, Row, Store, Write
 from quarterdeck.testing.engine_conformance import defer, drain, job
 
@@ -110,6 +117,58 @@ def tell(bench: Bench, sql: str) -> None:
 
 async def nothing(one: Job) -> None:
     """Performs any job."""
+
+
+# --- who is dead, and who is not ----------------------------------------------------------------------------
+
+
+async def test_who_was_struck_off_takes_no_stream_from_its_heir(bench: Bench, tmp_path: Path) -> None:
+    """As a process that stood still in the middle of a job, and has not noticed yet."""
+    settings = Settings(home=tmp_path / "home", user="ada", path="", database_url=bench.url)
+    heir = Log(bench.store, SystemClock())
+    parts = await make(settings)
+    try:
+        await parts.engine.try_own()
+        await parts.journal.claim("attempt/r-1.a.1")
+        (worker,) = await bench.store.read("workers_heard")
+        await bench.store.write(lambda tx: tx.run("worker_strike", worker=worker["id"], beat=worker["beat"]))
+        claim = await heir.claim("attempt/r-1.a.1")
+        with pytest.raises(Fenced):
+            await parts.journal.claim("attempt/r-1.a.1")
+        await heir.append(claim, e.NoteRecorded(task="a", text="at work"))
+    finally:
+        await parts.close()
+
+
+async def test_a_database_that_was_away_is_looked_for_as_often_as_somebody_needs_it(bench: Bench) -> None:
+    """The pool's own way is to try after 1, 2, 4, 8 seconds and so on, for five minutes, and only then anew."""
+    engine = bench.engine(pace=3.0)
+    await engine.try_own()
+    pool = engine.standing.connector.pool
+    assert pool.reconnect_timeout <= Pace(3.0).silence
+
+
+async def test_where_the_server_has_no_connection_left_that_is_said_and_waited_for(bench: Bench) -> None:
+    role = f"few_{secrets.token_hex(4)}"
+    tell(bench, f"CREATE ROLE {role} LOGIN IN ROLE postgres")
+    url = bench.url.replace("postgres@", f"{role}@", 1)
+    store = await open_url(url)
+    few = Bench(store, url)
+    engine, heard = few.engine(pace=3.0), list[StoreUnavailable | None]()
+    engine.illness.told = heard.append
+    try:
+        await defer(few, engine, job("k"))
+        tell(bench, f"ALTER ROLE {role} CONNECTION LIMIT 1")
+        await engine.try_own()
+        await engine.standing.sign_of_life()
+        assert isinstance(heard[0], StoreUnavailable)
+        tell(bench, f"ALTER ROLE {role} CONNECTION LIMIT -1")
+        await drain(engine, {"work": nothing})
+        assert (await few.engine().unfinished(), await few.engine().failed()) == (0, [])
+    finally:
+        await engine.close()
+        await store.close()
+        tell(bench, f"DROP ROLE {role}")
 
 
 # --- jobs that nobody performs ------------------------------------------------------------------------------

@@ -155,7 +155,8 @@ async def make(settings: Settings, clock: Clock | None = None, place: Place | No
     owner = ids.new_owner_id()
     engine = await make_engine(settings, store, owner, clock, place)
     configured = OperatorsFile(settings.home)
-    journal = Log(store, clock, reactions(engine, configured, shared=settings.database_url is not None))
+    shared = settings.database_url is not None
+    journal = Log(store, clock, reactions(engine, configured, shared=shared), engine.fence)
     packages = Packages(settings.package_environment)
     proxies = Proxies(ground.sockets, packages.indexes)
     environments = Environments(ground.environments, proxies, packages)

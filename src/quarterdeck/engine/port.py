@@ -122,6 +122,10 @@ class Engine(Protocol):
         what has not ended then is given back to the queue."""
         ...
 
+    def fence(self, tx: Tx) -> None:
+        """Raise Fenced where others have taken this process for dead and its jobs are theirs, as `tx` finds it."""
+        ...
+
     async def try_own(self) -> bool:
         """Become (or be) the process that performs jobs; False while a living process has that place. Jobs of a dead
         owner are given back to the queue. Engines with many workers always answer True."""

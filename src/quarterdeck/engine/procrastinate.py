@@ -120,6 +120,9 @@ class ProcrastinateEngine:
     def abort(self, tx: Tx, run: str) -> None:
         tx.run("jobs_abort", run=run, spare=ids.run_stream(run))
 
+    def fence(self, tx: Tx) -> None:
+        self.standing.fence(tx)
+
     async def unfinished(self, run: str = "") -> int:
         rows = await self._store.read("jobs_unfinished_here", run=run, mine=" ".join(self._long()))
         return int(rows[0]["n"])

@@ -62,13 +62,17 @@ class Standing:
         self._clock = clock
         self._pace = pace
         self._illness = illness
+        patience = max(1.0, pace.silence / 2)
         self.connector = PsycopgConnector(
             conninfo=address(url).conninfo,
             kwargs={"application_name": f"quarterdeck {seat.owner}"},
             configure=_configured,
-            min_size=1,
+            min_size=0,  # nothing is waited for where it is opened; whoever needs a connection hears that there is none
             max_size=_CONNECTIONS,
-            timeout=max(1.0, pace.silence / 2),
+            timeout=patience,
+            # As long as somebody waits. By itself the pool tries for minutes, ever more rarely, and nobody else may
+            # meanwhile: it would find a database that was away after as long again.
+            reconnect_timeout=patience,
         )
         self.manager = Manager(self.connector, settle, self.ill, self.sign_of_life)
         self._beating: asyncio.Task[None] | None = None
@@ -154,6 +158,12 @@ class Standing:
             except StoreUnavailable as error:
                 self._illness.note(error)
                 await asyncio.sleep(self._illness.pause())
+
+    def fence(self, tx: Tx) -> None:
+        """`Engine.fence`: so that who comes back takes nothing from its heir before it has noticed."""
+        worker = self.manager.worker
+        if worker and not tx.run("worker_known", worker=worker):
+            raise Fenced(why="it gave no sign of life, and others have taken over its work", fix="start it again")
 
     async def drain(self) -> None:
         """Have it on record that this worker takes no further jobs. Raises StoreUnavailable."""

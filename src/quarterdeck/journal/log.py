@@ -62,11 +62,15 @@ class _Digests:
 
 
 class Log:
-    """A `Journal` over `store`. `clock.wall` stamps the records; `reactions`: what follows from which event."""
+    """A `Journal` over `store`. `clock.wall` stamps the records; `reactions`: what follows from which event; `fence`:
+    raises where this process may claim nothing."""
 
-    def __init__(self, store: Store, clock: Clock, reactions: Reactions | None = None) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, reactions: Reactions | None = None, fence: Also | None = None
+    ) -> None:
         self._store = store
         self._reactions = reactions or {}
+        self._fence = fence
         self._clock = clock
         self._commits: list[Commit] = []
         self._blobs: dict[str, bytes] = {}
@@ -79,9 +83,14 @@ class Log:
     # --- writing --------------------------------------------------------------------------------------------
 
     async def claim(self, stream: str) -> Claim:
-        rows = await self._store.write(lambda tx: tx.run("stream_claim", stream=stream))
+        def work(tx: Tx) -> int:
+            if self._fence is not None:
+                self._fence(tx)
+            return int(tx.run("stream_claim", stream=stream)[0]["epoch"])
+
+        epoch = await self._store.write(work)
         self._heads.pop(stream, None)
-        return Claim(stream, rows[0]["epoch"])
+        return Claim(stream, epoch)
 
     async def commit(self, *entries: Entry, also: Also | None = None) -> None:
         await self._queued([line_of(entry.claim, event) for entry in entries for event in entry.events], also)

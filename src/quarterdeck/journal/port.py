@@ -80,7 +80,8 @@ Reactions = Mapping[type[EventBase], Reaction]
 
 class Journal(Protocol):
     async def claim(self, stream: str) -> Claim:
-        """Take over the stream: older claims are refused from now on."""
+        """Take over the stream: older claims are refused from now on. Raises Fenced where this process was taken for
+        dead: it must not take from its heir what that has claimed."""
         ...
 
     async def commit(self, *entries: Entry, also: Also | None = None) -> None:
