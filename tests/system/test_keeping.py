@@ -205,6 +205,48 @@ async def test_a_deck_that_is_pruned_while_it_is_copied_is_to_be_copied_again(st
     assert (await Log(served, SystemClock()).verify()).faults == ()
 
 
+class _AtWork:
+    """A deck of which more is written whenever it is read from."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._log = Log(store, SystemClock())
+        self._number = 0
+
+    async def read(self, statement: str, /, **parameters: Any) -> list[Row]:
+        return (await self.reads((statement, parameters)))[0]
+
+    async def reads(self, *asks: Ask) -> list[list[Row]]:
+        self._number += 1
+        assert self._number < 100, "what was written meanwhile was read as well, and so on"
+        body = await self._log.put(f"body {self._number}".encode())
+        await self._log.append(await self._log.claim("attempt/r-1.a.1"), e.NoteRecorded(task="a", text=body))
+        return await self._store.reads(*asks)
+
+
+async def test_a_copy_of_a_deck_at_work_comes_to_its_end(stores: tuple[Store, Store]) -> None:
+    embedded, served = stores
+    await _run(Log(served, SystemClock()), "r-1", ends=False)
+    found = await transfer(_AtWork(served), embedded)
+    assert found.events == len(await embedded.read("events_all", prefix="", after=0, limit=10_000))
+    assert (await Log(embedded, SystemClock()).verify()).faults == ()
+
+
+async def test_nothing_is_brought_into_a_deck_that_somebody_works_on(
+    stores: tuple[Store, Store], tmp_path: Path, workers_url: str
+) -> None:
+    """A worker that began meanwhile wrote into the deck's own stream what was then written over."""
+    embedded, served = stores
+    await _run(Log(embedded, SystemClock()), "r-1")
+    copying.copy(tmp_path / "one.db", tmp_path / "copy")
+    settings = Settings(home=tmp_path / "home", user="ada", path="", database_url=workers_url)
+    await Log(served, SystemClock()).claim(ids.DECK_STREAM)
+    with pytest.raises(Conflicting, match="uses the database"):
+        await keeping.bring(settings, tmp_path / "copy")
+    await served.close()
+    assert (await keeping.bring(settings, tmp_path / "copy")).streams == 2
+
+
 async def test_what_was_changed_is_not_brought(stores: tuple[Store, Store]) -> None:
     embedded, served = stores
     log = Log(embedded, SystemClock())
@@ -295,7 +337,7 @@ async def test_a_restore_that_was_interrupted_goes_on_as_an_import(
 ) -> None:
     place.begin()
     embedded, served = stores
-    log = Log(embedded, SystemClock())
+    log, begun = Log(embedded, SystemClock()), await open_url(workers_url)
     await _run(log, "r-1")
     await _run(log, "r-2", ends=False)
 
@@ -304,7 +346,8 @@ async def test_a_restore_that_was_interrupted_goes_on_as_an_import(
 
     with pytest.raises(StoreUnavailable):
         # Its events are there by then: reading on is what failed.
-        await transfer(_Watched(embedded, "events_all", cut, number=2), served)
+        await transfer(_Watched(embedded, "events_all", cut, number=2), begun)
+    await begun.close()
     assert await served.read("stream_names", prefix="") != []
     file, there = place.root / "a copy", {"QUARTERDECK_DATABASE_URL": workers_url}
     copying.copy(place.root / "one.db", file)

@@ -4,7 +4,8 @@ Rules
 - A copy of a deck is one SQLite file, wherever the deck lies: it is a deck itself, and can be looked into as one.
 - Nothing is overwritten; a copy that did not come to its end is not left behind under its name. A file that is brought
   in stays as it is: it is read from a copy of its own, which may have to be brought up to date.
-- What is brought in becomes the deck's own only where the two do not differ (`journal.transfer`).
+- What is brought in becomes the deck's own only where the two do not differ (`journal.transfer`), and while nobody else
+  works on it.
 - Up to date means all of it: the deck's own schema, and on PostgreSQL what its workers share beside it, so that whoever
   may only read finds everything there.
 - A disk that is full is said as that, and never as a fault of the file that is read.
@@ -118,13 +119,15 @@ async def backup(settings: Settings, file: Path) -> None:
 
 
 async def bring(settings: Settings, file: Path) -> Transferred:
-    """Bring a deck that was exported into this one. Raises NotFound, BadInput, Conflicting where the two differ."""
+    """Bring a deck that was exported into this one. Raises NotFound, BadInput, Conflicting where the two differ or
+    somebody else uses this one."""
     async with _opened(settings) as store:
         _must_be_another(store, file)
         with tempfile.TemporaryDirectory(dir=settings.home, prefix=".import-") as folder:
             source = await SqliteStore.open(await asyncio.to_thread(_taken, file, Path(folder)))
             try:
-                return await transfer(source, store)
+                async with store.sole():  # whoever began to work here meanwhile would write into the same streams
+                    return await transfer(source, store)
             finally:
                 await source.close()
 

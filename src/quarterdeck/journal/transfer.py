@@ -6,8 +6,10 @@ Rules
   before anything is written.
 - Every chain and every body is computed on the way; what does not hold is not taken over.
 - What is taken is the deck as it was when the transfer began: bodies first, so that no event names one that is missing.
+  What a deck at work adds meanwhile is left alone, so that a transfer comes to its end however fast that is.
 - Money and starts come along, as they were at that moment too. What a purse has set aside is what is held in it: it is
-  summed up anew. Jobs do not come along: they follow from the events wherever the runs go on.
+  summed up anew. Jobs do not come along: those of runs follow from the events wherever the runs go on; what waits of
+  the outside (a message that nobody has decided about, a result on its way) does not.
 """
 
 from collections.abc import Sequence, Set
@@ -71,12 +73,12 @@ async def transfer(source: Reads, target: Store) -> Transferred:
     """Bring everything of `source` into `target`. Raises Conflicting where their streams differ or runs are pruned
     meanwhile, BadInput where the source's chains or bodies do not hold."""
     before = await target.read("held_all")
-    [until], heads, *kept = await source.reads(
-        ("event_last", {}), ("streams_all", {}), *((read, {}) for read, _ in _KEPT)
+    [until], [newest], heads, *kept = await source.reads(
+        ("event_last", {}), ("blob_last", {}), ("streams_all", {}), *((read, {}) for read, _ in _KEPT)
     )
     gone = await pruned(source)
     lines = {line.walk.stream: line for line in await _lines(source, target, heads, gone)}
-    blobs = await _bodies(source, target)
+    blobs = await _bodies(source, target, newest["last"])
     try:
         events = await _events(source, target, lines, until["last"])
     except BadInput:
@@ -144,10 +146,15 @@ async def _same(source: Reads, head: Row, known: Row, gone: tuple[int, bytes] | 
     return bool(rows) and bool(rows[0]["hash"] == known["hash"])
 
 
-async def _bodies(source: Reads, target: Store) -> int:
+async def _page(source: Reads, statement: str, until: int, **parameters: object) -> list[Row]:
+    """The next rows, as far as they were there when the transfer began."""
+    return [row for row in await source.read(statement, **parameters) if row["id"] <= until]
+
+
+async def _bodies(source: Reads, target: Store, until: int) -> int:
     before = (await target.read("blobs_count"))[0]["n"]
     after = 0
-    while rows := await source.read("blobs_all", after=after, limit=_BLOB_PAGE):
+    while rows := await _page(source, "blobs_all", until, after=after, limit=_BLOB_PAGE):
         after = rows[-1]["id"]
         wrong = next((row for row in rows if not holds(row)), None)
         if wrong is not None:
@@ -159,12 +166,10 @@ async def _bodies(source: Reads, target: Store) -> int:
 
 async def _events(source: Reads, target: Store, lines: dict[str, _Line], until: int) -> int:
     count = after = 0
-    while rows := await source.read("events_all", prefix="", after=after, limit=_PAGE):
+    while rows := await _page(source, "events_all", until, prefix="", after=after, limit=_PAGE):
         after = rows[-1]["id"]
         fresh: list[Row] = []
         for row in rows:
-            if row["id"] > until or row["stream"] not in lines:
-                continue
             line = lines[row["stream"]]
             line.walk.step(row)
             if line.walk.faults:

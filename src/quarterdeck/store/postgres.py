@@ -293,7 +293,7 @@ class PostgresStore:
             session.run("session_forget", {})
         elif sole != self._sole:
             raise StoreLost(
-                f"The database {self._at.where} was cleared while this process was cut off from it",
+                f"Somebody had the database {self._at.where} alone while this process was cut off from it",
                 why="what it relies on may be gone",
                 fix="start it again",
             )

@@ -21,7 +21,7 @@ def taken(where: str) -> StoreUnavailable:
     """Somebody has the database alone, whichever kind it is."""
     return StoreUnavailable(
         f"The database {where} cannot be written to now",
-        why="somebody has it alone: `quarterdeck db prune --bodies`",
+        why="somebody has it alone: `quarterdeck import`, `db restore` or `db prune --bodies`",
         fix="wait until that has ended",
     )
 
@@ -30,7 +30,7 @@ def shared(where: str) -> Conflicting:
     """Somebody else uses the database, whichever kind it is."""
     return Conflicting(
         f"Somebody else uses the database {where}",
-        why="bodies may go only while nobody does",
+        why="what was asked for is done only while nobody does",
         fix="end its workers, its server and what else works on it, then the same command again",
     )
 

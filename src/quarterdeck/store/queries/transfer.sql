@@ -13,6 +13,10 @@ ON CONFLICT (name) DO UPDATE SET epoch = max(streams.epoch, excluded.epoch), seq
     last = excluded.last, at = excluded.at, steps = excluded.steps
 RETURNING id;
 
+-- name: blob_last
+-- The newest body's id.
+SELECT coalesce(max(id), 0) AS last FROM blobs;
+
 -- name: blobs_count
 -- How many bodies there are.
 SELECT count(*) AS n FROM blobs;
