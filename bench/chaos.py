@@ -18,6 +18,7 @@ import resource
 import socket
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.__main__ import ROOT, machine
@@ -104,6 +105,11 @@ def _of_caps(campaign: Campaign) -> list[Figure]:
     ]
 
 
+def exit_code(rows: Sequence[Figure]) -> int:
+    """1 where one of them is missed: a campaign without its faults shows nothing."""
+    return int(any(row.holds is False for row in rows))
+
+
 def free_port() -> int:
     """A loopback port that nobody listens on."""
     with socket.socket() as listening:
@@ -112,7 +118,7 @@ def free_port() -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the campaign; 1 where anything was violated."""
+    """Run the campaign; 1 where a row is missed: anything was violated, or less was injected than wanted."""
     given = sys.argv[1:] if argv is None else argv
     alone = apart(given, _MODULE)
     parser = argparse.ArgumentParser(prog="chaos", description="Workers on PostgreSQL, and everything that goes wrong.")
@@ -142,7 +148,7 @@ def main(argv: list[str] | None = None) -> int:
     RESULT.write_text(json.dumps(kept, indent=1) + "\n")
     for violation in campaign.violations:
         sys.stderr.write(f"VIOLATION {violation}\n")
-    return 1 if campaign.violations or not all(story.good for story in campaign.stories) else 0
+    return exit_code(rows)
 
 
 if __name__ == "__main__":

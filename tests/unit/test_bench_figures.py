@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 from bench import __main__ as main
-from bench import bench_fleet, bench_footprint, bench_replay, bench_resume, fleet_load
+from bench import bench_fleet, bench_footprint, bench_replay, bench_resume, chaos, fleet_load
 from bench.bench_footprint import Took
 from bench.bench_replay import Pace
+from bench.figures import Figure, Target
 from bench.history_plan import write_home
 
 
@@ -80,3 +81,10 @@ def test_of_an_import_the_empty_interpreters_time_is_taken_off_but_no_more() -> 
     assert (figure.ours, figure.holds) == (50.0, False)
     assert "best 40; CPU 41" in figure.note
     assert bench_footprint.waited("import", empty, 45.0, many).ours == 0.0
+
+
+def test_a_campaign_with_fewer_faults_than_wanted_does_not_pass() -> None:
+    none = Target("ours", 0)
+    good = [Figure("chaos: violations", "violations", 0, target=none), Figure("memory", "KB", 5)]
+    assert chaos.exit_code(good) == 0
+    assert chaos.exit_code([*good, Figure("chaos: faults missing", "faults", 3, target=none)]) == 1
