@@ -411,6 +411,7 @@ async def test_after_the_upgrade_whoever_may_only_read_sees_the_deck(place: Plac
         told = json.loads(again.out)
         assert (again.code, told["version"], told["before"], told["laid"]) == (0, newest, newest, [])
         assert (await _call(place, "db", "upgrade", **owner)).out.strip().endswith("of the schema, as before")
+        assert_refused(await _call(place, "worker", **reader), 1, "permission denied", "whose user may write")
     finally:
         with psycopg.connect(empty_url, autocommit=True) as connection:
             connection.execute(f"DROP OWNED BY {role}")

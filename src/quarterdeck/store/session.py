@@ -61,6 +61,8 @@ _UNWELL: Final = ("08", "53", "57", "58", "XX", "40", "25")
 """Classes of the server's errors that say something about the server or the session, not about what was asked."""
 _UNWELL_TOO: Final = frozenset({"55P03", "0A000"})
 """A lock that was not given in time; a plan that a change of the schema made useless."""
+_FORBIDDEN: Final = frozenset({"42501", "25006"})
+"""A right that the user lacks; a server, or a session, that only reads."""
 _DAMAGED: Final = frozenset({"XX001", "XX002"})
 
 
@@ -113,6 +115,8 @@ def unavailable(where: str, error: psycopg.Error) -> StoreUnavailable:
         fix = "raise max_connections of the server, or put a pooler in front of it (in session mode)"
     elif state == "55P03":
         fix = "another process holds the database; look for one that hangs"
+    elif state in _FORBIDDEN:
+        fix = "use an address whose user may write there, on a server that takes writes; what only looks needs neither"
     elif state in _DAMAGED:
         fix = "restore the database from a backup"
     kind = StoreLost if state in _DAMAGED else StoreUnavailable
