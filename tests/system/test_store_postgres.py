@@ -6,10 +6,11 @@ import os
 import secrets
 import signal
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -30,7 +31,7 @@ from quarterdeck.store.sqlite import SqliteStore
 from quarterdeck.store.statements import migrations, numbered, statements, workers_statements
 from quarterdeck.store.upgrading import LOCK
 from quarterdeck.testing.journal_conformance import JournalConformance, OpenJournal
-from quarterdeck.testing.postgres_server import Server
+from quarterdeck.testing.postgres_server import REPLICATING, Server, start
 from quarterdeck.testing.store_conformance import OpenStore, StoreConformance
 
 pytest_plugins = ("postgres_kit",)
@@ -448,6 +449,80 @@ async def test_without_a_server_everything_says_so_and_goes_on_once_it_is_back(
             assert told.value.fix
     assert await store.write(_claim("run/a")) == 1
     await store.close()
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[Server, Server, str]]:
+    """A server, a standby of it, and the address of both, the standby first."""
+    under = os.environ.get("PYTEST_DEBUG_TEMPROOT")
+    first = start(under=under, settings=REPLICATING)
+    try:
+        name = first.create()
+        second = start(under=under, follows=first)
+        try:
+            sockets = ",".join(str(server.directory / "sockets") for server in (second, first))
+            yield first, second, f"postgresql://postgres@/{name}?host={quote(sockets, safe=',')}"
+        finally:
+            second.stop()
+    finally:
+        first.stop()
+
+
+def _sent(server: Server) -> bool:
+    """Whether its standby has all of it."""
+    query = "SELECT replay_lsn >= pg_current_wal_flush_lsn() FROM pg_stat_replication"
+    return _asked(server.url(), query) == [(True,)]
+
+
+async def test_after_a_failover_everything_goes_on_at_the_other_server(
+    pair: tuple[Server, Server, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quarterdeck.store.postgres._PATIENCE", 0.1)
+    first, second, url = pair
+    store, other = await PostgresStore.open(url), await PostgresStore.open(url)
+    log = Log(store, SystemClock())
+    claim = await log.claim("run/a")
+    mark = await other.changed(await other.changed(0, 5), 5)
+    await log.append(claim, RunPaused(by="before"))
+    while not _sent(first):
+        await asyncio.sleep(0)
+    with first.down(signal.SIGKILL):
+        with pytest.raises(StoreUnavailable) as told:  # the standby is not written to
+            await log.append(claim, RunPaused(by="meanwhile"))
+        assert told.value.fix
+        second.promote()
+        await log.append(claim, RunPaused(by="after"))
+        async with asyncio.timeout(60):
+            while len(await Log(other, SystemClock()).read("run/a")) < 2:
+                mark = await other.changed(mark, 30)  # it is heard there
+        again = await PostgresStore.open(url)
+        assert [record.event for record in await Log(again, SystemClock()).read("run/a")] == [
+            RunPaused(by="before"),
+            RunPaused(by="after"),
+        ]
+        assert (await Log(again, SystemClock()).verify()).faults == ()
+        for each in (store, other, again):
+            await each.close()
+
+
+async def test_a_server_that_lacks_what_was_stored_is_not_gone_on_with(pair: tuple[Server, Server, str]) -> None:
+    """The old server comes back after a failover and can be written to: it does not have what came since."""
+    first, second, url = pair
+    store, bystander = await PostgresStore.open(url), await PostgresStore.open(url)
+    await store.write(_claim("run/a"))
+    while not _sent(first):
+        await asyncio.sleep(0)
+    with first.down(signal.SIGKILL):
+        second.promote()
+        assert await store.write(_claim("run/a")) == 2
+    with second.down():
+        with pytest.raises(StoreLost, match="lacks what this process has stored"):
+            await store.write(_claim("run/a"))
+        with pytest.raises(StoreLost, match="lacks"):  # and it stays so
+            await store.write(_claim("run/a"))
+        assert await bystander.write(_claim("run/b")) == 1, "who has stored nothing lacks nothing"
+    await store.close()
+    await bystander.close()
 
 
 async def test_a_writer_that_stands_still_is_thrown_out(

@@ -35,6 +35,7 @@ from quarterdeck.store.foundations import Foundation, complete
 from quarterdeck.store.listening import Listening
 from quarterdeck.store.port import Ask, Dialect, Laid, Row, Tx, Write
 from quarterdeck.store.readers import Readers
+from quarterdeck.store.sameness import Stored, must_be_the_same
 from quarterdeck.store.session import Address, Session, address, connect, cut, in_doubt, unavailable, unwell
 from quarterdeck.store.statements import migrations
 from quarterdeck.store.turns import Turns, Waiting, perform
@@ -109,6 +110,14 @@ class _PostgresTx:
             self.broken = error
 
 
+def _deck(session: Session) -> Row | None:
+    """The deck that the database holds. Raises psycopg.Error."""
+    try:
+        return session.run("session_deck", {})[0]
+    except psycopg.errors.UndefinedTable:
+        return None
+
+
 class PostgresStore:
     """A `Store` over one PostgreSQL database. Make it with `PostgresStore.open`."""
 
@@ -123,6 +132,7 @@ class PostgresStore:
         self._alone = False
         self._name = uuid.uuid4().hex
         self._number = 0
+        self._stored = Stored(self._name)
         self._stopping = threading.Event()
         self._listening = Listening(at, self._turns, self._is_mine)
         self._readers: Readers[Session] = Readers(self._turns, self._read)
@@ -277,10 +287,11 @@ class PostgresStore:
             raise StoreUnreachable(f"The connection to {self._at.where} was lost", fix="the same command again")
         session = connect(self._at, "writer", patience, self._stopping)
         try:
-            self._must_be_the_same(session)
+            must_be_the_same(_deck(session), self._deck, self._at.where)
             if not session.run("session_use", {"key": USE})[0]["given"]:
                 raise taken(self._at.where)
             self._must_know(session)
+            self._stored.must_be_in(session, self._at.where)
         except BaseException:
             session.close()
             raise
@@ -304,23 +315,6 @@ class PostgresStore:
             raise shared(self._at.where)
         self._sole = int(tx.run("session_sole_again")[0]["sole"])
 
-    def _must_be_the_same(self, session: Session) -> None:
-        try:
-            found = session.run("session_deck", {})[0]
-        except psycopg.errors.UndefinedTable:
-            found = {"deck": None, "version": 0}
-        if found["deck"] != self._deck:
-            raise StoreLost(
-                f"The database {self._at.where} holds another deck than before",
-                why="what was stored in it is gone; merged commits stay in their branches",
-                fix="restore it from a backup, then `quarterdeck ps`; without one, start the run again",
-            )
-        if found["version"] > migrations("postgres")[-1].version:
-            raise StoreLost(
-                f"The database {self._at.where} was taken over by a newer version of quarterdeck",
-                fix="pip install --upgrade quarterdeck, and start again",
-            )
-
     def _end(self, session: Session, tx: _PostgresTx, asks: list[Waiting]) -> bool:
         """Commit; True where that happened."""
         try:
@@ -333,9 +327,9 @@ class PostgresStore:
                 session.undo()
                 return False
             self._drop()
-            if self._happened():
-                return True
-            raise
+            if not self._happened():
+                raise
+        self._stored.heard(self._number)
         return True
 
     def _happened(self) -> bool:

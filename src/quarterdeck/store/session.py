@@ -159,7 +159,10 @@ class Address:
 
 
 def address(url: str) -> Address:
-    """Of a URL or a connection string. Raises BadConfiguration, which does not repeat it: it may hold a password."""
+    """Of a URL or a connection string. Raises BadConfiguration, which does not repeat it: it may hold a password.
+
+    Of several servers the one is meant that can be written to, unless it says otherwise: after a failover, another.
+    """
     try:
         given = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
@@ -171,7 +174,8 @@ def address(url: str) -> Address:
     host = given.get("host") or given.get("hostaddr") or "this machine"
     name = given.get("dbname") or given.get("user") or "of the user's name"
     port = f":{given['port']}" if given.get("port") else ""
-    told: dict[str, Any] = {**_DEFAULTS, **given}
+    several = {"target_session_attrs": "read-write"} if "," in str(host) else {}
+    told: dict[str, Any] = {**_DEFAULTS, **several, **given}
     return Address(make_conninfo(**told), f"{name} at {host}{port}")
 
 

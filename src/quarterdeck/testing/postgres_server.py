@@ -50,6 +50,8 @@ _SETTINGS: Final[Mapping[str, str]] = {
     "autovacuum_naptime": "1min",
     "log_min_messages": "warning",
 }
+REPLICATING: Final[Mapping[str, str]] = {"wal_level": "replica", "max_wal_senders": "4"}
+"""Settings of a server that others follow."""
 _DURABLE: Final[Mapping[str, str]] = {"fsync": "on", "full_page_writes": "on"}
 
 
@@ -108,18 +110,23 @@ class Server:
         self._wait(lambda: self.pid != before)
 
     @contextmanager
-    def down(self) -> Iterator[None]:
+    def down(self, how: signal.Signals = signal.SIGINT) -> Iterator[None]:
         """Without the server for a while."""
         hold = self.directory / "hold"
         hold.touch()
         pid = self.pid
-        os.kill(pid, signal.SIGINT)
+        os.kill(pid, how)
         _until(lambda: not _lives(pid))
         try:
             yield
         finally:
             hold.unlink()
             self._wait(lambda: True)
+
+    def promote(self) -> None:
+        """A standby becomes the one that is written to."""
+        with self._connected() as connection:
+            connection.execute("SELECT pg_promote()")
 
     def leave(self) -> None:
         """This process does not use it any more; the last one to leave ends it."""
@@ -179,12 +186,18 @@ def _close() -> None:
 
 
 def start(
-    *, port: int = 0, durable: bool = False, settings: Mapping[str, str] | None = None, under: str | None = None
+    *,
+    port: int = 0,
+    durable: bool = False,
+    settings: Mapping[str, str] | None = None,
+    under: str | None = None,
+    follows: Server | None = None,
 ) -> Server:
     """A new server. Raises TimeoutError with the end of its log where it does not come up.
 
     port: also listen there on loopback. durable: wait for the disk at each commit, as a real server does. under: where
-    its directory is made; None = in the machine's temporary one.
+    its directory is made; None = in the machine's temporary one. follows: it is a standby of that one, which was
+    started with `REPLICATING`, until it is promoted.
     """
     directory = Path(tempfile.mkdtemp(prefix="qd-pg-", dir=under))
     try:
@@ -194,19 +207,14 @@ def start(
             (directory / name).mkdir(mode=0o700 if name == "data" else 0o755)
             os.chown(directory / name, uid, gid)
         binaries = _reachable(directory)
-        initdb: list[str | Path] = [
-            binaries / "initdb",
-            "-D",
-            directory / "data",
-            "-U",
-            "postgres",
-            "--no-sync",
-            "--no-locale",
-        ]
-        initdb += ["--encoding=UTF8", "--auth=trust"]
+        make: list[str | Path] = [binaries / "initdb", "-D", directory / "data", "-U", "postgres", "--no-sync"]
+        make += ["--no-locale", "--encoding=UTF8", "--auth=trust"]
+        if follows is not None:
+            make = [binaries / "pg_basebackup", "-D", directory / "data", "-d", follows.url(), "--no-sync"]
+            make += ["--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast"]
         root = os.geteuid() == 0
         subprocess.run(
-            initdb,
+            make,
             check=True,
             capture_output=True,
             cwd=directory,
@@ -214,7 +222,7 @@ def start(
             group=gid if root else None,
             extra_groups=() if root else None,
         )
-        chosen = {**_SETTINGS, **(_DURABLE if durable else {}), **(settings or {})}
+        chosen = {**_SETTINGS, **(_DURABLE if durable else {}), **(REPLICATING if follows else {}), **(settings or {})}
         chosen["unix_socket_directories"] = str(directory / "sockets")
         chosen |= {"listen_addresses": "127.0.0.1", "port": str(port)} if port else {"listen_addresses": ""}
         os.mkfifo(directory / "users")
