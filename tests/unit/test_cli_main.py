@@ -31,7 +31,7 @@ from quarterdeck.journal.views import CostView, PurseView
 from quarterdeck.kernel.config import DeckConfig, ModelSection, Price
 from quarterdeck.kernel.entities import Usage
 from quarterdeck.kernel.events import RunStatus, TaskStatus
-from quarterdeck.kernel.failures import BadPlan, BudgetExhausted, Exit, MissingPart, Stop
+from quarterdeck.kernel.failures import BadPlan, BudgetExhausted, Exit, MissingPart, Stop, StoreUnreachable
 from quarterdeck.kernel.prices import price_of
 from quarterdeck.settings import Partial, merge, parse_deck_toml
 
@@ -160,6 +160,9 @@ def test_faults_say_what_why_and_next() -> None:
     ]
     assert faults.of_error(BudgetExhausted(), "r-1").fix == "quarterdeck show r-1"
     assert faults.of_error(BudgetExhausted(), "r-1").exit_code == Exit.BUDGET
+    away = StoreUnreachable("it cannot be reached", fix="see whether it runs")
+    assert faults.of_error(away, "r-1").fix == "see whether it runs; then: quarterdeck show r-1"
+    assert faults.of_error(away, None).fix == "see whether it runs"
     assert faults.of_interrupt("r-1").fix == "quarterdeck resume r-1"
     assert faults.of_interrupt(None).exit_code == Exit.INTERRUPTED
 

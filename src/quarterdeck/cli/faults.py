@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from quarterdeck.kernel.failures import Exit, QuarterdeckError
+from quarterdeck.kernel.failures import Exit, QuarterdeckError, StoreUnreachable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,8 @@ class Written:
 def of_error(error: QuarterdeckError, run: str | None) -> Fault:
     """What an error of the product says."""
     fix = error.fix or (f"quarterdeck show {run}" if run else "quarterdeck doctor")
+    if run and error.fix and isinstance(error, StoreUnreachable):
+        fix = f"{error.fix}; then: quarterdeck show {run}"
     return Fault(message=error.message, why=error.why, fix=fix, run=run, exit_code=error.exit_code)
 
 

@@ -129,7 +129,7 @@ def unreachable(where: str, why: str) -> StoreUnreachable:
         f"The database {where} cannot be reached",
         why=why,
         fix="see whether its server runs and QUARTERDECK_DATABASE_URL leads to it; what is at work goes on by itself "
-        "once it answers, a command has to be given again",
+        "once it answers",
     )
 
 
