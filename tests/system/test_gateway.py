@@ -27,7 +27,7 @@ from gateway_kit import (
     showing,
 )
 
-from quarterdeck.doors import model_calls
+from quarterdeck.doors import gathering, model_calls
 from quarterdeck.gateway import inline, record
 from quarterdeck.gateway.allowance import Allowance
 from quarterdeck.gateway.inline import Piece
@@ -286,7 +286,16 @@ async def test_a_client_that_leaves_closes_the_call(tmp_path: Path) -> None:
         assert await at.purse() == (asked.reserved_nusd, 0)
 
 
-async def test_a_client_that_reads_slowly_holds_the_provider_up_and_gets_all_of_it(tmp_path: Path) -> None:
+async def test_a_client_that_reads_slowly_holds_the_provider_up_and_gets_all_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once, write = list[int](), gathering._write
+
+    def written(answer: Any, part: bytes) -> bool:
+        at_once.append(len(part))
+        return write(answer, part)
+
+    monkeypatch.setattr(gathering, "_write", written)
     said = b'data: {"choices":[{"index":0,"delta":{"content":"%b"}}]}\n\n' % (b"x" * 4_000)
     usage = b'{"prompt_tokens":10,"completion_tokens":20,"total_tokens":30}'
     last = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":%b}\n\ndata: [DONE]\n\n' % usage
@@ -331,6 +340,7 @@ async def test_a_client_that_reads_slowly_holds_the_provider_up_and_gets_all_of_
             events = await at.events(2)
     assert isinstance(events[1], e.ModelAnswered)
     assert (events[1].usage.output, events[1].estimated) == (20, False)
+    assert len(at_once) > 10, "what it could take it had without anybody being woken"
 
 
 async def test_no_money_stays_behind_of_calls_that_were_left_at_any_moment(tmp_path: Path) -> None:

@@ -205,6 +205,25 @@ async def test_the_machines_own_proxy_is_used_where_there_is_one(tmp_path: Path)
         assert b"proxy-authorization: Basic dTpw" in plain
 
 
+@pytest.mark.parametrize(
+    ("says", "away"), [("403 Forbidden", ()), ("407 Who are you?", ()), ("503 Later", ("far.example",))]
+)
+async def test_a_host_that_the_machines_own_proxy_denies_is_not_away(
+    tmp_path: Path, says: str, away: tuple[str, ...]
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.closing(writer):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(f"HTTP/1.1 {says}\r\n\r\n".encode())
+
+    async with await asyncio.start_server(answer, "127.0.0.1") as server:
+        own = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with running(tmp_path, "far.example", upstream=own) as proxy:
+            told = await ask(proxy, b"CONNECT far.example:443 HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert f"the upstream proxy says 'HTTP/1.1 {says}'".encode() in told
+            assert (proxy.unreached(0.0), proxy.refusals()) == (away, ())
+
+
 async def test_one_proxy_for_each_list_and_default_means_the_indexes(tmp_path: Path) -> None:
     async with far_server() as port:
 

@@ -1,6 +1,7 @@
 """The worker's parts that run without a sandbox: bounded output, files, git objects."""
 
 import os
+import select
 import subprocess
 import sys
 import threading
@@ -10,8 +11,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from quarterdeck.workplace import wire
 from quarterdeck.workplace.removal import remove_tree
 from quarterdeck.workplace.shipping import FILES
+from quarterdeck.workplace.worker import Worker
 from quarterdeck.workplace.worker_exec import Keeper, Run
 from quarterdeck.workplace.worker_files import Files
 from quarterdeck.workplace.worker_git_command import GitError, PrivateGit
@@ -168,6 +171,22 @@ def test_a_scratch_directory_goes_with_all_that_is_in_it_and_nothing_else(tmp_pa
     (second / "link").symlink_to(tmp_path / "kept")
     remove(str(second))
     assert (tmp_path / "kept" / "file").exists(), "a link to a directory is not followed"
+
+
+def test_work_is_done_also_where_the_machine_lets_nobody_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "setpriority", refused)
+    answers, ours = os.pipe()
+    theirs, orders = os.pipe()
+    os.write(orders, wire.pack({"op": "search", "id": 1}))
+    os.close(orders)
+    Worker(theirs, ours).serve()
+    assert select.select([answers], [], [], 10)[0], "whatever comes of it, there is an answer"
+    assert b'"id":' in os.read(answers, 65_536)
+    for end in (answers, ours, theirs):
+        os.close(end)
 
 
 def test_shipped_files_need_only_the_standard_library(tmp_path: Path) -> None:

@@ -68,8 +68,8 @@ class Access:
     """When it was answered, by a clock that never goes back, in seconds."""
 
 
-class _Crowded(ConnectionError):
-    """The sandbox holds too many connections."""
+class _NotAway(ConnectionError):
+    """There is no connection, and it is not because the host is away: to try later does not help."""
 
 
 class Proxy:
@@ -164,7 +164,7 @@ class Proxy:
             return
         except (OSError, TimeoutError) as error:
             why = str(error) or "no connection"
-            self._note(target, unreached="" if isinstance(error, _Crowded) else why)
+            self._note(target, unreached="" if isinstance(error, _NotAway) else why)
             await _refuse(writer, client, 502, f"{target.host}: {why}")
             return
         self._note(target)
@@ -186,7 +186,7 @@ class Proxy:
     async def _connect(self, target: Target) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if len(self._open) > self._bounds.connections:
             # Whose host it is has nothing to do with it: nobody is to be told to put it on the list.
-            raise _Crowded(f"more than {self._bounds.connections} connections at once")
+            raise _NotAway(f"more than {self._bounds.connections} connections at once")
         if not is_listed(target.host, target.port, self._allow):
             raise Refused(f"port {target.port} of this host is not on the list")
         async with asyncio.timeout(self._bounds.connect_seconds):
@@ -336,9 +336,11 @@ async def _through(upstream: str, target: Target) -> tuple[asyncio.StreamReader,
     extra = b"".join(name + b": " + value + b"\r\n" for name, value in _credentials(upstream))
     writer.write(head + extra + b"\r\n")
     status = (await reader.readuntil(b"\r\n\r\n")).split(b"\r\n", 1)[0].decode("latin-1")
-    if status.split(" ")[1:2] != ["200"]:
+    code = "".join(status.split(" ")[1:2])
+    if code != "200":
         writer.close()
-        raise ConnectionError(f"the upstream proxy says {status[:100]!r}")
+        denied = code.startswith("4")  # it is there, and lets nobody through, or not us
+        raise (_NotAway if denied else ConnectionError)(f"the upstream proxy says {status[:100]!r}")
     return reader, writer
 
 

@@ -33,8 +33,11 @@ def step_back() -> None:
     """Have the calling thread, and all that it starts, give way to the deck and to what else the machine does. Not on
     macOS, where a thread has no niceness of its own."""
     if sys.platform.startswith("linux"):
-        own = os.getpriority(os.PRIO_PROCESS, os.getpid())
-        os.setpriority(os.PRIO_PROCESS, 0, min(own + _STEP, 19))
+        try:
+            own = os.getpriority(os.PRIO_PROCESS, os.getpid())
+            os.setpriority(os.PRIO_PROCESS, 0, min(own + _STEP, 19))
+        except OSError:  # a machine that does not let us say so: what is to be done is done all the same
+            return
 
 
 def start(argv: Sequence[str], **how: Any) -> subprocess.Popen[bytes]:
