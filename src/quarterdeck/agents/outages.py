@@ -2,7 +2,8 @@
 
 Rules
 - It is a trouble of the machine, once every model was asked: another attempt would find the same.
-- Then all of them are asked again, from the first that was only left for it.
+- Then all of them are asked again, from the first that was only left for it. Where one of them answered, if only to
+  refuse, it stays with that one.
 - Whoever is there again has refused nothing before: it has all its tries.
 """
 
@@ -15,7 +16,7 @@ from quarterdeck.kernel.failures import FailureClass, ModelFailed
 def first_to_ask(candidates: Sequence[str], last: str, errors: Sequence[ModelErred]) -> str:
     """The model to ask next. `last`: the one that was asked last; `errors`: of the present step, in order."""
     at = candidates.index(last) if last in candidates else 0
-    away = {error.model for error in errors if error.unreached}
+    away = {error.model for error in errors if errors[-1].unreached and error.unreached}
     while at > 0 and candidates[at - 1] in away:
         at -= 1
     return candidates[at]
