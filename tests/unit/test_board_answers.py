@@ -188,6 +188,9 @@ def test_the_first_bad_step_is_where_nothing_worked_any_more() -> None:
     again = (failed, started("r-1.t.1", incarnation=2), e.CheckRan(results_blob="0" * 64, passed=True, seconds=1))
     assert first_bad(_tried(*again)) is None, "what was tried again and worked is not bad"
     incident = e.IncidentOpened(failure=FailureClass.AUTH, subject=MODEL, reason="401", fix="")
+    poor = first_bad(_tried(done(1), e.LimitReached(limit="usd", used=0.203129, allowed=0.3, complete_blob="b")))
+    assert poor is not None
+    assert (poor.what, poor.why) == ("its budget does not pay the next call", "$0.20 of $0.30 were spent")
     stopped = first_bad(_tried(incident, e.HarnessFinished(incarnation=1, ok=False, reason="auth")))
     assert stopped is not None
     assert stopped.what == f"{MODEL}: 401"

@@ -280,6 +280,12 @@ CASES: list[tuple[str, EventBase, str, str]] = [
         "docs.1",
         "tokens reached: 2,000,123 of 2,000,000",
     ),
+    (
+        "attempt",
+        e.LimitReached(limit="usd", used=0.203129, allowed=0.3, complete_blob="b"),
+        "docs.1",
+        "its budget does not pay the next call: $0.20 of $0.30 spent",
+    ),
     ("attempt", e.ChangeExported(change=CHANGE, pack_bytes=2048), "docs.1", "change of 2 files, 2.0 KiB"),
     ("attempt", e.CheckRan(results_blob="b", passed=False, seconds=5), "docs.1", "checks failed in 5.0s"),
     (

@@ -124,6 +124,29 @@ def test_a_wrong_value_is_named_in_plain_words(arguments: list[str], said: str, 
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("group", "first"), [("token", "add"), ("db", "upgrade"), ("audit", "verify")])
+def test_a_group_alone_names_its_commands(group: str, first: str, capsys: Capture) -> None:
+    assert main([group]) == Exit.USAGE
+    head, why, fix = capsys.readouterr().err.splitlines()
+    assert head == f"quarterdeck: `quarterdeck {group}` alone does nothing"
+    assert why.split()[:4] == ["why:", "its", "commands:", f"{first},"] or why.endswith(f": {first}")
+    assert fix.endswith(f"next: quarterdeck {group} --help")
+
+
+def test_no_triggers_are_no_table(home: Path, capsys: Capture) -> None:
+    assert main(["triggers"]) == Exit.DONE
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "there are no triggers" in shown.err
+
+
+def test_lengths_of_time_are_shown_as_they_are_written() -> None:
+    shown = effective(DeckConfig(), ())
+    assert 'expires = "1d"' in shown
+    assert 'interval = "15s"' in shown
+    assert 'wall = "30m"' in shown
+
+
 @pytest.mark.parametrize("arguments", [["approve", "a"], ["deny", "a", "--reason", "no"], ["inbox", "a"]])
 def test_what_does_not_wait_is_not_found(arguments: list[str], home: Path, capsys: Capture) -> None:
     assert main([*arguments, "--json"]) == Exit.NOT_FOUND

@@ -1,12 +1,15 @@
 """How text, amounts and tables look on a terminal."""
 
 import unicodedata
+from datetime import datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from quarterdeck.cli.amounts import duration, size, tokens, usd
+from quarterdeck.cli.call import format_line
+from quarterdeck.cli.lines import Line
 from quarterdeck.cli.showing import next_step, place
 from quarterdeck.cli.text import Column, Tone, cells, clean, fit, pad, paint, table
 from quarterdeck.delivery.order import RunResult, Target, TaskResult
@@ -62,6 +65,26 @@ def test_a_table_is_aligned_and_cut_to_the_terminal() -> None:
         "abcdef  22  a long text that…",
     ]
     assert table(columns, rows)[2].endswith("does not fit")
+
+
+def test_a_narrow_terminal_is_shown_less_of_what_can_be_spared() -> None:
+    columns = [Column("run"), Column("branch", spare=True), Column("agent", spare=True), Column("goal")]
+    rows = [("r-1", "quarterdeck/r-1", "implementer", "what should be true afterwards, in words")]
+    assert table(columns, rows)[0].split() == ["RUN", "BRANCH", "AGENT", "GOAL"]
+    assert table(columns, rows, width=62)[0].split() == ["RUN", "BRANCH", "AGENT", "GOAL"]
+    assert table(columns, rows, width=50)[0].split() == ["RUN", "BRANCH", "GOAL"]
+    assert table(columns, rows, width=30) == ["RUN  GOAL", "r-1  what should be true afte…"]
+    short = [("r-1", "quarterdeck/r-1", "implementer", "Fix it")]
+    assert table(columns, short, width=46)[0].split() == ["RUN", "BRANCH", "AGENT", "GOAL"], "it needs no room"
+
+
+def test_a_log_says_which_day_it_is_about_where_that_is_not_today() -> None:
+    now = datetime(2026, 11, 22, 9, 0).timestamp()
+    night = datetime(2026, 11, 21, 23, 59, 58).timestamp()
+    told = [format_line(Line(at, "docs.1", "step 3"), color=False, now=now) for at in (night, now - 60)]
+    assert told == ["2026-11-21 23:59:58  docs.1            step 3", "08:59:00  docs.1            step 3"]
+    year = format_line(Line(datetime(2025, 11, 22, 9, 0).timestamp(), "run", "x"), color=False, now=now)
+    assert year.startswith("2025-11-22 09:00:00  run")
 
 
 def test_colour_only_where_it_is_wanted() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quarterdeck.delivery.detect import READ, Detected, detect, reads
+from quarterdeck.delivery.detect import READ, Detected, detect, reading, reads
 from quarterdeck.kernel.config import DeckConfig
 from quarterdeck.settings import Partial, merge
 
@@ -59,6 +59,13 @@ def package(**scripts: str) -> bytes:
         ({"ruff.toml": None, "pyproject.toml": b'[dependency-groups]\nlint = ["ruff"]\n'}, ()),
         ({"ruff.toml": None, "Makefile": b"test:\n"}, ("make test",)),
         ({"pyproject.toml": b"[project]\nname = 'ruff-mypy-pytest'\n"}, ()),
+        ({"tests/test_a.py": b"def test_it() -> None:\n    assert True\n"}, (PYTEST,)),
+        ({"tests/test_a.py": b"", "tests/test_b.py": b"async def test_it():\n    pass\n"}, (PYTEST,)),
+        ({"test_a.py": b"import unittest\nimport pytest\n\nclass A(unittest.TestCase): ...\n"}, (PYTEST,)),
+        (
+            {"test_a.py": b"import unittest\n\ndef test_suite():\n    return unittest.TestSuite()\n"},
+            ("python3 -m unittest discover",),
+        ),
         ({"tests/test_a.py": None, "tox.ini": b"[tox]\n"}, ("python3 -m unittest discover -s tests",)),
         # Node
         ({"package.json": package(test="vitest run")}, ("npm test",)),
@@ -95,6 +102,13 @@ def test_what_is_left_out_is_said() -> None:
 def test_which_files_are_read() -> None:
     asked = ["pyproject.toml", "requirements-dev.txt", "requirements/test.txt", "a/pyproject.toml", "notes.txt", "a.py"]
     assert [path for path in asked if reads(path)] == asked[:3]
+
+
+def test_of_tests_only_a_few_are_read() -> None:
+    assert reading([f"tests/test_{n}.py" for n in range(1000)] + ["a.py", "tox.ini"]) == {
+        "tox.ini",
+        *(f"tests/test_{n}.py" for n in (0, 1, 10)),
+    }
 
 
 def test_languages_are_ordered_by_files() -> None:

@@ -363,6 +363,12 @@ def test_a_run_tells_the_reason_of_one_task_as_that_of_one_task() -> None:
     assert said[FailureClass.QUOTA] == "2 of 3 tasks failed, not all for the same reason; a: auth it is"
 
 
+def test_a_run_of_one_task_says_so() -> None:
+    world = World(plan(task("a")), config())
+    world.end(world.job(Node.IMPLEMENT, "a"), Outcome.FAILED, failure=FailureClass.AUTH, reason="no key")
+    assert world.finish().reason == "1 of 1 task failed: no key"
+
+
 def test_a_block_by_very_many_tasks_fits_its_event() -> None:
     many = [task(f"n{number}-{'x' * 50}") for number in range(60)]
     world = World(plan(*many, task("last", *(one.id for one in many))), config(parallel=60))

@@ -42,6 +42,13 @@ def test_a_branch_that_nothing_landed_on_is_nowhere() -> None:
     assert "0 of 2 tasks merged into `work`, in" in report(replace(ending(), tasks=failed))
 
 
+def test_money_and_counts_are_written_as_elsewhere() -> None:
+    assert "for $0.00 of $5.00." in report(ending())
+    assert "for $0.0421 of $5.00." in report(replace(ending(), cost_nusd=42_100_000))
+    assert "for $0.18 of $5.00." in report(replace(ending(), cost_nusd=179_100_000))
+    assert "1 of 1 task merged into" in report(replace(ending(), tasks=ending().tasks[:1]))
+
+
 def test_who_has_reviewed_nothing_is_said_in_plain_words() -> None:
     two = replace(ending(), unseen=("one", "two"))
     assert "Nobody has reviewed 2 of these 2 changes: one, two." in report(two)

@@ -16,7 +16,7 @@ from quarterdeck.agents.acp_asked import SERVER
 from quarterdeck.agents.acp_permissions import DONE_OUTSIDE
 from quarterdeck.agents.outside_task import TASK
 from quarterdeck.agents.roster import build_roster, parse_agent, shipped_agents
-from quarterdeck.delivery.detect import detect, reads
+from quarterdeck.delivery.detect import detect, reading
 from quarterdeck.delivery.plans.ownership import check_owners
 from quarterdeck.govern.policy import names_nothing
 from quarterdeck.kernel.config import DayBudget, DeckConfig
@@ -58,7 +58,8 @@ async def configuration(home: Path, mirror: Mirror, commit: str) -> Found:
     operator = operator_config(home)
     name = f".quarterdeck/{DECK_FILE}"
     repository = await _repository(mirror, commit, name) if name in files else None
-    contents = {path: await mirror.show(commit, path, MAX_FILE) if reads(path) else None for path in files}
+    wanted = reading(files)
+    contents = {path: await mirror.show(commit, path, MAX_FILE) if path in wanted else None for path in files}
     detected = detect(contents)
     declared, told = await _declared(mirror, commit) if MCP_FILE in files else (None, ())
     deck, lines = merge(operator, repository, detected.partial(), declared)

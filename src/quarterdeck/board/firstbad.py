@@ -62,12 +62,18 @@ def _end(tried: Tried) -> tuple[str, Record, str, str] | None:
     return found
 
 
+def _limit(event: e.LimitReached) -> tuple[str, str]:
+    if event.limit == "usd":  # what is left is less than the next call may cost: the sum itself need not be reached
+        return "its budget does not pay the next call", f"${event.used:.2f} of ${event.allowed:.2f} were spent"
+    return f"the limit on {event.limit} was reached", f"{event.used:g} of {event.allowed:g} were used"
+
+
 def _stops(event: e.EventBase) -> tuple[str, str] | None:
     match event:
         case e.IncidentOpened():
             return f"{event.subject}: {event.reason}", "nothing that needs it can go on before a person mends it"
         case e.LimitReached():
-            return f"the limit on {event.limit} was reached", f"{event.used:g} of {event.allowed:g} were used"
+            return _limit(event)
         case e.CheckRan(passed=False):
             return "its own checks failed", "a change has to pass the commands of its task"
         case e.ChangeInspected() if event.blocking:

@@ -72,7 +72,7 @@ async def _agents(call: Call, repository: Path) -> None:
         )
         for agent in config.agents.values()
     ]
-    call.table([Column(name) for name in names], rows)
+    call.table([Column(name, spare=name in ("owns", "delegates to", "escalates to")) for name in names], rows)
     for text in warnings(config):
         call.warn(text)
 

@@ -46,6 +46,9 @@ def words(event: EventBase) -> Words:
         case e.ChangeInspected():
             words = plural(event.blocking or event.warnings, "blocking finding" if event.blocking else "finding")
             return say(because(words, event.first), Tone.BAD if event.blocking else Tone.WARN)
+        case e.LimitReached(limit="usd"):
+            spent = f"${event.used:,.2f} of ${event.allowed:,.2f}"
+            return say(f"its budget does not pay the next call: {spent} spent", Tone.WARN)
         case e.LimitReached():
             used, allowed = (f"{value:,.1f}".removesuffix(".0") for value in (event.used, event.allowed))
             return say(f"limit of {event.limit} reached: {used} of {allowed}", Tone.WARN)

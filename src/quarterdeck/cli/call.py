@@ -177,9 +177,11 @@ def _jsonable(value: Any) -> Any:
     return str(value)
 
 
-def format_line(line: "Line", *, color: bool) -> str:
-    """`14:02:07  backoff.1     step 3: run ok`, in local time."""
-    clock = time.strftime("%H:%M:%S", time.localtime(line.at))
+def format_line(line: "Line", *, color: bool, now: float | None = None) -> str:
+    """`14:02:07  backoff.1     step 3: run ok`, in local time; what is not of today says of which day it is."""
+    at, today = time.localtime(line.at), time.localtime(now)
+    same = (at.tm_year, at.tm_yday) == (today.tm_year, today.tm_yday)
+    clock = time.strftime("%H:%M:%S" if same else "%Y-%m-%d %H:%M:%S", at)
     return "  ".join(
         (paint(clock, Tone.QUIET, color=color), pad(line.who, 16), paint(line.text, line.tone, color=color))
     ).rstrip()

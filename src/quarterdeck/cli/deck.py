@@ -15,7 +15,7 @@ from quarterdeck.cli.amounts import plural
 from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
 from quarterdeck.cli.starter import AGENTS_README, starter
 from quarterdeck.cli.text import Tone, cells, clean, pad, paint
-from quarterdeck.delivery.detect import Detected, detect, reads
+from quarterdeck.delivery.detect import Detected, detect, reading
 from quarterdeck.delivery.order import Check
 from quarterdeck.kernel.failures import (
     BadConfiguration,
@@ -75,7 +75,8 @@ async def _init(call: Call, repository: Path) -> None:
 async def _look(place: Path) -> Detected:
     listing = await Git("-C", str(place)).run("ls-files", "-z")
     paths = [decode(path) for path in listing.stdout.split(b"\0") if path]
-    return detect({path: _read(place / path) if reads(path) else None for path in paths})
+    wanted = reading(paths)
+    return detect({path: _read(place / path) if path in wanted else None for path in paths})
 
 
 def _read(file: Path) -> bytes | None:

@@ -56,7 +56,7 @@ async def _ps(call: Call) -> None:
             Column("status", status=True),
             Column("cost", right=True),
             Column("age", right=True),
-            Column("branch"),
+            Column("branch", spare=True),
             Column("goal"),
         ]
         call.table(
@@ -182,7 +182,7 @@ async def _show(call: Call, id: str, last: int) -> None:
             Column("status", status=True),
             Column("agent"),
             Column("harness"),
-            Column("steps"),
+            Column("steps", right=True),
         ]
         call.table(columns, [(a.attempt, a.status, a.agent, a.harness, str(a.steps)) for a in attempts])
     _waits(call, waits)
@@ -262,9 +262,9 @@ def _run_block(call: Call, run: RunView, tasks: list[TaskView], ordered: e.RunCr
         columns = [
             Column("task"),
             Column("status", status=True),
-            Column("agent"),
+            Column("agent", spare=True),
             Column("tries", right=True),
-            Column("commit"),
+            Column("commit", spare=True),
             Column("what"),
         ]
         call.table(

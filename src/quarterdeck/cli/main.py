@@ -134,6 +134,15 @@ def _of_usage(error: typer.TyperException) -> faults.Fault:
     if "unexpected extra argument" in message and path.endswith((" run", " plan")):
         why, fix = "a goal of several words needs quotes", f'{path} "GOAL"   (or {path} --help)'
         return faults.Fault(message=message, why=why, fix=fix, exit_code=Exit.USAGE)
+    commands = getattr(getattr(context, "command", None), "commands", None)
+    if commands and message.startswith("Missing command"):
+        there = ", ".join(commands)
+        return faults.Fault(
+            message=f"`{path}` alone does nothing",
+            why=f"its commands: {there}",
+            fix=f"{path} --help",
+            exit_code=Exit.USAGE,
+        )
     return faults.Fault(message=message, fix=f"{path} --help", exit_code=Exit.USAGE)
 
 

@@ -33,7 +33,7 @@ def show_result(call: Call, result: RunResult, *, served: bool = False) -> None:
             Column("task"),
             Column("status", status=True),
             Column("tries", right=True),
-            Column("commit"),
+            Column("commit", spare=True),
             Column("why"),
         ]
         rows = [(t.id, str(t.status), str(t.attempts), (t.commit or "")[:_SHA], t.reason) for t in result.tasks]

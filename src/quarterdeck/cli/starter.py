@@ -64,7 +64,10 @@ _TIERS: Final = """\
 _EXAMPLE: Final = {("review", "agent"): "reviewer", ("sandbox", "setup"): ["uv sync"]}
 """What stands in a comment for a key whose default is nothing."""
 
-_DURATIONS: Final = {"timeout", "wall", "setup_timeout", "connect", "first_byte", "idle", "total"}
+_DURATIONS: Final = {
+    *("timeout", "wall", "setup_timeout", "connect", "first_byte", "idle", "total", "expires", "interval")
+}
+_UNITS: Final = (("d", 86_400), ("h", 3_600), ("m", 60))
 
 
 def starter(found: Detected) -> str:
@@ -127,7 +130,8 @@ def _notes(origin: Iterable[str]) -> dict[str, list[str]]:
 
 def _text(key: str, value: Any) -> str:
     if key in _DURATIONS and isinstance(value, float):
-        return json.dumps(f"{value / 60:g}m" if value >= 60 and value % 60 == 0 else f"{value:g}s")
+        whole = (f"{value / unit:g}{name}" for name, unit in _UNITS if value % unit == 0)
+        return json.dumps(next(whole, f"{value:g}s"))
     return toml_value(value)
 
 

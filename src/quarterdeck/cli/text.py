@@ -112,20 +112,42 @@ def paint(text: str, tone: Tone, *, color: bool) -> str:
 class Column:
     """One column of a table."""
 
-    def __init__(self, title: str, *, right: bool = False, status: bool = False) -> None:
+    def __init__(self, title: str, *, right: bool = False, status: bool = False, spare: bool = False) -> None:
         self.title = title
         self.right = right
         self.status = status
         """Its texts are statuses and get their colour."""
+        self.spare = spare
+        """It is left out where the terminal has no room for it."""
+
+
+_READ: Final = 24
+"""Cells of the last column with which it still says something."""
+
+
+def _kept(columns: Sequence[Column], widths: Sequence[int], width: int | None) -> list[int]:
+    """Which columns there is room for."""
+    kept = list(range(len(columns)))
+    for i in reversed(kept[:-1]):
+        needed = sum(widths[at] + 2 for at in kept[:-1]) + min(widths[-1], _READ)
+        if width is None or needed <= width:
+            break
+        if columns[i].spare:
+            kept.remove(i)
+    return kept
 
 
 def table(
     columns: Sequence[Column], rows: Iterable[Sequence[str]], *, width: int | None = None, color: bool = False
 ) -> list[str]:
-    """Aligned lines, two spaces between columns, without borders. With `width` the last column is cut to fit."""
+    """Aligned lines, two spaces between columns, without borders. With `width`, spare columns are left out, the last
+    one first, until there is room for the last column, and that is cut to fit."""
     body = [[clean(cell) for cell in row] for row in rows]
-    last = len(columns) - 1
     widths = [max([cells(column.title), *(cells(row[i]) for row in body)]) for i, column in enumerate(columns)]
+    kept = _kept(columns, widths, width)
+    columns, widths = [columns[i] for i in kept], [widths[i] for i in kept]
+    body = [[row[i] for i in kept] for row in body]
+    last = len(columns) - 1
     if width is not None:
         widths[last] = max(8, min(widths[last], width - sum(widths[:last]) - 2 * last))
     out = []

@@ -20,7 +20,6 @@ token = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
     help="Make, list and take back tokens for the server.",
-    no_args_is_help=True,
 )
 app.add_typer(token, name="token")
 

@@ -68,7 +68,8 @@ async def _list(call: Call) -> None:
     now = time.time()
     for view in found:
         call.emit("trigger", view)
-    call.table(_COLUMNS, [_row(view, now) for view in found])
+    if found:
+        call.table(_COLUMNS, [_row(view, now) for view in found])
     for view in found:
         if view.flaw:
             call.warn(f"{view.name}: {view.flaw}")

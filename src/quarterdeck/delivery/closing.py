@@ -112,7 +112,7 @@ def _why(state: RunState, plan: Plan | None, tasks: list[TaskState]) -> str:
         return "not every task merged"
     name, reason = next(iter(failed.items()))
     alike = "" if len(set(failed.values())) == 1 else f", not all for the same reason; {name}"
-    return f"{len(failed)} of {len(tasks)} tasks failed{alike}: {reason}"
+    return f"{len(failed)} of {len(tasks)} {'task' if len(tasks) == 1 else 'tasks'} failed{alike}: {reason}"
 
 
 def final(failure: FailureClass | None) -> bool:

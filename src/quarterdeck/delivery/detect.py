@@ -1,7 +1,7 @@
 """What a repository shows about itself: its languages and the commands that check it. Pure.
 
 Rules
-- Only what is at the base commit counts: paths, and the contents of the few files that `reads` names.
+- Only what is at the base commit counts: paths, and the contents of the few files that `reading` names.
 - A command is proposed only where the repository itself says that it is used: a linter that is installed
   everywhere but configured nowhere is not a check of this repository. One that is configured but not among what
   tests and development need would not be in the environment: it is left out, and that is said.
@@ -12,7 +12,7 @@ Rules
 import configparser
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Final
@@ -65,12 +65,22 @@ _LANGUAGES: Final = {
     ".sh": "Shell",
 }
 
+_TESTS_READ: Final = 3
+"""So few that a repository of thousands of tests costs no more to look at."""
+
 Files = Mapping[str, bytes | None]
-"""Paths relative to the repository's root, with `/`; the contents of those that `reads` names, None for all others."""
+"""Paths relative to the repository's root, with `/`; the contents of those that `reading` names, None else."""
+
+
+def reading(paths: Collection[str]) -> frozenset[str]:
+    """The files whose contents are looked at, of all others only the path is: those that configure something, and the
+    first few tests in Python, which show what runs them."""
+    tests = sorted(path for path in paths if _is_python_test(path))[:_TESTS_READ]
+    return frozenset((*(path for path in paths if reads(path)), *tests))
 
 
 def reads(path: str) -> bool:
-    """Whether the contents of that file are looked at; of all others only the path is."""
+    """Whether a file of that path configures something."""
     return path in READ or ("requirements" in path and _REQUIREMENT_FILES.fullmatch(path) is not None)
 
 
@@ -212,6 +222,8 @@ def _python_test(
         return None
     if _mentions_pytest(files):
         return _Found("python3 -m pytest -q", f"pytest is a dependency and there are tests ({tests[0]})")
+    if written := next((path for path in tests if _is_for_pytest(files[path] or b"")), ""):
+        return _Found("python3 -m pytest -q", f"{written} is written for pytest")
     folder = PurePosixPath(tests[0]).parts[0]
     start = f" -s {folder} -t ." if f"{folder}/__init__.py" in files else f" -s {folder}" if "/" in tests[0] else ""
     return _Found(f"python3 -m unittest discover{start}", f"there are tests ({tests[0]}) and pytest is named nowhere")
@@ -219,6 +231,13 @@ def _python_test(
 
 def _is_python_test(path: str) -> bool:
     return re.fullmatch(r"(?:.*/)?(?:test_[^/]*|[^/]*_test)\.py", path) is not None
+
+
+def _is_for_pytest(test: bytes) -> bool:
+    """Whether unittest would find nothing in it: it imports pytest, or its tests are plain functions."""
+    if re.search(rb"(?m)^(?:import|from)[ \t]+pytest\b", test):
+        return True
+    return re.search(rb"(?m)^(?:async )?def test", test) is not None and b"unittest" not in test
 
 
 def _mentions_pytest(files: Files) -> bool:

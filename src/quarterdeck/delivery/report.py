@@ -77,8 +77,8 @@ def report(ending: Ending) -> str:
     lines = [
         f"# {ending.goal.strip().splitlines()[0][:200] if ending.goal.strip() else ending.run}",
         "",
-        f"Run `{ending.run}`: {len(merged)} of {len(ending.tasks)} tasks merged into `{ending.branch}`"
-        f"{tip}, in {_duration(ending.seconds)}, for ${to_usd(ending.cost_nusd):.4f}"
+        f"Run `{ending.run}`: {len(merged)} of {_tasks(len(ending.tasks))} merged into `{ending.branch}`"
+        f"{tip}, in {_duration(ending.seconds)}, for {_usd(ending.cost_nusd)}"
         f" of ${to_usd(ending.budget_nusd):.2f}.",
         "",
     ]
@@ -170,6 +170,16 @@ def _lessons(ending: Ending) -> list[str]:
 
 def _line(text: str) -> str:
     return " ".join(text.split())[:400]
+
+
+def _tasks(count: int) -> str:
+    return "1 task" if count == 1 else f"{count} tasks"
+
+
+def _usd(nusd: int) -> str:
+    """Four digits where two would say nothing."""
+    amount = to_usd(nusd)
+    return f"${amount:.4f}" if 0 < amount < 0.1 else f"${amount:,.2f}"
 
 
 def _duration(seconds: float) -> str:
