@@ -1,6 +1,7 @@
 """The gateway between a client and a provider: what passes, what is recorded, what it costs, what is refused."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -284,6 +285,30 @@ async def test_a_client_that_leaves_closes_the_call(tmp_path: Path) -> None:
         assert isinstance(erred, e.ModelErred)
         assert erred.cost_nusd == asked.reserved_nusd, "nobody knows what it cost"
         assert await at.purse() == (asked.reserved_nusd, 0)
+
+
+@pytest.mark.parametrize("revoked", [False, True])
+async def test_a_stream_that_is_left_in_its_middle_is_closed_and_settled(tmp_path: Path, revoked: bool) -> None:
+    long = scenario(turn=Turn(text="And so on. " * 4_000)).model_copy(update={"latency": Latency(per_token=0.002)})
+    async with ScriptedServer(long) as server, bench(tmp_path, server) as at:
+        opened = await at.grant()
+        async with client(opened) as inside:
+            with contextlib.suppress(httpx2.RemoteProtocolError):  # cut, where its key is revoked
+                async with inside.stream("POST", path(CLAUDE), json=body(CLAUDE, limit=20_000)) as answer:
+                    parts = answer.aiter_bytes()
+                    for _ in range(3):
+                        assert await anext(parts)
+                    if revoked:
+                        await at.gateway.revoke(opened.key, "cancelled")
+                        async for _ in parts:
+                            continue
+                        raise AssertionError("the stream was whole")
+        await server.served(1)
+        asked, erred = await at.events(2)
+        assert isinstance(asked, e.ModelAsked)
+        assert isinstance(erred, e.ModelErred)
+        assert 0 < erred.cost_nusd <= asked.reserved_nusd
+        assert await at.purse() == (erred.cost_nusd, 0)
 
 
 async def test_a_client_that_reads_slowly_holds_the_provider_up_and_gets_all_of_it(
