@@ -76,6 +76,14 @@ class EngineConformance:
             await bench.store.write(work)
         assert await engine.unfinished() == 0
 
+    async def test_who_is_alive_may_go_on(self, bench: Bench) -> None:
+        engine = bench.engine()
+        await bench.store.write(engine.fence)
+        await engine.try_own()
+        await bench.store.write(engine.fence)
+        await engine.close()
+        await bench.store.write(engine.fence)
+
     async def test_one_lock_runs_one_job_at_a_time_in_order(self, bench: Bench) -> None:
         engine = bench.engine()
         order: list[str] = []
