@@ -557,6 +557,26 @@ async def test_another_deck_under_the_same_name_is_not_written_into(own_server: 
     await store.close()
 
 
+async def test_a_copy_that_was_restored_under_a_running_process_is_not_written_into(own_server: Server) -> None:
+    """Bodies that the process knows to be stored are not there."""
+    name = own_server.create()
+    before = await PostgresStore.open(own_server.url(name))
+    await before.write(_claim("run/a"))
+    await before.close()
+    copy = own_server.create(name)
+    store, looker = await PostgresStore.open(own_server.url(name)), await PostgresStore.open(own_server.url(name))
+    await store.write(_claim("run/b"))
+    own_server.drop(name)
+    own_server.rename(copy, name)
+    with pytest.raises(StoreLost, match="restored from a copy"):
+        await store.write(_claim("run/a"))
+    assert await looker.write(_claim("run/a")) == 2, "it relies on nothing"
+    again = await PostgresStore.open(own_server.url(name))
+    assert await again.write(_claim("run/a")) == 3
+    for each in (store, looker, again):
+        await each.close()
+
+
 async def test_a_newer_database_is_refused(postgres_url: str) -> None:
     _asked(postgres_url, "UPDATE schema_version SET version = 9999 RETURNING 1")
     with pytest.raises(BadConfiguration, match="newer"):

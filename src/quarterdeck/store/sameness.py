@@ -56,7 +56,7 @@ class Stored:
         if not rows or rows[0]["number"] < self.number:
             raise StoreLost(
                 f"The database {where} lacks what this process has stored in it",
-                why="another server answers now, to which the one before had not sent everything",
+                why="it was restored from a copy, or a server answers to which the one before had not sent everything",
                 fix="see that only one of them runs, look with `quarterdeck audit verify` and `quarterdeck ps`, and "
                 "start it again; synchronous replication prevents it",
             )
