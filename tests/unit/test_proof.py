@@ -310,6 +310,11 @@ def test_the_rest_of_a_change_is_what_is_no_test() -> None:
         ("Add retries", (), False),
         ("Fix the failing tests", (), False),
         ("Testing mode", (), False),
+        ("New endpoint for users with tests", (), False),
+        ("Complete the checkout with unit tests", (), False),
+        ("Adds a login page, covered by some tests", (), False),
+        ("Cover the parser with tests", (), True),
+        ("Test the parser with coverage", (), True),
     ],
 )
 def test_a_task_that_asks_for_tests_has_nothing_else_to_prove(title: str, rest: tuple[str, ...], says: bool) -> None:

@@ -224,7 +224,8 @@ def _asks_to_remove(task: Task, test: str) -> bool:
 
 _PROSE: Final = (".md", ".rst", ".txt")
 _PINS: Final = re.compile(
-    r"(?!.*\b(?:and|fix)\b)(?:(?:(?:add|writ|extend|improv|increas|creat|complet|pin)(?:e|s|es|ed|ing)?"
+    r"(?!.*\b(?:and|fix)\b)(?:(?!.*\b(?:with|by) (?:\w+ ){0,2}(?:tests?|coverage)\b)"
+    r"(?:(?:add|writ|extend|improv|increas|creat|complet|pin)(?:e|s|es|ed|ing)?"
     r"|more|new|additional)\b.*\b(?:(?:unit)?tests?|testcases?|coverage)|(?:unit|regression|integration)[ -]?tests?"
     r"|tests? (?:for|of|that)|covers?|test)\b",
     re.IGNORECASE,
