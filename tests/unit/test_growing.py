@@ -5,7 +5,9 @@ import pytest
 from quarterdeck.models import growing
 from quarterdeck.models.anthropic_messages import MessagesFold
 from quarterdeck.models.growing import Growing
+from quarterdeck.models.ollama_chat import OllamaFold
 from quarterdeck.models.openai_chat import ChatFold
+from quarterdeck.models.port import Text
 from quarterdeck.models.reply import Draft, DraftCall
 
 
@@ -58,3 +60,8 @@ def test_an_answer_that_never_ends_is_not_kept(monkeypatch: pytest.MonkeyPatch) 
         messages(*["x" * 30] * 4)
     with pytest.raises(ValueError, match="more than 100"):
         chat(*["x" * 30] * 4)
+    ollama = OllamaFold("m", 0)
+    with pytest.raises(ValueError, match="more than 100"):
+        for _ in range(4):
+            ollama.add({"message": {"content": "x" * 30}})
+    assert ollama.draft().parts == (Text(text="x" * 90),)

@@ -14,7 +14,7 @@ Rules
 - Which agent gets an attempt is decided in `delivery.assigning`: after one has had its attempts, the one it escalates
   to; where that is a person, the task waits with a question. A change that does not merge goes to the integrator first,
   however often others came back.
-- A failure that another attempt cannot mend (authentication, quota, budget) ends the task at once.
+- A failure that another attempt cannot mend (authentication, quota, configuration, budget) ends the task at once.
 - A pause starts nothing new. A cancel ends every unfinished task. An exhausted budget of the run or of a day starts
   nothing that costs money, but what is already finished still goes through the gate; the run ends partial.
 - Nothing of a plan is begun that a person has to approve and has not (`delivery.approval`).

@@ -12,6 +12,7 @@ from typing import Any
 
 from quarterdeck.kernel.entities import Usage
 from quarterdeck.models import errors, openai_chat
+from quarterdeck.models.growing import Growing
 from quarterdeck.models.port import Message, Request, StopReason, Text, ToolCall, ToolOutcome
 from quarterdeck.models.reply import Draft, DraftCall, Part
 
@@ -61,7 +62,7 @@ class OllamaFold:
     def __init__(self, model: str, turn: int) -> None:
         self._model = model
         self._turn = turn
-        self._text = ""
+        self._text = Growing()
         self._calls: list[ToolCall] = []
         self._last: dict[str, Any] | None = None
         self._begun = False
@@ -71,7 +72,7 @@ class OllamaFold:
             raise errors.failed(self._model, errors.read_body(None, event))
         self._begun = True
         message = event.get("message") or {}
-        self._text += message.get("content") or ""
+        self._text.add(message.get("content") or "")
         for call in message.get("tool_calls") or ():
             function = call.get("function") or {}
             name = f"call_{self._turn}_{len(self._calls)}"
@@ -80,7 +81,7 @@ class OllamaFold:
             self._last = event
 
     def draft(self) -> Draft:
-        parts: list[Part] = [Text(text=self._text)]
+        parts: list[Part] = [Text(text=str(self._text))]
         parts += [DraftCall(call.id, call.name, _text(call.arguments)) for call in self._calls]
         return Draft(tuple(parts), self._stop(), self._usage(), begun=self._begun, ended="done" if self._last else "")
 
