@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from procrastinate.exceptions import ConnectorException
 
 from quarterdeck.engine.port import POISON_DEATHS, Job, Untaken
 from quarterdeck.engine.procrastinate import ProcrastinateEngine, prepare
@@ -281,6 +282,37 @@ async def test_who_cannot_reach_the_database_stops_its_jobs_and_begins_anew(own_
     await serving
     assert seen == ["k", "k"]
     assert await engine.failed() == []
+    await engine.close()
+    await store.close()
+
+
+async def test_who_is_asked_to_end_while_the_database_is_away_ends(own_server: Server) -> None:
+    """It has nothing in hand by then: what it had begun was stopped when it was cut off."""
+    url = own_server.url(own_server.create())
+    store = await open_url(url)
+    await prepare(store)
+    bench = Bench(store, url)
+    engine = bench.engine(pace=3.0)
+    started, stopped = asyncio.Event(), asyncio.Event()
+
+    async def handle(one: Job) -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+
+    await defer(bench, engine, job("k"))
+    serving = asyncio.create_task(engine.serve({"work": handle}, until_idle=False))
+    await started.wait()
+    with own_server.down():
+        async with asyncio.timeout(60):
+            await stopped.wait()
+            for _ in range(3):  # it tries to come back
+                with pytest.raises(ConnectorException):
+                    await engine.standing.manager.beat()
+            engine.drain(3600.0)
+            await serving
     await engine.close()
     await store.close()
 

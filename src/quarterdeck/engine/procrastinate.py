@@ -17,7 +17,7 @@ Rules
 - How a worker stands with the others, and how its death is found: `procrastinate_standing`. What it has in its hands
   without knowing: `procrastinate_hands`.
 - A drained worker says so, claims nothing more, and gives back what has not ended in time. Whoever is struck off or cut
-  off meanwhile stops at once, like any other.
+  off meanwhile stops at once, like any other; who is asked to while it is cut off, too: nothing is in its hands.
 - A delayed job waits no longer than was asked for, also where the database's clock steps back.
 """
 
@@ -180,13 +180,13 @@ class ProcrastinateEngine:
         self._stop = asyncio.get_running_loop().create_future()
         while True:
             await self._shift(handlers, until_idle)
+            again = self.standing.cut_off and self.standing.why is None
+            if again:
+                await self.standing.come_back(self._draining)
             if self.standing.why is not None:
                 raise self.standing.why
-            if not self.standing.cut_off or self._draining.is_set():
+            if not again or self._draining.is_set():
                 return
-            await self.standing.come_back()
-            if self.standing.why is not None:
-                raise self.standing.why
 
     async def _shift(self, handlers: Mapping[str, Handler], until_idle: bool) -> None:
         """Perform jobs until the queue is idle, drained or out of reach, or this process is fenced or given up."""

@@ -141,9 +141,18 @@ class Standing:
         with suppress(ConnectorException):
             await self.connector.close_async()
 
-    async def come_back(self) -> None:
+    async def come_back(self, unless: asyncio.Event) -> None:
         """The database was out of reach for so long that others may have taken this one for dead. Begin anew once it is
-        back. Raises StoreUnavailable where it stays away."""
+        back, unless that is set before. Raises StoreUnavailable where it stays away."""
+        coming, ending = asyncio.create_task(self._come_back()), asyncio.create_task(unless.wait())
+        try:
+            await asyncio.wait((coming, ending), return_when=asyncio.FIRST_COMPLETED)
+            if coming.done():
+                coming.result()
+        finally:
+            await cancelling.end(coming, ending)
+
+    async def _come_back(self) -> None:
         while True:
             try:
                 if not await self._known():
