@@ -9,6 +9,7 @@ import pytest
 from gate_kit import BRANCH, RUN, Deck, Killed, decks, git, grounds
 
 from quarterdeck.delivery import feedback, jobs
+from quarterdeck.delivery.gate import merging
 from quarterdeck.delivery.nodes.ending import missing
 from quarterdeck.engine.port import POISON_DEATHS
 from quarterdeck.kernel import events as e
@@ -253,14 +254,18 @@ async def test_a_held_change_submitted_again_by_a_run_that_is_cancelled_does_not
 # --- the machine ------------------------------------------------------------------------------------------
 
 
-async def test_a_note_that_cannot_be_written_does_not_stand_in_the_way(deck: Deck) -> None:
+async def test_a_note_that_cannot_be_written_does_not_stand_in_the_way(
+    deck: Deck, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lock = deck.repository / ".git" / "refs" / "notes" / "quarterdeck.lock"
     lock.parent.mkdir()
     lock.touch()
-    journal, engine, gate = await deck.process()
-    await deck.queue(journal, engine, "one", {"one.txt": "1"})
-    await deck.queue(journal, engine, "two", {"two.txt": "2"})
-    await deck.serve(engine, gate)
+    with monkeypatch.context() as hasty:
+        hasty.setattr(merging, "NOTE_SECONDS", 0.5)
+        journal, engine, gate = await deck.process()
+        await deck.queue(journal, engine, "one", {"one.txt": "1"})
+        await deck.queue(journal, engine, "two", {"two.txt": "2"})
+        await deck.serve(engine, gate)
     assert deck.subjects() == ["Do one", "Do two"]
     failed = [event.attempt for event in await deck.events(journal, e.NoteFailed) if isinstance(event, e.NoteFailed)]
     assert failed == [ids.attempt_id(RUN, task, 1) for task in ("one", "two")]
