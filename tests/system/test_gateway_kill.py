@@ -3,8 +3,6 @@
 import asyncio
 import json
 import random
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +16,7 @@ from quarterdeck.kernel.config import Price
 from quarterdeck.models.scripted.faults import Fault, Kind
 from quarterdeck.models.scripted.scenario import Latency, Match, Rule, Scenario, Turn
 from quarterdeck.models.scripted.server import ScriptedServer
+from quarterdeck.testing.forked import FORKS, QUARTERDECK, Process
 
 CAP = 1.0
 DECK = f"""\
@@ -40,9 +39,8 @@ def script() -> Scenario:
 
 
 @contextmanager
-def gateway(home: Path, url: str) -> Iterator[tuple["subprocess.Popen[str]", dict[str, Any]]]:
+def gateway(home: Path, url: str) -> Iterator[tuple[Process, dict[str, Any]]]:
     """`quarterdeck gateway` as a process, and what it says of itself."""
-    command = [sys.executable, "-m", "quarterdeck.cli.main", "gateway", "--port", "0", "--budget", "100", "--json"]
     environment = {
         "PATH": "/usr/bin:/bin",
         "HOME": str(home),
@@ -51,7 +49,7 @@ def gateway(home: Path, url: str) -> Iterator[tuple["subprocess.Popen[str]", dic
         "ANTHROPIC_API_KEY": "k",
         "ANTHROPIC_BASE_URL": url,
     }
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = FORKS.start(QUARTERDECK, ("gateway", "--port", "0", "--budget", "100", "--json"), env=environment)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()

@@ -55,7 +55,7 @@ class Paced(Moving):
 
     async def sleep(self, seconds: float) -> None:
         due, mark = self._gone + seconds, await self._store.changed(0, 0)
-        if await self._store.changed(mark, 0.2) == mark:
+        if await self._store.changed(mark, 0.02) == mark:
             self._gone = max(self._gone, due)
 
 
