@@ -20,7 +20,7 @@ from quarterdeck.testing.forked import FORKS, QUARTERDECK, Process
 from quarterdeck.workplace.ground import Ground
 
 GATE = "sh check.sh"
-_SOON = '[workers]\ntakeover = "6s"\nwithout_sandbox = true\n'
+_SOON = '[workers]\ntakeover = "4s"\nwithout_sandbox = true\n'
 """Of an operator's deck.toml: among many workers, one that was killed is missed soon, and what is to be shown needs no
 sandbox."""
 AGENT = """\

@@ -12,7 +12,7 @@ import pytest
 from acp_kit import AGENT, QUICK, SUBMIT, Stage, stage
 from deck_kit import carried, events, git, place_at, task
 
-from quarterdeck.agents import acp_client, acp_talk, acp_updates
+from quarterdeck.agents import acp, acp_client, acp_talk, acp_updates
 from quarterdeck.agents.profiles import GENERIC
 from quarterdeck.agents.profiles.port import Context, Launch, Login
 from quarterdeck.assembly import open_deck
@@ -160,7 +160,8 @@ async def test_a_request_after_cancel_is_answered(tmp_path: Path) -> None:
         assert (decided.late, decided.answer, decided.tool) == (True, "cancelled", "run")
 
 
-async def test_one_that_ignores_cancel_is_killed(tmp_path: Path) -> None:
+async def test_one_that_ignores_cancel_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acp, "_GRACE", 0.2)
     async with stage(tmp_path, patience=replace(QUICK, first=0.5, idle=0.5)) as made:
         finished = await made.work({"await-cancel": "ignore"}, faults=["--stubborn"])
         assert finished.outcome is Outcome.FAILED
@@ -238,7 +239,7 @@ async def test_calls_beyond_its_turns_do_not_leave(plain: Stage) -> None:
 
 
 async def test_wall_time_is_a_limit(plain: Stage) -> None:
-    finished = await plain.work({"await-cancel": ""}, {"stop": "cancelled"}, limits=AgentLimits(wall=1.5))
+    finished = await plain.work({"await-cancel": ""}, {"stop": "cancelled"}, limits=AgentLimits(wall=0.75))
     assert finished.outcome is Outcome.FAILED and "limits.wall" in finished.reason
     assert any(isinstance(event, e.LimitReached) and event.limit == "wall" for event in await plain.events())
 
