@@ -137,6 +137,7 @@ def test_what_became_of_a_test_in_another_language(
         ("a.test.js", SCRIPT, "it('adds'", "it.only('new', f)\n  it('adds'", [("", "skipped")]),
         ("a.test.js", SCRIPT, "describe('calc'", "describe.only('calc'", [("", "skipped")]),
         ("a.test.js", SCRIPT, "describe('calc'", "fdescribe('calc'", [("", "skipped")]),
+        ("a.test.js", SCRIPT, "describe('calc'", "fit(curve)\ndescribe('calc'", []),
         # What stands in a comment is gone; what only looks like one in a text is none.
         ("a.test.js", SCRIPT, "  it('says'", "  // it('says'", [("says", "removed")]),
         ("a.test.js", SCRIPT, "  it('says', () => { expect(say()).toBe('a') })", COMMENTED, [("says", "removed")]),

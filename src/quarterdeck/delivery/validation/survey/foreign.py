@@ -50,7 +50,9 @@ _IF = re.compile(r"\bif\b|\?|&&|\|\|")
 _MARK = re.compile(r"\Ax|\.skip\b")
 _BLOCKS = re.compile(r"\b(?:describe|context|suite)\.(?:skip|todo)\s{0,9}\(|(?<![\w.$])x(?:describe|context)\(")
 """Skips all tests in it."""
-_ALONE = re.compile(r"(?m)^[ \t]*(?:(?:\w+\.)?(?:it|test|describe|context|suite)\.only\b|f(?:it|describe|context)\()")
+_ALONE = re.compile(
+    r"""(?m)^[ \t]*(?:(?:\w+\.)?(?:it|test|describe|context|suite)\.only\b|f(?:it|describe|context)\(\s{0,9}["'`])"""
+)
 """Skips all others of its file."""
 _HANDED_ON = re.compile(
     r"\b(?:describe|context|suite)\.(?:skipIf\b|skip\b(?!\s{0,9}\())|\b(?:it|test)\.skip\b(?!\s{0,9}\()"
