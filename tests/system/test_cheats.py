@@ -252,6 +252,26 @@ async def test_a_change_does_not_bring_what_builds_the_environment_that_it_is_ju
         assert one(result, "calc").status is TaskStatus.MERGED, one(result, "calc").reason
 
 
+BLIND = """\
+mkdir -p "$QUARTERDECK_ENV/bin"
+for name in python3 python3.11 python3.12 python3.13 python3.14; do
+  printf '#!/bin/sh\\n[ "$1" != -I ] || { cat >/dev/null; echo {}; exit; }\\nexec %s "$@"\\n' "$(command -v python3)" \\
+    > "$QUARTERDECK_ENV/bin/$name"
+  chmod +x "$QUARTERDECK_ENV/bin/$name"
+done
+"""
+"""A Python that sees nothing in a change."""
+
+
+async def test_no_program_of_an_environment_looks_at_the_change(place: Place) -> None:
+    place.begin(
+        {**files("calc", "more"), "prepare.sh": BLIND},
+        deck='[limits]\nattempts = 1\n[sandbox]\nsetup = ["sh prepare.sh"]\nsetup_network = []\n',
+    )
+    async with carried(place, work("calc", f"{MENDS}; echo 'x = 1' > test_more.py")) as (_, result):
+        assert "the existing test `TestIt::test_add` was removed" in one(result, "calc").reason
+
+
 async def test_a_program_and_tests_that_the_gate_runs_itself_may_change_and_are_named(place: Place) -> None:
     main = "import calc\nassert calc.add(1, 2) == 3\n"
     place.begin(
