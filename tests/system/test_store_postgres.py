@@ -21,7 +21,7 @@ from quarterdeck.journal.port import Journal
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.events import RunPaused
-from quarterdeck.kernel.failures import BadConfiguration, InDoubt, StoreLost, StoreUnavailable
+from quarterdeck.kernel.failures import BadConfiguration, InDoubt, StoreLost, StoreUnavailable, StoreUnreachable
 from quarterdeck.store import postgres
 from quarterdeck.store import session as session_module
 from quarterdeck.store.port import Store, Tx
@@ -575,6 +575,17 @@ async def test_a_copy_that_was_restored_under_a_running_process_is_not_written_i
     assert await again.write(_claim("run/a")) == 3
     for each in (store, looker, again):
         await each.close()
+
+
+async def test_a_server_without_a_connection_left_is_told_from_one_that_is_away(postgres_url: str) -> None:
+    role = f"few_{secrets.token_hex(4)}"
+    _run(postgres_url, f"CREATE ROLE {role} LOGIN IN ROLE postgres CONNECTION LIMIT 0")
+    try:
+        with pytest.raises(StoreUnreachable, match="too many connections") as refused:
+            await PostgresStore.open(postgres_url.replace("postgres@", f"{role}@", 1))
+        assert "max_connections" in refused.value.fix
+    finally:
+        _run(postgres_url, f"DROP ROLE {role}")
 
 
 async def test_a_newer_database_is_refused(postgres_url: str) -> None:

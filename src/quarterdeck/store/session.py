@@ -61,9 +61,23 @@ _UNWELL: Final = ("08", "53", "57", "58", "XX", "40", "25")
 """Classes of the server's errors that say something about the server or the session, not about what was asked."""
 _UNWELL_TOO: Final = frozenset({"55P03", "0A000"})
 """A lock that was not given in time; a plan that a change of the schema made useless."""
-_FORBIDDEN: Final = frozenset({"42501", "25006"})
-"""A right that the user lacks; a server, or a session, that only reads."""
 _DAMAGED: Final = frozenset({"XX001", "XX002"})
+_FULL: Final = ("too many clients", "too many connections", "connection slots are reserved")
+"""How the server words that it has no connection left: whoever is not let in hears no code of it."""
+_ROOM: Final = "raise max_connections of the server, or put a pooler in front of it (in session mode)"
+_LOOK: Final = (
+    "see whether its server runs and QUARTERDECK_DATABASE_URL leads to it; what is at work goes on once it answers"
+)
+_LOG: Final = "see what the server's log says; work goes on by itself once it can"
+_RIGHTS: Final = "use an address whose user may write there, on a server that takes writes; to look needs neither"
+_RESTORE: Final = "restore the database from a backup"
+_FIXES: Final[Mapping[str, str]] = {
+    "53100": "free some space on the disk of the database's server",
+    "55P03": "another process holds the database; look for one that hangs",
+    **dict.fromkeys(("42501", "25006"), _RIGHTS),
+    **dict.fromkeys(_DAMAGED, _RESTORE),
+}
+"""What to do about which of the server's errors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,30 +121,10 @@ def unavailable(where: str, error: psycopg.Error) -> StoreUnavailable:
     state = error.sqlstate or ""
     first = (str(error).strip().splitlines() or ["the connection was lost"])[0]
     if cut(error):
-        return unreachable(where, first)
-    fix = "see what the server's log says; work goes on by itself once it can"
-    if state == "53100":
-        fix = "free some space on the disk of the database's server"
-    elif state == "53300":
-        fix = "raise max_connections of the server, or put a pooler in front of it (in session mode)"
-    elif state == "55P03":
-        fix = "another process holds the database; look for one that hangs"
-    elif state in _FORBIDDEN:
-        fix = "use an address whose user may write there, on a server that takes writes; what only looks needs neither"
-    elif state in _DAMAGED:
-        fix = "restore the database from a backup"
+        full = any(sign in str(error) for sign in _FULL)
+        return StoreUnreachable(f"The database {where} cannot be reached", why=first, fix=_ROOM if full else _LOOK)
     kind = StoreLost if state in _DAMAGED else StoreUnavailable
-    return kind(f"The database {where} cannot be used", why=first, fix=fix)
-
-
-def unreachable(where: str, why: str) -> StoreUnreachable:
-    """Its server does not answer, or lets nobody in."""
-    return StoreUnreachable(
-        f"The database {where} cannot be reached",
-        why=why,
-        fix="see whether its server runs and QUARTERDECK_DATABASE_URL leads to it; what is at work goes on by itself "
-        "once it answers",
-    )
+    return kind(f"The database {where} cannot be used", why=first, fix=_FIXES.get(state, _LOG))
 
 
 def in_doubt(where: str) -> InDoubt:
