@@ -161,7 +161,7 @@ async def test_where_the_server_has_no_connection_left_that_is_said_and_waited_f
         tell(bench, f"ALTER ROLE {role} CONNECTION LIMIT 1")
         await engine.try_own()
         await engine.standing.sign_of_life()
-        assert isinstance(heard[0], StoreUnavailable)
+        assert isinstance(heard[0], StoreUnavailable) and "max_connections" in heard[0].fix
         tell(bench, f"ALTER ROLE {role} CONNECTION LIMIT -1")
         await drain(engine, {"work": nothing})
         assert (await few.engine().unfinished(), await few.engine().failed()) == (0, [])

@@ -36,7 +36,8 @@ Settle = Callable[[Job], Awaitable[None]]
 def unavailable(error: BaseException) -> StoreUnreachable:
     """What went wrong, in our words."""
     why = (str(error.__cause__ or error).strip().splitlines() or [type(error).__name__])[0]
-    return StoreUnreachable("The database cannot be reached", why=why, fix="see whether PostgreSQL runs and answers")
+    fix = "see whether PostgreSQL runs and answers, and has a connection left (max_connections)"
+    return StoreUnreachable("The database cannot be reached", why=why, fix=fix)
 
 
 class Manager(JobManager):
