@@ -397,6 +397,33 @@ def test_the_model_that_answered_is_read_and_the_dearer_price_holds(wire: Wire, 
     assert record.served(intent, found, {"google:big": big}) == PRICE
 
 
+@pytest.mark.parametrize("streams", [True, False])
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"tool_calls": [{"index": 0, "id": 123, "function": {"name": "f", "arguments": "{}"}}]},
+        {"tool_calls": [{"index": 0, "id": "c", "function": {"name": 5, "arguments": "{}"}}]},
+        {"content": [{"type": "text", "text": "as other formats have it"}]},
+    ],
+)
+def test_what_it_costs_is_as_the_wire_says_also_where_a_part_of_it_is_nonsense(
+    odd: dict[str, Any], streams: bool
+) -> None:
+    usage = {"prompt_tokens": 10, "completion_tokens": 20}
+    meter = Meter(Wire.CHAT, "m", streams=streams)
+    if streams:
+        for event in (
+            {"choices": [{"index": 0, "delta": odd}]},
+            {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": usage},
+        ):
+            meter.read(b"data: %b\n\n" % json.dumps(event).encode())
+    else:
+        choice = {"index": 0, "message": odd, "finish_reason": "stop"}
+        meter.read(json.dumps({"choices": [choice], "usage": usage}).encode())
+    found = meter.finish(9_999, 500)
+    assert (found.usage, found.estimated) == (Usage(input=10, output=20), False)
+
+
 def test_nothing_came_is_not_a_begun_answer() -> None:
     found = Meter(Wire.MESSAGES, "m", streams=True).finish(9_999, 500)
     assert not found.begun

@@ -84,7 +84,10 @@ class _Call:
 
 
 class ChatFold:
-    """Collects a stream of chunks. `turn` makes the ids that the server does not give unique."""
+    """Collects a stream of chunks. `turn` makes the ids that the server does not give unique.
+
+    What is nonsense raises where it stands: the end and the usage are known all the same.
+    """
 
     def __init__(self, model: str, turn: int) -> None:
         self._model = model
@@ -102,19 +105,21 @@ class ChatFold:
             raise errors.failed(self._model, errors.read_body(None, event))
         self._usage = event.get("usage") or self._usage
         for choice in event.get("choices") or ():
+            self._finish = choice.get("finish_reason") or self._finish
             delta = choice.get("delta") or {}
             self._text.add(delta.get("content") or "")
             self._refusal.add(delta.get("refusal") or "")
             for position, call in enumerate(delta.get("tool_calls") or ()):
                 self._grow(call.get("index", position), call)
-            self._finish = choice.get("finish_reason") or self._finish
 
     def _grow(self, index: int, part: dict[str, Any]) -> None:
-        call = self._calls.setdefault(index, _Call())
-        function = part.get("function") or {}
-        call.id = call.id or part.get("id") or ""
-        call.name = call.name or function.get("name") or ""
+        call, function = self._calls.get(index) or _Call(), part.get("function") or {}
+        known, name = call.id or part.get("id") or "", call.name or function.get("name") or ""
+        if not isinstance(known, str) or not isinstance(name, str):
+            raise TypeError("a tool call's id and name are texts")
         call.arguments.add(function.get("arguments") or "")
+        call.id, call.name = known, name
+        self._calls[index] = call
 
     def draft(self) -> Draft:
         refusal = str(self._refusal)
