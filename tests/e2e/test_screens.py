@@ -3,12 +3,14 @@ for every width and every reader, and nothing that an agent wrote does anything 
 
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
 
 from e2e.browser_kit import THEMES, WIDE, Deck, opened, until
-from e2e.world_kit import EVIL, FILE, World, task
+from e2e.world_kit import EVIL, FILE, World, task, world_at
 
 WIDTHS = (320, 768, 3840)
 
@@ -87,6 +89,49 @@ def test_what_an_agent_wrote_is_shown_as_it_wrote_it(deck: Deck, run: str) -> No
     expect(deck.page.locator(".pane")).to_contain_text(FILE)
     expect(deck.page.locator(".pane")).to_contain_text(f"names {EVIL}")
     assert deck.page.locator("main img, main script").count() == 0
+
+
+def test_an_open_question_is_asked_once_and_told_as_nothing_bad(deck: Deck, run: str) -> None:
+    deck.go(f"run/{run}", f"Goal {EVIL}")
+    why = deck.page.locator(".run-why")
+    expect(why.locator(".why-line").filter(has_text="Which colour?")).to_have_count(1)
+    expect(why).not_to_contain_text("First bad step")
+    why.get_by_role("button", name="Go there").click()
+    expect(deck.page).to_have_url(re.compile(rf"attempt={run}\.asks\.1"))
+
+
+def test_a_run_that_ran_out_of_money_is_offered_more(deck: Deck, world: World) -> None:
+    plan = str(world.place.plan(task("slow")))
+    (ordered,) = world.call("run", "--plan", plan, "--budget", "0.01", "--detach")
+    number = str(ordered["run"])
+    until(deck.page, lambda: ended(world, number), "the end of its money")
+    deck.go(f"run/{number}", "the goal")
+    expect(deck.page.get_by_role("button", name="Raise the budget")).to_be_visible()
+    deck.press("b")
+    expect(deck.asked()).to_contain_text("of $0.01")
+
+
+def ended(world: World, run: str) -> bool:
+    return world.one("SELECT finished_at FROM runs WHERE run = ?", run)["finished_at"] is not None
+
+
+def test_on_a_telephone_the_screen_that_one_is_on_is_in_sight(world: World, browser: Browser, run: str) -> None:
+    with opened(browser, world.url, size={"width": 390, "height": 844}) as deck:
+        for place, heading in (("audit", "Audit"), ("now", "Now"), ("cost", "Cost")):
+            deck.go(place, heading)
+            expect(deck.page.locator(".nav [aria-current=page]")).to_be_in_viewport(ratio=0.9)
+
+
+def test_a_screen_that_could_not_be_loaded_comes_when_the_server_is_back(browser: Browser, tmp_path: Path) -> None:
+    with world_at(tmp_path) as world, ExitStack() as servers, opened(browser, world.url) as deck:
+        deck.go("now", "Now")
+        world.server.kill()
+        expect(deck.page.get_by_text("Not live.")).to_be_visible()
+        deck.page.locator(".nav").get_by_role("link", name="Audit").click()
+        expect(deck.page.get_by_role("heading", name="This screen cannot be shown")).to_be_visible()
+        servers.enter_context(world.place.quarterdeck("up", "--port", world.url.rpartition(":")[2]))
+        expect(deck.page.get_by_role("heading", level=1, name="Audit")).to_be_visible()
+        deck.seen.errors.clear()  # what the browser says by itself of a server that is away
 
 
 def money(text: str) -> float:

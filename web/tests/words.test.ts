@@ -28,8 +28,11 @@ test("counts and shares stay short and never round something to nothing", () => 
     "3.1M",
   ]);
   assert.equal(percent(1, 1000), "<1%");
+  assert.equal(percent(997, 1000), ">99%");
+  assert.equal(percent(10, 10), "100%");
   assert.equal(percent(0, 10), "0%");
   assert.equal(percent(5, 0), "0%");
   assert.equal(plural(1, "task"), "1 task");
+  assert.equal(plural(12_345, "event"), "12,345 events");
   assert.equal(plural(0, "agent is", "agents are"), "0 agents are");
 });

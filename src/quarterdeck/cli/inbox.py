@@ -151,7 +151,8 @@ def _show(call: Call, view: ApprovalView, subject: str | None = None) -> None:
     call.data(f"{view.approval}  {clean(view.title)}")
     where = view.attempt or view.run
     call.data(f"  {view.what} of {where}, for {duration(now - view.since)}{state}")
-    call.data(f"  risk {view.risk}{f', {usd(view.cost_nusd)}' if view.cost_nusd else ''}, hash {view.action_hash[:16]}")
+    amount = f"may cost {usd(view.cost_nusd)}" if view.what == "plan" else f"{usd(view.cost_nusd)} so far"
+    call.data(f"  risk {view.risk}{f', {amount}' if view.cost_nusd else ''}, hash {view.action_hash[:16]}")
     for why in view.why:
         call.data(f"    - {clean(why)}")
     if view.status == "open":

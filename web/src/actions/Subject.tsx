@@ -31,9 +31,11 @@ export function Subject({ approval, alone }: { readonly approval: ApprovalDetail
         <Fact name="Risk">
           <Tag tone={RISK[approval.risk] ?? "idle"}>{approval.risk}</Tag>
         </Fact>
-        <Fact name={approval.what === "plan" ? "May cost" : "Cost so far"}>
-          <Money usd={approval.cost_usd} />
-        </Fact>
+        {approval.what !== "tool" && (
+          <Fact name={approval.what === "plan" ? "May cost" : "Cost so far"}>
+            <Money usd={approval.cost_usd} />
+          </Fact>
+        )}
         {approval.status === "open" && (
           <Fact name="Expires">{approval.expires_at === null ? "never" : <When at={approval.expires_at} />}</Fact>
         )}

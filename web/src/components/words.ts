@@ -69,14 +69,16 @@ export function count(n: number): string {
   return `${Math.abs(size) < 99.95 ? size.toFixed(1).replace(/\.0$/, "") : Math.round(size)}${unit}`;
 }
 
+/** `<1%` is not nothing, `>99%` is not all. */
 export function percent(part: number, whole: number): string {
   if (whole <= 0) return "0%";
   const share = (part / whole) * 100;
-  return share > 0 && share < 1 ? "<1%" : `${Math.round(share)}%`;
+  if (share > 0 && share < 1) return "<1%";
+  return share > 99 && share < 100 ? ">99%" : `${Math.round(share)}%`;
 }
 
-/** `1 task`, `3 tasks`. */
-export const plural = (n: number, one: string, many = `${one}s`): string => `${n} ${n === 1 ? one : many}`;
+/** `1 task`, `3 tasks`, `1,200 tasks`. */
+export const plural = (n: number, one: string, many = `${one}s`): string => `${whole(n)} ${n === 1 ? one : many}`;
 
 /** The beginning of an id, which the command line takes too. */
 export const short = (id: string): string => (id.length > 14 ? id.slice(0, 12) : id);

@@ -72,6 +72,16 @@ export function App() {
 const signOut = () => void leave().catch(complain);
 
 function Rail() {
+  const list = useRef<HTMLUListElement>(null);
+  const screen = place.value.screen;
+  // Where the list is wider than the window, the screen that one is on is in sight, also when a badge comes or goes.
+  useEffect(() => {
+    const show = () =>
+      list.current?.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+    const watch = new ResizeObserver(show);
+    for (const item of list.current?.children ?? []) watch.observe(item);
+    return () => watch.disconnect();
+  }, [screen]);
   return (
     <header class="rail">
       <a class="brand" href={link([SCREENS[0]?.name ?? ""])}>
@@ -87,7 +97,7 @@ function Rail() {
         <span>Quarterdeck</span>
       </a>
       <nav class="nav" aria-label="Screens">
-        <ul>
+        <ul ref={list}>
           {SCREENS.map((entry) => (
             <Item key={entry.name} entry={entry} />
           ))}
@@ -169,6 +179,8 @@ function Stage() {
   const entry = entryOf(here.screen);
   const [loaded, setLoaded] = useState<{ readonly name: string; readonly screen: Screen } | null>(null);
   const [failed, setFailed] = useState(false);
+  const heard = store.link.value.state;
+  const away = useRef(false);
 
   useEffect(() => {
     let left = false;
@@ -181,6 +193,16 @@ function Stage() {
       left = true;
     };
   }, [entry]);
+
+  // What could not be loaded while the server was away comes when it is back: with the page, since a browser does not
+  // ask a second time for a module that it did not get. What somebody is writing in a dialog is kept.
+  useEffect(() => {
+    if (heard === "lost") away.current = true;
+    else if (heard === "live" && away.current) {
+      away.current = false;
+      if (failed && !document.querySelector("[role=dialog]")) location.reload();
+    }
+  }, [heard]);
 
   // Seen in a tab that is not looked at: how much is urgent.
   const urgent = store.ranked.value.filter((need) => need.severity === "now").length;

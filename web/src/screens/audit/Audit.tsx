@@ -195,8 +195,8 @@ function Row({ event }: { readonly event: EventRow | undefined }) {
       <span role="cell" class="audit-kind mono cut">
         {event.kind}
       </span>
-      <span role="cell" class="audit-stream mono cut faint" title={`${event.stream} ${event.seq}`}>
-        {event.stream} <span class="audit-seq">{event.seq}</span>
+      <span role="cell" class="audit-stream mono faint" title={`${event.stream} ${event.seq}`}>
+        <span class="cut">{event.stream}</span> <span class="audit-seq">{event.seq}</span>
       </span>
       <span role="cell" class="audit-gist cut quiet">
         {gist(event.body)}

@@ -7,9 +7,7 @@ import { Button, When } from "../../components/basics.tsx";
 import { Refusal } from "../../components/Dialog.tsx";
 import { Glyph } from "../../components/Mark.tsx";
 import { useAnswer } from "../../components/useAnswer.ts";
-import { plural } from "../../components/words.ts";
-
-const thousands = (n: number): string => n.toLocaleString("en-US");
+import { plural, whole } from "../../components/words.ts";
 
 export function Chain() {
   const { value, error } = useAnswer((signal) => get<ChainStatus>("audit", {}, signal), 0);
@@ -36,13 +34,13 @@ export function Chain() {
         <p class="chain-status">
           {value ? (
             <>
-              {thousands(value.events)} events in {plural(value.streams, "chain")}.{" "}
+              {plural(value.events, "event")} in {plural(value.streams, "chain")}.{" "}
               {value.anchored_at === null ? (
                 <span class="quiet">Their heads were not written down yet.</span>
               ) : (
                 <span class="quiet">
-                  Heads of {value.anchored_streams} written down <When at={value.anchored_at} />;{" "}
-                  {thousands(value.since_anchor)} events since.
+                  Heads of {whole(value.anchored_streams)} written down <When at={value.anchored_at} />;{" "}
+                  {plural(value.since_anchor, "event")} since.
                 </span>
               )}
             </>
@@ -73,8 +71,8 @@ function Result({ found }: { readonly found: Verified }) {
         <Glyph shape={good ? "check" : "cross"} />
         <strong>
           {good
-            ? `Nothing was changed: ${thousands(found.records)} records in ${plural(found.streams, "chain")}`
-            : `${plural(found.faults.length, "fault")} in ${thousands(found.records)} records`}
+            ? `Nothing was changed: ${plural(found.records, "record")} in ${plural(found.streams, "chain")}`
+            : `${plural(found.faults.length, "fault")} in ${plural(found.records, "record")}`}
         </strong>
         <span class="faint">{found.seconds.toFixed(2)} s</span>
       </p>

@@ -25,7 +25,7 @@ export default function Chart(props: {
     let plot: uPlot | null = null;
     const draw = () => {
       plot?.destroy();
-      plot = new uPlot(options(element, props.stretch), data(curves, cap, props.stretch), element);
+      plot = new uPlot(options(element, cap, props.stretch), data(curves, cap, props.stretch), element);
     };
     draw();
     light.addEventListener("change", draw);
@@ -51,7 +51,7 @@ function data({ at, day, spent }: Curves, cap: number | null, stretch: number): 
   return [times, held(day), held(spent), times.map(() => (near ? cap : null))];
 }
 
-function options(element: HTMLElement, stretch: number): uPlot.Options {
+function options(element: HTMLElement, cap: number | null, stretch: number): uPlot.Options {
   const style = getComputedStyle(element);
   const colour = (name: string) => style.getPropertyValue(name).trim();
   const font = `11px ${style.fontFamily}`;
@@ -98,7 +98,15 @@ function options(element: HTMLElement, stretch: number): uPlot.Options {
         value: cell,
         ...steps,
       },
-      { label: "Cap of a day", stroke: colour("--bad"), dash: [4, 4], width: 1, points: { show: false }, value: cell },
+      {
+        label: "Cap of a day",
+        stroke: colour("--bad"),
+        dash: [4, 4],
+        width: 1,
+        points: { show: false },
+        // Said also where it lies above what is drawn.
+        value: () => (cap === null ? "none" : money(cap)),
+      },
     ],
   };
 }

@@ -6,7 +6,7 @@ import type { AgentRow } from "../../api/types.ts";
 import { Button, Command, Meter, Money, Tag, When } from "../../components/basics.tsx";
 import { Fact, Facts } from "../../components/Facts.tsx";
 import { Mark, type Tone } from "../../components/Mark.tsx";
-import { count, duration, percent } from "../../components/words.ts";
+import { count, duration, percent, plural } from "../../components/words.ts";
 import { link } from "../../shell/router.ts";
 import { now } from "../../store/clock.ts";
 import { store } from "../../store/live.ts";
@@ -273,7 +273,7 @@ export function Agent(props: { readonly id: string; readonly open: () => void; r
         <Fact name="Spent">
           <Money usd={agent.spent_usd} /> of <Money usd={agent.cap_usd} />
         </Fact>
-        {agent.incarnation > 1 && <Fact name="Started anew">{agent.incarnation - 1} times</Fact>}
+        {agent.incarnation > 1 && <Fact name="Started anew">{plural(agent.incarnation - 1, "time")}</Fact>}
       </Facts>
       {agent.useful && (
         <div>

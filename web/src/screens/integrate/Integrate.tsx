@@ -47,7 +47,7 @@ export default function Integrate(_: ScreenProps) {
       <header>
         <h1>Integrate</h1>
         <p class="quiet" role="status">
-          {plural(all.length, "branch", "branches")}
+          {plural(all.length, "recent branch", "recent branches")}
           {deck && deck.unreviewed.total > 0 && (
             <>
               {" · "}

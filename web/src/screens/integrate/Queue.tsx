@@ -14,7 +14,10 @@ export function Queue({ gate }: { readonly gate: GateRow }) {
   const { rows, columns, more } = lattice(gate);
   if (rows.length === 0 && columns.length === 0) {
     return (
-      <p class="quiet queue-none">The queue is empty. A change that passes its own checks comes here by itself.</p>
+      <p class="quiet queue-none">
+        The queue is empty.
+        {gate.landed.length === 0 && " A change that passes its own checks comes here by itself."}
+      </p>
     );
   }
   const queued = new Map(gate.queue.map((change) => [change.attempt, change]));

@@ -160,7 +160,7 @@ function RunLine({ run }: { readonly run: RunRow }) {
         <span title={`${percent(run.cost_usd, run.budget_usd)} of the budget`}>
           <Money usd={run.cost_usd} /> of <Money usd={run.budget_usd} />
         </span>
-        <When at={run.updated_at} />
+        <When at={run.created_at} as="for" />
         {run.held && <Tag tone="wait">{run.held}</Tag>}
       </p>
     </li>

@@ -19,6 +19,7 @@ import { Glyph, Mark } from "../../components/Mark.tsx";
 import { count, duration, money, percent, plural } from "../../components/words.ts";
 import { link } from "../../shell/router.ts";
 import { now } from "../../store/clock.ts";
+import { store } from "../../store/live.ts";
 
 export function Head(props: { readonly run: RunRow; readonly detail: RunDetail | null; readonly openBad: () => void }) {
   const { run, detail } = props;
@@ -42,6 +43,11 @@ export function Head(props: { readonly run: RunRow; readonly detail: RunDetail |
   );
 }
 
+/** Whether more money lets it go on: it has not ended, or ended for want of it. */
+export const mayRaise = (run: RunRow): boolean =>
+  !FINISHED.includes(run.status) ||
+  store.needs.all().some((need) => need.actions.includes("raise_budget") && need.runs.includes(run.run));
+
 function Acts({ run }: { readonly run: RunRow }) {
   const ended = FINISHED.includes(run.status);
   const again = run.status === "partial" || run.status === "failed";
@@ -57,8 +63,8 @@ function Acts({ run }: { readonly run: RunRow }) {
           {again ? "Try what did not merge" : "Resume"}
         </Button>
       )}
-      {!ended && (
-        <Button orders act={() => raiseBudget(run)} keys="b">
+      {mayRaise(run) && (
+        <Button orders look={ended ? "main" : undefined} act={() => raiseBudget(run)} keys="b">
           Raise the budget
         </Button>
       )}
@@ -140,6 +146,9 @@ function TaskBar({ tasks }: { readonly tasks: TaskCounts }) {
 function Why(props: { readonly run: RunRow; readonly detail: RunDetail | null; readonly openBad: () => void }) {
   const { run, detail } = props;
   const waits = detail?.waits ?? [];
+  const bad = detail?.first_bad ?? null;
+  // An open question is asked above: it is not told a second time as something that went wrong.
+  const told = bad !== null && !waits.some((wait) => wait.question === bad.why);
   const asked = detail?.approvals.filter((approval) => approval.status === "open") ?? [];
   return (
     <div class="run-why">
@@ -150,9 +159,16 @@ function Why(props: { readonly run: RunRow; readonly detail: RunDetail | null; r
           title={wait.task ? `${wait.task} asks` : "The run asks"}
         >
           <p class="why-text">{wait.question}</p>
-          <Button orders little look="main" act={() => answer(run.run, wait.attempt || null, wait.question)}>
-            Answer
-          </Button>
+          <div class="buttons">
+            {wait.question === bad?.why && (
+              <Button little act={props.openBad} keys="f">
+                Go there
+              </Button>
+            )}
+            <Button orders little look="main" act={() => answer(run.run, wait.attempt || null, wait.question)}>
+              Answer
+            </Button>
+          </div>
         </Line>
       ))}
       {asked.map((approval) => (
@@ -173,10 +189,10 @@ function Why(props: { readonly run: RunRow; readonly detail: RunDetail | null; r
           <p class="why-text">{run.reason}</p>
         </Line>
       )}
-      {detail?.first_bad && (
+      {bad && told && (
         <Line tone="bad" title="First bad step">
           <p class="why-text">
-            {detail.first_bad.what}: {detail.first_bad.why} <When at={detail.first_bad.at} />
+            {bad.what}: {bad.why} <When at={bad.at} />
           </p>
           <Button little act={props.openBad} keys="f">
             Go there

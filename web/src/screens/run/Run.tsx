@@ -17,7 +17,7 @@ import { go, link, type Place, swap } from "../../shell/router.ts";
 import { useKeys } from "../../shell/useKeys.ts";
 import { follow, store } from "../../store/live.ts";
 import type { ScreenProps } from "../registry.ts";
-import { Head } from "./Head.tsx";
+import { Head, mayRaise } from "./Head.tsx";
 import { Pane, PLANNER, type Tab } from "./Pane.tsx";
 import { Runs } from "./Runs.tsx";
 import { stepTask, Tasks, toggleList, useOrder } from "./Tasks.tsx";
@@ -116,7 +116,7 @@ function Shown({
     { keys: "j", does: "Next task", act: () => move(1) },
     { keys: "k", does: "Previous task", act: () => move(-1) },
     { keys: "f", does: "Go to the first bad step", act: openBad },
-    { keys: "b", does: "Raise the budget", orders: true, act: () => run.finished_at === null && raiseBudget(run) },
+    { keys: "b", does: "Raise the budget", orders: true, act: () => mayRaise(run) && raiseBudget(run) },
     {
       keys: "p",
       does: "Pause or resume",

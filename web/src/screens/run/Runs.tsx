@@ -136,7 +136,7 @@ function Line({ id }: { readonly id: string }) {
         <Money usd={run.cost_usd} />
       </span>
       <span role="cell" class="runs-when faint num">
-        <When at={run.updated_at} />
+        {run.finished_at === null ? <When at={run.created_at} as="for" /> : <When at={run.finished_at} />}
       </span>
     </>
   );
