@@ -194,6 +194,8 @@ def test_who_watches_is_waited_for_and_who_does_not_is_told_the_next_command(pla
     code, out, err = place.call("inbox", "--json")
     assert (code, '"kind": "approval"' in out) == (0, True), err
     approval = out.split('"approval": "')[1].split('"')[0]
+    code, out, err = place.call("inbox")
+    assert code == 0 and " ago, expires in " in out and "risk low, may cost $" in out, out
     code, _, err = place.call("approve", approval[:6], "--hash", "f" * 16)
     assert code == 7, err
     code, out, err = place.call("approve", approval[:6], "--json")

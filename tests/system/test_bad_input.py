@@ -402,7 +402,7 @@ COMMANDS: list[tuple[tuple[str, ...], int, tuple[str, ...]]] = [
     *((("show", odd), Exit.NOT_FOUND, ("there is no run",)) for odd in ("../../etc", "a\nb", "%", "\udcff", "r-")),
     (("show",), Exit.USAGE, ("Missing argument 'ID'",)),
     (("rum", "x"), Exit.USAGE, ("There is no command rum", "quarterdeck run")),
-    (("frobnicate",), Exit.USAGE, ("No such command 'frobnicate'", "quarterdeck --help")),
+    (("frobnicate",), Exit.USAGE, ("There is no command frobnicate", "quarterdeck --help")),
     (("run",), Exit.USAGE, ("There is neither a goal nor a plan",)),
     (("run", "x", "--config-of", "nope"), Exit.NOT_FOUND, ("there is no run",)),
     (("budget", "nope", "nan"), Exit.USAGE, ("nan is no amount between 0 and",)),

@@ -88,6 +88,7 @@ def test_no_command_shows_help(capsys: Capture) -> None:
     "arguments",
     [
         ["rnu"],
+        ["frobnicate"],
         ["run", "--wrong"],
         ["show"],
         ["run"],

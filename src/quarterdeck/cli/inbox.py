@@ -150,7 +150,7 @@ def _show(call: Call, view: ApprovalView, subject: str | None = None) -> None:
     state = left if view.status == "open" else f", {view.status}{f' by {view.by}' if view.by else ''}"
     call.data(f"{view.approval}  {clean(view.title)}")
     where = view.attempt or view.run
-    call.data(f"  {view.what} of {where}, for {duration(now - view.since)}{state}")
+    call.data(f"  {view.what} of {where}, asked {duration(now - view.since)} ago{state}")
     amount = f"may cost {usd(view.cost_nusd)}" if view.what == "plan" else f"{usd(view.cost_nusd)} so far"
     call.data(f"  risk {view.risk}{f', {amount}' if view.cost_nusd else ''}, hash {view.action_hash[:16]}")
     for why in view.why:
@@ -171,7 +171,7 @@ def _show_red(call: Call, red: RedView) -> None:
 def _show_question(call: Call, wait: WaitView) -> None:
     answer = f"quarterdeck answer {wait.attempt or wait.run} TEXT"
     call.emit("wait", {**asdict(wait), "answer": answer})
-    call.data(f"{wait.attempt or wait.run}, for {duration(time.time() - wait.since)}")
+    call.data(f"{wait.attempt or wait.run}, asked {duration(time.time() - wait.since)} ago")
     for line in clean(wait.question, lines=True).splitlines():
         call.data(f"  {line}")
     call.data(f"  answer: {answer}")

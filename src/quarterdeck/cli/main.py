@@ -36,9 +36,8 @@ class LazyGroup(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         command = registry.find(cmd_name)
         if command is None:
-            if close := difflib.get_close_matches(cmd_name, self.list_commands(ctx), n=1):
-                raise BadInput(f"There is no command {cmd_name}", fix=f"quarterdeck {close[0]}")
-            return None
+            close = difflib.get_close_matches(cmd_name, self.list_commands(ctx), n=1)
+            raise BadInput(f"There is no command {cmd_name}", fix=f"quarterdeck {close[0] if close else '--help'}")
         app = registry.load(f"quarterdeck.cli.{command.module}", "app", f"`{cmd_name}` cannot be loaded")
         loaded = get_command(app)
         return loaded.commands.get(cmd_name) if isinstance(loaded, TyperGroup) else loaded

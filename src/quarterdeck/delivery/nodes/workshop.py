@@ -102,7 +102,9 @@ class Workshop:
         name = config.deck.sandbox.backend
         if name not in self._providers:
             known = ", ".join(sorted(self._providers))
-            raise BadConfiguration(f"there is no sandbox called {name!r}", fix=f"[sandbox] backend is one of: {known}")
+            raise BadConfiguration(
+                f"there is no sandbox called {name!r}", fix=f"--sandbox, or [sandbox] backend, is one of: {known}"
+            )
         return self._providers[name]
 
     async def spec(

@@ -288,7 +288,7 @@ function Line(props: {
   return (
     <tr>
       <th scope="row" class="cost-key">
-        <Key by={by} name={row.key} />
+        <Key by={by} name={row.key} />{" "}
         {row.estimated_usd > 0 && (
           <Tag title="The wire carried no usage: counted from the text">≈ {money(row.estimated_usd)} estimated</Tag>
         )}
