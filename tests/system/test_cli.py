@@ -13,6 +13,7 @@ import store_kit
 
 from quarterdeck.kernel.failures import Exit
 from quarterdeck.settings import parse_deck_toml
+from quarterdeck.testing.forked import FORKS, QUARTERDECK
 
 PYPROJECT = "[project]\nname = 'x'\n[dependency-groups]\ndev = ['ruff']\n[tool.ruff]\n[tool.pytest.ini_options]\n"
 
@@ -37,8 +38,13 @@ def repository(tmp_path: Path) -> Path:
 def quarterdeck(*arguments: str, home: Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     place = home / "home"
     environment = {**os.environ, "QUARTERDECK_HOME": str(place), **store_kit.told(place / "deck.db")}
-    command = [sys.executable, "-m", "quarterdeck.cli.main", *arguments]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    process = FORKS.start(QUARTERDECK, arguments, cwd=cwd, env=environment)
+    try:
+        out, err = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(arguments, process.wait(), out, err)
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_init_writes_what_the_repository_shows(repository: Path, tmp_path: Path) -> None:
@@ -117,13 +123,8 @@ def test_a_process_that_stays_for_other_runs_says_so(repository: Path, tmp_path:
         task = {"id": gate.name, "title": gate.name, "instructions": str(gate), "paths": [gate.name], "agent": "shell"}
         plan.write_text(json.dumps({"v": 1, "goal": gate.name, "tasks": [task]}))
         arguments = ["run", "--plan", str(plan), "--repo", str(repository), "--sandbox", "none", "--json"]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "quarterdeck.cli.main", *arguments],
-            env={**os.environ, "QUARTERDECK_HOME": str(home), **store_kit.told(home / "deck.db")},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        environment = {**os.environ, "QUARTERDECK_HOME": str(home), **store_kit.told(home / "deck.db")}
+        process = FORKS.start(QUARTERDECK, arguments, env=environment)
         processes.append(process)
         assert process.stdout is not None
         assert any('"harness.started"' in line for line in process.stdout)
