@@ -18,6 +18,7 @@ import pytest
 
 from quarterdeck.kernel.failures import SandboxFailed
 from quarterdeck.testing.sandbox_conformance import LIMITS, checks, opened
+from quarterdeck.workplace import watchdog
 from quarterdeck.workplace.bubblewrap import Bubblewrap
 from quarterdeck.workplace.ground import Ground, share, socket_folder, worker_uid
 from quarterdeck.workplace.plain import Plain
@@ -501,6 +502,18 @@ class TestWatchdog:
             result = await sandbox.exec(["python3", "-c", script], timeout=60)
             assert (result.exit_code, result.flags) == (None, ("disk",))
             await sandbox.exec("ls | head -c 100000 | xargs rm -f; true", timeout=20)
+
+    def test_what_was_hidden_before_a_strike_is_not_held_against_what_comes_after(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(watchdog, "nameless", lambda *_, **__: (0, 1))
+        monkeypatch.setattr(watchdog, "should_walk", lambda **_: True)
+        with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as childless:
+            looking = watchdog.Watchdog(childless.pid, tmp_path, SMALL)
+            assert [looking.look().unknown, looking.look().unknown] == [0, 1], "it has to be seen twice"
+            assert looking.kill(frozenset())
+            assert [looking.look().unknown, looking.look().unknown] == [0, 1]
+            childless.communicate()
 
 
 # -- what is given to a sandbox ----------------------------------------------------------------------------------------

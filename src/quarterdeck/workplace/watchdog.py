@@ -141,7 +141,7 @@ class Watchdog:
         """SIGKILL all processes of the sandbox but `spare`; whether none was left at the end. Raises OSError where the
         machine does not let us look."""
         deadline = time.monotonic() + _KILL_TIME
-        self._walked_at = float("-inf")  # what only they held is gone with them
+        self._walked_at, self._hidden = float("-inf"), 0  # what only they held is gone with them, or will be soon
         while time.monotonic() < deadline:
             doomed = [pid for pid in descendants(self._root) if pid not in spare and _lives(pid)]
             if not doomed:
