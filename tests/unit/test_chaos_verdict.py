@@ -271,6 +271,7 @@ def test_a_run_that_is_well_has_no_finding(scene: Scene) -> None:
     assert well(scene).findings() == []
     cut_off = well(scene)
     cut_off.add(NATIVE, asked(2), erred("the process ended"))
+    cut_off.add(NATIVE, asked(2), erred("anthropic:scripted broke off: Connection reset by peer"))
     assert cut_off.findings() == []
 
 

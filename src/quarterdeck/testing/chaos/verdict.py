@@ -57,6 +57,7 @@ class Verdict:
 Streams = Mapping[str, list[Record]]
 
 _NO_END: Final = "no run.finished line"
+_RESET: Final = "broke off: Connection reset by peer"
 _ENDS: Final = (Outcome.OK,)
 _SHORT_ENDS: Final = (Outcome.OK, Outcome.EXHAUSTED)
 
@@ -78,7 +79,8 @@ def judge(scene: Scene, run: str, result: Line | None, *, delays: bool = False) 
 def judged(
     scene: Scene, run: str, result: Line | None, streams: Streams, *, delays: bool, short: bool = False
 ) -> Verdict:
-    """What its result, its branch and the journal say of the run. `short`: its money could not be enough."""
+    """What its result, its branch and the journal say of the run. `delays`: nodes may have waited for the machine, and
+    calls may have been cut off with their connections. `short`: its money could not be enough."""
     mine = {name: records for name, records in streams.items() if name.startswith((f"attempt/{run}.", f"run/{run}"))}
     everything = [record.event for records in mine.values() for record in records]
     due = due_of(scene, result) if short else scene.tasks
@@ -223,7 +225,8 @@ def of_run(scene: Scene, records: list[Record], due: Sequence[str]) -> Iterator[
 
 
 def of_attempt(stream: str, records: list[Record], delays: bool, ends: Collection[str] = _ENDS) -> Iterator[str]:
-    """Every intent has one outcome; nothing that has one is begun again. `ends`: how its nodes may end."""
+    """Every intent has one outcome; nothing that has one is begun again. `delays`: as `judged` has it. `ends`: how its
+    nodes may end."""
     events = [record.event for record in records]
     intended = Counter(event.call for event in events if isinstance(event, e.ToolIntended))
     intended.subtract(event.call for event in events if isinstance(event, e.ToolFellBack))  # one outcome for both
@@ -240,13 +243,18 @@ def of_attempt(stream: str, records: list[Record], delays: bool, ends: Collectio
     if asked != outcomes:
         yield f"{stream}: {asked} model calls have {outcomes} outcomes"
     for event in events:
-        if isinstance(event, e.ModelErred) and "the process ended" not in event.reason:
+        if isinstance(event, e.ModelErred) and not _expected(event, delays):
             yield f"{stream}: a model call failed: {event.reason}"
         if isinstance(event, e.NodeFinished) and event.outcome not in ends:
             yield f"{stream}: {event.node} ended with {event.outcome}: {event.reason}"
         if isinstance(event, e.NodeDelayed) and not delays:
             yield f"{stream}: {event.node} was delayed: {event.reason}"
     yield from _of_harness(stream, events)
+
+
+def _expected(failed: e.ModelErred, cuts: bool) -> bool:
+    """Whether a fault that is injected does that to a call under way: its process ends, or its connection is reset."""
+    return "the process ended" in failed.reason or (cuts and failed.reason.endswith(_RESET))
 
 
 def _of_harness(stream: str, events: list[e.EventBase]) -> Iterator[str]:
