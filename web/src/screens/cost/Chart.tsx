@@ -99,7 +99,7 @@ function options(element: HTMLElement, cap: number | null, stretch: number): uPl
         ...steps,
       },
       {
-        label: "Cap of a day",
+        label: "Daily cap",
         stroke: colour("--bad"),
         dash: [4, 4],
         width: 1,
