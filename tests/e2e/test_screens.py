@@ -60,6 +60,8 @@ def test_every_screen_is_drawn_fits_and_is_accessible_and_inert(
         for name, (place, heading) in places(run).items():
             deck.go(place, heading)
             settle(deck)
+            if name == "cost":  # its library comes after the screen
+                expect(deck.page.locator(".chart-frame canvas")).to_be_visible()
             deck.draw(f"{name}-{theme}")
             found += [f"{name}: {violation}" for violation in deck.violations()]
             found += [f"{name} at {width}: {by} too wide" for width, by in widths(deck) if by > 0]
