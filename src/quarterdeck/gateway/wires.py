@@ -243,10 +243,10 @@ longer than what was sent."""
 _CHARGED_FIELDS: Final[Mapping[Wire, tuple[str, ...]]] = {
     Wire.MESSAGES: ("mcp_servers", "container"),
     Wire.RESPONSES: ("prompt",),
-    Wire.CHAT: ("audio",),
+    Wire.CHAT: ("audio", "prediction"),
     Wire.GEMINI: (),
 }
-"""Fields that bring such tools, or an answer that is not text."""
+"""Fields that bring such tools, an answer that is not text, or what no limit of the answer bounds."""
 
 _CHARGED_ANYWHERE: Final = ("web_search_options", "search_parameters", "plugins")
 """Such fields of vendors and proxies that speak several formats."""
@@ -274,9 +274,8 @@ def unmetered(asked: Asked) -> str:
     for name in _ELSEWHERE:
         if body.get(name) not in (None, [], {}, ""):
             return f"{name} chooses another model or another place, and nobody here knows its price"
-    edits = bodies.listed(bodies.mapping(body.get("context_management")).get("edits"))
-    if any(str(bodies.mapping(edit).get("type")).startswith("compact") for edit in edits):
-        return "a prompt that the provider shortens is charged beside the usage that it tells"
+    if why := _worked_on(body):
+        return why
     if any(str(mode).lower() != "text" for mode in _modes(asked)):
         return "an answer that is not text is charged at another price than the list's"
     if asked.wire is Wire.GEMINI and len(asked.configs) > 1:
@@ -290,6 +289,19 @@ def unmetered(asked: Asked) -> str:
         return "a chosen region is charged at another price than the list's"
     if body.get("background"):
         return "an answer in the background comes when nobody meters it"
+    return ""
+
+
+def _worked_on(body: Mapping[str, Any]) -> str:
+    """Why the provider may work on the request more often than once; empty = it does not."""
+    found = [bodies.mapping(one) for one in bodies.listed(body.get("context_management"))]
+    edits = [*found, *(bodies.mapping(edit) for one in found for edit in bodies.listed(one.get("edits")))]
+    if body.get("compaction") or any(str(edit.get("type")).startswith("compact") for edit in edits):
+        return "a prompt that the provider shortens is charged beside the usage that it tells"
+    if (team := body.get("multi_agent")) and bodies.mapping(team).get("enabled", True):
+        return "how many agents the provider starts for it, and what they use, nothing in the request bounds"
+    if bodies.mapping(body.get("reasoning")).get("mode") not in (None, "", "standard"):
+        return "how often the provider has it worked on in that reasoning mode nothing in the request bounds"
     return ""
 
 
