@@ -1,4 +1,5 @@
-"""The gateway is killed while a hundred callers use it: by what was billed, the day's cap holds over all of it."""
+"""The gateway is killed while a hundred callers use it: by what was billed, the day's cap holds over all of it, and
+`cost` says which key spent it."""
 
 import asyncio
 import json
@@ -89,6 +90,7 @@ async def test_the_day_s_cap_holds_over_kills_by_what_was_billed(tmp_path: Path)
     rng = random.Random(4711)
     with place_at(tmp_path) as place:
         place.operator(DECK)
+        place.repository.mkdir()
         async with ScriptedServer(script()) as server:
             served = 0
             for kill in range(KILLS):
@@ -114,3 +116,11 @@ async def test_the_day_s_cap_holds_over_kills_by_what_was_billed(tmp_path: Path)
         settled, reserved = sum(row["settled"] for row in rows), sum(row["reserved"] for row in rows)
         assert server.total.nusd <= settled + reserved <= CAP * 1e9
         assert server.total.nusd > CAP * 1e9 * 0.2
+        _, lines, _ = await asyncio.to_thread(place.call, "cost", "--by", "key", "--json")
+        keys = [json.loads(line) for line in lines.splitlines()]
+        assert (
+            sum(round(key["settled_usd"] * 1e9) + round(key["reserved_usd"] * 1e9) for key in keys)
+            == settled + reserved
+        )
+        assert told["name"] in {key["key"] for key in keys}, "no run, so no other list would name it"
+        assert told["name"] in (await asyncio.to_thread(place.call, "cost"))[1]

@@ -116,7 +116,7 @@ def test_wrong_usage_is_explained(arguments: list[str], capsys: Capture) -> None
         ),
         (
             ["cost", "--by", "moon"],
-            "Invalid value for '--by': 'moon' is not one of 'run', 'agent', 'model', 'task', 'user', 'day'.\n",
+            "Invalid value for '--by': 'moon' is not one of 'run', 'agent', 'model', 'task', 'user', 'day', 'key'.\n",
         ),
     ],
 )

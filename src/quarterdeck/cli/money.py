@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -44,7 +44,11 @@ class By(StrEnum):
     TASK = "task"
     USER = "user"
     DAY = "day"
+    KEY = "key"
 
+
+_OF_ALL: Final = (By.DAY, By.USER, By.KEY)
+"""What is not of one run."""
 
 _KEY: dict[By, Callable[[CostView], str]] = {
     By.RUN: lambda cost: cost.run,
@@ -121,12 +125,12 @@ def cost(
     json: Json = False,
     no_input: NoInput = False,
 ) -> None:
-    """Show what was spent and what is left, by day, user, run, agent, model or task."""
+    """Show what was spent and what is left, by day, user, run, agent, model, task or key of the gateway."""
     drive(_cost(begin(context, json, no_input), run, by))
 
 
 async def _cost(call: Call, run: str | None, by: By | None) -> None:
-    if run is not None and by in (By.USER, By.DAY):
+    if run is not None and by in _OF_ALL:
         raise BadInput(f"{by} is not of one run", fix=f"quarterdeck cost --by {by}")
     async with call.deck() as deck:
         if run is not None:
@@ -142,16 +146,12 @@ async def _cost(call: Call, run: str | None, by: By | None) -> None:
     elif call.json:
         wanted = [By.RUN]
     else:
-        wanted = [By.RUN, By.AGENT, By.MODEL] if run is not None else [By.DAY, By.USER, By.RUN, By.AGENT, By.MODEL]
+        wanted = [By.RUN, By.AGENT, By.MODEL] if run is not None else [*_OF_ALL, By.RUN, By.AGENT, By.MODEL]
     unusual = {(notice.about, notice.name) for notice in notices}
-    shown = [
-        _of_days(call, one, purses, caps, unusual)
-        if one in (By.USER, By.DAY)
-        else _sums(call, one, costs, purses, unusual)
-        for one in wanted
-    ]
+    shown = [_shown(call, one, costs, purses, caps, unusual) for one in wanted]
     if not any(shown) and not call.json:
-        call.say("nothing was spent")
+        keys = By.KEY not in wanted and run is None and _keys(purses)
+        call.say("no run has spent anything: quarterdeck cost --by key" if keys else "nothing was spent")
     for notice in notices[:_NOTICES]:
         call.say(f"{notice.run}: {noticed(notice)}", Tone.WARN)
     priced = operator_config(call.settings.home).config.prices
@@ -159,6 +159,43 @@ async def _cost(call: Call, run: str | None, by: By | None) -> None:
         call.warn(old)
     if any(each.estimated_calls for each in costs):
         call.say("~ rests in part on estimates: the provider sent no usage for some calls")
+
+
+def _shown(
+    call: Call,
+    by: By,
+    costs: list[CostView],
+    purses: Mapping[str, PurseView],
+    caps: DayCaps,
+    unusual: Set[tuple[str, str]],
+) -> bool:
+    """Show one list; whether there was anything in it."""
+    match by:
+        case By.USER | By.DAY:
+            return _of_days(call, by, purses, caps, unusual)
+        case By.KEY:
+            return _of_keys(call, _keys(purses))
+        case _:
+            return _sums(call, by, costs, purses, unusual)
+
+
+def _keys(purses: Mapping[str, PurseView]) -> list[PurseView]:
+    """The purses of keys of the gateway alone that spent anything, the dearest first."""
+    keys = [one for one in purses.values() if one.purse.startswith("key/") and (one.settled_nusd or one.reserved_nusd)]
+    return sorted(keys, key=lambda one: (-one.settled_nusd, one.purse))
+
+
+def _of_keys(call: Call, keys: list[PurseView]) -> bool:
+    """Show keys of the gateway alone; whether there were any. What their budget was is known to their process only."""
+    rows = []
+    for one in keys:
+        name = one.purse.partition("/")[2]
+        call.emit(None, {"key": name, **_money(one.settled_nusd, one.reserved_nusd, one.cap_nusd)})
+        rows.append([name, *_amounts(one.settled_nusd, one.reserved_nusd, None)[:2]])
+    if rows:
+        call.table([Column("key"), Column("cost", right=True), Column("reserved", right=True)], rows)
+        call.data("")
+    return bool(rows)
 
 
 def _of_days(call: Call, by: By, purses: Mapping[str, PurseView], caps: DayCaps, unusual: Set[tuple[str, str]]) -> bool:
