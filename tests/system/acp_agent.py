@@ -142,6 +142,8 @@ def step(action: dict[str, Any]) -> str | None:
         update("plan", entries=[{"content": text, "status": "pending", "priority": "low"} for text in value])
     elif name == "usage":
         update("usage_update", used=10, size=100, cost={"amount": value, "currency": "USD"})
+    elif name == "used":  # with the answer to the prompt
+        STATE["used"] = {"inputTokens": value, "outputTokens": 1, "totalTokens": 1}
     elif name == "flood":
         for number in range(value):
             update("agent_message_chunk", content={"type": "text", "text": f"{number} "})
@@ -241,7 +243,8 @@ def main() -> None:
                 assert Path(message["params"]["cwd"]).samefile(".")
                 send({"id": number, "result": {"sessionId": "s1"}})
             elif method == "session/prompt":
-                send({"id": number, "result": {"stopReason": prompt(message)}})
+                ended = {"stopReason": prompt(message)}
+                send({"id": number, "result": ended | ({"usage": STATE["used"]} if "used" in STATE else {})})
             elif method == "session/cancel":
                 STATE["cancelled"] = True
             elif number is not None:

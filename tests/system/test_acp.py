@@ -323,6 +323,17 @@ async def test_the_users_own_login_is_copied_and_what_it_costs_is_not_verified(p
     assert (turned.verified, turned.cost_nusd, turned.usage) == (False, 250_000_000, Usage())
 
 
+@pytest.mark.parametrize("used", [10**30, 2**63, -1])
+async def test_what_nobody_can_have_used_is_no_usage(plain: Stage, tmp_path: Path, used: int) -> None:
+    (tmp_path / "user").mkdir()
+    (tmp_path / "user" / "token").write_text("x")
+    plain.profile = replace(GENERIC, name="claude", login=Login(files=("token",), hosts=("vendor.example",)))
+    finished = await plain.work({"used": used}, {"run": "echo x > a.txt"}, SUBMIT, profile="claude", login="own")
+    assert finished.outcome is Outcome.OK, finished.reason
+    turned = next(event for event in await plain.events() if isinstance(event, e.AgentTurned))
+    assert turned.usage == Usage()
+
+
 @pytest.mark.parametrize("taken_up", [False, True])
 async def test_a_login_that_cannot_be_shared_comes_back_renewed_and_no_copy_stays(
     plain: Stage, tmp_path: Path, taken_up: bool

@@ -48,6 +48,8 @@ LINE_LIMIT: Final = 16 * 1024 * 1024
 BYTES_LIMIT: Final = 512 * 1024 * 1024
 AT_ONCE: Final = 32
 """Permission requests that wait for their answer; nothing more is read as long as there are so many."""
+MOST_TOKENS: Final = 1_000_000_000_000
+"""Of a session, by what an agent says of itself; more cannot be true, and could not be stored."""
 _AUTH_REQUIRED: Final = -32000
 _NOTHING: Final[Mapping[str, Any]] = {}
 _UPDATE: Final = "session/update"
@@ -349,14 +351,16 @@ def _options(found: Any) -> dict[str, tuple[str, ...]]:
     return result
 
 
-def usage_of(reported: ReportedUsage) -> Usage:
-    """ACP counts cached tokens apart from the input, and thoughts apart from the output."""
-    return Usage(
+def usage_of(reported: ReportedUsage) -> Usage | None:
+    """ACP counts cached tokens apart from the input, and thoughts apart from the output. None = nobody can have used
+    that."""
+    usage = Usage(
         input=reported.input_tokens,
         cache_read=reported.cached_read_tokens or 0,
         cache_write=reported.cached_write_tokens or 0,
         output=reported.output_tokens + (reported.thought_tokens or 0),
     )
+    return usage if usage.prompt + usage.output <= MOST_TOKENS else None
 
 
 def _class_of(error: RequestError) -> FailureClass:
