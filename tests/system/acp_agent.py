@@ -26,6 +26,10 @@ SERVER: dict[str, Any] = {}
 MEMORY = Path(os.environ["HOME"]) / "memory.json"
 
 
+class Refused(Exception):
+    """Of which the client is told nothing but its words."""
+
+
 def send(message: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
     sys.stdout.flush()
@@ -182,6 +186,8 @@ def step(action: dict[str, Any]) -> str | None:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             while True:
                 signal.pause()
+    elif name == "refuse":  # in the very words
+        raise Refused(value)
     elif name == "error":
         raise RuntimeError(value)
     elif name == "stop":
@@ -250,7 +256,8 @@ def main() -> None:
             elif number is not None:
                 send({"id": number, "error": {"code": -32601, "message": "no such method"}})
         except Exception as error:  # noqa: BLE001 -- whatever goes wrong is told to the client
-            send({"id": number, "error": {"code": -32000 if "auth" in str(error) else -32603, "message": repr(error)}})
+            said = str(error) if isinstance(error, Refused) else repr(error)
+            send({"id": number, "error": {"code": -32000 if "auth" in str(error) else -32603, "message": said}})
 
 
 main()

@@ -253,6 +253,14 @@ async def test_other_stops_are_failures_of_their_class(plain: Stage, stop: str, 
     assert (finished.outcome, finished.failure) == (Outcome.FAILED, failure)
 
 
+@pytest.mark.parametrize("words", ["\ud800", "a\0b", "\udfff" * 3000])
+async def test_words_that_nothing_can_store_are_a_failure_like_any_other(plain: Stage, words: str) -> None:
+    finished = await plain.work({"refuse": words})
+    assert (finished.outcome, finished.failure) == (Outcome.FAILED, FailureClass.TOOL)
+    assert "refused session/prompt" in finished.reason
+    assert any(isinstance(event, e.HarnessFinished) for event in await plain.events())
+
+
 async def test_an_agent_that_wants_a_login_fails_as_such(plain: Stage) -> None:
     finished = await plain.work({"error": "auth required"})
     assert (finished.outcome, finished.failure) == (Outcome.FAILED, FailureClass.AUTH)

@@ -39,6 +39,7 @@ from quarterdeck.agents.acp_updates import name_in
 from quarterdeck.agents.acp_values import Begun, Greeting, Listener, Option, Permission, Server, Turn
 from quarterdeck.kernel.entities import Usage
 from quarterdeck.kernel.failures import AgentFailed, FailureClass, SandboxFailed
+from quarterdeck.tools.bounds import readable
 from quarterdeck.workplace.port import Session
 
 _log = logging.getLogger(__name__)
@@ -369,4 +370,4 @@ def _class_of(error: RequestError) -> FailureClass:
 
 def _why(error: RequestError) -> str:
     data = "" if error.data is None else f" {json.dumps(error.data, default=str)}"
-    return f"{error} ({error.code}){data}"[:2000]
+    return readable(f"{error} ({error.code}){data}"[:2000])  # JSON can spell what cannot be stored
