@@ -147,20 +147,25 @@ class Exit:
 
 
 class QuarterdeckError(Exception):
-    """Something in Quarterdeck went wrong."""
+    """Something in Quarterdeck went wrong. What it says can always be stored, whoever is quoted in it."""
 
     failure: ClassVar[FailureClass] = FailureClass.BUG
     exit_code: ClassVar[int] = Exit.FAILED
 
     def __init__(self, message: str = "", *, why: str = "", fix: str = "") -> None:
         doc = (type(self).__doc__ or "").strip().splitlines()
-        self.message = message or (doc[0] if doc else type(self).__name__)
-        self.why = why
-        self.fix = fix
+        self.message = _whole(message) or (doc[0] if doc else type(self).__name__)
+        self.why = _whole(why)
+        self.fix = _whole(fix)
         super().__init__(self.message)
 
     def __str__(self) -> str:
         return self.message if not self.why else f"{self.message.removesuffix('.')}: {self.why}"
+
+
+def _whole(text: str) -> str:
+    """The text with U+FFFD for half a surrogate pair: JSON can spell one, and servers repeat what they were sent."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 class BadInput(QuarterdeckError):
