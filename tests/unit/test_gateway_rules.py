@@ -464,6 +464,42 @@ def test_an_answer_in_one_piece_is_metered_too(wire: Wire) -> None:
     assert found.message.text == "Hi"
 
 
+@pytest.mark.parametrize("odd", ["Hi", 5, {"a": 1}, ["Hi"], [None], [{"type": {}}], {}])
+@pytest.mark.parametrize("wire", Wire)
+def test_an_answer_in_one_piece_may_be_nonsense_in_any_part(wire: Wire, odd: Any) -> None:
+    whole = WHOLE[wire]
+    for part in whole:
+        meter = Meter(wire, "m", streams=False)
+        meter.read(json.dumps({**whole, part: odd}).encode())
+        found = meter.finish(9_999, 500)
+        assert found.usage == Usage(input=3, output=2) or found.estimated
+    for part in {"content", "output"} & set(whole):
+        meter = Meter(wire, "m", streams=False)
+        meter.read(json.dumps({**whole, part: odd}).encode())
+        found = meter.finish(9_999, 500)
+        assert (found.usage, found.estimated) == (Usage(input=3, output=2), False), "the wire says what it cost"
+
+
+@pytest.mark.parametrize("said", [0, None])
+@pytest.mark.parametrize("wire", Wire)
+def test_a_server_that_does_not_count_is_not_free(wire: Wire, said: int | None) -> None:
+    whole = WHOLE[wire]
+    (key, usage), *_ = ((key, value) for key, value in whole.items() if key.startswith("usage"))
+    counts = {} if said is None else dict.fromkeys(usage, said)
+    meter = Meter(wire, "m", streams=False)
+    meter.read(json.dumps({**whole, key: {**counts, "more": 1}}).encode())
+    found = meter.finish(9_999, 500)
+    assert (found.usage, found.estimated) == (Usage(input=9_999, output=500), True)
+
+
+def test_a_prompt_that_was_not_counted_when_its_stream_broke_is_the_longest() -> None:
+    meter = Meter(Wire.MESSAGES, "m", streams=True)
+    start = {"type": "message_start", "message": {"usage": {"input_tokens": 0, "output_tokens": 0}}}
+    meter.read(b"data: %b\n\n" % json.dumps(start).encode())
+    found = meter.finish(9_999, 500)
+    assert (found.usage, found.prompt_counted) == (Usage(input=9_999, output=500), False)
+
+
 def test_usage_that_was_not_asked_for_is_kept_from_the_client() -> None:
     meter = Meter(Wire.CHAT, "m", streams=True, hide_usage=True)
     got = b"".join(meter.read(frame) for frame in [*frames(CHAT), b"data: [DONE]\n\n"]) + meter.rest()

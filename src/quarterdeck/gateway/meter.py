@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from quarterdeck.gateway import bodies
 from quarterdeck.gateway.wires import Wire
 from quarterdeck.kernel.entities import Usage
 from quarterdeck.kernel.failures import ModelFailed
@@ -240,19 +241,20 @@ def _as_events(wire: Wire, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         case Wire.MESSAGES:
             usage = body.get("usage") or {}
             yield {"type": "message_start", "message": {"usage": usage, "model": body.get("model")}}
-            for index, block in enumerate(body.get("content") or ()):
+            for index, block in enumerate(bodies.listed(body.get("content"))):
                 yield {"type": "content_block_start", "index": index, "content_block": block}
-                if block.get("type") == "tool_use":
+                if bodies.mapping(block).get("type") == "tool_use":
                     delta = {"type": "input_json_delta", "partial_json": json.dumps(block.get("input") or {})}
                     yield {"type": "content_block_delta", "index": index, "delta": delta}
             yield {"type": "message_delta", "delta": {"stop_reason": body.get("stop_reason")}, "usage": usage}
             yield {"type": "message_stop"}
         case Wire.RESPONSES:
-            for index, item in enumerate(body.get("output") or ()):
+            for index, item in enumerate(bodies.listed(body.get("output"))):
                 yield {"type": "response.output_item.done", "output_index": index, "item": item}
             yield {"type": "response.completed", "response": body}
         case Wire.CHAT:
-            choices = [{**choice, "delta": choice.get("message")} for choice in body.get("choices") or ()]
+            choices = [bodies.mapping(choice) for choice in bodies.listed(body.get("choices"))]
+            choices = [{**choice, "delta": choice.get("message")} for choice in choices]
             yield {**body, "choices": choices}
         case Wire.GEMINI:
             yield body

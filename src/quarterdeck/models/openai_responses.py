@@ -80,6 +80,8 @@ class ResponsesFold:
                 self._last = event["response"]  # what failed may have been billed, and then it says so
                 raise errors.failed(self._model, errors.read_body(None, event["response"].get("error") or {}))
             case "response.output_item.done":
+                if not isinstance(event["item"], dict):
+                    raise TypeError("an item is an object")
                 self._items[event["output_index"]] = event["item"]
             case "response.completed" | "response.incomplete":
                 self._last = event["response"]

@@ -4,7 +4,8 @@ Rules
 - Text is whole: the halves of a surrogate pair that came apart are put together, half a pair becomes U+FFFD. No
   provider takes it back, so it would spoil every later request of its conversation.
 - A value is JSON as the standard has it: no NaN, no infinity, nested no deeper than it can be written again.
-- Usage that nobody can have used is no usage.
+- Usage that nobody can have used is no usage: less than nothing, too much, or a prompt without a token. Servers that do
+  not count say zero.
 """
 
 import math
@@ -49,6 +50,7 @@ def usage(found: Usage | None) -> Usage | None:
         found is None
         or not all(0 <= n <= MAX_TOKENS for n in (found.input, found.cache_read, found.cache_write, found.output))
         or not 0 <= found.long_write <= found.cache_write
+        or not found.prompt
     ):
         return None
     return found
