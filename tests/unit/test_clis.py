@@ -45,6 +45,30 @@ async def test_one_that_does_not_say_is_there_all_the_same(tmp_path: Path, text:
     assert "of an unknown version" in clis.checks((found["opencode"],))[0].detail
 
 
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"#!/no/such/interpreter\n", "the program that it runs on is not there"),
+        (b"\x7fELF and no more", "Exec format error"),
+    ],
+)
+async def test_one_that_cannot_be_started_is_named_with_the_reason(tmp_path: Path, data: bytes, why: str) -> None:
+    program(tmp_path / "bin", "opencode", "")
+    (tmp_path / "bin" / "opencode").write_bytes(data)
+    found = {cli.profile: cli for cli in await clis.known(settings(tmp_path, str(tmp_path / "bin")))}
+    (check,) = clis.checks((found["opencode"],))
+    assert (check.ok, check.fix) == (False, "npm install -g opencode-ai")
+    assert why in check.detail
+
+
+async def test_one_that_never_stops_talking_is_heard_for_as_long_as_a_version_takes(tmp_path: Path) -> None:
+    said = tmp_path / "more"
+    program(tmp_path / "bin", "opencode", f"#!/bin/sh\necho 7.8.9\nyes\ntouch {said}\n")
+    found = {cli.profile: cli for cli in await clis.known(settings(tmp_path, f"{tmp_path}/bin:/usr/bin:/bin"))}
+    assert found["opencode"].version == "7.8.9"
+    assert not said.exists()
+
+
 def test_a_login_is_told() -> None:
     cli = Cli(profile="codex", title="Codex", installed=True, version="0.169.0", login=True)
     assert clis.checks((cli,))[0].detail == "0.169.0; its own login is there"
