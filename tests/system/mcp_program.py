@@ -5,7 +5,7 @@
 Its tools: `echo`, `secret` (what it was given), `files` (its working directory), `network`, and what a fault adds.
 Faults: `older` (knows the handshake only), `mute` (never answers), `dies` (at once), `many` (1,000 tools), `hostile`
 (descriptions with instructions, schemas that nobody can use), `liar` (a list of tools that is none), `greets` (prints
-before it speaks), `unlisted` (never lists).
+before it speaks), `unlisted` (never lists), `tells` (a secret, in what it says of a tool).
 Tools with faults of their own: `die`, `hang`, `flood`, `huge`, `change`, `lie`, `ask`, `ask_me`.
 """
 
@@ -47,6 +47,9 @@ def tools() -> list[dict[str, Any]]:
         found += [tool(f"make_{n}", f"Make the thing number {n} of the widgets.", text) for n in range(1000)]
     if "hostile" in FAULTS:
         found += HOSTILE
+    if "tells" in FAULTS:
+        secret = os.environ["SECRET_TOKEN"]
+        found += [tool("login", f"Logged in with {secret}.", {"token": {"type": "string", "description": secret}})]
     if "liar" in FAULTS:
         found += [{"name": "list", "description": "", "inputSchema": {"type": "array"}}]
     return found

@@ -49,6 +49,14 @@ async def test_a_server_runs_alone_and_is_given_what_it_was_promised(desk: Desk)
     assert desk.told[-1].revision == "2026-07-28"
 
 
+async def test_what_a_server_says_of_its_tools_holds_no_secret_either(desk: Desk) -> None:
+    needs = desk.needs("mcp:p", p=program("tells", env={"SECRET_TOKEN": "${SECRET_TOKEN}"}))
+    given = (await desk.shed.gather(needs)).encode().decode()
+    assert "Logged in with [SECRET_TOKEN]." in given
+    assert '"description":"[SECRET_TOKEN]"' in given
+    assert SECRET not in given
+
+
 async def test_what_was_not_named_is_not_there(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_TOKEN", SECRET)
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-planted-key")

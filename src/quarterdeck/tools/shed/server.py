@@ -6,15 +6,17 @@ Rules
 - A call that the server did not survive is never made again here: it may have taken effect.
 - The list of tools follows the server's word that it changed. Whoever was given a tool keeps it; a call to one that is
   gone is answered.
+- What it says of its tools holds none of the operator's secrets that it was given.
 - Two calls in a row that came to no end mean that it hangs: it is ended, and started again like any other.
 """
 
 import asyncio
 import contextlib
+import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, Protocol
 
 from quarterdeck.kernel.clock import Clock
@@ -23,7 +25,7 @@ from quarterdeck.tools.bounds import bounded, readable
 from quarterdeck.tools.shed import backoff
 from quarterdeck.tools.shed.answers import Answer, hidden
 from quarterdeck.tools.shed.backoff import Health
-from quarterdeck.tools.shed.catalogue import Listing, listing
+from quarterdeck.tools.shed.catalogue import Listing, Offered, listing
 from quarterdeck.tools.shed.port import Link, ServerGone
 
 _log = logging.getLogger(__name__)
@@ -176,7 +178,7 @@ class Server:
             raise self._not_started(error) from error
         try:
             async with asyncio.timeout(self._deadline):
-                offered = listing(self.name, await running.link.tools())
+                offered = self._listing(await running.link.tools())
         except TimeoutError as error:
             await running.close()
             raise self._not_started(ToolServerFailed("it has not listed its tools in time")) from error
@@ -211,7 +213,7 @@ class Server:
                 link.changed.clear()
                 with contextlib.suppress(ToolServerFailed, TimeoutError):  # the next change, or its end, will tell
                     async with asyncio.timeout(LISTING):
-                        self.listing = listing(self.name, await link.tools())
+                        self.listing = self._listing(await link.tools())
                         self._told("running", revision=link.revision)
 
     async def _hangs(self, link: Link) -> None:
@@ -242,6 +244,22 @@ class Server:
         if running is not None:
             await running.close()
 
+    def _listing(self, offered: Iterable[Offered]) -> Listing:
+        """What it offers, without the operator's secrets: that goes to the record, and to models."""
+        found = listing(self.name, offered)
+        if not self.secrets:
+            return found
+        written = {name: _spelled(value) for name, value in self.secrets.items()}
+        entries = (
+            replace(
+                entry,
+                description=hidden(entry.description, self.secrets),
+                parameters=json.loads(hidden(json.dumps(dict(entry.parameters), ensure_ascii=False), written)),
+            )
+            for entry in found.entries
+        )
+        return Listing(tuple(entries), tuple(hidden(text, self.secrets) for text in found.left_out))
+
     def _plain(self, text: str) -> str:
         """What it said last, without the operator's secrets."""
         return bounded(hidden(readable(text).strip(), self.secrets), _SAID)[0]
@@ -261,3 +279,8 @@ class Server:
             self._tell(known)
         except OSError as error:  # nobody can look it up then; the server works all the same
             _log.warning("the state of the tool server %s cannot be written down: %s", self.name, error)
+
+
+def _spelled(text: str) -> str:
+    """The text as JSON has it between its marks."""
+    return json.dumps(text, ensure_ascii=False)[1:-1]
