@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quarterdeck.doors.model_calls import for_provider
+from quarterdeck.doors.model_calls import for_provider, virtual_key
 from quarterdeck.gateway import estimates, record, refusals, routes, wires
 from quarterdeck.gateway.meter import Meter
 from quarterdeck.gateway.wires import Asked, Operation, Place, Wire
@@ -584,6 +584,20 @@ def test_a_refusal_has_the_form_of_its_format(wire: Wire) -> None:
     said = json.loads(refusals.refusal(wire, "The budget is exhausted.", "budget_exhausted").body)
     assert said["error"]["message"] == "The budget is exhausted."
     assert ("type" in said) == (wire is Wire.MESSAGES)
+
+
+@pytest.mark.parametrize(
+    ("headers", "query", "key"),
+    [
+        ([("authorization", "Bearer login-of-the-vendor"), ("x-api-key", "qd-ours")], "", "qd-ours"),
+        ([("authorization", "Bearer qd-ours"), ("x-api-key", "sk-theirs")], "key=x", "qd-ours"),
+        ([("x-goog-api-key", "theirs")], "key=qd-ours", "qd-ours"),
+        ([("authorization", "Bearer login-of-the-vendor"), ("x-api-key", " ")], "", "login-of-the-vendor"),
+        ([("authorization", "Basic eA==")], "", ""),
+    ],
+)
+def test_a_key_of_ours_comes_before_another_login(headers: list[tuple[str, str]], query: str, key: str) -> None:
+    assert virtual_key(headers, query) == key
 
 
 def test_what_a_client_says_to_a_proxy_behind_us_does_not_go_on() -> None:

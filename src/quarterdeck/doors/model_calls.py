@@ -16,6 +16,7 @@ from urllib.parse import parse_qs
 
 from quarterdeck.gateway import wires
 from quarterdeck.gateway.gateway import LARGEST, ModelGateway
+from quarterdeck.gateway.keys import PREFIX
 from quarterdeck.gateway.wires import Operation
 
 Scope = MutableMapping[str, Any]
@@ -49,14 +50,18 @@ _SMALL: Final = 64 * 1024
 
 
 def virtual_key(headers: Iterable[tuple[str, str]], query: str) -> str:
-    """The key of a request; empty = it has none. Pure."""
+    """The key of a request; empty = it has none. One of ours comes before what else a client sends: who is logged in at
+    the vendor as well sends that login, too. Pure."""
     found = dict(headers)
     bearer = found.get("authorization", "")
-    if bearer.lower().startswith("bearer "):
-        return bearer[len("bearer ") :].strip()
-    if key := found.get("x-api-key") or found.get("x-goog-api-key"):
-        return key.strip()
-    return (parse_qs(query).get("key") or [""])[0]
+    sent = [
+        bearer[len("bearer ") :] if bearer.lower().startswith("bearer ") else "",
+        found.get("x-api-key", ""),
+        found.get("x-goog-api-key", ""),
+        *(parse_qs(query).get("key") or ()),
+    ]
+    keys = [key.strip() for key in sent if key.strip()]
+    return next((key for key in keys if key.startswith(PREFIX)), keys[0] if keys else "")
 
 
 class _Unreadable(Exception):
