@@ -134,8 +134,9 @@ class Bench:
         models: tuple[str, ...] = MODELS,
         turns: int | None = None,
         days: DayCaps = DayCaps(1000, 1000),  # noqa: B008 - a frozen value
+        ago: float = 0.0,
     ) -> Opened:
-        """A key for one attempt, whose stream has begun."""
+        """A key for one attempt, whose stream has begun. `ago`: seconds since its chain was made."""
         claim = await self.journal.claim(ids.attempt_stream(attempt))
         if await self.journal.last(claim.stream) is None:
             started = AttemptStarted(
@@ -149,9 +150,8 @@ class Bench:
                 workspace="",
             )
             await self.journal.append(claim, started)
-        chain = chain_of(
-            run=RUN, task=TASK, attempt=attempt, user="ada", days=days, now=SystemClock().wall(), attempt_usd=usd
-        )
+        now = SystemClock().wall() - ago
+        chain = chain_of(run=RUN, task=TASK, attempt=attempt, user="ada", days=days, now=now, attempt_usd=usd)
         config = RunConfig(deck=DeckConfig(prices=PRICES))
         return await self.gateway.grant(
             Grant(
