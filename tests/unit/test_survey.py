@@ -529,6 +529,79 @@ def test_names_that_resolve_nowhere(source: str, says: str) -> None:
     assert [what for _, what in invented("pkg/new.py", source, Places(TREE), KNOWN)] == [says]
 
 
+STRANGERS = {
+    "proj/__init__.py": "",
+    "proj/celery.py": "app = 1\n",  # where Django's projects keep it: it is `proj.celery`
+    "proj/with/django/__init__.py": "",
+    "alembic/env.py": "",
+    "lib/mine.py": "x = 1\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("from celery import shared_task\nimport celery\ncelery.Celery()\nfrom celery.schedules import crontab", ""),
+        ("import django.conf\nfrom django import forms", ""),
+        ("from alembic.config import Config", ""),
+        ("from proj.celery import nowhere", "`proj.celery` has no name `nowhere`"),
+        ("from lib.mine import y", "`lib.mine` has no name `y`"),
+        ("from mine import y", "`mine` has no name `y`"),
+        ("import proj.nowhere", "there is no module `proj.nowhere`"),
+    ],
+)
+def test_a_module_of_the_tree_does_not_hide_a_package_of_the_same_name(source: str, says: str) -> None:
+    counted_on = known({}, "celery\nalembic\nproj\ndjango\n", "celery alembic proj django")
+    places = Places(STRANGERS | {"proj/with/__init__.py": ""})
+    assert "".join(what for _, what in invented("proj/new.py", source, places, counted_on)) == says
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import ctypes, winreg\nfrom msvcrt import getch\nctypes.windll.kernel32(winreg.HKEY_USERS, getch)",
+        "import os, signal, subprocess\nos.startfile('x', subprocess.STARTUPINFO, signal.CTRL_C_EVENT, os.O_BINARY)",
+        "import asyncio, select, sys\nselect.kqueue(asyncio.ProactorEventLoop, sys.getwindowsversion())",
+        "import sys, json\nassert sys.platform == 'win32'\njson.nope",
+        "import sys, json\ndef f():\n    if sys.version_info < (3, 99):\n        return 1\n    return json.nope",
+        "import json\nimport pytest\nif not HAS_IT:\n    pytest.skip('', allow_module_level=True)\njson.nope",
+    ],
+)
+def test_what_only_another_system_has_is_not_invented(source: str) -> None:
+    assert list(invented("a.py", source, Places({}), known({}))) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import json\nif x():\n    raise OSError\njson.nope\ndef x(): pass",
+        "import sys, json\nif sys.platform == 'win32':\n    print(1)\njson.nope",
+        "import sys, json\njson.nope\nassert sys.platform == 'win32'",
+        "import sys, json\ndef f():\n    if sys.version_info < (3, 99):\n        return 1\njson.nope",
+    ],
+)
+def test_what_stands_behind_no_such_condition_is_looked_at(source: str) -> None:
+    assert [what for _, what in invented("a.py", source, Places({}), known({}))] == ["`json` has no name `nope`"]
+
+
+def test_a_function_called_top_binds_its_own_names() -> None:
+    source = "class Stack:\n    def top(self, n):\n        at = n - 1\n        return self.items[at], nowhere\n"
+    found = [what for _, what in invented("a.py", source, Places({}), known({}))]
+    assert found == ["the name `nowhere` is defined nowhere"]
+
+
+def test_a_folder_of_a_package_that_is_installed_needs_no_init(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`google.cloud` is such a one. The survey must not fail on it."""
+    for name in ("made_whole/__init__.py", "made_whole/part/mod.py", "made_bare/cloud/mod.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    fine = "from made_whole.part import mod\nfrom made_bare.cloud.mod import x\nimport made_whole.part.mod\n"
+    source = f"{fine}import made_whole.nowhere\nfrom made_whole.part.mod import y\n"
+    found = [what for _, what in invented("a.py", source, Places({}), known({}))]
+    assert found == ["there is no module `made_whole.nowhere`", "`made_whole.part.mod` has no name `y`"]
+
+
 def test_only_what_the_change_brought_is_named() -> None:
     old, new = "import nowhere\n", "import nowhere\nimport neverwhere\n"
     told = survey([Edit("a.py", old, new)], {"a.py": new})

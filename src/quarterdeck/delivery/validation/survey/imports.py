@@ -32,12 +32,15 @@ class Known(NamedTuple):
     more: bool = False
     """The change declares a package whose modules can have any name."""
 
-    def excuses(self, module: str, *, top_is_there: bool) -> bool:
-        """Whether a module that is not found may be there nevertheless."""
+    def excuses(self, module: str, *, there: bool, settled: bool) -> bool:
+        """Whether a module that is not found may be there nevertheless.
+
+        `there`: something of the name of its top is; `settled`: that is surely what is meant.
+        """
         if module in self.modules:
             return True
-        top = module.partition(".")[0]
-        return not top_is_there and (self.more or not self.declared.isdisjoint((top.lower(), f"py{top.lower()}")))
+        top = module.partition(".")[0].lower()
+        return not settled and (top in self.declared or (not there and (self.more or f"py{top}" in self.declared)))
 
 
 def known(sources: Mapping[str, str], manifests: str = "", before: str = "") -> Known:

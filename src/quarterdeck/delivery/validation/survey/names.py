@@ -1,8 +1,8 @@
 """Names that resolve nowhere: modules that are not there, names that a module does not have, names never bound.
 
 Rules
-- What the source asks about may fail on purpose: under a `try` with handlers, under a condition on what there is, in a
-  test that is skipped elsewhere, where a failure is expected.
+- What the source asks about may fail on purpose: under a `try` with handlers, under a condition on what there is or
+  behind one that leaves, in a test that is skipped elsewhere, where a failure is expected.
 - Which names a scope has is what the interpreter's own compiler says.
 - Where one star import, `exec` or the like could bring any name, nothing is said.
 """
@@ -55,7 +55,8 @@ def invented(path: str, source: str, places: Places, known: Known) -> Iterator[t
 
 
 def _there(module: str, places: Places, known: Known) -> bool:
-    return places.has(module) or known.excuses(module, top_is_there=places.has(module.partition(".")[0]))
+    top = module.partition(".")[0]
+    return places.has(module) or known.excuses(module, there=places.has(top), settled=places.settles(top))
 
 
 def _from(node: ast.ImportFrom, package: str, places: Places, known: Known) -> Iterator[tuple[int, str]]:
@@ -102,8 +103,12 @@ def _guarded(tree: ast.Module) -> set[int]:
     """The nodes that may fail on purpose."""
     found: set[int] = set()
     for node in nodes(tree):
+        for field in ("body", "orelse", "finalbody"):
+            body = getattr(node, field, None)
+            for each in _behind(body) if isinstance(body, list) else ():
+                found.update(id(inner) for inner in ast.walk(each))
         if isinstance(node, (ast.If, ast.IfExp)):
-            guards = holds(node.test) is not None or _asks(node.test)
+            guards = _asks(node.test)
         elif isinstance(node, ast.BoolOp):
             guards = _asks(node.values[0])
         elif isinstance(node, ast.Try):
@@ -120,7 +125,23 @@ def _guarded(tree: ast.Module) -> set[int]:
 
 
 def _asks(test: ast.expr) -> bool:
-    return any(_ASKS.search(name_of(node)) for node in ast.walk(test))
+    return holds(test) is not None or any(_ASKS.search(name_of(node)) for node in ast.walk(test))
+
+
+def _behind(body: list[ast.stmt]) -> list[ast.stmt]:
+    """The statements that are only come to where a condition on what there is lets them."""
+    for at, node in enumerate(body):
+        if isinstance(node, (ast.Assert, ast.If)) and _asks(node.test):
+            leaves = isinstance(node, ast.Assert) or any(_leaves(each[-1]) for each in (node.body, node.orelse) if each)
+            if leaves:
+                return body[at + 1 :]
+    return []
+
+
+def _leaves(node: ast.stmt) -> bool:
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        return name_of(node.value.func) in ("skip", "exit", "_exit")
+    return isinstance(node, (ast.Return, ast.Raise, ast.Continue, ast.Break))
 
 
 def _expects(context: ast.expr) -> bool:
@@ -145,7 +166,8 @@ def _unbound(path: str, source: str, tree: ast.Module, guarded: set[int]) -> Ite
         for symbol in table.get_symbols():
             if symbol.is_declared_global() and symbol.is_assigned():
                 have.add(symbol.get_name())
-            elif symbol.is_referenced() and (symbol.is_global() or table is top):
+            # Up to Python 3.12 what a function called `top` binds itself is said to be global, too.
+            elif symbol.is_referenced() and (table is top or (symbol.is_global() and not symbol.is_local())):
                 wanted.add(symbol.get_name())
     missing = wanted - have - set(dir(builtins)) - _AMBIENT
     for node in nodes(tree):
