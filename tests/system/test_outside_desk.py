@@ -216,6 +216,20 @@ async def test_bad_arguments_and_unknown_tools_are_answered_and_recorded_as_deni
         assert decisions == ["deny", "deny"]
 
 
+@pytest.mark.parametrize(("seconds", "todos"), [(600.0, 1), (-1.0, 2)])
+async def test_a_request_is_a_repetition_for_a_while_only_and_a_handover_for_ever(
+    bench: Kit, monkeypatch: pytest.MonkeyPatch, seconds: float, todos: int
+) -> None:
+    """A client that was started anew counts its requests from the beginning."""
+    monkeypatch.setattr("quarterdeck.agents.outside.REPEAT_SECONDS", seconds)
+    async with seated(bench) as place:
+        for _ in range(2):
+            await place.desk.call("todo", {"items": [{"text": "Build it", "status": "open"}]}, "s/1")
+            await place.desk.call("note", {"text": "port 7373"}, "s/2")
+        events = await bench.events()
+        assert (len(kinds(events, e.TodoChanged)), len(kinds(events, e.NoteRecorded))) == (todos, 1)
+
+
 async def test_a_persons_message_comes_with_the_next_answer_once_and_again_with_a_repetition(bench: Kit) -> None:
     async with seated(bench) as place:
         assert place.mail.deliver(ATTEMPT, Letter("m1", "Use port 7373."))
