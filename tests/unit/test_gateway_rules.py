@@ -600,6 +600,14 @@ def test_a_key_of_ours_comes_before_another_login(headers: list[tuple[str, str]]
     assert virtual_key(headers, query) == key
 
 
+@pytest.mark.parametrize("wire", Wire)
+def test_a_refusal_can_quote_what_nothing_can_encode(wire: Wire) -> None:
+    asked = wires.read(Place(wire, Operation.CALL), b'{"tools": [{"type": "\\ud800", "\\udfff": {}}]}')
+    why = wires.unmetered(asked)
+    assert "runs at the provider" in why
+    assert json.loads(refusals.refusal(wire, why).body)
+
+
 def test_what_a_client_says_to_a_proxy_behind_us_does_not_go_on() -> None:
     ours = [("anthropic-beta", "a"), ("anthropic-version", "b"), ("x-stainless-lang", "c"), ("openai-beta", "d")]
     others = [

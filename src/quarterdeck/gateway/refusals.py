@@ -37,7 +37,7 @@ def refusal(wire: Wire, sentence: str, code: str = "refused", status: int = 400)
         case _:
             error = {"message": sentence, "type": "invalid_request_error", "param": None, "code": code}
             body = {"error": error}
-    return Refusal(json.dumps(body, ensure_ascii=False).encode(), status)
+    return Refusal(json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"), status)
 
 
 def models(wire: Wire, names: list[str]) -> bytes:
