@@ -268,6 +268,24 @@ async def test_pieces_are_poured_in_the_turn_in_which_they_come_and_the_last_is_
     assert line.over
 
 
+async def test_while_pieces_come_the_deadline_moves_on() -> None:
+    now = asyncio.get_running_loop().time
+    line, found, asked = await streaming(), list[bytes](), asyncio.Event()
+    heard = now()
+
+    def due() -> float:
+        if found:
+            asked.set()
+        return heard + (0.03 if not found else DEADLINE)
+
+    pour = await pouring(line, kept(found), due)
+    line.data_received(poured(b"a"))
+    await asyncio.wait_for(asked.wait(), DEADLINE)
+    assert not pour.done()
+    line.data_received(poured(b"the last", ended=b"0\r\n\r\n"))
+    await asyncio.wait_for(pour, DEADLINE)
+
+
 async def test_who_has_enough_gets_the_rest_when_he_asks() -> None:
     line, found = await streaming(), list[bytes]()
     pour = await pouring(line, kept(found, more=False))
@@ -290,11 +308,12 @@ async def test_what_is_poured_ends_with_a_break_a_deadline_or_a_failure_of_the_s
     with pytest.raises(Broken):
         await line.chunk()
 
-    line, dues = await streaming(), [now() + DEADLINE, now() + 0.05]
+    line, dues = await streaming(), [now() + 0.02, now() + 0.05, now() - 1]
     pour = await pouring(line, lambda piece: True, lambda: dues.pop(0))
     line.data_received(poured(b"a"))
+    assert len(dues) == 2, "a piece alone costs no question"
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(pour, DEADLINE * 2)
+        await asyncio.wait_for(pour, DEADLINE)
     assert not dues
 
     def fails(piece: bytes) -> bool:

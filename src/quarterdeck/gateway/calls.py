@@ -51,6 +51,7 @@ _BETWEEN: Final = (502, 504)
 _UNKNOWN_WINDOW: Final = 1_000_000
 """Tokens; where nobody says how long a prompt may be, its bytes alone bound it."""
 _ENCODED: Final = "content-encoding"
+_NOTHING_SAID: Final = ModelSection()
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +233,7 @@ class Calls:
             fix = f'deck.toml: [prices] "{name}" = {{ input = 0, output = 0 }}  # USD per million tokens'
             why = "a budget cannot be kept without it"
             raise BadConfiguration(f"the price of {name} is not known", why=why, fix=fix)
-        section = deck.models.get(name, ModelSection())
+        section = deck.models.get(name, _NOTHING_SAID)
         window = section.context or windows.known(*name.split(":", 1)) or _UNKNOWN_WINDOW
         return Terms(price, window, section.max_output or windows.longest(*name.split(":", 1)))
 

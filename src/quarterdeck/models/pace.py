@@ -20,6 +20,8 @@ class Pace:
         self._now = asyncio.get_running_loop().time
         began = self._now()
         self._end = began + deadlines.total
+        self._since = began
+        """When the last sign of life was, or somebody began to wait for the next one."""
         self._first: float | None = began + deadlines.first_byte
 
     async def wait(self, step: Awaitable[T]) -> T:
@@ -34,13 +36,18 @@ class Pace:
         return given
 
     def due(self) -> float:
-        """When the next sign of life must be there, by the loop's clock."""
-        late = self._now() + self._deadlines.idle if self._first is None else self._first
-        return min(late, self._end)
+        """When the next sign of life must be there, by the loop's clock, for whoever begins to wait for it now."""
+        self._since = self._now()
+        return self.expected()
+
+    def expected(self) -> float:
+        """The same for whoever waits already."""
+        return min(self._since + self._deadlines.idle if self._first is None else self._first, self._end)
 
     def alive(self) -> None:
         """There was a sign of life."""
         self._first = None
+        self._since = self._now()
 
     def silent(self, due: float) -> ModelFailed:
         """The failure of a call that was silent until `due`."""

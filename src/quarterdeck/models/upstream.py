@@ -20,7 +20,7 @@ import json
 import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
@@ -61,7 +61,7 @@ class Body(Protocol):
 
     async def pour(self, sink: Callable[[bytes], bool], due: Callable[[], float] = lambda: math.inf) -> None:
         """Hand on what comes, as it comes, while `sink` takes more; the last part is for `chunk`. Raises TimeoutError
-        at `due`, which is asked again after each piece."""
+        at `due`, which is asked again when that has passed."""
         ...
 
 
@@ -126,25 +126,21 @@ class Answer:
     async def pour(self, sink: Callable[[bytes], bool]) -> None:
         """Hand on each piece in the turn of the event loop in which it comes, as long as `sink` says that it takes
         more. What comes then, the last part and a break are for `piece`. Raises ModelFailed."""
-        pace, due = self._pace, math.inf
-
-        def until() -> float:
-            nonlocal due
-            due = math.inf if pace is None else pace.due()
-            return due
+        pace, feed = self._pace, self._redactor.feed
+        if pace is None:
+            return await self._body.pour(lambda chunk: not (out := feed(chunk)) or sink(out))
+        alive = pace.alive
 
         def on(chunk: bytes) -> bool:
-            if pace is not None:
-                pace.alive()
-            out = self._redactor.feed(chunk)
+            alive()
+            out = feed(chunk)
             return sink(out) if out else True
 
+        pace.due()  # from now on
         try:
-            await self._body.pour(on, until)
+            await self._body.pour(on, pace.expected)
         except TimeoutError as error:
-            if pace is None:
-                raise
-            raise pace.silent(due) from error
+            raise pace.silent(pace.expected()) from error
 
     async def chunks(self, *, plain: bool = False) -> AsyncGenerator[bytes]:
         """The body, as it arrives. `plain`: without the compression that its headers name. Raises ModelFailed."""
@@ -267,18 +263,16 @@ class Upstream:
         finally:
             await self._client.end(line)
 
-    @asynccontextmanager
-    async def forward(
+    def forward(
         self, name: str, path: str, body: bytes, headers: Iterable[tuple[str, str]] = (), *, whole: bool = False
-    ) -> AsyncIterator[Answer]:
+    ) -> AbstractAsyncContextManager[Answer]:
         """POST under the deadlines, for somebody else's request. Raises ModelFailed, also from the answer's chunks.
 
         `whole`: the answer comes in one piece, so there is no sign of life before its end.
         """
         deadlines = self._way.deadlines
         deadlines = replace(deadlines, first_byte=deadlines.total) if whole else deadlines
-        async with self.exchange(name, "POST", path, body, headers, Pace(deadlines, name)) as answer:
-            yield answer
+        return self.exchange(name, "POST", path, body, headers, Pace(deadlines, name))
 
     def _sent(self, given: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
         passed = [(key.lower(), value) for key, value in given if key.lower() not in _NOT_PASSED]

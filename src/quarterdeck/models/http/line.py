@@ -90,8 +90,8 @@ class Line(asyncio.Protocol):
         that it takes more. Returns when it does not, and when the end is there: that and the last part are `chunk`'s,
         as is what waits already.
 
-        `due`: when something must have come, by the loop's clock; asked again after each piece. Raises TimeoutError
-        then, and what `sink` raises.
+        `due`: when something must have come, by the loop's clock; asked again when that has passed, and not for each
+        piece. Raises TimeoutError then, and what `sink` raises.
         """
         if self._parts or self._complete or self._error is not None:
             return
@@ -167,7 +167,11 @@ class Line(asyncio.Protocol):
 
     def _late(self) -> None:
         self._timer = None
-        if self._waiter is None or self._waiter.done() or self._due == math.inf:
+        if self._waiter is None or self._waiter.done():
+            return
+        if self._sink is not None:
+            self._due = self._next_due()
+        if self._due == math.inf:
             return
         if self._loop.time() < self._due:
             self._timer = self._loop.call_at(self._due, self._late)
@@ -178,7 +182,6 @@ class Line(asyncio.Protocol):
         assert self._waiter is not None  # whoever pours waits
         try:
             if sink(self._taken()):
-                self._due = self._next_due()
                 return
         except Exception as error:  # noqa: BLE001 - it is raised where it is poured
             self._waiter.set_exception(error)
