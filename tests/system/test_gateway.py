@@ -29,12 +29,13 @@ from gateway_kit import (
 )
 
 from quarterdeck.doors import gathering, model_calls
-from quarterdeck.gateway import inline, record
+from quarterdeck.gateway import inline
 from quarterdeck.gateway.allowance import Allowance
 from quarterdeck.gateway.inline import Piece
 from quarterdeck.gateway.wires import Wire
 from quarterdeck.govern.chain import DayCaps
 from quarterdeck.govern.port import Link
+from quarterdeck.journal import log
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.failures import FailureClass
@@ -672,7 +673,7 @@ async def test_a_body_of_any_depth_leaves_nothing_set_aside(tmp_path: Path) -> N
 async def test_an_outcome_is_written_with_the_next_intent_and_before_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(record, "_COMPANY", 3600.0)
+    monkeypatch.setattr(log, "_PATIENCE", 3600.0)
     async with ScriptedServer(scenario()) as server, bench(tmp_path, server) as at:
         opened = await at.grant(usd=0.015)  # for what two calls cost, not for what two may cost
         async with client(opened) as inside:

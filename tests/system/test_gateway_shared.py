@@ -1,17 +1,11 @@
-"""What the gateway's calls share with everybody else's: the provider's patience, and the day's money; and the gateway
-alone, which is nobody's provider but its tools'."""
+"""What the gateway's calls share with everybody else's: the provider's patience, and the day's money."""
 
-import socket
 from pathlib import Path
 
-import pytest
-from deck_kit import place_at
 from gateway_kit import CLAUDE, bench, body, client, path
 
-from quarterdeck.assembly.deck import open_deck
 from quarterdeck.govern.chain import day_of
 from quarterdeck.kernel.clock import SystemClock
-from quarterdeck.kernel.failures import BadConfiguration
 from quarterdeck.models.limiter import CLOSER, FIRST_GAP, Limiters
 from quarterdeck.models.scripted.faults import Fault, Kind
 from quarterdeck.models.scripted.scenario import Rule, Scenario, Turn
@@ -70,24 +64,3 @@ async def test_a_call_is_paid_from_the_day_on_which_it_leaves(tmp_path: Path) ->
         days = {day_of(began), day_of(SystemClock().wall())}
         assert sum([(await at.purse(f"user/ada/{day}"))[0] for day in days]) == (await at.purse())[0] > 0
         assert await at.purse(f"user/ada/{day_of(began - 3 * DAY)}") == (0, 0)
-
-
-@pytest.mark.parametrize(
-    ("told", "fix"),
-    [("", "unset ANTHROPIC_BASE_URL"), ('[models."anthropic:claude-sonnet-5"]\nbase_url = "{}"\n', "base_url")],
-)
-async def test_the_gateway_alone_does_not_ask_itself(tmp_path: Path, told: str, fix: str) -> None:
-    """As where it is started in the shell that was told to send its tools there."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    itself = f"http://localhost:{port}/"
-    with place_at(tmp_path) as place:
-        place.keys, place.url = {"ANTHROPIC_API_KEY": "qd-of-an-earlier-one"}, None if told else itself
-        place.operator(told.format(itself))
-        async with open_deck(place.settings) as deck:
-            with pytest.raises(BadConfiguration, match="would ask itself for anthropic:claude-sonnet-5") as refused:
-                async with deck.standing([CLAUDE], 1.0, "127.0.0.1", port):
-                    pass
-            assert fix in refused.value.fix
-            async with deck.standing([CLAUDE], 1.0, "127.0.0.1", 0) as at:
-                assert at.models == (CLAUDE,)

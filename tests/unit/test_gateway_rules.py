@@ -174,14 +174,6 @@ def test_the_worst_case_covers_every_call_that_the_request_allows(text: str, lim
     assert bound.nusd >= cost(usage, PRICE)
 
 
-def test_a_request_that_fills_the_cache_and_wants_no_answer_is_set_aside_for_its_prompt_alone() -> None:
-    asked = request(Wire.MESSAGES, max_tokens=0, messages=[{"role": "user", "content": "x" * 4_000}])
-    bound = estimates.worst(asked, PRICE, 200_000, 64_000, 2.0)
-    assert bound.output == 0
-    assert bound.nusd == cost(Usage(cache_write=bound.input), PRICE)
-    assert estimates.shorter(asked, bound, PRICE, 0) is None, "and never leaves with more"
-
-
 def test_what_lies_elsewhere_counts_as_a_full_window() -> None:
     asked = request(Wire.RESPONSES, previous_response_id="r", input="go", max_output_tokens=10)
     assert estimates.worst(asked, PRICE, 272_000, None, 2.0).input == 272_000

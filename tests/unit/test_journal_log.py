@@ -17,7 +17,7 @@ from quarterdeck.journal.port import Journal
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import SystemClock
 from quarterdeck.kernel.events import DeckAnchored, RunPaused, RunPlanned
-from quarterdeck.kernel.failures import StoreUnavailable
+from quarterdeck.kernel.failures import NotFound, StoreUnavailable
 from quarterdeck.store.port import Store, Tx
 from quarterdeck.store.sqlite import SqliteStore
 from quarterdeck.testing.journal_conformance import JournalConformance, OpenJournal
@@ -274,6 +274,34 @@ async def test_while_the_disk_is_full_blobs_wait_and_nothing_is_lost(store: Sqli
     await log.append(claim, RunPaused(by="me"))
     assert await Log(store, SystemClock()).get(digest) == body
     assert (await log.verify()).faults == ()
+
+
+async def test_what_may_wait_waits_until_somebody_hurries(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("quarterdeck.journal.log._PATIENCE", 3600.0)
+    log, other = Log(store, SystemClock()), Log(store, SystemClock())
+    claim = await log.claim("run/a")
+    body = await log.put(b"a body", patiently=True)
+    waits = log.append_patiently(claim, RunPaused(by="me"))
+    await other.append(await other.claim("run/b"), RunPaused(by="another process"))
+    assert not waits.done() and await log.get(body) == b"a body"
+    with pytest.raises(NotFound):
+        await other.get(body)
+    log.hurry()
+    await asyncio.wait_for(waits, 10)
+    assert await other.get(body) == b"a body"
+    behind = log.append_patiently(claim, RunPaused(by="again"))
+    await log.put(b"somebody waits for this one")
+    await asyncio.wait_for(behind, 10)
+    assert [record.event for record in await log.read("run/a")] == [RunPaused(by="me"), RunPaused(by="again")]
+
+
+async def test_many_bodies_do_not_wait_for_company(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("quarterdeck.journal.log._PATIENCE", 3600.0)
+    monkeypatch.setattr("quarterdeck.journal.log._BLOB_ROOM", 10)
+    monkeypatch.setattr("quarterdeck.journal.log._BLOB_BACKLOG", 12)
+    log = Log(store, SystemClock())
+    bodies = [await asyncio.wait_for(log.put(b"body %d" % n, patiently=True), 10) for n in range(5)]
+    assert await asyncio.wait_for(Log(store, SystemClock()).get(bodies[0]), 10) == b"body 0"
 
 
 async def test_a_caller_that_gives_up_leaves_the_others_alone(store: Store) -> None:

@@ -78,41 +78,6 @@ CODE = Edit("a.py", "a = 1\n", "a = 2\n")
 STYLE = Edit("b.py", "b = [1,2]\n", "b = [1, 2]\n")
 
 
-def _paragraphs(indent: str, count: int = 6) -> str:
-    return "\n".join("".join(f"{indent}f{n}{at}();\n" for at in range(4)) for n in range(count))
-
-
-@pytest.mark.parametrize(
-    ("path", "old", "new", "spots"),
-    [
-        ("a.js", "", "try {\n{}} catch (e) {\n  log(e);\n}\n", []),
-        ("a.go", "", "for {\n{}\n\n}\n", []),
-        ("a.tsx", "{}", "<Box>\n{}</Box>\n", []),
-        ("a.js", "if (x) {\n{}}\n", "", []),
-        ("a.js", "x();\n\n{}", "y();\n\n{}", [9, 14, 19, 24, 29]),  # nothing is moved by the real change
-    ],
-)
-def test_paragraphs_that_get_a_block_around_them_are_indented_anew(
-    path: str, old: str, new: str, spots: list[int]
-) -> None:
-    """Blank lines stay what they are, so each paragraph is a difference of its own."""
-    deep, flat = _paragraphs("    "), _paragraphs("")
-    was = old.replace("{}", deep if new == "" else flat) or flat
-    now = new.replace("{}", deep) or flat
-    told = [spot.line for spot in formatting(path, f"a();\n{was}b();\n", f"a();\n{now}b();\n").spots]
-    assert told == spots
-
-
-def test_indentation_that_no_block_asked_for_is_formatting() -> None:
-    old, new = f"a();\n{_paragraphs('')}", f"b();\n\n{_paragraphs('')}"
-    for changed in (
-        new.replace("f50", "  f50"),
-        new.replace("f4", "  f4"),
-        new.replace("f30", "  f30").replace("f31", " f31"),
-    ):
-        assert formatting("a.js", old, changed).spots, changed
-
-
 @pytest.mark.parametrize(
     ("edits", "spots"),
     [

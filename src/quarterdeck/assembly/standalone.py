@@ -3,7 +3,6 @@
 Rules
 - Calls are recorded in a stream of their own (`key/…`) and paid from the key's purse, the person's day and the deck's.
 - It listens on loopback unless told otherwise: whoever has the key spends the money.
-- It never asks itself: who starts it in a shell whose tools were sent to it is told.
 - A key lives as long as its process holds the lock of its file. What a dead one left open counts as spent, so that
   nobody waits for money that nobody will give back.
 """
@@ -13,16 +12,14 @@ import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from quarterdeck.assembly.parts import Parts
 from quarterdeck.gateway.port import Grant, Metering, Standing
 from quarterdeck.gateway.routes import servable
 from quarterdeck.govern.chain import key_chain
-from quarterdeck.kernel.config import ModelSection, RunConfig
+from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.failures import BadConfiguration, Conflicting
 from quarterdeck.kernel.prices import price_of
-from quarterdeck.models.providers import PROVIDERS
 from quarterdeck.settings import operator_config
 from quarterdeck.workplace.lock import held
 
@@ -39,9 +36,8 @@ async def standing(parts: Parts, models: Sequence[str], usd: float, host: str, p
     if not named:
         fix = "--model provider:model, or [tiers] in deck.toml of the deck's home"
         raise BadConfiguration("the gateway has no model to offer", fix=fix)
-    ways = parts.fleet.models(RunConfig(deck=deck))
     for name in named:
-        ways(name)  # a wrong name or a missing key is said now, not to a client
+        parts.fleet.models(RunConfig(deck=deck))(name)  # a wrong name or a missing key is said now, not to a client
         if not servable((name,)):
             raise _unservable(name)
         if price_of(name, deck.prices) is None:
@@ -53,29 +49,8 @@ async def standing(parts: Parts, models: Sequence[str], usd: float, host: str, p
     folder.mkdir(mode=0o700, exist_ok=True)
     await _bury(parts, folder)
     async with held(folder / name, timeout=0):
-        at = await _stand(parts, name, named, usd, RunConfig(deck=deck), host, port)
-        for model in named:
-            if _same((address := (await ways.upstream(model)).address), at.url):
-                raise _itself(model, address, deck.models.get(model, ModelSection()))
-        yield at
+        yield await _stand(parts, name, named, usd, RunConfig(deck=deck), host, port)
         (folder / name).unlink(missing_ok=True)
-
-
-def _same(one: str, other: str) -> bool:
-    """Whether two addresses are of one server here."""
-    first, second = urlsplit(one), urlsplit(other)
-    here = {first.hostname, second.hostname} <= {"localhost", "127.0.0.1", "::1"}
-    return first.port == second.port and (here or first.hostname == second.hostname)
-
-
-def _itself(model: str, address: str, section: ModelSection) -> BadConfiguration:
-    variable = PROVIDERS[model.partition(":")[0]].address_variable
-    elsewhere = f"unset {variable}, or start it in a shell whose tools do not come here"
-    return BadConfiguration(
-        f"the gateway would ask itself for {model}",
-        why=f"the address of its server is {address}, which is where the gateway listens",
-        fix=f'deck.toml: [models."{model}"] base_url = "…"' if section.base_url else elsewhere,
-    )
 
 
 def _unservable(name: str) -> BadConfiguration:

@@ -27,20 +27,20 @@ def listed(found: Any) -> list[Any]:
     return found if isinstance(found, list) else [] if found is None else [found]
 
 
-def number(found: Any, least: int = 1) -> int | None:
-    """A number of `least` at least, rounded up; None where it is none."""
+def number(found: Any) -> int | None:
+    """A number above zero, rounded up; None where it is none."""
     if isinstance(found, bool) or not isinstance(found, int | float | str):
         return None
     try:
         read = found if isinstance(found, int) else math.ceil(float(found))
     except (ValueError, OverflowError):
         return None
-    return read if read >= least else None
+    return read if read > 0 else None
 
 
-def largest(found: Iterable[Any], least: int = 1) -> int | None:
+def largest(found: Iterable[Any]) -> int | None:
     """The largest of the numbers that are given; None where none is, or one cannot be read."""
-    read = [number(value, least) for value in found if value is not None]
+    read = [number(value) for value in found if value is not None]
     known = [value for value in read if value is not None]
     return max(known) if known and len(known) == len(read) else None
 

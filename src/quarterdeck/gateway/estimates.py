@@ -69,8 +69,7 @@ def worst(
 ) -> Worst:
     """The worst case of a request. `longest`: tokens of the longest answer of the model, where that is known."""
     entry = prompt_bound(asked, max(window, price.long.until if price.long else 0), bytes_per_token, inline)
-    wanted = asked.output_limit()
-    output = min((longest or window) * asked.choices() if wanted is None else wanted, window * asked.choices())
+    output = min(asked.output_limit() or (longest or window) * asked.choices(), window * asked.choices())
     return _worst(asked, entry, output, price)
 
 

@@ -67,7 +67,7 @@ class ModelGateway:
         self._keys.bury(key, why)
         for call in key.calls:
             call.cancel()
-        self._book.write()
+        self._book.hurry()
         while left := key.calls | key.closing:  # a call that ends may leave something to close
             await asyncio.wait(left)
 

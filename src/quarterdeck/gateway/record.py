@@ -5,7 +5,7 @@ Rules
 - A call that was cut off by the end of a process may have been billed: its whole reservation counts as spent.
 - What is being written is written to its end, whoever leaves meanwhile: no reservation stays behind.
 - What a client was sent is not held back until it is on record; the next call of the attempt is recorded after it.
-- An answer's outcome waits a moment for the next call's intent, so that both cost one commit, the outcome first. A
+- An answer's outcome waits a moment for whatever is recorded next, so that both cost one commit, the outcome first. A
   process that dies in that moment leaves the whole reservation spent, as it does while the answer is on its way.
 """
 
@@ -23,7 +23,7 @@ from quarterdeck.gateway.settling import covered
 from quarterdeck.gateway.wires import Asked
 from quarterdeck.govern.chain import dated
 from quarterdeck.govern.port import Treasury
-from quarterdeck.journal.port import Claim, Journal, Record
+from quarterdeck.journal.port import Also, Claim, Journal, Record
 from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import Clock
@@ -37,8 +37,6 @@ _log = logging.getLogger(__name__)
 
 CUT_OFF: Final = "the process ended while the call was under way; its reservation counts as spent"
 _PAGE: Final = 5_000
-_COMPANY: Final = 0.01
-"""Seconds that the outcome of an answer waits for the intent of another call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +46,6 @@ class Intent:
     event: e.ModelAsked
     holder: str
     price: Price
-
-
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """The outcome of an answer, until it is written."""
-
-    claim: Claim
-    event: e.ModelAnswered
-    holder: str
-    written: asyncio.Future[None]
 
 
 def holder(attempt: str, step: int, number: int) -> str:
@@ -100,8 +88,6 @@ class Book:
         self._journal = journal
         self._treasury = treasury
         self._clock = clock
-        self._waiting: list[_Outcome] = []
-        self._patience: asyncio.TimerHandle | None = None
 
     async def intend(
         self, key: Key, asked: Asked, name: str, step: int, number: int, nusd: int, price: Price
@@ -122,7 +108,6 @@ class Book:
         )
         intent = Intent(event, holder(grant.attempt, step, number), price)
         chain = dated(grant.chain, self._clock.wall())
-        self.write()  # the money that they give back is there for this one
         writing = self._journal.append(
             grant.claim, event, also=lambda tx: treasury.reserve(tx, chain, intent.holder, nusd)
         )
@@ -138,7 +123,6 @@ class Book:
         grant = key.grant
         chain = dated(grant.chain, self._clock.wall())
         name = holder(grant.attempt, step, number)
-        self.write()
         await self._journal.commit(also=partial(covered, self._treasury, chain, name, nusd))
 
     async def _take_back(self, key: Key, intent: Intent, writing: asyncio.Future[None]) -> None:
@@ -163,21 +147,18 @@ class Book:
         event = e.ModelAnswered(
             step=intent.event.step,
             model=intent.event.model,
-            message_blob=await self._journal.put(body),
+            message_blob=await self._journal.put(body, patiently=True),
             stop=metered.stop or StopReason.END,
             usage=metered.usage,
             cost_nusd=spent,
             estimated=metered.estimated,
             seconds=max(0.0, seconds),
         )
-        loop = asyncio.get_running_loop()
-        outcome = _Outcome(key.grant.claim, event, intent.holder, loop.create_future())
-        self._waiting.append(outcome)
+        settle = self._settle(event, intent.holder)
+        writing = self._journal.append_patiently(key.grant.claim, event, also=settle)
         if key.why_dead() is not None:
-            self.write()  # it has no next call, and somebody waits for its end
-        elif self._patience is None:
-            self._patience = loop.call_later(_COMPANY, self.write)
-        await outcome.written
+            self.hurry()  # it has no next call, and somebody waits for its end
+        await writing
 
     async def erred(self, key: Key, intent: Intent, failed: ModelFailed, metered: Metered | None = None) -> None:
         """The call failed. What it cost is what the wire said, else what was set aside for what it did not say."""
@@ -195,8 +176,7 @@ class Book:
             estimated=estimated,
         )
         key.spend(usage, spent)
-        self.write()
-        await self._settled(key.grant.claim, event, intent.holder)
+        await self._journal.append(key.grant.claim, event, also=self._settle(event, intent.holder))
 
     @staticmethod
     def _price(key: Key, intent: Intent, metered: Metered | None) -> Price:
@@ -204,19 +184,12 @@ class Book:
             return intent.price
         return served(intent, metered, key.grant.config.deck.prices)
 
-    def write(self) -> None:
-        """The outcomes of answers wait no longer: they come before what is written next, in their order."""
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
-        outcomes, self._waiting = self._waiting, []
-        for outcome in outcomes:
-            writing = self._settled(outcome.claim, outcome.event, outcome.holder)
-            writing.add_done_callback(partial(_tell, outcome.written))
+    def hurry(self) -> None:
+        """The outcomes of answers wait no longer."""
+        self._journal.hurry()
 
-    def _settled(self, claim: Claim, event: e.ModelAnswered | e.ModelErred, holder: str) -> asyncio.Future[None]:
-        settle = partial(self._treasury.settle, holder=holder, cost_nusd=event.cost_nusd)
-        return self._journal.append(claim, event, also=settle)
+    def _settle(self, event: e.ModelAnswered | e.ModelErred, holder: str) -> Also:
+        return partial(self._treasury.settle, holder=holder, cost_nusd=event.cost_nusd)
 
     async def heal(self, claim: Claim, attempt: str) -> int:
         """Close what an earlier process left open of the attempt; its last step on record."""
@@ -244,18 +217,6 @@ def _closed(key: Key, closing: asyncio.Task[None]) -> None:
     key.closing.discard(closing)
     if not closing.cancelled() and (error := closing.exception()) is not None:
         _log.warning("an answer of %s is not on record: %s", key.grant.attempt, error)
-
-
-def _tell(written: asyncio.Future[None], writing: asyncio.Future[None]) -> None:
-    """Whoever waits for an outcome hears what became of it."""
-    if written.done():
-        return
-    if writing.cancelled():
-        written.cancel()
-    elif (error := writing.exception()) is not None:
-        written.set_exception(error)
-    else:
-        written.set_result(None)
 
 
 def charged(reserved: int, price: Price, failed: ModelFailed, metered: Metered | None) -> tuple[Usage, int, bool]:

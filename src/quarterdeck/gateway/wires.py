@@ -153,8 +153,7 @@ class Asked:
 
     def output_limit(self) -> int | None:
         """Tokens that the answer may have at most, over all its choices; None where the request does not say."""
-        least = 0 if self.wire is Wire.MESSAGES else 1  # only there is it a wish: to fill the cache and say nothing
-        limits = [bodies.largest((config.get(key) for key in _LIMITS[self.wire]), least) for config in self.configs]
+        limits = [bodies.largest(config.get(key) for key in _LIMITS[self.wire]) for config in self.configs]
         known = [limit for limit in limits if limit is not None]
         return max(known) * self.choices() if known and len(known) == len(limits) else None
 

@@ -6,6 +6,7 @@ Rules
 - Heads of streams are remembered between transactions. Moving a head fails where it is not as remembered or the stream
   has a newer claim; the batch is then undone and done again with the heads as they are. So `also` may run twice, and
   the fence is checked inside the transaction either way.
+- What may wait for company waits no longer than a moment; whatever is queued takes it along.
 - A blob that could not be written stays in line and is written before any later event, so an event never names a blob
   that is not there.
 - A commit whose caller is cancelled may still happen, as with any answer that is lost on its way.
@@ -37,6 +38,8 @@ _BLOB_ROOM: Final = 8 * 1024 * 1024
 """Bytes of blobs after which a transaction takes no more of them."""
 _BLOB_BACKLOG: Final = 64 * 1024 * 1024
 """Bytes of blobs that may wait; beyond, `put` waits too."""
+_PATIENCE: Final = 0.1
+"""Seconds that what nobody waits for is kept back for company."""
 _KNOWN: Final = 65_536
 """How many digests are remembered as stored."""
 _HEADS: Final = 20_000
@@ -73,12 +76,16 @@ class Log:
         self._fence = fence
         self._clock = clock
         self._commits: list[Commit] = []
+        self._patient: list[Commit] = []
+        """Behind them, waiting for company."""
         self._blobs: dict[str, bytes] = {}
         self._backlog = 0
         self._known = _Digests()
         self._heads: dict[str, Head] = {}
         self._faults = Faults()
         self._flushing: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        """Ends the patience; set while something waits for company."""
 
     # --- writing --------------------------------------------------------------------------------------------
 
@@ -101,18 +108,38 @@ class Log:
     def append_soon(self, claim: Claim, *events: EventBase, also: Also | None = None) -> "asyncio.Future[None]":
         return self._queued([line_of(claim, event) for event in events], also, soon=True)
 
+    def append_patiently(self, claim: Claim, *events: EventBase, also: Also | None = None) -> "asyncio.Future[None]":
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._patient.append(Commit([line_of(claim, event) for event in events], also, self._clock.wall(), future))
+        self._flush_later()
+        return future
+
+    def hurry(self) -> None:
+        if self._patient:
+            self._flush_soon()
+
     def _queued(self, lines: list[Line], also: Also | None, *, soon: bool = False) -> "asyncio.Future[None]":
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._join()
         self._commits.append(Commit(lines, also, self._clock.wall(), future, soon))
         self._flush_soon()
         return future
 
-    async def put(self, data: bytes) -> str:
+    def _join(self) -> None:
+        """What waited for company has some."""
+        if self._patient:
+            self._commits += self._patient
+            self._patient = []
+
+    async def put(self, data: bytes, *, patiently: bool = False) -> str:
         digest = ids.digest(data)
         if digest in self._known or digest in self._blobs:
             return digest
         self._blobs[digest] = data
         self._backlog += len(data)
+        if patiently and self._backlog < _BLOB_ROOM:
+            self._flush_later()
+            return digest
         task = self._flush_soon()
         while self._backlog > _BLOB_BACKLOG:
             await asyncio.shield(task)
@@ -122,14 +149,22 @@ class Log:
                 task = self._flushing
         return digest
 
+    def _flush_later(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_PATIENCE, self._flush_soon)
+
     def _flush_soon(self) -> "asyncio.Task[None]":
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._join()
         if self._flushing is None:
             self._flushing = asyncio.get_running_loop().create_task(self._flush())
         return self._flushing
 
     async def _flush(self) -> None:
         try:
-            while self._commits or self._blobs:
+            while self._commits or (self._blobs and self._timer is None):
                 if not await self._flush_once():
                     return
                 for commit in self._commits:
@@ -143,6 +178,7 @@ class Log:
 
     async def _flush_once(self) -> bool:
         """Write what waits; False where the store is unavailable (blobs then stay in line)."""
+        self._join()
         blobs = _portion(self._blobs)
         commits: list[Commit] = []
         if len(blobs) == len(self._blobs):  # else an event could come before its blob

@@ -100,6 +100,15 @@ class Journal(Protocol):
         """
         ...
 
+    def append_patiently(self, claim: Claim, *events: EventBase, also: Also | None = None) -> "Future[None]":
+        """`append` for what may wait for company: written with whatever is queued next, in its place before that, and
+        after a moment where nothing is. A process that dies in that moment has not written it."""
+        ...
+
+    def hurry(self) -> None:
+        """What waits for company waits no longer."""
+        ...
+
     async def read(self, stream: str, after: int = 0, limit: int = 10_000) -> list[Record]:
         """Records with `seq > after`, in order."""
         ...
@@ -120,8 +129,9 @@ class Journal(Protocol):
         """How many records each stream has that starts so."""
         ...
 
-    async def put(self, data: bytes) -> str:
-        """Keep `data`; returns its digest. It is durable no later than any event committed after this call."""
+    async def put(self, data: bytes, *, patiently: bool = False) -> str:
+        """Keep `data`; returns its digest. It is durable no later than any event committed after this call.
+        `patiently`: it may wait for company, as what is appended so."""
         ...
 
     async def get(self, digest: str) -> bytes:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from quarterdeck.journal.port import Entry, Journal, Record
+from quarterdeck.journal.port import Claim, Entry, Journal, Record
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.events import MAX_EVENT_BYTES, ContextCompacted, RunPaused, RunResumed
 from quarterdeck.kernel.failures import BadInput, NotFound, StaleClaim
@@ -132,6 +132,25 @@ class JournalConformance:
         journal.append_soon(claim, _event(3))
         await journal.append(await journal.claim("run/b"), _event(4))
         assert len(await journal.read("run/a")) == 3
+
+    async def test_what_may_wait_comes_in_its_place_with_whatever_is_next_and_at_last_alone(
+        self, open_journal: OpenJournal
+    ) -> None:
+        journal = await open_journal()
+        claim, other = await journal.claim("run/a"), await journal.claim("run/b")
+        seen: list[int] = []
+        first = journal.append_soon(claim, _event(1))
+        patient = journal.append_patiently(claim, _event(2), also=lambda tx: seen.append(id(tx)))
+        await journal.append(other, _event(9), also=lambda tx: seen.append(id(tx)))
+        assert first.done() and patient.done(), "it came along"
+        assert seen == [seen[0]] * 2
+        later = journal.append_patiently(claim, _event(3))
+        await journal.append(claim, _event(4))
+        await later
+        await journal.append_patiently(claim, _event(5))
+        assert [record.event for record in await journal.read("run/a")] == [_event(n) for n in range(1, 6)]
+        with pytest.raises(StaleClaim):
+            await journal.append_patiently(Claim("run/a", claim.epoch - 1), _event(6))
 
     async def test_where_what_nobody_waits_for_fails_nothing_follows_it(self, open_journal: OpenJournal) -> None:
         journal = await open_journal()

@@ -5,8 +5,7 @@ Rules
   alone it changes neither the syntax tree nor a comment. In languages with braces: it changes no token. In files that
   are read row by row: the rows differ in trailing space and empty lines alone. In prose, data and what is not known
   here, space can mean anything: nothing is said.
-- Formatting within three lines of a real change belongs to it. So do the paragraphs around it that are moved in or out
-  like its own lines: what gets a block around it is indented anew.
+- Formatting within three lines of a real change belongs to it.
 - It is unrelated where some code is changed for real, or a file of the same kind: where a formatter came or went, the
   code that it formatted is what the change is about.
 - Empty lines and space at the ends of lines are slight: editors do that by themselves.
@@ -41,8 +40,6 @@ STEPS_OF_A_SIGN = 5
 """For a character of a source that is read for what it means."""
 
 Block = tuple[int, int, int, int]
-Move = tuple[bool, str]
-"""Whether inwards, and by which space."""
 Shape = Optional[tuple[str, ...]]  # noqa: UP045 - evaluated by Python 3.9, too
 
 # Where a line ends matters after these words, in a comment and in a preprocessor's line.
@@ -142,48 +139,8 @@ def _formatting(path: str, old: str, new: str, effort: Effort) -> Layout:
             bare = {b for b in bare if effort.spend(reading) and _only_formats(path, was, now, {b}, shape)}
     real = [block for block in found if block not in bare]
     apart = [b for b in found if b in bare and all(b[3] + NEAR <= r[2] or r[3] + NEAR <= b[2] for r in real)]
-    along = _moved_along(was, now, found, bare)
-    apart = [block for block in apart if block not in along]
     spots = [Spot(b[2] + 1, _rows(was[b[0] : b[1]]) == _rows(now[b[2] : b[3]])) for b in apart]
     return Layout(path, spots, len(found) > len(apart))
-
-
-def _moved_along(was: list[str], now: list[str], found: list[Block], bare: set[Block]) -> set[Block]:
-    """Those of the `bare` blocks that are moved in or out with a real one, and only empty lines stand between them."""
-    runs: list[list[Block]] = []
-    for block in found:
-        if not runs or any(line.strip() for line in now[runs[-1][-1][3] : block[2]]):
-            runs.append([])
-        runs[-1].append(block)
-    along: set[Block] = set()
-    for run in runs:
-        real = [block for block in run if block not in bare]
-        moved = {block: _moved(was, now, block) for block in run if block in bare} if real else {}
-        led = {by for by in set(moved.values()) - {None} if by and any(_moves(was, now, block, by) for block in real)}
-        along.update(block for block, by in moved.items() if by in led)
-    return along
-
-
-def _moved(was: list[str], now: list[str], block: Block) -> Move | None:
-    """By what every line of a block is moved; None = they are not, or not alike."""
-    before, after = (
-        [line for line in lines if line.strip()] for lines in (was[slice(*block[:2])], now[slice(*block[2:])])
-    )
-    if len(before) != len(after) or not before:
-        return None
-    inward = len(after[0]) > len(before[0])
-    less, more = (before, after) if inward else (after, before)
-    by = more[0][: len(more[0]) - len(less[0])]
-    alike = by.isspace() and more == [by + line for line in less]
-    return (inward, by) if alike else None
-
-
-def _moves(was: list[str], now: list[str], block: Block, move: Move) -> bool:
-    """Whether a real block moves a line so, or is nothing but lines that came or went."""
-    before, after = was[block[0] : block[1]], now[block[2] : block[3]]
-    less, more = (before, after) if move[0] else (after, before)
-    wide = set(more)
-    return not before or not after or any(line.strip() and move[1] + line in wide for line in less)
 
 
 def blocks(old: list[str], new: list[str], effort: Effort | None = None) -> list[Block] | None:
