@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -24,6 +24,7 @@ from typer.main import get_command
 from quarterdeck import __version__
 from quarterdeck.cli import faults, registry
 from quarterdeck.cli.call import Call
+from quarterdeck.cli.leaving import promptly
 from quarterdeck.kernel.failures import UNWELL, BadInput, Exit, QuarterdeckError, Stop
 
 
@@ -80,6 +81,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _main(list(sys.argv[1:] if arguments is None else arguments))
     finally:
         gc.enable()
+
+
+def process() -> NoReturn:
+    """The command line as a process of its own: what the installed programs are."""
+    promptly(main)
 
 
 def _main(given: list[str]) -> int:
@@ -168,4 +174,4 @@ def _hush() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    process()

@@ -31,7 +31,7 @@ from typing import IO, Any, Final, Protocol
 
 from pydantic import BaseModel
 
-from quarterdeck.cli import registry
+from quarterdeck.cli import leaving, registry
 
 QUARTERDECK: Final = "quarterdeck.cli.main"
 MODEL: Final = "quarterdeck.models.scripted.__main__"
@@ -367,7 +367,10 @@ def main() -> int:
     _load((QUARTERDECK, MODEL, *_LATE, *(f"quarterdeck.cli.{each.module}" for each in registry.COMMANDS)))
     with socket.socket(fileno=int(sys.argv[1])) as control:
         wanted = serve(control)
-    return 0 if wanted is None else int(sys.modules[wanted.module].main(list(wanted.arguments)))
+    if wanted is not None:
+        program = sys.modules[wanted.module].main
+        leaving.promptly(lambda: int(program(list(wanted.arguments))))  # as the installed programs end
+    return 0
 
 
 if __name__ == "__main__":
