@@ -149,9 +149,18 @@ async def test_it_can_be_taken_back_where_it_was_merged_to(place: Place) -> None
         git(place.repository, "branch", "-D", first.target.branch)
         with pytest.raises(NotFound, match="no branch"):
             await deck.revert(RevertOrder(of=first.run, user="ada"))
+        with pytest.raises(Conflicting, match="b needs a") as needed:
+            await deck.revert(RevertOrder(of=f"{first.run}.a", into="release", user="ada"))
+        assert needed.value.fix.endswith(" --with-dependents --into release"), "what it says to type works there"
+        with pytest.raises(Conflicting, match=r"^main does not hold") as strange:
+            await deck.revert(RevertOrder(of=first.run, into="main", user="ada"))
+        assert strange.value.why == f"it landed on {first.target.branch}"
         result = await undo(deck, first.run, into="release")
         assert result.status is RunStatus.DONE
         assert git(place.repository, "diff", "--name-only", "main", "release") == ""
+        with pytest.raises(Conflicting, match="taken back already") as already:
+            await deck.revert(RevertOrder(of=first.run, into="release", user="ada"))
+        assert already.value.fix.startswith(f"quarterdeck revert {result.run} --into release ")
 
 
 # --- what is refused --------------------------------------------------------------------------------------

@@ -54,6 +54,11 @@ class Source:
         return self.created.run
 
     @property
+    def elsewhere(self) -> str:
+        """What a command about this branch has to say, because the run landed on another one; "" = nothing."""
+        return "" if self.branch == short(self.created.into) else f" --into {self.branch}"
+
+    @property
     def again(self) -> bool:
         """The run took something back itself."""
         return bool(self.created.reverts)
@@ -175,7 +180,7 @@ def choose(source: Source, task: str, *, with_dependents: bool) -> tuple[tuple[L
         raise Conflicting(
             f"{', '.join(needing[:_SHOWN])} {'needs' if len(needing) == 1 else 'need'} {task}",
             why="they landed on top of it and would be left without it",
-            fix=f"quarterdeck revert {source.run}.{task} --with-dependents",
+            fix=f"quarterdeck revert {source.run}.{task} --with-dependents{source.elsewhere}",
         )
     wanted = {task, *needing}
     warnings = (f"taken back too, because they need {task}: {', '.join(needing[:_SHOWN])}",) if needing else ()
@@ -186,7 +191,9 @@ def _nothing(source: Source, what: str, task: str = "") -> Conflicting:
     mine = {source.commits[name] for name in source.standing.taken_back if task in ("", name)}
     if not mine:
         return Conflicting(
-            f"{source.branch} does not hold {what}", why="the branch was rewritten", fix="--into BRANCH that holds it"
+            f"{source.branch} does not hold {what}",
+            why=f"it landed on {short(source.created.into)}" if source.elsewhere else "the branch was rewritten",
+            fix="--into BRANCH that holds it",
         )
     gone = taken_back(source.history)
     named = (entry for entry in source.history if entry.trailers.get(merging.REVERTS_TRAILER) in mine)
@@ -197,7 +204,9 @@ def _nothing(source: Source, what: str, task: str = "") -> Conflicting:
     return Conflicting(
         f"{what} is taken back already",
         why="; ".join(map(_told, by[-_SHOWN:])) or f"a later commit of {source.branch} does it",
-        fix=f"quarterdeck revert {runs[-1]}   (brings it back)" if runs else f"git log --grep=Reverts: {source.branch}",
+        fix=f"quarterdeck revert {runs[-1]}{source.elsewhere}   (brings it back)"
+        if runs
+        else f"git log --grep=Reverts: {source.branch}",
     )
 
 
@@ -260,7 +269,8 @@ async def _in_the_way(mirror: Mirror, source: Source, item: Landed, paths: Seque
     newest = later[-1].trailers if later else {}
     if merging.TASK_TRAILER in newest:
         fix = (
-            f"quarterdeck revert {newest.get(merging.RUN_TRAILER, 'RUN')}.{newest[merging.TASK_TRAILER]}   (then again)"
+            f"quarterdeck revert {newest.get(merging.RUN_TRAILER, 'RUN')}.{newest[merging.TASK_TRAILER]}"
+            f"{source.elsewhere}   (then again)"
         )
     return Conflicting(
         f"{item.run}.{item.task} cannot be taken back: later changes of {merging.readable(files)} are in the way",
