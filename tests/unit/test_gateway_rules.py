@@ -424,6 +424,17 @@ def test_what_it_costs_is_as_the_wire_says_also_where_a_part_of_it_is_nonsense(
     assert (found.usage, found.estimated) == (Usage(input=10, output=20), False)
 
 
+@pytest.mark.parametrize("broke", [True, False])
+def test_an_estimate_is_never_more_than_was_set_aside_and_a_count_is_what_it_is(broke: bool) -> None:
+    """A model that is dearer than the one asked for answered, and the stream broke, or did not."""
+    meter = Meter(Wire.MESSAGES, "m", streams=True)
+    for frame in frames(MESSAGES)[: 1 if broke else None]:
+        meter.read(frame)
+    found, dear = meter.finish(9_999, 500), Price(input=1_000, output=1_000)
+    assert (found.estimated, found.prompt_counted) == (broke, True)
+    assert record.spent_on(found, 1_000, dear) == (1_000 if broke else cost(found.usage, dear))
+
+
 def test_nothing_came_is_not_a_begun_answer() -> None:
     found = Meter(Wire.MESSAGES, "m", streams=True).finish(9_999, 500)
     assert not found.begun
