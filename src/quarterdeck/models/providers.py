@@ -2,7 +2,7 @@
 
 Rules
 - A model is named `provider:model`. The variables are those that the vendors' own clients read.
-- A key goes out in one header, and to one address.
+- A key goes out in one header, and to no address but that of its model.
 """
 
 from collections.abc import Callable, Mapping
