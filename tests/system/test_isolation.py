@@ -30,7 +30,7 @@ from typing import Final, TypedDict
 from unittest import mock
 
 import pytest
-from escape_kit import ROWS, Row, judged, program
+from escape_kit import ROWS, Row, judged, program, told
 
 from quarterdeck.doors.model_calls import Receive, Scope, Send
 from quarterdeck.doors.serve import Endpoint
@@ -150,14 +150,14 @@ async def _mirrored(ground: Ground, clone: Path, head: str) -> Path:
 
 
 async def inside(here: Scene, row: Row) -> str:
-    spec = Spec("row", objects=(here.objects,), limits=LIMITS, env={"QD_ROW": json.dumps(here.facts)})
+    spec = Spec("row", objects=(here.objects,), limits=LIMITS, env=told(here.facts))
     async with opened(Bubblewrap(here.ground), spec) as sandbox:
         result = await sandbox.exec(["python3", "-IS", "-c", program(row)], timeout=60)
         return judged(result.exit_code, result.stdout + result.stderr)
 
 
 async def outside(here: Scene, row: Row) -> str:
-    environment = {"QD_ROW": json.dumps(here.facts)}
+    environment = told(here.facts)
     if row.control == "agent":
         async with opened(Plain(here.ground), Spec("control", env=environment)) as sandbox:
             result = await sandbox.exec(["python3", "-IS", "-c", program(row)], timeout=60)
