@@ -202,3 +202,33 @@ def test_of_a_new_file_nothing_that_was_there_is_skipped(path: str, new: str) ->
     found = survey([Edit(path, "", new)], {})
     assert not found["weakened"]
     assert [test["silence"] for test in found["tests"]] == [Silence.ALWAYS]
+
+
+BESIDE = f"pub fn add(a: i32) -> i32 {{ a }}\n\n#[cfg(test)]\nmod tests {{\n    fn made() {{}}\n\n{RUST}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("cut", "put", "says"),
+    [
+        ("    assert_eq!(x, 3);\n", "", [("adds", "weaker", False)]),
+        ("#[test]", "#[test]\n#[ignore]", [("adds", "skipped", False)]),
+        (BESIDE[BESIDE.index("#[cfg") :], "", [("adds", "removed", False)]),
+        (BESIDE, "", [("adds", "removed", True)]),  # with what it tested
+        (f"    fn made() {{}}\n\n{RUST}", "", [("adds", "removed", False)]),  # `made` is no code
+        ("{ a }", "{ a + 0 }", []),
+    ],
+)
+def test_tests_of_rust_are_held_beside_the_code_too(cut: str, put: str, says: list[tuple[str, str, bool]]) -> None:
+    new = BESIDE.replace(cut, put)
+    assert new != BESIDE
+    found = survey([Edit("src/lib.rs", BESIDE, new), Edit("src/main.rs", "", "fn main() {}\n")], {})
+    assert [(spot["name"], spot["how"], spot["gone"]) for spot in found["weakened"]] == says
+    assert found["tests"] == [], "they cannot be tried without the code that they stand in"
+
+
+def test_tests_of_rust_may_move_out_of_the_code() -> None:
+    edits = [
+        Edit("src/lib.rs", BESIDE, BESIDE.replace(RUST, "")),
+        Edit("tests/a.rs", "", f"use it::add;\n{RUST}"),
+    ]
+    assert survey(edits, {})["weakened"] == []

@@ -6,6 +6,7 @@ Rules
 - It is weaker where lines went that held something against the code, and none came.
 - It is skipped where it is marked so, skips itself, or another one of its file is to be run alone. Under a condition it
   is only skipped elsewhere. What is still to be written (`it.todo`) is none yet.
+- Rust's tests mostly stand beside the code. What they lose is told wherever they are; they cannot be tried without it.
 - What stands in a comment is no test: in one that begins a line, because elsewhere such signs mostly stand in a text.
 - A source is looked through twice at most for where its tests end.
 """
@@ -67,6 +68,9 @@ _FRAME = " \t(){}[];,"
 _SIGN = re.compile(
     r"""//[^\n]*|/\*.*?(?:\*/|\Z)|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`|[()\[\]{}]""", re.DOTALL
 )
+_WITHIN = (".rs",)
+_DEFINES = re.compile(r"\b(?:fn|struct|enum|trait|union|mod|type|const|static|macro_rules!)\s{1,9}(\w+)")
+_INNER = re.compile(r"(?m)^[ \t]*#\[cfg\(test\)\]")
 _LONGEST = 20_000
 """Characters of a test; of a longer one it is not known what it is made of."""
 _ROUNDS = 2
@@ -85,6 +89,17 @@ class Written(NamedTuple):
 def spoken(path: str) -> bool:
     """Whether tests are found in such a file."""
     return any(path.endswith(suffixes) for suffixes in _TESTS)
+
+
+def within(path: str) -> bool:
+    """Whether such a file has its tests beside the code that they test."""
+    return path.endswith(_WITHIN)
+
+
+def defined(source: str) -> set[str]:
+    """What such a file defines before its tests begin."""
+    inner = _INNER.search(source)
+    return set(_DEFINES.findall(source, 0, inner.start() if inner else len(source)))
 
 
 def tests(path: str, source: str) -> Iterator[Written]:

@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
+from quarterdeck.delivery.validation.survey import foreign
 from quarterdeck.delivery.validation.survey.around import disturbed, loud
 from quarterdeck.delivery.validation.survey.formatting import Effort, formatting, unrelated
 from quarterdeck.delivery.validation.survey.imports import MANIFESTS, known
@@ -102,6 +103,8 @@ def survey(
     edits = [edit for edit in edits if edit not in strange]
     code = [edit for edit in edits if edit.path.endswith(".py") and not is_test(edit.path)]
     gone = {name for edit in code for name in defined(edit.old) - defined(edit.new)}
+    mixed = [edit for edit in edits if foreign.within(edit.path)]
+    lost_code = {name for edit in mixed for name in foreign.defined(edit.old) - foreign.defined(edit.new)}
     plain = {path: text for path, text in sources.items() if path.endswith(".py")}
     lost = {one.path for one in unread if is_test(one.path) and find_tests(one.path, one.old)}
     unseen += [
@@ -110,6 +113,7 @@ def survey(
         if one.path not in lost and looked_into(one.path)
     ]
     ours = [edit for edit in edits if is_test(edit.path)]
+    apart = [edit for edit in ours if not foreign.within(edit.path)]
     told = {
         "formatting": [{"path": path, **spot._asdict()} for path, spot in unrelated(layouts)],
         "tests": _each(edits, _tests, unseen),
@@ -117,7 +121,8 @@ def survey(
         "weakened": sorted(
             [
                 *({"path": path, "name": "", "how": "unreadable", "gone": False} for path in sorted(lost)),
-                *_guarded(TESTS, lambda: (found._asdict() for found in weakened(ours, gone)), unseen),
+                *_guarded(TESTS, lambda: (found._asdict() for found in weakened(apart, gone)), unseen),
+                *_guarded(TESTS, lambda: (found._asdict() for found in weakened(mixed, lost_code)), unseen),
                 *_each(edits, _steers, unseen),
                 *({"path": edit.path, "name": "", "how": "around", "gone": False} for edit in ours if _loud(edit)),
             ],

@@ -29,6 +29,7 @@ _BREAK = re.compile(r"\r\n?|\n")
 """Where Python counts a line. `str.splitlines` knows more ends."""
 _CASE = re.compile(r"TestCase$|Tests?$")
 _GRAVITY = ("", "edited", "skipped elsewhere", "weaker", "skipped")
+_WORD = re.compile(r"\w+")
 MOSTLY = 0.6
 """Part of a test's statements that has to be found again in new tests."""
 
@@ -238,7 +239,7 @@ def weakened(files: Iterable[tuple[str, str, str]], gone: set[str]) -> Iterator[
                     homes[known] = _homes([each for each in both if not known or found_by_name(each[0])])
                 how = _gone(path, name, test, homes[known])
             if how:
-                used = {name_of(node) for node in ast.walk(test.node)} if test.node else set()
+                used = {name_of(node) for node in ast.walk(test.node)} if test.node else set(_WORD.findall(test.text))
                 yield Weakened(path, name, how, name not in now and how != "edited" and bool(gone & used))
     moved = any(name not in now for _, was, now in both for name in was)
     for path, old, new in files:
