@@ -120,6 +120,8 @@ def store_kind(request: pytest.FixtureRequest) -> Iterator[str]:
     kind = request.node.stash[_KIND]
     if kind == "sqlite":
         yield kind
+        # Before what a whole module shares ends, which may look at its deck then: that is not of this test, the last.
+        request.node.stash[_OPENED] = bool(_files)
         return
     with store_kit.on(request.getfixturevalue("postgres_server")):
         yield kind
@@ -147,9 +149,8 @@ def pytest_runtest_makereport(
     report = yield
     kind = item.stash[_KIND]
     if call.when == "teardown":
-        if kind == "sqlite":
-            item.stash[_OPENED] = bool(_files)
-        where = "postgres" if _served(item) else kind if item.stash.get(_OPENED, True) else ""
+        opened = item.stash.setdefault(_OPENED, bool(_files))
+        where = "postgres" if _served(item) else kind if opened else ""
         report.user_properties.append((_PROPERTY, f"{where}:{why_embedded(item) or ''}"))
     return report
 

@@ -10,7 +10,7 @@ import pytest
 
 TESTS = Path(__file__).parents[1]
 SCENES = """\
-import os, subprocess, sys
+import os, sqlite3, subprocess, sys
 from pathlib import Path
 import pytest, store_kit
 from quarterdeck.store.sqlite import SqliteStore
@@ -31,8 +31,13 @@ async def test_that_has_a_file(tmp_path):
 async def test_that_forgets_the_server(tmp_path):
     await (await SqliteStore.open(tmp_path / "other.db")).close()
 
+@pytest.fixture(scope="module")
+def looked_at_in_the_end(tmp_path_factory):
+    yield
+    sqlite3.connect(tmp_path_factory.mktemp("shared") / "deck.db").close()
+
 @pytest.mark.embedded("is about files")
-async def test_that_stays(tmp_path):
+async def test_that_stays(tmp_path, looked_at_in_the_end):
     await (await SqliteStore.open(tmp_path / "deck.db")).close()
 
 def test_without_a_store():
