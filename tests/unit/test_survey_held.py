@@ -232,3 +232,21 @@ def test_tests_of_rust_may_move_out_of_the_code() -> None:
         Edit("tests/a.rs", "", f"use it::add;\n{RUST}"),
     ]
     assert survey(edits, {})["weakened"] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new", "named"),
+    [
+        ("src/test/java/AddTest.java", "class AddTest { @Test void adds() {} }", "class AddTest { }", True),
+        ("src/test/java/AddTest.java", "class AddTest { @Test void adds() {} }", "", True),
+        ("spec/add_spec.rb", "it 'adds' do end", "xit 'adds' do end", True),
+        ("src/test/java/AddTest.java", "", "class AddTest { @Test void adds() {} }", False),
+        ("src/main/java/Add.java", "class Add { }", "class Add { int a; }", False),
+        ("tests/data/answer.xml", "<a/>", "<b/>", False),
+    ],
+)
+def test_tests_in_a_language_that_is_not_read_are_named(path: str, old: str, new: str, named: bool) -> None:
+    found = survey([Edit(path, old, new)], {})
+    assert [spot["path"] for spot in found["unseen"]] == [path] * named
+    assert all(spot["slight"] for spot in found["unseen"]), "nobody is sent back for a language"
+    assert found["weakened"] == []

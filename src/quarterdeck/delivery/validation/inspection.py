@@ -85,7 +85,7 @@ def programs() -> dict[str, bytes]:
 def worth_a_look(changes: Sequence[FileChange], levels: ValidationSection) -> bool:
     """Whether the survey could say anything about these changes."""
     wanted = set(levels.model_dump().values()) != {"off"}
-    return wanted and any(looked_into(change.path) or change.status in "MR" for change in _plain(changes))
+    return wanted and any(looked_into(change.path) or change.status in "MRD" for change in _plain(changes))
 
 
 async def survey(sandbox: Sandbox, change: Change, changes: Sequence[FileChange]) -> Survey:

@@ -8,7 +8,8 @@ Rules
 - A file whose tests could be read and now cannot be is told as if it were weakened.
 - Of what could not be read those files are named that the survey looks into: a picture or a recorded answer holds
   nothing that it would find. A file that the change removes is slight: nothing is left of it to look at. So is what is
-  no Python that this one knows: it may be that of a newer one.
+  no Python that this one knows: it may be that of a newer one. So are tests that were there, where none are found in
+  their language.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from quarterdeck.delivery.validation.survey.silence import Silence, of_module
 from quarterdeck.delivery.validation.survey.sources import (
     MAX_BYTES,
     TESTS,
+    UNKNOWN,
     defined,
     found_by_name,
     is_test,
@@ -54,6 +56,7 @@ ROOM = 100
 FLAT = 60
 """Levels of a syntax tree that nothing here fails on: less than ten calls within each other are made for a level."""
 UNREAD = "this could not be looked at, so that nothing is known of it"
+UNHELD = "whether the tests in here hold as much as before is not known: no tests are found in this language"
 _PYTHON = f" (Python {sys.version_info[0]}.{sys.version_info[1]} does not know its syntax)"
 SOURCES = (".py", ".pyi", ".pyx")
 
@@ -113,6 +116,9 @@ def survey(
         if one.path not in lost and looked_into(one.path)
     ]
     ours = [edit for edit in edits if is_test(edit.path)]
+    unseen += [
+        {**_spot(edit.path, UNHELD), "slight": True} for edit in ours if edit.old and edit.path.endswith(UNKNOWN)
+    ]
     apart = [edit for edit in ours if not foreign.within(edit.path)]
     told = {
         "formatting": [{"path": path, **spot._asdict()} for path, spot in unrelated(layouts)],

@@ -36,6 +36,11 @@ FIXTURES = frozenset(
 SCRIPTS = (".js", ".jsx", ".ts", ".tsx", ".mjs", ".cjs")
 FOREIGN = (*SCRIPTS, ".go", ".rs")
 """Sources beside Python in which tests are found."""
+UNKNOWN = (
+    *(".java", ".kt", ".kts", ".scala", ".groovy", ".rb", ".cs", ".fs", ".php", ".swift"),
+    *(".ex", ".exs", ".erl", ".c", ".cc", ".cpp", ".m", ".dart", ".lua", ".jl"),
+)
+"""Sources in which they are not."""
 
 
 def is_test(path: str) -> bool:
