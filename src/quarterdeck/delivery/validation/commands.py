@@ -52,13 +52,16 @@ _LAUNCHERS: Final = frozenset(
     | {"npm", "pnpm", "yarn", "bun", "hatch", "pdm"}
 )
 _PREFIXES: Final = frozenset(
-    {"env", "exec", "command", "time", "nice", "nohup", "stdbuf", "xvfb-run", "npx", "bunx"}
-    | {"sudo", "setsid", "ionice", "xargs"}
+    {"env", "exec", "command", "time", "nice", "nohup", "stdbuf", "xvfb-run"} | {"sudo", "setsid", "ionice", "xargs"}
 )
-_RUN_WRAPPERS: Final = frozenset({"uv", "poetry", "pipenv", "pdm", "hatch", "rye", "pixi", "conda"})
+_FETCHERS: Final = frozenset({"npx", "bunx", "uvx"})
+"""What runs a program of a package that it fetches first, in a version that may be named: `npx jest@29`."""
+_RUN_WRAPPERS: Final = frozenset({"uv", "pipx", "poetry", "pipenv", "pdm", "hatch", "rye", "pixi", "conda"})
 _WITH_VALUE: Final = frozenset(
     (
         "--with",
+        "--from",
+        "--spec",
         "--extra",
         "--group",
         "--python",
@@ -284,7 +287,7 @@ def _runner(name: str, argv: Sequence[str]) -> Runner | None:
     if name in _BY_NAME:
         return _BY_NAME[name]
     arguments = argv[1:]
-    if name == "node" and "--test" in arguments:
+    if name in ("node", "tsx") and "--test" in arguments:
         return NODE
     verbs = [word for word in arguments if not word.startswith(("-", "+"))]
     if name in ("mvn", "mvnw"):
@@ -335,10 +338,12 @@ def _unwrap(argv: Sequence[str]) -> list[str]:
             return ["sh", "-c", " ".join(rest[1:])]
         elif name in _PREFIXES:
             rest = _options_off(rest[1:], _VALUES.get(name, _WITH_VALUE))
+        elif name in _FETCHERS:
+            rest = _any_version(_options_off(rest[1:]))
         elif name in _RUN_WRAPPERS and "run" in rest[1:]:
             rest = _options_off(rest[rest.index("run") + 1 :])
         elif name in {"pnpm", "yarn", "npm", "bundle"} and rest[1:2] in (["exec"], ["dlx"]):
-            rest = _options_off(rest[2:])
+            rest = _any_version(_options_off(rest[2:]))
         elif name == "coverage" and rest[1:2] == ["run"]:
             rest = _module(rest[2:])
         elif _PYTHON.match(name):
@@ -346,6 +351,11 @@ def _unwrap(argv: Sequence[str]) -> list[str]:
         else:
             return rest
     return rest
+
+
+def _any_version(words: list[str]) -> list[str]:
+    """`jest@29 …` as `jest …`; a scope stays (`@angular/cli`)."""
+    return [word[:1] + word[1:].partition("@")[0] for word in words[:1]] + words[1:]
 
 
 def _options_off(words: list[str], valued: Collection[str] = _WITH_VALUE) -> list[str]:
