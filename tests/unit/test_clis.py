@@ -1,5 +1,8 @@
 """Which command lines of agents `doctor` and `agents` show, and how."""
 
+import asyncio
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,6 +70,21 @@ async def test_one_that_never_stops_talking_is_heard_for_as_long_as_a_version_ta
     found = {cli.profile: cli for cli in await clis.known(settings(tmp_path, f"{tmp_path}/bin:/usr/bin:/bin"))}
     assert found["opencode"].version == "7.8.9"
     assert not said.exists()
+
+
+async def test_one_that_leaves_somebody_behind_who_holds_its_output_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clis, "_LAST_SECONDS", 0.1)
+    left = tmp_path / "left"
+    stays = f"setsid sh -c 'echo $$ > {left}.new; mv {left}.new {left}; exec sleep 600' &"
+    program(tmp_path / "bin", "opencode", f"#!/bin/sh\n{stays}\nwhile [ ! -e {left} ]; do :; done\necho 7.8.9\nyes\n")
+    try:
+        async with asyncio.timeout(60):
+            found = {cli.profile: cli for cli in await clis.known(settings(tmp_path, f"{tmp_path}/bin:/usr/bin:/bin"))}
+        assert found["opencode"].version == "7.8.9"
+    finally:
+        os.kill(int(left.read_text()), signal.SIGKILL)
 
 
 def test_a_login_is_told() -> None:

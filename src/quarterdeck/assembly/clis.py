@@ -22,6 +22,7 @@ from quarterdeck.delivery.order import Check, Cli
 from quarterdeck.settings import Settings, child_environment
 
 _SECONDS: Final = 10.0
+_LAST_SECONDS: Final = 1.0
 _MOST: Final = 64 * 1024
 """Bytes of what it says."""
 _VERSION: Final = re.compile(r"(?<!\d)\d+\.\d+[\w.+-]*")
@@ -70,8 +71,10 @@ async def _asked(program: Path, path: str) -> str:
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        await process.stdout.read()  # a pipe that is full keeps it from being seen as over
-        await process.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_SECONDS):  # somebody that it left behind may hold its pipe
+                await process.stdout.read()  # a pipe that is full keeps it from being seen as over
+                await process.wait()
     match = _VERSION.search(said.decode("utf-8", "replace"))
     return match[0] if match is not None else ""
 
