@@ -192,6 +192,28 @@ async def test_a_projection_that_fails_harms_only_its_own_commit(store: Store) -
     assert len(await log.read("run/b")) == 1
 
 
+async def test_a_commit_that_fails_half_way_is_undone_and_spares_its_neighbours(store: Store) -> None:
+    """Its own changes, too: it had no savepoint the first time."""
+    log = Log(store, SystemClock())
+    a, b, c = [await log.claim(name) for name in ("run/a", "run/b", "run/c")]
+
+    def half(tx: Tx) -> None:
+        tx.run("stream_claim", stream="run/half")
+        raise ValueError("it was not to be")
+
+    results = await asyncio.gather(
+        log.append(a, RunPaused(by="me")),
+        log.append(b, RunPaused(by="me"), also=half),
+        log.append(c, RunPaused(by="me"), also=lambda tx: tx.run("stream_claim", stream="run/whole")),
+        return_exceptions=True,
+    )
+    assert isinstance(results[1], ValueError)
+    assert [results[0], results[2]] == [None, None]
+    assert await log.lengths("run/") == {"run/a": 1, "run/b": 0, "run/c": 1, "run/whole": 0}
+    await log.append(b, RunPaused(by="me"))
+    assert (await log.verify()).faults == ()
+
+
 async def test_a_commit_that_spoils_the_transaction_spares_those_that_come_meanwhile(store: Store) -> None:
     log = Log(store, SystemClock())
     a, b = await log.claim("run/a"), await log.claim("run/b")

@@ -5,6 +5,8 @@ Rules
   where nobody waited for it (`soon`), what its claim has queued behind it fails with it: it builds on it.
 - A commit's `also` runs before its events are added.
 - What follows from an event comes after it, in the order of the events.
+- An `also` costs a savepoint only where it has to: one that fails after it has changed something makes the whole batch
+  be done again, `careful`ly.
 - Moving a stream's head fails in the database where the head is not where this process remembers it.
 """
 
@@ -22,7 +24,7 @@ from quarterdeck.journal.proof import chain
 from quarterdeck.kernel.events import MAX_EVENT_BYTES, EventBase, encode
 from quarterdeck.kernel.failures import BadInput, StaleClaim
 from quarterdeck.store.blobs import pack
-from quarterdeck.store.port import Tx
+from quarterdeck.store.port import Torn, Tx
 
 
 @dataclass(slots=True)
@@ -104,8 +106,11 @@ def line_of(claim: Claim, event: EventBase) -> Line:
 class _Appender:
     """One transaction's appends; runs on the store's thread."""
 
-    def __init__(self, tx: Tx, heads: dict[str, Head], commits: list[Commit], reactions: Reactions) -> None:
+    def __init__(
+        self, tx: Tx, heads: dict[str, Head], commits: list[Commit], reactions: Reactions, *, careful: bool
+    ) -> None:
         self._tx = tx
+        self._alone = tx.alone if careful else tx.lightly
         self._reactions = reactions
         self._follow: list[Record] = []
         self._plans = plans_of(tx)
@@ -131,7 +136,7 @@ class _Appender:
                 )
             ops += project(head.name, commit.at, line.event, self._plans)
         if commit.also is not None:
-            self._tx.alone(commit.also)
+            self._alone(commit.also)
         for line in commit.lines:
             self._append(self._heads[line.claim.stream], line, commit.at)
         if ops:
@@ -178,18 +183,22 @@ def store_batch(
     blobs: dict[str, bytes],
     faults: Faults,
     reactions: Reactions,
+    *,
+    careful: bool,
 ) -> None:
-    """Blobs first, then the commits that hold."""
+    """Blobs first, then the commits that hold. Raises Torn, never where it is `careful`."""
     if blobs:
         tx.run_many("blob_put", [_blob_row(digest, data) for digest, data in blobs.items()])
     if not commits:
         return
-    appender = _Appender(tx, heads, commits, reactions)
+    appender = _Appender(tx, heads, commits, reactions, careful=careful)
     for commit in commits:
         commit.error = faults.before(commit)
         if commit.error is None:
             try:
                 appender.add(commit)
+            except Torn:
+                raise
             except Exception as error:  # noqa: BLE001 - raised again at the commit's caller
                 faults.add(commit, error)
     appender.finish()

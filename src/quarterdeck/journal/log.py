@@ -209,7 +209,7 @@ class Log:
         if len(self._heads) > _HEADS:
             self._heads.clear()
         try:
-            await self._store.write(lambda tx: self._store_batch(self._heads, commits, blobs, tx))
+            await self._store.write(lambda tx: self._store_batch(self._heads, commits, blobs, tx, careful=False))
             stale = [commit for commit in commits if isinstance(commit.error, StaleClaim)]
             if not stale:
                 return
@@ -222,7 +222,7 @@ class Log:
             raise
         except BaseException as error:
             self._heads.clear()
-            if not isinstance(error, Exception):  # else a head had moved, or one commit is at fault: found out below
+            if not isinstance(error, Exception):  # else a head had moved, or it is torn, or one commit is at fault
                 raise
         await self._write_again(commits, blobs)
 
@@ -248,8 +248,10 @@ class Log:
                 self._faults.add(commit, error)
             _answer(commit, commit.error)
 
-    def _store_batch(self, heads: dict[str, Head], commits: list[Commit], blobs: dict[str, bytes], tx: Tx) -> None:
-        store_batch(tx, heads, commits, blobs, self._faults, self._reactions)
+    def _store_batch(
+        self, heads: dict[str, Head], commits: list[Commit], blobs: dict[str, bytes], tx: Tx, *, careful: bool = True
+    ) -> None:
+        store_batch(tx, heads, commits, blobs, self._faults, self._reactions, careful=careful)
 
     # --- reading --------------------------------------------------------------------------------------------
 

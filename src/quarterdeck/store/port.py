@@ -39,6 +39,10 @@ class Laid:
     """How many it lacked."""
 
 
+class Torn(Exception):
+    """A work that was run `lightly` failed after it had changed something: the write it belongs to must fail as well."""
+
+
 class Tx(Protocol):
     """An open write transaction. Valid only inside the function it was given to."""
 
@@ -54,6 +58,11 @@ class Tx(Protocol):
     def alone(self, work: Callable[["Tx"], T], /) -> T:
         """Run `work` inside this transaction so that an exception, which is raised here again, undoes only what `work`
         did."""
+        ...
+
+    def lightly(self, work: Callable[["Tx"], T], /) -> T:
+        """`alone` for a work that looks before it changes anything, without the price of a savepoint where that can be
+        saved: an exception after the first change raises Torn."""
         ...
 
 

@@ -84,6 +84,9 @@ class _PostgresTx:
             raise
         return value
 
+    def lightly(self, work: Callable[[Tx], T], /) -> T:
+        return self.alone(work)  # a statement that fails ends the transaction, unless there is a savepoint
+
     def settle(self) -> None:
         """Hear what became of everything that was sent. Raises psycopg.Error."""
         self._doing(self._session.settle)

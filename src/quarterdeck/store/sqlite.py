@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, Self, TypeVar
 
 from quarterdeck.kernel.failures import BadConfiguration, StoreLost, StoreUnavailable
-from quarterdeck.store.port import Ask, Dialect, Row, Tx, Write
+from quarterdeck.store.port import Ask, Dialect, Row, Torn, Tx, Write
 from quarterdeck.store.readers import Readers
 from quarterdeck.store.room import CHECKPOINT_PAGES, Room
 from quarterdeck.store.statements import migrations, statements
@@ -207,6 +207,15 @@ class _SqliteTx:
         if self.broken is None:
             self._control("RELEASE alone")
         return value
+
+    def lightly(self, work: Callable[[Tx], T], /) -> T:
+        before = self._connection.total_changes
+        try:
+            return work(self)
+        except Exception as error:
+            if self.broken is None and self._connection.total_changes != before:
+                raise Torn from error
+            raise
 
     def _control(self, sql: str) -> None:
         try:

@@ -6,12 +6,13 @@ Rules
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 import pytest
 
 from quarterdeck.kernel.failures import Conflicting, StoreUnavailable
-from quarterdeck.store.port import Store, Tx
+from quarterdeck.store.port import Store, Torn, Tx
 
 OpenStore = Callable[[], Awaitable[Store]]
 
@@ -92,6 +93,38 @@ class StoreConformance:
 
         await store.write(work)
         assert await _names(store) == ["run/after", "run/before"]
+
+    async def test_what_looks_before_it_changes_anything_can_fail_lightly(self, open_store: OpenStore) -> None:
+        store = await open_store()
+
+        def refuses(tx: Tx) -> None:
+            tx.run("stream_heads_of", names='["run/before"]')
+            raise _Oops
+
+        def work(tx: Tx) -> None:
+            _claim("run/before")(tx)
+            with pytest.raises(_Oops):
+                tx.lightly(refuses)
+            assert tx.lightly(_claim("run/after")) == 1
+
+        await store.write(work)
+        assert await _names(store) == ["run/after", "run/before"]
+
+    async def test_nothing_is_kept_of_what_fails_lightly_after_a_change(self, open_store: OpenStore) -> None:
+        store = await open_store()
+
+        def changes(tx: Tx) -> None:
+            _claim("run/inner")(tx)
+            raise _Oops
+
+        def work(tx: Tx) -> None:
+            _claim("run/before")(tx)
+            with contextlib.suppress(_Oops):  # Torn is not
+                tx.lightly(changes)
+
+        torn = (await asyncio.gather(store.write(work), return_exceptions=True))[0]
+        assert torn is None or isinstance(torn, Torn)
+        assert await _names(store) == ([] if torn else ["run/before"])
 
     async def test_run_many(self, open_store: OpenStore) -> None:
         store = await open_store()
