@@ -58,7 +58,7 @@ def virtual_key(headers: Iterable[tuple[str, str]], query: str) -> str:
         bearer[len("bearer ") :] if bearer.lower().startswith("bearer ") else "",
         found.get("x-api-key", ""),
         found.get("x-goog-api-key", ""),
-        *(parse_qs(query).get("key") or ()),
+        *(parse_qs(query).get("key") or () if query else ()),
     ]
     keys = [key.strip() for key in sent if key.strip()]
     return next((key for key in keys if key.startswith(PREFIX)), keys[0] if keys else "")

@@ -27,6 +27,13 @@ def listed(found: Any) -> list[Any]:
     return found if isinstance(found, list) else [] if found is None else [found]
 
 
+def objects(found: Any) -> list[Mapping[str, Any]]:
+    """The objects of a list, or the one object in its place."""
+    if isinstance(found, list):
+        return [one for one in found if isinstance(one, dict)]
+    return [found] if isinstance(found, dict) else []
+
+
 def number(found: Any) -> int | None:
     """A number above zero, rounded up; None where it is none."""
     if isinstance(found, bool) or not isinstance(found, int | float | str):
@@ -87,7 +94,7 @@ def _is_reference(item: Any) -> bool:
 def _points(found: Mapping[str, Any]) -> bool:
     if found.get("type") == "url":
         return True
-    return any(key in found and not _inline(found[key]) for key in _REFERRING)
+    return any(not _inline(found[key]) for key in _REFERRING.intersection(found))
 
 
 def _inline(value: Any) -> bool:

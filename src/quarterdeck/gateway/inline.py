@@ -192,7 +192,7 @@ def _data(wire: Wire, body: Mapping[str, Any], may: Allowance) -> Iterator[tuple
     left = _parts(wire, body)
     while left:
         may.take(_PART)
-        part = bodies.mapping(left.pop())
+        part = left.pop()
         left += _nested(wire, part)
         match wire:
             case Wire.MESSAGES:
@@ -241,28 +241,28 @@ def _text(found: Any) -> str:
     return found if isinstance(found, str) else ""
 
 
-def _parts(wire: Wire, body: Mapping[str, Any]) -> list[Any]:
-    """The parts of what is said, as they stand in the request."""
+def _parts(wire: Wire, body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The parts of what is said that are not bare text, as they stand in the request."""
     match wire:
         case Wire.GEMINI:
             system = body.get("systemInstruction") or body.get("system_instruction")
-            said = [*bodies.listed(body.get("contents")), *bodies.listed(system)]
-            return [part for one in said for part in bodies.listed(bodies.mapping(one).get("parts"))]
+            said = [*bodies.objects(body.get("contents")), *bodies.objects(system)]
+            return [part for one in said for part in bodies.objects(one.get("parts"))]
         case Wire.RESPONSES:
-            items = [bodies.mapping(item) for item in bodies.listed(body.get("input"))]
-            return [part for item in items for key in ("content", "output") for part in bodies.listed(item.get(key))]
+            items = bodies.objects(body.get("input"))
+            return [part for item in items for key in ("content", "output") for part in bodies.objects(item.get(key))]
         case _:
-            messages = [bodies.mapping(message) for message in bodies.listed(body.get("messages"))]
-            return [part for message in messages for part in bodies.listed(message.get("content"))]
+            said = bodies.objects(body.get("messages"))
+            return [part for message in said for part in bodies.objects(message.get("content"))]
 
 
-def _nested(wire: Wire, part: Mapping[str, Any]) -> list[Any]:
+def _nested(wire: Wire, part: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Parts that a part holds."""
     if wire is Wire.MESSAGES:
         # Of whichever kind: what a tool of the vendor's found is told inside of what it says that it found.
-        held = bodies.listed(part.get("content"))
-        return [*held, *bodies.listed(bodies.mapping(part.get("source")).get("content"))]
+        held = bodies.objects(part.get("content"))
+        return [*held, *bodies.objects(bodies.mapping(part.get("source")).get("content"))]
     if wire is Wire.GEMINI:
         answer = bodies.mapping(part.get("functionResponse") or part.get("function_response"))
-        return bodies.listed(answer.get("parts"))
+        return bodies.objects(answer.get("parts"))
     return []

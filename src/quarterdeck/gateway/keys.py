@@ -12,8 +12,6 @@ import asyncio
 import hashlib
 import secrets
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -63,14 +61,9 @@ class Key:
         now = self.metering
         self.metering = replace(now, usage=now.usage + usage, nusd=now.nusd + nusd)
 
-    @contextmanager
-    def claim(self) -> Iterator[None]:
+    def claim(self) -> "Claimed":
         """Hold a turn for a call until it leaves or will not leave. Nothing may be awaited between `bound` and this."""
-        self.claims += 1
-        try:
-            yield
-        finally:
-            self.claims -= 1
+        return Claimed(self)
 
     def leave(self) -> None:
         """A call leaves."""
@@ -88,6 +81,19 @@ class Key:
         if grant.tokens is not None and fresh >= grant.tokens:
             return Stopped("tokens", f"the limit of {grant.tokens} tokens was reached", run=False)
         return None
+
+
+class Claimed:
+    """A turn that is held within the block."""
+
+    def __init__(self, key: Key) -> None:
+        self._key = key
+
+    def __enter__(self) -> None:
+        self._key.claims += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._key.claims -= 1
 
 
 class Keys:

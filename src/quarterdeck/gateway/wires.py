@@ -18,6 +18,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final
 from urllib.parse import unquote, unquote_plus
 
@@ -101,21 +102,28 @@ class Asked:
     """The body as it came."""
     query: str = ""
     """What stands behind the path, without a key; goes on as it is."""
+    wire: Wire = field(init=False)
+    model: str = field(init=False)
+    """The model's name as the client wrote it."""
+    streams: bool = field(init=False)
+    configs: tuple[Mapping[str, Any], ...] = field(init=False, repr=False)
+    """The objects that limit the answer."""
+    counts: tuple[Any, ...] = field(init=False, repr=False)
+    """What it says of how many answers it wants, as it stands there."""
     _known: dict[str, bool] = field(default_factory=dict, repr=False, compare=False)
     """What was looked for in all of the body, and found or not: that is done once."""
 
-    @property
-    def wire(self) -> Wire:
-        return self.place.wire
-
-    @property
-    def model(self) -> str:
-        """The model's name as the client wrote it."""
-        return self.place.model or str(self.body.get("model") or "")
-
-    @property
-    def streams(self) -> bool:
-        return self.place.streams or (self.wire is not Wire.GEMINI and bool(self.body.get("stream")))
+    def __post_init__(self) -> None:
+        """What is asked again and again is read once."""
+        wire, body, known = self.place.wire, self.body, partial(object.__setattr__, self)
+        known("wire", wire)
+        known("model", self.place.model or str(body.get("model") or ""))
+        known("streams", self.place.streams or (wire is not Wire.GEMINI and bool(body.get("stream"))))
+        said = (body.get(key) for key in _CONFIGS) if wire is Wire.GEMINI else (body,)
+        configs = tuple(config for config in said if isinstance(config, dict))
+        known("configs", configs)
+        counts = (config.get(key) for config in configs for key in _COUNTS.get(wire, ()))
+        known("counts", tuple(count for count in counts if count is not None))
 
     @property
     def messages(self) -> int:
@@ -130,7 +138,7 @@ class Asked:
         """What stands before the conversation: system prompt and tools, canonical."""
         config = self.body.get("systemInstruction") or self.body.get("system_instruction")
         system = self.body.get("system") or self.body.get("instructions") or config or ""
-        return json.dumps([system, self.body.get("tools") or []], separators=(",", ":"), default=str).encode()
+        return _CANONICAL.encode([system, self.body.get("tools") or []]).encode()
 
     @property
     def elsewhere(self) -> bool:
@@ -161,20 +169,8 @@ class Asked:
         """How many answers are asked for."""
         return max((bodies.number(found) or 1 for found in self.counts), default=1)
 
-    @property
-    def configs(self) -> list[Mapping[str, Any]]:
-        """The objects that limit the answer."""
-        if self.wire is not Wire.GEMINI:
-            return [self.body]
-        return [found for key in _CONFIGS if isinstance(found := self.body.get(key), dict)]
 
-    @property
-    def counts(self) -> list[Any]:
-        """What it says of how many answers it wants, as it stands there."""
-        said = [config.get(key) for config in self.configs for key in _COUNTS.get(self.wire, ())]
-        return [found for found in said if found is not None]
-
-
+_CANONICAL: Final = json.JSONEncoder(separators=(",", ":"), default=str)
 _CONFIGS: Final = ("generationConfig", "generation_config")
 _LIMITS: Final[Mapping[Wire, tuple[str, ...]]] = {
     Wire.MESSAGES: ("max_tokens",),
