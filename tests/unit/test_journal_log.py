@@ -201,10 +201,13 @@ async def test_a_commit_that_fails_half_way_is_undone_and_spares_its_neighbours(
         tx.run("stream_claim", stream="run/half")
         raise ValueError("it was not to be")
 
+    def whole(tx: Tx) -> None:
+        tx.run("stream_claim", stream="run/whole")
+
     results = await asyncio.gather(
         log.append(a, RunPaused(by="me")),
         log.append(b, RunPaused(by="me"), also=half),
-        log.append(c, RunPaused(by="me"), also=lambda tx: tx.run("stream_claim", stream="run/whole")),
+        log.append(c, RunPaused(by="me"), also=whole),
         return_exceptions=True,
     )
     assert isinstance(results[1], ValueError)

@@ -40,7 +40,7 @@ class Laid:
 
 
 class Torn(Exception):
-    """A work that was run `lightly` failed after it had changed something: the write it belongs to must fail as well."""
+    """A work that was run `lightly` failed after it had changed something: the write that it is part of has to fail."""
 
 
 class Tx(Protocol):
