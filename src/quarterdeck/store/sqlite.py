@@ -16,7 +16,6 @@ Rules
 
 import asyncio
 import os
-import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -27,6 +26,7 @@ from quarterdeck.kernel.failures import BadConfiguration, StoreLost, StoreUnavai
 from quarterdeck.store.port import Ask, Dialect, Row, Torn, Tx, Write
 from quarterdeck.store.readers import Readers
 from quarterdeck.store.room import CHECKPOINT_PAGES, Room
+from quarterdeck.store.sqlite_faults import UNAVAILABLE, primary, unavailable
 from quarterdeck.store.statements import migrations, statements
 from quarterdeck.store.turns import Looking, Turns, Waiting, perform
 from quarterdeck.store.use import Use
@@ -38,54 +38,6 @@ Durability = Literal["full", "normal"]
 
 _BUSY_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.04
-_LEAST_ROOM: Final = 1 << 16
-
-_UNAVAILABLE: Final = frozenset(
-    {
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_PROTOCOL,
-        sqlite3.SQLITE_NOTADB,
-    }
-)
-
-_LOST: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-
-
-def _primary(error: sqlite3.Error) -> int:
-    code: int | None = getattr(error, "sqlite_errorcode", None)
-    return 0 if code is None else code & 0xFF
-
-
-def _unavailable(path: Path, error: sqlite3.Error) -> StoreUnavailable:
-    fixes = {
-        sqlite3.SQLITE_FULL: f"free some space on the disk of {path}",
-        sqlite3.SQLITE_BUSY: "another process holds the database; look for one that hangs",
-        sqlite3.SQLITE_CORRUPT: f"restore {path} from a backup, or move it away to start anew",
-        sqlite3.SQLITE_NOTADB: f"{path} is not a database of quarterdeck; move it away",
-    }
-    kind, code, why = StoreLost if _primary(error) in _LOST else StoreUnavailable, _primary(error), str(error)
-    if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) and _full(path):
-        code, why = sqlite3.SQLITE_FULL, f"{why}, because the disk is full"
-    return kind(
-        f"The database {path} cannot be used",
-        why=why,
-        fix=fixes.get(code, f"check the disk and the permissions of {path}"),
-    )
-
-
-def _full(path: Path) -> bool:
-    """Whether there is no room beside the database: SQLite says only that a file of its own could not be made there."""
-    try:
-        return shutil.disk_usage(path.parent).free < _LEAST_ROOM
-    except OSError:
-        return False
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -225,7 +177,7 @@ class _SqliteTx:
             raise
 
     def _note(self, error: sqlite3.Error) -> None:
-        if _primary(error) in _UNAVAILABLE or not self._connection.in_transaction:
+        if primary(error) in UNAVAILABLE or not self._connection.in_transaction:
             self.broken = error
 
 
@@ -312,7 +264,7 @@ class SqliteStore:
             self._came_from = _migrate(self._connection, self._path)
         except sqlite3.Error as error:
             self._drop()
-            raise _unavailable(self._path, error) from error
+            raise unavailable(self._path, error) from error
         except OSError as error:
             raise StoreUnavailable(
                 f"The database {self._path} cannot be opened",
@@ -342,7 +294,7 @@ class SqliteStore:
         except (sqlite3.Error, StoreUnavailable) as error:
             self._drop()
             for ask in asks:
-                ask.error = _unavailable(self._path, error) if isinstance(error, sqlite3.Error) else error
+                ask.error = unavailable(self._path, error) if isinstance(error, sqlite3.Error) else error
             return False
         return True
 
@@ -402,8 +354,8 @@ class SqliteStore:
                 connection.close()
                 raise
         except sqlite3.Error as error:
-            if _primary(error) in _UNAVAILABLE:
-                raise _unavailable(self._path, error) from error
+            if primary(error) in UNAVAILABLE:
+                raise unavailable(self._path, error) from error
             raise
         self._readers.keep(connection)
         return rows
