@@ -272,11 +272,14 @@ def _ended(text: str) -> bool:
     return any(end in text for end in ("message_stop", "response.completed", "[DONE]", "finishReason"))
 
 
-async def test_a_client_that_leaves_closes_the_call(tmp_path: Path) -> None:
+@pytest.mark.parametrize("times", [1, 10_000])
+async def test_a_client_that_leaves_closes_the_call(tmp_path: Path, times: int) -> None:
+    """Also one that has sent so much that the server stopped reading for a while."""
+    text = "List the files. " * times
     async with ScriptedServer(scenario(Fault(kind=Kind.HANG))) as server, bench(tmp_path, server) as at:
         opened = await at.grant()
         async with client(opened) as inside:
-            call = asyncio.create_task(inside.post(path(CLAUDE), json=body(CLAUDE)))
+            call = asyncio.create_task(inside.post(path(CLAUDE), json=body(CLAUDE, text=text)))
             await server.seen(1)
             call.cancel()
             await asyncio.gather(call, return_exceptions=True)

@@ -118,3 +118,42 @@ async def test_a_request_is_let_go_of_with_its_end_and_waits_for_nobody_who_look
     finally:
         if collecting:
             gc.enable()
+
+
+async def test_who_makes_an_answer_is_told_that_its_client_went_away(tmp_path: Path) -> None:
+    """Once, where it wants to know it, and also behind a body for which the server had stopped reading."""
+    size, told, ready, late = 300_000, list[str](), asyncio.Event(), asyncio.Event()
+
+    async def app(scope: MutableMapping[str, Any], receive: Callable[[], Awaitable[Any]], send: Any) -> None:
+        got = 0
+        while got < size:
+            got += len((await receive())["body"])
+        when_gone, left = scope["extensions"][AT_ONCE]["gone"], asyncio.Event()
+
+        def first() -> None:
+            told.append("first")
+
+        def second() -> None:
+            told.append("second")
+            left.set()
+
+        forget = when_gone(first)
+        forget()
+        assert when_gone(second) is not None
+        forget()  # its own only
+        ready.set()
+        await left.wait()
+        told.append("nobody left" if when_gone(first) is None else "still there")
+        late.set()
+
+    endpoint = Endpoint(app, tmp_path)
+    try:
+        host, port = await endpoint.listen("127.0.0.1", 0)
+        _, writer = await asyncio.open_connection(host, port)
+        writer.write(b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: %d\r\n\r\n" % size + b"x" * size)
+        await asyncio.wait_for(ready.wait(), 10)
+        writer.close()
+        await asyncio.wait_for(late.wait(), 10)
+    finally:
+        await endpoint.close()
+    assert told == ["second", "nobody left"]

@@ -3,12 +3,14 @@ costs more than all that was done for it.
 
 Rules
 - A head waits for what comes within the same turn of the event loop, and no longer. Nothing else waits.
-- The parts of an answer can be written at once, without a coroutine for each: the extension `AT_ONCE` of a request.
+- The parts of an answer can be written at once, without a coroutine for each, and whoever makes it can be told that its
+  client went away, without waiting for that: the extension `AT_ONCE` of a request.
 - Where callers are counted, a connection too many of one of them ends at once.
 """
 
 import asyncio
 import weakref
+from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
@@ -69,6 +71,8 @@ class GatheringProtocol(HttpToolsProtocol):
         super().__init__(*arguments, **more)
         self._callers = callers
         self._caller: str | None = None
+        self.when_gone: Callable[[], None] | None = None
+        """To be called when the client goes away."""
 
     def connection_made(self, transport: Any) -> None:
         if self._callers is not None:
@@ -85,6 +89,8 @@ class GatheringProtocol(HttpToolsProtocol):
                 return
             self._callers.leave(self._caller)
         super().connection_lost(exc)
+        if self.when_gone is not None:
+            self.when_gone()
 
     def on_message_begin(self) -> None:
         self._gathered.begin()
@@ -94,7 +100,8 @@ class GatheringProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if self.cycle is not None:
             # An answer holds its request: what that holds in turn must not keep it until somebody looks for garbage.
-            self.scope["extensions"] = {AT_ONCE: {"write": partial(_write, weakref.ref(self.cycle))}}
+            write, gone = partial(_write, weakref.ref(self.cycle)), partial(_when_gone, weakref.ref(self))
+            self.scope["extensions"] = {AT_ONCE: {"write": write, "gone": gone}}
 
 
 def _write(held: weakref.ref[RequestResponseCycle], part: bytes) -> bool:
@@ -104,3 +111,17 @@ def _write(held: weakref.ref[RequestResponseCycle], part: bytes) -> bool:
     assert answer.chunked_encoding  # whoever says how long the body is has no such way
     answer.transport.write(b"%x\r\n%b\r\n" % (len(part), part))
     return not answer.flow.write_paused
+
+
+def _when_gone(held: weakref.ref[GatheringProtocol], tell: Callable[[], None]) -> Callable[[], None] | None:
+    connection = held()
+    if connection is None or connection.cycle.disconnected:
+        return None
+    connection.when_gone = tell
+    connection.flow.resume_reading()  # a client that leaves is seen by reading only
+
+    def forget() -> None:
+        if connection.when_gone is tell:  # and not whoever makes the next answer already
+            connection.when_gone = None
+
+    return forget

@@ -24,9 +24,15 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 AT_ONCE: Final = "quarterdeck.at_once"
-"""Extension of a request (ASGI 3, `scope["extensions"]`): its `write` takes a part of the body, after the first was
-sent, and says whether the next can go that way as well. The end of the body is sent as ever. Not for an answer whose
-head says its length."""
+"""Extension of a request (ASGI 3, `scope["extensions"]`).
+
+`write` takes a part of the body, after the first was sent, and says whether the next can go that way as well. The end
+of the body is sent as ever. Not for an answer whose head says its length.
+
+`gone` takes what to call when the client goes away, once the request's body was received, and gives what to call when
+that need not be known any more; None where it is gone already."""
+
+_WhenGone = Callable[[Callable[[], None]], Callable[[], None] | None]
 
 _NOT_FOR_PROVIDERS: Final = frozenset(
     {
@@ -126,7 +132,8 @@ class ModelCalls:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, query = scope["path"], scope.get("query_string", b"").decode("latin-1")
         headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
-        client = _Sender(send, scope.get("extensions", {}).get(AT_ONCE, {}).get("write"))
+        able = scope.get("extensions", {}).get(AT_ONCE, {})
+        client = _Sender(send, able.get("write"))
         where = wires.place(scope["method"], path)
         if where is None:
             if scope["method"] in ("GET", "HEAD") and path == "/":
@@ -139,34 +146,45 @@ class ModelCalls:
             if len(raw) > _SMALL:
                 share.take(_VALUE * min(wires.values(raw), wires.MOST))
             call = self._gateway.answer(where, secret, raw, query, for_provider(headers), client)
-            return await _while_there(call, receive, client)
+            return await _while_there(call, receive, client, able.get("gone"))
         except _Unreadable as error:
             return await client.short(error.status, f"Quarterdeck: {error}\n".encode())
         finally:
             share.give()
 
 
-async def _while_there(answer: Coroutine[None, None, None], receive: Receive, client: "_Sender") -> None:
+async def _while_there(
+    answer: Coroutine[None, None, None], receive: Receive, client: "_Sender", when_gone: _WhenGone | None
+) -> None:
     """Answer, in the request's own task; a client that goes away before it has its answer cancels that.
 
     Where the answer broke off, or its key was revoked, so does the connection: the answer is left without its end.
     """
     call = asyncio.current_task()
     assert call is not None  # the server runs each request as a task
-    watch = asyncio.create_task(_watch(receive, call, client))
+
+    def left() -> None:
+        if not client.ended:
+            call.cancel()
+
+    if when_gone is None:
+        watch = asyncio.create_task(_watch(receive, left))
+        forget: Callable[[], object] | None = watch.cancel
+    elif (forget := when_gone(left)) is None:
+        left()
     try:
         await answer
     except (asyncio.CancelledError, ConnectionAbortedError):
         return  # nothing of the request comes after this
     finally:
-        watch.cancel()
+        if forget is not None:
+            forget()
 
 
-async def _watch(receive: Receive, call: asyncio.Task[Any], client: "_Sender") -> None:
+async def _watch(receive: Receive, left: Callable[[], None]) -> None:
     while (await receive())["type"] != "http.disconnect":
         continue
-    if not client.ended:
-        call.cancel()
+    left()
 
 
 async def _body(receive: Receive, headers: dict[str, str], share: _Share) -> bytes:

@@ -109,12 +109,13 @@ class Book:
         intent = Intent(event, holder(grant.attempt, step, number), price)
         chain = dated(grant.chain, self._clock.wall())
         writing = self._journal.append(
-            grant.claim, event, also=lambda tx: treasury.reserve(tx, chain, intent.holder, nusd)
+            grant.claim, event, also=lambda tx: treasury.reserve(tx, chain, intent.holder, nusd), kept=True
         )
         try:
-            await asyncio.shield(writing)
+            await writing
         except asyncio.CancelledError:
-            await done(self._take_back(key, intent, writing))
+            if not writing.cancelled() and writing.exception() is None:
+                await done(self._take_back(key, intent))
             raise
         return intent
 
@@ -125,10 +126,7 @@ class Book:
         name = holder(grant.attempt, step, number)
         await self._journal.commit(also=partial(covered, self._treasury, chain, name, nusd))
 
-    async def _take_back(self, key: Key, intent: Intent, writing: asyncio.Future[None]) -> None:
-        await asyncio.wait([writing])
-        if writing.cancelled() or writing.exception() is not None:
-            return
+    async def _take_back(self, key: Key, intent: Intent) -> None:
         why = "nobody waited any more before it was asked"
         await self.erred(
             key, intent, ModelFailed(f"{intent.event.model} was left", FailureClass.INFRASTRUCTURE, why=why)

@@ -64,6 +64,14 @@ class _Digests:
                 del self.seen[old]
 
 
+class _Kept(asyncio.Future[None]):
+    """Is done when what it stands for is, and never before: who is cancelled while waiting for it goes on waiting. A
+    shield would do the same, and wake its waiter a turn of the loop later."""
+
+    def cancel(self, msg: object = None) -> bool:
+        return False
+
+
 class Log:
     """A `Journal` over `store`. `clock.wall` stamps the records; `reactions`: what follows from which event; `fence`:
     raises where this process may claim nothing."""
@@ -102,8 +110,11 @@ class Log:
     async def commit(self, *entries: Entry, also: Also | None = None) -> None:
         await self._queued([line_of(entry.claim, event) for entry in entries for event in entry.events], also)
 
-    def append(self, claim: Claim, *events: EventBase, also: Also | None = None) -> "asyncio.Future[None]":
-        return self._queued([line_of(claim, event) for event in events], also)
+    def append(
+        self, claim: Claim, *events: EventBase, also: Also | None = None, kept: bool = False
+    ) -> "asyncio.Future[None]":
+        future: asyncio.Future[None] | None = _Kept() if kept else None
+        return self._queued([line_of(claim, event) for event in events], also, future=future)
 
     def append_soon(self, claim: Claim, *events: EventBase, also: Also | None = None) -> "asyncio.Future[None]":
         return self._queued([line_of(claim, event) for event in events], also, soon=True)
@@ -118,8 +129,15 @@ class Log:
         if self._patient:
             self._flush_soon()
 
-    def _queued(self, lines: list[Line], also: Also | None, *, soon: bool = False) -> "asyncio.Future[None]":
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    def _queued(
+        self,
+        lines: list[Line],
+        also: Also | None,
+        *,
+        soon: bool = False,
+        future: "asyncio.Future[None] | None" = None,
+    ) -> "asyncio.Future[None]":
+        future = future or asyncio.get_running_loop().create_future()
         self._join()
         self._commits.append(Commit(lines, also, self._clock.wall(), future, soon))
         self._flush_soon()
@@ -324,7 +342,7 @@ def _answer(commit: Commit, error: BaseException | None) -> None:
     if error is None:
         commit.future.set_result(None)
     elif isinstance(error, asyncio.CancelledError):
-        commit.future.cancel()
+        asyncio.Future.cancel(commit.future)  # also one that is kept: it will not be written
     else:
         commit.future.set_exception(error)
         if commit.soon:

@@ -88,8 +88,12 @@ class Journal(Protocol):
         """Append all entries and run `also` in one transaction. Raises StaleClaim, StoreUnavailable."""
         ...
 
-    def append(self, claim: Claim, *events: EventBase, also: Also | None = None) -> "Future[None]":
-        """`commit` of one entry: queued at once, in order, also before it is awaited."""
+    def append(self, claim: Claim, *events: EventBase, also: Also | None = None, kept: bool = False) -> "Future[None]":
+        """`commit` of one entry: queued at once, in order, also before it is awaited.
+
+        `kept`: it is written whoever leaves. A task that is cancelled while it waits hears of that when it is written,
+        or has failed.
+        """
         ...
 
     def append_soon(self, claim: Claim, *events: EventBase, also: Also | None = None) -> "Future[None]":
