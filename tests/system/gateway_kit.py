@@ -22,7 +22,7 @@ from quarterdeck.govern.chain import DayCaps, chain_of, run_purse
 from quarterdeck.journal.log import Log
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.clock import SystemClock
-from quarterdeck.kernel.config import DeckConfig, Price, RunConfig
+from quarterdeck.kernel.config import DeckConfig, ModelSection, Price, RunConfig
 from quarterdeck.kernel.entities import Harness, to_nusd
 from quarterdeck.kernel.events import AttemptStarted, EventBase
 from quarterdeck.models.factory import make_factory
@@ -203,6 +203,7 @@ async def bench(
     base: str = "",
     limiters: Limiters | None = None,
     keys: Mapping[str, str | None] = ALL_KEYS,
+    sections: Mapping[str, ModelSection] | None = None,
 ) -> AsyncIterator[Bench]:
     """A gateway over a database in `tmp_path`, closed in the end. `base`: another provider than the server's."""
     store = await open_at(tmp_path / "deck.db")
@@ -212,6 +213,7 @@ async def bench(
     root = base or server.at(scenario)
     models = make_factory(
         keys=keys,
+        models=sections,
         base_urls={"anthropic": root, "openai": f"{root}/v1", "chat": f"{root}/v1", "google": root},
         deadlines=deadlines,
         limiters=limiters,

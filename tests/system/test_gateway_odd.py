@@ -7,21 +7,25 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from gateway_kit import CLAUDE, LOCAL, bench, body, client, path
+from gateway_kit import CLAUDE, LOCAL, MODELS, bench, body, client, path
 
 from quarterdeck.kernel import events as e
+from quarterdeck.kernel.config import ModelSection
 from quarterdeck.kernel.entities import Usage
 from quarterdeck.models.scripted.scenario import Scenario
 from quarterdeck.models.scripted.server import ScriptedServer
 
 
 @asynccontextmanager
-async def saying(sent: bytes, kind: bytes = b"application/json", status: bytes = b"200") -> AsyncIterator[str]:
-    """A server that says that to whoever asks; its address."""
+async def saying(
+    sent: bytes, kind: bytes = b"application/json", status: bytes = b"200", more: bytes = b""
+) -> AsyncIterator[str]:
+    """A server that says that to whoever asks; its address. `more`: further headers, each with its line break."""
 
     async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 %s X\r\ncontent-type: %s\r\nconnection: close\r\n\r\n" % (status, kind) + sent)
+        head = b"HTTP/1.1 %s X\r\ncontent-type: %s\r\n%sconnection: close\r\n\r\n" % (status, kind, more)
+        writer.write(head + sent)
         await writer.drain()
         writer.close()
 
@@ -65,3 +69,51 @@ async def test_a_failure_in_words_that_nothing_can_store_is_closed_on_record(tmp
         assert isinstance(erred, e.ModelErred)
         assert "not allowed: \ufffd" in erred.reason
         assert await at.purse() == (erred.cost_nusd, 0), "nothing stays set aside"
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("status", [b"301", b"307"])
+async def test_nobody_is_sent_on_to_another_server(tmp_path: Path, name: str, status: bytes) -> None:
+    """A client would follow, with the virtual key: the vendors' own do."""
+    async with (
+        saying(b"", status=status, more=b"location: https://elsewhere.example/take\r\n") as url,
+        ScriptedServer(Scenario()) as server,
+        bench(tmp_path, server, base=url) as at,
+        client(await at.grant(models=(name,))) as inside,
+    ):
+        answer = await inside.post(path(name), json=body(name))
+        assert (answer.status_code, answer.headers["x-should-retry"]) == (400, "false")
+        assert "location" not in answer.headers
+        said = answer.json()["error"]["message"]
+        assert said.startswith(f"Quarterdeck: {name} failed with HTTP {status.decode()}")
+        assert "sends calls on to https://elsewhere.example/take (correct the address of the model's server)" in said
+        _, erred = await at.events(2)
+        assert isinstance(erred, e.ModelErred)
+        assert await at.purse() == (0, 0), "nobody worked on it"
+
+
+async def test_counting_tokens_sends_nobody_on_either(tmp_path: Path) -> None:
+    async with (
+        saying(b"", status=b"308", more=b"location: https://elsewhere.example/take\r\n") as url,
+        ScriptedServer(Scenario()) as server,
+        bench(tmp_path, server, base=url) as at,
+        client(await at.grant()) as inside,
+    ):
+        answer = await inside.post("/v1/messages/count_tokens", json=body(CLAUDE))
+        assert (answer.status_code, "location" in answer.headers) == (400, False)
+        assert "correct the address" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("name", MODELS)
+async def test_a_server_of_ones_own_that_wants_a_key_says_where_it_is_set(tmp_path: Path, name: str) -> None:
+    async with (
+        saying(b'{"error":{"message":"who are you?","type":"x"}}', status=b"401") as url,
+        ScriptedServer(Scenario()) as server,
+        bench(tmp_path, server, sections={name: ModelSection(base_url=f"{url}/v1")}) as at,
+        client(await at.grant(models=(name,))) as inside,
+    ):
+        answer = await inside.post(path(name), json=body(name))
+        assert (answer.status_code, answer.headers["x-should-retry"]) == (400, "false")
+        said = answer.json()["error"]["message"]
+        assert f'[models."{name}"] api_key_env' in said
+        assert "who are you?" in said

@@ -57,6 +57,7 @@ max_output = 400
 context = 100000
 max_output = 400
 base_url = "{echo}"
+api_key_env = "OPENAI_API_KEY"
 """
 
 

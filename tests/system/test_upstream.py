@@ -8,10 +8,12 @@ from contextlib import aclosing, asynccontextmanager
 import pytest
 
 from quarterdeck import __version__
+from quarterdeck.kernel.config import ModelSection
 from quarterdeck.kernel.failures import FailureClass, ModelFailed
 from quarterdeck.models.factory import Models, make_factory
 from quarterdeck.models.http.line import Line
 from quarterdeck.models.port import Deadlines
+from quarterdeck.models.providers import PROVIDERS
 from quarterdeck.models.upstream import Answer
 
 PATIENT = Deadlines(connect=2, first_byte=5, idle=5, total=10)
@@ -276,3 +278,36 @@ async def test_a_key_that_was_refused_is_read_again_once_for_all_that_used_it() 
         async with upstream.forward("anthropic:a", "/x", b"{}"):
             pass
     assert (old, upstream.key, server.heads[0]["x-api-key"]) == ("real", "new-anthropic", "new-anthropic")
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_a_server_of_ones_own_is_sent_no_key_but_the_one_that_is_named(name: str) -> None:
+    """Neither at first, nor after it said that it wants one."""
+    async with serving(response(b'{"error": {"message": "a key, please"}}', "401 No")) as (server, theirs):
+        elsewhere = (await theirs.upstream(name)).address
+        models = make_factory(
+            keys={**dict.fromkeys(PROVIDERS, "real"), "MINE": "mine"},
+            base_urls=dict.fromkeys(PROVIDERS, "http://127.0.0.1:1"),
+            models={
+                name: ModelSection(base_url=elsewhere),
+                f"{name}2": ModelSection(base_url=elsewhere, api_key_env="MINE"),
+            },
+            reload_key=lambda source: f"new-{source}",
+        )
+        upstream = await models.upstream(name)
+        for _ in range(2):
+            async with upstream.forward(name, "/x", b"{}") as answer:
+                refused = await answer.refusal()
+            await upstream.reload_key(upstream.key)
+        assert refused.kind is FailureClass.CONFIGURATION, "no attempt mends it"
+        assert "no key was sent to it" in refused.why
+        assert "a key, please" in refused.why
+        assert f'[models."{name}"] api_key_env' in refused.fix
+        own = await models.upstream(f"{name}2")
+        async with own.forward(f"{name}2", "/x", b"{}") as answer:
+            assert (await answer.refusal()).kind is FailureClass.AUTH
+        await models.close()
+    first, second, named = (head.get(NAMES[name]) for head in server.heads)
+    assert (first, second) == (None, None)
+    assert str(named).removeprefix("Bearer ") == "mine"
+    assert "real" not in str(server.heads)

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quarterdeck.agents.roster import parse_agent
+from quarterdeck.assembly.doctor import keys_of_models
 from quarterdeck.cli import faults, registry
 from quarterdeck.cli.call import Call, drive, json_line
 from quarterdeck.cli.deck import report
@@ -339,6 +340,23 @@ def test_doctor_puts_the_fix_below_the_problem() -> None:
         "! key      none",
         "           fix: export X",
     ]
+
+
+def test_doctor_says_whose_key_a_model_with_an_address_of_its_own_is_sent() -> None:
+    models = {
+        "chat:own": ModelSection(base_url="http://localhost:8000/v1"),
+        "chat:named": ModelSection(base_url="http://localhost:8000/v1", api_key_env="MINE"),
+        "openai:usual": ModelSection(context=4096),
+        "nobodys:x": ModelSection(base_url="http://localhost:8000/v1"),
+    }
+    none = "chat:own is sent none: its address is its own, without an api_key_env"
+    assert report(keys_of_models(models, {}, {"OPENAI_API_KEY"}), color=False) == [
+        "! keys  MINE is not set, which [models] names",
+        "        fix: export MINE=…",
+        f"✓ keys  {none}",
+    ]
+    assert report(keys_of_models(models, {}, {"MINE"}), color=False) == [f"✓ keys  {none}"]
+    assert not keys_of_models(models, {"chat": "http://localhost:8000"}, {"MINE"})
 
 
 # --- the files that are written -------------------------------------------------------------------------------

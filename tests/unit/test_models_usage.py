@@ -11,7 +11,7 @@ from quarterdeck.kernel.failures import BadConfiguration, FailureClass
 from quarterdeck.kernel.price_list import LIST
 from quarterdeck.models import anthropic_messages, errors, openai_chat
 from quarterdeck.models.errors import WireError
-from quarterdeck.models.factory import make_factory
+from quarterdeck.models.factory import key_source, make_factory
 from quarterdeck.models.port import Message, Opaque, Request, StopReason, Text, ToolCall, ToolOutcome, ToolSpec
 from quarterdeck.models.reply import Draft, DraftCall, conclude
 
@@ -60,6 +60,36 @@ def test_what_is_missing_is_named() -> None:
         with pytest.raises(BadConfiguration) as caught:
             models(name)
         assert word in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "usual", "sent"),
+    [
+        ("anthropic:a", None, None, True),
+        ("anthropic:a", None, "http://10.0.0.1:4000", True),
+        ("anthropic:a", "https://api.anthropic.com/", None, True),
+        ("anthropic:a", "https://API.anthropic.com:443/v2", None, True),
+        ("anthropic:a", "http://api.anthropic.com", None, False),
+        ("anthropic:a", "https://api.anthropic.com:8443", None, False),
+        ("anthropic:a", "https://api.anthropic.com.example", None, False),
+        ("anthropic:a", "https://api.anthropic.com@elsewhere.example", None, False),
+        ("anthropic:a", "https://api.anthropic.com", "http://10.0.0.1:4000", False),
+        ("openai:a", "http://localhost:8000/v1", None, False),
+        ("openai:a", "http://localhost:8000/v1", "http://localhost:8000/other/v1", True),
+        ("google:a", "https://api.openai.com", None, False),
+        ("chat:a", "https://api.openai.com/v1", None, True),
+        ("chat:a", "https://api.openai.com/v1", "http://localhost:8000/v1", False),
+        ("chat:a", "http://localhost:11434/v1", None, False),
+        ("chat:a", "https://elsewhere.example:70000/v1", None, False),
+        ("chat:a", "nonsense", None, False),
+    ],
+)
+def test_a_providers_key_is_for_the_server_that_its_variables_name(
+    name: str, own: str | None, usual: str | None, sent: bool
+) -> None:
+    provider = name.partition(":")[0]
+    assert key_source(name, ModelSection(base_url=own), usual) == (provider if sent else "")
+    assert key_source(name, ModelSection(base_url=own, api_key_env="MINE"), usual) == "MINE", "a person's own word"
 
 
 @pytest.mark.parametrize(

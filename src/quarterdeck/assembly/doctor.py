@@ -10,17 +10,22 @@ import platform
 import shutil
 import sys
 import time
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from quarterdeck.assembly import clis
 from quarterdeck.assembly.colleagues import lacking, remedy, working
+from quarterdeck.assembly.fleet import addresses
 from quarterdeck.assembly.parts import Parts
 from quarterdeck.assembly.timing import WRONG
 from quarterdeck.delivery.order import Check
 from quarterdeck.kernel.clock import CopiedClock
+from quarterdeck.kernel.config import ModelSection
 from quarterdeck.kernel.failures import QuarterdeckError
 from quarterdeck.kernel.price_list import DATED
 from quarterdeck.kernel.prices import OLD, age
+from quarterdeck.models.factory import key_source
+from quarterdeck.models.providers import PROVIDERS
 from quarterdeck.settings import DECK_FILE, Settings, operator_config, operator_outside, read_secret
 from quarterdeck.triggers.checking import flaw_of
 from quarterdeck.triggers.port import trigger_wanted
@@ -181,8 +186,8 @@ def _keys(parts: Parts) -> list[Check]:
     have = parts.settings.keys
     missing = [name for name in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY") if name not in have]
     detail = ", ".join(sorted(have)) or "none set; agents of the command harness need none"
-    tiers = operator_config(parts.settings.home).config.tiers
-    where = parts.settings.home / DECK_FILE
+    config = operator_config(parts.settings.home).config
+    tiers, where = config.tiers, parts.settings.home / DECK_FILE
     return [
         Check(
             name="keys",
@@ -191,6 +196,7 @@ def _keys(parts: Parts) -> list[Check]:
             fix="" if have else f"export {missing[0]}=…",
             level="info",
         ),
+        *keys_of_models(config.models, addresses(parts.settings), have),
         Check(
             name="tiers",
             ok=bool(tiers),
@@ -199,6 +205,30 @@ def _keys(parts: Parts) -> list[Check]:
             fix="" if tiers else f'[tiers] brain = ["anthropic:…"] and hands = ["…"] in {where}',
             level="info",
         ),
+    ]
+
+
+def keys_of_models(
+    models: Mapping[str, ModelSection], usual: Mapping[str, str | None], have: Collection[str]
+) -> list[Check]:
+    """What is to be known of the keys of models of which the operator's file says something. Pure.
+
+    `usual`: addresses by provider; `have`: variables that are set.
+    """
+    sources = {
+        name: key_source(name, section, usual.get(provider))
+        for name, section in models.items()
+        if (provider := name.partition(":")[0]) in PROVIDERS
+    }
+    named = {section.api_key_env for section in models.values() if section.api_key_env}
+    fixes = {name: f"export {name}=…" for name in sorted(named.difference(have))}
+    why, detail = "is not set, which [models] names", "is sent none: its address is its own, without an api_key_env"
+    return [
+        *(
+            Check(name="keys", ok=False, detail=f"{name} {why}", fix=fix, level="warning")
+            for name, fix in fixes.items()
+        ),
+        *(Check(name="keys", ok=True, detail=f"{name} {detail}") for name, source in sources.items() if not source),
     ]
 
 

@@ -113,15 +113,9 @@ class Fleet:
 
     def _models(self, sections: Mapping[str, ModelSection], deadlines: DeadlinesSection) -> Models:
         settings = self._settings
-        addresses = {
-            "anthropic": settings.anthropic_base_url,
-            "openai": settings.openai_base_url,
-            "chat": settings.openai_base_url,
-            "google": settings.google_base_url,
-        }
         return make_factory(
             keys=_keys(settings),
-            base_urls=addresses,
+            base_urls=addresses(settings),
             models=sections,
             deadlines=Deadlines(**deadlines.model_dump()),
             reload_key=_reloaded,
@@ -136,6 +130,16 @@ class Fleet:
             await models.close()
         if self._pacing is not None:
             await self._pacing.close()
+
+
+def addresses(settings: Settings) -> dict[str, str | None]:
+    """Where the variables say that each provider is; None = where it is by itself."""
+    return {
+        "anthropic": settings.anthropic_base_url,
+        "openai": settings.openai_base_url,
+        "chat": settings.openai_base_url,
+        "google": settings.google_base_url,
+    }
 
 
 def _keys(settings: Settings) -> dict[str, str | None]:

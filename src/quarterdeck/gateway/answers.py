@@ -3,6 +3,8 @@
 Rules
 - Headers that hold for one connection only, or for somebody else, do not pass.
 - What is not worth trying again at once says so.
+- Nobody is sent on to another server: a client would follow, and show it the virtual key. That, and what only the
+  deck's configuration can mend, is told in a sentence of ours.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,7 +13,7 @@ from typing import Final, Protocol
 
 from quarterdeck.gateway import refusals
 from quarterdeck.gateway.wires import Asked
-from quarterdeck.kernel.failures import ModelFailed
+from quarterdeck.kernel.failures import FailureClass, ModelFailed, QuarterdeckError
 
 _KEPT_BACK: Final = frozenset(
     {"connection", "keep-alive", "transfer-encoding", "content-length", "trailer", "upgrade", "set-cookie"}
@@ -68,11 +70,24 @@ async def pass_on(client: Client, asked: Asked, tried: Tried) -> None:
     a part of another one: it must see that as broken."""
     if client.begun:
         raise ConnectionAbortedError(str(tried.failure)) from tried.failure
+    if tried.status and _ours_to_tell(tried):
+        return await refuse(client, asked, misconfigured(tried.failure), "not_configured")
     if tried.status:
         headers = [pair for pair in tried.headers if pair[0] != "x-should-retry"]
         await client.head(tried.status, [*headers, ("x-should-retry", "false")])
         await client.end(tried.body)
-        return
+        return None
     said = refusals.refusal(asked.wire, f"Quarterdeck: {tried.failure}", "unreachable", 502)
     await client.head(said.status, said.headers)
-    await client.end(said.body)
+    return await client.end(said.body)
+
+
+def _ours_to_tell(tried: Tried) -> bool:
+    """A redirect, or a key that is wanted where none is set: what the provider says of either helps no client."""
+    unkeyed = tried.status in (401, 403) and tried.failure.kind is FailureClass.CONFIGURATION
+    return 300 <= tried.status < 400 or unkeyed
+
+
+def misconfigured(error: QuarterdeckError) -> str:
+    """What only the deck's configuration can mend, as a sentence."""
+    return f"Quarterdeck: {error}{f' ({error.fix})' if error.fix else ''}"

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from quarterdeck.gateway import charges, estimates, routes, wires
 from quarterdeck.gateway.admission import Admission, Wanted, enter
-from quarterdeck.gateway.answers import Client, Tried, pass_on, passed, refuse
+from quarterdeck.gateway.answers import Client, Tried, misconfigured, pass_on, passed, refuse
 from quarterdeck.gateway.estimates import Worst
 from quarterdeck.gateway.inline import Piece
 from quarterdeck.gateway.keys import Key
@@ -132,7 +132,7 @@ class Calls:
             except QuarterdeckError as error:
                 if error.failure is FailureClass.INFRASTRUCTURE:
                     raise
-                return await refuse(client, asked, _misconfigured(error), "not_configured")
+                return await refuse(client, asked, misconfigured(error), "not_configured")
             if tried is None:
                 return None
             errors.append((names[0], tried.failure.kind))
@@ -193,7 +193,7 @@ class Calls:
         except ModelFailed as error:
             return await pass_on(client, asked, Tried(error))
         except BadConfiguration as error:
-            return await refuse(client, asked, _misconfigured(error), "not_configured")
+            return await refuse(client, asked, misconfigured(error), "not_configured")
         async with AsyncExitStack() as place:
             if (unwelcome := await enter(name, limiter, place)) is not None:
                 return await pass_on(client, asked, Tried(unwelcome))
@@ -373,10 +373,6 @@ async def refused(answer: "Answer") -> Tried:
     said = answer.redacted(bytes(kept))
     headers = tuple((name, value) for name, value in passed(answer.headers) if name != _ENCODED)
     return Tried(answer.meaning(said), answer.status, headers, said)
-
-
-def _misconfigured(error: QuarterdeckError) -> str:
-    return f"Quarterdeck: {error}{f' ({error.fix})' if error.fix else ''}"
 
 
 def _too_long(tokens: int, window: int) -> ModelFailed:

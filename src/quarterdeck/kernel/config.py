@@ -217,7 +217,7 @@ class ModelSection(Value):
     max_output: int | None = Field(default=None, ge=16, le=_MANY)
     """The longest reply to ask for, tokens."""
     base_url: str | None = None
-    """Where its server is."""
+    """Where its server is. Another one than the provider's is sent no key, unless `api_key_env` names one."""
     api_key_env: str | None = None
     """Name of the environment variable that holds its key."""
 

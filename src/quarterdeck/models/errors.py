@@ -3,8 +3,8 @@
 Rules
 - What is said about the cause (type, code, wording) outweighs the status: a 429 for want of money is never retried.
 - Rate limits, overload, server errors and anything of the connection are transient.
-- A request that the provider does not understand is a bug of ours; a model that it does not have, and a server that
-  sends us elsewhere, are matters of what is set: no attempt mends them.
+- A request that the provider does not understand is a bug of ours; a model that it does not have, a server that sends
+  us elsewhere, and one that wants a key where none is set for it, are matters of what is set: no attempt mends them.
 - A failure names the model; what a proxy says in HTML is said without its tags.
 Sources: the error pages of platform.claude.com/docs and developers.openai.com/docs; error_details.proto of google.rpc.
 """
@@ -139,9 +139,13 @@ def grew_too_fast(error: WireError) -> bool:
     return "slow_down" in (error.type, error.code) or (error.status == 429 and _RAMP.search(error.message) is not None)
 
 
-def failed(model: str, error: WireError, *, billed: bool = False, usage: Usage | None = None) -> ModelFailed:
-    """The failure of a call to `model` that ended with `error`."""
+def failed(
+    model: str, error: WireError, *, billed: bool = False, usage: Usage | None = None, keyless: bool = False
+) -> ModelFailed:
+    """The failure of a call to `model` that ended with `error`. `keyless`: no key is set for it, so none was sent."""
     why, kind = " ".join(part for part in (error.code or error.type, error.message[:500]) if part), classify(error)
+    if keyless and kind is FailureClass.AUTH:
+        return _unkeyed(model, error.status, why)
     return ModelFailed(
         f"{model} failed with HTTP {error.status}" if error.status is not None else f"{model} failed in its answer",
         kind,
@@ -158,6 +162,13 @@ def _correct(model: str) -> str:
     provider, _, name = model.partition(":")
     pull = f"ollama pull {name}, or " if provider == "ollama" else ""
     return f"{pull}correct the model's name, or the address of its server"
+
+
+def _unkeyed(model: str, status: int | None, said: str) -> ModelFailed:
+    """The failure of a call to a server that wants a key, and has an address for which none is set."""
+    why = f"no key was sent to it, as none is set for its address{f'; it says: {said}' if said else ''}"
+    fix = f'set [models."{model}"] api_key_env in the operator\'s deck.toml to the name of the variable with its key'
+    return ModelFailed(f"{model} failed with HTTP {status}", FailureClass.CONFIGURATION, why=why, fix=fix)
 
 
 def redirected(model: str, status: int, where: str) -> ModelFailed:

@@ -7,6 +7,7 @@ Rules
 - A provider's client is loaded when its first model is made, never before: with the HTTP client below it that costs a
   tenth of a second. A thread does it, and the first call waits for it, nothing else.
 - The environment is not read here: keys come in, and are read again through `reload_key` after a 401.
+- An address that a model has to itself is sent the key that its `api_key_env` names, or none (`providers.trusted`).
 """
 
 import asyncio
@@ -28,7 +29,7 @@ from quarterdeck.models import windows
 from quarterdeck.models.http.port import Network
 from quarterdeck.models.limiter import Limiter, Limiters
 from quarterdeck.models.port import Deadlines, Model, Reply, Request
-from quarterdeck.models.providers import OTHERS_KEY, PROVIDERS, Way
+from quarterdeck.models.providers import OTHERS_KEY, PROVIDERS, Way, trusted
 from quarterdeck.models.streaming import Dialect, StreamingModel, Transport
 
 if TYPE_CHECKING:  # it brings the HTTP client, which is loaded when the first model is made
@@ -39,10 +40,19 @@ MODULES: Final = {name: provider.client for name, provider in PROVIDERS.items()}
 
 
 def key_variable(name: str, section: ModelSection | None = None) -> str:
-    """The environment variable in which the key of that model is looked for."""
+    """The environment variable in which the key of that model is looked for; "" = none is."""
     own = section.api_key_env if section is not None else None
     known = PROVIDERS.get(name.partition(":")[0])
     return own or (known.key_variable if known is not None else OTHERS_KEY)
+
+
+def key_source(name: str, section: ModelSection, usual: str | None) -> str:
+    """Whose key that model's server is sent: its provider's, or what the variable of that name holds; "" = nobody's.
+
+    `usual`: the address in the provider's variable. Pure.
+    """
+    provider = name.partition(":")[0]
+    return section.api_key_env or (provider if trusted(PROVIDERS[provider], section.base_url or None, usual) else "")
 
 
 Made = tuple[Transport, Dialect]
@@ -177,17 +187,18 @@ class Models:
                 fix="correct it where it is named: [tiers] in deck.toml, the agent's `model`, or --model",
             )
         section = self._sections.get(name, ModelSection())
-        source = section.api_key_env or provider
-        base_url = section.base_url or self._base_urls.get(provider)
-        key = self._keys.get(source)
-        _check_key(name, section, key)
+        usual = self._base_urls.get(provider)
+        source, base_url = key_source(name, section, usual), section.base_url or usual
+        key = self._keys.get(source) if source else None
+        _check_key(name, section, key, wanted=bool(source))
         _check_address(name, base_url)
         place = (provider, base_url, source)
         if place not in self._connections:
             address = base_url or PROVIDERS[provider].address
             limiter = self._limiters.of(name, f"{address} {sha256((key or '').encode()).hexdigest()[:16]}")
-            reload = partial(self._reload_key, source)
-            way = Way(provider, key, base_url, self._deadlines, reload, self._network, limiter.heard)
+            reload = partial(self._reload_key if source else _no_key, source)
+            keyless = key is None and not (source and PROVIDERS[provider].key_variable)
+            way = Way(provider, key, base_url, self._deadlines, reload, keyless, self._network, limiter.heard)
             self._connections[place] = _Connection(MODULES[provider], way, limiter)
         return self._connections[place]
 
@@ -200,8 +211,10 @@ class Models:
             await connection.close()
 
 
-def _check_key(name: str, section: ModelSection, key: str | None) -> None:
+def _check_key(name: str, section: ModelSection, key: str | None, *, wanted: bool) -> None:
     variable = key_variable(name, section)
+    if not wanted:
+        return
     if key is None:
         if section.api_key_env or PROVIDERS[name.partition(":")[0]].needs_key:
             raise BadConfiguration(f"{name} needs a key", why=f"{variable} is not set", fix=f"export {variable}=...")
@@ -250,7 +263,8 @@ def make_factory(
 ) -> Models:
     """A `ModelFactory`.
 
-    `keys` and `base_urls`: by provider; a model with `api_key_env` looks its key up under that variable's name.
+    `keys` and `base_urls`: by provider; a model with `api_key_env` looks its key up under that variable's name, and one
+    with an address of its own has no other.
     `reload_key`: reads the key of a provider (or of such a variable) again, after a 401. `limiters`: those of the deck.
     `network`: how this machine reaches others.
     """

@@ -77,8 +77,11 @@ class Answer:
         body: Body,
         pace: Pace | None,
         secrets: tuple[str, ...] = (),
+        *,
+        keyless: bool = False,
     ) -> None:
-        """`address`: as it is shown; `headers`: names in lower case; `secrets`: what the request showed."""
+        """`address`: as it is shown; `headers`: names in lower case; `secrets`: what the request showed; `keyless`: no
+        key is set for it."""
         self.status = status
         self.over = False
         """What `chunks` gave last was the last. It may also end without having known."""
@@ -88,6 +91,7 @@ class Answer:
         self._headers = joined(headers)
         self._body = body
         self._pace = pace
+        self._keyless = keyless
         self._hidden = redaction.spellings(secrets, error=status >= 300)
         self._known = redaction.spellings(secrets, error=True)
         self._redactor = redaction.Redactor(self._hidden)
@@ -186,7 +190,7 @@ class Answer:
         except (ValueError, RecursionError):
             body = text
         wait = errors.retry_after(self._headers, time.time())
-        return errors.failed(self._name, errors.read_body(self.status, body, wait))
+        return errors.failed(self._name, errors.read_body(self.status, body, wait), keyless=self._keyless)
 
     async def facts(self) -> dict[str, Any]:
         """The body as a JSON object. Raises ModelFailed."""
@@ -259,7 +263,8 @@ class Upstream:
         try:
             if (alone := ratelimits.hold(joined(line.headers), time.time())) > 0:
                 self._way.told(alone)
-            yield Answer(name, self.address, line.status, line.headers, line, pace, secrets)
+            keyless = self._way.keyless
+            yield Answer(name, self.address, line.status, line.headers, line, pace, secrets, keyless=keyless)
         finally:
             await self._client.end(line)
 
