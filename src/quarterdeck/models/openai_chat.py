@@ -107,8 +107,10 @@ class ChatFold:
         for choice in event.get("choices") or ():
             self._finish = choice.get("finish_reason") or self._finish
             delta = choice.get("delta") or {}
-            self._text.add(delta.get("content") or "")
-            self._refusal.add(delta.get("refusal") or "")
+            if text := delta.get("content"):
+                self._text.add(text)
+            if text := delta.get("refusal"):
+                self._refusal.add(text)
             for position, call in enumerate(delta.get("tool_calls") or ()):
                 self._grow(call.get("index", position), call)
 

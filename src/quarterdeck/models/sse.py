@@ -43,21 +43,35 @@ class Events:
         be: all that came of it is in `rest`."""
         self._rest += chunk
         self._plain = self._plain and b"\r" not in chunk
-        found, start = [], 0
-        while end := self._end(max(start, self._looked)):
-            found.append(_event(bytes(self._rest[start:end])))
-            self._looked = start = end
-        del self._rest[:start]
+        found = self._split() if self._plain else self._searched()
         self._looked = max(0, len(self._rest) - 3)
         if len(self._rest) > LONGEST and not found:
             raise ValueError(f"an event is longer than {LONGEST} bytes")
         return found
 
+    def _split(self) -> list[Sent]:
+        if self._rest.find(b"\n\n", self._looked) < 0:
+            return []
+        *whole, rest = bytes(self._rest).split(b"\n\n")
+        self._rest = bytearray(rest)
+        # One line of data, as in most formats, need not be looked through.
+        return [
+            Sent(event[6:], "", event + b"\n\n")
+            if event.startswith(b"data: ") and b"\n" not in event
+            else _event(event + b"\n\n")
+            for event in whole
+        ]
+
+    def _searched(self) -> list[Sent]:
+        found, start = [], 0
+        while end := self._end(max(start, self._looked)):
+            found.append(_event(bytes(self._rest[start:end])))
+            self._looked = start = end
+        del self._rest[:start]
+        return found
+
     def _end(self, start: int) -> int:
         """Where the event ends whose end is looked for from `start` on; 0 = it is not whole."""
-        if self._plain:
-            found = self._rest.find(b"\n\n", start)
-            return found + 2 if found >= 0 else 0
         match = _BLANK.search(self._rest, start)
         # A CR at the very end may be the first half of a CRLF: wait for the next byte.
         if match is None or (match.end() == len(self._rest) and self._rest.endswith(b"\r")):
@@ -71,8 +85,6 @@ class Events:
 
 
 def _event(raw: bytes) -> Sent:
-    if raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2 and b"\r" not in raw:
-        return Sent(raw[6:-2], "", raw)  # one line of data, as in most formats
     data: list[bytes] = []
     kind = b""
     for line in _LINE.split(raw):
