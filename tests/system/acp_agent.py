@@ -21,6 +21,8 @@ from typing import Any
 
 KINDS = ("allow_always", "allow_once", "reject_once", "reject_always")
 FAULTS = set(sys.argv[1:])
+ODD = "\ud800" if "--odd" in FAULTS else ""
+"""JSON can spell half a surrogate pair, which nothing can store."""
 STATE: Any = {"id": 1000, "prompts": 0, "cancelled": False, "answers": [], "ignore_cancel": False}
 SERVER: dict[str, Any] = {}
 MEMORY = Path(os.environ["HOME"]) / "memory.json"
@@ -231,7 +233,7 @@ def main() -> None:
                 can["loadSession"] = bool({"--load", "--forget"} & FAULTS)
                 can["sessionCapabilities"] = {"resume": {}} if "--resume" in FAULTS else {}
                 version = 99 if "--old" in FAULTS else 1
-                info = {"name": "scripted", "version": "1.0"}
+                info = {"name": "scripted" + ODD, "version": "1.0" + ODD}
                 send(
                     {"id": number, "result": {"protocolVersion": version, "agentCapabilities": can, "agentInfo": info}}
                 )
@@ -247,7 +249,7 @@ def main() -> None:
                     SERVER["url"] = SERVER["given"]["url"]
                     SERVER["authorization"] = SERVER["given"]["headers"][0]["value"]
                 assert Path(message["params"]["cwd"]).samefile(".")
-                send({"id": number, "result": {"sessionId": "s1"}})
+                send({"id": number, "result": {"sessionId": "s1" + ODD}})
             elif method == "session/prompt":
                 ended = {"stopReason": prompt(message)}
                 send({"id": number, "result": ended | ({"usage": STATE["used"]} if "used" in STATE else {})})

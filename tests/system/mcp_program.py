@@ -5,7 +5,8 @@
 Its tools: `echo`, `secret` (what it was given), `files` (its working directory), `network`, and what a fault adds.
 Faults: `older` (knows the handshake only), `mute` (never answers), `dies` (at once), `many` (1,000 tools), `hostile`
 (descriptions with instructions, schemas that nobody can use), `liar` (a list of tools that is none), `greets` (prints
-before it speaks), `unlisted` (never lists), `tells` (a secret, in what it says of a tool).
+before it speaks), `unlisted` (never lists), `tells` (a secret, in what it says of a tool), `restless` (says that its
+tools changed whenever it has listed them).
 Tools with faults of their own: `die`, `hang`, `flood`, `huge`, `change`, `lie`, `ask`, `ask_me`.
 """
 
@@ -169,6 +170,8 @@ def main() -> None:
         elif method == "tools/list":
             page = {"ttlMs": 0, "cacheScope": "private", "resultType": "complete"} if "older" not in FAULTS else {}
             result(number, {"tools": tools(), **page})
+            if "restless" in FAULTS:
+                send({"method": "notifications/tools/list_changed"})
         elif method == "tools/call":
             called(number, params["name"], params.get("arguments") or {})
         else:

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from acp_kit import AGENT, QUICK, SUBMIT, Stage, stage
@@ -259,6 +260,16 @@ async def test_words_that_nothing_can_store_are_a_failure_like_any_other(plain: 
     assert (finished.outcome, finished.failure) == (Outcome.FAILED, FailureClass.TOOL)
     assert "refused session/prompt" in finished.reason
     assert any(isinstance(event, e.HarnessFinished) for event in await plain.events())
+
+
+async def test_names_that_nothing_can_store_keep_it_from_no_work(plain: Stage) -> None:
+    odd: dict[str, Any] = {"leave": {"toolCallId": "c\ud800", "kind": "edit", "title": "Edit", "rawInput": {}}}
+    assert (await plain.work(odd, WRITE, SUBMIT, {"keep": "answers"}, faults=["--odd"])).outcome is Outcome.OK
+    assert (await plain.answers())[0] == {"outcome": "selected", "optionId": "o-allow_once"}
+    found = await plain.events()
+    (connected,) = [event for event in found if isinstance(event, e.AgentConnected)]
+    assert (connected.name, connected.version, connected.session) == ("scripted\ufffd", "1.0\ufffd", "s1\ufffd")
+    assert [event.call for event in found if isinstance(event, e.PermissionDecided)] == ["c\ufffd"]
 
 
 async def test_an_agent_that_wants_a_login_fails_as_such(plain: Stage) -> None:

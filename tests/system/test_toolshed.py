@@ -18,6 +18,7 @@ from quarterdeck.kernel.events import Outcome
 from quarterdeck.kernel.failures import BadConfiguration, ToolServerFailed
 from quarterdeck.models.scripted.scenario import Turn, act
 from quarterdeck.tools.shed.port import ServerGone
+from quarterdeck.tools.shed.shed import Shed
 from quarterdeck.tools.shed.ways import Process
 from quarterdeck.workplace.port import Spec
 
@@ -169,6 +170,23 @@ async def test_its_word_that_its_tools_changed_is_followed(desk: Desk, revision:
     assert "no longer has a tool `echo`" in gone.text
     assert "q__late" not in outside.shown
     assert "q__late" in (await desk.outside(desk.needs("mcp:q", attempt="r.t.2", q=declared))).shown
+
+
+async def test_one_that_says_so_whenever_it_is_asked_is_asked_ever_less(desk: Desk) -> None:
+    pauses: asyncio.Queue[float] = asyncio.Queue()
+    over = asyncio.Semaphore(0)
+
+    async def waits(seconds: float) -> None:
+        pauses.put_nowait(seconds)
+        await over.acquire()
+
+    desk.shed = Shed(desk.ways, lambda name, server: desk.allowed.get(name), desk.clock, tell=desk.tell, sleep=waits)
+    await desk.outside(desk.needs("mcp:q", q=program("older", "restless")))
+    async with asyncio.timeout(20):
+        for pause in (1.0, 2.0, 4.0):
+            assert await pauses.get() == pause
+            over.release()
+    assert [known.state for known in desk.told] == ["running"]  # nothing was new
 
 
 async def test_a_server_that_cannot_start_is_tried_and_then_given_up(desk: Desk) -> None:

@@ -14,6 +14,7 @@ import httpx2
 import pytest
 from conformance.place import Place, place
 
+from quarterdeck.doors import mcp
 from quarterdeck.doors.mcp_door import McpDoor, key_of
 from quarterdeck.kernel import events as e
 from quarterdeck.workplace.worker_mcp import events_of, headers_of
@@ -156,6 +157,27 @@ async def test_sessions_of_an_agent_that_was_killed_are_ended_with_its_desk(tmp_
         for session in begun[:2]:
             assert (await client.post(ping, KEY, **{"mcp-session-id": session})).status_code == 404
         assert (await client.post(begin, KEY)).status_code == 200
+
+
+async def test_an_agent_that_begins_a_session_for_each_call_keeps_no_other_one_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mcp, "MAX_SESSIONS", 10)
+    monkeypatch.setattr(mcp, "SESSIONS_OF_ONE", 4)
+    hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+    begin = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": hello}
+    ping = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+    async with web(tmp_path) as client:
+        first = (await client.post(begin)).headers["mcp-session-id"]
+        later = []
+        for _ in range(20):
+            begun = await client.post(begin)
+            assert begun.status_code == 200, begun.text
+            later.append(begun.headers["mcp-session-id"])
+            assert (await client.post(ping, **{"mcp-session-id": first})).status_code == 200  # it is in use
+        assert (await client.post(ping, **{"mcp-session-id": later[0]})).status_code == 404
+        assert (await client.post(ping, **{"mcp-session-id": later[-1]})).status_code == 200
+        assert (await client.post(begin, OTHER)).status_code == 200
 
 
 async def test_a_request_that_is_repeated_is_performed_once(tmp_path: Path) -> None:

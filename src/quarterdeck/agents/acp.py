@@ -44,6 +44,7 @@ from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Agent
 from quarterdeck.kernel.events import Outcome
 from quarterdeck.kernel.failures import AgentFailed, FailureClass, QuarterdeckError, SandboxDied, StaleClaim
+from quarterdeck.tools.bounds import readable
 from quarterdeck.workplace.port import WORKSPACE, Gear, Session
 from quarterdeck.workplace.profile import PROGRAM
 from quarterdeck.workplace.shipping import MCP_BRIDGE
@@ -312,7 +313,7 @@ class AcpHarness:
         connected = e.AgentConnected(
             name=greeting.name,
             version=greeting.version,
-            session=begun.id[:500],
+            session=readable(begun.id)[:500],
             profile=seat.profile.name,
             login=seat.assignment.agent.login,
             model=seat.models[0] if seat.models else seat.context.model,

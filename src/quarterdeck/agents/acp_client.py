@@ -227,8 +227,8 @@ class Conversation:
             )
         can, who = answer.agent_capabilities, answer.agent_info
         return Greeting(
-            name=(who.name if who is not None else "")[:200],
-            version=(who.version if who is not None else "")[:100],
+            name=readable(who.name if who is not None else "")[:200],  # JSON can spell what cannot be stored
+            version=readable(who.version if who is not None else "")[:100],
             protocol=answer.protocol_version,
             http_mcp=bool(_of(can, "mcp_capabilities", "http")),
             can_load=bool(_of(can, "load_session")),

@@ -34,6 +34,7 @@ from quarterdeck.kernel import events as e
 from quarterdeck.kernel.clock import Clock
 from quarterdeck.kernel.entities import Usage
 from quarterdeck.kernel.failures import AgentFailed, FailureClass, QuarterdeckError
+from quarterdeck.tools.bounds import readable
 
 if TYPE_CHECKING:  # it loads the protocol's SDK
     from quarterdeck.agents.acp_client import Conversation
@@ -157,7 +158,7 @@ class Talk:
             self.refused.append(f"{asked.title[:300] or action.tool}: {decision.reason or decision.verdict}")
             del self.refused[:-_REFUSED]
         decided = e.PermissionDecided(
-            call=asked.call[:200],
+            call=readable(asked.call)[:200],
             tool=action.tool,
             arguments_blob=await self._recorder.blob(shown(arguments, _ARGUMENTS)) or "",
             arguments_hash=action_hash(action.tool, arguments),

@@ -9,8 +9,9 @@ Rules
 - A request is known by its session, its client where that names itself, and its JSON-RPC id: made again, it gets the
   same answer.
 - Bounded: the size of a request, the number of sessions, how long one may be idle. A session belongs to its key, and is
-  ended some time after its desk has closed: an agent that is killed does not do that. Only hosts and origins of the
-  loopback are answered.
+  ended some time after its desk has closed: an agent that is killed does not do that. Of a key that begins ever more of
+  them, the one longest unused is ended, so that no agent keeps another one out. Only hosts and origins of the loopback
+  are answered.
 """
 
 import logging
@@ -45,6 +46,8 @@ INSTRUCTIONS: Final = (
 
 MAX_BODY: Final = 4 * 1024 * 1024
 MAX_SESSIONS: Final = 2_000
+SESSIONS_OF_ONE: Final = 40
+"""Of one key: some clients begin a session for each call."""
 IDLE_SECONDS: Final = 30 * 60.0
 MAX_ID: Final = 200
 """Characters of what a client calls itself or a request."""
@@ -141,32 +144,40 @@ class _Counter:
 
 
 class _Sessions:
-    """Whose sessions there are, so that those of closed desks are ended."""
+    """Whose sessions there are, so that those of closed desks are ended, and those that are too many."""
 
     def __init__(self, desks: Desks, handle: App) -> None:
         self._desks = desks
         self._handle = handle
-        self._of: dict[str, list[tuple[bytes, Any]]] = {}
-        """By key: the session's id, and the user that it belongs to."""
+        self._of: dict[str, dict[bytes, Any]] = {}
+        """By key: the sessions' ids, the one longest unused first, with the user that they belong to."""
 
     def watched(self, scope: Scope, send: Send) -> Send:
         """`send`, noticing the session that the request begins."""
+        own = self._of.get(scope[KEY], {})
+        used = next((value for name, value in scope["headers"] if name.lower() == _SESSION), None)
+        if used in own:
+            own[used] = own.pop(used)  # it is the one used last
 
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] == 200:
                 for name, value in message.get("headers", ()):
                     if name.lower() == _SESSION:
-                        self._of.setdefault(scope[KEY], []).append((value, scope["user"]))
+                        self._of.setdefault(scope[KEY], {})[value] = scope["user"]
             await send(message)
 
-        begins = scope["method"] == "POST" and not any(name.lower() == _SESSION for name, _ in scope["headers"])
-        return sent if begins else send
+        return sent if scope["method"] == "POST" and used is None else send
 
     async def sweep(self) -> None:
-        """End the sessions of desks that are closed."""
-        for key in [key for key in self._of if self._desks.find(key) is None]:
-            for session, user in self._of.pop(key):
-                await self._handle(_deletion(session, user), _no_body, _unheard)
+        """End the sessions of desks that are closed, and of each key those that are too many."""
+        over: dict[bytes, Any] = {}
+        for key, own in list(self._of.items()):
+            if self._desks.find(key) is None:
+                over |= self._of.pop(key)
+            else:
+                over |= {session: own.pop(session) for session in list(own)[: max(0, len(own) - SESSIONS_OF_ONE)]}
+        for session, user in over.items():
+            await self._handle(_deletion(session, user), _no_body, _unheard)
 
 
 def _deletion(session: bytes, user: object) -> Scope:

@@ -5,7 +5,7 @@ Rules
   `backoff` decides; a short pause is waited for, a long one is answered with when to come back.
 - A call that the server did not survive is never made again here: it may have taken effect.
 - The list of tools follows the server's word that it changed. Whoever was given a tool keeps it; a call to one that is
-  gone is answered.
+  gone is answered. A server that says so whenever it is asked is asked ever less often.
 - What it says of its tools holds none of the operator's secrets that it was given.
 - Two calls in a row that came to no end mean that it hangs: it is ended, and started again like any other.
 """
@@ -36,6 +36,9 @@ HANGS: Final = 2
 """Calls in a row without an end."""
 LISTING: Final = 30.0
 """Seconds for listing the tools of a running server again."""
+SETTLES: Final = (1.0, 60.0)
+"""Seconds until they are listed once more at the earliest: after a change, and at most. Twice as many each time that
+nothing had changed."""
 _SAID: Final = 1_000
 """Bytes of what it said last that are repeated."""
 
@@ -201,7 +204,7 @@ class Server:
 
     async def _watch(self, running: Running) -> None:
         """Follow its word that its tools changed, until it ends."""
-        link = running.link
+        link, pause = running.link, 0.0
         while not link.ended.is_set():
             waits = [asyncio.create_task(event.wait()) for event in (link.changed, link.ended)]
             try:
@@ -211,10 +214,20 @@ class Server:
                     wait.cancel()
             if link.changed.is_set() and not link.ended.is_set():
                 link.changed.clear()
+                others = False
                 with contextlib.suppress(ToolServerFailed, TimeoutError):  # the next change, or its end, will tell
                     async with asyncio.timeout(LISTING):
-                        self.listing = self._listing(await link.tools())
-                        self._told("running", revision=link.revision)
+                        others = self._relisted(self._listing(await link.tools()), link.revision)
+                pause = SETTLES[0] if others else min(SETTLES[1], max(SETTLES[0], 2 * pause))
+                await self._sleep(pause)
+
+    def _relisted(self, found: Listing, revision: str) -> bool:
+        """Take over what it offers now; whether that is something else."""
+        if found == self.listing:
+            return False
+        self.listing = found
+        self._told("running", revision=revision)
+        return True
 
     async def _hangs(self, link: Link) -> None:
         self._hung += 1
