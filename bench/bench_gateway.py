@@ -1,11 +1,14 @@
 """What the gateway adds to a call, beside a direct call, the least that a gateway can be, and the LiteLLM proxy.
 
-usage: python -m bench.bench_gateway [--rounds N]
+usage: python -m bench.bench_gateway [--only LOAD ...]      LOAD: 1, 2, ... in the order below (default: all)
 
 Rules
-- One scripted model over loopback, one client (this process), the same Chat Completions streams through each proxy in
-  turn, each proxy in a process and an environment of its own. Medians of all requests; CPU is the proxy's process tree.
-- One at a time: the model answers at once.
+- One scripted model over loopback, one light client (this process), the same Chat Completions streams through each
+  proxy in turn, each proxy in a process and an environment of its own. Medians of all requests; CPU is the proxy's
+  process tree, and each median the middle one of several rounds, in which the ways take turns: the machine is shared.
+- One after the other: the model answers at once, and so does the next request follow. A direct call is over sooner, so
+  it is asked more often, and finds all caches warm.
+- One at a time: the same at the same pace for all, 20 requests a second where the answers allow it.
 - 100 at once, at a model's pace: 50 tokens a second and 400 tokens, so each stream lasts eight seconds; they began
   spread over that time, and each client asks again as soon as its stream has ended.
 - 100 at once, as fast as they go: each stream lasts a second, all begin together, and the client and the model alone
@@ -34,6 +37,7 @@ import httpx2
 
 from bench import peers
 from bench.figures import Figure, Target, show
+from bench.light_client import LightClient
 
 MODEL: Final = "gpt-5.4"
 KEY: Final = "sk-bench"
@@ -43,6 +47,8 @@ SYSTEM: Final = "You are careful and write code for a living. " * 250
 """About 11 KB, as an agent's system prompt and tools are."""
 PASSING: Final = "a bare pass-through, nothing recorded"
 TOGETHER: Final = 100
+_LONGEST: Final = 240.0
+"""Seconds for one load over one way."""
 LINE: Final = "A line of an answer, of some length. "
 
 
@@ -56,10 +62,14 @@ class Load:
     lines: int
     per_token: float
     spread: float = 0.0
+    every: float = 0.0
+    """Seconds from the beginning of one request to that of the next."""
+    rounds: int = 2
 
 
 LOADS: Final = (
-    Load("one at a time", 1, 80, 12, 0.0),
+    Load("one after the other", 1, 50, 12, 0.0, rounds=7),
+    Load("one at a time", 1, 50, 12, 0.0, every=0.05, rounds=7),
     Load("100 streams at once, at a model's pace", TOGETHER, 2, 44, 0.02, 8.0),
     Load("100 streams at once, as fast as they go", TOGETHER, 4, 12, 0.008),
 )
@@ -100,35 +110,39 @@ def cpu_seconds(pid: int) -> float:
     return total
 
 
-async def ask(client: httpx2.AsyncClient, number: int) -> tuple[float, float]:
+async def ask(client: LightClient, way: Way, number: int) -> tuple[float, float]:
     """One stream: seconds to its first byte and to its end."""
     messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": f"This is number {number}."}]
     body = {"model": MODEL, "stream": True, "stream_options": {"include_usage": True}, "messages": messages}
-    began, first, read = time.perf_counter(), 0.0, b""
-    async with client.stream("POST", "/chat/completions", json={**body, "max_tokens": 400}) as answer:
-        async for chunk in answer.aiter_bytes():
-            first = first or time.perf_counter() - began
-            read += chunk
-    if answer.status_code != 200 or b"[DONE]" not in read:
-        raise ValueError(f"{answer.status_code}: {read[-300:]!r}")
-    return first, time.perf_counter() - began
+    headers = {"authorization": f"Bearer {way.key}", "content-type": "application/json", "accept": "text/event-stream"}
+    sent = json.dumps({**body, "max_tokens": 400}).encode()
+    answer = await client.post(f"{way.url}/chat/completions", headers, sent)
+    if answer.status != 200 or b"[DONE]" not in answer.end:
+        raise ValueError(f"{answer.status}: {answer.end!r}")
+    return answer.first, answer.whole
 
 
 async def measured(way: Way, load: Load) -> Seen:
     """The load's clients, each with its streams one after the other; a few before that warm up."""
     together, each = load.together, load.each
-    limits = httpx2.Limits(max_connections=together, max_keepalive_connections=together)
-    headers = {"authorization": f"Bearer {way.key}"}
-    async with httpx2.AsyncClient(base_url=way.url, headers=headers, timeout=120, limits=limits) as client:
-        await asyncio.gather(*(ask(client, -number) for number in range(min(together, 8))))
+    clients = [await LightClient.connect(way.url) for _ in range(together)]
 
-        async def caller(number: int) -> list[tuple[float, float]]:
-            await asyncio.sleep(load.spread * number / together)
-            return [await ask(client, number * each + turn) for turn in range(each)]
+    async def caller(number: int, client: LightClient) -> list[tuple[float, float]]:
+        began, found = time.monotonic() + load.spread * number / together, list[tuple[float, float]]()
+        for turn in range(each):
+            await asyncio.sleep(began + load.every * turn - time.monotonic())
+            found.append(await ask(client, way, number * each + turn))
+        return found
 
-        before = cpu_seconds(way.pid) if way.pid is not None else 0.0
-        found = await asyncio.gather(*(caller(number) for number in range(together)))
-        used = (cpu_seconds(way.pid) if way.pid is not None else 0.0) - before
+    try:
+        async with asyncio.timeout(_LONGEST):
+            await asyncio.gather(*(ask(client, way, -1) for client in clients[:8]))
+            before = cpu_seconds(way.pid) if way.pid is not None else 0.0
+            found = await asyncio.gather(*(caller(number, client) for number, client in enumerate(clients)))
+            used = (cpu_seconds(way.pid) if way.pid is not None else 0.0) - before
+    finally:
+        for client in clients:
+            client.close()
     times = [one for some in found for one in some]
     return Seen(
         first_ms=statistics.median(first for first, _ in times) * 1000,
@@ -238,13 +252,13 @@ async def _ready(url: str, process: "subprocess.Popen[str]") -> None:
     raise peers.PeerFailed("litellm did not start within two minutes")
 
 
-async def compared(upstream: str, load: Load, rounds: int) -> tuple[Seen, Seen, dict[str, Seen]]:
+async def compared(upstream: str, load: Load) -> tuple[Seen, Seen, dict[str, Seen]]:
     """(direct, ours, the peers by name): medians of the rounds. The last peer is LiteLLM."""
     found: dict[str, list[Seen]] = {}
     with ours(upstream) as own, passing(upstream) as least:
         async with litellm(upstream) as peer:
             direct = Way("direct", upstream, KEY, None)
-            for _ in range(rounds):
+            for _ in range(load.rounds):
                 for way in (direct, own, least, peer):
                     found.setdefault(way.name, []).append(await measured(way, load))
     both = {name: _middle(found[name]) for name in (least.name, peer.name)}
@@ -288,16 +302,17 @@ def figures(load: str, direct: Seen, own: Seen, beside: dict[str, Seen]) -> list
     ]
 
 
-async def _main(rounds: int) -> None:
-    for load in LOADS:
+async def _main(loads: list[int]) -> None:
+    for load in (LOADS[number - 1] for number in loads):
         with model(load) as upstream:
-            show(figures(load.name, *await compared(upstream, load, rounds)))
+            show(figures(load.name, *await compared(upstream, load)))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=2)
-    asyncio.run(_main(parser.parse_args().rounds))
+    every = range(1, len(LOADS) + 1)
+    parser.add_argument("--only", type=int, nargs="*", choices=every, default=[*every], metavar="LOAD")
+    asyncio.run(_main(parser.parse_args().only))
 
 
 if __name__ == "__main__":
