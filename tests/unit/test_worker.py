@@ -1,5 +1,6 @@
 """The worker's parts that run without a sandbox: bounded output, files, git objects."""
 
+import json
 import os
 import select
 import subprocess
@@ -17,7 +18,7 @@ from quarterdeck.workplace.shipping import FILES
 from quarterdeck.workplace.worker import Worker
 from quarterdeck.workplace.worker_exec import Keeper, Run
 from quarterdeck.workplace.worker_files import Files
-from quarterdeck.workplace.worker_git_command import GitError, PrivateGit
+from quarterdeck.workplace.worker_git_command import Cancelled, GitError, PrivateGit
 from quarterdeck.workplace.worker_git_directory import commit_body, object_id, remove, scratch_directory
 
 
@@ -203,6 +204,157 @@ def test_shipped_files_need_only_the_standard_library(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_the_start_of_a_sandbox_loads_nothing_that_is_slow_to_load(tmp_path: Path) -> None:
+    """Each of them takes milliseconds of every sandbox, and together they took longer than all the rest."""
+    program = f"""
+import sys
+before = set(sys.modules)
+import os
+sys.path.insert(0, sys.argv[1])
+from quarterdeck.workplace import wire, worker
+from quarterdeck.workplace.worker_exec import Run
+source, sink = os.pipe()
+worker.Worker(source, sink)
+assert wire.header_of(wire.pack({{"op": "read"}})[8:]) == {{"op": "read"}}
+answer, said = Run()(["sh", "-c", "echo said"], stdin=b"", env={{}}, cwd={str(tmp_path)!r}, timeout=20, limit=100)
+assert (answer["exit_code"], said) == (0, b"said\\n"), (answer, said)
+slow = {{"collections", "contextlib", "ctypes", "enum", "functools", "json", "re", "selectors", "signal", "subprocess",
+         "tempfile", "threading", "typing"}}
+print(*sorted(slow & (set(sys.modules) - before)))
+"""
+    source = Path(wire.__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-B", "-c", program, str(source)], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("\n", "")
+
+
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(_VALUES)
+@example([float("nan"), float("inf"), -0.0, 1e300, 10**30, '\ud83d \U0001f600 \x7f\0"\\/', {"": []}])
+def test_frames_hold_what_json_would(value: object) -> None:
+    text = wire.written(value)
+    assert text == json.dumps(value, separators=(",", ":"))
+    assert repr(wire.understood(text)) == repr(json.loads(text))
+    assert repr(wire.understood(f" \n{json.dumps(value, indent=1)}\t")) == repr(json.loads(text))
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "{", "{} {}", "1 2", "nul", "'a'", '{"a":1,}', '"\n"', "[" * 100_000, "9" * 9999]
+)
+def test_what_is_no_json_is_refused_as_json_refuses_it(text: str) -> None:
+    for read in (wire.understood, json.loads):
+        with pytest.raises((ValueError, RecursionError)):
+            read(text)
+
+
+def test_a_python_without_the_compiled_half_of_json_reads_and_writes_the_same() -> None:
+    write, read = wire._plain()
+    value = {"id": 1, "ok": [1.5, None, "é"]}
+    assert write(value) == wire.written(value)
+    assert read(write(value)) == value
+
+
+@pytest.mark.parametrize("way", ["as here", "where no session can be asked for"])
+@pytest.mark.parametrize(
+    ("argv", "folder", "code", "said"),
+    [
+        (["sh", "-c", "pwd"], ".", 0, "{}"),
+        (["./own"], ".", 0, "own"),
+        (["own"], ".", 0, "on the path"),
+        (["sh", "-c", "kill -PIPE $$"], ".", 141, ""),
+        (["sh", "-c", 'ps -o sid= -p $$ | grep -qx " *$$" && echo leads'], ".", 0, "leads"),
+        (["nothing"], ".", 127, "cannot start 'nothing': [Errno 2] No such file or directory: 'nothing'"),
+        (["./no interpreter"], ".", 127, "cannot start './no interpreter': [Errno 2] No such file or directory: './no"),
+        (["sh"], "missing", 127, "cannot start 'sh': [Errno 2] No such file or directory: '{}/missing'"),
+        (["./plain"], ".", 126, "cannot start './plain': [Errno 13] Permission denied: './plain'"),
+        (["hidden"], ".", 126, "cannot start 'hidden': [Errno 13] Permission denied: 'hidden'"),
+        (["a\0b"], ".", 126, "cannot start 'a\\x00b': embedded null byte"),
+    ],
+)
+def test_a_program_is_found_and_started_as_a_shell_would(
+    way: str, argv: list[str], folder: str, code: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    for name, text, mode in (
+        ("own", "#!/bin/sh\necho own\n", 0o755),
+        ("bin/own", "#!/bin/sh\necho on the path\n", 0o755),
+        ("no interpreter", "#!/nowhere\n", 0o755),
+        ("plain", "#!/bin/sh\n", 0o644),
+        ("bin/hidden", "#!/bin/sh\n", 0o644),
+    ):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(mode)
+    if way != "as here":
+
+        def unknown(*_: object, **__: object) -> int:
+            raise NotImplementedError
+
+        monkeypatch.setattr(os, "posix_spawn", unknown)
+    before = Path.cwd()
+    env = {"PATH": f"{tmp_path / 'none'}:{tmp_path / 'bin'}:{os.defpath}"}
+    where = str(tmp_path if folder == "." else tmp_path / folder)
+    answer, output = Run()(argv, stdin=b"", env=env, cwd=where, timeout=20, limit=1000)
+    assert (answer["exit_code"], output.decode().strip()[: len(said.format(tmp_path))]) == (code, said.format(tmp_path))
+    assert Path.cwd() == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+def test_what_is_started_is_given_its_three_streams_alone(tmp_path: Path) -> None:
+    """What the host passes on to who makes the sandbox is not the agent's."""
+    program = f"""
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from quarterdeck.workplace.worker_exec import Run
+from quarterdeck.workplace.worker_processes import keep_to_itself
+kept = os.open({str(tmp_path)!r}, os.O_RDONLY)
+os.set_inheritable(kept, True)
+def seen():
+    return Run()(["sh", "-c", "echo /proc/$$/fd/*"], stdin=b"", env={{}}, cwd="/", timeout=20, limit=1000)[1].split()
+before = len(seen())
+keep_to_itself()
+print(before - len(seen()))
+"""
+    source = Path(wire.__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-B", "-c", program, str(source)], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("1\n", "")
+
+
+def _stand_in(folder: Path, does: str, *, cancelled: bool = False) -> PrivateGit:
+    program = folder / "git"
+    program.write_text(f"#!/bin/sh\n{does}\n")
+    program.chmod(0o755)
+    return PrivateGit(str(folder), str(folder), {"PATH": f"{folder}:/usr/bin:/bin"}, lambda: cancelled)
+
+
+def test_git_is_told_and_tells_more_than_a_pipe_holds(tmp_path: Path) -> None:
+    told = bytes(range(256)) * 4000
+    git = _stand_in(tmp_path, "tee /dev/stderr")
+    assert git("cat", stdin=told) == told
+    assert git.said == told.decode("utf-8", "replace")
+    assert git("cat", stdin=told, bound=len(told)) == told
+    with pytest.raises(ValueError, match=f"the change is larger than {len(told) - 1} bytes"):
+        git("cat", stdin=told, bound=len(told) - 1)
+    assert _stand_in(tmp_path, "exec 0<&-; echo deaf")("cat", stdin=told) == b"deaf\n"
+
+
+@pytest.mark.parametrize("bound", [None, 10])
+def test_git_ends_when_nobody_wants_its_answer(bound: int | None, tmp_path: Path) -> None:
+    git = _stand_in(tmp_path, "echo $$ > pid; exec sleep 600", cancelled=True)
+    with pytest.raises(Cancelled):
+        git("pack-objects", stdin=bytes(1_000_000), bound=bound)
+    pid = (tmp_path / "pid").read_text() if (tmp_path / "pid").exists() else "0"
+    assert pid == "0" or not Path(f"/proc/{int(pid)}").exists()
+
+
 @pytest.mark.parametrize(
     ("does", "says"),
     [
@@ -212,10 +364,6 @@ def test_shipped_files_need_only_the_standard_library(tmp_path: Path) -> None:
     ],
 )
 def test_a_git_that_ends_says_why_or_how(tmp_path: Path, does: str, says: str) -> None:
-    program = tmp_path / "git"
-    program.write_text(f"#!/bin/sh\n{does}\n")
-    program.chmod(0o755)
-    git = PrivateGit(str(tmp_path), str(tmp_path), {"PATH": f"{tmp_path}:/usr/bin:/bin"}, lambda: False)
     with pytest.raises(GitError) as caught:
-        git("add", "-A")
+        _stand_in(tmp_path, does)("add", "-A")
     assert str(caught.value) == says

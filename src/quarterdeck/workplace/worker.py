@@ -14,14 +14,11 @@ Rules
 # ruff: noqa: PTH100, PTH108, PTH118, PTH120, PTH123
 from __future__ import annotations
 
+import _thread
 import errno
-import json
 import os
 import resource
-import signal
 import sys
-import threading
-from collections.abc import Callable
 
 from quarterdeck.workplace import wire, worker_bridge, worker_processes, worker_session
 from quarterdeck.workplace.worker_exec import Run
@@ -31,7 +28,11 @@ from quarterdeck.workplace.worker_git_command import Cancelled
 
 TYPE_CHECKING = False  # loading `typing` would slow the start of every sandbox
 if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable
     from typing import Any
+else:  # the compiled half of it, which loads in no time
+    import _signal as signal
 
 _SEARCH = "import sys; sys.path.insert(0, sys.argv[1]); from quarterdeck.workplace.worker import search; search()"
 _STACK = 2 * 1024 * 1024
@@ -46,10 +47,11 @@ class Worker:
     def __init__(self, source: int, sink: int) -> None:
         self._source = source
         self._sink = sink
-        self._writing = threading.Lock()
+        self._writing = _thread.allocate_lock()
         self._running: dict[int, Run] = {}
         self._sessions = worker_session.Sessions(self._send)
-        self._hardening = threading.Thread(target=_harden, daemon=True)
+        self._hardening = _thread.allocate_lock()
+        """Held until it is done."""
         self._env: dict[str, str] = {}
         self._configuration: dict[str, Any] = {}
         self._files: Files | None = None
@@ -110,7 +112,7 @@ class Worker:
         self._running[number] = Run()
         try:
             work = (number, slow[operation], header, payload)
-            threading.Thread(target=self._answer_slowly, args=work, daemon=True).start()
+            worker_processes.begin(self._answer_slowly, *work)
         except RuntimeError as error:  # the sandbox's process limit counts threads
             self._running.pop(number, None)
             self._send(*_no_thread(number, operation, str(error)))
@@ -147,7 +149,7 @@ class Worker:
     def _session(self, header: dict[str, Any], payload: bytes) -> None:
         env, cwd = self._env, ""
         if header["op"] == "open":
-            self._hardening.join()
+            self._hardened()
             env = {**env, **header["env"]}
             try:
                 cwd = self._open().real(header["cwd"])
@@ -185,8 +187,27 @@ class Worker:
         bridges = {}
         for wanted, path in header["bridges"]:
             bridges[wanted] = worker_bridge.start(path, 0 if header["ports_shared"] else wanted)
-        self._hardening.start()
+        self._harden()
         return {"python": sys.version.split()[0], "proxy_port": port, "bridges": bridges}, b""
+
+    def _harden(self) -> None:
+        self._hardening.acquire()
+        try:
+            worker_processes.begin(self._hardens)
+        except RuntimeError:
+            self._hardening.release()
+            raise
+
+    def _hardens(self) -> None:
+        try:
+            _harden()
+        finally:
+            self._hardening.release()
+
+    def _hardened(self) -> None:
+        """Wait until other processes have no way into this one."""
+        with self._hardening:
+            return
 
     def _read(self, header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
         return {}, self._open().read(header["path"], header["offset"], header["limit"])
@@ -208,7 +229,7 @@ class Worker:
         """In a process of its own: a regular expression can run for ever, and nothing else would be served."""
         root = _root()
         argv = [sys.executable, "-I", "-S", "-B", "-c", _SEARCH, root]
-        order = json.dumps({**{key: self._configuration[key] for key in ("places", "confined")}, **header})
+        order = wire.written({**{key: self._configuration[key] for key in ("places", "confined")}, **header})
         limit = wire.HEADER_LIMIT // 2
         result, output = self._running[header["id"]](
             argv,
@@ -222,14 +243,14 @@ class Worker:
             if "timeout" in result["flags"]:
                 raise TimeoutError(110, "the search took too long")
             raise RuntimeError(output[result["stdout"] :].decode("utf-8", "replace")[-2000:])
-        found = json.loads(output[: result["stdout"]])
+        found = wire.understood(output[: result["stdout"]].decode())
         if "error" in found:
             raise (ValueError if found["kind"] == "ValueError" else OSError)(*found["error"])
         return found, b""
 
     def _exec(self, header: dict[str, Any], payload: bytes) -> tuple[dict[str, Any], bytes]:
         command = header["command"]
-        self._hardening.join()
+        self._hardened()
         argv = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
         answer = self._running[header["id"]](
             argv,
@@ -320,40 +341,9 @@ def _harden() -> None:
     library.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def _end_children() -> None:
-    """Kill all descendants, until there are none. Linux; elsewhere the host ends the process groups."""
-    for _ in range(100):
-        found = _descendants()
-        if not found:
-            return
-        worker_processes.kill(found)
-        for pid in found:
-            try:
-                os.waitpid(pid, 0)
-            except ChildProcessError:  # not a direct child: its parent, or we at the next turn, collect it
-                continue
-
-
-def _descendants() -> list[int]:
-    parents: dict[int, int] = {}
-    for pid in worker_processes.everything():
-        try:
-            with open(f"/proc/{pid}/stat", "rb") as file:
-                parents[pid] = int(file.read().rpartition(b")")[2].split()[1])
-        except (OSError, ValueError, IndexError):  # ended meanwhile
-            continue
-    found = {os.getpid()}
-    grown = True
-    while grown:
-        more = {pid for pid, parent in parents.items() if parent in found} - found
-        grown = bool(more)
-        found |= more
-    return sorted(found - {os.getpid()})
-
-
 def search() -> None:
     """Entry of the search process: an order on standard input, its result on standard output."""
-    order = json.load(sys.stdin)
+    order = wire.understood(sys.stdin.read())
     files = Files(order["places"]["/workspace"], order["places"], order["confined"])
     try:
         found = files.search(
@@ -365,11 +355,12 @@ def search() -> None:
         )
     except (ValueError, OSError) as error:
         found = {"kind": "ValueError" if isinstance(error, ValueError) else "OSError", "error": list(error.args[:2])}
-    json.dump(found, sys.stdout)
+    sys.stdout.write(wire.written(found))
 
 
 def main() -> None:
     """Serve on standard input and output. Both are moved away first, so that nothing else writes into the protocol."""
+    worker_processes.keep_to_itself()
     source, sink = os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
@@ -377,11 +368,11 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     _first_to_go()
-    threading.stack_size(_STACK)
+    _thread.stack_size(_STACK)
     worker = Worker(source, sink)
     try:
         worker.serve()
     finally:
         worker.abandon()
-        _end_children()
+        worker_processes.end_all()
         os._exit(0)

@@ -7,12 +7,12 @@ Rules
 
 from __future__ import annotations
 
-import selectors
-import threading
+from quarterdeck.workplace.worker_processes import begin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
+    import threading
 
 PORT = 3128
 CONNECTIONS = 64
@@ -27,11 +27,13 @@ def start(socket_path: str, port: int) -> int:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
     listener.listen(128)
-    threading.Thread(target=_accept, args=(listener, socket_path), daemon=True).start()
+    begin(_accept, listener, socket_path)
     return int(listener.getsockname()[1])
 
 
 def _accept(listener: socket.socket, path: str) -> None:
+    import threading  # noqa: PLC0415 -- see `start`
+
     slots = threading.BoundedSemaphore(CONNECTIONS)
     while True:
         slots.acquire()
@@ -41,7 +43,7 @@ def _accept(listener: socket.socket, path: str) -> None:
             slots.release()
             continue
         try:
-            threading.Thread(target=_serve, args=(client, path, slots), daemon=True).start()
+            begin(_serve, client, path, slots)
         except RuntimeError:  # no thread to be had
             client.close()
             slots.release()
@@ -62,6 +64,7 @@ def _serve(client: socket.socket, path: str, slots: threading.BoundedSemaphore) 
 
 def _pump(one: socket.socket, other: socket.socket) -> None:
     """Copy both ways until both sides have said that they are done."""
+    import selectors  # noqa: PLC0415 -- see `start`
     import socket  # noqa: PLC0415 -- see `start`
 
     peers = {one: other, other: one}

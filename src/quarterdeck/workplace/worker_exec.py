@@ -12,18 +12,20 @@ Rules
 from __future__ import annotations
 
 import os
-import selectors
-import signal
-import subprocess
-import threading
 import time
-from collections import deque
 
-from quarterdeck.workplace.worker_processes import bury, collect, start, status
+from quarterdeck.workplace.worker_processes import Ready, begin, bury, collect, start, status
 
 TYPE_CHECKING = False  # loading `typing` would slow the start of every sandbox
 if TYPE_CHECKING:
+    import signal
+    from collections import deque
     from typing import Any
+
+    from quarterdeck.workplace.worker_processes import Process
+else:  # the compiled halves of them, which load in no time
+    import _signal as signal
+    from _collections import deque
 
 TERM_GRACE = 2.0
 _CHUNK = 65536
@@ -76,14 +78,14 @@ class Run:
     """One command from start to end. `cancel` may be called from any thread."""
 
     def __init__(self) -> None:
-        self._cancelled = threading.Event()
+        self._cancelled = False
         self._leader: int | None = None
 
     def cancel(self) -> None:
-        self._cancelled.set()
+        self._cancelled = True
 
     def cancelled(self) -> bool:
-        return self._cancelled.is_set()
+        return self._cancelled
 
     def kill(self) -> None:
         """SIGKILL without grace, because everything ends."""
@@ -97,16 +99,7 @@ class Run:
         begun = time.monotonic()
         out, err = Keeper(limit), Keeper(limit)
         try:
-            process = start(
-                argv,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=env,
-                cwd=cwd,
-                start_new_session=True,
-                bufsize=0,
-            )
+            process = start(argv, env, cwd)
         except (OSError, ValueError) as error:
             err.add(f"cannot start {argv[0]!r}: {error}\n".encode("utf-8", "replace"))
             code = 127 if isinstance(error, FileNotFoundError) else 126
@@ -115,18 +108,16 @@ class Run:
         timed_out = self._attend(process, stdin, out, err, begun + timeout)
         self._leader = None
         code = collect(process)
-        killed = timed_out or self._cancelled.is_set()
+        killed = timed_out or self._cancelled
         exit_code = None if killed else (128 - code if code < 0 else code)
         return _answer(exit_code, out, err, time.monotonic() - begun, timed_out)
 
-    def _attend(
-        self, process: subprocess.Popen[bytes], stdin: bytes, out: Keeper, err: Keeper, deadline: float
-    ) -> bool:
+    def _attend(self, process: Process, stdin: bytes, out: Keeper, err: Keeper, deadline: float) -> bool:
         """Feed and read until the leader is gone; True where it was killed for its time."""
         pipes = _Pipes(process, stdin, out, err)
         exit_fd = watch(process.pid)
         if exit_fd is not None:
-            pipes.selector.register(exit_fd, selectors.EVENT_READ, "exit")
+            pipes.ready.read(exit_fd)
         timed_out = False
         kill_at: float | None = None
         pause, looked = 0.0005, 0.0
@@ -136,8 +127,8 @@ class Run:
                 if now - looked >= _TICK:
                     bury()
                     looked = now
-                if kill_at is None and (now >= deadline or self._cancelled.is_set()):
-                    timed_out = not self._cancelled.is_set()
+                if kill_at is None and (now >= deadline or self._cancelled):
+                    timed_out = not self._cancelled
                     send(process.pid, signal.SIGTERM)
                     kill_at = now + TERM_GRACE
                 elif kill_at is not None and now >= kill_at:
@@ -151,7 +142,7 @@ class Run:
             if kill_at is not None:
                 send(process.pid, signal.SIGKILL)  # the leader heeded SIGTERM, its children may not have
             if exit_fd is not None:
-                pipes.selector.unregister(exit_fd)
+                pipes.ready.drop(exit_fd)
             pipes.linger()
         finally:
             if exit_fd is not None:
@@ -163,34 +154,35 @@ class Run:
 class _Pipes:
     """The three pipes of one command."""
 
-    def __init__(self, process: subprocess.Popen[bytes], data: bytes, out: Keeper, err: Keeper) -> None:
-        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
-        self.selector = selectors.DefaultSelector()
+    def __init__(self, process: Process, data: bytes, out: Keeper, err: Keeper) -> None:
+        self.ready = Ready()
         self._data = memoryview(data)
-        self._stdin, self._stdout, self._stderr = process.stdin, process.stdout, process.stderr
-        self._keepers = {self._stdout.fileno(): out, self._stderr.fileno(): err}
+        self._process = process
+        self._keepers = {process.stdout: out, process.stderr: err}
         self.reading = set(self._keepers)
-        for fd in (self._stdin.fileno(), *self.reading):
+        self._writing = bool(data)
+        for fd in (process.stdin, *self.reading):
             os.set_blocking(fd, False)
         for fd in self.reading:
-            self.selector.register(fd, selectors.EVENT_READ, "read")
+            self.ready.read(fd)
         if data:
-            self.selector.register(self._stdin.fileno(), selectors.EVENT_WRITE, "write")
+            self.ready.write(process.stdin)
         else:
-            self._stdin.close()
+            process.close(process.stdin)
 
     def _close_stdin(self) -> None:
-        if not self._stdin.closed:
-            self.selector.unregister(self._stdin.fileno())
-            self._stdin.close()
+        if self._writing:
+            self._writing = False
+            self.ready.drop(self._process.stdin)
+            self._process.close(self._process.stdin)
 
     def turn(self, timeout: float) -> bool:
         """Wait for one round of events; True where something was read."""
         read = False
-        for key, _ in self.selector.select(timeout):
-            if key.data == "read":
-                read = self._read(key.fd) or read
-            elif key.data == "write":
+        for fd in self.ready.wait(timeout):
+            if fd in self.reading:
+                read = self._read(fd) or read
+            elif self._writing and fd == self._process.stdin:
                 self._feed()
         return read
 
@@ -200,7 +192,7 @@ class _Pipes:
         except (BlockingIOError, InterruptedError):
             return False
         if not data:
-            self.selector.unregister(fd)
+            self.ready.drop(fd)
             self.reading.discard(fd)
             return False
         self._keepers[fd].add(data)
@@ -208,7 +200,7 @@ class _Pipes:
 
     def _feed(self) -> None:
         try:
-            sent = os.write(self._stdin.fileno(), self._data[:_CHUNK])
+            sent = os.write(self._process.stdin, self._data[:_CHUNK])
         except (BlockingIOError, InterruptedError):
             return
         except OSError:  # the command does not read its input: that is its right
@@ -228,14 +220,12 @@ class _Pipes:
     def release(self) -> None:
         """Close what is done; hand pipes that a background child holds to a thread that empties them."""
         self._close_stdin()
-        self.selector.close()
         left = [os.dup(fd) for fd in self.reading]
-        self._stdout.close()
-        self._stderr.close()
+        self._process.close()
         for fd in left:
             os.set_blocking(fd, True)
             try:
-                threading.Thread(target=_discard, args=(fd,), daemon=True).start()
+                begin(_discard, fd)
             except RuntimeError:  # no thread to be had (process limit): the child gets a broken pipe
                 os.close(fd)
 

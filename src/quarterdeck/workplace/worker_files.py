@@ -12,19 +12,18 @@ Rules
 # ruff: noqa: PTH101, PTH103, PTH112, PTH115, PTH118
 from __future__ import annotations
 
-import contextlib
 import errno
-import fnmatch
 import os
-import re
 import stat
-from collections.abc import Iterator
+
+from quarterdeck.workplace.worker_processes import suppress
 
 TYPE_CHECKING = False  # loading `typing` would slow the start of every sandbox
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
-OID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_HEX = frozenset("0123456789abcdef")
 
 _TEXT_LIMIT = 400
 _DEPTH = 200
@@ -130,6 +129,8 @@ class Files:
 
         Raises ValueError for a pattern that is none.
         """
+        import re  # noqa: PLC0415 -- slow to load, and a search has a process of its own
+
         try:
             expression = re.compile(pattern, re.IGNORECASE if ignore_case else 0)
         except (re.error, RecursionError, OverflowError) as error:
@@ -240,11 +241,18 @@ def _text(path: str) -> str | None:
 
 def _matches(path: str, glob: str) -> bool:
     """A glob without `/` is for the name alone, as in gitignore; `**` crosses directories, and so does `*` here."""
+    import fnmatch  # noqa: PLC0415 -- slow to load, and most sandboxes are asked for no glob
+
     return (
         fnmatch.fnmatchcase(path, glob)
         or fnmatch.fnmatchcase(path, glob.replace("**/", ""))
         or ("/" not in glob and fnmatch.fnmatchcase(path.rsplit("/", 1)[-1], glob))
     )
+
+
+def is_oid(text: str) -> bool:
+    """Whether it is the full name of an object of git."""
+    return len(text) in (40, 64) and _HEX.issuperset(text)
 
 
 def larger_than(root: bytes, limit: int) -> tuple[list[bytes], int]:
@@ -264,7 +272,7 @@ def larger_than(root: bytes, limit: int) -> tuple[list[bytes], int]:
             if entry.is_dir(follow_symlinks=False):
                 waiting += [name] if entry.name != b".git" else []
                 continue
-            with contextlib.suppress(OSError):  # it may have gone meanwhile
+            with suppress(OSError):  # it may have gone meanwhile
                 size = entry.stat(follow_symlinks=False).st_size if entry.is_file(follow_symlinks=False) else 0
                 total += size
                 if size > limit:
@@ -276,7 +284,7 @@ def agents_head(directory: str) -> str | None:
     """The commit at the agent's HEAD, from plain files; None where there is none to be read."""
     head = _line(os.path.join(directory, "HEAD"), 1024)
     if head is None or not head.startswith("ref: "):
-        return head if head and OID.fullmatch(head) else None
+        return head if head and is_oid(head) else None
     name = head[5:].strip()
     if not name.startswith("refs/") or ".." in name:
         return None
@@ -284,7 +292,7 @@ def agents_head(directory: str) -> str | None:
     if found is None:
         packed = _line(os.path.join(directory, "packed-refs"), 4 * 1024 * 1024) or ""
         found = next((line[: -len(name) - 1] for line in packed.splitlines() if line.endswith(" " + name)), "")
-    return found if OID.fullmatch(found) else None
+    return found if is_oid(found) else None
 
 
 def _line(path: str, limit: int) -> str | None:
@@ -308,7 +316,7 @@ def make_readable(root: str, *, below: bool = True) -> None:
     waiting = [root]
     while waiting:
         folder = waiting.pop()
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             _grant(folder, os.lstat(folder).st_mode, stat.S_IRWXU)
             if not below:
                 return
@@ -318,7 +326,7 @@ def make_readable(root: str, *, below: bool = True) -> None:
                         if entry.path != os.path.join(root, ".git"):
                             waiting.append(entry.path)
                     elif entry.is_file(follow_symlinks=False):
-                        with contextlib.suppress(OSError):
+                        with suppress(OSError):
                             _grant(entry.path, entry.stat(follow_symlinks=False).st_mode, stat.S_IRUSR)
 
 

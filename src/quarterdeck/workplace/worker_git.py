@@ -17,12 +17,10 @@ Rules
 # ruff: noqa: PTH112, PTH114, PTH116, PTH118, PTH120, PTH123, PTH208
 from __future__ import annotations
 
-import contextlib
+import _thread
 import os
 import stat
-import threading
 import time
-from collections.abc import Callable, Sequence
 
 from quarterdeck.workplace.worker_files import agents_head, larger_than, make_readable
 from quarterdeck.workplace.worker_git_command import GitError, PrivateGit
@@ -37,9 +35,11 @@ from quarterdeck.workplace.worker_git_directory import (
     scratch_directory,
     store,
 )
+from quarterdeck.workplace.worker_processes import begin, suppress
 
 TYPE_CHECKING = False  # loading `typing` would slow the start of every sandbox
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from typing import Any
 
 _RESTORE_LIMIT = 1000
@@ -61,7 +61,7 @@ class Git:
         self._env = {key: value for key, value in env.items() if not key.startswith("GIT_")}
         self._scratch = scratch
         self._index: tuple[str, bytes, int] | None = None
-        self._lock = threading.Lock()
+        self._lock = _thread.allocate_lock()
 
     # -- into the workspace ------------------------------------------------------------------------------------------
 
@@ -90,8 +90,8 @@ class Git:
     def export(self, arguments: dict[str, Any], cancelled: Callable[[], bool]) -> tuple[dict[str, Any], bytes]:
         """(`{"commit", "tree"}` or `{}` where nothing differs, pack). Raises GitError, ValueError."""
         with self._lock:
-            with contextlib.suppress(RuntimeError):  # no thread is left: it is loaded when it is needed
-                threading.Thread(target=preload, daemon=True).start()
+            with suppress(RuntimeError):  # no thread is left: it is loaded when it is needed
+                begin(preload)
             directory = scratch_directory(self._scratch)
             try:
                 return self._export(directory, arguments, cancelled)

@@ -9,16 +9,24 @@ Rules
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import threading
 import time
-from collections.abc import Callable
 
-from quarterdeck.workplace.worker_processes import collect, start
+from quarterdeck.workplace.worker_processes import Ready, collect, start, status
+
+TYPE_CHECKING = False  # loading `typing` would slow the start of every sandbox
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable
+
+    from quarterdeck.workplace.worker_processes import Process
+else:  # the compiled half of it, which loads in no time
+    import _signal as signal
 
 _TIMEOUT = 300.0
 """Seconds that one command may take."""
+_LOOK = 0.5
+"""Seconds after which somebody looks whether the answer is still wanted."""
+_CHUNK = 65536
 _SAFE = (
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
@@ -76,62 +84,71 @@ class PrivateGit:
         self, *arguments: str, stdin: bytes = b"", bound: int | None = None, ok: tuple[int, ...] = (0,)
     ) -> bytes:
         """Standard output. Raises GitError; ValueError beyond `bound` bytes; Cancelled."""
-        process = start(
-            [*self._prefix, *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=self._workspace,
-            env=self._env,
-            start_new_session=True,
-        )
+        process = start([*self._prefix, *arguments], self._env, self._workspace)
         try:
             out, err = self._talk(process, stdin, bound)
         finally:
             process.kill()
             collect(process)
+            process.close()
         if process.returncode not in ok:
             raise GitError(f"git {arguments[0]}: {err.decode('utf-8', 'replace').strip()[-2000:] or _end(process)}")
         self.said = err.decode("utf-8", "replace")
         return out
 
-    def _talk(self, process: subprocess.Popen[bytes], stdin: bytes, bound: int | None) -> tuple[bytes, bytes]:
-        if bound is not None:
-            return _bounded(process, stdin, bound)
+    def _talk(self, process: Process, stdin: bytes, bound: int | None) -> tuple[bytes, bytes]:
+        """Both its streams to their end, and its end. Raises as a call does."""
         deadline = time.monotonic() + _TIMEOUT
-        send: bytes | None = stdin
-        while True:
-            try:
-                return process.communicate(send, timeout=0.5)
-            except subprocess.TimeoutExpired:
-                send = None
-                if self._cancelled():
-                    raise Cancelled from None
-                if time.monotonic() > deadline:
-                    raise GitError(f"git took longer than {_TIMEOUT:.0f} s") from None
+        said = {process.stdout: bytearray(), process.stderr: bytearray()}
+        left = memoryview(stdin)
+        ready = Ready()
+        for fd in said:
+            ready.read(fd)
+        ready.write(process.stdin)
+        os.set_blocking(process.stdin, False)
+        while ready.wanted:
+            for fd in ready.wait(_LOOK):
+                if fd in said:
+                    data = os.read(fd, _CHUNK)
+                    said[fd] += data
+                    if data:
+                        continue
+                else:
+                    left = _sent(fd, left)
+                    if left:
+                        continue
+                ready.drop(fd)
+                process.close(fd)
+            if bound is not None and len(said[process.stdout]) > bound:
+                raise ValueError(f"the change is larger than {bound} bytes")
+            self._see(deadline)
+        pause = 0.0005
+        while status(process) is None:
+            self._see(deadline)
+            time.sleep(pause)
+            pause = min(pause * 2, 0.02)
+        return bytes(said[process.stdout]), bytes(said[process.stderr])
+
+    def _see(self, deadline: float) -> None:
+        """Whether to go on. Raises Cancelled, GitError."""
+        if self._cancelled():
+            raise Cancelled
+        if time.monotonic() > deadline:
+            raise GitError(f"git took longer than {_TIMEOUT:.0f} s")
 
 
-def _end(process: subprocess.Popen[bytes]) -> str:
+def _sent(fd: int, left: memoryview) -> memoryview:
+    """What is left to be said."""
+    try:
+        return left[os.write(fd, left[:_CHUNK]) :] if left else left
+    except (BlockingIOError, InterruptedError):
+        return left
+    except OSError:  # it does not read its input: that is its right
+        return left[:0]
+
+
+def _end(process: Process) -> str:
     """How it ended, where it said nothing itself."""
     if process.returncode == -signal.SIGKILL:
         return "it was killed, as is what needs more memory or disk than this sandbox has"
     return f"it ended with {process.returncode}"
-
-
-def _bounded(process: subprocess.Popen[bytes], stdin: bytes, bound: int) -> tuple[bytes, bytes]:
-    """Output up to `bound` bytes. Raises ValueError beyond. Input and messages are small enough for a pipe's buffer."""
-    assert process.stdin is not None and process.stdout is not None and process.stderr is not None
-    guard = threading.Timer(_TIMEOUT, process.kill)
-    guard.start()
-    try:
-        process.stdin.write(stdin)
-        process.stdin.close()
-        out = process.stdout.read(bound + 1)
-        if len(out) > bound:
-            raise ValueError(f"the change is larger than {bound} bytes")
-        return out, process.stderr.read()
-    finally:
-        guard.cancel()
-        process.kill()
-        process.stdout.close()
-        process.stderr.close()

@@ -10,11 +10,15 @@ Rules
 # ruff: noqa: PTH102, PTH103, PTH106, PTH108, PTH118, PTH123
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Sequence
 
-from quarterdeck.workplace.worker_files import OID
+from quarterdeck.workplace.worker_files import is_oid
+from quarterdeck.workplace.worker_processes import suppress
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
 
 
 def commit_body(base: str, tree: str, message: str, author: str, when: int) -> bytes:
@@ -31,10 +35,22 @@ def commit_body(base: str, tree: str, message: str, author: str, when: int) -> b
 
 def object_id(kind: bytes, body: bytes, digits: int) -> str:
     """Name of an object in a repository whose names have `digits` hex digits: 40 (SHA-1) or 64 (SHA-256)."""
+    return str(_hashing(digits)(b"%s %d\0%s" % (kind, len(body), body)).hexdigest())
+
+
+def _hashing(digits: int) -> Callable[[bytes], Any]:
+    """Python's own where that will do: `hashlib` loads OpenSSL, which takes longer than all else of an export."""
+    if digits == 40:
+        try:
+            import _sha1  # type: ignore[import-not-found]  # noqa: PLC0415 -- slow beside it; it is described nowhere
+        except ImportError:  # a Python that is built without it
+            pass
+        else:
+            found: Callable[[bytes], Any] = _sha1.sha1
+            return found
     import hashlib  # noqa: PLC0415 -- see `preload`
 
-    data = b"%s %d\0%s" % (kind, len(body), body)
-    return (hashlib.sha256(data) if digits == 64 else hashlib.sha1(data)).hexdigest()
+    return hashlib.sha256 if digits == 64 else hashlib.sha1
 
 
 def store(directory: str, kind: bytes, body: bytes, digits: int) -> str:
@@ -51,7 +67,7 @@ def store(directory: str, kind: bytes, body: bytes, digits: int) -> str:
 
 def preload() -> None:
     """Load what only an export needs, while git is at work for it. Most sandboxes never export anything."""
-    import hashlib  # noqa: F401, PLC0415 -- loaded for later
+    _hashing(40)
     import zlib  # noqa: F401, PLC0415 -- loaded for later
 
 
@@ -64,18 +80,18 @@ def scratch_directory(parent: str) -> str:
 
 def remove(directory: str) -> None:
     """Delete a scratch directory; what resists is left to the sandbox's end. No link is followed."""
-    with contextlib.suppress(RecursionError):  # agents can write there, and have made folders without end
+    with suppress(RecursionError):  # agents can write there, and have made folders without end
         for folder, _, files in os.walk(directory, topdown=False):  # `shutil` would be slow to load
             for name in files:
-                with contextlib.suppress(OSError):
+                with suppress(OSError):
                     os.unlink(os.path.join(folder, name))
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 os.rmdir(folder)
 
 
 def checked(text: str) -> str:
     """`text`, which is an object's name. Raises ValueError where it is not."""
-    if OID.fullmatch(text) is None:
+    if not is_oid(text):
         raise ValueError(f"not an object id: {text!r}")
     return text
 

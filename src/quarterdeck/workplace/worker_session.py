@@ -11,24 +11,37 @@ Rules
 
 from __future__ import annotations
 
+import _thread
 import os
-import selectors
-import signal
-import subprocess
-import threading
 import time
-from collections import deque
-from collections.abc import Callable
 
 from quarterdeck.workplace.worker_exec import TERM_GRACE, send, watch
-from quarterdeck.workplace.worker_processes import MARK, bury, collect, end_marked, start, status, step_back
+from quarterdeck.workplace.worker_processes import (
+    MARK,
+    Ready,
+    begin,
+    bury,
+    collect,
+    end_marked,
+    start,
+    status,
+    step_back,
+)
 
 TYPE_CHECKING = False  # loading `typing` would slow the start of every sandbox
 if TYPE_CHECKING:
+    import signal
+    from collections import deque
+    from collections.abc import Callable
     from typing import Any
+
+    from quarterdeck.workplace.worker_processes import Process
 
     Say = Callable[[dict[str, Any], bytes], None]
     Request = tuple[dict[str, Any], bytes]
+else:  # the compiled halves of them, which load in no time
+    import _signal as signal
+    from _collections import deque
 
 POLL = 5.0
 OPERATIONS = ("open", "say", "hear", "attend", "eof", "end")
@@ -63,7 +76,7 @@ class Sessions:
             return
         self._open[number] = session = _Session(self._say, header, env, cwd)
         try:
-            threading.Thread(target=session.run, daemon=True).start()
+            begin(session.run)
         except RuntimeError as error:  # the sandbox's process limit counts threads
             del self._open[number]
             self._say({"id": header["id"], "error": "OSError", "errno": 11, "message": str(error)}, b"")
@@ -85,14 +98,14 @@ class _Session:
         self._cwd = cwd
         self._inbox: deque[Request] = deque()
         self._bell = os.pipe()
-        self._bell_lock = threading.Lock()
+        self._bell_lock = _thread.allocate_lock()
         self._says: deque[list[Any]] = deque()
         """[header, what is left, how much was taken, since when]"""
         self._hears: deque[tuple[int, float]] = deque()
         self._attends: deque[tuple[int, float]] = deque()
         self._ends: list[int] = []
         self._errors = bytearray()
-        self._selector = selectors.DefaultSelector()
+        self._ready = Ready()
         self._deadline = time.monotonic() + order["timeout"]
         self._kill_at: float | None = None
         self._timed_out = False
@@ -101,8 +114,8 @@ class _Session:
         self._leader: int | None = None
         self._silent = False
         self._exit: int | None = None
-        self._stdin: Any = None
-        self._stdout = self._stderr = -1
+        self._process: Process | None = None
+        self._stdin = self._stdout = self._stderr = -1
         self.over = False
 
     # -- the host's side: the worker's reading thread ----------------------------------------------------------------
@@ -126,16 +139,7 @@ class _Session:
         step_back()
         number = self._order["id"]
         try:
-            process = start(
-                self._order["command"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=self._env,
-                cwd=self._cwd,
-                start_new_session=True,
-                bufsize=0,
-            )
+            process = start(self._order["command"], self._env, self._cwd)
         except (OSError, ValueError) as error:
             self._close_bell()
             code = getattr(error, "errno", None)
@@ -149,25 +153,24 @@ class _Session:
         finally:
             self._finish(process)
 
-    def _serve(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
-        self._stdin = process.stdin
-        self._stdout, self._stderr = process.stdout.fileno(), process.stderr.fileno()
-        for fd in (process.stdin.fileno(), self._stdout, self._stderr, self._bell[0]):
+    def _serve(self, process: Process) -> None:
+        self._process = process
+        self._stdin, self._stdout, self._stderr = process.stdin, process.stdout, process.stderr
+        for fd in (self._stdin, self._stdout, self._stderr, self._bell[0]):
             os.set_blocking(fd, False)
         self._exit = watch(process.pid)
         for fd in (self._bell[0], self._stderr, *(() if self._exit is None else (self._exit,))):
-            self._selector.register(fd, selectors.EVENT_READ)
+            self._ready.read(fd)
         while True:
             now = time.monotonic()
             self._look(process, now)
             if self._ends and self._status is not None:
                 return
             self._move(now)
-            for key, _ in self._selector.select(self._pause(now)):
-                if key.fd == self._bell[0]:
+            for fd in self._ready.wait(self._pause(now)):
+                if fd == self._bell[0]:
                     self._take()
-                elif key.fd == self._stderr:
+                elif fd == self._stderr:
                     self._hear_errors()
             self._want()
 
@@ -186,19 +189,18 @@ class _Session:
 
     def _want(self) -> None:
         """Listen for exactly what somebody waits for."""
-        known = self._selector.get_map()
-        for fd, wanted, event in (
-            (self._stdout, bool(self._hears) and not self._silent, selectors.EVENT_READ),
-            (-1 if self._stdin is None else self._stdin.fileno(), bool(self._says), selectors.EVENT_WRITE),
+        for fd, wanted, listen in (
+            (self._stdout, bool(self._hears) and not self._silent, self._ready.read),
+            (self._stdin, bool(self._says), self._ready.write),
         ):
             if fd < 0:
                 continue
-            if wanted and fd not in known:
-                self._selector.register(fd, event)
-            elif not wanted and fd in known:
-                self._selector.unregister(fd)
+            if wanted and fd not in self._ready.wanted:
+                listen(fd)
+            elif not wanted:
+                self._ready.drop(fd)
 
-    def _look(self, process: subprocess.Popen[bytes], now: float) -> None:
+    def _look(self, process: Process, now: float) -> None:
         """Whether the leader has ended, and whether it has to."""
         pid = process.pid
         if self._status is None:
@@ -206,7 +208,7 @@ class _Session:
             if found is not None:
                 self._status, self._ended_at = found, now
                 if self._exit is not None:
-                    self._selector.unregister(self._exit)
+                    self._ready.drop(self._exit)
                 if self._kill_at is not None:
                     send(pid, signal.SIGKILL)  # the leader heeded SIGTERM, its children may not have
                 self._drop_stdin()
@@ -274,10 +276,10 @@ class _Session:
             self._drop_stdin()
             self._say({"id": number, "ok": {}}, b"")
             return True
-        broken = self._stdin is None
+        broken = self._stdin < 0
         while left and not broken:
             try:
-                sent = os.write(self._stdin.fileno(), left[:_CHUNK])
+                sent = os.write(self._stdin, left[:_CHUNK])
             except (BlockingIOError, InterruptedError):
                 break
             except OSError:  # the process does not read any more: that is its right
@@ -326,21 +328,19 @@ class _Session:
             except OSError:
                 part = b""
             if not part:
-                if self._stderr in self._selector.get_map():
-                    self._selector.unregister(self._stderr)
+                self._ready.drop(self._stderr)
                 self._stderr = -1
                 return
             self._errors += part
             del self._errors[:-_TAIL]
 
     def _drop_stdin(self) -> None:
-        if self._stdin is not None:
-            if self._stdin.fileno() in self._selector.get_map():
-                self._selector.unregister(self._stdin.fileno())
-            self._stdin.close()
-            self._stdin = None
+        if self._process is not None and self._stdin >= 0:
+            self._ready.drop(self._stdin)
+            self._process.close(self._stdin)
+            self._stdin = -1
 
-    def _finish(self, process: subprocess.Popen[bytes]) -> None:
+    def _finish(self, process: Process) -> None:
         send(process.pid, signal.SIGKILL)
         end_marked(self._mark)
         collect(process)
@@ -353,10 +353,7 @@ class _Session:
             self._say({"id": number, "ok": ending}, b"")
         if self._exit is not None:
             os.close(self._exit)
-        self._selector.close()
-        for pipe in (process.stdin, process.stdout, process.stderr):
-            if pipe is not None:
-                pipe.close()
+        process.close()
 
     def _close_bell(self) -> None:
         """No request is taken any more; those that nobody has looked at are told so."""
