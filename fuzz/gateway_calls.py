@@ -18,6 +18,7 @@ from typing import Final
 from quarterdeck.gateway import charges, estimates, inline, pages, pictures, routes, sounds, wires
 from quarterdeck.gateway.allowance import Spent
 from quarterdeck.gateway.meter import Meter
+from quarterdeck.gateway.unmetered import unmetered
 from quarterdeck.gateway.wires import Operation, Place, Wire
 from quarterdeck.kernel.config import Price
 from quarterdeck.kernel.entities import Usage
@@ -56,7 +57,7 @@ def _request(wire: Wire, data: bytes) -> None:
         return
     assert "qd-x" not in wires.upstream_path(asked, "m")
     routes.candidates(wire, asked.model, MODELS)
-    assert isinstance(wires.unmetered(asked), str)
+    assert isinstance(unmetered(asked), str)
     beside = charges.inline("anthropic:a", inline.pieces(wire, asked.body, inline.allowance(len(data))))
     assert beside.size + beside.doubtful <= len(data)
     assert 0 < estimates.prompt_bound(asked, WINDOW, estimates.BYTES_PER_TOKEN, beside) <= WINDOW

@@ -9,6 +9,7 @@ import pytest
 
 from quarterdeck.gateway import refusals, routes, wires
 from quarterdeck.gateway.answers import Tried, pass_on
+from quarterdeck.gateway.unmetered import unmetered
 from quarterdeck.gateway.wires import Asked, Operation, Place, Wire
 from quarterdeck.kernel.failures import FailureClass, ModelFailed
 
@@ -178,7 +179,7 @@ def test_an_hour_s_cache_is_found_however_it_is_written() -> None:
     ],
 )
 def test_what_costs_more_than_its_tokens_does_not_leave(wire: Wire, body: dict[str, Any]) -> None:
-    assert wires.unmetered(request(wire, **body))
+    assert unmetered(request(wire, **body))
 
 
 @pytest.mark.parametrize("wire", Wire)
@@ -186,7 +187,7 @@ def test_what_costs_more_than_its_tokens_does_not_leave(wire: Wire, body: dict[s
     "field", [{"plugins": [{"id": "web"}]}, {"web_search_options": {}}, {"search_parameters": {"mode": "on"}}]
 )
 def test_what_a_proxy_charges_for_besides_does_not_leave_in_any_format(wire: Wire, field: dict[str, Any]) -> None:
-    assert "charged beside the tokens" in wires.unmetered(request(wire, model="m", **field))
+    assert "charged beside the tokens" in unmetered(request(wire, model="m", **field))
 
 
 @pytest.mark.parametrize("wire", Wire)
@@ -206,8 +207,8 @@ def test_what_a_proxy_charges_for_besides_does_not_leave_in_any_format(wire: Wir
     ],
 )
 def test_a_client_chooses_no_other_model_behind_our_back(wire: Wire, field: dict[str, Any]) -> None:
-    assert "nobody here knows its price" in wires.unmetered(request(wire, model="m", **field))
-    assert wires.unmetered(request(wire, model="m", **{name: type(value)() for name, value in field.items()})) == ""
+    assert "nobody here knows its price" in unmetered(request(wire, model="m", **field))
+    assert unmetered(request(wire, model="m", **{name: type(value)() for name, value in field.items()})) == ""
 
 
 @pytest.mark.parametrize(
@@ -240,7 +241,7 @@ def test_a_client_chooses_no_other_model_behind_our_back(wire: Wire, field: dict
     ],
 )
 def test_what_the_client_carries_out_itself_passes(wire: Wire, body: dict[str, Any]) -> None:
-    assert wires.unmetered(request(wire, **body)) == ""
+    assert unmetered(request(wire, **body)) == ""
 
 
 # --- one model --------------------------------------------------------------------------------------------

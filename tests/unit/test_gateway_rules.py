@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from quarterdeck.doors.model_calls import for_provider, virtual_key
 from quarterdeck.gateway import estimates, record, refusals, routes, wires
 from quarterdeck.gateway.meter import Meter
+from quarterdeck.gateway.unmetered import unmetered
 from quarterdeck.gateway.wires import Asked, Operation, Place, Wire
 from quarterdeck.kernel.config import LongPrice, Price
 from quarterdeck.kernel.entities import Usage
@@ -121,7 +122,7 @@ def test_half_a_surrogate_pair_goes_on_as_it_came() -> None:
     ],
 )
 def test_what_is_charged_beside_the_list_does_not_leave(wire: Wire, body: dict[str, Any]) -> None:
-    assert wires.unmetered(request(wire, **body))
+    assert unmetered(request(wire, **body))
 
 
 @pytest.mark.parametrize(
@@ -134,7 +135,7 @@ def test_what_is_charged_beside_the_list_does_not_leave(wire: Wire, body: dict[s
     ],
 )
 def test_tools_of_the_client_s_own_pass(wire: Wire, body: dict[str, Any]) -> None:
-    assert wires.unmetered(request(wire, **body)) == ""
+    assert unmetered(request(wire, **body)) == ""
 
 
 # --- routes -----------------------------------------------------------------------------------------------
@@ -614,7 +615,7 @@ def test_a_key_of_ours_comes_before_another_login(headers: list[tuple[str, str]]
 @pytest.mark.parametrize("wire", Wire)
 def test_a_refusal_can_quote_what_nothing_can_encode(wire: Wire) -> None:
     asked = wires.read(Place(wire, Operation.CALL), b'{"tools": [{"type": "\\ud800", "\\udfff": {}}]}')
-    why = wires.unmetered(asked)
+    why = unmetered(asked)
     assert "runs at the provider" in why
     assert json.loads(refusals.refusal(wire, why).body)
 

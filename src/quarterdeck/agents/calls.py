@@ -23,6 +23,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -189,7 +190,7 @@ class ModelCalls:
         try:
             while True:
                 try:
-                    async with limiter.place(max(0.0, self._left())) as there:
+                    async with limiter.place(max(0.0, self._left())) or nullcontext(True) as there:
                         if not there:
                             raise _too_late(name)
                         return await self._tried(name, prompt, limiter, money, leave)

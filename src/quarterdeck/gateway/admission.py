@@ -115,7 +115,8 @@ class Admission:
 async def enter(name: str, limiter: Limiter, place: AsyncExitStack, leave: Leave | None = None) -> ModelFailed | None:
     """Take a place among the calls under way and wait for the provider's leave, where the call does not have it yet;
     why the model is not asked, where that takes too long."""
-    if not await place.enter_async_context(limiter.place(PATIENCE)):
+    taken = limiter.place(PATIENCE)
+    if taken is not None and not await place.enter_async_context(taken):
         return _unwelcome(name, PATIENCE)
     if limiter.wait() <= PATIENCE:
         await limiter.enter(longest_hold=PATIENCE, leave=leave)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 _REFERRING: Final = frozenset({"file_id", "file_url", "image_url", "video_url", "audio_url", "fileUri", "file_uri"})
-_KEPT: Final = ("previous_response_id", "conversation", "prompt", "cachedContent", "cached_content")
+_KEPT: Final = frozenset({"previous_response_id", "conversation", "prompt", "cachedContent", "cached_content"})
 """Fields that stand for what the provider keeps."""
 _OFFERING: Final = ("additional_tools", "tool_search_output")
 """Items that offer tools: what their schemas call things refers to nothing."""
@@ -55,9 +55,11 @@ def largest(found: Iterable[Any]) -> int | None:
 def refers(body: Mapping[str, Any]) -> bool:
     """Whether something in it stands for what lies elsewhere: an earlier answer that the provider keeps, a file or a
     picture behind a reference. What lies in it as `data:` does not."""
-    if any(body.get(key) for key in _KEPT) or any(_is_reference(item) for item in listed(body.get("input"))):
+    if any(body[key] for key in _KEPT.intersection(body)):
         return True
-    spoken = [value for key, value in body.items() if key != "tools"]
+    if any(_is_reference(item) for item in objects(body.get("input"))):
+        return True
+    spoken = [value for key, value in body.items() if key != "tools" and isinstance(value, dict | list)]
     return any(_points(found) for found in _objects(spoken, without_tools=True))
 
 
@@ -84,9 +86,8 @@ def _objects(roots: list[Any], *, without_tools: bool = False) -> Iterator[dict[
             ]
 
 
-def _is_reference(item: Any) -> bool:
-    """An item of a Responses request that names one which the provider keeps; its type may be left out."""
-    found = mapping(item)
+def _is_reference(found: Mapping[str, Any]) -> bool:
+    """Whether an item of a Responses request names one which the provider keeps; its type may be left out."""
     bare = found.get("type") is None and "role" not in found and "id" in found
     return bare or found.get("type") == "item_reference"
 
@@ -94,7 +95,7 @@ def _is_reference(item: Any) -> bool:
 def _points(found: Mapping[str, Any]) -> bool:
     if found.get("type") == "url":
         return True
-    return any(not _inline(found[key]) for key in _REFERRING.intersection(found))
+    return not _REFERRING.isdisjoint(found) and any(not _inline(found[key]) for key in _REFERRING.intersection(found))
 
 
 def _inline(value: Any) -> bool:

@@ -289,8 +289,9 @@ class _Leg:
         return tried
 
     async def _stream(self, answer: "Answer") -> None:
-        encoded = answer.packed
-        head = [pair for pair in passed(answer.headers) if not (encoded and pair[0] == _ENCODED)]
+        encoded, head = answer.packed, passed(answer.headers)
+        if encoded:
+            head = [pair for pair in head if pair[0] != _ENCODED]
         streams = "event-stream" in (answer.header("content-type") or "")
         hide = wires.wants_usage(self._asked)
         model = self._intent.event.model

@@ -15,6 +15,7 @@ from quarterdeck.gateway import inline, wires
 from quarterdeck.gateway.allowance import Allowance
 from quarterdeck.gateway.inline import Piece
 from quarterdeck.gateway.keys import Key
+from quarterdeck.gateway.unmetered import unmetered
 from quarterdeck.gateway.wires import Asked
 
 FEW: Final = 20_000
@@ -48,7 +49,7 @@ async def understood(key: Key, asked: Asked) -> Understood:
 
 
 def _look(asked: Asked, may: Allowance) -> Understood:
-    if why := wires.unmetered(asked):
+    if why := unmetered(asked):
         return Understood(why)
     asked.look_through()
     return Understood("", inline.pieces(asked.wire, asked.body, may))

@@ -6,16 +6,13 @@ Rules
   deck routes to another one; `stream_options.include_usage` of a Chat Completions stream that did not ask for its
   usage (the chunk that comes of it is kept from the client); an output limit where only a smaller answer is covered by
   what money is left.
-- What would be charged beside tokens, or at another price than the list says, is refused: it could not be metered.
-- So is what lets whoever stands behind us (LiteLLM, OpenRouter) ask another model, or somewhere else: a key names the
-  models that it may ask.
 Sources: the API references of platform.claude.com, developers.openai.com and ai.google.dev.
 """
 
 import gc
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -119,10 +116,10 @@ class Asked:
         known("wire", wire)
         known("model", self.place.model or str(body.get("model") or ""))
         known("streams", self.place.streams or (wire is not Wire.GEMINI and bool(body.get("stream"))))
-        said = (body.get(key) for key in _CONFIGS) if wire is Wire.GEMINI else (body,)
+        said = (body.get(key) for key in CONFIGS) if wire is Wire.GEMINI else (body,)
         configs = tuple(config for config in said if isinstance(config, dict))
         known("configs", configs)
-        counts = (config.get(key) for config in configs for key in _COUNTS.get(wire, ()))
+        counts = (config.get(key) for config in configs for key in COUNTS.get(wire, ()))
         known("counts", tuple(count for count in counts if count is not None))
 
     @property
@@ -171,7 +168,8 @@ class Asked:
 
 
 _CANONICAL: Final = json.JSONEncoder(separators=(",", ":"), default=str)
-_CONFIGS: Final = ("generationConfig", "generation_config")
+CONFIGS: Final = ("generationConfig", "generation_config")
+"""Where Gemini's requests limit the answer."""
 _LIMITS: Final[Mapping[Wire, tuple[str, ...]]] = {
     Wire.MESSAGES: ("max_tokens",),
     Wire.RESPONSES: ("max_output_tokens",),
@@ -179,7 +177,8 @@ _LIMITS: Final[Mapping[Wire, tuple[str, ...]]] = {
     Wire.GEMINI: ("maxOutputTokens", "max_output_tokens"),
 }
 """All names of the limit; the first one is written where none stands there."""
-_COUNTS: Final[Mapping[Wire, tuple[str, ...]]] = {Wire.CHAT: ("n",), Wire.GEMINI: ("candidateCount", "candidate_count")}
+COUNTS: Final[Mapping[Wire, tuple[str, ...]]] = {Wire.CHAT: ("n",), Wire.GEMINI: ("candidateCount", "candidate_count")}
+"""Fields that say how many answers are wanted."""
 
 
 DEEPEST: Final = 200
@@ -223,115 +222,6 @@ def _read(raw: bytes) -> Any:
             gc.enable()
 
 
-# --- what cannot be metered -------------------------------------------------------------------------------
-
-_OWN_TOOLS: Final[Mapping[Wire, re.Pattern[str]]] = {
-    Wire.MESSAGES: re.compile(r"|custom|(bash|text_editor|computer|memory)_\d{8}"),
-    Wire.RESPONSES: re.compile(
-        r"|function|custom|namespace|local_shell|shell|apply_patch|computer|computer_use_preview|tool_search"
-    ),
-    Wire.CHAT: re.compile(r"|function|custom"),
-    Wire.GEMINI: re.compile(r"functionDeclarations|function_declarations|computerUse|computer_use"),
-}
-"""Tools that the client carries out. Any other one runs at the provider: it is charged by the use, or makes the prompt
-longer than what was sent."""
-
-_CHARGED_FIELDS: Final[Mapping[Wire, tuple[str, ...]]] = {
-    Wire.MESSAGES: ("mcp_servers", "container"),
-    Wire.RESPONSES: ("prompt",),
-    Wire.CHAT: ("audio", "prediction"),
-    Wire.GEMINI: (),
-}
-"""Fields that bring such tools, an answer that is not text, or what no limit of the answer bounds."""
-
-_CHARGED_ANYWHERE: Final = ("web_search_options", "search_parameters", "plugins")
-"""Such fields of vendors and proxies that speak several formats."""
-
-_ELSEWHERE: Final = (
-    *("fallbacks", "context_window_fallbacks", "content_policy_fallbacks", "models", "model_list", "route", "provider"),
-    *("user_config", "custom_llm_provider", "api_base", "base_url", "api_key", "deployment_id", "extra_body"),
-    *("preset", "prompt_id", "router_settings_override"),
-)
-"""Fields of proxies, in no vendor's own format, by which a client chooses another model or another place."""
-
-_TIERS: Final = ("", "auto", "default", "standard", "standard_only", "flex")
-_MODALITIES: Final = ("modalities", "responseModalities", "response_modalities")
-
-
-def unmetered(asked: Asked) -> str:
-    """Why what the request asks for could not be metered, for the one who asks; empty = it can."""
-    body = asked.body
-    for kind in _kinds(asked):
-        if not _OWN_TOOLS[asked.wire].fullmatch(kind):
-            return f"the tool {kind} runs at the provider and is charged beside the tokens"
-    for name in (*_CHARGED_FIELDS[asked.wire], *_CHARGED_ANYWHERE):
-        if body.get(name) not in (None, [], ""):
-            return f"what {name} brings is charged beside the tokens"
-    for name in _ELSEWHERE:
-        if body.get(name) not in (None, [], {}, ""):
-            return f"{name} chooses another model or another place, and nobody here knows its price"
-    if why := _worked_on(body):
-        return why
-    if any(str(mode).lower() != "text" for mode in _modes(asked)):
-        return "an answer that is not text is charged at another price than the list's"
-    if asked.wire is Wire.GEMINI and len(asked.configs) > 1:
-        return "the generation config stands there twice"
-    if any(bodies.number(found) is None for found in asked.counts):
-        return "the number of answers cannot be read"
-    tiers = (body.get(key) for key in ("service_tier", "serviceTier"))
-    if any(str(tier or "").lower() not in _TIERS for tier in tiers) or body.get("speed") == "fast":
-        return "a faster service is charged at another price than the list's"
-    if body.get("inference_geo") not in (None, "", "global"):
-        return "a chosen region is charged at another price than the list's"
-    if body.get("background"):
-        return "an answer in the background comes when nobody meters it"
-    return ""
-
-
-def _worked_on(body: Mapping[str, Any]) -> str:
-    """Why the provider may work on the request more often than once; empty = it does not."""
-    found = [bodies.mapping(one) for one in bodies.listed(body.get("context_management"))]
-    edits = [*found, *(bodies.mapping(edit) for one in found for edit in bodies.listed(one.get("edits")))]
-    if body.get("compaction") or any(str(edit.get("type")).startswith("compact") for edit in edits):
-        return "a prompt that the provider shortens is charged beside the usage that it tells"
-    if (team := body.get("multi_agent")) and bodies.mapping(team).get("enabled", True):
-        return "how many agents the provider starts for it, and what they use, nothing in the request bounds"
-    if bodies.mapping(body.get("reasoning")).get("mode") not in (None, "", "standard"):
-        return "how often the provider has it worked on in that reasoning mode nothing in the request bounds"
-    return ""
-
-
-def _kinds(asked: Asked) -> Iterator[str]:
-    """The kinds of tools that are offered, wherever they stand."""
-    left = [*bodies.listed(asked.body.get("tools"))]
-    if asked.wire is Wire.RESPONSES:
-        items = (bodies.mapping(item) for item in bodies.listed(asked.body.get("input")))
-        left += [tool for item in items for tool in bodies.listed(item.get("tools"))]
-    while left:
-        tool = left.pop()
-        if not isinstance(tool, dict):
-            yield f"{tool!r:.40}"
-            continue
-        if asked.wire is Wire.GEMINI:
-            yield from (key for key, value in tool.items() if value is not None)
-            continue
-        kind = str(tool.get("type") or "")
-        if kind == "namespace":
-            left += bodies.listed(tool.get("tools"))
-        yield f"{kind} of the provider" if _hosted(kind, tool) else kind
-
-
-def _hosted(kind: str, tool: Mapping[str, Any]) -> bool:
-    """Whether a tool that can run on either side is to run at the provider."""
-    if kind == "shell":
-        return bodies.mapping(tool.get("environment")).get("type") != "local"
-    return kind == "tool_search" and tool.get("execution") != "client"
-
-
-def _modes(asked: Asked) -> list[Any]:
-    return [mode for found in asked.configs for key in _MODALITIES for mode in bodies.listed(found.get(key))]
-
-
 # --- what has to be rewritten -----------------------------------------------------------------------------
 
 
@@ -363,7 +253,7 @@ def _limited(asked: Asked, limit: int) -> dict[str, Any]:
     each = limit // asked.choices()
     if asked.wire is not Wire.GEMINI:
         return _held(asked.body, _LIMITS[asked.wire], each)
-    found = [key for key in _CONFIGS if isinstance(asked.body.get(key), dict)] or [_CONFIGS[0]]
+    found = [key for key in CONFIGS if isinstance(asked.body.get(key), dict)] or [CONFIGS[0]]
     configs = {key: bodies.mapping(asked.body.get(key)) for key in found}
     return {key: {**config, **_held(config, _LIMITS[asked.wire], each)} for key, config in configs.items()}
 

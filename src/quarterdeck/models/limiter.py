@@ -22,7 +22,7 @@ Rules
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -175,10 +175,10 @@ class Limiter:
         elif not failure.ramp:
             self.flow = self.flow.broke(self._clock.monotonic())
 
-    def place(self, at_most: float = math.inf) -> AbstractAsyncContextManager[bool]:
+    def place(self, at_most: float = math.inf) -> AbstractAsyncContextManager[bool] | None:
         """A place for one call while it is under way; False where none was free for `at_most` seconds. Taken before the
-        call enters."""
-        return nullcontext(True) if self._shared is None else self._shared.place(at_most)
+        call enters. None = there are as many as are wanted."""
+        return None if self._shared is None else self._shared.place(at_most)
 
     def wait(self) -> float:
         """Seconds for which the provider wants to be left alone from now on."""

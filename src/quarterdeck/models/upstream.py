@@ -99,7 +99,10 @@ class Answer:
     @property
     def headers(self) -> list[tuple[str, str]]:
         """As they came, names in lower case; without the key, should a server repeat it."""
-        return [(name, self._without_key(value)) for name, value in self._said] if self._known else self._said
+        said = "\n".join([value for _, value in self._said]).encode()
+        if not any(secret in said for secret in self._known):
+            return self._said
+        return [(name, self._without_key(value)) for name, value in self._said]
 
     def redacted(self, body: bytes) -> bytes:
         """An error's body without the key: some servers and proxies repeat what they were sent."""
@@ -114,7 +117,8 @@ class Answer:
     @property
     def packed(self) -> bool:
         """Whether `plain` takes a compression off the body."""
-        return coding.known(self._headers.get("content-encoding", ""))
+        said = self._headers.get("content-encoding")
+        return said is not None and coding.known(said)
 
     async def piece(self) -> bytes:
         """What has come of the body since, as it came; empty = it is over. Raises ModelFailed."""
