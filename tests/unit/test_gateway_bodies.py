@@ -22,6 +22,40 @@ def request(wire: Wire, **body: Any) -> Asked:
     return read(wire, json.dumps(body).encode())
 
 
+# --- names that stand twice -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wire", "raw", "name"),
+    [
+        (Wire.MESSAGES, '{"max_tokens": 10, "model": "m", "max_tokens": 100000}', "max_tokens"),
+        (Wire.MESSAGES, r'{"max_tokens": 10, "max_\u0074okens": 100000}', "max_tokens"),
+        (Wire.MESSAGES, '{"model": "cheap", "model": "dear"}', "model"),
+        (Wire.MESSAGES, '{"tools": [], "max_tokens": 1, "tools": [{"type": "web_search_20250305"}]}', "tools"),
+        (Wire.MESSAGES, '{"tools": [{"type": "custom", "name": "a", "type": "web_search_20250305"}]}', "type"),
+        (Wire.CHAT, '{"n": 1, "n": 100}', "n"),
+        (Wire.CHAT, '{"stream": true, "stream": false}', "stream"),
+        (Wire.CHAT, '{"stream_options": {"include_usage": true, "include_usage": false}}', "include_usage"),
+        (Wire.RESPONSES, '{"reasoning": {"mode": "pro", "mode": "standard"}}', "mode"),
+        (Wire.RESPONSES, '{"input": [{"tools": [{"type": "web_search"}], "tools": []}]}', "tools"),
+        (Wire.RESPONSES, r'{"input": "\ud800", "max_output_tokens": 1, "max_output_tokens": 9}', "max_output_tokens"),
+        (Wire.GEMINI, '{"generationConfig": {"candidateCount": 1, "candidateCount": 8}}', "candidateCount"),
+        (Wire.GEMINI, '{"generationConfig": {}, "generationConfig": {"maxOutputTokens": 7}}', "generationConfig"),
+    ],
+)
+def test_a_name_with_two_values_is_refused_where_what_is_asked_for_is_read(wire: Wire, raw: str, name: str) -> None:
+    """Its provider may take the other one, and charge for that."""
+    with pytest.raises(ValueError, match=f"^'{name}' stands twice in one object"):
+        read(wire, raw.encode())
+
+
+def test_a_name_that_stands_in_several_objects_is_nothing_odd() -> None:
+    raw = b'{"model": "m", "tools": [{"type": "custom", "input_schema": {"properties": {"model": {}, "type": {}}}}], '
+    raw += b'"messages": [{"role": "user", "content": "{\\"model\\": 1, \\"model\\": 2}"}, {"role": "user"}]}'
+    for wire in (Wire.MESSAGES, Wire.CHAT, Wire.RESPONSES):
+        assert read(wire, raw).body == json.loads(raw)
+
+
 # --- limits -----------------------------------------------------------------------------------------------
 
 

@@ -69,3 +69,40 @@ def test_a_document_is_read_as_python_reads_it(data: bytes, value: Any) -> None:
 def test_what_is_no_document_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"line 1|decode"):
         documents.read(data)
+
+
+_VALUES = st.recursive(
+    st.none() | st.integers() | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.lists(st.tuples(st.sampled_from("abc"), inner), max_size=3).map(tuple)
+    ),
+    max_leaves=12,
+)
+"""Values in which a tuple stands for an object: what it names, in order."""
+
+
+def written(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "{" + ", ".join(f"{json.dumps(name)} : {written(one)}" for name, one in value) + "}"
+    return f"[{', '.join(map(written, value))}]" if isinstance(value, list) else json.dumps(value)
+
+
+def twice(value: Any) -> bool:
+    names = [name for name, _ in value] if isinstance(value, tuple) else []
+    return len(set(names)) < len(names)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), _VALUES), max_size=3).map(tuple))
+def test_a_plain_document_is_one_in_which_nothing_stands_twice_where_it_matters(value: Any) -> None:
+    data = written(value).encode()
+    below = [one for _, one in value]
+    if any(map(twice, [value, *below, *(one for found in below if isinstance(found, list) for one in found)])):
+        with pytest.raises(ValueError, match="stands twice"):
+            documents.read_plain(data)
+    else:
+        assert documents.read_plain(data) == json.loads(data)
+
+
+@pytest.mark.parametrize("data", [b"[]", b"3", b'{"a": "\\ud83d"}', "{}".encode("utf-16"), b'{"a": 1e999, "b": 1.50}'])
+def test_what_is_no_object_or_is_read_the_slow_way_is_plain_as_well(data: bytes) -> None:
+    assert documents.read_plain(data) == json.loads(data)

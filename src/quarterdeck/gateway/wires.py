@@ -6,6 +6,7 @@ Rules
   deck routes to another one; `stream_options.include_usage` of a Chat Completions stream that did not ask for its
   usage (the chunk that comes of it is kept from the client); an output limit where only a smaller answer is covered by
   what money is left.
+- A request that gives a name two values where it is read is refused: its provider may take the other one.
 Sources: the API references of platform.claude.com, developers.openai.com and ai.google.dev.
 """
 
@@ -202,7 +203,7 @@ def read(where: Place, raw: bytes, query: str = "") -> Asked:
     if len(raw) > MOST and values(raw) > MOST:
         raise ValueError("the body has more values than any model takes")
     try:
-        body = documents.read(raw, DEEPEST) if len(raw) <= _MANY else _read(raw)
+        body = documents.read_plain(raw, DEEPEST) if len(raw) <= _MANY else _read(raw)
     except RecursionError as error:
         raise ValueError("the body is nested too deep") from error
     if not isinstance(body, dict):
@@ -216,7 +217,7 @@ def _read(raw: bytes) -> Any:
     collecting = gc.isenabled()
     gc.disable()
     try:
-        return documents.read(raw, DEEPEST)
+        return documents.read_plain(raw, DEEPEST)
     finally:
         if collecting:
             gc.enable()
