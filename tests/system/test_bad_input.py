@@ -548,6 +548,45 @@ def test_doctor_looks_at_the_machine_without_the_client_of_postgresql(
     assert (code, "pip install" in out, "git version" in out) == (Exit.FAILED, True, True)
 
 
+def test_doctor_says_which_models_of_the_tiers_no_run_could_ask(place: Place) -> None:
+    tiers = '[tiers]\nhands = ["chat:m", "openai:gpt-5.4", "anthropic:unheard-of"]\n'
+    own = '[models."chat:m"]\nbase_url = "http://localhost:1/v1"\n[prices]\n"chat:m" = { input = 0, output = 0 }\n'
+    place.operator(tiers + own)
+    said = call(place, "doctor", ANTHROPIC_API_KEY="sk-a")
+    told = " ".join(said.out.split())
+    assert told, said
+    assert "! tiers openai:gpt-5.4 needs a key: OPENAI_API_KEY is not set fix: export OPENAI_API_KEY=" in told, told
+    assert "! tiers the price of anthropic:unheard-of is not known" in told, told
+    assert 'fix: set [prices] "anthropic:unheard-of" = { input = …, output = … }' in told, told
+    assert "! tiers chat:m" not in told, told
+
+
+def test_an_agent_that_is_not_committed_is_said_not_to_be_used(place: Place) -> None:
+    folder = place.repository / ".quarterdeck" / "agents"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "mine.md").write_text("---\nname: mine\ncommand: [sh]\n---\n")
+    for arguments in ((), ("--probe", "mine")):
+        told = call(place, "agents", "--repo", str(place.repository), *arguments)
+        assert "mine.md is not committed as it is, and not used" in " ".join(told.err.split()), told
+        assert "mine" not in told.out
+
+
+@pytest.mark.embedded("asks no database anything")
+@pytest.mark.parametrize(
+    ("host", "what", "fix"),
+    [
+        ("", "there is no address to listen on", "--host 127.0.0.1"),
+        ("300.1.1.1", "cannot be listened on", "--host 127.0.0.1"),
+        ("192.0.2.1", "cannot be listened on", "--host 127.0.0.1"),
+    ],
+)
+def test_where_nobody_can_listen(place: Place, host: str, what: str, fix: str) -> None:
+    said = call(
+        place, "gateway", "--host", host, "--port", "0", "--model", "anthropic:claude-sonnet-5", ANTHROPIC_API_KEY="k"
+    )
+    assert_refused(said, Exit.USAGE, what, f"next: quarterdeck gateway {fix}")
+
+
 def _doctor(place: Place, url: str) -> tuple[int, str, str]:
     said = call(place, "doctor", QUARTERDECK_DATABASE_URL=url)
     return said.code, said.out, said.err

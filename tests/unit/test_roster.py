@@ -95,6 +95,7 @@ def test_precedence_and_broken_foreign_files() -> None:
         ("name: x\nname: y", "line 3: the key `name` stands twice"),
         ("name: [x]", "name: must be text"),
         ("name: ../x", "name:"),
+        ("name: Human", "`human` stands for a person"),
         ("name: x\nowns: {a: 1}", "owns: must be a list"),
         ("a: &a [1]\nb: *a", "aliases"),
         ("name: !!python/object:os.system x", "the tag"),

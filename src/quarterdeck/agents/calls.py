@@ -343,7 +343,7 @@ class ModelCalls:
             raise BadConfiguration(
                 f"the price of {name} is not known",
                 why="a budget cannot be kept without it",
-                fix=f'deck.toml: [prices] "{name}" = {{ input = 0, output = 0 }}  # USD per million tokens',
+                fix=f'deck.toml: [prices] "{name}" = {{ input = …, output = … }}  # USD per million tokens',
             )
         return price
 

@@ -201,6 +201,8 @@ def _agent(head: Mapping[str, Any], prompt: str, tools: tuple[str, ...] | None, 
         place = ".".join(str(part) for part in first["loc"])
         why = "it must be 1 to 63 of a-z, 0-9, `-` and `_`" if place == "name" else complaint(first)
         raise refuse(origin, f"{place}: {why}") from error
+    if agent.name == HUMAN:
+        raise refuse(origin, f"name: `{HUMAN}` stands for a person in escalates_to; no agent has that name")
     if agent.expects not in EXPECTS:
         raise refuse(origin, f"expects: `{agent.expects}` is no handoff; one of {', '.join(EXPECTS)}")
     if agent.harness is Harness.COMMAND and not agent.command:

@@ -16,12 +16,13 @@ from pathlib import Path
 from quarterdeck.assembly import clis
 from quarterdeck.assembly.colleagues import lacking, remedy, working
 from quarterdeck.assembly.fleet import addresses
+from quarterdeck.assembly.ordering import check_priced
 from quarterdeck.assembly.parts import Parts
 from quarterdeck.assembly.timing import WRONG
 from quarterdeck.delivery.order import Check
 from quarterdeck.kernel.clock import CopiedClock
-from quarterdeck.kernel.config import ModelSection
-from quarterdeck.kernel.failures import QuarterdeckError
+from quarterdeck.kernel.config import DeckConfig, ModelSection, RunConfig
+from quarterdeck.kernel.failures import BadConfiguration, QuarterdeckError
 from quarterdeck.kernel.price_list import DATED
 from quarterdeck.kernel.prices import OLD, age
 from quarterdeck.models.factory import key_source
@@ -187,7 +188,6 @@ def _keys(parts: Parts) -> list[Check]:
     missing = [name for name in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY") if name not in have]
     detail = ", ".join(sorted(have)) or "none set; agents of the command harness need none"
     config = operator_config(parts.settings.home).config
-    tiers, where = config.tiers, parts.settings.home / DECK_FILE
     return [
         Check(
             name="keys",
@@ -197,15 +197,24 @@ def _keys(parts: Parts) -> list[Check]:
             level="info",
         ),
         *keys_of_models(config.models, addresses(parts.settings), have),
-        Check(
-            name="tiers",
-            ok=bool(tiers),
-            detail=", ".join(f"{name}: {', '.join(models)}" for name, models in tiers.items())
-            or "none set for all repositories; one may set its own",
-            fix="" if tiers else f'[tiers] brain = ["anthropic:…"] and hands = ["…"] in {where}',
-            level="info",
-        ),
+        *_tiers(parts, config),
     ]
+
+
+def _tiers(parts: Parts, config: DeckConfig) -> list[Check]:
+    """The models of the operator's tiers: what a run would refuse of them is said before it is ordered."""
+    tiers = config.tiers
+    detail = ", ".join(f"{name}: {', '.join(models)}" for name, models in tiers.items())
+    if not tiers:
+        detail = "none set for all repositories; one may set its own"
+    fix = f'[tiers] brain = ["anthropic:…"] and hands = ["…"] in {parts.settings.home / DECK_FILE}'
+    found = [Check(name="tiers", ok=bool(tiers), detail=detail, fix="" if tiers else fix, level="info")]
+    for name in dict.fromkeys(name for models in tiers.values() for name in models):
+        try:
+            check_priced(parts, RunConfig(deck=config), (name,))
+        except BadConfiguration as error:
+            found.append(Check(name="tiers", ok=False, detail=str(error), fix=error.fix, level="warning"))
+    return found
 
 
 def keys_of_models(

@@ -228,7 +228,7 @@ def _check_agents(parts: Parts, config: RunConfig, plan: Plan | None, *, plan_on
     for needed in agents:
         agent = needed.agent
         if agent.harness is Harness.ACP:
-            _check_priced(parts, config, parts.fleet.acp.models(agent, config))
+            check_priced(parts, config, parts.fleet.acp.models(agent, config))
         if agent.harness is Harness.NATIVE:
             _check_models(parts, config, agent, needed.why)
     without = check_tools(parts.access, config, [needed.agent for needed in agents])
@@ -244,10 +244,11 @@ def _check_models(parts: Parts, config: RunConfig, agent: Agent, why: str) -> No
             why=f"[tiers] {agent.tier} is empty",
             fix=f'set [tiers] {agent.tier} = ["anthropic:…"] in {parts.settings.home / "deck.toml"}',
         )
-    _check_priced(parts, config, names)
+    check_priced(parts, config, names)
 
 
-def _check_priced(parts: Parts, config: RunConfig, names: Iterable[str]) -> None:
+def check_priced(parts: Parts, config: RunConfig, names: Iterable[str]) -> None:
+    """That these models can be asked: each has its key, an address and a price. Raises BadConfiguration."""
     for name in names:
         parts.fleet.models(config)(name)  # what names no model has no price either, and needs none
         if price_of(name, config.deck.prices) is None:

@@ -28,7 +28,7 @@ from quarterdeck.doors.api.sessions import Sessions
 from quarterdeck.doors.api.trust import Person, Way, way_of
 from quarterdeck.doors.metrics import MetricsDoor
 from quarterdeck.doors.model_calls import ModelCalls
-from quarterdeck.doors.serve import SOCKET, App, Doors, Endpoint, Serving
+from quarterdeck.doors.serve import OTHER_PORT, SOCKET, App, Doors, Endpoint, Serving
 from quarterdeck.doors.site import Site, built
 from quarterdeck.kernel.failures import BadConfiguration, Conflicting
 from quarterdeck.settings.tokens import TOKENS_FILE, Token, match, read_tokens
@@ -134,8 +134,10 @@ async def _listen(endpoint: Endpoint, host: str, port: int, home: Path) -> tuple
     try:
         return await endpoint.listen(host, port)
     except BadConfiguration as error:
-        why, fix = error.why, "quarterdeck up --port 0   (any port that is free; or end what listens there)"
-        if await _served(home):
+        why, fix = error.why, f"quarterdeck up {error.fix}"
+        if error.fix == OTHER_PORT:
+            fix += "   (any port that is free; or end what listens there)"
+        if error.fix == OTHER_PORT and await _served(home):
             why = f"{why}; this deck has a server already, which may be what listens there"
             fix = f"open http://{error.message.partition(' ')[0]}, or {fix}"
         raise BadConfiguration(error.message, why=why, fix=fix) from error

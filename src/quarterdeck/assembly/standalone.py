@@ -41,7 +41,7 @@ async def standing(parts: Parts, models: Sequence[str], usd: float, host: str, p
         if not servable((name,)):
             raise _unservable(name)
         if price_of(name, deck.prices) is None:
-            fix = f'deck.toml: [prices] "{name}" = {{ input = 0, output = 0 }}  # USD per million tokens'
+            fix = f'deck.toml: [prices] "{name}" = {{ input = …, output = … }}  # USD per million tokens'
             raise BadConfiguration(
                 f"the price of {name} is not known", why="a budget cannot be kept without it", fix=fix
             )
@@ -79,7 +79,10 @@ async def _stand(
 ) -> Standing:
     await parts.agreed.begin(lasting=False)
     claim = await parts.journal.claim(f"key/{name}")
-    where, number = await parts.endpoint.listen(host, port)
+    try:
+        where, number = await parts.endpoint.listen(host, port)
+    except BadConfiguration as error:
+        raise BadConfiguration(error.message, why=error.why, fix=f"quarterdeck gateway {error.fix}") from error
     opened = await parts.gateway.grant(
         Grant(
             run="",

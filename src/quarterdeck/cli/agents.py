@@ -1,7 +1,7 @@
 """The command `agents`: who there is, on what it runs, what it owns, whom it gives work to.
 
 Rules
-- What is shown is what a run in that repository would have now.
+- What is shown is what a run in that repository would have now; a file that is not committed is named as not used.
 - Of an agent that works on a command line of this machine, its version is shown, or that it is not installed.
 - `--probe` really puts an agent to work, on a repository made for it: nothing else proves that it can work here.
 - What is worth a look (owners that overlap, circles, an agent without a model) is a warning, never an error.
@@ -18,10 +18,12 @@ from quarterdeck.agents.roster import HUMAN
 from quarterdeck.agents.routing import equipped
 from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
 from quarterdeck.cli.probing import probe_agents
-from quarterdeck.cli.text import Column
+from quarterdeck.cli.text import Column, Tone
+from quarterdeck.cli.unused import left_out
 from quarterdeck.delivery.plans.ownership import fleet_warnings
 from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Agent, Harness
+from quarterdeck.kernel.failures import Exit
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -47,12 +49,14 @@ def agents(
 ) -> None:
     """List the agents of a repository, or try one."""
     call = begin(context, json, no_input)
+    raise typer.Exit(drive(_agents(call, repo.absolute(), probe)))
+
+
+async def _agents(call: Call, repository: Path, probe: str | None) -> int:
+    for note in await left_out(repository):
+        call.say(note, Tone.WARN)
     if probe is not None:
-        raise typer.Exit(drive(probe_agents(call, repo.absolute(), probe)))
-    drive(_agents(call, repo.absolute()))
-
-
-async def _agents(call: Call, repository: Path) -> None:
+        return await probe_agents(call, repository, probe)
     async with call.deck() as deck:
         config, clis = await deck.current(repository), {cli.profile: cli for cli in await deck.clis()}
     for agent in config.agents.values():
@@ -75,6 +79,7 @@ async def _agents(call: Call, repository: Path) -> None:
     call.table([Column(name, spare=name in ("owns", "delegates to", "escalates to")) for name in names], rows)
     for text in warnings(config):
         call.warn(text)
+    return Exit.DONE
 
 
 def runs_on(agent: Agent, config: RunConfig) -> str:

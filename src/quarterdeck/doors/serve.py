@@ -9,6 +9,7 @@ Rules
 
 import asyncio
 import contextlib
+import errno
 import importlib
 import logging
 import os
@@ -31,6 +32,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 SOCKET: Final = "api.sock"
 """Below a home: where its server is reached without a port."""
+OTHER_PORT: Final = "--port 0"
+_OTHER_HOST: Final = "--host 127.0.0.1"
 _BACKLOG: Final = 1024
 _MOST: Final = 2048
 """Connections at the same time on a port for people; beyond it they are told to come later."""
@@ -106,7 +109,10 @@ class Endpoint:
             return self._path
 
     async def listen(self, host: str, port: int) -> tuple[str, int]:
-        """Serve on a TCP port too (0 = any that is free); where it listens. Raises BadConfiguration."""
+        """Serve on a TCP port too (0 = any that is free); where it listens. Raises BadConfiguration, whose fix is an
+        option of the command."""
+        if not host:  # for the system that is every address of the machine, and nobody means it
+            raise BadConfiguration("there is no address to listen on", why="it is empty", fix=_OTHER_HOST)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio looks for it: no delay
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -115,7 +121,9 @@ class Endpoint:
         except OSError as error:
             listener.close()
             why = error.strerror or str(error)
-            raise BadConfiguration(f"{host}:{port} cannot be listened on", why=why, fix="--port 0") from error
+            here = error.errno != errno.EADDRNOTAVAIL and not isinstance(error, socket.gaierror)
+            fix = OTHER_PORT if here else _OTHER_HOST
+            raise BadConfiguration(f"{host}:{port} cannot be listened on", why=why, fix=fix) from error
         await self._serve(listener)
         found = listener.getsockname()
         return str(found[0]), int(found[1])

@@ -230,7 +230,7 @@ class Calls:
         deck = key.grant.config.deck
         price = price_of(name, deck.prices)
         if price is None:
-            fix = f'deck.toml: [prices] "{name}" = {{ input = 0, output = 0 }}  # USD per million tokens'
+            fix = f'deck.toml: [prices] "{name}" = {{ input = …, output = … }}  # USD per million tokens'
             why = "a budget cannot be kept without it"
             raise BadConfiguration(f"the price of {name} is not known", why=why, fix=fix)
         section = deck.models.get(name, _NOTHING_SAID)
