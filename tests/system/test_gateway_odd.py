@@ -117,3 +117,17 @@ async def test_a_server_of_ones_own_that_wants_a_key_says_where_it_is_set(tmp_pa
         said = answer.json()["error"]["message"]
         assert f'[models."{name}"] api_key_env' in said
         assert "who are you?" in said
+
+
+async def test_why_nothing_can_be_recorded_is_said_once_however_often_a_client_tries(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with ScriptedServer(Scenario()) as server, bench(tmp_path, server) as at:
+        opened = await at.grant()
+        await at.store.close()
+        async with client(opened) as inside:
+            for _ in range(4):
+                answer = await inside.post(path(CLAUDE), json=body(CLAUDE, stream=False))
+                assert (answer.status_code, "cannot work at the moment" in answer.text) == (503, True)
+        assert len([text for text in caplog.messages if "the gateway cannot serve" in text]) == 1
+        assert not server.total.requests

@@ -3,7 +3,8 @@
 Rules
 - A request without a living key is answered with the reason, never passed on.
 - Each request is a task of its own, known by its key: revoking the key cancels them and waits until they are closed.
-- What cannot be recorded does not leave: without the journal the gateway answers 503 and stays alive.
+- What cannot be recorded does not leave: without the journal the gateway answers 503 and stays alive. Why is said once,
+  until a call gets through again: clients try again at once.
 """
 
 import asyncio
@@ -41,6 +42,8 @@ class ModelGateway:
         self._calls = calls
         self._open_door = open_door
         self._keys = Keys()
+        self._trouble = ""
+        """Why the last call could not be carried."""
 
     async def grant(self, grant: Grant) -> Opened:
         key = self._keys.make(grant, await self._book.heal(grant.claim, grant.attempt))
@@ -111,6 +114,7 @@ class ModelGateway:
         key.calls.add(task)
         try:
             await self._calls.carry(key, asked, headers, client)
+            self._trouble = ""
         except asyncio.CancelledError:
             why = key.why_dead()
             if why is None or client.begun:
@@ -118,7 +122,9 @@ class ModelGateway:
             # Its connection is as good as any: whoever asked is told why.
             return await _say(client, where, f"this key was revoked: {why}. Stop here.", "revoked")
         except QuarterdeckError as error:
-            _log.warning("the gateway cannot serve %s: %s", key.grant.attempt, error)
+            if self._trouble != str(error):
+                self._trouble = str(error)
+                _log.warning("the gateway cannot serve %s: %s", key.grant.attempt, error)
             with contextlib.suppress(ConnectionError):
                 await _say(client, where, f"Quarterdeck cannot work at the moment: {error}", "unavailable", 503)
         finally:
