@@ -86,7 +86,7 @@ def test_a_server_has_to_be_approved_as_it_is_declared(place: Place) -> None:
     without = say("tools", "check", "tracker")
     assert (without.code, "needs TRACKER_TOKEN" in without.err) == (Exit.FAILED, True)
     checked = say("tools", "check", TRACKER_TOKEN=TOKEN)
-    assert checked.code == 0, checked.err
+    assert (checked.code, "starts tracker; it has" in checked.err) == (0, True), checked.err
     shown = say("tools", "--json")
     view = json.loads(shown.out)
     assert (view["kind"], view["name"], view["approved"]) == ("tool_server", "tracker", True)
@@ -98,6 +98,22 @@ def test_a_server_has_to_be_approved_as_it_is_declared(place: Place) -> None:
     assert_refused(again, Exit.USAGE, "`tracker` is not approved")
     assert say("tools", "revoke", "tracker").code == 0
     assert_refused(say("tools", "revoke", "tracker"), Exit.NOT_FOUND)
+
+
+def test_what_is_declared_and_not_used_is_said(place: Place) -> None:
+    odd = {"old": {"type": "sse", "url": "http://localhost:1/sse"}, "two words": {"command": "x"}}
+    place.commit({".mcp.json": declared(tracker=TRACKER, **odd)})
+    told = call(place, "tools", cwd=place.repository)
+    for line in ("mcp.servers.old: not used, its type sse is not supported", "mcp.servers.two words: not used"):
+        assert line in " ".join(told.err.split()), told
+    assert "tracker" in told.out and "tracker" not in told.err
+    place.commit({".mcp.json": "{"})
+    assert ".mcp.json: not used, it is not valid JSON" in call(place, "tools", cwd=place.repository).err
+    (place.repository / ".mcp.json").write_text(declared(tracker=TRACKER))
+    for arguments in ((), ("approve", "tracker"), ("check", "tracker")):
+        told = call(place, "tools", *arguments, cwd=place.repository)
+        note = "note: .mcp.json is not committed as it is, and not used: git add .mcp.json && git commit"
+        assert note in " ".join(told.err.split()), told
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ import pytest
 from quarterdeck.assembly.results import _Gate
 from quarterdeck.cli.board import Board, budget, rows, summary
 from quarterdeck.cli.lines import describe
+from quarterdeck.cli.look import because
 from quarterdeck.cli.reading import About
 from quarterdeck.cli.text import Tone
 from quarterdeck.journal.port import Record
@@ -618,3 +619,8 @@ def test_a_gate_that_cannot_work_concerns_whoever_has_a_change_queued() -> None:
     assert "3 times in a row now" in line.text
     assert mine.concerns(e.ChangeReturned(attempt=CHANGE.attempt, outcome=Outcome.HELD, reason=""))
     assert not mine.concerns(delayed)
+
+
+def test_a_reason_is_said_where_it_says_more_than_the_status() -> None:
+    assert because("cancelled", "cancelled") == because("cancelled", "") == because("cancelled", None) == "cancelled"
+    assert because("failed", "no model") == "failed, no model"

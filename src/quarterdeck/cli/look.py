@@ -241,13 +241,18 @@ def _status(run: RunView, *, attended: bool) -> str:
     return ("held" if run.reason else str(run.status)) if attended else "interrupted"
 
 
+def because(status: str, reason: str | None) -> str:
+    """A status with its reason, where that says more. Pure."""
+    return f"{status}, {reason}" if reason and reason != status else status
+
+
 def _run_block(call: Call, run: RunView, tasks: list[TaskView], ordered: e.RunCreated, *, attended: bool) -> None:
     end = run.finished_at or time.time()
     pairs(
         call,
         [
             ("run", run.run),
-            ("status", f"{_status(run, attended=attended)}{f', {run.reason}' if run.reason else ''}"),
+            ("status", because(_status(run, attended=attended), run.reason)),
             ("goal", fit(run.goal, 400)),
             ("reverts", ordered.reverts),
             ("config of", ordered.config_of),
@@ -282,7 +287,7 @@ def _task_block(call: Call, task: TaskView, cost_nusd: int) -> None:
         [
             ("task", f"{task.run}.{task.task}"),
             ("title", task.title),
-            ("status", f"{task.status}{f', {task.reason}' if task.reason else ''}"),
+            ("status", because(str(task.status), task.reason)),
             ("agent", task.agent),
             ("commit", task.commit or ""),
             ("cost", usd(cost_nusd)),

@@ -4,9 +4,11 @@ Rules
 - Looking starts nothing. Only `check` starts servers, and only those that are approved.
 - An approval is for the declaration as it stands at HEAD, with the variables that are named on the command line.
 - What a server or a repository says is printed without anything that steers a terminal.
+- What a repository declares and cannot be used, or has not committed, is said: nobody finds a server that is not there.
 """
 
 import shlex
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -16,8 +18,10 @@ import typer
 from quarterdeck.cli.amounts import plural
 from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
 from quarterdeck.cli.text import Tone, clean, paint
+from quarterdeck.cli.unused import left_out
 from quarterdeck.kernel.failures import Exit
 from quarterdeck.kernel.servers import McpServer
+from quarterdeck.settings import MCP_FILE
 from quarterdeck.tools.shed.board import ServerView
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -27,6 +31,7 @@ app.add_typer(tools, name="tools")
 Repository = Annotated[Path, typer.Option("--repo", help="The git repository.", metavar="DIR")]
 Name = Annotated[str, typer.Argument(help="The server's name.", metavar="NAME")]
 
+_DECLARED = "mcp.servers."
 _SHOWN = 8
 """Tools of a server that are named in the list."""
 
@@ -79,13 +84,28 @@ def check(
 async def _list(call: Call, repository: Path) -> None:
     async with call.deck() as deck:
         found = await deck.tool_servers(repository)
+        _, origin = await deck.effective(repository)
     for view in found:
         _show(call, view)
+    for line in unusable(origin):
+        call.warn(clean(line))
+    await _uncommitted(call, repository)
     if not found:
         call.say("no tool servers are declared: .mcp.json, or [mcp.servers.NAME] in deck.toml")
 
 
+def unusable(origin: Iterable[str]) -> Iterator[str]:
+    """What of the declarations is not used, from the lines that say where a configuration comes from. Pure."""
+    return (line for line in origin if line.startswith((f"{MCP_FILE}:", _DECLARED)) and ": from " not in line)
+
+
+async def _uncommitted(call: Call, repository: Path) -> None:
+    for note in await left_out(repository, MCP_FILE):
+        call.say(note, Tone.WARN)
+
+
 async def _approve(call: Call, repository: Path, name: str, env: tuple[str, ...]) -> None:
+    await _uncommitted(call, repository)
     async with call.deck() as deck:
         view = await deck.approve_tools(repository, name, env)
     _show(call, view)
@@ -101,7 +121,11 @@ async def _revoke(call: Call, name: str) -> None:
 
 
 async def _check(call: Call, repository: Path, names: tuple[str, ...]) -> int:
+    await _uncommitted(call, repository)
     async with call.deck() as deck:
+        for view in await deck.tool_servers(repository):
+            if view.approved and (not names or view.name in names):
+                call.say(f"starts {view.name}; it has {view.declaration.start:.0f} s to answer")
         failed = await deck.check_tools(repository, names)
         found = await deck.tool_servers(repository)
     for view in found:

@@ -18,20 +18,21 @@ _NAMED: Final = 3
 """Files that are named one by one."""
 
 
-async def left_out(repository: Path) -> tuple[str, ...]:
-    """Remarks about files of the configuration that are not committed as they are."""
+async def left_out(repository: Path, *more: str) -> tuple[str, ...]:
+    """Remarks about files of the configuration that are not committed as they are. `more`: files beside ours."""
     try:
         place, common_directory, _ = await examine(repository)
-        files = () if place == common_directory else await uncommitted(place, FOLDER)
+        files = () if place == common_directory else await uncommitted(place, FOLDER, *more)
     except BadRepository:  # what was wrong with the order is told, and is more than a remark
         return ()
     if not files:
         return ()
-    more = f" and {len(files) - _NAMED} more" if len(files) > _NAMED else ""
+    others = f" and {len(files) - _NAMED} more" if len(files) > _NAMED else ""
     said = (
         "is not committed as it is, and not used" if len(files) == 1 else "are not committed as they are, and not used"
     )
-    return (f"note: {', '.join(files[:_NAMED])}{more} {said}: git add {FOLDER} && git commit",)
+    added = " ".join(dict.fromkeys(file if file in more else FOLDER for file in files))
+    return (f"note: {', '.join(files[:_NAMED])}{others} {said}: git add {added} && git commit",)
 
 
 async def unused(repository: Path, *, from_file: bool) -> tuple[str, ...]:

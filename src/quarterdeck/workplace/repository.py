@@ -160,9 +160,10 @@ async def clean(checkout: Path) -> bool:
     return not await _status(checkout, "--untracked-files=normal")
 
 
-async def uncommitted(checkout: Path, folder: str) -> tuple[str, ...]:
-    """Files below that folder of a work tree that are not as they are committed. Raises BadRepository as `clean`."""
-    said = await _status(checkout, "--untracked-files=all", "--no-renames", "--", folder)
+async def uncommitted(checkout: Path, *places: str) -> tuple[str, ...]:
+    """Files of a work tree, below folders or by name, that are not as they are committed. Raises BadRepository as
+    `clean`."""
+    said = await _status(checkout, "--untracked-files=all", "--no-renames", "--", *places)
     return tuple(entry[3:].decode("utf-8", "replace") for entry in said.split(b"\0") if len(entry) > len("?? "))
 
 
