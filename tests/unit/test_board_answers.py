@@ -19,7 +19,10 @@ from quarterdeck.board.money import Money
 from quarterdeck.board.readings import Readings
 from quarterdeck.board.timeline import History
 from quarterdeck.board.timelines import Timelines
-from quarterdeck.govern.chain import DayCaps
+from quarterdeck.govern.budgets import Budgets
+from quarterdeck.govern.chain import DayCaps, chain_of, day_of, key_chain, run_purse
+from quarterdeck.govern.days import held
+from quarterdeck.govern.port import Chain
 from quarterdeck.journal.port import Record
 from quarterdeck.journal.views import Views
 from quarterdeck.kernel import events as e
@@ -227,6 +230,50 @@ async def test_costs_are_the_same_by_every_dimension(deck: BoardDeck) -> None:
     assert user.per_change_usd == pytest.approx(total / 2)
     assert [row.key for row in (await money.costs("day", 30)).rows] == ["2026-11-21", "2026-11-22", "2026-11-23"]
     assert [row.key for row in (await money.costs("day", 1)).rows] == ["2026-11-23"], "only today"
+
+
+async def test_a_day_costs_what_its_purses_say_whoever_spent_it(deck: BoardDeck) -> None:
+    """Also over keys of the gateway alone, which belong to no run: the command line and the dashboard say the same."""
+    caps, treasury = DayCaps(user=5.0, deck=20.0), Budgets()
+    await deck.log.commit(also=lambda tx: treasury.open(tx, run_purse(RUN), 10**9))
+    await deck.order(RUN)
+    attempt, now = await deck.start(RUN, "one"), deck.clock.now
+    call = answered(1)
+    chains = {
+        ids.attempt_stream(attempt): chain_of(run=RUN, task="one", attempt=attempt, user="ada", days=caps, now=now),
+        "key/k-1": key_chain("k-1", 1.0, "ada", caps, now),
+        "key/k-2": key_chain("k-2", 1.0, "bob", caps, now),
+    }
+
+    async def spend(stream: str, chain: Chain) -> None:
+        holder, cost = f"{stream}/1/1", call.cost_nusd
+        await deck.log.commit(also=lambda tx: treasury.reserve(tx, chain, holder, cost))
+        await deck.say(stream, asked(1), call)
+        await deck.log.commit(also=lambda tx: treasury.settle(tx, holder, cost))
+
+    for stream, chain in chains.items():
+        await spend(stream, chain)
+    assert call.cost_nusd > 0
+    money, views, day = Money(deck.store, deck.clock, lambda: caps), Views(deck.store), day_of(now)
+    purses = {(one.day, one.user): one.settled_nusd for one in held(await views.purses())}
+    assert purses == {(day, ""): 3 * call.cost_nusd, (day, "ada"): 2 * call.cost_nusd, (day, "bob"): call.cost_nusd}
+    (today,) = (await money.costs("day", 7)).rows
+    assert (today.key, today.cost_usd) == (day, to_usd(3 * call.cost_nusd))
+    shown = (await deck.live()).snapshot().deck
+    assert shown is not None
+    assert shown.today_usd == today.cost_usd
+    people = (await money.costs("user", 7)).rows
+    assert [(one.key, one.cost_usd, one.calls) for one in people] == [
+        ("ada", to_usd(2 * call.cost_nusd), 1),
+        ("bob", to_usd(call.cost_nusd), 0),
+    ]
+    assert sum(burn.usd for burn in (await money.costs("day", 7)).burn) == today.cost_usd
+    await deck.attempt(attempt, e.AgentTurned(number=1, stop="x", model="x:z", cost_nusd=11, verified=False))
+    (today,) = (await money.costs("day", 7)).rows
+    assert (today.cost_usd, today.unverified_usd) == (to_usd(3 * call.cost_nusd + 11), to_usd(11)), "on top"
+    deck.clock.now += 86_400
+    assert (await money.costs("day", 1)).rows == ()
+    assert (await money.costs("user", 1)).rows == ()
 
 
 async def test_who_has_landed_something_and_cost_nothing_is_there(deck: BoardDeck) -> None:

@@ -23,11 +23,12 @@ from quarterdeck.cli import faults, registry
 from quarterdeck.cli.call import Call, drive, json_line
 from quarterdeck.cli.deck import report
 from quarterdeck.cli.main import main
-from quarterdeck.cli.money import By, Held, held, sums
+from quarterdeck.cli.money import By, sums
 from quarterdeck.cli.starter import AGENTS_README, effective, starter, toml_value
 from quarterdeck.delivery.detect import Detected
 from quarterdeck.delivery.order import Check, RunResult, Target, TaskResult
 from quarterdeck.govern.chain import DayCaps
+from quarterdeck.govern.days import Held, held
 from quarterdeck.journal.views import CostView, PurseView
 from quarterdeck.kernel.config import DeckConfig, ModelSection, Price
 from quarterdeck.kernel.entities import Usage

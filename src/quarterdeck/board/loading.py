@@ -19,8 +19,9 @@ from quarterdeck.board.runs import Facts, RunCell, counted
 from quarterdeck.board.scene import Ended, Inbox, Incident, Notice, Waiting
 from quarterdeck.board.tail import Raw, raw
 from quarterdeck.delivery.briefing import Briefings
+from quarterdeck.govern.days import settled
 from quarterdeck.journal.port import Journal
-from quarterdeck.journal.views import WaitView, run_of, task_of
+from quarterdeck.journal.views import WaitView, purse_of, run_of, task_of
 from quarterdeck.kernel import ids
 from quarterdeck.kernel.entities import to_usd
 from quarterdeck.kernel.events import RunPlanned, TaskStatus
@@ -191,7 +192,7 @@ class Loader:
             ("board_burn", {"since": int(now - 7200)}),
             ("view_purses", {"first": f"deck/{day}", "last": f"deck/{day}\0"}),
         )
-        return {row["at"]: row["cost_nusd"] for row in burn}, purses[0]["settled"] if purses else 0
+        return {row["at"]: row["cost_nusd"] for row in burn}, settled(map(purse_of, purses), "day", day).get(day, 0)
 
 
 def _cell(row: Row, since: int, tasks: Iterable[Row]) -> RunCell:

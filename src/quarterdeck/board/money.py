@@ -3,17 +3,21 @@
 Rules
 - Sums come from tables that are kept with every commit: by day, run, agent and model, and by stretches of ten minutes.
   Nothing is added up over the history.
+- What a day has cost, and a person's part of it, its purses say (`govern.days`): they know of every call that was paid
+  for, those tables only of what runs asked. What is in no purse, an agent's own word, comes on top.
 - What is an estimate and what only an agent says of itself stand beside the sum, never hidden in it.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from quarterdeck.board.answers import Burn, CostBy, CostRow, Costs, PurseRow
 from quarterdeck.board.port import Tokens
 from quarterdeck.govern.chain import DayCaps
+from quarterdeck.govern.days import settled
 from quarterdeck.journal.changes import BURN_SECONDS
+from quarterdeck.journal.views import purse_of
 from quarterdeck.kernel.clock import Clock
 from quarterdeck.kernel.entities import to_usd
 from quarterdeck.store.port import Row, Store
@@ -46,13 +50,16 @@ class Money:
         step = stretch(days)
         since = _day(now - (days - 1) * _DAY)
         bounds: dict[str, Any] = {"by": by, "since": since}
-        rows, changes, burn, of_day, of_runs = await self._store.reads(
+        rows, changes, burn, of_day, of_runs, purses = await self._store.reads(
             ("costs_by", {**bounds, "limit": MOST_ROWS + 1}),
             ("changes_by", bounds),
             ("burn_by", {"step": step, "since": _midnight(now) - (days - 1) * _DAY}),
             ("purses_of_day", {"day": _day(now), "limit": _PURSES}),
             ("purses_of_open_runs", {"limit": _PURSES}),
+            ("view_purses", _named(by, since)),
         )
+        if by in ("day", "user"):
+            rows = paid(rows, settled(map(purse_of, purses), by, since))
         landed = {row["key"]: row["changes"] for row in changes}
         known = [_row(row, landed.pop(row["key"], 0)) for row in rows]
         free = sorted(landed.items(), key=lambda each: (-each[1], each[0]))  # who has landed something and cost nothing
@@ -67,6 +74,27 @@ class Money:
             burn=tuple(Burn(at=float(row["start"]), usd=to_usd(row["cost_nusd"])) for row in burn),
             burn_s=float(step),
         )
+
+
+def paid(rows: list[Row], spent: Mapping[str, int]) -> list[Row]:
+    """Sums over what runs asked, with what the purses of the same keys have settled (nano-USD) as what was spent, the
+    most expensive first. Where no purse is on record, it stays as it is. Pure."""
+    found = [
+        {**row, "cost_nusd": spent[row["key"]] + row["unverified_nusd"]} if row["key"] in spent else row for row in rows
+    ]
+    if len(rows) <= MOST_ROWS:  # else those that are not among them may have been left out
+        known = {row["key"] for row in rows}
+        found += [
+            {**_NOTHING, "key": key, "cost_nusd": nusd} for key, nusd in spent.items() if nusd and key not in known
+        ]
+    return sorted(found, key=lambda row: (-row["cost_nusd"], row["key"]))
+
+
+def _named(by: CostBy, since: str) -> dict[str, str]:
+    """Between which names the purses of that dimension lie ('/' and '0' are neighbours)."""
+    if by == "day":
+        return {"first": f"deck/{since}", "last": "deck0"}
+    return {"first": "user/", "last": "user0" if by == "user" else "user/"}
 
 
 def stretch(days: int) -> int:

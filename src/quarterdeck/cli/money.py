@@ -20,8 +20,9 @@ from quarterdeck.cli.call import Call, Json, NoInput, begin, drive
 from quarterdeck.cli.lines import noticed
 from quarterdeck.cli.text import Column, Tone
 from quarterdeck.govern.chain import DayCaps, day_of, run_purse
+from quarterdeck.govern.days import held
 from quarterdeck.journal.views import CostView, PurseView
-from quarterdeck.kernel.entities import Usage, to_nusd, to_usd
+from quarterdeck.kernel.entities import Usage, to_usd
 from quarterdeck.kernel.failures import BadInput
 from quarterdeck.kernel.prices import outdated
 from quarterdeck.settings import operator_config
@@ -85,33 +86,6 @@ def sums(costs: Iterable[CostView], by: By) -> list[Sum]:
         name = _KEY[by](cost)
         found[name] = found.get(name, Sum(name)).plus(cost)
     return sorted(found.values(), key=lambda total: (-total.cost_nusd, total.name))
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """What a purse of one day, or of one person's day, holds."""
-
-    day: str
-    user: str
-    """Empty = everybody."""
-    settled_nusd: int
-    reserved_nusd: int
-    cap_nusd: int | None
-    """None = the day is over."""
-
-
-def held(purses: Iterable[PurseView], caps: DayCaps, today: str) -> list[Held]:
-    """The purses of days, the newest first, everybody's before each person's."""
-    found = []
-    for purse in purses:
-        kind, _, name = purse.purse.partition("/")
-        user, _, day = name.rpartition("/")
-        if kind not in ("deck", "user"):
-            continue
-        cap = to_nusd(caps.user if user else caps.deck) if day == today else None
-        found.append(Held(day, user, purse.settled_nusd, purse.reserved_nusd, cap))
-    found.sort(key=lambda one: one.user)
-    return sorted(found, key=lambda one: one.day, reverse=True)
 
 
 @app.command()

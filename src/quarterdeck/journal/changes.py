@@ -40,6 +40,7 @@ class Spend:
     """A model call's tokens and money."""
 
     attempt: str
+    """Empty = a key of the gateway alone, which belongs to no run: only how fast the deck spends tells of it."""
     at: float
     model: str
     usage: Usage
@@ -74,12 +75,12 @@ class Changes:
 
     def _spend(self, op: Spend) -> None:
         usage, cost = op.usage, op.cost_nusd
-        tokens = usage.input, usage.cache_read, usage.cache_write, usage.output
-        estimated = cost if op.estimated and op.verified else 0
-        unverified = 0 if op.verified else cost
-        _sum(
-            self._costs, (op.attempt, op.model, day_of(op.at)), (1, *tokens, cost, op.estimated, estimated, unverified)
-        )
+        if op.attempt:
+            tokens = usage.input, usage.cache_read, usage.cache_write, usage.output
+            estimated = cost if op.estimated and op.verified else 0
+            unverified = 0 if op.verified else cost
+            sums = (1, *tokens, cost, op.estimated, estimated, unverified)
+            _sum(self._costs, (op.attempt, op.model, day_of(op.at)), sums)
         if cost:
             stretch = int(op.at // BURN_SECONDS) * BURN_SECONDS
             self._burnt[stretch] = self._burnt.get(stretch, 0) + cost
@@ -90,6 +91,8 @@ class Changes:
             tx.run_many(statement, [op.values for op in sets])
         if self._costs:
             self._apply_costs(tx)
+        if self._burnt:
+            tx.run_many("project_burn", list(self._burnt.items()))
 
     def _apply_costs(self, tx: Tx) -> None:
         costs: list[tuple[Any, ...]] = []
@@ -105,8 +108,6 @@ class Changes:
         tx.run_many("project_costs", costs)
         tx.run_many("project_spending", [(*place, *sums[:6], *sums[7:]) for place, sums in spending.items()])
         tx.run_many("project_run_costs", [(run, *sums[1:6]) for run, sums in runs.items()])
-        if self._burnt:
-            tx.run_many("project_burn", list(self._burnt.items()))
 
     def _whose(self, tx: Tx) -> dict[str, str]:
         """The agents of the attempts. Of few attempts the database looks by itself, and of many at once: what agents

@@ -11,7 +11,7 @@ import json
 from typing import Final
 
 from quarterdeck.journal import attempt_rows, gate_rows, run_rows
-from quarterdeck.journal.changes import Changes, Op, Set
+from quarterdeck.journal.changes import Changes, Op, Set, Spend
 from quarterdeck.journal.run_rows import Plans
 from quarterdeck.kernel import events as ev
 from quarterdeck.kernel.entities import Plan
@@ -53,6 +53,8 @@ def project(stream: str, at: float, event: ev.EventBase, plans: Plans) -> list[O
         return attempt_rows.decided(at, event)
     if where == "gate":
         return gate_rows.changed(name, at, event)
+    if where == "key" and isinstance(event, ev.ModelAnswered | ev.ModelErred):
+        return [Spend("", at, event.model, event.usage, event.cost_nusd, event.estimated)]
     return _trigger(at, event) if where == "trigger" else _NOTHING
 
 

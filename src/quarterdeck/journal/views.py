@@ -240,6 +240,11 @@ def _cost(row: Row) -> CostView:
     )
 
 
+def purse_of(row: Row) -> PurseView:
+    """A purse, as `view_purses` has it."""
+    return PurseView(row["purse"], row["cap"], row["settled"], row["reserved"])
+
+
 class Views:
     """The read tables of one store."""
 
@@ -277,7 +282,7 @@ class Views:
     async def purses(self, prefix: str = "") -> list[PurseView]:
         """The purses whose name begins so, by name."""
         rows = await self._store.read("view_purses", first=prefix, last=prefix + _LAST)
-        return [PurseView(row["purse"], row["cap"], row["settled"], row["reserved"]) for row in rows]
+        return list(map(purse_of, rows))
 
     async def notices(self, run: str | None = None) -> list[NoticeView]:
         """Spending that left its baseline, in one run or in all, the newest first."""
