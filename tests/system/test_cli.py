@@ -12,7 +12,7 @@ import pytest
 import store_kit
 
 from quarterdeck.kernel.failures import Exit
-from quarterdeck.settings import parse_deck_toml
+from quarterdeck.settings import DECK_FILE, parse_deck_toml
 from quarterdeck.testing.forked import FORKS, QUARTERDECK
 
 PYPROJECT = "[project]\nname = 'x'\n[dependency-groups]\ndev = ['ruff']\n[tool.ruff]\n[tool.pytest.ini_options]\n"
@@ -56,6 +56,26 @@ def test_init_writes_what_the_repository_shows(repository: Path, tmp_path: Path)
     assert files == [repository / ".quarterdeck" / "deck.toml", repository / ".quarterdeck" / "agents" / "README"]
     assert parse_deck_toml(files[0].read_text(), "deck.toml").config.checks.gate == tuple(body["gate"])
     assert git(repository, "status", "--porcelain") == "?? .quarterdeck/\n"
+
+
+@pytest.mark.parametrize("whose", ["operator", "repository"])
+def test_config_tells_why_checks_were_proposed_only_where_they_hold(
+    repository: Path, tmp_path: Path, whose: str
+) -> None:
+    detected = quarterdeck("config", "--json", home=tmp_path, cwd=repository)
+    origin = json.loads(detected.stdout)["origin"]
+    assert "checks.gate: from what the repository shows" in origin
+    assert [line for line in origin if line.startswith("python3 -m pytest -q: ")]
+    file = (tmp_path / "home" if whose == "operator" else repository / ".quarterdeck") / DECK_FILE
+    file.parent.mkdir(exist_ok=True)
+    file.write_text('[checks]\ngate = ["make ok"]\n')
+    git(repository, "add", "-A")
+    git(repository, "commit", "-qm", "checks", "--allow-empty")
+    done = quarterdeck("config", "--json", home=tmp_path, cwd=repository)
+    body = json.loads(done.stdout)
+    assert body["config"]["checks"]["gate"] == ["make ok"]
+    assert not [line for line in body["origin"] if line.startswith(("python3 -m pytest", "ruff check"))]
+    assert "configured in pyproject.toml" not in quarterdeck("config", home=tmp_path, cwd=repository).stdout
 
 
 def test_init_overwrites_nothing(repository: Path, tmp_path: Path) -> None:

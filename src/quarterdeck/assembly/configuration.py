@@ -66,8 +66,14 @@ async def configuration(home: Path, mirror: Mirror, commit: str) -> Found:
     agents, warnings = await _agents(home, mirror, commit, files)
     guide = (await _data(mirror, commit, "AGENTS.md")).decode("utf-8", "replace") if "AGENTS.md" in files else ""
     read = () if repository is None else (f"{name} is read at {commit[:12]}",)
-    origin = (*read, *lines, *told, *detected.lines, *warnings, *unmeant(deck))
+    why = () if _gated(operator, repository) else detected.lines
+    origin = (*read, *lines, *told, *why, *warnings, *unmeant(deck))
     return Found(deck, agents, guide[:40_000], _narrowed(repository), origin)
+
+
+def _gated(*layers: Partial | None) -> bool:
+    """Whether somebody says what the checks of the gate are: what would have been proposed then holds for nothing."""
+    return any("gate" in layer.config.checks.model_fields_set for layer in layers if layer is not None)
 
 
 def unmeant(deck: DeckConfig) -> tuple[str, ...]:
