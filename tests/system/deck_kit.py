@@ -32,8 +32,14 @@ command: ["python3", "-IS", "-c", {code}]
 limits: {{wall: {wall}}}
 ---
 """
+READS = (
+    "import sys; from _json import make_scanner; "
+    "how=type('How',(),dict.fromkeys(['object_hook','object_pairs_hook','array_hook'])|dict(strict=True,parse_float=float,"
+    "parse_int=int,parse_constant=float)); d=make_scanner(how)(sys.stdin.read(),0)[0]; "
+)
+"""What an agent is told becomes `d`. As by `json`, which takes as long to load as all else that these agents do."""
 SHELL = (
-    "import json,os,sys; d=json.load(sys.stdin); "
+    f"{READS}import os; "
     "env=dict(os.environ, ATTEMPT=str(d['attempt']), "
     "FEEDBACK=' | '.join(f['source']+': '+f['reason']+' '+f['detail'] for f in d['feedback'])); "
     "os.execvpe('sh',['sh','-c',d['task']['instructions']],env)"
@@ -48,8 +54,9 @@ expects: review
 ---
 """
 CRITIC = (
-    "import json,sys; d=json.load(sys.stdin); bad='+please-change' in d['diff']; "
-    "print(json.dumps({'verdict': 'change' if bad else 'accept', 'summary': 'take that line out' if bad else 'fine'}))"
+    f"{READS}bad='+please-change' in d['diff']; "
+    'print(\'{"verdict": "change", "summary": "take that line out"}\' if bad else '
+    '\'{"verdict": "accept", "summary": "fine"}\')'
 )
 
 
