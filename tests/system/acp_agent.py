@@ -14,8 +14,6 @@ import os
 import signal
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +58,8 @@ def wait_for(number: int) -> Any:
 
 
 def post(message: dict[str, Any], session: str | None = None) -> tuple[Any, str | None]:
+    import urllib.request  # noqa: PLC0415 -- slow to load, and few of these agents reach a server
+
     headers = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
     headers["Authorization"] = SERVER["authorization"]
     if session:
@@ -103,6 +103,9 @@ def tool(name: str, arguments: Any) -> Any:
 
 def model() -> tuple[int, str]:
     """One call to the gateway; its status."""
+    import urllib.error  # noqa: PLC0415 -- see `post`
+    import urllib.request  # noqa: PLC0415 -- see `post`
+
     body = {"model": "quarterdeck", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 100}
     headers = {"Content-Type": "application/json", "Authorization": "Bearer " + os.environ["OPENAI_API_KEY"]}
     url = os.environ["OPENAI_BASE_URL"] + "/chat/completions"
