@@ -17,6 +17,7 @@ from quarterdeck.kernel import events as e
 from quarterdeck.kernel import ids
 from quarterdeck.settings import Settings
 from quarterdeck.testing.forked import FORKS, QUARTERDECK, Process
+from quarterdeck.testing.told import READS
 from quarterdeck.workplace.ground import Ground
 
 GATE = "sh check.sh"
@@ -32,12 +33,6 @@ command: ["python3", "-IS", "-c", {code}]
 limits: {{wall: {wall}}}
 ---
 """
-READS = (
-    "import sys; from _json import make_scanner; "
-    "how=type('How',(),dict.fromkeys(['object_hook','object_pairs_hook','array_hook'])|dict(strict=True,parse_float=float,"
-    "parse_int=int,parse_constant=float)); d=make_scanner(how)(sys.stdin.read(),0)[0]; "
-)
-"""What an agent is told becomes `d`. As by `json`, which takes as long to load as all else that these agents do."""
 SHELL = (
     f"{READS}import os; "
     "env=dict(os.environ, ATTEMPT=str(d['attempt']), "

@@ -20,27 +20,28 @@ from quarterdeck.kernel.entities import Plan, Task
 from quarterdeck.models.scripted.scenario import Latency, Match, Rule, Scenario, Turn, act
 from quarterdeck.settings import child_environment
 from quarterdeck.testing.chaos.caps import NO_CAPS, Caps
+from quarterdeck.testing.told import READS
 from quarterdeck.workplace.ground import Ground
 
-_AGENT: Final = """\
-import json, sys, time
-task = json.load(sys.stdin)["task"]
+_AGENT: Final = f"""\
+{READS}import time
+task = d["task"]
 time.sleep(float(sys.argv[1]))
 with open(task["paths"][0], "a") as file:
     file.write(task["id"] + "\\n")
-print(json.dumps({"summary": "wrote " + task["paths"][0]}))
+print('{{"summary": "wrote ' + task["paths"][0] + '"}}')
 """
 
-_JOINER: Final = """\
-import json, sys, time
-task = json.load(sys.stdin)["task"]
+_JOINER: Final = f"""\
+{READS}import time
+task = d["task"]
 time.sleep(float(sys.argv[1]))
 with open(task["paths"][0]) as file:
     text = file.read()
 name = '"' + task["id"] + '"'
 with open(task["paths"][0], "w") as file:
     file.write(text.replace("[", "[" + name + ", ") if name == '"j1"' else text.replace("]", ", " + name + "]"))
-print(json.dumps({"summary": "joined " + task["paths"][0]}))
+print('{{"summary": "joined ' + task["paths"][0] + '"}}')
 """
 """All on one line: git's own merge of two of them is a conflict, entry by entry they are none. One joins at the
 beginning and one at the end, so that it does not matter who lands first."""
