@@ -101,7 +101,7 @@ async def test_a_change_that_was_not_handed_in_is_judged_as_it_is(plain: Stage) 
 async def test_one_that_dies_in_its_turn(plain: Stage) -> None:
     finished = await plain.work(WRITE, {"begin": "t9"}, {"die": 3})
     assert (finished.outcome, finished.failure) == (Outcome.FAILED, FailureClass.TOOL)
-    assert "ended with exit code 3" in finished.reason
+    assert finished.reason.endswith("ended with exit code 3: dying as told")
     assert "dying as told" in finished.feedback[0].detail
     assert (await ended(plain)).exit_code == 3
     acted = next(event for event in await plain.events() if isinstance(event, e.AgentActed))

@@ -482,8 +482,9 @@ class TestJudge:
 
     def test_a_dead_process_is_named_with_what_it_last_said(self) -> None:
         failed = Talked("", failed=AgentFailed("the agent ended during session/prompt", FailureClass.TOOL))
-        finished = self.judged(talked=failed, process="ended with exit code 3", stderr="oh no", changed=True)
-        assert "ended with exit code 3" in finished.reason and "oh no" in finished.feedback[0].detail
+        finished = self.judged(talked=failed, process="ended with exit code 3", stderr="a\noh no\n\n", changed=True)
+        assert finished.reason.endswith("ended with exit code 3: oh no")
+        assert "a\noh no" in finished.feedback[0].detail
 
 
 class TestStart:

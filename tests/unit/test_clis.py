@@ -52,6 +52,7 @@ async def test_one_that_does_not_say_is_there_all_the_same(tmp_path: Path, text:
     ("data", "why"),
     [
         (b"#!/no/such/interpreter\n", "the program that it runs on is not there"),
+        (b"#!/usr/bin/env no-such-interpreter\n", "the program that it runs on is not there"),
         (b"\x7fELF and no more", "Exec format error"),
     ],
 )

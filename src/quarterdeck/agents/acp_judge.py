@@ -19,6 +19,7 @@ from quarterdeck.gateway.port import Stopped
 from quarterdeck.kernel.entities import Feedback, Submission
 from quarterdeck.kernel.events import Outcome
 from quarterdeck.kernel.failures import FailureClass
+from quarterdeck.tools.bounds import last_line, readable
 
 _DETAIL: Final = 8_000
 _WORDS: Final = 4_000
@@ -76,6 +77,8 @@ def judge(assignment: Assignment, bounds: Bounds, known: Evidence) -> tuple[Fini
         return _failed(f"`{name}` fell silent and was stopped", FailureClass.TOOL, known), None
     if talked.failed is not None:
         reason = f"`{name}` {known.process}" if known.process else str(talked.failed)
+        if known.process and (said := last_line(readable(known.stderr))):
+            reason += f": {said}"
         return _failed(reason, talked.failed.kind, known), None
     if talked.stop in _CLASSES:
         kind, said = _CLASSES[talked.stop]

@@ -30,7 +30,7 @@ from quarterdeck.kernel.config import RunConfig
 from quarterdeck.kernel.entities import Agent, Feedback, Submission
 from quarterdeck.kernel.events import HandoffRefused, HarnessFinished, HarnessStarted, LimitReached, Outcome
 from quarterdeck.kernel.failures import FailureClass, SandboxDied
-from quarterdeck.tools.bounds import bounded, printable, readable
+from quarterdeck.tools.bounds import bounded, last_line, readable
 from quarterdeck.tools.run import LAST_SIGNAL
 from quarterdeck.workplace.port import NO_GEAR, ExecResult, Gear
 
@@ -39,9 +39,6 @@ OUTPUT_LIMIT: Final = 256 * 1024
 
 DETAIL_LIMIT: Final = 16 * 1024
 """Bytes of stderr that become feedback."""
-
-REASON_LIMIT: Final = 200
-"""Characters of its last line in the reason, which is told on one line of tables and messages."""
 
 _WRAPPER: Final = """
 umask 077
@@ -150,7 +147,7 @@ def judge(assignment: Assignment, result: ExecResult, wall: float) -> Finished:
         feedback = Feedback(source="agent", reason=reason, detail=bounded(found.reason, DETAIL_LIMIT)[0])
         return Finished(Outcome.FAILED, reason, FailureClass.HANDOFF, feedback=(feedback,))
     reason = f"`{assignment.agent.name}` {_ending(result, wall)}"
-    if result.exit_code is not None and (said := _last_line(stderr) or _last_line(stdout)):
+    if result.exit_code is not None and (said := last_line(stderr) or last_line(stdout)):
         reason += f": {said}"
     source: Any = "limit" if result.exit_code is None else "agent"
     detail = _tail(stderr or stdout, DETAIL_LIMIT)
@@ -171,12 +168,6 @@ def _ending(result: ExecResult, wall: float) -> str:
     if 128 < result.exit_code <= 128 + LAST_SIGNAL:
         return f"was ended by signal {result.exit_code - 128}"
     return f"ended with exit code {result.exit_code}"
-
-
-def _last_line(text: str) -> str:
-    """The last line that is not empty, of what can be seen."""
-    said = next((line for line in reversed(text.splitlines()) if line.strip()), "")
-    return printable(" ".join(said.split()), REASON_LIMIT)
 
 
 def _tail(text: str, limit: int) -> str:

@@ -25,6 +25,8 @@ _SECONDS: Final = 10.0
 _LAST_SECONDS: Final = 1.0
 _MOST: Final = 64 * 1024
 """Bytes of what it says."""
+_NOT_THERE: Final = 127
+"""Exit code of `env` and of shells that did not find a program: most of these CLIs begin with `env node`."""
 _VERSION: Final = re.compile(r"(?<!\d)\d+\.\d+[\w.+-]*")
 
 
@@ -75,6 +77,8 @@ async def _asked(program: Path, path: str) -> str:
             async with asyncio.timeout(_LAST_SECONDS):  # somebody that it left behind may hold its pipe
                 await process.stdout.read()  # a pipe that is full keeps it from being seen as over
                 await process.wait()
+    if process.returncode == _NOT_THERE:
+        raise FileNotFoundError
     match = _VERSION.search(said.decode("utf-8", "replace"))
     return match[0] if match is not None else ""
 

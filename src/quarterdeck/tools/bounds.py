@@ -9,6 +9,8 @@ import re
 from typing import Final
 
 DEFAULT_LIMIT: Final = 16 * 1024
+LINE_LIMIT: Final = 200
+"""Characters of a line that stands in a reason, which is told on one line of tables and messages."""
 
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f\ud800-\udfff]")
 _ANSI: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
@@ -25,6 +27,12 @@ def printable(text: str, limit: int) -> str:
     """The text without characters that cannot be seen, on at most `limit` characters."""
     kept = "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text[: limit * 2])
     return kept if len(kept) <= limit else f"{kept[: limit - 1]}…"
+
+
+def last_line(text: str) -> str:
+    """The last line that is not empty, of what can be seen: what a program that failed says at its end is why."""
+    said = next((line for line in reversed(text.splitlines()) if line.strip()), "")
+    return printable(" ".join(said.split()), LINE_LIMIT)
 
 
 def bounded(text: str, limit: int = DEFAULT_LIMIT) -> tuple[str, bool]:
