@@ -26,7 +26,7 @@ class FailureClass(StrEnum):
     QUOTA = "quota"
     """The account's limit is reached."""
     CONFIGURATION = "configuration"
-    """What is set cannot work: a model that its server does not have, or a server that is elsewhere."""
+    """What is set cannot work: a model that its server does not have, a server that is elsewhere or wants a key."""
     CONTEXT = "context"
     """The prompt is longer than the model's window."""
     TRUNCATED = "truncated"
