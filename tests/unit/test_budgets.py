@@ -23,6 +23,7 @@ from quarterdeck.govern.chain import (
     delegated,
     kind_of,
     name_of,
+    refusal,
     remedy,
     run_of,
     run_purse,
@@ -197,6 +198,11 @@ async def purse(store: Store, name: str) -> tuple[int | None, int, int]:
     """(cap, settled, reserved)"""
     (row,) = await store.read("purses_of", purses=json.dumps([name]), holder="")
     return row["cap"], row["settled"] or 0, row["reserved"] or 0
+
+
+def test_a_cap_below_a_cent_is_not_said_to_be_nothing() -> None:
+    assert "0.0010 of 0.0010 USD are left for the key k" in refusal("key/k", 1_000_000, 1_000_000, 12_900_000)
+    assert "0.0010 of 0.50 USD are left for the key k" in refusal("key/k", 500_000_000, 1_000_000, 12_900_000)
 
 
 async def test_the_treasury_keeps_its_promise_over_a_store(store: Store) -> None:

@@ -22,6 +22,7 @@ OWN: Final[frozenset[Kind]] = frozenset(("attempt", "task"))
 """Purses whose end is the end of an attempt or a task; any other one's is the end of the run."""
 DAYS: Final[frozenset[Kind]] = frozenset(("user", "deck"))
 """Purses of one day."""
+_CENT: Final = to_nusd(0.01)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +127,13 @@ def refusal(purse: str, cap_nusd: int, free_nusd: int, amount_nusd: int, reserve
     others = f", beside {to_usd(reserved_nusd):.4f} USD for calls under way" if reserved_nusd else ""
     return (
         f"the next call may cost {to_usd(amount_nusd):.4f} USD, and {to_usd(free_nusd):.4f} of "
-        f"{to_usd(cap_nusd):.2f} USD are left for {name_of(purse)}{others}"
+        f"{_cap(cap_nusd)} USD are left for {name_of(purse)}{others}"
     )
+
+
+def _cap(nusd: int) -> str:
+    """In cents, as people set it; more exactly where somebody set less."""
+    return f"{to_usd(nusd):.{4 if nusd % _CENT else 2}f}"
 
 
 def remedy(purse: str, run: str) -> str:
