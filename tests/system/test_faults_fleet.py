@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import store_kit
 from agent_kit import MODELS, Kit, Parked, Still, Wire, deck, kit, scenario
 from test_faults_model import AGAIN, ALL, DONE, FAILS, HAND_IN, ONCE, OTHER, SUBMIT, WIRES, config, journal, log, money
 
@@ -281,7 +282,7 @@ async def cancelled(work: asyncio.Task[Any]) -> None:
         await work
 
 
-@pytest.mark.parametrize("wire", ALL)
+@pytest.mark.parametrize("wire", store_kit.first_on_both("what differs is how the model is spoken to", ALL))
 @pytest.mark.parametrize("where", WAITS)
 async def test_cancelled_while_it_waits(bench: Kit, where: str, wire: str) -> None:
     faults, expected = WAITS[where]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import store_kit
 from cli_kit import Said, assert_refused, call
 from deck_kit import Place, carried, git, one, place_at, task
 
@@ -564,17 +565,20 @@ LEAVE = "; cd ../repository; git worktree remove ../w"
 
 @pytest.mark.parametrize(
     ("theirs", "code", "words", "tree"),
-    [
-        ("", Exit.DONE, "", {"a.txt": "a"}),
-        (COMMIT.format("echo m > m.txt") + LEAVE, Exit.DONE, "", {"a.txt": "a", "m.txt": "m"}),
-        (COMMIT.format("echo m > a.txt") + LEAVE, Exit.DONE, "attempt 2", {"a.txt": "a"}),
-        (COMMIT.format("echo m > BAD") + LEAVE, Exit.FAILED, "the target itself is red", {"BAD": "m"}),
-        ("git branch -D t", Exit.DONE, "", {"a.txt": "a"}),
-        ("git branch -f t t~1", Exit.DONE, "", {"a.txt": "a", "later.txt": None}),
-        ("git worktree add -q ../w t", Exit.FAILED, "the branch t is checked out in", {}),
-        ("git branch -D t; git branch t/x main", Exit.FAILED, "the branch t cannot be written", {}),
-    ],
-    ids=["untouched", "on-top", "in-conflict", "red", "deleted", "moved-back", "checked-out", "in-the-way"],
+    store_kit.first_on_both(
+        "what somebody does to a branch is in git alone, and test_gate has what the gate makes of it",
+        [
+            (COMMIT.format("echo m > a.txt") + LEAVE, Exit.DONE, "attempt 2", {"a.txt": "a"}),
+            (COMMIT.format("echo m > m.txt") + LEAVE, Exit.DONE, "", {"a.txt": "a", "m.txt": "m"}),
+            ("", Exit.DONE, "", {"a.txt": "a"}),
+            (COMMIT.format("echo m > BAD") + LEAVE, Exit.FAILED, "the target itself is red", {"BAD": "m"}),
+            ("git branch -D t", Exit.DONE, "", {"a.txt": "a"}),
+            ("git branch -f t t~1", Exit.DONE, "", {"a.txt": "a", "later.txt": None}),
+            ("git worktree add -q ../w t", Exit.FAILED, "the branch t is checked out in", {}),
+            ("git branch -D t; git branch t/x main", Exit.FAILED, "the branch t cannot be written", {}),
+        ],
+    ),
+    ids=["in-conflict", "on-top", "untouched", "red", "deleted", "moved-back", "checked-out", "in-the-way"],
 )
 def test_a_target_that_somebody_else_moves_meanwhile(
     place: Place, theirs: str, code: int, words: str, tree: dict[str, str | None]
