@@ -48,6 +48,7 @@ from quarterdeck.models.scripted.server import ScriptedServer
 TURN = Turn(text="I look at what is there, in every folder.", actions=(act("run", command="ls -la src tests docs"),))
 TALK = Turn(text="There is nothing to do. " * 20)
 PRICED = {name.partition(":")[2]: price for name, price in PRICES.items()}
+BILLED = store_kit.first_on_both("what differs is what is estimated before it is asked", MODELS)
 
 
 def scenario(*faults: Fault, turn: Turn = TALK) -> Scenario:
@@ -547,9 +548,6 @@ async def test_a_hundred_callers_never_pass_any_cap_by_what_was_billed(tmp_path:
         assert server.total.nusd <= settled_ <= cap * 1e9
         assert reserved == 0
         assert settled_ > cap * 1e9 * 0.5
-
-
-BILLED = store_kit.first_on_both("what differs is what is estimated before it is asked", MODELS)
 
 
 def roomy() -> Scenario:
