@@ -107,6 +107,22 @@ CASES: list[tuple[str, EventBase, str, str]] = [
     ),
     (
         "attempt",
+        e.AttemptStarted(
+            run=RUN,
+            task="docs",
+            number=1,
+            agent="bee",
+            harness=Harness.NATIVE,
+            incarnation=1,
+            base="",
+            parent=f"{RUN}.docs.1",
+            workspace="w",
+        ),
+        "docs.1",
+        f"bee (native) starts beside {RUN}.docs.1",
+    ),
+    (
+        "attempt",
         e.EnvironmentBuilding(commands=("uv sync",)),
         "docs.1",
         "waits for its environment to be built: uv sync",

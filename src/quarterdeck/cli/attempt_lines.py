@@ -24,7 +24,9 @@ def words(event: EventBase) -> Words:
             by = event.agent if event.harness is None else f"{event.agent} ({event.harness})"
             routed = f"; {event.routed}" if event.routed else ""
             shown = say if again or routed else detail
-            return shown(f"{by} starts from {event.base[:SHA]}{again}{routed}", Tone.PLAIN)
+            beside = event.parent if not event.base else ""  # a sub-agent's, which works where its parent does
+            where = f"beside {beside}" if beside else f"from {event.base[:SHA]}"
+            return shown(f"{by} starts {where}{again}{routed}", Tone.PLAIN)
         case e.EnvironmentBuilding():
             return say(because("waits for its environment to be built", "; ".join(event.commands)), Tone.BUSY)
         case e.HarnessStarted():
