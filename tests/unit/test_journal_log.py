@@ -192,40 +192,6 @@ async def test_a_projection_that_fails_harms_only_its_own_commit(store: Store) -
     assert len(await log.read("run/b")) == 1
 
 
-async def test_who_is_cancelled_while_what_is_kept_is_written_hears_of_it_then(store: Store) -> None:
-    log = Log(store, SystemClock())
-    claim = await log.claim("run/a")
-
-    async def says() -> None:
-        await log.append(claim, RunPaused(by="me"), kept=True)
-
-    saying = asyncio.create_task(says())
-    await asyncio.sleep(0)
-    saying.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await saying
-    assert len(await log.read("run/a")) == 1, "it was written, and not dropped with its caller"
-
-
-async def test_what_is_kept_ends_also_where_nobody_writes_any_more(store: Store) -> None:
-    log = Log(store, SystemClock())
-    claim = await log.claim("run/a")
-    write = store.write
-
-    async def never(work: object) -> None:
-        await asyncio.Event().wait()
-
-    store.write = never  # type: ignore[assignment]  # a loop that ends cancels what waits for the store
-    before = asyncio.all_tasks()
-    writing = log.append(claim, RunPaused(by="me"), kept=True)
-    await asyncio.sleep(0)
-    for task in asyncio.all_tasks() - before:
-        task.cancel()
-    await asyncio.wait([writing], timeout=10)
-    assert writing.cancelled()
-    store.write = write  # type: ignore[method-assign]  # the store as it was
-
-
 async def test_a_commit_that_fails_half_way_is_undone_and_spares_its_neighbours(store: Store) -> None:
     """Its own changes, too: it had no savepoint the first time."""
     log = Log(store, SystemClock())

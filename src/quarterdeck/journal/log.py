@@ -178,7 +178,16 @@ class Log:
         self._join()
         if self._flushing is None:
             self._flushing = asyncio.get_running_loop().create_task(self._flush())
+            self._flushing.add_done_callback(self._flushed)
         return self._flushing
+
+    def _flushed(self, flushing: "asyncio.Task[None]") -> None:
+        """A loop that ends cancels it, also before it began or between two transactions: nobody else answers what is in
+        line then."""
+        if self._flushing is flushing:
+            self._flushing = None
+        if flushing.cancelled() and self._commits:
+            self._flush_soon()
 
     async def _flush(self) -> None:
         try:
