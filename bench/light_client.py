@@ -25,7 +25,7 @@ class Answered:
 
     status: int
     first: float
-    """Seconds to the first byte of the body."""
+    """Seconds to the first byte of the body; to its end, where it has none."""
     whole: float
     """Seconds to its end."""
     end: bytes
@@ -57,6 +57,8 @@ class LightClient(asyncio.Protocol):
         head = "".join(f"{name}: {value}\r\n" for name, value in said.items())
         request = f"POST {place.path} HTTP/1.1\r\n{head}\r\n".encode() + body
         assert self._transport is not None  # it was connected
+        if self._transport.is_closing():
+            raise ConnectionResetError("the server closed the connection")
         self._answer = asyncio.get_running_loop().create_future()
         self._parser, self._first, self._end = httptools.HttpResponseParser(self), 0.0, b""
         self._began = time.perf_counter()
@@ -89,7 +91,8 @@ class LightClient(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self._answer is not None and not self._answer.done():
             assert self._parser is not None  # it is the one that says so
-            whole, first = time.perf_counter() - self._began, self._first - self._began
+            ended = time.perf_counter()
+            first, whole = (self._first or ended) - self._began, ended - self._began
             self._answer.set_result(Answered(self._parser.get_status_code(), first, whole, self._end))
 
     def _fail(self, error: Exception) -> None:
