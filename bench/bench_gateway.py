@@ -64,7 +64,7 @@ class Load:
     spread: float = 0.0
     every: float = 0.0
     """Seconds from the beginning of one request to that of the next."""
-    rounds: int = 2
+    rounds: int = 3
 
 
 LOADS: Final = (
