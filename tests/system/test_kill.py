@@ -148,7 +148,9 @@ def luck(scene: Scene) -> Iterator[None]:
     scratch.chmod(0o777)
     (scratch / "luck").touch()
     agent = scene.home / "agents" / "slow.md"
-    agent.write_text(agent.read_text().replace("json.load(sys.stdin)", _LUCKY))
+    text = agent.read_text()
+    assert text.count(_WORKS) == 1
+    agent.write_text(text.replace(_WORKS, f"{_LUCKY}; {_WORKS}"))
     deck = scene.home / "deck.toml"
     check = f"test ! -e parts/LUCKY || mv {scratch}/luck {scratch}/spent"
     text = deck.read_text().replace("gate = [", f'gate = ["{check}", ')
@@ -163,10 +165,8 @@ def luck(scene: Scene) -> Iterator[None]:
         shutil.rmtree(scratch)
 
 
-_LUCKY = (
-    "(lambda all: (open('parts/LUCKY', 'w').close() "
-    "if all['task']['id'] == 'c1' and all['attempt'] == 1 else None, all)[1])(json.load(sys.stdin))"
-)
+_WORKS = "time.sleep(float(sys.argv[1]))"
+_LUCKY = "d['task']['id'] == 'c1' and d['attempt'] == 1 and open('parts/LUCKY', 'w').close()"
 
 
 @pytest.mark.timeout(400)
